@@ -1,0 +1,154 @@
+"""`ClassSet`: the names, colours and ignore index of the classes a mask can hold."""
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from maskpencil.errors import DataError
+from maskpencil.files import written_whole
+
+IGNORE_INDEX = 255
+"""The value, in memory and in the files this package writes, of pixels that count in no loss and no metric."""
+
+MAX_CLASSES = 255
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """Ordered classes: the class of index i is `names[i]` and is drawn in `palette[i]` (red, green, blue, 0-255).
+
+    `ignore_index` is the value that stands for "no class" in the mask files this set belongs to; in memory that is
+    always `IGNORE_INDEX`.
+
+    Raises:
+        DataError: no names or too many, names that repeat, colours that do not fit, an ignore index that is a class.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Color, ...] = ()
+    ignore_index: int = IGNORE_INDEX
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise DataError(f"a class set must have 1 to {MAX_CLASSES} classes, but got {len(self.names)}")
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise DataError(f"class names must differ, but {', '.join(map(repr, repeated))} stands more than once")
+        if not self.palette:
+            object.__setattr__(self, "palette", distinct_colors(len(self.names)))
+        if len(self.palette) != len(self.names):
+            raise DataError(
+                f"a class set must have one colour a class, but got {len(self.palette)} for {len(self.names)}"
+            )
+        for color in self.palette:
+            if len(color) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in color):
+                raise DataError(f"a colour must be three whole numbers from 0 to 255, but got {list(color)}")
+        if 0 <= self.ignore_index < len(self.names):
+            raise DataError(
+                f"ignore_index must not be a class, but {self.ignore_index} is {self.names[self.ignore_index]!r}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def colors(self) -> npt.NDArray[np.uint8]:
+        """The palette as a (K, 3) array."""
+        return np.array(self.palette, dtype=np.uint8)
+
+    def index(self, name: str) -> int:
+        """The index of a class by its name.
+
+        Raises:
+            DataError: there is no such class.
+        """
+        if name not in self.names:
+            raise DataError(f"there is no class {name!r}; the classes are {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as in classes.yaml."""
+        return {
+            "names": list(self.names),
+            "palette": [list(c) for c in self.palette],
+            "ignore_index": self.ignore_index,
+        }
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "ClassSet":
+        """Build from the content of classes.yaml; `palette` and `ignore_index` may be missing.
+
+        Raises:
+            DataError: `names` is missing or an entry has the wrong form.
+        """
+        names = entries.get("names")
+        if isinstance(names, Mapping):  # {0: road, 1: car}
+            if sorted(names, key=str) != sorted(range(len(names)), key=str):
+                raise DataError(f"'names' must be numbered from 0 without gaps, but got {list(names)}")
+            names = [names[i] for i in range(len(names))]
+        if not isinstance(names, Sequence) or isinstance(names, str):
+            raise DataError(f"'names' must be a list of class names, but got {names!r}")
+        if not all(isinstance(name, str | int | float) for name in names):
+            raise DataError(f"'names' must hold one word a class, but got {names!r}")
+        palette = entries.get("palette") or ()
+        if not isinstance(palette, Sequence) or not all(isinstance(color, Sequence) for color in palette):
+            raise DataError(f"'palette' must be a list of [red, green, blue], but got {palette!r}")
+        ignore_index = entries.get("ignore_index", IGNORE_INDEX)
+        if not isinstance(ignore_index, int):
+            raise DataError(f"'ignore_index' must be a whole number, but got {ignore_index!r}")
+        return cls(tuple(str(name) for name in names), tuple(tuple(color) for color in palette), ignore_index)
+
+
+def read_classes(path: str | Path) -> ClassSet:
+    """Read a classes.yaml file: `names`, and optionally `palette` and `ignore_index`.
+
+    Raises:
+        DataError: the file is missing, not YAML, or does not describe classes.
+    """
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a YAML file with 'names'") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: is not valid YAML ({reason}); expected 'names: [road, car]'") from error
+    if not isinstance(entries, Mapping):
+        raise DataError(
+            f"{path}: holds {type(entries).__name__}; expected 'names: [road, car]' and an optional palette"
+        )
+    try:
+        return ClassSet.from_dict(entries)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def write_classes(path: str | Path, classes: ClassSet) -> None:
+    """Write classes.yaml, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written_whole(path) as temporary:
+        text = yaml.safe_dump(
+            classes.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+        )
+        temporary.write_text(text, encoding="utf-8")
+
+
+def distinct_colors(count: int) -> tuple[Color, ...]:
+    """Colours that are easy to tell apart, the same for every call; the first is black, as for a background."""
+    golden_angle = 0.381966  # successive hues never meet again
+    colors: list[Color] = [(0, 0, 0)]
+    for i in range(count - 1):
+        saturation, value = ((0.85, 0.95), (0.55, 0.8), (0.95, 0.65), (0.4, 1.0))[i // 6 % 4]
+        red, green, blue = colorsys.hsv_to_rgb((0.02 + i * golden_angle) % 1, saturation, value)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors[:count])

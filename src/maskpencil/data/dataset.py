@@ -1,0 +1,114 @@
+"""From pairs on disk to batches: every sample follows from (seed, epoch, index) alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision import tv_tensors
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.folder import DataFolder
+
+Sample = tuple[torch.Tensor, torch.Tensor]
+Place = tuple[int, int]  # (epoch, index)
+
+
+class SegmentationDataset(Dataset[Sample]):
+    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through a transform of torchvision's v2.
+
+    An item is asked for as (epoch, index): its random numbers depend on these and the seed only, never on the order of
+    loading or the number of workers, so a resumed run sees what the uninterrupted one would have seen.
+    """
+
+    def __init__(
+        self, data: DataFolder, split: str, *, transform: Callable[..., Sample] | None = None, seed: int = 0
+    ) -> None:
+        self.data, self.pairs, self.transform, self.seed = data, data.pairs(split), transform, seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, index = place
+        image, label_map = self.data.read_pair(self.pairs[index])
+        picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
+        target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
+        if self.transform:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
+                picture, target = self.transform(picture, target)
+        return picture.as_subclass(torch.Tensor), target.as_subclass(torch.Tensor)
+
+
+class EpochBatches(Sampler[list[Place]]):
+    """Shuffled batches of (epoch, index) for one of `world` processes, which share each batch out among them.
+
+    No process ever gets a batch of one, which batch normalization cannot train on: a last batch that is too small
+    joins the one before, and a set that is too small repeats its samples. Set `epoch` before iterating.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._sizes())
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        start = 0
+        for size in self._sizes():
+            together = order[np.arange(start, start + size) % self.length]
+            yield [(self.epoch, int(index)) for index in together[self.rank :: self.world]]
+            start += size
+
+    def _sizes(self) -> list[int]:
+        """The sizes of the batches over all processes, each a multiple of their number."""
+        whole, least = self.batch_size * self.world, min(2, self.batch_size) * self.world
+        full, rest = divmod(self.length, whole)
+        sizes = [whole] * full
+        if rest >= least or (rest and not sizes):
+            sizes.append(-(-max(rest, least) // self.world) * self.world)
+        elif rest:
+            sizes[-1] += -(-rest // self.world) * self.world
+        return sizes
+
+
+def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> Sample:
+    """Stack samples of unequal size: pictures are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
+
+    Returns images (N, 3, H, W) uint8 and targets (N, H, W) int64, of the greatest height and width.
+    """
+    height = max(image.shape[-2] for image, _ in samples)
+    width = max(image.shape[-1] for image, _ in samples)
+    images = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(samples), 1, height, width)
+    targets = torch.full((len(samples), height, width), IGNORE_INDEX, dtype=torch.int64)
+    for i, (image, target) in enumerate(samples):
+        images[i, :, : image.shape[-2], : image.shape[-1]] = image
+        targets[i, : target.shape[-2], : target.shape[-1]] = target
+    return images, targets
+
+
+def load_batches(
+    dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
+) -> DataLoader[Sample]:
+    """A loader of `batches`, in this process or in `workers` others."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_Collate(fill),
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+    )
+
+
+class _Collate:
+    """`collate` with its fill, in a form that worker processes can be handed."""
+
+    def __init__(self, fill: tuple[int, int, int]) -> None:
+        self.fill = fill
+
+    def __call__(self, samples: Sequence[Sample]) -> Sample:
+        return collate(samples, fill=self.fill)

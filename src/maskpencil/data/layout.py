@@ -1,0 +1,205 @@
+"""Which file is whose mask, and which split it belongs to, seen from folder and file names alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskpencil.data.splits import SPLITS, split_names
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations")
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its mask; `name` is their common path below the split, without suffix."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Pairs by split, and how they were found in words."""
+
+    root: Path
+    splits: Mapping[str, tuple[Pair, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Found:
+    """Pairs so far by split ("" while there is none), and what stood alone."""
+
+    splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
+    images_alone: list[Path] = field(default_factory=list)
+    masks_alone: list[Path] = field(default_factory=list)
+
+    def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
+        pairs = {name: Pair(name, path, masks[name]) for name, path in images.items() if name in masks}
+        self.splits.setdefault(split, {}).update(pairs)
+        self.images_alone += [path for name, path in images.items() if name not in masks]
+        self.masks_alone += [path for name, path in masks.items() if name not in images]
+
+
+def find_layout(root: Path) -> Layout:
+    """Pair the files below `root`.
+
+    Understood are `images/ + masks/` with splits inside either or both, `train/images + train/masks`, and list files
+    (`train.txt`, `val.txt`, `test.txt`, in `root` or `root/splits`): a name a line, or picture and mask path.
+    Without splits one in five pairs is set aside for validation, see `splits.split_names`.
+
+    Raises:
+        DataError: no folder, no pairs, or a list that names what is not there.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder; {EXPECTED}")
+    lists = {split: path for split in SPLITS if (path := _list_file(root, split))}
+    found = _find_pairs(root)
+    if lists:
+        splits = {split: _listed(root, path, found) for split, path in lists.items()}
+        notes = [f"splits from {', '.join(path.name for path in lists.values())}"]
+    else:
+        splits = {split: tuple(pairs.values()) for split, pairs in found.splits.items() if pairs}
+        notes = []
+    if not any(splits.values()):
+        raise DataError(_nothing_found(root, found))
+    notes += _leftovers(found, listed=bool(lists))
+    return Layout(root, *_with_validation(splits, root, notes))
+
+
+def _find_pairs(root: Path) -> _Found:
+    found = _Found()
+    images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
+    if images and masks:
+        for split, image_folder, mask_folder in _split_folders(images, masks):
+            found.match(split, _files(image_folder), _files(mask_folder))
+        _forget_paired(found)
+    for split, aliases in SPLIT_FOLDERS.items():
+        folder = _subfolder(root, aliases)
+        if folder and (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
+            found.match(split, _files(images), _files(masks))
+    return found
+
+
+def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]]:
+    """(split, image folder, mask folder): where one side has no splits, its one folder serves them all."""
+    any_split = False
+    for split, aliases in SPLIT_FOLDERS.items():
+        image_split, mask_split = _subfolder(images, aliases), _subfolder(masks, aliases)
+        if image_split or mask_split:
+            any_split = True
+            yield split, image_split or images, mask_split or masks
+    if not any_split:
+        yield "", images, masks
+
+
+def _forget_paired(found: _Found) -> None:
+    """Where one folder serves several splits, a file left over in one split may be paired in another."""
+    pairs = [pair for split in found.splits.values() for pair in split.values()]
+    images, masks = {pair.image for pair in pairs}, {pair.mask for pair in pairs}
+    found.images_alone = sorted({path for path in found.images_alone if path not in images})
+    found.masks_alone = sorted({path for path in found.masks_alone if path not in masks})
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Pictures below `folder` by their relative path without suffix, hidden files left out.
+
+    Raises:
+        DataError: two files differ in nothing but their suffix.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in files:
+                raise DataError(f"{path}: has the same name as {files[name].name}; rename or remove one of them")
+            files[name] = path
+    return files
+
+
+def _listed(root: Path, path: Path, found: _Found) -> tuple[Pair, ...]:
+    known = {name: pair for pairs in found.splits.values() for name, pair in pairs.items()}
+    by_path = {pair.image.relative_to(root).with_suffix("").as_posix(): pair for pair in known.values()}
+    pairs = []
+    for number, line in enumerate(_lines(path), start=1):
+        entries = line.split()
+        if len(entries) == 2 and line not in known:
+            pair = Pair(Path(entries[0]).with_suffix("").as_posix(), root / entries[0], root / entries[1])
+            absent = next((file for file in (pair.image, pair.mask) if not file.is_file()), None)
+            if absent:
+                raise DataError(f"{path}: line {number} names {absent}, which is not there; correct the line")
+            pairs.append(pair)
+            continue
+        name = Path(line).with_suffix("").as_posix() if Path(line).suffix.lower() in IMAGE_SUFFIXES else line
+        listed = known.get(name) or by_path.get(name)
+        if not listed:
+            raise DataError(f"{path}: line {number} names {line!r}, but no picture with a mask has that name")
+        pairs.append(listed)
+    return tuple(pairs)
+
+
+def _with_validation(
+    splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
+) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
+    """Set pairs aside for validation where the folder has none."""
+    source = "" if "" in splits else "train"
+    if "val" in splits or source not in splits:
+        return splits, tuple(notes)
+    pairs = {pair.name: pair for pair in splits.pop(source)}
+    if len(pairs) < 2:
+        raise DataError(
+            f"{root}: has one pair of picture and mask; at least 2 are needed, one to train, one to validate"
+        )
+    train, val = split_names(list(pairs))
+    notes.append(f"no validation pictures: {len(val)} of {len(pairs)} set aside by the hash of their names")
+    return {"train": tuple(pairs[n] for n in train), "val": tuple(pairs[n] for n in val), **splits}, tuple(notes)
+
+
+def _leftovers(found: _Found, *, listed: bool) -> list[str]:
+    if listed:
+        return []
+    notes = []
+    for alone, lacking in (
+        (found.images_alone, "pictures without a mask"),
+        (found.masks_alone, "masks without a picture"),
+    ):
+        if alone:
+            names = ", ".join(path.name for path in alone[:3]) + (", ..." if len(alone) > 3 else "")
+            notes.append(f"{len(alone)} {lacking} left out ({names})")
+    return notes
+
+
+def _nothing_found(root: Path, found: _Found) -> str:
+    if found.images_alone or found.masks_alone:
+        examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
+        return (
+            f"{root}: has {len(found.images_alone)} pictures and {len(found.masks_alone)} masks, but no two of one "
+            f"name ({examples}); rename them alike, or list pairs in train.txt"
+        )
+    inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
+    return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected one name a line") from error
+
+
+def _list_file(root: Path, split: str) -> Path | None:
+    return next((p for folder in (root, root / "splits") if (p := folder / f"{split}.txt").is_file()), None)
+
+
+def _subfolder(folder: Path, names: Iterable[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)

@@ -1,0 +1,112 @@
+"""Picture and target changed together; targets always by nearest neighbour, padding is `IGNORE_INDEX`."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from maskpencil.classes import IGNORE_INDEX
+
+Size = tuple[int, int]
+
+
+class FitSize(v2.Transform):
+    """Scale picture and target to the (height, width) that `working_size` gives for theirs."""
+
+    def __init__(self, working_size: Callable[[Size], Size]) -> None:
+        super().__init__()
+        self.working_size = working_size
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Compute the new size once for picture and target."""
+        return {"size": list(self.working_size(_size(flat_inputs)))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Scale one of them; torchvision takes the nearest neighbour for a Mask."""
+        if list(inpt.shape[-2:]) == params["size"]:
+            return inpt
+        return functional.resize(inpt, params["size"], antialias=True)
+
+
+class RandomScaleCrop(v2.Transform):
+    """Scale by a random factor, log-uniform in `scale`, and cut a random window of `size` = (height, width).
+
+    Where the scaled picture is smaller than the window it is placed at random inside; the rest of the picture is filled
+    with `fill` (RGB, 0-255), the rest of the target is ignored. Only the window's part of the picture is scaled.
+    """
+
+    def __init__(self, size: Size, *, scale: tuple[float, float], fill: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.size, self.scale, self.fill = size, scale, fill
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the window: its part of the picture (top, left, height, width), that part's new size, the padding."""
+        scale = math.exp(_uniform(math.log(self.scale[0]), math.log(self.scale[1])))
+        starts, lengths, scaled, before, after = [], [], [], [], []
+        for side, window in zip(_size(flat_inputs), self.size, strict=True):
+            extent = window / scale  # the window in the picture's own pixels
+            start = _uniform(min(0.0, side - extent), max(0.0, side - extent))
+            first, last = max(0, round(start)), min(side, round(start + extent))
+            last = max(last, first + 1)
+            pixels = min(window, max(1, round((last - first) * scale))) if extent > side else window
+            gap = min(window - pixels, max(0, round((first - start) * scale)))
+            starts.append(first)
+            lengths.append(last - first)
+            scaled.append(pixels)
+            before.append(gap)
+            after.append(window - pixels - gap)
+        return {
+            "box": (*starts, *lengths),
+            "scaled": scaled,
+            "padding": [before[1], before[0], after[1], after[0]],
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Cut, scale and pad one of them."""
+        window = functional.resized_crop(inpt, *params["box"], size=params["scaled"], antialias=True)
+        if not any(params["padding"]):
+            return window
+        fill = IGNORE_INDEX if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
+        return functional.pad(window, params["padding"], fill=fill)
+
+
+def evaluation_transform(working_size: Callable[[Size], Size]) -> v2.Transform:
+    """Nothing but the working size."""
+    return FitSize(working_size)
+
+
+def training_transform(
+    working_size: Callable[[Size], Size],
+    *,
+    crop_size: Size | None,
+    scale: tuple[float, float],
+    flip: float,
+    color_jitter: float,
+    fill: tuple[int, int, int],
+) -> v2.Transform:
+    """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored, recoloured.
+
+    `flip` is the probability of mirroring left to right, `color_jitter` the greatest relative change of brightness,
+    contrast and saturation.
+    """
+    steps: list[v2.Transform] = [FitSize(working_size)]
+    if crop_size:
+        steps.append(RandomScaleCrop(crop_size, scale=scale, fill=fill))
+    if flip:
+        steps.append(v2.RandomHorizontalFlip(flip))
+    if color_jitter:
+        steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
+    return v2.Compose(steps)
+
+
+def _size(flat_inputs: list[Any]) -> Size:
+    height, width = v2.query_size(flat_inputs)
+    return height, width
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))

@@ -1,0 +1,46 @@
+"""Every error a user can cause, as one tree.
+
+    MaskPencilError
+    ├── ConfigError        a setting that cannot work (also a ValueError)
+    ├── DataError          pictures, masks or class files that do not fit together
+    │   └── ImageError     a file that is not a readable picture
+    │       └── VideoError a file that is not a readable film
+    ├── ModelError         model folders and weights
+    ├── OutputError        a place that cannot be written
+    └── TrainingError      training went wrong (a loss that is not a number, ...)
+
+A message names the file, what was found, what was expected and the remedy, in one line. The command line prints it
+as `error: MESSAGE` and exits with 1.
+"""
+
+
+class MaskPencilError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class ConfigError(MaskPencilError, ValueError):
+    """A setting is out of range or contradicts another."""
+
+
+class DataError(MaskPencilError):
+    """Pictures, masks or class files are at fault."""
+
+
+class ImageError(DataError):
+    """A file is not a picture that can be read."""
+
+
+class VideoError(ImageError):
+    """A file is not a film that can be read."""
+
+
+class ModelError(MaskPencilError):
+    """A model folder or a weights file is at fault."""
+
+
+class OutputError(MaskPencilError):
+    """A result cannot be written."""
+
+
+class TrainingError(MaskPencilError):
+    """Training cannot go on."""

@@ -1,0 +1,215 @@
+"""Pictures in and out: anything to RGB uint8, label maps as palette PNG."""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.errors import ImageError
+from maskpencil.files import written_whole
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""File name endings, in lower case, that are taken for pictures."""
+
+MAX_PIXELS = 2**27
+"""Pictures of more pixels are refused: decoded, they would fill the memory of a small machine."""
+
+IGNORE_COLOR = (224, 224, 192)
+"""How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
+
+RGBImage = npt.NDArray[np.uint8]
+LabelMap = npt.NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class MaskPixels:
+    """A mask file as it stands, not yet read as classes.
+
+    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for coloured ones. `palette`
+    is (n, 3) uint8 where the file has one.
+    """
+
+    values: npt.NDArray[np.integer]
+    palette: npt.NDArray[np.uint8] | None
+
+
+def read_image(source: ImageSource) -> RGBImage:
+    """Decode a picture to RGB.
+
+    Takes a path, encoded bytes, a Pillow image or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
+    EXIF orientation is applied, transparency is laid over white, 16 bits are scaled to 8 over the full range, and of
+    several frames the first is taken.
+
+    Returns:
+        (H, W, 3) uint8, 0-255, contiguous.
+
+    Raises:
+        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats).
+    """
+    if isinstance(source, np.ndarray):
+        return _array_to_rgb(source)
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, "the picture")
+    name = "the picture" if isinstance(source, bytes) else os.fspath(source)
+    with _opened(source) as image, _decoding(name):
+        return _to_rgb(image, name)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Read (height, width) from a picture's header, EXIF orientation applied.
+
+    Raises:
+        ImageError: not a readable picture.
+    """
+    with _opened(path) as image, _decoding(os.fspath(path)):
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return (width, height) if turned else (height, width)
+
+
+def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
+    """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
+
+    Raises:
+        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
+    """
+    with _opened(path) as opened, _decoding(os.fspath(path)):
+        image = ImageOps.exif_transpose(opened)
+        if image.mode == "P":
+            flat = image.getpalette("RGB")
+            palette = None if flat is None else np.array(flat, dtype=np.uint8).reshape(-1, 3)
+            return MaskPixels(np.array(image), palette)
+        if image.mode == "F":
+            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
+        if image.mode in ("1", "L", "LA"):
+            return MaskPixels(np.array(image.convert("L")), None)
+        if image.mode.startswith("I"):
+            return MaskPixels(np.array(image), None)
+        values = np.array(image.convert("RGB"))
+        first = values[..., 0]
+        if (values == first[..., None]).all():  # three equal channels are a grey picture
+            return MaskPixels(first.copy(), None)
+        return MaskPixels(values, None)
+
+
+def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a label map that `write_label_map` wrote.
+
+    Returns:
+        (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
+
+    Raises:
+        ImageError: not a readable one-channel 8-bit picture.
+    """
+    values = read_mask_pixels(path).values
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ImageError(
+            f"{path}: has {values.ndim}-d {values.dtype} values; expected one 8-bit channel of class numbers"
+        )
+    return values.astype(np.uint8)
+
+
+def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) class indices as a palette PNG: the index is the class, `colors` (K, 3) show it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[: len(colors)] = colors
+    palette[IGNORE_INDEX] = IGNORE_COLOR
+    image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
+    image.putpalette(palette.tobytes())
+    with written_whole(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) colour or (H, W) grey picture; the format follows the suffix (JPEG: quality 95, 4:4:4).
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    options: dict[str, Any] = (
+        {"quality": 95, "subsampling": 0} if Path(path).suffix.lower() in (".jpg", ".jpeg") else {}
+    )
+    with written_whole(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(image)).save(temporary, **options)
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+    name = "the picture" if isinstance(source, bytes) else os.fspath(source)
+    with _decoding(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    with image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ImageError(
+                f"{name}: is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
+                "cut it into smaller pictures"
+            )
+        yield image
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn everything Pillow raises on a damaged file into one clear error."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name}: is a folder; expected a picture") from error
+    except PermissionError as error:
+        raise ImageError(f"{name}: may not be read; check its permissions") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: is not a picture in a known format (JPEG, PNG, WebP, TIFF, BMP, ...); open and save it again "
+            "in an image program, or remove it"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller pictures"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:  # what Pillow's decoders raise
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
+
+
+def _to_rgb(image: Image.Image, name: str) -> RGBImage:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
+    if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
+        return _array_to_rgb(np.array(image).clip(0, 65535).astype(np.uint16))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:
+    if array.dtype == np.uint16:
+        array = np.round(array.astype(np.float32) / 257)  # 65535 -> 255
+    elif array.dtype != np.uint8:
+        raise ImageError(f"a picture array must be uint8 or uint16, but got {array.dtype}; scale it to 0-255 first")
+    pixels = array.astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}")
+    if pixels.shape[2] == 4:
+        return _to_rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

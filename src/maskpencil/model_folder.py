@@ -1,0 +1,130 @@
+"""The model folder: `model.safetensors`, `config.json` and a model card. Never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import MaskPencilError, ModelError
+from maskpencil.files import folder_written_whole
+from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.preprocessing import Preprocessing
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """Everything a model folder holds; `training` says where the weights come from, in plain values."""
+
+    model: FCN
+    classes: ClassSet
+    preprocessing: Preprocessing
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_model_folder(path: str | Path, parts: ModelParts) -> None:
+    """Write a model folder, whole or not at all; a folder of that name is replaced.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    config = {
+        "format_version": FORMAT_VERSION,
+        "architecture": {"name": "FCN", **parts.model.config.to_dict()},
+        "classes": parts.classes.to_dict(),
+        "preprocessing": parts.preprocessing.to_dict(),
+        "training": dict(parts.training),
+    }
+    with folder_written_whole(path) as folder:
+        state = {name: tensor.contiguous() for name, tensor in parts.model.state_dict().items()}
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(model_card(parts), encoding="utf-8")
+
+
+def read_model_folder(path: str | Path) -> ModelParts:
+    """Read a model folder back.
+
+    Raises:
+        ModelError: a file is missing, damaged, of a newer format, or the tensors do not fit the architecture.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: there is no such model folder; expected the 'model' folder of a training run")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            hint = "; did you mean its 'model' folder?" if (folder / "model" / CONFIG).is_file() else ""
+            raise ModelError(f"{folder}: {name} is missing; a model folder holds {CONFIG} and {WEIGHTS}{hint}")
+    config = _read_config(folder / CONFIG)
+    try:
+        architecture = dict(config["architecture"])
+        if architecture.pop("name") != "FCN":
+            raise ModelError(f"the architecture is {config['architecture']['name']!r}; this version knows FCN")
+        model = build_fcn(FCNConfig.from_dict(architecture), weights="none")
+        classes = ClassSet.from_dict(config["classes"])
+        preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    except MaskPencilError as error:
+        raise ModelError(f"{folder / CONFIG}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); write the folder again") from error
+    _load_weights(model, folder / WEIGHTS)
+    return ModelParts(model, classes, preprocessing, config.get("training", {}))
+
+
+def model_card(parts: ModelParts) -> str:
+    """A short description for people, in Markdown."""
+    config, training = parts.model.config, parts.training
+    lines = [
+        f"# FCN-{config.stride}s on {config.backbone}",
+        "",
+        "A fully convolutional network that gives every pixel of a picture one of these classes: "
+        + ", ".join(parts.classes.names)
+        + ".",
+        "",
+        "```",
+        "maskpencil predict PATH_OF_THIS_FOLDER photo.jpg",
+        "```",
+        "",
+    ]
+    if training:
+        lines += ["## Training", "", *(f"- {name.replace('_', ' ')}: {value}" for name, value in training.items()), ""]
+    return "\n".join(lines)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); write the model folder again") from error
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if not isinstance(version, int):
+        raise ModelError(f"{path}: has no format_version; expected a model folder of this program")
+    if version > FORMAT_VERSION:
+        raise ModelError(f"{path}: has format {version}, this program reads up to {FORMAT_VERSION}; update maskpencil")
+    return dict(config)
+
+
+def _load_weights(model: FCN, path: Path) -> None:
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: is damaged or cut short ({error}); copy the model folder again") from error
+    expected = model.state_dict()
+    wrong = [f"{name} missing" for name in expected.keys() - state.keys()]
+    wrong += [f"{name} unexpected" for name in state.keys() - expected.keys()]
+    wrong += [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected.keys() & state.keys()
+        if state[name].shape != expected[name].shape
+    ]
+    if wrong:
+        raise ModelError(f"{path}: does not fit its {CONFIG}: {', '.join(sorted(wrong))}")
+    model.load_state_dict(state)

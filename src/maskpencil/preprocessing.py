@@ -1,0 +1,65 @@
+"""From RGB pixels to what the network was trained on; it travels with the weights."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from maskpencil.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pictures are prepared.
+
+    `mean` and `std` are of the RGB channels in 0..1. `image_size` is None (as they come), a number (the longer side is
+    brought down to at most so many pixels, the shape kept) or (height, width) (scaled to exactly that).
+
+    Raises:
+        ConfigError: not three channels, a std of 0, or a size below 1.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int | tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError(f"mean and std must be three numbers, std above 0, but got {self.mean} and {self.std}")
+        sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size or 1, 1)
+        if len(sides) != 2 or min(sides) < 1:
+            raise ConfigError(f"image_size must be one or two whole numbers above 0, but got {self.image_size}")
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) at which the network sees a picture of (height, width) `size`."""
+        if self.image_size is None:
+            return size
+        if isinstance(self.image_size, tuple):
+            return self.image_size
+        scale = min(1.0, self.image_size / max(size))
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+    def resize(self, images: torch.Tensor) -> torch.Tensor:
+        """Bring uint8 images (..., 3, H, W) to their working size, bilinear and anti-aliased."""
+        size = self.working_size((images.shape[-2], images.shape[-1]))
+        if size == tuple(images.shape[-2:]):
+            return images
+        return transforms.resize(images, list(size), antialias=True)  # type: ignore[no-any-return]
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 images (N, 3, H, W) into float32 with mean 0 and deviation 1 a channel, channels last."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
+        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as in config.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "Preprocessing":
+        """Build from the content of config.json."""
+        size = entries.get("image_size")
+        return cls(tuple(entries["mean"]), tuple(entries["std"]), tuple(size) if isinstance(size, list) else size)
