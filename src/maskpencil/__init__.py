@@ -1,1 +1,81 @@
-"""From a folder of pictures and masks to a network that colours every pixel."""
+"""From a folder of pictures and masks to a network that colours every pixel of any image or video.
+
+    import maskpencil as mp
+
+    run = mp.train("data/road")
+    segmenter = mp.Segmenter.from_pretrained(run.model)
+    prediction = segmenter.predict("photo.jpg")
+    scores = mp.evaluate(segmenter, "data/road")
+
+Names are loaded when they are first used, so that importing the package is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from maskpencil.errors import (
+    ConfigError,
+    DataError,
+    ImageError,
+    MaskPencilError,
+    ModelError,
+    OutputError,
+    TrainingError,
+    VideoError,
+)
+
+if TYPE_CHECKING:
+    from maskpencil.classes import IGNORE_INDEX, ClassSet
+    from maskpencil.evaluation import evaluate
+    from maskpencil.inference.predict import predict
+    from maskpencil.metrics import ConfusionMatrix, Scores
+    from maskpencil.prediction import Prediction
+    from maskpencil.segmenter import Segmenter
+    from maskpencil.training.config import TrainConfig
+    from maskpencil.training.train import Run, train
+
+__all__ = [
+    "IGNORE_INDEX",
+    "ClassSet",
+    "ConfigError",
+    "ConfusionMatrix",
+    "DataError",
+    "ImageError",
+    "MaskPencilError",
+    "ModelError",
+    "OutputError",
+    "Prediction",
+    "Run",
+    "Scores",
+    "Segmenter",
+    "TrainConfig",
+    "TrainingError",
+    "VideoError",
+    "evaluate",
+    "predict",
+    "train",
+]
+
+_HOMES = {
+    "IGNORE_INDEX": "classes",
+    "ClassSet": "classes",
+    "ConfusionMatrix": "metrics",
+    "Prediction": "prediction",
+    "Run": "training.train",
+    "Scores": "metrics",
+    "Segmenter": "segmenter",
+    "TrainConfig": "training.config",
+    "evaluate": "evaluation",
+    "predict": "inference.predict",
+    "train": "training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskpencil' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"maskpencil.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

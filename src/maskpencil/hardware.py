@@ -44,7 +44,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bf16 numbers in hardware, and not by converting them."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))

@@ -77,6 +77,17 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return (width, height) if turned else (height, width)
 
 
+def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """The (height, width) that a picture of `size` is scaled to for a wanted `image_size`.
+
+    None keeps it, a number brings the longer side down to at most so many pixels, (height, width) is taken as it is.
+    """
+    if image_size is None or isinstance(image_size, tuple):
+        return image_size or size
+    scale = min(1.0, image_size / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
     """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
 

@@ -8,6 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from maskpencil.errors import ConfigError
+from maskpencil.images import fitted_size
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,7 @@ class Preprocessing:
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network sees a picture of (height, width) `size`."""
-        if self.image_size is None:
-            return size
-        if isinstance(self.image_size, tuple):
-            return self.image_size
-        scale = min(1.0, self.image_size / max(size))
-        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        return fitted_size(size, self.image_size)
 
     def resize(self, images: torch.Tensor) -> torch.Tensor:
         """Bring uint8 images (..., 3, H, W) to their working size, bilinear and anti-aliased."""

@@ -48,7 +48,7 @@ class Segmenter:
             raise ConfigError(f"pictures have 3 channels, but the model takes {model.config.in_channels}")
         self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.classes = classes
         self.preprocessing = preprocessing
         self.training = dict(training or {})
@@ -111,7 +111,7 @@ class Segmenter:
         height, width = images.shape[-2:]
         normalized = self.preprocessing.normalize(self.preprocessing.resize(images))
         with autocast(self.device, self.precision):
-            logits = self.model(normalized)
+            logits: torch.Tensor = self.model(normalized)
         logits = logits.float()
         if logits.shape[-2:] != (height, width):
             logits = functional.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)

@@ -1,0 +1,7 @@
+"""`python -m maskpencil`."""
+
+import sys
+
+from maskpencil.cli import main
+
+sys.exit(main())

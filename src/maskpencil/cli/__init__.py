@@ -1,0 +1,85 @@
+"""The command line: one command a file, each loaded only when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from maskpencil.errors import ConfigError, MaskPencilError
+
+COMMANDS = {
+    "demo": "Draw a street, train a small network on it, colour a film of a drive.",
+    "train": "Train a network on a folder of pictures and masks.",
+    "evaluate": "Score a model on a labelled folder.",
+    "predict": "Colour pictures, folders of pictures and films.",
+    "info": "Tell of this machine, a model, the backbones or the recipes.",
+}
+
+USAGE = """\
+Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
+
+From a folder of pictures and masks to a network that colours every pixel.
+
+Commands:
+{commands}
+
+Options:
+  -h, --help   Show this, or after a command its own help.
+  --version    Show the version.
+  --debug      After a command: show where an error came from.
+
+maskpencil demo shows everything at work."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code.
+
+    0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version  # slow to import, not needed for the usage
+
+        print(version("maskpencil"))
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"error: there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return _run(words[0], words[1:])
+    except MaskPencilError as error:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    """The help of the whole program; written without cyclopts, which takes longer to import than to read this."""
+    return USAGE.format(commands="\n".join(f"  {name:<12} {words}" for name, words in COMMANDS.items()))
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    from cyclopts import App, CycloptsError, Parameter  # slow to import, not needed for the usage
+
+    module = importlib.import_module(f"maskpencil.cli.{name}")
+    app = App(
+        name=f"maskpencil {name}",
+        help_format="plaintext",
+        version_flags=(),
+        default_parameter=Parameter(negative_iterable=()),
+        result_action="return_value",
+    )
+    app.default(module.command)
+    try:
+        return int(app(words, exit_on_error=False, print_error=False) or 0)
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())}; see maskpencil {name} --help", file=sys.stderr)
+        return 2

@@ -1,0 +1,68 @@
+"""`maskpencil predict`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskpencil.files import numbered_folder
+from maskpencil.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from maskpencil.inference.predict import Progress
+
+
+def command(
+    model: Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model.")],
+    /,
+    *sources: Annotated[str, Parameter(help="Pictures, folders, quoted globs ('in/*.jpg') and films.")],
+    out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
+    overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
+    confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
+    opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto",
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="Of the convolutions.")] = "auto",
+) -> int:
+    """Colour pictures, folders of pictures and films.
+
+    Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays.
+    """
+    from maskpencil.inference.predict import predict
+    from maskpencil.inference.sources import find_sources
+    from maskpencil.segmenter import Segmenter
+
+    found = find_sources(sources)
+    segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
+    folder = out or numbered_folder(Path("runs/predict") / Path(sources[0]).stem.strip("*?"))
+    with ProgressBar(f"predicting on {segmenter.device.type} in {segmenter.precision}", len(found)) as bar:
+        report = predict(
+            segmenter,
+            found,
+            out=folder,
+            overlays=overlays,
+            confidence=confidence,
+            opacity=opacity,
+            report=_Reporter(bar),
+        )
+    for warning in report.warnings:
+        bar.say(f"warning: {warning}")
+    for failure in report.failures:
+        bar.say(f"error: {failure.message}")
+    done = [f"{count} {name}" for count, name in ((report.pictures, "pictures"), (report.videos, "films")) if count]
+    print(f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second: {folder}")
+    return 1 if report.failures else 0
+
+
+class _Reporter:
+    """Shows pictures and film frames on one bar, with frames per second."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self.bar, self._started, self._frames = bar, time.monotonic(), 0
+
+    def __call__(self, progress: "Progress") -> None:
+        self._frames += 1
+        speed = f"{self._frames / (time.monotonic() - self._started):.1f} frames/s"
+        frames = f" frame {progress.frame} of {progress.frames or '?'}" if progress.source.kind == "video" else ""
+        within = progress.frame / progress.frames if progress.frames and not progress.failure else 1
+        self.bar.update(progress.number - 1 + min(1, within), f"{progress.source.path.name}{frames} · {speed}")

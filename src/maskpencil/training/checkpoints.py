@@ -1,0 +1,74 @@
+"""Training state on disk: everything that an exact continuation needs, written whole."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskpencil.errors import ModelError
+from maskpencil.files import folder_written_whole, recover_folder
+
+FILE = "state.pt"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `epoch` and `batch` come next (both from 0), `step` steps are done.
+
+    `loss_sum` is the sum of this epoch's losses so far, `best_score` the best validation mean IoU, -1 before the first.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_score: float = -1.0
+    seconds: float = 0.0
+
+
+def save_checkpoint(path: Path, *, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write weights, optimizer state, progress and the state of all random number generators.
+
+    Raises:
+        OutputError: it cannot be written; the checkpoint before stays.
+    """
+    state = {
+        "progress": asdict(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
+    }
+    with folder_written_whole(path) as folder:
+        try:
+            torch.save(state, folder / FILE)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Bring everything back as it was; None where there is no checkpoint yet.
+
+    Raises:
+        ModelError: the checkpoint is damaged or of another network.
+    """
+    recover_folder(path)
+    if not (path / FILE).is_file():
+        return None
+    try:
+        state: Mapping[str, Any] = torch.load(path / FILE, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if torch.cuda.is_available() and len(state["random"]["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        return Progress(**state["progress"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path / FILE}: cannot be resumed from ({reason}); start the run anew") from error

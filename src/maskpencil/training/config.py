@@ -1,0 +1,201 @@
+"""`TrainConfig`: every setting of a training run, at once Python argument, command-line option and YAML file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+
+from maskpencil.errors import ConfigError
+from maskpencil.files import written_whole
+
+ClassWeights = Literal["none", "median-frequency", "sqrt-median-frequency"]
+
+
+RECIPE: Any = None
+"""The value of a setting until `recipes.resolve` has filled it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a run; those not given are left to the recipe.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    recipe: Literal["modern", "tutorial"] = "modern"
+    """The preset that fills what is not set here; see `maskpencil info recipes`."""
+
+    backbone: str = RECIPE
+    """The classifier whose trunk gives the features; see `maskpencil info backbones`."""
+
+    weights: str = "imagenet"
+    """Where the backbone's weights come from: imagenet, none (from scratch) or a file of the classifier's weights."""
+
+    stride: Literal[8, 16, 32] = RECIPE
+    """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s."""
+
+    fully_connected: bool = RECIPE
+    """Keep the classifier's fully connected layers, cast into convolutions, where it has them."""
+
+    learned_upsampling: bool = RECIPE
+    """Learn the upsampling kernels; else they stay bilinear."""
+
+    at_once_scales: bool = RECIPE
+    """Scale the skips' features by the fixed factors of the FCN-8s that is trained at once."""
+
+    dropout: float = RECIPE
+    """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
+
+    epochs: int = RECIPE
+    """Passes over the training pictures; auto in the modern recipe: as many as make 6,000 pictures."""
+
+    batch_size: int = RECIPE
+    """Pictures a step, in each process."""
+
+    optimizer: Literal["adamw", "adam"] = RECIPE
+    """The rule of the steps."""
+
+    learning_rate: float = RECIPE
+    """The greatest learning rate; the loss is averaged over pixels."""
+
+    backbone_rate: float = RECIPE
+    """The backbone's learning rate as a share of `learning_rate`."""
+
+    weight_decay: float = RECIPE
+    """AdamW's decay of all kernels, decoupled from the loss."""
+
+    head_l2: float = RECIPE
+    """L2 penalty on the kernels of the head, added to the loss as half the sum of squares times this."""
+
+    schedule: Literal["one-cycle", "constant"] = RECIPE
+    """The course of the learning rate: up and down in one cycle, or constant."""
+
+    class_weights: ClassWeights = RECIPE
+    """How much more rare classes count in the loss."""
+
+    image_size: str = RECIPE
+    """The size the network sees, also later in prediction: native, HEIGHTxWIDTH, a number of pixels for the longer
+    side at most, or auto (native up to 1024 pixels)."""
+
+    crop_size: str = RECIPE
+    """The training window: HEIGHTxWIDTH, none (whole pictures) or auto (about two thirds of the picture's sides)."""
+
+    scale: tuple[float, float] = RECIPE
+    """The random scale of training pictures, least and greatest factor."""
+
+    flip: float = RECIPE
+    """The probability of mirroring a training picture left to right."""
+
+    color_jitter: float = RECIPE
+    """The greatest relative change of brightness, contrast and saturation."""
+
+    validate_every: int = RECIPE
+    """Epochs between validations; by default so that validation costs at most about a tenth of the training."""
+
+    seed: int = 0
+    """The source of all random numbers."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute: auto is CUDA where there is a device, else MPS, else the CPU."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The precision of the convolutions: auto is bf16 where the device computes it natively, else fp32."""
+
+    workers: int | None = None
+    """Processes that load pictures; by default none on the CPU, else up to 8."""
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "backbone_rate", "validate_every")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{_option(name)} must be above 0, but got {value}")
+        for name in ("weight_decay", "head_l2", "color_jitter", "workers", "seed"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ConfigError(f"{_option(name)} must be 0 or more, but got {value}")
+        for name in ("dropout", "flip"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= (1 if name == "flip" else 0.99):
+                raise ConfigError(f"{_option(name)} must be a share between 0 and 1, but got {value}")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
+        if self.image_size is not None:
+            parse_image_size(self.image_size)
+        if self.crop_size is not None:
+            parse_crop_size(self.crop_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, None where the recipe decides."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """Build from plain values.
+
+        Raises:
+            ConfigError: a setting is unknown or out of range.
+        """
+        unknown = sorted(set(entries) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ConfigError(f"unknown training settings: {', '.join(unknown)}")
+        scale = entries.get("scale")
+        return cls(**{**entries, "scale": None if scale is None else tuple(scale)})
+
+
+def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
+    """Read `auto`, `native` (None), `512` or `360x480` (height, width).
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    if text in ("auto", "native"):
+        return "auto" if text == "auto" else None
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    return _height_and_width("--image-size", text, "auto, native, a number of pixels or HEIGHTxWIDTH")
+
+
+def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
+    """Read `auto`, `none` (None) or `240x320` (height, width).
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    return _height_and_width("--crop-size", text, "auto, none or HEIGHTxWIDTH")
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's config.yaml.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or holds settings that cannot be.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return TrainConfig.from_dict(entries)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: cannot be read as training settings ({reason})") from error
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """Write config.yaml, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def _height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"{option} must be {expected}, but got {text!r}")
+    return int(height), int(width)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

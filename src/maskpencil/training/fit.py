@@ -1,0 +1,151 @@
+"""The loop: batches, steps, validation, checkpoints."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.data import DataLoader
+
+from maskpencil.data.dataset import EpochBatches, Sample
+from maskpencil.data.folder import DataFolder
+from maskpencil.errors import TrainingError
+from maskpencil.evaluation import count_pixels
+from maskpencil.hardware import autocast
+from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.segmenter import Segmenter
+from maskpencil.training.checkpoints import Progress, save_checkpoint
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.logbook import Logbook, write_preview
+from maskpencil.training.losses import cross_entropy, l2_penalty
+from maskpencil.training.run_folder import RunFolder, write_json
+from maskpencil.training.schedule import rate_factor
+from maskpencil.training.stopping import StopRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The parts of a run, put together by `train`; `model` is the segmenter's, prepared for training."""
+
+    config: TrainConfig
+    run: RunFolder
+    data: DataFolder
+    segmenter: Segmenter
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: EpochBatches
+    loader: DataLoader[Sample]
+    class_weights: torch.Tensor | None
+    accelerator: Accelerator
+
+    @property
+    def head_kernels(self) -> list[nn.Parameter]:
+        """The learned kernels of the head: scores and upsampling."""
+        named = self.segmenter.model.named_parameters()
+        return [p for name, p in named if p.ndim > 1 and p.requires_grad and not name.startswith("backbone.")]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * len(self.batches)
+
+
+def fit(job: Job, progress: Progress, log: Logbook) -> None:
+    """Train from where `progress` stands to the last epoch; model and checkpoints are written on the way.
+
+    Raises:
+        KeyboardInterrupt: a stop was asked for; a checkpoint of the last whole step was written.
+        TrainingError: the loss is not a finite number.
+    """
+    with StopRequest() as stop:
+        while progress.epoch < job.config.epochs:
+            train_epoch(job, progress, log, stop)
+            finish_epoch(job, progress, log)
+
+
+def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
+    """Make the steps of one epoch, from `progress.batch` on."""
+    job.model.train()
+    job.batches.epoch, job.batches.start = progress.epoch, progress.batch
+    started, pictures = time.monotonic(), 0
+    for images, targets in job.loader:
+        factor = rate_factor(job.config.schedule, progress.step, job.steps)
+        for group in job.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        loss = train_step(job, images, targets)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {progress.step + 1} (epoch {progress.epoch + 1}); try a smaller "
+                f"--learning-rate (it is {job.config.learning_rate:g}), --precision fp32, or look at the masks"
+            )
+        progress.batch, progress.step = progress.batch + 1, progress.step + 1
+        progress.loss_sum += loss
+        pictures += len(images) * job.accelerator.num_processes
+        log.step(
+            progress,
+            loss=progress.loss_sum / progress.batch,
+            rate=job.config.learning_rate * factor,
+            speed=pictures / (time.monotonic() - started),
+        )
+        if stop.requested:
+            progress.seconds += time.monotonic() - started
+            _save(job, progress)
+            raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {job.run.path}")
+    progress.seconds += time.monotonic() - started
+
+
+def train_step(job: Job, images: torch.Tensor, targets: torch.Tensor) -> float:
+    """Make one step on uint8 images (N, 3, H, W) and targets (N, H, W); gives the loss before it."""
+    device = job.segmenter.device
+    inputs = job.segmenter.preprocessing.normalize(images.to(device, non_blocking=True))
+    with autocast(device, job.segmenter.precision):
+        logits = job.model(inputs)
+    loss = cross_entropy(logits.float(), targets.to(device, non_blocking=True), class_weights=job.class_weights)
+    if job.config.head_l2:
+        loss = loss + l2_penalty(job.head_kernels, job.config.head_l2)
+    value = float(loss.detach())
+    if math.isfinite(value):
+        job.accelerator.backward(loss)
+        job.optimizer.step()
+        job.optimizer.zero_grad()
+    return value
+
+
+def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
+    """Validate if it is time, keep the best model, write the checkpoint, tell."""
+    config = job.config
+    loss, speed = progress.loss_sum / progress.batch, progress.step * job.batches.batch_size / progress.seconds
+    rate = max(group["lr"] for group in job.optimizer.param_groups)
+    progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+    scores = None
+    if progress.epoch % config.validate_every == 0 or progress.epoch == job.config.epochs:
+        scores = validate(job)
+    if job.accelerator.is_main_process:
+        if scores and (score := 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou) > progress.best_score:
+            progress.best_score = score
+            job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
+            job.segmenter.save(job.run.model)
+            write_json(job.run.scores, scores.to_dict())
+        name = f"epoch_{progress.epoch:03}.png"
+        write_preview(job.run.preview / name, job.segmenter, job.data, job.data.pairs("val"))
+        log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
+    _save(job, progress)
+
+
+def validate(job: Job) -> Scores:
+    """Score the model on the validation pictures, shared out among the processes and summed exactly."""
+    accelerator, data = job.accelerator, job.data
+    mine = data.pairs("val")[accelerator.process_index :: accelerator.num_processes]
+    counted = count_pixels(job.segmenter, data, mine)
+    matrix = ConfusionMatrix(len(data.classes))
+    together = accelerator.reduce(torch.from_numpy(counted.counts).to(accelerator.device), reduction="sum")
+    matrix.add(together.cpu().numpy(), images=len(data.pairs("val")))
+    return matrix.scores(data.classes.names)
+
+
+def _save(job: Job, progress: Progress) -> None:
+    if job.accelerator.is_main_process:
+        save_checkpoint(job.run.checkpoint, progress=progress, model=job.segmenter.model, optimizer=job.optimizer)
+    job.accelerator.wait_for_everyone()

@@ -1,0 +1,101 @@
+"""What a run tells: lines on the terminal and in train.log, metrics.csv, TensorBoard events, previews."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from maskpencil.data.folder import DataFolder
+from maskpencil.data.layout import Pair
+from maskpencil.images import write_image
+from maskpencil.metrics import Scores
+from maskpencil.progress import ProgressBar
+from maskpencil.segmenter import Segmenter
+from maskpencil.training.checkpoints import Progress
+from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
+from maskpencil.visualize import colorize, contact_sheet
+
+PREVIEW_PICTURES = 4
+
+
+class Logbook:
+    """Writes for one run of so many `epochs` and `steps`, a context manager; `quiet` shows nothing."""
+
+    def __init__(self, run: RunFolder, *, epochs: int, steps: int, done: Progress, quiet: bool = False) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, needed by training alone
+
+        self.run, self.epochs, self.quiet = run, epochs, quiet
+        self.bar = ProgressBar("training", steps)
+        self._rows = read_metrics(run.metrics, before=done.epoch)
+        self._log = run.log.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run.path), purge_step=done.step or None)
+        self._last_score: float | None = None
+
+    def __enter__(self) -> Self:
+        if not self.quiet:
+            self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.quiet:
+            self.bar.__exit__(kind, error, traceback)
+        self._board.close()
+        self._log.close()
+
+    def say(self, line: str) -> None:
+        """Write a line to the terminal and, with the time, to train.log."""
+        if not self.quiet:
+            self.bar.say(line)
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        self._log.flush()
+
+    def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
+        """Tell of one step: the epoch's mean loss so far, the learning rate, and pictures a second."""
+        self._board.add_scalar("train/loss", loss, progress.step)
+        self._board.add_scalar("train/learning_rate", rate, progress.step)
+        if not self.quiet:
+            words = [f"epoch {progress.epoch + 1}/{self.epochs}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
+            words += [f"{speed:.1f} images/s"]
+            words += [f"mean IoU {self._last_score:.3f}"] if self._last_score is not None else []
+            self.bar.update(progress.step, " · ".join(words))
+
+    def epoch(self, progress: Progress, *, loss: float, rate: float, speed: float, scores: Scores | None) -> None:
+        """Tell of one epoch that has ended; `progress.epoch` epochs are done."""
+        row = {
+            "epoch": str(progress.epoch),
+            "step": str(progress.step),
+            "loss": f"{loss:.6f}",
+            "learning_rate": f"{rate:.3e}",
+            "images_per_second": f"{speed:.2f}",
+            "seconds": f"{progress.seconds:.1f}",
+        }
+        named = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+        row |= {name: f"{getattr(scores, name):.6f}" if scores else "" for name in named}
+        self._rows.append(row)
+        write_metrics(self.run.metrics, self._rows)
+        line = f"epoch {progress.epoch}/{self.epochs}: loss {loss:.4f}, {speed:.1f} images/s"
+        if scores:
+            self._last_score = scores.mean_iou
+            line += f", mean IoU {scores.mean_iou:.4f}, pixel accuracy {scores.pixel_accuracy:.4f}"
+            for name in named:
+                self._board.add_scalar(f"val/{name}", getattr(scores, name), progress.step)
+        self._board.flush()
+        self.say(line)
+
+
+def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair]) -> None:
+    """Draw image, target and prediction side by side for a few pairs spread over a split.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    chosen = [pairs[i * len(pairs) // PREVIEW_PICTURES] for i in range(min(PREVIEW_PICTURES, len(pairs)))]
+    rows = []
+    for pair in chosen:
+        image, target = data.read_pair(pair)
+        prediction = segmenter.predict_batch([image])[0]
+        rows.append([image, colorize(target, data.classes), colorize(prediction.label_map, data.classes)])
+    write_image(path, contact_sheet(rows, captions=("image", "target", "prediction")))

@@ -1,0 +1,108 @@
+"""What a training run leaves behind, file by file."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskpencil.errors import DataError
+from maskpencil.files import numbered_folder, written_whole
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`runs/train/NAME/` and the places in it."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings, loadable again."""
+        return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        """Which folder of pictures the run trains on."""
+        return self.path / "data.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def log(self) -> Path:
+        """What was printed."""
+        return self.path / "train.log"
+
+    @property
+    def preview(self) -> Path:
+        """A picture an epoch: image, target, prediction."""
+        return self.path / "preview"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where to resume from."""
+        return self.path / "checkpoints" / "last"
+
+    @property
+    def model(self) -> Path:
+        """The best model so far, a model folder."""
+        return self.path / "model"
+
+    @property
+    def scores(self) -> Path:
+        """The best model's scores on the validation pictures."""
+        return self.path / "scores.json"
+
+    @property
+    def splits(self) -> Path:
+        """List files of the pictures that trained and validated."""
+        return self.path / "splits"
+
+
+def new_run(path: Path) -> RunFolder:
+    """Make a run folder; a number is added when the name is taken.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    return RunFolder(numbered_folder(path))
+
+
+def existing_run(path: Path) -> RunFolder:
+    """Open a run folder to resume.
+
+    Raises:
+        DataError: it is none.
+    """
+    run = RunFolder(path)
+    if not run.config.is_file():
+        raise DataError(
+            f"{path}: is no training run (config.yaml is missing); expected a folder like runs/train/NAME"
+        )
+    return run
+
+
+def write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+
+
+def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
+    """The rows of metrics.csv of the epochs up to `before`; later ones belong to work that was lost."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if int(row["epoch"]) <= before]
+
+
+def write_metrics(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write metrics.csv, whole or not at all."""
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,116 @@
+"""`train`: puts the parts of a run together and lets them go."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.splits import write_splits
+from maskpencil.errors import ConfigError
+from maskpencil.hardware import choose_device
+from maskpencil.progress import ProgressBar, say
+from maskpencil.training.build import build_job
+from maskpencil.training.checkpoints import Progress, load_checkpoint
+from maskpencil.training.config import TrainConfig, read_config, write_config
+from maskpencil.training.fit import Job, fit
+from maskpencil.training.logbook import Logbook
+from maskpencil.training.recipes import resolve
+from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run that has ended: its folder, its best model and that model's validation mean IoU."""
+
+    folder: Path
+    model: Path
+    mean_iou: float
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    config: TrainConfig | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a network on a folder of pictures and masks.
+
+    `settings` are those of `TrainConfig`, or give a whole `config`. The run goes to the new folder `out` (by default
+    runs/train/NAME after the data). `resume` continues a run that was cut short, exactly, with its own settings.
+
+    Raises:
+        ConfigError: a setting cannot work, or there is nothing to resume.
+        DataError: the folder is at fault.
+        ModelError: the backbone's weights cannot be had.
+        OutputError: the run folder cannot be written.
+        TrainingError: the loss is not a finite number.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after writing a checkpoint to resume from.
+    """
+    if resume is not None:
+        if data is not None or out is not None or config is not None or settings:
+            raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
+        run = existing_run(Path(resume))
+        config, data = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))["data"]
+        folder = _open(str(data), quiet=quiet)
+    else:
+        if data is None:
+            raise ConfigError("train needs a folder of pictures and masks")
+        folder = _open(str(data), quiet=quiet)
+        config = resolve(config or TrainConfig(**settings), folder.sizes)
+        run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
+    return _run(config, folder, run, quiet=quiet)
+
+
+def _run(config: TrainConfig, data: DataFolder, run: RunFolder, *, quiet: bool) -> Run:
+    accelerator = Accelerator(cpu=choose_device(config.device).type == "cpu")
+    job = build_job(config, data, run, accelerator)
+    progress = load_checkpoint(run.checkpoint, model=job.segmenter.model, optimizer=job.optimizer) or Progress()
+    silent = quiet or not accelerator.is_main_process
+    with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
+        for line in _introduction(job, progress):
+            log.say(line)
+        fit(job, progress, log)
+    return Run(run.path, run.model, progress.best_score)
+
+
+def _start(out: Path, config: TrainConfig, data: DataFolder) -> RunFolder:
+    run = new_run(out)
+    write_json(run.data, {"data": str(data.root.resolve())})
+    write_splits(run.splits, {split: [pair.name for pair in pairs] for split, pairs in data.splits.items()})
+    write_config(run.config, config)
+    return run
+
+
+def _open(root: str, *, quiet: bool) -> DataFolder:
+    if quiet:
+        return open_folder(root)
+    with ProgressBar("reading masks", 1) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        folder = open_folder(root, report=report)
+    for note in folder.notes:
+        say(f"{root}: {note}")
+    return folder
+
+
+def _introduction(job: Job, progress: Progress) -> list[str]:
+    config, data = job.config, job.data
+    network = f"FCN-{config.stride}s on {config.backbone}, weights {config.weights}"
+    pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
+    work = (
+        f"{config.epochs} epochs in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
+    )
+    place = f"{job.segmenter.device.type} in {job.segmenter.precision}"
+    lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {job.run.path}"]
+    if progress.step:
+        lines.append(f"resumed after {progress.step} of {job.steps} steps")
+    return lines
