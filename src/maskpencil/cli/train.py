@@ -13,9 +13,7 @@ def command(
     data: Annotated[Path | None, Parameter(help="The folder of pictures and masks.")] = None,
     /,
     *,
-    out: Annotated[
-        Path | None, Parameter(help="The new run folder; by default runs/train/DATA.")
-    ] = None,
+    out: Annotated[Path | None, Parameter(help="The new run folder; by default runs/train/DATA.")] = None,
     resume: Annotated[Path | None, Parameter(help="A run folder to continue where it was cut short.")] = None,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
 ) -> None:

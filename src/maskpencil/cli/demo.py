@@ -1,0 +1,75 @@
+"""`maskpencil demo`."""
+
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.cli.evaluate import table
+from maskpencil.files import numbered_folder
+from maskpencil.progress import ProgressBar, say
+
+SIZE = (96, 160)
+"""Height and width of the stills to learn from."""
+
+FILM_SIZE, FILM_SECONDS, FILM_RATE = (192, 320), 6, 24
+PICTURES = {"train": 240, "val": 40, "test": 60}
+DRIVE_SEED = 90_210
+"""The street of the film, none of the stills'."""
+
+
+def command(
+    *,
+    out: Annotated[Path, Parameter(help="The folder to write; numbered when taken.")] = Path("runs/demo"),
+    epochs: Annotated[int | None, Parameter(help="Passes over the pictures; fewer are worse.")] = None,
+    device: Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Draw a street, train a small FCN-8s on it from scratch, score it, colour a film of an unseen drive.
+
+    Everything runs on this machine and takes a few minutes; nothing is downloaded.
+    """
+    from maskpencil.data.folder import open_folder
+    from maskpencil.data.scenes import drive, write_scenes
+    from maskpencil.evaluation import evaluate
+    from maskpencil.inference.predict import predict
+    from maskpencil.inference.sources import find_sources
+    from maskpencil.inference.video_writer import write_video
+    from maskpencil.segmenter import Segmenter
+    from maskpencil.training.config import TrainConfig
+    from maskpencil.training.run_folder import write_json
+    from maskpencil.training.train import train
+
+    started = time.monotonic()
+    folder = numbered_folder(out)
+    say(f"1/4 drawing {sum(PICTURES.values())} street scenes with their masks: {folder / 'data'}")
+    with ProgressBar("drawing", sum(PICTURES.values())) as bar:
+        write_scenes(folder / "data", **PICTURES, size=SIZE, progress=bar.update)
+
+    say("2/4 training an FCN-8s on them, from scratch")
+    config = TrainConfig(backbone="resnet18", weights="none", epochs=epochs or 12, device=device)
+    run = train(folder / "data", out=folder / "train", config=config)
+
+    say(f"3/4 scoring it on {PICTURES['test']} scenes it has not seen")
+    segmenter = Segmenter.from_pretrained(run.model, device=device)
+    data = open_folder(folder / "data")
+    scores = evaluate(segmenter, data, split="test")
+    write_json(folder / "scores.json", scores.to_dict())
+
+    film = folder / "drive.mp4"
+    say(f"4/4 colouring the unseen scenes and a drive down an unseen street: {film}")
+    scenes = drive(DRIVE_SEED, FILM_SECONDS * FILM_RATE, FILM_SIZE, frame_rate=FILM_RATE)
+    write_video(film, (scene.image for scene in scenes), frame_rate=FILM_RATE)
+    pictures = [pair.image for pair in islice(data.pairs("test"), 12)]
+    predict(segmenter, find_sources([*pictures, film]), out=folder)
+
+    print(table(scores))
+    print(f"\nDone in {time.monotonic() - started:.0f} s. Look at")
+    print(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, coloured by the network")
+    print(f"  {folder / 'overlays'}             scenes it had not seen, coloured")
+    print(f"  {run.folder / 'preview'}        how it learned, epoch by epoch")
+    print(f"  {folder / 'data'}                 what it learned from: a folder like yours could be")
+    print("\nWith your own images/ and masks/ in a folder DATA, type")
+    print("  maskpencil train DATA")
+    print(f"and on any picture or film of a street like this one\n  maskpencil predict {run.model} FILE")

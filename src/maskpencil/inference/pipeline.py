@@ -1,0 +1,83 @@
+"""Reading ahead of the network and writing behind it, each in a thread of its own and never far apart."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar
+
+from maskpencil.classes import ClassSet
+from maskpencil.images import RGBImage
+
+if TYPE_CHECKING:
+    from maskpencil.prediction import Prediction
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class PredictsImages(Protocol):
+    """The part of `Segmenter` that inference needs, so that it runs without torch."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """What the label maps' indices mean."""
+
+    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> "list[Prediction]":
+        """Colour pictures of one size, (H, W, 3) uint8 each."""
+
+
+def read_ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
+    """Give the items in order, while a thread fetches up to `depth` more of them.
+
+    What the items raise comes out where the item would have. Close the generator (`contextlib.closing`) to stop the
+    thread early; it ends after the item at hand.
+    """
+    iterator = iter(items)
+
+    def take() -> tuple[T] | None:
+        try:
+            return (next(iterator),)
+        except StopIteration:  # which no future can carry
+            return None
+
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        pending = deque(pool.submit(take) for _ in range(depth))
+        try:
+            while (taken := pending.popleft().result()) is not None:
+                pending.append(pool.submit(take))
+                yield taken[0]
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+class WriteBehind:
+    """Runs calls in order in a thread; at most `depth` wait, then `submit` waits as well.
+
+    As a context manager: a block that ends well waits for all calls, one that raises drops those not yet begun. What a
+    call raises comes out of a later `submit` or of the end of the block.
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        self._pool = ThreadPoolExecutor(1, "write-behind")
+        self._pending: deque[Future[None]] = deque()
+        self._depth = depth
+
+    def submit(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run `call` after all earlier ones."""
+        if len(self._pending) == self._depth:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(call, *args, **kwargs))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            while error is None and self._pending:
+                self._pending.popleft().result()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,139 @@
+"""Films out: H.264 in MP4 that plays everywhere, frame times and sound kept."""
+
+import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from maskpencil.errors import VideoError
+from maskpencil.files import written_whole
+from maskpencil.images import RGBImage
+from maskpencil.visualize import PAPER
+
+CRF = 19
+"""H.264 quality: 18 looks like the original, each step of 6 doubles or halves the file."""
+
+PRESET = "veryfast"
+"""The encoder's effort: slower ones make smaller files of the same quality, and the network wait."""
+
+MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
+"""Codecs whose packets are copied into the MP4 as they are."""
+
+_BT709 = 1  # the code of matrix, primaries and transfer curve alike
+_LIMITED_RANGE = 1
+
+
+class VideoWriter:
+    """An MP4 file being written frame by frame; a context manager whose end completes the file.
+
+    Args:
+        path: where to write.
+        size: (height, width) of the frames; an odd one gets a row or column of paper colour more, as H.264 needs.
+        frame_rate: frames a second, on average.
+        time_base: the unit of `pts` and `duration`, in seconds.
+        pixel_aspect: the width of a pixel over its height.
+        sound: streams of an open film whose packets will come; each codec must be one of `MP4_SOUND`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: tuple[int, int],
+        frame_rate: Fraction,
+        time_base: Fraction,
+        pixel_aspect: Fraction = Fraction(1),
+        sound: Sequence[AudioStream] = (),
+    ) -> None:
+        self._container = av.open(
+            f"file:{os.fspath(path)}", "w", format="mp4", options={"movflags": "+faststart"}
+        )  # faststart: the index goes to the front, so that browsers play before all is loaded
+        options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven films
+        self._stream = self._container.add_stream("libx264", frame_rate, options)
+        self._height, self._width = (side + side % 2 for side in size)
+        self._stream.height, self._stream.width, self._stream.pix_fmt = self._height, self._width, "yuv420p"
+        codec = self._stream.codec_context
+        codec.time_base = time_base
+        codec.sample_aspect_ratio = pixel_aspect
+        codec.flags |= Flags.frame_duration  # else the last frame of a film with uneven times has none
+        codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+        codec.color_range = _LIMITED_RANGE
+        self._time_base = time_base
+        self._reformatter = VideoReformatter()
+        self._sound = {stream.index: self._container.add_stream_from_template(stream) for stream in sound}
+        self._last_dts: dict[int, int] = {}
+
+    def write(self, pixels: RGBImage, *, pts: int, duration: int) -> None:
+        """Add a frame, (H, W, 3); `pts` must grow from frame to frame."""
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(self._even(pixels), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def write_sound(self, packet: "av.Packet[Any]") -> None:
+        """Add a packet of one of the `sound` streams; one without a place after the last is left out."""
+        stream = self._sound[packet.stream_index]
+        if packet.dts is None or packet.dts <= self._last_dts.get(packet.stream_index, packet.dts - 1):
+            return
+        self._last_dts[packet.stream_index] = packet.dts
+        packet.stream = stream
+        self._container.mux(packet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+    def _even(self, pixels: RGBImage) -> RGBImage:
+        height, width, _ = pixels.shape
+        if (height, width) == (self._height, self._width):
+            return pixels
+        page = np.full((self._height, self._width, 3), PAPER, dtype=np.uint8)
+        page[:height, :width] = pixels
+        return page
+
+
+def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, frame_rate: float | Fraction) -> None:
+    """Write frames of one size, (H, W, 3) RGB each, as an MP4 film, whole or not at all.
+
+    Frames are taken one by one, so the film may be longer than memory. `frame_rate` is in frames a second.
+
+    Raises:
+        VideoError: there are no frames, or their sizes differ.
+        OutputError: the file cannot be written.
+    """
+    rate = Fraction(frame_rate).limit_denominator(1001)  # 29.97 and its like are n / 1001
+    remaining = iter(frames)
+    first = next(remaining, None)
+    if first is None:
+        raise VideoError(f"{os.fspath(path)}: a film must have at least one frame, but got none")
+    size = (first.shape[0], first.shape[1])
+    with (
+        written_whole(path) as temporary,
+        VideoWriter(temporary, size=size, frame_rate=rate, time_base=1 / rate) as writer,
+    ):
+        for number, frame in enumerate(chain([first], remaining)):
+            if frame.shape != first.shape:
+                raise VideoError(
+                    f"{os.fspath(path)}: all frames must be {first.shape}, but frame {number + 1} is {frame.shape}"
+                )
+            writer.write(frame, pts=number, duration=1)

@@ -1,0 +1,101 @@
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from maskpencil.inference.pipeline import WriteBehind, read_ahead
+
+
+def our_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith(("read-ahead", "write-behind"))]
+
+
+def test_items_come_in_order_and_all() -> None:
+    assert list(read_ahead(range(50), depth=3)) == list(range(50))
+    assert list(read_ahead([], depth=3)) == []
+
+
+def test_reading_stays_at_most_the_depth_ahead() -> None:
+    made = 0
+
+    def items() -> Iterator[int]:
+        nonlocal made
+        while made < 100:
+            made += 1
+            yield made
+
+    ahead = [made - item for item in read_ahead(items(), depth=4)]
+    assert max(ahead) <= 4
+
+
+def test_an_error_while_reading_comes_out_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("unplugged")
+
+    ahead = read_ahead(items(), depth=3)
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="unplugged"):
+        next(ahead)
+    assert our_threads() == []
+
+
+def test_an_early_end_stops_the_reading_thread() -> None:
+    with closing(read_ahead(iter(int, 1), depth=3)) as endless:
+        next(endless)
+    assert our_threads() == []
+
+
+def test_calls_run_in_order_and_are_done_at_the_end_of_the_block() -> None:
+    done: list[int] = []
+    with WriteBehind(depth=2) as behind:
+        for i in range(20):
+            behind.submit(done.append, i)
+    assert done == list(range(20))
+    assert our_threads() == []
+
+
+def test_writing_stays_at_most_the_depth_behind() -> None:
+    go, done = threading.Semaphore(0), []
+
+    def write(i: int) -> None:
+        go.acquire()
+        done.append(i)
+
+    with WriteBehind(depth=2) as behind:
+        for i in range(10):
+            if i >= 2:
+                assert len(done) >= i - 2
+                go.release()
+            behind.submit(write, i)
+        go.release(2)
+    assert len(done) == 10
+
+
+def test_an_error_while_writing_comes_out_of_the_block() -> None:
+    def fail() -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), WriteBehind(depth=2) as behind:
+        behind.submit(fail)
+    assert our_threads() == []
+
+
+def test_an_interruption_drops_what_has_not_begun() -> None:
+    started, go = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def slow() -> None:
+        started.set()
+        go.wait()
+        done.append(0)
+
+    with pytest.raises(KeyboardInterrupt), WriteBehind(depth=5) as behind:  # noqa: PT012
+        behind.submit(slow)
+        behind.submit(done.append, 1)
+        started.wait()
+        threading.Timer(0.05, go.set).start()
+        raise KeyboardInterrupt
+    assert done == [0]
+    assert our_threads() == []

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskpencil.errors import ConfigError, OutputError
+from maskpencil.images import read_image, write_image
+from maskpencil.inference.predict import Progress, predict, write_prediction
+from maskpencil.inference.sources import Source, find_sources
+
+from .conftest import BrightnessSegmenter, MakeFilm, picture
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Source]:
+    for name in ("a/1.jpg", "a/2.png", "b/1.jpg"):
+        write_image(tmp_path / "in" / name, picture((40, 56)))
+    return find_sources([tmp_path / "in"])
+
+
+def test_pictures_give_masks_and_overlays_under_their_own_names(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    report = predict(segmenter, pictures, out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == {
+        f"{k}/{s}.png" for k in ("masks", "overlays") for s in ("a/1", "a/2", "b/1")
+    }
+    assert (report.pictures, report.videos, report.failures, report.warnings) == (3, 0, (), ())
+    assert report.frames_per_second > 0
+
+
+def test_masks_are_palette_pictures_of_class_indices(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures, out=tmp_path / "out")
+    with Image.open(tmp_path / "out/masks/a/2.png") as mask:
+        assert mask.mode == "P"
+        assert mask.getpalette("RGB")[:6] == [0, 0, 200, 200, 0, 0]
+        expected = np.zeros((40, 56))
+        expected[:20, :28] = 1
+        assert np.array_equal(np.asarray(mask), expected)
+
+
+def test_overlays_show_picture_and_classes_by_the_opacity(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures[1:2], out=tmp_path / "out", opacity=0)
+    sheet = read_image(tmp_path / "out/overlays/a/2.png")
+    left = (sheet.shape[1] - 56) // 2
+    assert np.array_equal(sheet[:40, left : left + 56], picture((40, 56)))
+
+
+def test_overlays_can_be_left_out_and_confidence_asked_for(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures[1:2], out=tmp_path / "out", overlays=False, confidence=True)
+    assert files_below(tmp_path / "out") == {"masks/a/2.png", "confidence/a/2.png"}
+    with Image.open(tmp_path / "out/confidence/a/2.png") as confidence:
+        assert confidence.mode == "L"
+        assert confidence.getpixel((0, 0)) == round((250 - 127.5) / 127.5 * 255)
+
+
+def test_a_stem_with_a_dot_keeps_it(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+    write_prediction(segmenter.predict_batch([picture((8, 8))])[0], tmp_path, "a.jpg", overlay=False)
+    assert files_below(tmp_path) == {"masks/a.jpg.png"}
+
+
+def test_a_broken_file_is_told_and_the_rest_is_done(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+) -> None:
+    pictures[1].path.write_bytes(pictures[1].path.read_bytes()[:60])
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    sources = [*pictures, *find_sources([empty, make_film()])]
+    told: list[Progress] = []
+    report = predict(segmenter, sources, out=tmp_path / "out", report=told.append)
+    assert [failure.path for failure in report.failures] == [pictures[1].path, empty]
+    assert all("\n" not in f.message and f.message.startswith(str(f.path)) for f in report.failures)
+    assert (report.pictures, report.videos, report.frames) == (2, 1, 12)
+    assert files_below(tmp_path / "out") == {
+        *(f"{kind}/{stem}.png" for kind in ("masks", "overlays") for stem in ("a/1", "b/1")),
+        "overlays/film.mp4",
+    }
+    assert [p.failure.path for p in told if p.failure] == [pictures[1].path, empty]
+
+
+def test_progress_counts_sources_and_frames(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+) -> None:
+    told: list[Progress] = []
+    film = find_sources([make_film(pts=range(3))])
+    predict(segmenter, [*film, *pictures], out=tmp_path / "out", report=told.append)
+    assert [(p.number, p.sources, p.frame, p.frames) for p in told] == [
+        *((number, 4, 1, 1) for number in (1, 2, 3)),
+        *((4, 4, frame, 3) for frame in (1, 2, 3)),
+    ]
+
+
+def test_an_interruption_leaves_only_whole_files(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(segmenter, pictures, out=tmp_path / "out", report=interrupt)
+    written = files_below(tmp_path / "out")
+    assert "masks/b/1.png" not in written
+    assert not any(Path(name).name.startswith(".") for name in written)
+    for name in written:
+        read_image(tmp_path / "out" / name)
+
+
+def test_a_folder_that_cannot_be_written_ends_the_work(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match="cannot be written"):
+        predict(segmenter, pictures, out=tmp_path / "out")
+
+
+def test_settings_that_cannot_work_are_refused_before_anything_is_done(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+) -> None:
+    with pytest.raises(ConfigError, match="opacity"):
+        predict(segmenter, pictures, out=tmp_path / "out", opacity=1.5)
+    with pytest.raises(ConfigError, match="overlay"):
+        predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", overlays=False)
+    assert segmenter.seen == []
