@@ -1,8 +1,8 @@
 """Files that other programs may read appear whole or not at all."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +21,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder cannot be made or the file cannot be written.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary.touch(exist_ok=False)
+        permissions = temporary.stat().st_mode
     try:
         with _output_errors(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(permissions)  # the writer may have put another file in its place
             _flush(temporary)
             temporary.replace(path)
             _flush(path.parent)
@@ -39,41 +39,50 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; after the block it takes the place of `path`, whatever stood there.
+    """Give a temporary folder beside `path`; after the block it takes the place of the folder `path`.
 
-    At every moment either the old or the new folder is whole on disk: the old one is moved to `path` + ".old" just
-    before the new one is moved in, and removed after. `recover_folder` undoes a swap that was cut short.
+    When the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk:
+    the old one is moved to a hidden name just before the new one is moved in, and removed after. What a process left
+    that died in between, `recover_folder` puts right. A folder must have one writer at a time.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     path = Path(path)
+    new, old = _beside(path)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        recover_folder(path)
+        new.mkdir()
     try:
         with _output_errors(path):
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            for file in temporary.rglob("*"):
+            yield new
+            permissions = new.stat().st_mode & 0o666
+            for file in new.rglob("*"):
+                if file.is_file():
+                    file.chmod(permissions)  # safetensors gives its files to their owner alone
                 _flush(file)
-            _flush(temporary)
-            old = _old(path)
+            _flush(new)
             if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
-            temporary.rename(path)
+            new.rename(path)
             _flush(path.parent)
-            shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        recover_folder(path)
 
 
 def recover_folder(path: str | os.PathLike[str]) -> None:
-    """Bring back the old folder when a process died in the middle of `folder_written_whole(path)`."""
+    """Put right what a process left that died in the middle of `folder_written_whole(path)`.
+
+    The old folder is brought back where the new one had not taken its place, and what was half-written is removed. Only
+    the folder's writer may call this, since a swap in progress looks the same.
+    """
     path = Path(path)
-    if not path.exists() and _old(path).exists():
-        _old(path).rename(path)
+    new, old = _beside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def numbered_folder(path: str | os.PathLike[str]) -> Path:
@@ -85,6 +94,8 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: the folder cannot be made.
     """
     path = Path(path)
+    if path.name in ("", ".."):  # "." has no name a number could be added to
+        path = path.resolve()
     candidate, number = path, 1
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,14 +121,9 @@ def _output_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path) -> tuple[Path, Path]:
+    """Where the new folder is written and where the old one waits."""
+    return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
 
 
 def _flush(path: Path) -> None:

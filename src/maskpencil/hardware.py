@@ -1,13 +1,8 @@
 """What the machine offers: the rules behind `device="auto"` and `precision="auto"`."""
 
-from typing import Literal
-
 import torch
 
 from maskpencil.errors import ConfigError
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str = "auto") -> torch.device:

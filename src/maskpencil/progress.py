@@ -63,6 +63,14 @@ class ProgressBar:
                 soft_wrap=True,
             )
 
+    def update_of(self, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are done, where the total is known only now."""
+        if total != self.total:
+            self.total = total
+            if self._bar:
+                self._bar.update(self._task, total=total)
+        self.update(done)
+
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""
         console = self._bar.console if self._bar else self.console

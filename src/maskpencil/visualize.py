@@ -27,10 +27,10 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
     `opacity` is the share of the colour, 0..1. Returns (H, W, 3), the size of `image` and `label_map`.
     """
     # both factors come from tables, so that a film frame costs two look-ups and a sum
-    shares = np.arange(256, dtype=np.float32)
-    picture_table = np.round(shares * (1 - opacity)).astype(np.uint8)
+    shares = np.round(np.arange(256) * opacity).astype(np.uint8)
+    picture_table = np.arange(256, dtype=np.uint8) - shares  # rounded against the colours', so that no sum exceeds 255
     color_table = np.zeros((256, 3), dtype=np.uint8)
-    color_table[: len(classes)] = np.round(classes.colors * opacity)
+    color_table[: len(classes)] = shares[classes.colors]
     blended = picture_table[image] + color_table[label_map]
     ignored = label_map == IGNORE_INDEX
     if ignored.any():

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.evaluate import table
+from maskpencil.cli.options import Device
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar, say
 
@@ -24,7 +25,7 @@ def command(
     *,
     out: Annotated[Path, Parameter(help="The folder to write; numbered when taken.")] = Path("runs/demo"),
     epochs: Annotated[int | None, Parameter(help="Passes over the pictures; fewer are worse.")] = None,
-    device: Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Draw a street, train a small FCN-8s on it from scratch, score it, colour a film of an unseen drive.
 

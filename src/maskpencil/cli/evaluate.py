@@ -6,20 +6,21 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.options import Device, ModelFolder, Precision
 from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 
 
 def command(
-    model: Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model.")],
+    model: ModelFolder,
     data: Annotated[Path, Parameter(help="A folder of pictures and masks with the model's classes.")],
     /,
     *,
     split: Annotated[Literal["train", "val", "test"], Parameter(help="Which pictures of the folder.")] = "val",
     json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the scores to this file.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto",
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="Of the convolutions.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Score a model on a labelled folder: one confusion matrix over all its pixels."""
     from maskpencil.data.folder import open_folder
@@ -29,7 +30,7 @@ def command(
     segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
     folder = open_folder(data, classes=segmenter.classes)
     with ProgressBar("evaluating", len(folder.pairs(split))) as bar:
-        scores = evaluate(segmenter, folder, split=split, report=lambda done, _: bar.update(done))
+        scores = evaluate(segmenter, folder, split=split, report=bar.update_of)
     print(table(scores))
     if json_file:
         with written_whole(json_file) as temporary:

@@ -2,10 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.options import Device, ModelFolder, Precision
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model.")],
+    model: ModelFolder,
     /,
     *sources: Annotated[str, Parameter(help="Pictures, folders, quoted globs ('in/*.jpg') and films.")],
     out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
     overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
     confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
     opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto",
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="Of the convolutions.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> int:
     """Colour pictures, folders of pictures and films.
 

@@ -1,0 +1,1 @@
+"""Pictures and masks: found, read, drawn, changed, batched."""

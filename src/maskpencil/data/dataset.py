@@ -45,23 +45,25 @@ class EpochBatches(Sampler[list[Place]]):
     """Shuffled batches of (epoch, index) for one of `world` processes, which share each batch out among them.
 
     No process ever gets a batch of one, which batch normalization cannot train on: a last batch that is too small
-    joins the one before, and a set that is too small repeats its samples. Set `epoch` before iterating.
+    joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with it the batch to
+    `start` from, before iterating.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
-        self.epoch = 0
+        self.epoch = self.start = 0
 
     def __len__(self) -> int:
         return len(self._sizes())
 
     def __iter__(self) -> Iterator[list[Place]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        start = 0
-        for size in self._sizes():
-            together = order[np.arange(start, start + size) % self.length]
-            yield [(self.epoch, int(index)) for index in together[self.rank :: self.world]]
-            start += size
+        first = 0
+        for batch, size in enumerate(self._sizes()):
+            if batch >= self.start:
+                together = order[np.arange(first, first + size) % self.length]
+                yield [(self.epoch, int(index)) for index in together[self.rank :: self.world]]
+            first += size
 
     def _sizes(self) -> list[int]:
         """The sizes of the batches over all processes, each a multiple of their number."""

@@ -1,8 +1,8 @@
 """A folder of pictures and masks, understood without a configuration file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from maskpencil.classes import ClassSet, read_classes
 from maskpencil.data.layout import Pair, find_layout
 from maskpencil.data.masks import MaskEncoding, MaskFacts, count_classes, discover_encoding, scan_masks
 from maskpencil.errors import DataError
-from maskpencil.images import LabelMap, RGBImage, image_size, read_image
+from maskpencil.images import LabelMap, RGBImage, read_image
 
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
@@ -60,20 +60,24 @@ class DataFolder:
         """The pixels of each class in each mask of a split, (masks, K)."""
         return count_classes([self.facts[pair.mask] for pair in self.pairs(split)], self.encoding)
 
-    @cached_property
-    def sizes(self) -> dict[str, list[tuple[int, int]]]:
-        """The (height, width) of the pictures of each split, from their headers; each mask's is compared.
+    def check_pictures(self, report: Callable[[int, int], None] | None = None) -> dict[str, list[tuple[int, int]]]:
+        """Decode every picture once, so that a broken one is found before training and not an hour into it.
+
+        `report` hears (done, of). Returns the (height, width) of the pictures of each split.
 
         Raises:
             ImageError: a file is not a readable picture.
             DataError: a picture and its mask differ in size.
         """
+        pairs = [(split, pair) for split, pairs in self.splits.items() for pair in pairs]
         sizes: dict[str, list[tuple[int, int]]] = {split: [] for split in self.splits}
-        for split, pairs in self.splits.items():
-            for pair in pairs:
-                size = image_size(pair.image)
-                _compare_sizes(pair, size, image_size(pair.mask))
-                sizes[split].append(size)
+        with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
+            images = pool.map(lambda entry: read_image(entry[1].image).shape, pairs)
+            for done, ((split, pair), (height, width, _)) in enumerate(zip(pairs, images, strict=True), start=1):
+                _compare_sizes(pair, (height, width), self.facts[pair.mask].size)
+                sizes[split].append((height, width))
+                if report:
+                    report(done, len(pairs))
         return sizes
 
 

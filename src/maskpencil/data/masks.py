@@ -18,9 +18,10 @@ NO_CLASS = -1
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What occurs in one mask file: `values` -> pixels; a colour stands as the number 0xRRGGBB."""
+    """What occurs in one mask file of `size` (height, width): `values` -> pixels; a colour is the number 0xRRGGBB."""
 
     path: Path
+    size: tuple[int, int]
     values: dict[int, int]
     colored: bool
     palette: npt.NDArray[np.uint8] | None
@@ -190,7 +191,8 @@ def _scan(path: Path) -> MaskFacts:
     colored = pixels.values.ndim == 3
     values, counts = _count_values(_as_numbers(pixels.values, None) if colored else pixels.values)
     counted = {int(value): int(count) for value, count in zip(values, counts, strict=True) if count}
-    return MaskFacts(path, counted, colored, pixels.palette)
+    height, width = pixels.values.shape[:2]
+    return MaskFacts(path, (height, width), counted, colored, pixels.palette)
 
 
 def _count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:

@@ -74,11 +74,6 @@ class RandomScaleCrop(v2.Transform):
         return functional.pad(window, params["padding"], fill=fill)
 
 
-def evaluation_transform(working_size: Callable[[Size], Size]) -> v2.Transform:
-    """Nothing but the working size."""
-    return FitSize(working_size)
-
-
 def training_transform(
     working_size: Callable[[Size], Size],
     *,
@@ -87,7 +82,7 @@ def training_transform(
     flip: float,
     color_jitter: float,
     fill: tuple[int, int, int],
-) -> v2.Transform:
+) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
     """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored, recoloured.
 
     `flip` is the probability of mirroring left to right, `color_jitter` the greatest relative change of brightness,
@@ -100,7 +95,8 @@ def training_transform(
         steps.append(v2.RandomHorizontalFlip(flip))
     if color_jitter:
         steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
-    return v2.Compose(steps)
+    augment: Callable[..., tuple[torch.Tensor, torch.Tensor]] = v2.Compose(steps)
+    return augment
 
 
 def _size(flat_inputs: list[Any]) -> Size:

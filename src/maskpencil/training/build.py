@@ -1,5 +1,6 @@
 """From settings and data to the parts of a run."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -50,7 +51,7 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
     )
     on_gpu = device.type == "cuda"
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
-    areas = np.array([height * width for height, width in data.sizes["train"]])
+    areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.class_counts("train"), areas)
     prepared, optimizer = accelerator.prepare(model, _optimizer(model, config))
     return Job(

@@ -80,9 +80,7 @@ def existing_run(path: Path) -> RunFolder:
     """
     run = RunFolder(path)
     if not run.config.is_file():
-        raise DataError(
-            f"{path}: is no training run (config.yaml is missing); expected a folder like runs/train/NAME"
-        )
+        raise DataError(f"{path}: is no training run (config.yaml is missing); expected a folder like runs/train/NAME")
     return run
 
 

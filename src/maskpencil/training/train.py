@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
+from maskpencil.files import recover_folder
 from maskpencil.hardware import choose_device
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
@@ -62,7 +63,7 @@ def train(
         if data is None:
             raise ConfigError("train needs a folder of pictures and masks")
         folder = _open(str(data), quiet=quiet)
-        config = resolve(config or TrainConfig(**settings), folder.sizes)
+        config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
         run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
     return _run(config, folder, run, quiet=quiet)
 
@@ -70,6 +71,7 @@ def train(
 def _run(config: TrainConfig, data: DataFolder, run: RunFolder, *, quiet: bool) -> Run:
     accelerator = Accelerator(cpu=choose_device(config.device).type == "cpu")
     job = build_job(config, data, run, accelerator)
+    recover_folder(run.model)
     progress = load_checkpoint(run.checkpoint, model=job.segmenter.model, optimizer=job.optimizer) or Progress()
     silent = quiet or not accelerator.is_main_process
     with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
@@ -91,15 +93,17 @@ def _open(root: str, *, quiet: bool) -> DataFolder:
     if quiet:
         return open_folder(root)
     with ProgressBar("reading masks", 1) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done)
-
-        folder = open_folder(root, report=report)
+        folder = open_folder(root, report=bar.update_of)
     for note in folder.notes:
         say(f"{root}: {note}")
     return folder
+
+
+def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]]]:
+    if quiet:
+        return folder.check_pictures()
+    with ProgressBar("reading pictures", 1) as bar:
+        return folder.check_pictures(bar.update_of)
 
 
 def _introduction(job: Job, progress: Progress) -> list[str]:

@@ -1,0 +1,128 @@
+"""Ten kinds of bad input: one line that names the file and the remedy, code 1, nothing half-written."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskpencil.cli import main
+
+SETTINGS = ["--weights", "none", "--epochs", "1", "--device", "cpu", "--crop-size", "64x64"]
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    return shutil.copytree(tiny_folder, tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder, tmp_path_factory):
+    from maskpencil.training.train import train
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    return train(tiny_folder, out=out, weights="none", epochs=1, crop_size="64x64", device="cpu", quiet=True).model
+
+
+def refuse(words, capsys, *expected):
+    """Run a command that must fail, and check its last words."""
+    assert main([str(word) for word in words]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    for text in expected:
+        assert text in errors[0]
+
+
+def refuse_training(folder, capsys, *expected):
+    out = folder.parent / "run"
+    refuse(["train", folder, "--out", out, *SETTINGS], capsys, *expected)
+    assert not out.exists(), "nothing is left of a run that could not start"
+
+
+def test_a_missing_folder(tmp_path, capsys):
+    refuse_training(tmp_path / "nowhere", capsys, "nowhere", "no such folder", "expected images/ and masks/")
+
+
+def test_no_pairs(folder, capsys):
+    for path in (folder / "masks").rglob("*.png"):
+        path.rename(path.with_stem(f"other_{path.stem}"))
+    refuse_training(folder, capsys, str(folder), "no two of one name", "rename")
+
+
+def test_a_mask_of_another_size(folder, capsys):
+    path = first_mask(folder)
+    mask = Image.open(path)
+    mask.resize((mask.width + 1, mask.height)).save(path)
+    refuse_training(folder, capsys, path.name, f"{mask.width + 1} x {mask.height}", "nearest neighbour")
+
+
+def test_a_mask_value_without_a_class(folder, capsys):
+    path = first_mask(folder)
+    mask = Image.open(path)
+    values = np.array(mask)
+    values[3, 5] = 77
+    changed = Image.fromarray(values)
+    changed.putpalette(mask.getpalette())
+    changed.save(path)
+    refuse_training(folder, capsys, path.name, "77", "classes.yaml")
+
+
+def test_a_colour_mask_without_a_class_file(folder, capsys):
+    (folder / "classes.yaml").unlink()
+    path = first_mask(folder)
+    Image.open(path).convert("RGB").save(path)
+    refuse_training(folder, capsys, path.name, "colour", "write a classes.yaml")
+
+
+def test_a_truncated_jpeg(folder, capsys):
+    path = sorted((folder / "images" / "train").iterdir())[2]
+    whole = Image.open(path).convert("RGB")
+    path.unlink()
+    jpeg = path.with_suffix(".jpg")
+    whole.save(jpeg, quality=95)
+    jpeg.write_bytes(jpeg.read_bytes()[: jpeg.stat().st_size // 2])
+    refuse_training(folder, capsys, jpeg.name, "cut short", "replace it")
+
+
+def test_a_text_file_named_png(folder, capsys):
+    path = sorted((folder / "images" / "val").iterdir())[0]
+    path.write_text("this is not a picture")
+    refuse_training(folder, capsys, path.name, "is not a picture")
+
+
+def test_a_broken_picture_among_good_ones_is_reported_and_the_rest_is_done(folder, model, tmp_path, capsys):
+    broken = sorted((folder / "images" / "val").iterdir())[1]
+    broken.write_text("this is not a picture")
+    out = tmp_path / "out"
+    refuse(["predict", model, folder / "images" / "val", "--out", out, "--device", "cpu"], capsys, broken.name)
+    assert len(list((out / "masks").iterdir())) == len(list((out / "overlays").iterdir())) == 2
+
+
+def test_an_empty_film(model, tmp_path, capsys):
+    film = tmp_path / "film.mp4"
+    film.touch()
+    out = tmp_path / "out"
+    refuse(["predict", model, film, "--out", out, "--device", "cpu"], capsys, "film.mp4", "empty")
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_an_output_that_cannot_be_written(command, folder, model, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "out"
+    words = ["train", folder, *SETTINGS] if command == "train" else ["predict", model, folder / "images" / "val"]
+    refuse([*words, "--out", out], capsys, str(out), "cannot be written", "--out")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_model_folder_with_a_missing_file(missing, model, folder, tmp_path, capsys):
+    broken = shutil.copytree(model, tmp_path / "model")
+    (broken / missing).unlink()
+    out = tmp_path / "out"
+    refuse(["predict", broken, folder / "images" / "val", "--out", out], capsys, str(broken), missing)
+    assert not out.exists()
+
+
+def first_mask(folder):
+    return sorted((folder / "masks" / "train").iterdir())[0]

@@ -1,0 +1,107 @@
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+from maskpencil.cli import COMMANDS, main
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown and words in shown for name, words in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself_and_each_of_its_options(name, capsys):
+    assert main([name, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    function = importlib.import_module(f"maskpencil.cli.{name}").command
+    assert inspect.getdoc(function).splitlines()[0].split()[0] in shown
+    options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option.name not in ("config", "json_file"):
+            assert f"--{option.name.replace('_', '-')}" in shown
+
+
+def test_the_version_is_the_packages(capsys):
+    from importlib.metadata import version
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == version("maskpencil")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["paint"],
+        ["train"],
+        ["train", "x", "--epoch", "3"],
+        ["train", "x", "--epochs", "0"],
+        ["predict"],
+        ["evaluate", "m"],
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(words, capsys):
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    from maskpencil.errors import DataError
+
+    with pytest.raises(DataError):
+        main(["train", str(tmp_path / "nothing"), "--debug"])
+
+
+def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ["--weights", "none", "--crop-size", "64x64", "--epochs", "2", "--batch-size", "3", "--device", "cpu"]
+    assert main(["train", str(tiny_folder), *settings]) == 0
+    (run,) = (tmp_path / "runs/train").iterdir()
+    assert str(run.relative_to(tmp_path) / "model") in capsys.readouterr().out
+
+    assert main(["evaluate", str(run / "model"), str(tiny_folder), "--json", "scores.json", "--device", "cpu"]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert f"{scores['mean_iou']:.4f}" in capsys.readouterr().out
+    assert scores["images"] == 3
+
+    pictures = tiny_folder / "images" / "val"
+    assert main(["predict", str(run / "model"), str(pictures), "--confidence", "--device", "cpu"]) == 0
+    (out,) = (tmp_path / "runs/predict").iterdir()
+    for kind in ("masks", "overlays", "confidence"):
+        assert len(list((out / kind).glob("*.png"))) == 3
+
+    assert main(["info", str(run / "model")]) == 0
+    assert "FCN-8s on resnet18" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("topic", [[], ["backbones"], ["recipes"]])
+def test_info_tells(topic, capsys):
+    assert main(["info", *topic]) == 0
+    assert {"": "torch", "backbones": "vgg16", "recipes": "tutorial"}[
+        topic[0] if topic else ""
+    ] in capsys.readouterr().out
+
+
+def test_help_does_not_load_what_it_does_not_need():
+    script = "import sys; from maskpencil.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "cyclopts", "rich"} & set(done.stderr.split())
+
+
+def test_importing_the_command_line_and_the_lower_floors_does_not_import_torch():
+    modules = ["maskpencil", *(f"maskpencil.cli.{name}" for name in COMMANDS)]
+    modules += [
+        f"maskpencil.{name}" for name in ("classes", "images", "metrics", "visualize", "progress", "data.folder")
+    ]
+    modules += ["maskpencil.data.scenes", "maskpencil.training.config", "maskpencil.inference.sources"]
+    script = f"import sys; [__import__(name) for name in {modules}]; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,51 @@
+import pytest
+
+from maskpencil.errors import ConfigError
+from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size, read_config, write_config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"dropout": 1.0},
+        {"flip": 1.5},
+        {"weight_decay": -0.1},
+        {"scale": (2.0, 1.0)},
+        {"image_size": "big"},
+        {"crop_size": "0x10"},
+        {"seed": -1},
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_its_option_name(settings):
+    with pytest.raises(ConfigError, match="--" + next(iter(settings)).replace("_", "-")):
+        TrainConfig(**settings)
+
+
+def test_sizes_are_read_as_height_and_width():
+    assert parse_image_size("160x576") == (160, 576)
+    assert parse_image_size("512") == 512
+    assert parse_image_size("native") is None
+    assert parse_image_size("auto") == "auto"
+    assert parse_crop_size("240x320") == (240, 320)
+    assert parse_crop_size("none") is None
+
+
+def test_a_written_configuration_reads_back_equal(tmp_path):
+    config = TrainConfig(backbone="vgg16", epochs=3, scale=(0.5, 2.0), seed=7)
+    write_config(tmp_path / "config.yaml", config)
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_an_unknown_setting_in_a_file_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("epoch: 3\n")
+    with pytest.raises(ConfigError, match="epoch"):
+        read_config(tmp_path / "config.yaml")
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: [1\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        read_config(tmp_path / "config.yaml")

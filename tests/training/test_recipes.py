@@ -1,0 +1,61 @@
+from dataclasses import fields
+
+import pytest
+
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.recipes import DESCRIPTIONS, RECIPES, resolve
+
+SIZES = {"train": [(360, 480)] * 367, "val": [(360, 480)] * 101}
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_resolving_sets_everything_and_is_idempotent(recipe):
+    resolved = resolve(TrainConfig(recipe=recipe), SIZES)
+    unset = [field.name for field in fields(resolved) if getattr(resolved, field.name) is None]
+    assert unset == ["workers"]
+    assert resolve(resolved, SIZES) == resolved
+
+
+def test_every_recipe_is_described():
+    assert set(DESCRIPTIONS) == set(RECIPES)
+
+
+def test_what_the_user_sets_wins_over_the_recipe():
+    resolved = resolve(TrainConfig(recipe="tutorial", epochs=2, dropout=0.0, learned_upsampling=False), SIZES)
+    assert (resolved.epochs, resolved.dropout, resolved.learned_upsampling) == (2, 0.0, False)
+    assert (resolved.batch_size, resolved.image_size) == (10, "160x576")
+
+
+def test_small_folders_get_more_epochs_than_large_ones():
+    def epochs(count):
+        return resolve(TrainConfig(), {"train": [(100, 100)] * count, "val": [(100, 100)] * 5}).epochs
+
+    assert epochs(5) == 300
+    assert epochs(100_000) == 10
+    assert epochs(20) > epochs(200)
+
+
+def test_the_window_is_about_two_thirds_of_the_picture_within_bounds():
+    def crop(height, width):
+        return resolve(TrainConfig(), {"train": [(height, width)], "val": [(height, width)]}).crop_size
+
+    assert crop(360, 480) == "256x320"
+    assert crop(20, 30) == "64x64"
+    assert crop(3000, 4000) == "512x512"
+
+
+def test_large_pictures_are_brought_down_to_1024_pixels():
+    assert resolve(TrainConfig(), {"train": [(3000, 4000)], "val": [(3000, 4000)]}).image_size == "1024"
+    assert resolve(TrainConfig(), SIZES).image_size == "native"
+
+
+def test_validation_costs_about_a_tenth_of_the_training():
+    many = {"train": [(64, 64)] * 100, "val": [(64, 64)] * 300}
+    assert resolve(TrainConfig(epochs=50), many).validate_every == 10
+    assert resolve(TrainConfig(epochs=4), many).validate_every == 4
+    assert resolve(TrainConfig(epochs=50), {"train": [(64, 64)] * 100, "val": [(64, 64)] * 5}).validate_every == 1
+
+
+def test_a_pretrained_backbone_learns_slower_than_a_new_one():
+    assert resolve(TrainConfig(weights="none"), SIZES).backbone_rate == 1.0
+    assert resolve(TrainConfig(weights="imagenet"), SIZES).backbone_rate == 0.1

@@ -1,0 +1,188 @@
+import csv
+import json
+import signal
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import maskpencil as mp
+from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
+from maskpencil.images import read_image
+from maskpencil.training import fit
+from maskpencil.training.config import read_config
+from maskpencil.training.train import train
+
+SMALL = {
+    "weights": "none",
+    "backbone": "resnet18",
+    "crop_size": "64x64",
+    "batch_size": 3,
+    "device": "cpu",
+    "quiet": True,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_folder, tmp_path_factory):
+    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=12, seed=1, **SMALL)
+
+
+def test_a_run_leaves_everything_behind(run):
+    left = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
+    events = {name for name in left if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    assert left - events == {
+        *("config.yaml", "data.json", "metrics.csv", "scores.json", "train.log"),
+        *("checkpoints/last/state.pt", "model/README.md", "model/config.json", "model/model.safetensors"),
+        *("splits/train.txt", "splits/val.txt"),
+        *(f"preview/epoch_{epoch:03}.png" for epoch in range(1, 13)),
+    }
+
+
+def test_it_learns(run):
+    with (run.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
+    assert float(rows[-1]["loss"]) < 0.6 * float(rows[0]["loss"])
+    assert run.mean_iou > 0.6
+
+
+def test_the_model_scores_what_the_run_says(run, tiny_folder):
+    scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, device="cpu"), tiny_folder)
+    assert scores.mean_iou == pytest.approx(run.mean_iou, abs=1e-6)
+    assert json.loads((run.folder / "scores.json").read_text())["mean_iou"] == pytest.approx(scores.mean_iou, abs=1e-6)
+
+
+def test_the_written_settings_make_the_same_run_again(run, tiny_folder, tmp_path):
+    again = train(tiny_folder, out=tmp_path / "again", config=read_config(run.folder / "config.yaml"), quiet=True)
+    assert_equal_weights(run.model, again.model)
+
+
+def test_the_preview_shows_image_target_and_prediction(run):
+    height, width, _ = read_image(run.folder / "preview" / "epoch_012.png").shape
+    assert width > 3 * 300
+    assert height > 3 * 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, tiny_folder, tmp_path, monkeypatch):
+    settings = {**SMALL, "epochs": 3, "dropout": 0.3, "batch_size": 2}
+    whole = train(tiny_folder, out=tmp_path / "whole", **settings)
+    steps = 0
+    step = fit.train_step
+
+    def stopping_step(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 5:  # in the middle of the second epoch
+            signal.raise_signal(number)
+        return step(*arguments)
+
+    monkeypatch.setattr(fit, "train_step", stopping_step)
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        train(tiny_folder, out=tmp_path / "cut", **settings)
+    monkeypatch.undo()
+    resumed = train(resume=tmp_path / "cut", quiet=True)
+    assert resumed.mean_iou == whole.mean_iou
+    assert_equal_weights(whole.model, resumed.model)
+    assert_equal_checkpoints(whole.folder, resumed.folder)
+    assert metrics_without_times(whole.folder) == metrics_without_times(resumed.folder)
+
+
+def test_resuming_a_finished_run_changes_nothing(run):
+    before = (run.folder / "metrics.csv").read_text()
+    again = train(resume=run.folder, quiet=True)
+    assert again.mean_iou == run.mean_iou
+    assert (run.folder / "metrics.csv").read_text() == before
+
+
+def test_it_trains_outside_the_main_thread(tiny_folder, tmp_path):
+    runs = []
+    arguments = {"out": tmp_path / "thread", "epochs": 1, **SMALL}
+    thread = threading.Thread(target=lambda: runs.append(train(tiny_folder, **arguments)))
+    thread.start()
+    thread.join()
+    assert runs[0].model.is_dir()
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(tiny_folder, tmp_path):
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        train(tiny_folder, out=tmp_path / "nan", epochs=9, **{**SMALL, "learning_rate": 1e30})
+
+
+def test_a_taken_name_gets_a_number(tiny_folder, tmp_path):
+    names = [train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL).folder.name for _ in range(2)]
+    assert names == ["run", "run-2"]
+
+
+def test_the_tutorial_recipe_penalizes_the_heads_kernels(tiny_folder, tmp_path):
+    settings = {**SMALL, "recipe": "tutorial", "epochs": 1, "image_size": "64x96"}
+    loss = []
+    for strength in (1e-9, 10.0):
+        run = train(tiny_folder, out=tmp_path / "tutorial", **settings, head_l2=strength)
+        with (run.folder / "metrics.csv").open() as file:
+            loss.append(float(next(csv.DictReader(file))["loss"]))
+    assert loss[1] > loss[0] + 1  # the bilinear kernels alone weigh that much
+    assert mp.Segmenter.from_pretrained(run.model).preprocessing.image_size == (64, 96)
+
+
+def test_whole_pictures_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_folder, tmp_path):
+    run = train(odd_folder, out=tmp_path / "odd", epochs=2, **{**SMALL, "crop_size": "none", "batch_size": 2})
+    with (run.folder / "metrics.csv").open() as file:
+        assert all(0 < float(row["loss"]) < 10 for row in csv.DictReader(file))
+
+
+def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
+    with pytest.raises(ConfigError, match="--resume"):
+        train(resume=run.folder, epochs=3)
+    with pytest.raises(DataError, match=r"config\.yaml"):
+        train(resume=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
+    path = run.folder / "checkpoints" / "last" / "state.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"state\.pt"):
+        train(resume=run.folder, quiet=True)
+
+
+def test_a_failed_checkpoint_keeps_the_one_before(tiny_folder, tmp_path, monkeypatch):
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
+    path = run.folder / "checkpoints" / "last"
+    before = (path / "state.pt").read_bytes()
+
+    def disk_full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    from maskpencil.training.checkpoints import Progress, save_checkpoint
+
+    model = torch.nn.Linear(1, 1)
+    with pytest.raises(mp.OutputError, match="No space left"):
+        save_checkpoint(path, progress=Progress(), model=model, optimizer=torch.optim.Adam(model.parameters()))
+    assert (path / "state.pt").read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["last"]
+
+
+def assert_equal_weights(one, other):
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def assert_equal_checkpoints(one, other):
+    first, second = (torch.load(run / "checkpoints" / "last" / "state.pt", weights_only=True) for run in (one, other))
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+    for key, state in first["optimizer"]["state"].items():
+        assert all(torch.equal(value, second["optimizer"]["state"][key][name]) for name, value in state.items())
+
+
+def metrics_without_times(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [
+            {name: value for name, value in row.items() if name not in ("images_per_second", "seconds")}
+            for row in csv.DictReader(file)
+        ]
