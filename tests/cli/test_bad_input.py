@@ -8,7 +8,18 @@ from PIL import Image
 
 from maskpencil.cli import main
 
-SETTINGS = ["--weights", "none", "--epochs", "1", "--device", "cpu", "--crop-size", "64x64"]
+SETTINGS = [
+    "--backbone",
+    "test_resnet",
+    "--weights",
+    "none",
+    "--epochs",
+    "1",
+    "--device",
+    "cpu",
+    "--crop-size",
+    "64x64",
+]
 
 
 @pytest.fixture
@@ -21,7 +32,16 @@ def model(tiny_folder, tmp_path_factory):
     from maskpencil.training.train import train
 
     out = tmp_path_factory.mktemp("run") / "run"
-    return train(tiny_folder, out=out, weights="none", epochs=1, crop_size="64x64", device="cpu", quiet=True).model
+    return train(
+        tiny_folder,
+        out=out,
+        backbone="test_resnet",
+        weights="none",
+        epochs=1,
+        crop_size="64x64",
+        device="cpu",
+        quiet=True,
+    ).model
 
 
 def refuse(words, capsys, *expected):

@@ -46,7 +46,7 @@ def test_the_version_is_the_packages(capsys):
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_code_2(words, capsys):
-    assert main(words.split()) == 2
+    assert main(words) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
@@ -62,7 +62,20 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = ["--weights", "none", "--crop-size", "64x64", "--epochs", "2", "--batch-size", "3", "--device", "cpu"]
+    settings = [
+        "--backbone",
+        "test_resnet",
+        "--weights",
+        "none",
+        "--crop-size",
+        "64x64",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "3",
+        "--device",
+        "cpu",
+    ]
     assert main(["train", str(tiny_folder), *settings]) == 0
     (run,) = (tmp_path / "runs/train").iterdir()
     assert str(run.relative_to(tmp_path) / "model") in capsys.readouterr().out
@@ -79,7 +92,7 @@ def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatc
         assert len(list((out / kind).glob("*.png"))) == 3
 
     assert main(["info", str(run / "model")]) == 0
-    assert "FCN-8s on resnet18" in capsys.readouterr().out
+    assert "FCN-8s on test_resnet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("topic", [[], ["backbones"], ["recipes"]])

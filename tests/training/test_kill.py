@@ -13,7 +13,7 @@ from pathlib import Path
 from maskpencil.training.train import train  # imported once; every run is a fork
 
 data, out = sys.argv[1], Path(sys.argv[2])
-settings = dict(weights="none", backbone="resnet18", crop_size="64x64", batch_size=2, epochs=5, dropout=0.3)
+settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=5, dropout=0.3)
 settings |= dict(device="cpu")
 
 def start(**arguments):

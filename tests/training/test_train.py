@@ -26,7 +26,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def run(tiny_folder, tmp_path_factory):
-    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=12, seed=1, **SMALL)
+    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=10, seed=1, **SMALL)
 
 
 def test_a_run_leaves_everything_behind(run):
@@ -37,14 +37,14 @@ def test_a_run_leaves_everything_behind(run):
         *("config.yaml", "data.json", "metrics.csv", "scores.json", "train.log"),
         *("checkpoints/last/state.pt", "model/README.md", "model/config.json", "model/model.safetensors"),
         *("splits/train.txt", "splits/val.txt"),
-        *(f"preview/epoch_{epoch:03}.png" for epoch in range(1, 13)),
+        *(f"preview/epoch_{epoch:03}.png" for epoch in range(1, 11)),
     }
 
 
 def test_it_learns(run):
     with (run.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 11))
     assert float(rows[-1]["loss"]) < 0.6 * float(rows[0]["loss"])
     assert run.mean_iou > 0.6
 
@@ -61,14 +61,14 @@ def test_the_written_settings_make_the_same_run_again(run, tiny_folder, tmp_path
 
 
 def test_the_preview_shows_image_target_and_prediction(run):
-    height, width, _ = read_image(run.folder / "preview" / "epoch_012.png").shape
+    height, width, _ = read_image(run.folder / "preview" / "epoch_010.png").shape
     assert width > 3 * 300
     assert height > 3 * 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, tiny_folder, tmp_path, monkeypatch):
-    settings = {**SMALL, "epochs": 3, "dropout": 0.3, "batch_size": 2}
+    settings = {**SMALL, "epochs": 2, "dropout": 0.3, "batch_size": 2}
     whole = train(tiny_folder, out=tmp_path / "whole", **settings)
     steps = 0
     step = fit.train_step

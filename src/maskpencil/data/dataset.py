@@ -44,8 +44,8 @@ class SegmentationDataset(Dataset[Sample]):
 class EpochBatches(Sampler[list[Place]]):
     """Shuffled batches of (epoch, index) for one of `world` processes, which share each batch out among them.
 
-    No process ever gets a batch of one, which batch normalization cannot train on: a last batch that is too small
-    joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with it the batch to
+    Unless `batch_size` is 1, no process ever gets a batch of one, which batch normalization cannot train on: a last
+    batch that is too small joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with it the batch to
     `start` from, before iterating.
     """
 
@@ -103,6 +103,7 @@ def load_batches(
         collate_fn=_Collate(fill),
         persistent_workers=workers > 0,
         pin_memory=pin,
+        generator=torch.Generator(),  # else every iterator draws a seed from the generator that dropout uses
     )
 
 

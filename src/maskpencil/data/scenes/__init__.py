@@ -1,0 +1,91 @@
+"""The built-in street: drawn scenes with exact label maps, as stills and as a drive."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import write_classes
+from maskpencil.data.scenes.facets import SCENE_CLASSES
+from maskpencil.data.scenes.painter import paint
+from maskpencil.data.scenes.street import Street
+from maskpencil.errors import ConfigError
+from maskpencil.images import write_image, write_label_map
+
+__all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
+
+SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawn street: `image` (H, W, 3), and `label_map` (H, W) with the class of what covers each pixel's middle."""
+
+    image: npt.NDArray[np.uint8]
+    label_map: npt.NDArray[np.uint8]
+
+
+def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
+    """Draw the street of a seed, `size` (height, width) pixels large: the first frame of its drive.
+
+    The same seed gives the same street at every size, finer at a larger one.
+
+    Raises:
+        ConfigError: the seed is negative, or a side is shorter than 32 pixels.
+    """
+    return next(drive(seed, 1, size))
+
+
+def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 24) -> Iterator[Scene]:
+    """Drive through the street of a seed: one scene for each of `frames` frames, `frame_rate` a second.
+
+    Raises:
+        ConfigError: the seed is negative, a side is shorter than 32 pixels, or there is no frame to draw.
+    """
+    if seed < 0:
+        raise ConfigError(f"the seed of a scene must not be negative, but got {seed}")
+    if len(size) != 2 or min(size) < SMALLEST:
+        raise ConfigError(f"the size of a scene must be a height and a width of at least {SMALLEST}, but got {size}")
+    if frames < 1 or frame_rate <= 0:
+        raise ConfigError(f"a drive must have frames and a frame rate, but got {frames} at {frame_rate} a second")
+    return _frames(seed, frames, size, frame_rate)
+
+
+def _frames(seed: int, frames: int, size: tuple[int, int], frame_rate: float) -> Iterator[Scene]:
+    street = Street(seed)
+    for frame in range(frames):
+        image, label_map = paint(street.moment(frame / frame_rate), size, np.random.default_rng([seed, 6, frame]))
+        yield Scene(image, label_map)
+
+
+def write_scenes(
+    root: Path,
+    *,
+    train: int,
+    val: int,
+    test: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write a data set of stills: `images/SPLIT/NNNN.png`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
+
+    No two pictures share a street. `progress` is called with the number of pictures written so far.
+
+    Raises:
+        ConfigError: see `draw_scene`.
+        OutputError: a file cannot be written.
+    """
+    root = Path(root)
+    write_classes(root / "classes.yaml", SCENE_CLASSES)
+    written = 0
+    for split, count in (("train", train), ("val", val), ("test", test)):
+        for number in range(count):
+            scene = draw_scene(seed + written, size)
+            write_image(root / "images" / split / f"{number:04d}.png", scene.image)
+            write_label_map(root / "masks" / split / f"{number:04d}.png", scene.label_map, SCENE_CLASSES.colors)
+            written += 1
+            if progress is not None:
+                progress(written)

@@ -1,0 +1,51 @@
+"""The camera in the car: from street coordinates to pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskpencil.data.scenes.facets import Floats
+from maskpencil.data.scenes.street import Moment
+
+NEAR = 0.5  # metres before the camera where the world begins
+
+
+@dataclass(frozen=True)
+class View:
+    """A pinhole camera at one moment: `focal` in pixels, `middle` the column and `horizon` the row straight ahead."""
+
+    moment: Moment
+    height: int
+    width: int
+    focal: float
+    middle: float
+    horizon: float
+
+    @classmethod
+    def of(cls, moment: Moment, size: tuple[int, int]) -> "View":
+        """The camera at a moment, for a picture of `size`."""
+        height, width = size
+        focal = 0.82 * max(width, 1.2 * height)  # 63 degrees across a wide picture
+        return cls(
+            moment,
+            height,
+            width,
+            focal,
+            middle=width / 2 + focal * moment.yaw,
+            horizon=0.52 * height + focal * moment.pitch,
+        )
+
+    @property
+    def first_ground_row(self) -> int:
+        """The first row of pixels whose middle lies below the horizon."""
+        return int(np.clip(np.round(self.horizon), 1, self.height - 1))
+
+    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Columns, rows (the first pixel reaches from 0 to 1) and distances in metres of street points (M, 3).
+
+        What lies behind the camera comes out beside it, just before the camera.
+        """
+        distance = np.maximum(points[:, 2] - self.moment.along, NEAR)
+        scale = self.focal / distance
+        right = points[:, 0] - self.moment.right + self.moment.bend / 2 * distance**2
+        return self.middle + right * scale, self.horizon - (points[:, 1] - self.moment.height) * scale, distance

@@ -1,0 +1,195 @@
+"""Flat coloured polygons in street coordinates, the one thing every object of a scene is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import ClassSet
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+SCENE_CLASSES = ClassSet(
+    names=("sky", "building", "road", "lane mark", "pavement", "tree", "car", "person"),
+    palette=(
+        (88, 172, 232),
+        (98, 94, 112),
+        (134, 74, 134),
+        (255, 220, 84),
+        (238, 142, 208),
+        (104, 158, 52),
+        (28, 66, 186),
+        (228, 44, 62),
+    ),
+)
+"""The classes of the built-in street."""
+
+SKY, BUILDING, ROAD, LANE_MARK, PAVEMENT, TREE, CAR, PERSON = range(len(SCENE_CLASSES))
+
+# What light falls on a facet: the index of its factor in `Weather.light`.
+FACING_RIGHT, FACING_LEFT, FACING_CAMERA, FACING_UP, ROUND, GLASS, LAMP_WINDOW, LAMP = range(8)
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """N polygons with M vertices in all, without a colour.
+
+    `vertices` (M, 3) holds metres: to the right of the street's middle, above the ground, along the street. The
+    polygon i has the next `counts[i]` of them.
+    """
+
+    vertices: Floats
+    counts: Indices
+
+    @classmethod
+    def together(cls, parts: Sequence["Outlines"]) -> "Outlines":
+        """All polygons of several sets, in their order."""
+        return cls(np.concatenate([part.vertices for part in parts]), np.concatenate([part.counts for part in parts]))
+
+
+@dataclass(frozen=True)
+class Facets(Outlines):
+    """Coloured polygons: `colors` (N, 3) from 0 to 1, the class, the light that falls on it.
+
+    A polygon is painted over all that have a higher depth, and over those of its own depth that stand before it.
+    """
+
+    colors: Floats
+    labels: Indices
+    lights: Indices
+    depths: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence["Facets"]) -> "Facets":
+        """All polygons of several sets, in their order."""
+        return cls(
+            np.concatenate([part.vertices for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.colors for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.lights for part in parts]),
+            np.concatenate([part.depths for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """An object at the origin: its facets, how much of a paint each takes on (N,), and what casts its shadow."""
+
+    facets: Facets
+    takes: Floats
+    casters: Outlines
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A model at its place, in its paint; `stretch` makes it longer along the street."""
+
+    model: Model
+    right: float
+    along: float
+    paint: Floats = field(default_factory=lambda: np.ones(3))
+    stretch: float = 1.0
+
+
+def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
+    """The facets of all objects at their places, and what casts their shadows."""
+    models = [placement.model for placement in placements]
+    offsets = np.array([(p.right, 0.0, p.along) for p in placements])
+    stretches = np.array([(1.0, 1.0, p.stretch) for p in placements])
+
+    def moved(outlines: Sequence[Outlines]) -> tuple[Floats, Indices]:
+        owners = np.repeat(np.arange(len(outlines)), [len(o.vertices) for o in outlines])
+        vertices = np.concatenate([o.vertices for o in outlines]) * stretches[owners] + offsets[owners]
+        return vertices, np.concatenate([o.counts for o in outlines])
+
+    owners = np.repeat(np.arange(len(models)), [len(model.takes) for model in models])
+    paints = np.array([p.paint for p in placements])[owners]
+    own = Facets.joined([model.facets for model in models])
+    colors = own.colors + np.concatenate([model.takes for model in models])[:, np.newaxis] * paints
+    depths = own.depths * stretches[owners, 2] + offsets[owners, 2]
+    vertices, counts = moved([model.facets for model in models])
+    facets = Facets(vertices, counts, np.clip(colors, 0, 1), own.labels, own.lights, depths)
+    return facets, Outlines(*moved([model.casters for model in models]))
+
+
+class Sketch:
+    """Collects the polygons of a model."""
+
+    def __init__(self, label: int) -> None:
+        self._label = label
+        self._facets: list[Facets] = []
+        self._takes: list[Floats] = []
+        self._casters: list[Floats] = []
+
+    def paint(
+        self,
+        points: npt.ArrayLike,
+        color: npt.ArrayLike = 0,
+        *,
+        light: int,
+        takes: float = 0.0,
+        depth: npt.ArrayLike = 0.0,
+    ) -> None:
+        """Add one polygon (V, 3) or several with as many vertices each (N, V, 3).
+
+        Its colour is `color` (3,) or (N, 3), plus `takes` times the paint the model is given when it is placed.
+        """
+        polygons = _stacked(points)
+        count, corners, _ = polygons.shape
+        self._facets.append(
+            Facets(
+                polygons.reshape(-1, 3),
+                np.full(count, corners),
+                np.broadcast_to(np.asarray(color, dtype=np.float64), (count, 3)),
+                np.full(count, self._label),
+                np.full(count, light),
+                np.broadcast_to(np.asarray(depth, dtype=np.float64), count),
+            )
+        )
+        self._takes.append(np.full(count, takes))
+
+    def cast(self, points: npt.ArrayLike) -> None:
+        """Add outlines (V, 3) or (N, V, 3) that keep the sun from the ground."""
+        self._casters.extend(_stacked(points))
+
+    def model(self) -> Model:
+        """What was painted and cast."""
+        casters = Outlines(np.concatenate(self._casters), np.array([len(outline) for outline in self._casters]))
+        return Model(Facets.joined(self._facets), np.concatenate(self._takes), casters)
+
+
+def rectangles(
+    right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, near: npt.ArrayLike, far: npt.ArrayLike
+) -> Floats:
+    """Upright rectangles (N, 4, 3) that run along the street; the arguments broadcast to N."""
+    right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
+    corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
+    return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
+
+
+def crosswise(
+    left: npt.ArrayLike, right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, along: npt.ArrayLike
+) -> Floats:
+    """Upright rectangles (N, 4, 3) that face the camera; the arguments broadcast to N."""
+    left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
+    corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]
+    return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
+
+
+def upright(shapes: npt.ArrayLike) -> Floats:
+    """Shapes (N, V, 2) of metres to the right and up, put up across the street: (N, V, 3)."""
+    flat = np.asarray(shapes, dtype=np.float64)
+    return np.concatenate([flat, np.zeros((*flat.shape[:-1], 1))], axis=-1)
+
+
+def rgb(code: str) -> Floats:
+    """The colour (3,) of a code such as "c96f53"."""
+    return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+
+
+def _stacked(points: npt.ArrayLike) -> Floats:
+    polygons = np.asarray(points, dtype=np.float64)
+    return polygons[np.newaxis] if polygons.ndim == 2 else polygons

@@ -1,0 +1,138 @@
+"""Road, lane marks and pavement, pixel by pixel in true perspective, and the shadows that fall on them."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from maskpencil.data.scenes.camera import NEAR, View
+from maskpencil.data.scenes.facets import LANE_MARK, PAVEMENT, ROAD
+from maskpencil.data.scenes.noise import Canvas, noise_at, noise_tile, smooth_step
+from maskpencil.data.scenes.street import CORNER, SIDE_STREET, ZEBRA
+
+# Float32 holds a place to the millimetre only near 0. The ground repeats after so many metres, a whole number of
+# slabs, dashes and noise tiles.
+PERIOD = 3072.0
+SLAB = 0.75  # metres
+DASHES = 8.0  # metres from one dash of the middle line to the next
+SHADOW_VIEW = 80.0  # metres
+
+
+class Ground:
+    """The R rows of a view that lie below the horizon; every array is (R, W), or (R, 1) where rows are alike."""
+
+    def __init__(self, view: View) -> None:
+        self._view, moment = view, view.moment
+        rows = np.arange(view.first_ground_row, view.height, dtype=np.float32)[:, np.newaxis]
+        columns = np.arange(view.width, dtype=np.float32)[np.newaxis]
+        below = np.maximum(rows + np.float32(0.5 - view.horizon), np.float32(0.02))
+        self._distance = np.float32(view.focal * moment.height) / below
+        # Metres that a pixel covers, across the street and along it.
+        self._wide = self._distance / np.float32(view.focal)
+        self._long = self._distance**2 / np.float32(view.focal * moment.height)
+        bend = np.float32(moment.bend / 2) * self._distance**2
+        self._right = (columns + np.float32(0.5 - view.middle)) * self._wide + np.float32(moment.right) - bend
+        self._apart = np.abs(self._right)
+        self._along = self._distance + np.float32(moment.along % PERIOD)
+        origin = moment.along - moment.along % PERIOD
+        self._crossings = [np.float32(begin - origin) for begin in moment.crossings]
+        # How far inside a side street a row lies, in metres; negative outside.
+        self._side_street = np.full_like(self._distance, -1e6)
+        for begin in self._crossings:
+            inner = np.minimum(self._along - (begin + SIDE_STREET[0]), begin + SIDE_STREET[1] - self._along)
+            self._side_street = np.maximum(self._side_street, inner)
+
+    def paint(self) -> tuple[Canvas, npt.NDArray[np.uint8]]:
+        """Colours (R, W, 3) and classes (R, W)."""
+        layout, look = self._view.moment.layout, self._view.moment.look
+        # Noise finer than a pixel would flicker in a film.
+        fine = np.clip(0.35 / self._long - 0.15, 0, 1) * (noise_at(9 * self._right, 9 * self._along) - 0.5)
+        coarse = np.clip(6 / self._long, 0, 1) * (noise_at(1.25 * self._right, 0.5 * self._along + 40) - 0.5)
+
+        slabs, asphalt = look.slabs.astype(np.float32), look.asphalt.astype(np.float32)
+        colors = slabs * self._slabs(fine, coarse)[..., np.newaxis]
+        kerb = np.minimum(
+            _inside(layout.road + 0.22 - self._apart, self._wide), _inside(-self._side_street, self._long)
+        )
+        colors += kerb[..., np.newaxis] * (slabs * np.float32(1.14) - colors)
+        wear = 0.06 * np.exp(-(((np.abs(self._apart - layout.lane / 2) - 0.75) / 0.3) ** 2))
+        gutter = 0.25 * np.exp(-(((self._apart - layout.road) / 0.25) ** 2)) * (self._side_street < 0)
+        stone = asphalt * (1 + 0.5 * fine + 0.35 * coarse + wear - gutter)[..., np.newaxis]
+        road = np.maximum(_inside(layout.road - self._apart, self._wide), _inside(self._side_street, self._long))
+        colors += road[..., np.newaxis] * (stone - colors)
+        marks, marked = self._marks()
+        worn = marks * (0.9 + 0.5 * np.minimum(fine, 0))
+        colors += worn[..., np.newaxis] * (np.float32(0.93) - colors)
+
+        classes = np.where(np.maximum(layout.road - self._apart, self._side_street) > 0, ROAD, PAVEMENT)
+        classes[marked] = LANE_MARK
+        return self._lit(colors), classes.astype(np.uint8)
+
+    def _slabs(self, fine: Canvas, coarse: Canvas) -> Canvas:
+        """The brightness of the pavement's slabs and seams."""
+        across, down = self._right / np.float32(SLAB), self._along / np.float32(SLAB)
+        column, row = np.floor(across).astype(np.int32), np.floor(down).astype(np.int32)
+        tile = noise_tile()[29 * row % 256, (37 * column + 101 * row) % 256] - 0.5
+        seams = np.maximum(*(smooth_step((2 * np.abs(place % 1 - 0.5) - 0.9) / 0.08) for place in (across, down)))
+        sharp = np.clip(0.45 / self._long - 0.2, 0, 1)
+        brightness: Canvas = 1 + (0.10 * tile - 0.16 * seams) * sharp + 0.22 * coarse + 0.12 * fine
+        return brightness
+
+    def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
+        """How much of each pixel is painted white, and which pixels have their middle in the paint."""
+        layout, along, apart = self._view.moment.layout, self._along, self._apart
+        dash = np.floor(along / DASHES) * DASHES + DASHES / 2  # the middle of the nearest; dashes are whole or missing
+        dashes, edges = np.ones_like(along), np.ones_like(along)
+        # Margins (metres inside an edge) across and along, width in pixels, and which rows have the mark at all.
+        marks: list[tuple[Canvas, Canvas, Canvas, Canvas]] = []
+        for begin in self._crossings:
+            dashes *= (dash < begin - 3) | (dash > begin + CORNER)
+            edges *= (along < begin - 2) | (along > begin + CORNER)
+            bars = np.minimum(0.28 - np.abs(apart % 1.1 - 0.55), layout.road - 0.3 - apart)
+            zebra = np.minimum(along - begin - ZEBRA[0], begin + ZEBRA[1] - along)
+            marks.append((bars, zebra, 0.56 / self._wide, np.ones_like(along)))
+            own_lane = np.minimum(layout.lane - self._right, self._right - 0.1)
+            marks.append((own_lane, 0.25 - np.abs(along - begin + 0.9), 0.5 / self._long + 0.3, np.ones_like(along)))
+        marks.append((0.18 - apart, 2.0 - np.abs(along - dash), 0.36 / self._wide, dashes))
+        if layout.edge_line:
+            line = 0.14 - np.abs(apart - layout.lane)
+            marks.append((line, np.full_like(along, 9), 0.28 / self._wide, edges))
+        share, marked = np.zeros_like(apart), np.zeros(apart.shape, dtype=bool)
+        for across, down, width, there in marks:
+            seen = np.clip((width - 0.9) / 0.6, 0, 1) * there  # thinner than a pixel, it is neither seen nor labelled
+            share = np.maximum(share, _inside(across, self._wide) * _inside(down, self._long) * seen)
+            marked |= (np.minimum(across, down) > 0) & (seen > 0.5)
+        return share, marked
+
+    def _lit(self, colors: Canvas) -> Canvas:
+        weather = self._view.moment.look.weather
+        shade = self._shadows()[..., np.newaxis] * np.float32(weather.shadow)
+        colors *= weather.ground_light.astype(np.float32) * np.float32(1 - 0.3 * weather.wet)
+        colors *= 1 - shade * np.array([1.0, 0.94, 0.82], dtype=np.float32)  # the sky's blue lights the shade
+        haze = (1 - np.exp(-self._distance * np.float32(weather.haze)))[..., np.newaxis]
+        colors += haze * (weather.horizon.astype(np.float32) - colors)
+        return colors
+
+    def _shadows(self) -> Canvas:
+        """How much of each pixel lies in the shade, 0-1."""
+        view, casters, weather = self._view, self._view.moment.casters, self._view.moment.look.weather
+        first = view.first_ground_row
+        fallen = casters.vertices + casters.vertices[:, 1:2] * (weather.sun[0], -1, weather.sun[1])
+        columns, rows, _ = view.project(fallen)
+        ends = np.cumsum(casters.counts)
+        starts = ends - casters.counts
+        away = fallen[:, 2] - view.moment.along
+        seen = (np.maximum.reduceat(away, starts) > NEAR) & (np.minimum.reduceat(away, starts) < SHADOW_VIEW)
+        seen &= (np.maximum.reduceat(columns, starts) > 0) & (np.minimum.reduceat(columns, starts) < view.width)
+        canvas = Image.new("L", (2 * view.width, 2 * (view.height - first)))
+        draw = ImageDraw.Draw(canvas)
+        corners = (2 * np.stack([columns, rows - first], axis=-1)).round().clip(-8000, 32000).astype(np.int64)
+        for i in np.flatnonzero(seen).tolist():
+            draw.polygon(corners[starts[i] : ends[i]].ravel().tolist(), fill=255)
+        soft = canvas.reduce(2).filter(ImageFilter.GaussianBlur(max(0.4, weather.shadow_blur * view.width)))
+        return np.asarray(soft, dtype=np.float32) / np.float32(255)
+
+
+def _inside(margin: Canvas, pixel: Canvas) -> Canvas:
+    """How much of a pixel of so many metres lies inside an edge that is `margin` metres away."""
+    share: Canvas = np.clip(margin / pixel + 0.5, 0, 1)
+    return share

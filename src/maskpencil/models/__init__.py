@@ -1,0 +1,13 @@
+"""Networks: a backbone gives features, a head turns them into logits.
+
+- `surgery`: fully connected layers into convolutions, bilinear upsampling, other input channels
+- `backbones`: classifier trunks, one family a file
+- `fcn`: the fully convolutional network
+- `build`: from a configuration to a network with weights
+"""
+
+from maskpencil.models.backbones import Backbone, create_backbone, list_backbones
+from maskpencil.models.build import build_fcn
+from maskpencil.models.fcn import FCN, FCNConfig
+
+__all__ = ["FCN", "Backbone", "FCNConfig", "build_fcn", "create_backbone", "list_backbones"]

@@ -1,0 +1,74 @@
+"""AlexNet (Krizhevsky, arXiv 1404.5997), the paper's fastest trunk, under the published layer names."""
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family, initialize
+from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.surgery import convolutionalize
+
+
+class AlexNet(Backbone):
+    """Features conv2, conv5 and fc7, or pool5 where the fully connected layers are left out.
+
+    Args:
+        name: alexnet.
+        classifier: torchvision's network of that name, whose layers it takes over.
+        fully_connected: whether fc6 and fc7 are kept, as convolutions.
+        dropout: probability that a number between fc6 and fc7 is dropped in training.
+    """
+
+    # Geometry. conv1 (11x11, stride 4) gets padding 4, and the 3/2 pools round up, so that strides 8, 16 and 32 divide
+    # the picture exactly. Cell 0 of conv1 then looks at pixel 1 (the middle of its four pixels is 1.5), and each pool
+    # moves cell 0 on by one of the finer cells: 1 + 4 + 8 + 16 = 29 at pool5, whose cell 0 should look at 15.5. The 6x6
+    # kernel of fc6 has no middle: padding 3 before and 2 after keeps the size and moves half a cell of 32 back, to 13.
+    _CONV1_PADDING = (4, 4)
+    _FC6_PADDING = (3, 2, 3, 2)  # left, right, top, bottom
+
+    def __init__(self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float) -> None:
+        super().__init__(name, channels={8: 192, 16: 256, 32: 4096 if fully_connected else 256})
+        layers = cast(nn.Sequential, classifier.features)
+        self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = (
+            layer for layer in layers if isinstance(layer, nn.Conv2d)
+        )
+        self.conv1.padding = self._CONV1_PADDING
+        self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        self.fully_connected = fully_connected
+        if fully_connected:
+            linear6, linear7, _ = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
+            # pool5 of the classifier's 224x224 pictures is 6x6
+            self.fc6 = convolutionalize(linear6, 256, 6, padding=0)
+            self.drop6 = nn.Dropout(dropout)
+            self.fc7 = convolutionalize(linear7, 4096, 1, padding=0)
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """See `Backbone`."""
+        relu = functional.relu
+        x = relu(self.conv1(images))  # (N, 64, H/4, W/4)
+        conv2 = relu(self.conv2(self.pool(x)))  # (N, 192, H/8, W/8)
+        x = relu(self.conv3(self.pool(conv2)))  # (N, 384, H/16, W/16)
+        x = relu(self.conv4(x))
+        conv5 = relu(self.conv5(x))  # (N, 256, H/16, W/16)
+        x = self.pool(conv5)  # (N, 256, H/32, W/32)
+        if self.fully_connected:
+            x = self.drop6(relu(self.fc6(functional.pad(x, self._FC6_PADDING))))  # (N, 4096, H/32, W/32)
+            x = relu(self.fc7(x))
+        return {8: conv2, 16: conv5, 32: x}
+
+
+def create(name: str, options: BackboneOptions) -> AlexNet:
+    """Make an AlexNet; see `create_backbone`."""
+    classifier = blank_classifier(name)
+    if options.weights != NONE:
+        unused = ["classifier.6."] if options.fully_connected else ["classifier."]
+        load_classifier(classifier, name, options.weights, unused=unused)
+    backbone = AlexNet(name, classifier, fully_connected=options.fully_connected, dropout=options.dropout)
+    backbone.take_channels(options.in_channels, "conv1")
+    if options.weights == NONE:
+        initialize(backbone)
+    return backbone
+
+
+FAMILY = Family("AlexNet", ("alexnet",), "torchvision", create)

@@ -1,0 +1,116 @@
+"""What every backbone gives: features at strides 8, 16 and 32, and the normalisation its weights expect."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor, nn
+
+from maskpencil.errors import ConfigError
+from maskpencil.models.surgery import RGB, adapt_input_channels
+
+STRIDES = (8, 16, 32)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module, ABC):
+    """A classifier's trunk.
+
+    Args:
+        name: the name it was asked for.
+        channels: the number of channels C_s of the features of each stride s in `STRIDES`.
+        mean: of the RGB channels, in 0..1, of the pictures its weights were trained on.
+        std: their standard deviation, in 0..1.
+        in_channels: channels of the images.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        channels: Mapping[int, int],
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        in_channels: int = RGB,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.channels = {stride: channels[stride] for stride in STRIDES}
+        self.in_channels = in_channels
+        self._rgb_mean, self._rgb_std = mean, std
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What to subtract from each of the `in_channels` channels, scaled to 0..1."""
+        return _for_channels(self._rgb_mean, self.in_channels)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """What to divide each channel by, after subtracting the mean."""
+        return _for_channels(self._rgb_std, self.in_channels)
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Normalised images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}."""
+
+    def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
+        """Turn from RGB to `in_channels` channels, starting from the RGB filters; see `adapt_input_channels`.
+
+        Raises:
+            ConfigError: no convolutions are named, they do not take RGB, or in_channels is below 1.
+        """
+        if in_channels == self.in_channels:
+            return
+        if not first_convolutions:
+            raise ConfigError(
+                f"the backbone {self.name!r} has no first convolution that could be adapted to {in_channels} channels; "
+                "choose another backbone, or --weights none"
+            )
+        for name in first_convolutions:
+            conv = cast(nn.Conv2d, self.get_submodule(name))
+            self.set_submodule(name, adapt_input_channels(conv, in_channels))
+        self.in_channels = in_channels
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """What is asked of a backbone besides its name; see `create_backbone`."""
+
+    weights: str | Path
+    in_channels: int
+    fully_connected: bool
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """Backbones that are made alike: their names, the library they come from, and how to make one."""
+
+    title: str
+    names: tuple[str, ...]
+    source: str
+    create: Callable[[str, BackboneOptions], Backbone]
+
+
+def initialize(module: nn.Module) -> None:
+    """Give every convolution a fresh start after He et al., ICCV 2015, on the CPU; biases 0, normalisations neutral.
+
+    The variance is kept from layer to layer going forward, so that deep networks without normalisation can be trained.
+    """
+    module.to_empty(device="cpu")
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+
+
+def _for_channels(rgb: tuple[float, ...], in_channels: int) -> tuple[float, ...]:
+    kept = rgb if in_channels >= len(rgb) else ()
+    return kept + (sum(rgb) / len(rgb),) * (in_channels - len(kept))

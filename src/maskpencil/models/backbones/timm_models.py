@@ -1,0 +1,208 @@
+"""Every timm model that gives features at strides 8, 16 and 32, by its timm name."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family
+from maskpencil.models.backbones.weights import IMAGENET, NONE, load_strictly, read_tensors, reason_of
+from maskpencil.models.surgery import RGB
+
+PREFIX = "timm/"
+
+# timm is imported inside functions: it takes seconds, and most runs never need it
+
+# the ways, in timm, of freeing a model from the picture size it was trained at
+_FREEDOMS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
+
+# what timm's models were seen to raise for sizes, arguments and uses they are not made for
+_REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
+
+
+class TimmModel(Backbone):
+    """A timm network cut down to the features of three strides.
+
+    Args:
+        name: its timm name, with or without a tag for its weights.
+        net: made by timm with `features_only`, giving exactly the strides 8, 16 and 32.
+        in_channels: channels that `net` takes.
+    """
+
+    def __init__(self, name: str, net: nn.Module, *, in_channels: int) -> None:
+        info: Any = net.feature_info
+        source: Any = net.pretrained_cfg
+        super().__init__(
+            name,
+            channels=dict(zip(STRIDES, info.channels(), strict=True)),
+            mean=tuple(source["mean"]),
+            std=tuple(source["std"]),
+            in_channels=in_channels,
+        )
+        self.net = net
+        self.first_convolutions = _first_convolutions(net, source.get("first_conv") or [])
+        self.channels_last = getattr(net, "output_fmt", None) == "NHWC"
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """See `Backbone`."""
+        features = self.net(images)
+        if self.channels_last:
+            features = [f.permute(0, 3, 1, 2) for f in features]  # (N, H/s, W/s, C_s) -> (N, C_s, H/s, W/s)
+        return dict(zip(STRIDES, features, strict=True))
+
+
+def create(name: str, options: BackboneOptions) -> TimmModel:
+    """Make a backbone of a timm model; see `create_backbone`.
+
+    Raises:
+        ConfigError: the model does not give features at strides 8, 16 and 32 of pictures of any size.
+        ModelError: the weights cannot be had, or do not fit.
+    """
+    import timm
+
+    model = name.removeprefix(PREFIX)
+    arguments = _arguments(model)
+    if options.weights == NONE:
+        net = timm.create_model(model, in_chans=options.in_channels, **arguments)
+        return TimmModel(name, net, in_channels=options.in_channels)
+    if options.weights == IMAGENET:
+        net = _pretrained(model, arguments)
+    else:
+        net = timm.create_model(model, **arguments)
+        _load_file(net, model, options.weights)
+    backbone = TimmModel(name, net, in_channels=RGB)
+    backbone.take_channels(options.in_channels, *backbone.first_convolutions)
+    return backbone
+
+
+def known_names() -> list[str]:
+    """The names of all of timm's models, whether or not they give the features that are needed."""
+    import timm
+
+    return list(timm.list_models())
+
+
+def is_known(name: str) -> bool:
+    """Whether timm has a model of this name, with or without the prefix and a tag for its weights."""
+    import timm
+
+    model = name.removeprefix(PREFIX)
+    return timm.is_model(model) and (model in timm.list_models(include_tags=True) or "." not in model)
+
+
+@cache
+def _arguments(model: str) -> dict[str, Any]:
+    """The arguments with which timm builds `model` for pictures of any size that is a multiple of 32.
+
+    They are found by trying it out on the meta device, where networks have shapes but no numbers.
+    """
+    arguments = {"features_only": True, "out_indices": _feature_indices(model)}
+    refusals = []
+    for freedom in _FREEDOMS:
+        try:
+            _try_out(model, arguments | freedom)
+        except _REFUSALS as error:
+            refusals.append(error)
+        else:
+            return arguments | freedom
+    raise ConfigError(
+        f"the timm model {model!r} must give features at strides 8, 16 and 32 of pictures of any size, but it does not "
+        f"({reason_of(refusals[0])}); choose another backbone, such as vgg16 or resnet50"
+    ) from refusals[0]
+
+
+def _feature_indices(model: str) -> tuple[int, ...]:
+    import timm
+
+    try:
+        with torch.device("meta"):
+            info: Any = timm.create_model(model, features_only=True).feature_info
+    except _REFUSALS as error:
+        raise ConfigError(
+            f"the timm model {model!r} must offer features, but it does not ({reason_of(error)}); "
+            "choose another backbone, such as vgg16 or resnet50"
+        ) from error
+    strides = [stage["reduction"] for stage in info.info]
+    if not set(STRIDES) <= set(strides):
+        raise ConfigError(
+            f"the timm model {model!r} must give features at strides 8, 16 and 32, but it gives "
+            f"{', '.join(map(str, sorted(set(strides))))}; choose another backbone, such as vgg16 or resnet50"
+        )
+    return tuple(strides.index(stride) for stride in STRIDES)
+
+
+def _try_out(model: str, arguments: Mapping[str, Any]) -> None:
+    import timm
+
+    with torch.device("meta"), torch.no_grad():
+        backbone = TimmModel(model, timm.create_model(model, **arguments), in_channels=RGB).eval()
+        height, width = 32, 96  # the least, and an odd number of cells
+        for stride, features in backbone(torch.empty(1, RGB, height, width)).items():
+            expected = (1, backbone.channels[stride], height // stride, width // stride)
+            if features.shape != expected:
+                raise ValueError(f"those of stride {stride} are {tuple(features.shape)} instead of {expected}")
+
+
+def _pretrained(model: str, arguments: Mapping[str, Any]) -> nn.Module:
+    import timm
+
+    source: Any = timm.get_pretrained_cfg(model)
+    if not source.has_weights:
+        raise ModelError(f"timm has no weights for {model!r}; pass --weights FILE, or --weights {NONE}")
+    try:
+        return timm.create_model(model, pretrained=True, **arguments)
+    except (OSError, RuntimeError) as error:
+        place = f"https://huggingface.co/{source.hf_hub_id}" if source.hf_hub_id else source.url
+        raise ModelError(
+            f"the weights of {model!r} cannot be had ({reason_of(error)}); download them from {place} and pass "
+            f"--weights FILE, or pass --weights {NONE} to start untrained"
+        ) from error
+
+
+def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
+    """Fill a features_only network from a file of the whole classifier."""
+    import timm
+
+    with torch.device("meta"):
+        classifier = timm.create_model(model)
+    names = {_alike(name): name for name in classifier.state_dict()}
+    renamed = {names[_inner(name, names)]: name for name in net.state_dict()}
+    # layers after the last feature, and constants that timm once saved and now computes
+    unused = {name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers())} - renamed.keys()
+    tensors = {renamed.get(name, name): tensor for name, tensor in read_tensors(weights).items() if name not in unused}
+    load_strictly(net, tensors, unused=[], source=str(weights), expected=f"timm's {model}")
+
+
+def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
+    """Where in a `TimmModel` the convolutions are that see the picture, from timm's list of their names."""
+    wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
+    convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+    return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]
+
+
+# features_only renames layers: stages.0 becomes stages_0 in most models, model.stages.0 or body.stages.0 in others
+
+
+def _alike(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _inner(name: str, known: Mapping[str, str] | set[str]) -> str:
+    """The spelling, without dots, under which a layer of a features_only network is known."""
+    return _alike(name) if _alike(name) in known else _alike(name.partition(".")[2])
+
+
+FAMILY = Family(
+    "timm",
+    (
+        *("convnext_atto", "convnext_tiny", "convnextv2_tiny", "efficientnet_b0", "tf_efficientnetv2_s"),
+        *("mobilenetv3_small_050", "mobilenetv3_large_100", "mobilenetv4_conv_small", "regnetx_002", "regnety_016"),
+        *("resnet50d", "densenet121", "hrnet_w18", "swin_tiny_patch4_window7_224", "caformer_s18", "repvit_m1"),
+    ),
+    "timm",
+    create,
+)

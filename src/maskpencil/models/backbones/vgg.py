@@ -1,0 +1,88 @@
+"""VGG (Simonyan and Zisserman, ICLR 2015), the paper's main trunk, under the published layer names."""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family, initialize
+from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.surgery import convolutionalize
+
+_PUBLISHED: dict[type[nn.Module], str] = {
+    nn.Conv2d: "conv",
+    nn.BatchNorm2d: "bn",
+    nn.ReLU: "relu",
+    nn.MaxPool2d: "pool",
+}
+
+
+class VGG(Backbone):
+    """Features pool3, pool4 and fc7, or pool5 where the fully connected layers are left out.
+
+    Layers are conv1_1, bn1_1 (in the _bn nets), relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7. The dropout after
+    fc7 belongs to the head.
+
+    Args:
+        name: vgg11, vgg13, vgg16 or vgg19, with or without _bn.
+        classifier: torchvision's network of that name, whose layers it takes over.
+        fully_connected: whether fc6 and fc7 are kept, as convolutions.
+        dropout: probability that a number between fc6 and fc7 is dropped in training.
+    """
+
+    def __init__(self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float) -> None:
+        super().__init__(name, channels={8: 256, 16: 512, 32: 4096 if fully_connected else 512})
+        self.stages: list[list[str]] = [[] for _ in range(5)]
+        self._take_layers(cast(nn.Sequential, classifier.features))
+        if fully_connected:
+            linear6, linear7, _ = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
+            # pool5 of the classifier's 224x224 pictures is 7x7; padding 3 keeps the size of the map
+            self.fc6 = convolutionalize(linear6, 512, 7, padding=3)
+            self.relu6 = nn.ReLU(inplace=True)
+            self.drop6 = nn.Dropout(dropout)
+            self.fc7 = convolutionalize(linear7, 4096, 1, padding=0)
+            self.relu7 = nn.ReLU(inplace=True)
+            self.stages[-1] += ["fc6", "relu6", "drop6", "fc7", "relu7"]
+
+    def _take_layers(self, layers: nn.Sequential) -> None:
+        """Take over torchvision's numbered layers under their published names; each pool ends a stage."""
+        stage = number = 1
+        for layer in layers:
+            kind = _PUBLISHED[type(layer)]
+            name = f"{kind}{stage}" if kind == "pool" else f"{kind}{stage}_{number}"
+            self.add_module(name, layer)
+            self.stages[stage - 1].append(name)
+            if kind == "relu":
+                number += 1
+            elif kind == "pool":
+                stage, number = stage + 1, 1
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """See `Backbone`."""
+        features = {}
+        x = images
+        for i, stage in enumerate(self.stages, start=1):
+            for layer in stage:
+                x = self.get_submodule(layer)(x)
+            features[2**i] = x  # (N, C, H/2^i, W/2^i)
+        return {stride: features[stride] for stride in STRIDES}
+
+
+def create(name: str, options: BackboneOptions) -> VGG:
+    """Make a VGG; see `create_backbone`."""
+    classifier = blank_classifier(name)
+    if options.weights != NONE:
+        unused = ["classifier.6."] if options.fully_connected else ["classifier."]
+        load_classifier(classifier, name, options.weights, unused=unused)
+    backbone = VGG(name, classifier, fully_connected=options.fully_connected, dropout=options.dropout)
+    backbone.take_channels(options.in_channels, "conv1_1")
+    if options.weights == NONE:
+        initialize(backbone)
+    return backbone
+
+
+FAMILY = Family(
+    "VGG",
+    tuple(f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")),
+    "torchvision",
+    create,
+)

@@ -1,0 +1,140 @@
+"""The fully convolutional network: FCN-32s, FCN-16s and FCN-8s."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maskpencil.errors import ConfigError
+from maskpencil.models.backbones.base import Backbone
+from maskpencil.models.surgery import bilinear_upsampling
+
+_COARSEST_STRIDE = 32
+_LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
+
+
+@dataclass(frozen=True)
+class FCNConfig:
+    """Everything that sets the architecture, apart from the weights.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    num_classes: int
+    """How many classes each pixel is scored for, 1 or more."""
+
+    backbone: str = "vgg16"
+    """The classifier it grows from; `maskpencil info backbones` lists them."""
+
+    stride: int = 8
+    """Pixels a cell of the finest features that are used: 32 (no skip), 16 (pool4) or 8 (pool4 and pool3)."""
+
+    fully_connected: bool = True
+    """Whether fc6 and fc7 are kept, as convolutions, in backbones that have them (VGG, AlexNet)."""
+
+    in_channels: int = 3
+    """Channels of the images, 1 or more."""
+
+    dropout: float = 0.5
+    """Probability, 0 or more and below 1, that a number after fc6 and before score_fr is dropped in training."""
+
+    learned_upsampling: bool = True
+    """Whether the two-fold upsamplings learn (CVPR 2015) or stay bilinear (the released nets). The last stays."""
+
+    at_once_scales: bool = False
+    """Whether pool4 and pool3 are scaled down so that all strides can be trained at once (FCN-8s at once)."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("num_classes", 1), ("in_channels", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+                raise ConfigError(f"{name} must be a whole number of {lowest} or more, but got {value!r}")
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise ConfigError(f"backbone must be a name such as 'vgg16', but got {self.backbone!r}")
+        if self.stride not in _LAST_UPSCORE:
+            raise ConfigError(f"stride must be 32, 16 or 8, but got {self.stride!r}")
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
+        for name in ("fully_connected", "learned_upsampling", "at_once_scales"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, but got {getattr(self, name)!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in config.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "FCNConfig":
+        """Build from the content of config.json; what is missing takes its default.
+
+        Raises:
+            ConfigError: an entry is unknown, num_classes is missing, or a value is out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(entries) - set(known))
+        if unknown:
+            raise ConfigError(f"an FCN has no {', '.join(map(repr, unknown))}; its settings are {', '.join(known)}")
+        if "num_classes" not in entries:
+            raise ConfigError("an FCN needs num_classes, but it is missing")
+        return cls(**entries)
+
+
+class FCN(nn.Module):
+    """A classifier grown into a network that scores every pixel.
+
+    Source: Long, Shelhamer and Darrell, CVPR 2015; Shelhamer et al., PAMI 2017. The layers have the published names.
+    Score layers start at 0 and upsamplings as bilinear interpolation.
+
+    Args:
+        config: the architecture.
+        backbone: gives the features; it must be the one that `config` names.
+    """
+
+    def __init__(self, config: FCNConfig, *, backbone: Backbone) -> None:
+        super().__init__()
+        classes, learned = config.num_classes, config.learned_upsampling
+        self.config = config
+        self.backbone = backbone
+        # the released nets' scales: they bring pool4 and pool3 to the size of the scores they are added to
+        self.scale_pool4, self.scale_pool3 = (0.01, 0.0001) if config.at_once_scales else (1.0, 1.0)
+        self.drop7 = nn.Dropout(config.dropout)
+        self.score_fr = _score(backbone.channels[32], classes)
+        if config.stride <= 16:
+            self.upscore2 = bilinear_upsampling(classes, 2, learned=learned)
+            self.score_pool4 = _score(backbone.channels[16], classes)
+        if config.stride <= 8:
+            self.upscore_pool4 = bilinear_upsampling(classes, 2, learned=learned)
+            self.score_pool3 = _score(backbone.channels[8], classes)
+        self.add_module(_LAST_UPSCORE[config.stride], bilinear_upsampling(classes, config.stride, learned=False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""
+        height, width = images.shape[-2:]
+        features = self.backbone(_padded(images))  # {s: (N, C_s, H/s, W/s)}, H and W rounded up to multiples of 32
+        return self.head(features)[..., :height, :width]  # (N, K, H, W)
+
+    def head(self, features: Mapping[int, Tensor]) -> Tensor:
+        """Features {s: (N, C_s, H/s, W/s)} -> logits (N, K, H, W), H and W multiples of 32."""
+        score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
+        if self.config.stride <= 16:
+            score = self.upscore2(score) + self.score_pool4(features[16] * self.scale_pool4)  # (N, K, H/16, W/16)
+        if self.config.stride <= 8:
+            score = self.upscore_pool4(score) + self.score_pool3(features[8] * self.scale_pool3)  # (N, K, H/8, W/8)
+        logits: Tensor = self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)  # (N, K, H, W)
+        return logits
+
+
+def _score(channels: int, classes: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, classes, kernel_size=1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _padded(images: Tensor) -> Tensor:
+    """Fill up right and bottom to multiples of 32 with 0, which is the mean colour after normalisation."""
+    height, width = images.shape[-2:]
+    return functional.pad(images, (0, -width % _COARSEST_STRIDE, 0, -height % _COARSEST_STRIDE))

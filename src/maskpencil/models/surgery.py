@@ -1,0 +1,95 @@
+"""Operations on layers that turn a classifier into a network for pixels."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from maskpencil.errors import ConfigError
+
+RGB = 3
+
+
+def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, padding: int) -> nn.Conv2d:
+    """Cast a fully connected layer into the convolution that computes the same on every patch of a larger map.
+
+    The layer saw patches (in_channels, kernel_size, kernel_size), flattened in that order. Its tensors are taken over,
+    not copied. Source: Shelhamer et al., PAMI 2017, section 3.1.
+
+    Raises:
+        ConfigError: the layer has not in_channels * kernel_size * kernel_size inputs.
+    """
+    inputs = in_channels * kernel_size * kernel_size
+    if linear.in_features != inputs:
+        raise ConfigError(
+            f"a {kernel_size}x{kernel_size} convolution of {in_channels} channels must come from a fully connected "
+            f"layer of {inputs} inputs, but got one of {linear.in_features}"
+        )
+    # on the meta device: tensors of its own would be filled (100 million numbers in VGG's fc6) and thrown away
+    conv = nn.Conv2d(in_channels, linear.out_features, kernel_size, padding=padding, device="meta")
+    # (outputs, inputs) -> (outputs, channels, height, width): the order in which the patch was flattened
+    weight = linear.weight.detach().reshape(linear.out_features, in_channels, kernel_size, kernel_size)
+    conv.weight = nn.Parameter(weight)
+    conv.bias = linear.bias
+    return conv
+
+
+def bilinear_kernel(kernel_size: int) -> Tensor:
+    """The (kernel_size, kernel_size) weights with which a transposed convolution interpolates bilinearly.
+
+    Raises:
+        ConfigError: kernel_size is below 1.
+    """
+    if kernel_size < 1:
+        raise ConfigError(f"kernel_size must be 1 or more, but got {kernel_size}")
+    reach = (kernel_size + 1) // 2  # the distance at which the weight has fallen to 0, which is the upsampling factor
+    distance = (torch.arange(kernel_size) - (kernel_size - 1) / 2).abs()
+    triangle = 1 - distance / reach
+    return torch.outer(triangle, triangle)
+
+
+def bilinear_upsampling(channels: int, stride: int, *, learned: bool) -> nn.ConvTranspose2d:
+    """Upsampling by `stride` that starts as bilinear interpolation, each channel for itself.
+
+    Kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place: (N, C, H, W) ->
+    (N, C, H * stride, W * stride). Unless `learned`, it stays as it is.
+
+    Raises:
+        ConfigError: channels is below 1, or stride is not an even number above 0.
+    """
+    if channels < 1:
+        raise ConfigError(f"channels must be 1 or more, but got {channels}")
+    if stride < 2 or stride % 2:
+        raise ConfigError(f"the stride of bilinear upsampling must be an even number above 0, but got {stride}")
+    kernel_size = 2 * stride
+    layer = nn.ConvTranspose2d(channels, channels, kernel_size, stride=stride, padding=stride // 2, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(channels), range(channels)] = bilinear_kernel(kernel_size)
+    layer.weight.requires_grad_(learned)
+    return layer
+
+
+def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """A copy of a network's first convolution, made for RGB, that takes `in_channels` channels.
+
+    From three channels on, the first three keep their filters; every new channel starts as the mean of the RGB
+    filters, as the depth channel did in Shelhamer et al., PAMI 2017. With one or two channels all are new.
+
+    Raises:
+        ConfigError: in_channels is below 1, or the convolution does not take RGB.
+    """
+    if in_channels < 1:
+        raise ConfigError(f"in_channels must be 1 or more, but got {in_channels}")
+    if conv.in_channels != RGB or conv.groups != 1:
+        raise ConfigError(
+            f"only a first convolution of {RGB} channels can be adapted to {in_channels}, but this one takes "
+            f"{conv.in_channels * conv.groups}; choose another backbone, or --weights none"
+        )
+    rgb = conv.weight.detach()  # (O, 3, k, k)
+    kept = RGB if in_channels >= RGB else 0
+    new = rgb.mean(dim=1, keepdim=True).expand(-1, in_channels - kept, -1, -1)
+    adapted = copy.deepcopy(conv)  # keeps its class: timm's convolutions pad and normalise in ways of their own
+    adapted.in_channels = in_channels
+    adapted.weight = nn.Parameter(torch.cat([rgb[:, :kept], new], dim=1))
+    return adapted

@@ -1,0 +1,65 @@
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from maskpencil.classes import ClassSet, write_classes
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: test processes share the cores
+
+CLASSES = ClassSet(("ground", "box", "ball"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
+"""The classes of `tiny_folder`; its pictures show each in its own colour, with noise."""
+
+SaveFiles = Callable[[Mapping[str, npt.ArrayLike]], Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures and masks of 48 x 64 (height x width): 6 to train, 3 to validate; copy it before changing it."""
+    root = tmp_path_factory.mktemp("data") / "tiny"
+    for split, count in (("train", 6), ("val", 3)):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        for number in range(count):
+            image, label_map = draw_scene(np.random.default_rng([len(split), number]))
+            Image.fromarray(image).save(root / "images" / split / f"{number}.png")
+            mask = Image.fromarray(label_map)
+            mask.putpalette(CLASSES.colors.tobytes())
+            mask.save(root / "masks" / split / f"{number}.png")
+    write_classes(root / "classes.yaml", CLASSES)
+    return root
+
+
+@pytest.fixture
+def save_files(tmp_path: Path) -> SaveFiles:
+    """Write arrays as pictures below `tmp_path / "data"`, texts as they are; returns that folder."""
+
+    def save(files: Mapping[str, npt.ArrayLike]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.write_text(content, encoding="utf-8")
+            else:
+                Image.fromarray(np.asarray(content)).save(path)
+        return tmp_path / "data"
+
+    return save
+
+
+def draw_scene(
+    random: np.random.Generator, size: tuple[int, int] = (48, 64)
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A box and a ball on the ground, somewhere: picture (H, W, 3) and label map (H, W)."""
+    label_map = np.zeros(size, dtype=np.uint8)
+    rows, columns = np.indices(size)
+    top, left = random.integers(2, size[0] // 2), random.integers(2, size[1] // 3)
+    label_map[top : top + size[0] // 3, left : left + size[1] // 3] = 1
+    row, column = random.integers(10, size[0] - 10), random.integers(size[1] * 2 // 3, size[1] - 10)
+    label_map[(rows - row) ** 2 + (columns - column) ** 2 < 8**2] = 2
+    image = CLASSES.colors[label_map] + random.normal(0, 12, (*size, 3))
+    return image.clip(0, 255).astype(np.uint8), label_map
