@@ -38,8 +38,8 @@ def test_the_training_settings_are_these():
     assert {field.name for field in dataclasses.fields(TrainConfig)} == {
         *("recipe", "backbone", "weights", "stride", "fully_connected", "learned_upsampling", "at_once_scales"),
         *("dropout", "epochs", "batch_size", "optimizer", "learning_rate", "backbone_rate", "weight_decay", "head_l2"),
-        *("schedule", "class_weights", "image_size", "crop_size", "scale", "flip", "color_jitter", "validate_every"),
-        *("seed", "device", "precision", "workers"),
+        *("schedule", "class_weights", "image_size", "crop_size", "scale", "flip", "color_jitter", "coarse_share"),
+        *("validate_every", "seed", "device", "precision", "workers"),
     }
 
 

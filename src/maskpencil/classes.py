@@ -1,7 +1,7 @@
 """`ClassSet`: the names, colours and ignore index of the classes a mask can hold."""
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,12 @@ class ClassSet:
             if sorted(names, key=str) != sorted(range(len(names)), key=str):
                 raise DataError(f"'names' must be numbered from 0 without gaps, but got {list(names)}")
             names = [names[i] for i in range(len(names))]
-        if not isinstance(names, Sequence) or isinstance(names, str):
+        if not isinstance(names, list | tuple):
             raise DataError(f"'names' must be a list of class names, but got {names!r}")
         if not all(isinstance(name, str | int | float) for name in names):
             raise DataError(f"'names' must hold one word a class, but got {names!r}")
         palette = entries.get("palette") or ()
-        if not isinstance(palette, Sequence) or not all(isinstance(color, Sequence) for color in palette):
+        if not isinstance(palette, list | tuple) or not all(isinstance(color, list | tuple) for color in palette):
             raise DataError(f"'palette' must be a list of [red, green, blue], but got {palette!r}")
         ignore_index = entries.get("ignore_index", IGNORE_INDEX)
         if not isinstance(ignore_index, int):

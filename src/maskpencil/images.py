@@ -65,18 +65,6 @@ def read_image(source: ImageSource) -> RGBImage:
         return _to_rgb(image, name)
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Read (height, width) from a picture's header, EXIF orientation applied.
-
-    Raises:
-        ImageError: not a readable picture.
-    """
-    with _opened(path) as image, _decoding(os.fspath(path)):
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (width, height) if turned else (height, width)
-
-
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
     """The (height, width) that a picture of `size` is scaled to for a wanted `image_size`.
 
@@ -223,4 +211,4 @@ def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:
         raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}")
     if pixels.shape[2] == 4:
         return _to_rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2))

@@ -73,7 +73,8 @@ class ConfusionMatrix:
         counted = (target >= 0) & (target < num_classes)
         rows, columns = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
         if columns.size and (columns.min() < 0 or columns.max() >= num_classes):
-            raise DataError(f"predictions must be classes 0 to {num_classes - 1}, but got {columns.max()}")
+            strange = columns.min() if columns.min() < 0 else columns.max()
+            raise DataError(f"predictions must be classes 0 to {num_classes - 1}, but got {strange}")
         self.add(
             np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(self.counts.shape), images=1
         )

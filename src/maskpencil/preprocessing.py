@@ -29,8 +29,9 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(f"mean and std must be three numbers, std above 0, but got {self.mean} and {self.std}")
-        sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
-        if self.image_size is not None and (len(sides) != 2 or min(sides) < 1):
+        size = (1, 1) if self.image_size is None else self.image_size
+        sides = size if isinstance(size, tuple) else (size, size)
+        if len(sides) != 2 or min(sides) < 1:
             raise ConfigError(f"image_size must be one or two whole numbers above 0, but got {self.image_size}")
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:

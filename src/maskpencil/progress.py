@@ -21,8 +21,8 @@ class ProgressBar:
     def __init__(self, title: str, total: int, *, console: Console | None = None) -> None:
         self.title, self.total, self.done, self.words = title, max(1, total), 0.0, ""
         self.console = console or Console(stderr=True)
-        self._started = self._shown = time.monotonic()
-        self._at_start: float | None = None
+        self._shown = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when the first update came, and what was done by then
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -48,20 +48,13 @@ class ProgressBar:
 
     def update(self, done: float, words: str = "") -> None:
         """Show that `done` of the steps are done."""
-        if self._at_start is None:
-            self._at_start = done
+        self._first = self._first or (time.monotonic(), done)
         self.done, self.words = done, words
         if self._bar:
             self._bar.update(self._task, completed=done, words=words)
         elif time.monotonic() - self._shown > PLAIN_SECONDS:
             self._shown = time.monotonic()
-            left = self._seconds_left()
-            self.console.print(
-                f"{self.title} {done:.0f}/{self.total} {words} {_clock(left)} left".replace("  ", " "),
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", words, self._time_left()))))
 
     def update_of(self, done: int, total: int) -> None:
         """Show that `done` of `total` steps are done, where the total is known only now."""
@@ -76,9 +69,11 @@ class ProgressBar:
         console = self._bar.console if self._bar else self.console
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def _seconds_left(self) -> float:
-        done = self.done - (self._at_start or 0)
-        return (time.monotonic() - self._started) / max(1e-3, done) * (self.total - self.done)
+    def _time_left(self) -> str:
+        if self._first is None or self.done <= self._first[1]:
+            return ""  # nothing to judge by
+        seconds_a_step = (time.monotonic() - self._first[0]) / (self.done - self._first[1])
+        return f"{_clock(seconds_a_step * (self.total - self.done))} left"
 
 
 def say(line: str) -> None:

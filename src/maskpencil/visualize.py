@@ -1,5 +1,6 @@
 """Label maps made visible: colours, overlays, legends, contact sheets."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,24 +42,26 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
 def legend(classes: ClassSet, *, width: int, indices: Sequence[int] | None = None) -> RGBImage:
     """Draw a strip `width` pixels wide with a swatch and the name of each class, in as many rows as it takes.
 
-    `indices` chooses the classes; without it all are named. Returns (rows, width, 3).
+    `indices` chooses the classes; without it all are named. A name too long for a row is cut; one in another script
+    than Latin, which the built-in font lacks, becomes the class's number. Returns (rows, width, 3).
     """
     chosen = range(len(classes)) if indices is None else indices
     font = _font(size := _text_size(width))
     gap, row_height = size // 2, size + size // 2 + 2
-    places: list[tuple[int, int, int]] = []
+    places: list[tuple[int, int, int, str]] = []
     x, y = gap, gap // 2
     for index in chosen:
-        needed = size + gap + round(font.getlength(classes.names[index]))
+        name = _shortened(_printable(classes, index), font, width - size - 3 * gap)
+        needed = size + gap + round(font.getlength(name))
         if x > gap and x + needed + gap > width:
             x, y = gap, y + row_height
-        places.append((x, y, index))
+        places.append((x, y, index, name))
         x += needed + 2 * gap
     strip = Image.new("RGB", (width, y + row_height + gap // 2), PAPER)
     draw = ImageDraw.Draw(strip)
-    for x, y, index in places:
+    for x, y, index, name in places:
         draw.rectangle((x, y + 2, x + size - 1, y + size + 1), fill=classes.palette[index], outline=INK)
-        draw.text((x + size + gap, y + 2 + size // 2), classes.names[index], fill=INK, font=font, anchor="lm")
+        draw.text((x + size + gap, y + 2 + size // 2), name, fill=INK, font=font, anchor="lm")
     return np.asarray(strip)
 
 
@@ -115,6 +118,21 @@ def _scaled(picture: RGBImage, width: int) -> Image.Image:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     enlarged = width > picture.shape[1]
     return image.resize((width, height), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+
+
+def _printable(classes: ClassSet, index: int) -> str:
+    """The name in ASCII, which is all that the built-in font has: without accents, or "class N"."""
+    letters = unicodedata.normalize("NFKD", classes.names[index].replace("ß", "ss"))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return plain if plain.isascii() else f"class {index}"
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(f"{text}…") > room:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _text_size(width: int) -> int:

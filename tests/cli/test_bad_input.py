@@ -78,12 +78,9 @@ def test_a_mask_of_another_size(folder, capsys):
 
 def test_a_mask_value_without_a_class(folder, capsys):
     path = first_mask(folder)
-    mask = Image.open(path)
-    values = np.array(mask)
+    values = np.array(Image.open(path))
     values[3, 5] = 77
-    changed = Image.fromarray(values)
-    changed.putpalette(mask.getpalette())
-    changed.save(path)
+    Image.fromarray(values).save(path)
     refuse_training(folder, capsys, path.name, "77", "classes.yaml")
 
 

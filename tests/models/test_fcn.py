@@ -102,12 +102,14 @@ def test_objects_stay_in_place_through_all_upsamplings():
 
 
 @pytest.mark.parametrize("stride", [32, 16, 8])
-@pytest.mark.parametrize("learned", [True, False])
-def test_the_two_fold_upsamplings_learn_when_told_and_the_last_never(stride, learned):
+@pytest.mark.parametrize("learned", ["all", "twofold", "none"])
+def test_the_upsamplings_learn_as_told(stride, learned):
     fcn = tiny_fcn(stride=stride, learned_upsampling=learned)
     upsamplings = {name: layer for name, layer in fcn.named_children() if isinstance(layer, nn.ConvTranspose2d)}
     for name, layer in upsamplings.items():
-        assert layer.weight.requires_grad is (learned and name in ("upscore2", "upscore_pool4"))
+        assert layer.weight.requires_grad is (
+            learned == "all" or (learned == "twofold" and name in ("upscore2", "upscore_pool4"))
+        )
 
 
 def test_features_are_dropped_before_score_fr_in_training_only():

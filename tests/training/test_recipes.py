@@ -21,8 +21,8 @@ def test_every_recipe_is_described():
 
 
 def test_what_the_user_sets_wins_over_the_recipe():
-    resolved = resolve(TrainConfig(recipe="tutorial", epochs=2, dropout=0.0, learned_upsampling=False), SIZES)
-    assert (resolved.epochs, resolved.dropout, resolved.learned_upsampling) == (2, 0.0, False)
+    resolved = resolve(TrainConfig(recipe="tutorial", epochs=2, dropout=0.0, learned_upsampling="none"), SIZES)
+    assert (resolved.epochs, resolved.dropout, resolved.learned_upsampling) == (2, 0.0, "none")
     assert (resolved.batch_size, resolved.image_size) == (10, "160x576")
 
 

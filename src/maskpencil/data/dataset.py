@@ -15,16 +15,17 @@ Place = tuple[int, int]  # (epoch, index)
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through a transform of torchvision's v2.
+    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their epoch.
 
-    An item is asked for as (epoch, index): its random numbers depend on these and the seed only, never on the order of
-    loading or the number of workers, so a resumed run sees what the uninterrupted one would have seen.
+    `transform_of` gives the transform, made of torchvision's v2, for an epoch. An item is asked for as (epoch, index):
+    its random numbers depend on these and the seed only, never on the order of loading or the number of workers, so a
+    resumed run sees what the uninterrupted one would have seen.
     """
 
     def __init__(
-        self, data: DataFolder, split: str, *, transform: Callable[..., Sample] | None = None, seed: int = 0
+        self, data: DataFolder, split: str, *, transform_of: Callable[[int], Callable[..., Sample]], seed: int = 0
     ) -> None:
-        self.data, self.pairs, self.transform, self.seed = data, data.pairs(split), transform, seed
+        self.data, self.pairs, self.transform_of, self.seed = data, data.pairs(split), transform_of, seed
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -34,19 +35,18 @@ class SegmentationDataset(Dataset[Sample]):
         image, label_map = self.data.read_pair(self.pairs[index])
         picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
-        if self.transform:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
-                picture, target = self.transform(picture, target)
-        return picture.as_subclass(torch.Tensor), target.as_subclass(torch.Tensor)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
+            changed, labels = self.transform_of(epoch)(picture, target)
+        return changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
 
 
 class EpochBatches(Sampler[list[Place]]):
     """Shuffled batches of (epoch, index) for one of `world` processes, which share each batch out among them.
 
     Unless `batch_size` is 1, no process ever gets a batch of one, which batch normalization cannot train on: a last
-    batch that is too small joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with it the batch to
-    `start` from, before iterating.
+    batch that is too small joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with
+    it the batch to `start` from, before iterating.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:

@@ -105,9 +105,8 @@ def open_folder(
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
     encoding = discover_encoding(facts, classes)
     if not given:
-        notes.append(
-            f"no classes.yaml: the masks show {len(encoding.classes)} classes ({_few(encoding.classes.names)})"
-        )
+        names = f"{len(encoding.classes)} classes ({_few(encoding.classes.names)})"
+        notes.append(f"no classes.yaml: {'the masks show' if classes is None else 'taken are the given'} {names}")
     notes.append(f"masks are read as {encoding.kind}")
     return DataFolder(layout.root, layout.splits, encoding, {f.path: f for f in facts}, tuple(notes))
 

@@ -1,6 +1,6 @@
 """Which file is whose mask, and which split it belongs to, seen from folder and file names alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def find_layout(root: Path) -> Layout:
 
     Understood are `images/ + masks/` with splits inside either or both, `train/images + train/masks`, and list files
     (`train.txt`, `val.txt`, `test.txt`, in `root` or `root/splits`): a name a line, or picture and mask path.
-    Without splits one in five pairs is set aside for validation, see `splits.split_names`.
+    Without a split for validation one in five pairs is set aside for it, see `splits.split_names`. Folders may be
+    named in upper case; hidden files and folders are left out.
 
     Raises:
         DataError: no folder, no pairs, or a list that names what is not there.
@@ -66,7 +67,8 @@ def find_layout(root: Path) -> Layout:
     lists = {split: path for split in SPLITS if (path := _list_file(root, split))}
     found = _find_pairs(root)
     if lists:
-        splits = {split: _listed(root, path, found) for split, path in lists.items()}
+        listed = {split: _listed(root, path, split, found) for split, path in lists.items()}
+        splits = {split: pairs for split, pairs in listed.items() if pairs}
         notes = [f"splits from {', '.join(path.name for path in lists.values())}"]
     else:
         splits = {split: tuple(pairs.values()) for split, pairs in found.splits.items() if pairs}
@@ -112,57 +114,76 @@ def _forget_paired(found: _Found) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Pictures below `folder` by their relative path without suffix, hidden files left out.
+    """Pictures below `folder` by their relative path without suffix, hidden files and folders left out.
 
     Raises:
         DataError: two files differ in nothing but their suffix.
     """
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            below = path.relative_to(folder)
+            if any(part.startswith(".") for part in below.parts):
+                continue
+            name = below.with_suffix("").as_posix()
             if name in files:
                 raise DataError(f"{path}: has the same name as {files[name].name}; rename or remove one of them")
             files[name] = path
     return files
 
 
-def _listed(root: Path, path: Path, found: _Found) -> tuple[Pair, ...]:
-    known = {name: pair for pairs in found.splits.values() for name, pair in pairs.items()}
-    by_path = {pair.image.relative_to(root).with_suffix("").as_posix(): pair for pair in known.values()}
+def _listed(root: Path, path: Path, split: str, found: _Found) -> tuple[Pair, ...]:
+    by_name: dict[str, Pair] = {}
+    by_path: dict[str, Pair] = {}
+    # of pairs of one name in several splits the list's own split comes first, then train, which gives up some for val
+    for other in sorted(found.splits, key=lambda other: (other != split, other != "train")):
+        for name, pair in found.splits[other].items():
+            by_name.setdefault(name, pair)
+            by_path[pair.image.relative_to(root).with_suffix("").as_posix()] = pair
     pairs = []
-    for number, line in enumerate(_lines(path), start=1):
-        entries = line.split()
-        if len(entries) == 2 and line not in known:
-            pair = Pair(Path(entries[0]).with_suffix("").as_posix(), root / entries[0], root / entries[1])
-            absent = next((file for file in (pair.image, pair.mask) if not file.is_file()), None)
-            if absent:
-                raise DataError(f"{path}: line {number} names {absent}, which is not there; correct the line")
-            pairs.append(pair)
-            continue
+    for number, line in _lines(path):
         name = Path(line).with_suffix("").as_posix() if Path(line).suffix.lower() in IMAGE_SUFFIXES else line
-        listed = known.get(name) or by_path.get(name)
-        if not listed:
-            raise DataError(f"{path}: line {number} names {line!r}, but no picture with a mask has that name")
-        pairs.append(listed)
+        pairs.append(by_name.get(name) or by_path.get(name) or _two_paths(root, path, number, line))
     return tuple(pairs)
+
+
+def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
+    """The pair of a line that names picture and mask, both relative to `root`."""
+    entries = line.split()
+    if len(entries) != 2:
+        raise DataError(
+            f"{path}: line {number} names {line!r}, but no picture with a mask has that name; "
+            "correct or remove the line"
+        )
+    image, mask = (root / entry for entry in entries)
+    absent = next((file for file in (image, mask) if not file.is_file()), None)
+    if absent:
+        raise DataError(f"{path}: line {number} names {absent}, which is not there; correct or remove the line")
+    return Pair(Path(entries[0]).with_suffix("").as_posix(), image, mask)
 
 
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Set pairs aside for validation where the folder has none."""
-    source = "" if "" in splits else "train"
-    if "val" in splits or source not in splits:
+    """Take pairs without a split for training, and set some aside for validation where the folder has none."""
+    if "" in splits:
+        if "train" in splits:
+            raise DataError(
+                f"{root}: has pictures both in train/ and outside of any split; keep one of the two, or name the "
+                "pictures of each split in train.txt and val.txt"
+            )
+        splits = {"train": splits.pop(""), **splits}
+    if "val" in splits or "train" not in splits:
         return splits, tuple(notes)
-    pairs = {pair.name: pair for pair in splits.pop(source)}
+    pairs = {pair.name: pair for pair in splits.pop("train")}
     if len(pairs) < 2:
         raise DataError(
             f"{root}: has one pair of picture and mask; at least 2 are needed, one to train, one to validate"
         )
     train, val = split_names(list(pairs))
     notes.append(f"no validation pictures: {len(val)} of {len(pairs)} set aside by the hash of their names")
-    return {"train": tuple(pairs[n] for n in train), "val": tuple(pairs[n] for n in val), **splits}, tuple(notes)
+    own = {"train": tuple(pairs[name] for name in train), "val": tuple(pairs[name] for name in val)}
+    return {**own, **splits}, tuple(notes)
 
 
 def _leftovers(found: _Found, *, listed: bool) -> list[str]:
@@ -190,16 +211,20 @@ def _nothing_found(root: Path, found: _Found) -> str:
     return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}"
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors begin files with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); expected one name a line") from error
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _list_file(root: Path, split: str) -> Path | None:
     return next((p for folder in (root, root / "splits") if (p := folder / f"{split}.txt").is_file()), None)
 
 
-def _subfolder(folder: Path, names: Iterable[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
+    """The subfolder whose name comes first in `names`; upper and lower case are alike, as on Windows and macOS."""
+    found = {p.name.lower(): p for p in sorted(p for p in folder.iterdir() if p.name.lower() in names and p.is_dir())}
+    return next((found[name] for name in names if name in found), None)

@@ -1,5 +1,6 @@
 """What the numbers in a folder of mask files mean: one encoding, found from all of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from maskpencil.errors import DataError
 from maskpencil.images import IGNORE_COLOR, LabelMap, read_mask_pixels
 
 NO_CLASS = -1
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class MaskEncoding:
             table[found[counts > 0]] = meanings
             return np.asarray(table[values])
         return np.asarray(meanings[np.searchsorted(found, values)])
+
+    def covers(self, facts: Iterable[MaskFacts]) -> bool:
+        """Whether every value in the masks stands for a class or is ignored."""
+        known = self._table()
+        return all(value in known for fact in facts for value in fact.values_for(self.kind))
 
     def meanings(self, values: npt.NDArray[np.integer], path: Path) -> npt.NDArray[np.int64]:
         """The class of each value (n,), `IGNORE_INDEX` for those that are ignored.
@@ -128,6 +135,8 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> M
         DataError: coloured masks without a class file, values that can be no class numbers, or a value without a class.
     """
     encoding = _encoding(facts, classes)
+    if encoding.kind == "color":
+        _check_colors_differ(encoding.classes)
     for fact in facts:
         encoding.meanings(np.array(sorted(fact.values_for(encoding.kind))), fact.path)
     return encoding
@@ -155,17 +164,34 @@ def _encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> MaskEncod
                 "which colour is which class; write a classes.yaml with 'names' and 'palette' beside the pictures"
             )
         return MaskEncoding("color", classes)
-    values = sorted({value for fact in facts for value in fact.values})
-    if set(values) == {0, 255} and (classes is None or len(classes) == 2):
-        return MaskEncoding("binary", classes or ClassSet(("background", "foreground")))
+    black_and_white = {value for fact in facts for value in fact.values} == {0, 255}
     if classes is None:
-        classes = _classes_of(facts, values)
-    return MaskEncoding("index", classes)
+        if black_and_white:
+            return MaskEncoding("binary", ClassSet(("background", "foreground")))
+        return MaskEncoding("index", _classes_of(facts))
+    by_color = MaskEncoding("color", classes)  # grey levels can be colours of the class file, too
+    if black_and_white and len(classes) == 2:
+        return by_color if by_color.covers(facts) else MaskEncoding("binary", classes)
+    by_number = MaskEncoding("index", classes)
+    return by_color if by_color.covers(facts) and not by_number.covers(facts) else by_number
 
 
-def _classes_of(facts: Sequence[MaskFacts], values: Sequence[int]) -> ClassSet:
+def _check_colors_differ(classes: ClassSet) -> None:
+    for i, color in enumerate(classes.palette):
+        if color in classes.palette[:i]:
+            one, other = classes.names[classes.palette.index(color)], classes.names[i]
+            raise DataError(
+                f"the classes {one!r} and {other!r} have one colour, {color}, so coloured masks cannot tell them "
+                "apart; give each its own in classes.yaml"
+            )
+
+
+def _classes_of(facts: Sequence[MaskFacts]) -> ClassSet:
     """Name the classes after their numbers, in the colours of the masks' own palette."""
-    numbers = [value for value in values if value != IGNORE_INDEX]
+    totals: Counter[int] = Counter()
+    for fact in facts:
+        totals.update(fact.values)
+    numbers = [value for value in sorted(totals) if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
     if highest >= MAX_CLASSES or min(numbers, default=0) < 0:
         strange = next(fact for fact in facts if highest in fact.values or min(fact.values) < 0)
@@ -173,11 +199,15 @@ def _classes_of(facts: Sequence[MaskFacts], values: Sequence[int]) -> ClassSet:
             f"{strange.path}: holds the values {min(strange.values)} to {max(strange.values)}; "
             f"expected class numbers from 0 to {MAX_CLASSES - 1}; renumber the classes"
         )
-    if len(numbers) < (highest + 1) / 8 and highest > 32:  # far apart, as grey levels are
-        named = ", ".join(map(str, numbers[:6]))
+    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as grey levels are
+    blurred = highest > 32 and 2 * totals[255] > totals.total() - totals[0]  # black and white, and a little between
+    lossy = highest > 0 and any(fact.path.suffix.lower() in LOSSY_SUFFIXES for fact in facts)
+    if far_apart or blurred or lossy:
+        named = ", ".join(map(str, numbers[:6])) + (", ..." if len(numbers) > 6 else "")
         raise DataError(
             f"{facts[0].path.parent}: the masks hold {len(numbers)} values ({named}) between 0 and {highest}, which do "
-            "not look like class numbers; write a classes.yaml, or save the masks with the numbers 0, 1, 2, ..."
+            "not look like class numbers; save the masks as PNG with the numbers 0, 1, 2, ... and without smoothing, "
+            "or add a classes.yaml if they are meant so"
         )
     names = tuple(f"class_{i}" for i in range(highest + 1))
     palette = next((fact.palette for fact in facts if fact.palette is not None), None)
@@ -204,7 +234,9 @@ def _count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integ
 def _as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.int64]:
     """Colours (..., 3), or grey levels or palette indices (...) of any other shape, as numbers 0xRRGGBB (...)."""
     if palette is not None:
-        values = palette[values]
+        colors = np.zeros((256, 3), dtype=np.uint8)  # a file may list fewer than it uses
+        colors[: len(palette)] = palette
+        values = colors[values]
     elif values.ndim < 3:
         return values.astype(np.int64) * 0x010101
     red, green, blue = (values[..., channel].astype(np.int64) for channel in range(3))

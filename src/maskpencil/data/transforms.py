@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional
 from maskpencil.classes import IGNORE_INDEX
 
 Size = tuple[int, int]
+Augmentation = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 class FitSize(v2.Transform):
@@ -26,10 +27,8 @@ class FitSize(v2.Transform):
         return {"size": list(self.working_size(_size(flat_inputs)))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Scale one of them; torchvision takes the nearest neighbour for a Mask."""
-        if list(inpt.shape[-2:]) == params["size"]:
-            return inpt
-        return functional.resize(inpt, params["size"], antialias=True)
+        """Scale one of them."""
+        return _resize(inpt, params["size"])
 
 
 class RandomScaleCrop(v2.Transform):
@@ -50,8 +49,8 @@ class RandomScaleCrop(v2.Transform):
         for side, window in zip(_size(flat_inputs), self.size, strict=True):
             extent = window / scale  # the window in the picture's own pixels
             start = _uniform(min(0.0, side - extent), max(0.0, side - extent))
-            first, last = max(0, round(start)), min(side, round(start + extent))
-            last = max(last, first + 1)
+            first = min(side - 1, max(0, round(start)))
+            last = max(first + 1, min(side, round(start + extent)))
             pixels = min(window, max(1, round((last - first) * scale))) if extent > side else window
             gap = min(window - pixels, max(0, round((first - start) * scale)))
             starts.append(first)
@@ -67,11 +66,22 @@ class RandomScaleCrop(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Cut, scale and pad one of them."""
-        window = functional.resized_crop(inpt, *params["box"], size=params["scaled"], antialias=True)
+        window = _resize(functional.crop(inpt, *params["box"]), params["scaled"])
         if not any(params["padding"]):
             return window
         fill = IGNORE_INDEX if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
         return functional.pad(window, params["padding"], fill=fill)
+
+
+class CoarseThenFine:
+    """Which transform an epoch takes: `coarse` for the first `coarse_epochs`, then `fine`."""
+
+    def __init__(self, coarse: Augmentation, fine: Augmentation, *, coarse_epochs: int) -> None:
+        self.coarse, self.fine, self.coarse_epochs = coarse, fine, coarse_epochs
+
+    def __call__(self, epoch: int) -> Augmentation:
+        """The transform of an epoch, counted from 0."""
+        return self.coarse if epoch < self.coarse_epochs else self.fine
 
 
 def training_transform(
@@ -82,7 +92,7 @@ def training_transform(
     flip: float,
     color_jitter: float,
     fill: tuple[int, int, int],
-) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+) -> Augmentation:
     """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored, recoloured.
 
     `flip` is the probability of mirroring left to right, `color_jitter` the greatest relative change of brightness,
@@ -95,8 +105,22 @@ def training_transform(
         steps.append(v2.RandomHorizontalFlip(flip))
     if color_jitter:
         steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
-    augment: Callable[..., tuple[torch.Tensor, torch.Tensor]] = v2.Compose(steps)
+    augment: Augmentation = v2.Compose(steps)
     return augment
+
+
+def _resize(inpt: Any, size: list[int]) -> Any:
+    """Scale a picture bilinear and anti-aliased, a target by the nearest neighbour of each pixel's centre.
+
+    torchvision's own rule for targets takes the neighbour above and to the left, which at a quarter of the size is one
+    and a half pixels off.
+    """
+    if list(inpt.shape[-2:]) == size:
+        return inpt
+    if not isinstance(inpt, tv_tensors.Mask):
+        return functional.resize(inpt, size, antialias=True)
+    scaled = functional.resize_image(inpt[None], size, interpolation=v2.InterpolationMode.NEAREST_EXACT)[0]
+    return tv_tensors.wrap(scaled, like=inpt)
 
 
 def _size(flat_inputs: list[Any]) -> Size:

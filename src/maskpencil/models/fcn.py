@@ -12,6 +12,7 @@ from maskpencil.models.backbones.base import Backbone
 from maskpencil.models.surgery import bilinear_upsampling
 
 _COARSEST_STRIDE = 32
+_UPSAMPLINGS = ("all", "twofold", "none")
 _LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
 
 
@@ -41,8 +42,8 @@ class FCNConfig:
     dropout: float = 0.5
     """Probability, 0 or more and below 1, that a number after fc6 and before score_fr is dropped in training."""
 
-    learned_upsampling: bool = True
-    """Whether the two-fold upsamplings learn (CVPR 2015) or stay bilinear (the released nets). The last stays."""
+    learned_upsampling: str = "all"
+    """Which upsamplings learn: "all", "twofold" (all but the last, CVPR 2015) or "none" (the released nets)."""
 
     at_once_scales: bool = False
     """Whether pool4 and pool3 are scaled down so that all strides can be trained at once (FCN-8s at once)."""
@@ -58,7 +59,9 @@ class FCNConfig:
             raise ConfigError(f"stride must be 32, 16 or 8, but got {self.stride!r}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
-        for name in ("fully_connected", "learned_upsampling", "at_once_scales"):
+        if self.learned_upsampling not in _UPSAMPLINGS:
+            raise ConfigError(f"learned_upsampling must be all, twofold or none, but got {self.learned_upsampling!r}")
+        for name in ("fully_connected", "at_once_scales"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, but got {getattr(self, name)!r}")
 
@@ -95,7 +98,8 @@ class FCN(nn.Module):
 
     def __init__(self, config: FCNConfig, *, backbone: Backbone) -> None:
         super().__init__()
-        classes, learned = config.num_classes, config.learned_upsampling
+        classes = config.num_classes
+        learned, last_learned = config.learned_upsampling != "none", config.learned_upsampling == "all"
         self.config = config
         self.backbone = backbone
         # the released nets' scales: they bring pool4 and pool3 to the size of the scores they are added to
@@ -108,7 +112,7 @@ class FCN(nn.Module):
         if config.stride <= 8:
             self.upscore_pool4 = bilinear_upsampling(classes, 2, learned=learned)
             self.score_pool3 = _score(backbone.channels[8], classes)
-        self.add_module(_LAST_UPSCORE[config.stride], bilinear_upsampling(classes, config.stride, learned=False))
+        self.add_module(_LAST_UPSCORE[config.stride], bilinear_upsampling(classes, config.stride, learned=last_learned))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""

@@ -1,21 +1,22 @@
 """From settings and data to the parts of a run."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from maskpencil.data.dataset import EpochBatches, Sample, SegmentationDataset, load_batches
+from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.transforms import training_transform
+from maskpencil.data.transforms import Augmentation, CoarseThenFine, training_transform
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
 from maskpencil.training.fit import Job
 from maskpencil.training.losses import class_weights
+from maskpencil.training.recipes import coarse_epochs
 from maskpencil.training.run_folder import RunFolder
 
 GPU_WORKERS = 8
@@ -41,7 +42,7 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
         precision=config.precision,
     )
     red, green, blue = (round(value * 255) for value in preprocessing.mean)
-    dataset = SegmentationDataset(data, "train", transform=_transform(config, preprocessing), seed=config.seed)
+    dataset = SegmentationDataset(data, "train", transform_of=_transform_of(config, preprocessing), seed=config.seed)
     batches = EpochBatches(
         len(dataset),
         batch_size=config.batch_size,
@@ -84,17 +85,22 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _transform(config: TrainConfig, preprocessing: Preprocessing) -> Callable[..., Sample]:
+def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseThenFine:
     size = parse_crop_size(config.crop_size)
     red, green, blue = (round(value * 255) for value in preprocessing.mean)
-    return training_transform(
-        preprocessing.working_size,
-        crop_size=size if isinstance(size, tuple) else None,
-        scale=config.scale,
-        flip=config.flip,
-        color_jitter=config.color_jitter,
-        fill=(red, green, blue),
-    )
+
+    def augmentation(resolution: float) -> Augmentation:
+        least, greatest = config.scale
+        return training_transform(
+            preprocessing.working_size,
+            crop_size=(round(size[0] * resolution), round(size[1] * resolution)) if isinstance(size, tuple) else None,
+            scale=(least * resolution, greatest * resolution),
+            flip=config.flip,
+            color_jitter=config.color_jitter,
+            fill=(red, green, blue),
+        )
+
+    return CoarseThenFine(augmentation(0.5), augmentation(1.0), coarse_epochs=coarse_epochs(config))
 
 
 def _optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:

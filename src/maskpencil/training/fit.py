@@ -20,6 +20,7 @@ from maskpencil.training.checkpoints import Progress, save_checkpoint
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import cross_entropy, l2_penalty
+from maskpencil.training.recipes import COARSE_WORK, coarse_epochs
 from maskpencil.training.run_folder import RunFolder, write_json
 from maskpencil.training.schedule import rate_factor
 from maskpencil.training.stopping import StopRequest
@@ -51,6 +52,13 @@ class Job:
         """Steps of the whole run."""
         return self.config.epochs * len(self.batches)
 
+    def work_done(self, step: int) -> float:
+        """The share of the run's work, 0..1, that is behind in the middle of `step`; a coarse step is less work."""
+        coarse = coarse_epochs(self.config) * len(self.batches)
+        total = coarse * COARSE_WORK + self.steps - coarse
+        done = min(step + 0.5, coarse) * COARSE_WORK + max(0.0, step + 0.5 - coarse)
+        return done / total
+
 
 def fit(job: Job, progress: Progress, log: Logbook) -> None:
     """Train from where `progress` stands to the last epoch; model and checkpoints are written on the way.
@@ -71,7 +79,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     started, pictures = time.monotonic(), 0
     for images, targets in job.loader:
-        factor = rate_factor(job.config.schedule, progress.step, job.steps)
+        factor = rate_factor(job.config.schedule, job.work_done(progress.step))
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         loss = train_step(job, images, targets)

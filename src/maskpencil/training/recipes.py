@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
 from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
 
 Size = tuple[int, int]
 
-MODERN_PICTURES = 6000
-"""How many training pictures, repeats counted, the modern recipe shows the network when `epochs` is not set."""
+MODERN_PICTURES = 5500
+"""The work of the modern recipe when `epochs` is not set: so many training pictures, repeats counted, those at half the
+resolution as quarters."""
+
+COARSE_WORK = 1 / 4
+"""The work of a picture at half the resolution."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # AdamW and one cycle: Loshchilov and Hutter 2019, Smith and Topin 2018
@@ -19,7 +24,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "backbone": "resnet18",
         "stride": 8,
         "fully_connected": True,
-        "learned_upsampling": True,
+        "learned_upsampling": "all",
         "at_once_scales": False,
         "dropout": 0.1,
         "epochs": None,
@@ -36,13 +41,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "scale": (0.5, 1.8),
         "flip": 0.5,
         "color_jitter": 0.3,
+        "coarse_share": None,
     },
     # the course project's settings: whole pictures at 160x576, Adam, L2 on the decoder's kernels
     "tutorial": {
         "backbone": "vgg16",
         "stride": 8,
         "fully_connected": True,
-        "learned_upsampling": True,
+        "learned_upsampling": "all",
         "at_once_scales": False,
         "dropout": 0.5,
         "epochs": 50,
@@ -59,11 +65,12 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "scale": (1.0, 1.0),
         "flip": 0.0,
         "color_jitter": 0.0,
+        "coarse_share": 0.0,
     },
 }
 
 DESCRIPTIONS: Mapping[str, str] = {
-    "modern": "AdamW, one cycle, random scale, window, mirror and colour, rare classes weighted up",
+    "modern": "AdamW, one cycle, coarse then fine; random scale, window, mirror, colour; rare classes count more",
     "tutorial": "the course project: Adam 1e-3, keep 0.5, L2 1e-3 on the head, whole pictures at 160x576, 50 epochs",
 }
 
@@ -85,9 +92,30 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
         crop_size=_text(crop_size) if crop_size else "none",
         # pretrained features need smaller steps than new ones
         backbone_rate=config.backbone_rate or (1.0 if config.weights == "none" else 0.1),
-        epochs=config.epochs or min(300, max(10, round(MODERN_PICTURES / len(sizes["train"])))),
+        coarse_share=_coarse_share(config, crop_size),
     )
+    work = len(sizes["train"]) * work_of_epochs(config.coarse_share)
+    config = replace(config, epochs=config.epochs or min(300, max(10, round(MODERN_PICTURES / work))))
     return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
+
+
+def work_of_epochs(coarse_share: float) -> float:
+    """The work of an epoch, on average, as a share of one at full resolution."""
+    return 1 - coarse_share * (1 - COARSE_WORK)
+
+
+def coarse_epochs(config: TrainConfig) -> int:
+    """How many epochs, from the first on, run at half the resolution."""
+    return round(config.coarse_share * config.epochs)
+
+
+def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
+    """Three quarters, where half a window still shows something."""
+    if config.coarse_share is not None:
+        if config.coarse_share and not crop_size:
+            raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
+        return config.coarse_share
+    return 0.75 if crop_size and min(crop_size) >= 128 else 0.0
 
 
 def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None:
@@ -109,8 +137,11 @@ def _crop_size(config: TrainConfig, median: Size) -> Size | None:
 def _validate_every(config: TrainConfig, image_size: int | Size | None, sizes: Mapping[str, Sequence[Size]]) -> int:
     """A validated pixel costs a third of a trained one, for it is not run backward."""
     crop = parse_crop_size(config.crop_size)
-    trained = sum(math.prod(crop if isinstance(crop, tuple) else fitted_size(s, image_size)) for s in sizes["train"])
+    trained: float = sum(
+        math.prod(crop if isinstance(crop, tuple) else fitted_size(s, image_size)) for s in sizes["train"]
+    )
     validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])
+    trained *= work_of_epochs(config.coarse_share)
     return min(config.epochs, max(1, round(validated / 3 / trained / 0.1)))
 
 

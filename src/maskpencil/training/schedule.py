@@ -1,15 +1,15 @@
-"""The course of the learning rate, as a pure function of the step."""
+"""The course of the learning rate, as a pure function of the work done."""
 
 import math
 
 WARM_UP = 0.25
-"""The share of the steps in which one cycle rises."""
+"""The share of the work in which one cycle rises."""
 
 LOWEST = 0.01
 
 
-def rate_factor(schedule: str, step: int, steps: int) -> float:
-    """The share, 0..1, of the greatest learning rate at `step` of `steps`.
+def rate_factor(schedule: str, progress: float) -> float:
+    """The share, 0..1, of the greatest learning rate when `progress`, 0..1, of the work is done.
 
     `one-cycle` rises in a line from a hundredth, then falls to it along half a cosine wave; `constant` is 1.
 
@@ -17,7 +17,6 @@ def rate_factor(schedule: str, step: int, steps: int) -> float:
     """
     if schedule == "constant":
         return 1.0
-    progress = (step + 0.5) / steps
     if progress < WARM_UP:
         return LOWEST + (1 - LOWEST) * progress / WARM_UP
     falling = (progress - WARM_UP) / (1 - WARM_UP)

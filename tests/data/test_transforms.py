@@ -1,0 +1,154 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision import tv_tensors
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.transforms import FitSize, RandomScaleCrop, Size, training_transform
+from maskpencil.images import fitted_size
+
+COLORS = np.array([[20, 20, 20], [230, 40, 40], [40, 230, 40], [60, 60, 240]], dtype=np.uint8)
+FILL = (124, 116, 104)
+
+sides = st.integers(1, 90)
+sizes = st.tuples(sides, sides)
+scales = st.floats(0.05, 8)
+
+
+def as_picture(image: np.ndarray[Any, Any]) -> tv_tensors.Image:
+    return tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
+
+
+def augmentation(
+    crop_size: Size | None, scale: tuple[float, float], image_size: int | None = None
+) -> Callable[..., tuple[torch.Tensor, ...]]:
+    return training_transform(
+        lambda size: fitted_size(size, image_size),
+        crop_size=crop_size,
+        scale=scale,
+        flip=0.5,
+        color_jitter=0,
+        fill=FILL,
+    )
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A picture in which every class has its colour, and its label map: large patches of any size."""
+    height, width = draw(sizes)
+    cells = np.random.default_rng(draw(st.integers(0, 1000))).integers(0, 4, (3, 3)).astype(np.uint8)
+    label_map = cells[np.arange(height)[:, None] * 3 // height, np.arange(width)[None] * 3 // width]
+    return COLORS[label_map], label_map
+
+
+@given(scene=scenes(), size=sizes, one=scales, other=scales, seed=st.integers(0, 1000))
+def test_a_window_of_any_picture_has_its_size_its_classes_and_ignored_padding(
+    scene: Any, size: Size, one: float, other: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    picture, target = augmentation(size, (min(one, other), max(one, other)))(
+        as_picture(scene[0]), tv_tensors.Mask(torch.from_numpy(scene[1]))
+    )
+    assert picture.shape == (3, *size)
+    assert target.shape == size
+    assert picture.dtype == target.dtype == torch.uint8
+    seen, labels = picture.permute(1, 2, 0).numpy(), target.numpy()
+    assert set(np.unique(labels)) <= {*np.unique(scene[1]), IGNORE_INDEX}
+    padding = labels == IGNORE_INDEX
+    assert (seen[padding] == FILL).all()
+    rows, columns = (~padding).any(1), (~padding).any(0)
+    assert rows.any(), "a part of the picture is always seen"
+    np.testing.assert_array_equal(~padding, rows[:, None] & columns[None])
+    # away from the classes' borders the picture shows the target's class
+    inner = np.zeros(size, dtype=bool)
+    if min(size) >= 5:
+        around = np.lib.stride_tricks.sliding_window_view(np.where(padding, IGNORE_INDEX, labels), (5, 5))
+        inner[2:-2, 2:-2] = (around == around[..., 2:3, 2:3]).all((2, 3)) & ~padding[2:-2, 2:-2]
+    distances = np.linalg.norm(seen[..., None, :].astype(float) - COLORS, axis=-1)
+    np.testing.assert_array_equal(distances.argmin(-1)[inner], labels[inner])
+
+
+@given(
+    size=sizes,
+    scaling=st.tuples(st.tuples(st.integers(3, 60), st.integers(3, 60)), st.floats(0.1, 4)) | st.integers(4, 90),
+    seed=st.integers(0, 1000),
+)
+def test_picture_and_target_show_the_same_place_to_the_pixel(
+    size: Size, scaling: tuple[Size, float] | int, seed: int
+) -> None:
+    """The picture's red and two targets hold the place in the picture; what scales them must not part them."""
+    rows, columns = np.indices(size).astype(np.uint8)
+    transform = (
+        augmentation(None, (1, 1), scaling) if isinstance(scaling, int) else augmentation(scaling[0], (scaling[1],) * 2)
+    )
+    torch.manual_seed(seed)
+    picture, row_target, column_target = transform(
+        as_picture(np.stack([rows, columns, rows], axis=-1)),
+        tv_tensors.Mask(torch.from_numpy(rows)),
+        tv_tensors.Mask(torch.from_numpy(columns)),
+    )
+    for channel, target in ((0, row_target.numpy()), (1, column_target.numpy())):
+        counted = target != IGNORE_INDEX
+        inner = counted.copy()
+        for axis in (0, 1):  # at the rim anti-aliasing sees one side only
+            for shift in (1, -1):
+                moved = np.roll(counted, shift, axis)
+                np.moveaxis(moved, axis, 0)[0 if shift == 1 else -1] = False
+                inner &= moved
+        seen = picture[channel].numpy().astype(int)
+        assert np.abs(seen - target)[inner].max(initial=0) <= 1  # half for the nearest neighbour, half for rounding
+
+
+def test_windows_fall_everywhere_and_scales_are_log_uniform() -> None:
+    torch.manual_seed(0)
+    window = RandomScaleCrop((20, 20), scale=(0.5, 2), fill=FILL)
+    picture = tv_tensors.Image(torch.zeros(3, 60, 60, dtype=torch.uint8))
+    boxes = [window.make_params([picture])["box"] for _ in range(400)]
+    extents = np.array([(height + width) / 2 for _, _, height, width in boxes])
+    assert extents.min() < 11
+    assert extents.max() > 38
+    assert 15 < np.median(extents) < 25
+    assert min(top for top, *_ in boxes) == min(left for _, left, *_ in boxes) == 0
+    assert max(top + height for top, _, height, _ in boxes) == max(left + width for _, left, _, width in boxes) == 60
+
+
+def test_a_small_picture_stands_anywhere_in_the_window() -> None:
+    torch.manual_seed(0)
+    window = RandomScaleCrop((30, 30), scale=(1, 1), fill=FILL)
+    picture = tv_tensors.Image(torch.zeros(3, 10, 10, dtype=torch.uint8))
+    lefts = {window.make_params([picture])["padding"][0] for _ in range(400)}
+    assert lefts == set(range(21))
+
+
+@pytest.mark.parametrize(("flip", "mirrored"), [(0.0, False), (1.0, True)])
+def test_flips_mirror_both(flip: float, mirrored: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
+    transform = training_transform(
+        lambda size: size, crop_size=None, scale=(1, 1), flip=flip, color_jitter=0, fill=FILL
+    )
+    picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
+    step = -1 if mirrored else 1
+    np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image[:, ::step])
+    np.testing.assert_array_equal(target.numpy(), label_map[:, ::step])
+
+
+def test_recoloring_changes_the_picture_and_not_the_target() -> None:
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
+    transform = training_transform(lambda size: size, crop_size=None, scale=(1, 1), flip=0, color_jitter=0.4, fill=FILL)
+    picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
+    assert picture.dtype == torch.uint8
+    assert (picture.permute(1, 2, 0).numpy() != image).mean() > 0.5
+    np.testing.assert_array_equal(target.numpy(), label_map)
+
+
+def test_fitting_leaves_a_picture_of_the_right_size_alone() -> None:
+    picture = as_picture(np.zeros((8, 12, 3), dtype=np.uint8))
+    assert FitSize(lambda size: size)(picture) is picture

@@ -1,0 +1,121 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskpencil.classes import MAX_CLASSES, ClassSet, distinct_colors, read_classes, write_classes
+from maskpencil.errors import DataError, OutputError
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
+colors = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@st.composite
+def class_sets(draw: st.DrawFn) -> ClassSet:
+    names = draw(st.lists(words, min_size=1, max_size=8, unique=True))
+    palette = draw(st.just([]) | st.lists(colors, min_size=len(names), max_size=len(names)))
+    return ClassSet(tuple(names), tuple(palette), draw(st.integers(len(names), 70_000) | st.just(-1)))
+
+
+@settings(max_examples=25)
+@given(classes=class_sets())
+def test_what_is_written_is_read_again(classes: ClassSet, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "classes.yaml"
+    write_classes(path, classes)
+    assert read_classes(path) == classes
+    assert ClassSet.from_dict(classes.to_dict()) == classes
+
+
+def test_the_colors_are_an_array_in_the_order_of_the_names() -> None:
+    classes = ClassSet(("road", "car"), ((1, 2, 3), (4, 5, 6)))
+    assert len(classes) == 2
+    assert classes.index("car") == 1
+    np.testing.assert_array_equal(classes.colors, np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8))
+
+
+def test_found_colors_differ_and_start_with_black() -> None:
+    colors = distinct_colors(MAX_CLASSES)
+    assert colors[0] == (0, 0, 0)
+    assert len(set(colors)) == MAX_CLASSES
+    assert distinct_colors(5) == colors[:5]
+    first = np.array(colors[:12], dtype=float)
+    distances = np.linalg.norm(first[:, None] - first[None], axis=-1)[~np.eye(12, dtype=bool)]
+    assert distances.min() > 60
+
+
+@pytest.mark.parametrize(
+    ("names", "palette", "ignore_index", "message"),
+    [
+        ((), (), 255, "1 to 255 classes, but got 0"),
+        (tuple(map(str, range(256))), (), 999, "but got 256"),
+        (("road", "car", "road"), (), 255, "'road' stands more than once"),
+        (("road", "car"), ((0, 0, 0),), 255, "one colour a class, but got 1 for 2"),
+        (("road",), ((0, 0, 256),), 255, r"whole numbers from 0 to 255, but got \[0, 0, 256\]"),
+        (("road",), ((0, 0),), 255, r"three whole numbers .* got \[0, 0\]"),
+        (("road",), ((0, 0, 0.5),), 255, "whole numbers"),
+        (("road", "car"), (), 1, "1 is 'car'"),
+    ],
+)
+def test_classes_that_cannot_be_are_refused(
+    names: tuple[str, ...], palette: tuple[Any, ...], ignore_index: int, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        ClassSet(names, palette, ignore_index)
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
+    with pytest.raises(DataError, match="no class 'bus'; the classes are road, car"):
+        ClassSet(("road", "car")).index("bus")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [road, car]", ("road", "car")),
+        ("names: {0: road, 1: car}", ("road", "car")),
+        ("names: {1: car, 0: road}", ("road", "car")),
+        ("names: [1, 2.5]", ("1", "2.5")),
+        ("\ufeffnames: [Straße, 車]\nignore_index: 11", ("Straße", "車")),
+    ],
+)
+def test_several_ways_to_write_names_are_understood(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "classes.yaml").write_text(text, encoding="utf-8")
+    assert read_classes(tmp_path / "classes.yaml").names == names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds NoneType; expected 'names:"),
+        ("- road\n- car", "holds list"),
+        ("palette: []", "'names' must be a list of class names, but got None"),
+        ("names: road", "must be a list"),
+        ("names: [[road], [car]]", "one word a class"),
+        ("names: {1: road, 2: car}", "numbered from 0 without gaps"),
+        ("names: {road: 0, car: 1}", "numbered from 0 without gaps"),
+        ("names: [road]\npalette: red", "'palette' must be a list of"),
+        ("names: [road]\npalette: [1, 2, 3]", "'palette' must be a list of"),
+        ("names: [road]\nignore_index: void", "'ignore_index' must be a whole number, but got 'void'"),
+        ("names: [road\n", "is not valid YAML"),
+        ("names: [road, road]", "'road' stands more than once"),
+        (b"names: [\xff\xfe]", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_wrong_class_file_is_one_line_with_its_name(tmp_path: Path, text: str | bytes | None, message: str) -> None:
+    path = tmp_path / "classes.yaml"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message) as caught:
+        read_classes(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_file_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        write_classes(tmp_path / "file" / "classes.yaml", ClassSet(("road",)))

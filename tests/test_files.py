@@ -1,0 +1,178 @@
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskpencil.errors import OutputError
+from maskpencil.files import folder_written_whole, numbered_folder, recover_folder, written_whole
+
+DIE_DURING_THE_SWAP = """
+import os, sys
+from pathlib import Path
+from maskpencil.files import folder_written_whole
+
+calls, rename = 0, Path.rename
+
+def dying_rename(self, target):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os._exit(9)
+    return rename(self, target)
+
+Path.rename = dying_rename
+with folder_written_whole(sys.argv[1]) as folder:
+    (folder / "weights").write_text("new")
+    if sys.argv[2] == "0":
+        os._exit(9)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_folder(path: Path, content: str) -> None:
+    with folder_written_whole(path) as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "weights").write_text(content)
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "deep" / "scores.json") as temporary:
+        assert temporary.suffix == ".json"
+        temporary.write_text("{}")
+        assert not (tmp_path / "deep" / "scores.json").exists()
+    assert names(tmp_path / "deep") == ["scores.json"]
+    assert (tmp_path / "deep" / "scores.json").read_text() == "{}"
+
+
+def test_a_file_stays_as_it_was_when_the_block_raises(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), written_whole(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["scores.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX")
+def test_permissions_follow_the_umask_whatever_the_writer_does(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with written_whole(tmp_path / "file") as temporary:
+            temporary.unlink()
+            temporary.touch(mode=0o600)  # as safetensors does
+        with folder_written_whole(tmp_path / "folder") as folder:
+            (folder / "weights").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "folder", "folder/weights")]
+    assert modes == [0o640, 0o750, 0o640]
+
+
+def test_a_place_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for write in (written_whole, folder_written_whole):
+        refused = pytest.raises(OutputError, match=r"file.below: cannot be written \(.*choose a place")
+        with refused, write(tmp_path / "file" / "below"):
+            raise AssertionError("the block must not run")
+    with pytest.raises(OutputError, match="cannot be written"):
+        numbered_folder(tmp_path / "file" / "below")
+
+
+def test_a_full_disk_while_writing_is_our_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left"), written_whole(tmp_path / "film.mp4"):
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", "old")
+    (tmp_path / "model" / "extra").touch()
+    write_folder(tmp_path / "model", "new")
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["part"]
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "new"
+
+
+def test_a_folder_stays_as_it_was_when_the_block_raises(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", "old")
+    with pytest.raises(ZeroDivisionError), folder_written_whole(tmp_path / "model") as folder:  # noqa: PT012
+        (folder / "part").touch()
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "old"
+
+
+def test_a_folder_stays_as_it_was_when_the_new_one_cannot_be_moved_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "model", "old")
+    rename = Path.rename
+
+    def failing_rename(path: Path, target: Path) -> Path:
+        if path.name.endswith(".new"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_folder(tmp_path / "model", "new")
+    assert names(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "old"
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_process_that_dies_at_any_step_leaves_a_whole_folder(tmp_path: Path, step: int) -> None:
+    write_folder(tmp_path / "model", "old")
+    command = [sys.executable, "-c", DIE_DURING_THE_SWAP, str(tmp_path / "model"), str(step)]
+    assert subprocess.run(command, check=False).returncode == 9
+    recover_folder(tmp_path / "model")
+    assert names(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "old"
+
+
+def test_writing_again_puts_right_what_a_dead_process_left(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", "old")
+    command = [sys.executable, "-c", DIE_DURING_THE_SWAP, str(tmp_path / "model"), "2"]
+    assert subprocess.run(command, check=False).returncode == 9
+    with pytest.raises(ZeroDivisionError), folder_written_whole(tmp_path / "model"):
+        raise ZeroDivisionError
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "old"
+    write_folder(tmp_path / "model", "newer")
+    assert names(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "part" / "weights").read_text() == "newer"
+
+
+def test_a_copy_that_the_user_made_beside_the_folder_is_left_alone(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", "old")
+    write_folder(tmp_path / "model.old", "a copy")
+    write_folder(tmp_path / "model", "new")
+    assert (tmp_path / "model.old" / "part" / "weights").read_text() == "a copy"
+
+
+def test_nothing_is_overwritten_a_taken_name_gets_a_number(tmp_path: Path) -> None:
+    made = [numbered_folder(tmp_path / "runs" / "road") for _ in range(2)]
+    assert [path.name for path in made] == ["road", "road"], "an empty folder is free"
+    made = []
+    for _ in range(3):
+        made.append(numbered_folder(tmp_path / "runs" / "road"))
+        (made[-1] / "file").touch()
+    assert [path.name for path in made] == ["road", "road-2", "road-3"]
+
+
+def test_a_name_taken_by_a_file_gets_a_number(tmp_path: Path) -> None:
+    (tmp_path / "road").touch()
+    assert numbered_folder(tmp_path / "road") == tmp_path / "road-2"
+
+
+def test_the_folder_one_is_in_gets_a_number_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "file").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert numbered_folder(".") == tmp_path / "here-2"

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
+from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, colorize, contact_sheet, grayscale, legend, overlay
+from maskpencil.visualize import with_legend as add_legend
+
+CLASSES = ClassSet(("road", "car", "cloud"), ((10, 20, 30), (200, 0, 0), (255, 255, 255)))
+MANY = ClassSet(tuple(f"class number {i}" for i in range(60)))
+
+pictures = arrays(np.uint8, (5, 4, 3))
+label_maps = arrays(np.uint8, (5, 4), elements=st.sampled_from([0, 1, 2, IGNORE_INDEX]))
+
+
+def swatches(strip: RGBImage, classes: ClassSet) -> set[int]:
+    """The classes whose colour stands in a legend."""
+    colors = {tuple(color) for color in strip.reshape(-1, 3).tolist()}
+    return {i for i, color in enumerate(classes.palette) if color in colors}
+
+
+def test_every_class_is_drawn_in_its_color() -> None:
+    drawn = colorize(np.array([[0, 1], [2, IGNORE_INDEX]], dtype=np.uint8), CLASSES)
+    assert drawn.tolist() == [[[10, 20, 30], [200, 0, 0]], [[255, 255, 255], list(IGNORE_COLOR)]]
+
+
+@given(pictures, label_maps, st.floats(0, 1))
+def test_an_overlay_mixes_picture_and_color_in_their_shares(
+    image: RGBImage, label_map: LabelMap, opacity: float
+) -> None:
+    drawn = overlay(image, label_map, CLASSES, opacity=opacity)
+    exact = (1 - opacity) * image + opacity * colorize(label_map, CLASSES)
+    ignored = label_map == IGNORE_INDEX
+    assert np.abs(drawn - exact)[~ignored].max(initial=0) <= 1
+    np.testing.assert_array_equal(drawn[ignored], image[ignored])
+
+
+def test_white_over_white_stays_white() -> None:
+    white = np.full((2, 2, 3), 255, dtype=np.uint8)
+    for opacity in np.linspace(0, 1, 101):
+        assert (overlay(white, np.full((2, 2), 2, dtype=np.uint8), CLASSES, opacity=opacity) == 255).all()
+
+
+def test_an_overlay_leaves_the_picture_as_it_was() -> None:
+    image = np.full((2, 2, 3), 100, dtype=np.uint8)
+    overlay(image, np.ones((2, 2), dtype=np.uint8), CLASSES)
+    assert (image == 100).all()
+
+
+@pytest.mark.parametrize("width", [20, 240, 1000, 4000])
+def test_a_legend_is_as_wide_as_asked_and_shows_every_class(width: int) -> None:
+    strip = legend(MANY, width=width)
+    assert strip.shape[1:] == (width, 3)
+    assert swatches(strip, MANY) == set(range(60))
+
+
+def test_a_legend_shows_the_classes_chosen() -> None:
+    assert swatches(legend(MANY, width=300, indices=[3, 7]), MANY) == {3, 7}
+
+
+def test_a_legend_takes_more_rows_where_it_is_narrow() -> None:
+    assert legend(CLASSES, width=60).shape[0] > legend(CLASSES, width=240).shape[0]
+
+
+def test_a_name_wider_than_the_legend_ends_in_dots_within_it() -> None:
+    long = ClassSet(("a name that nobody would want to read in a legend", "b"))
+    strip = legend(long, width=120)
+    assert (strip[:, -3:] == PAPER).all()
+    assert swatches(strip, long) == {0, 1}
+
+
+def test_a_name_that_the_font_cannot_write_is_written_in_letters_it_has() -> None:
+    plain = ClassSet(("Fussganger", "velo", "class 2"))
+    np.testing.assert_array_equal(
+        legend(ClassSet(("Fußgänger", "vélo", "машина")), width=300), legend(plain, width=300)
+    )
+
+
+def test_a_picture_keeps_its_pixels_above_its_legend() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 300, 3), dtype=np.uint8)
+    sheet = add_legend(image, CLASSES)
+    np.testing.assert_array_equal(sheet[:30], image)
+    assert swatches(sheet[30:], CLASSES) == {0, 1, 2}
+
+
+def test_a_narrow_picture_stands_in_the_middle() -> None:
+    image = np.zeros((30, 40, 3), dtype=np.uint8)
+    sheet = add_legend(image, CLASSES)
+    assert sheet.shape[1] >= 200
+    left = (sheet.shape[1] - 40) // 2
+    np.testing.assert_array_equal(sheet[:30, left : left + 40], image)
+    assert (sheet[:30, :left] == PAPER).all()
+
+
+def test_of_many_classes_only_those_in_the_picture_are_named() -> None:
+    label_map = np.repeat(np.arange(20, 24, dtype=np.uint8), 50).reshape(10, 20)
+    label_map[0] = IGNORE_INDEX
+    image = np.full((10, 20, 3), PAPER, dtype=np.uint8)
+    assert swatches(add_legend(image, MANY, label_map=label_map), MANY) == {20, 21, 22, 23}
+    assert len(swatches(add_legend(image, MANY, label_map=np.arange(60, dtype=np.uint8)), MANY)) == MAX_LEGEND_CLASSES
+    assert swatches(add_legend(image, MANY), MANY) == set(range(60))
+
+
+def test_a_contact_sheet_scales_pictures_to_one_width_in_rows() -> None:
+    red, green = (np.full((*size, 3), color, dtype=np.uint8) for size, color in (((20, 40), 90), ((80, 40), 160)))
+    sheet = contact_sheet([[red, red], [green, red]], captions=("image", "target"), cell_width=80)
+    rows = [(sheet == level).all(-1) for level in (90, 160)]
+    assert rows[0].sum() == 3 * 80 * 40
+    assert rows[1].sum() == 80 * 160
+    assert tuple(sheet[0, 0]) == PAPER
+
+
+def test_numbers_from_zero_to_one_become_gray_levels() -> None:
+    levels = grayscale(np.array([[0.0, 0.5, 1.0], [-1.0, 2.0, 1 / 255]]))
+    assert levels.dtype == np.uint8
+    assert levels.tolist() == [[0, 128, 255], [0, 255, 1]]
