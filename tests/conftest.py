@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from maskpencil.classes import ClassSet, write_classes
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: test processes share the cores
+
+settings.register_profile("everywhere", deadline=None, derandomize=True)  # slow machines, and the same on each
+settings.load_profile("everywhere")
 
 CLASSES = ClassSet(("ground", "box", "ball"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
 """The classes of `tiny_folder`; its pictures show each in its own colour, with noise."""

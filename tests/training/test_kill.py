@@ -67,7 +67,7 @@ def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(tiny_
     assert (tmp_path / "cut/model/model.safetensors").read_bytes() == (
         tmp_path / "whole/model/model.safetensors"
     ).read_bytes()
-    assert not list((tmp_path / "cut").glob("model.old"))
+    assert not list((tmp_path / "cut").rglob(".*"))
 
 
 def state(run: Path):

@@ -12,12 +12,13 @@ from maskpencil.cli.options import Device
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar, say
 
-SIZE = (96, 160)
+SIZE = (144, 240)
 """Height and width of the stills to learn from."""
 
-FILM_SIZE, FILM_SECONDS, FILM_RATE = (192, 320), 6, 24
-PICTURES = {"train": 240, "val": 40, "test": 60}
-DRIVE_SEED = 90_210
+PICTURES = {"train": 200, "val": 30, "test": 50}
+EPOCHS = 16
+FILM_SIZE, FILM_SECONDS, FILM_RATE = (288, 480), 5, 24
+DRIVE_SEED = 9007
 """The street of the film, none of the stills'."""
 
 
@@ -39,6 +40,7 @@ def command(
     from maskpencil.inference.video_writer import write_video
     from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig
+    from maskpencil.training.logbook import write_preview
     from maskpencil.training.run_folder import write_json
     from maskpencil.training.train import train
 
@@ -49,7 +51,7 @@ def command(
         write_scenes(folder / "data", **PICTURES, size=SIZE, progress=bar.update)
 
     say("2/4 training an FCN-8s on them, from scratch")
-    config = TrainConfig(backbone="resnet18", weights="none", epochs=epochs or 12, device=device)
+    config = TrainConfig(backbone="resnet18", weights="none", epochs=epochs or EPOCHS, validate_every=4, device=device)
     run = train(folder / "data", out=folder / "train", config=config)
 
     say(f"3/4 scoring it on {PICTURES['test']} scenes it has not seen")
@@ -57,6 +59,7 @@ def command(
     data = open_folder(folder / "data")
     scores = evaluate(segmenter, data, split="test")
     write_json(folder / "scores.json", scores.to_dict())
+    write_preview(folder / "unseen.png", segmenter, data, data.pairs("test"))
 
     film = folder / "drive.mp4"
     say(f"4/4 colouring the unseen scenes and a drive down an unseen street: {film}")
@@ -68,9 +71,9 @@ def command(
     print(table(scores))
     print(f"\nDone in {time.monotonic() - started:.0f} s. Look at")
     print(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, coloured by the network")
-    print(f"  {folder / 'overlays'}             scenes it had not seen, coloured")
-    print(f"  {run.folder / 'preview'}        how it learned, epoch by epoch")
-    print(f"  {folder / 'data'}                 what it learned from: a folder like yours could be")
+    print(f"  {folder / 'unseen.png'}            scenes it had not seen, the truth, and what it says")
+    print(f"  {run.folder / 'preview'}         how it learned, epoch by epoch")
+    print(f"  {folder / 'data'}                  what it learned from: a folder like yours could be")
     print("\nWith your own images/ and masks/ in a folder DATA, type")
     print("  maskpencil train DATA")
     print(f"and on any picture or film of a street like this one\n  maskpencil predict {run.model} FILE")

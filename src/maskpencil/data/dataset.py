@@ -67,14 +67,14 @@ class EpochBatches(Sampler[list[Place]]):
 
     def _sizes(self) -> list[int]:
         """The sizes of the batches over all processes, each a multiple of their number."""
-        whole, least = self.batch_size * self.world, min(2, self.batch_size) * self.world
-        full, rest = divmod(self.length, whole)
-        sizes = [whole] * full
-        if rest >= least or (rest and not sizes):
-            sizes.append(-(-max(rest, least) // self.world) * self.world)
-        elif rest:
-            sizes[-1] += -(-rest // self.world) * self.world
-        return sizes
+        full, rest = divmod(self.length, self.batch_size * self.world)
+        shares = [self.batch_size] * full
+        last, least = -(-rest // self.world), min(2, self.batch_size)
+        if last >= least or (last and not shares):
+            shares.append(max(last, least))
+        elif last:
+            shares[-1] += last
+        return [share * self.world for share in shares]
 
 
 def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> Sample:

@@ -17,9 +17,9 @@ Labels = npt.NDArray[np.uint8]
 
 FINE = 4  # polygons are painted on a canvas so many times finer, and averaged
 SMALLEST = 1.5  # square pixels around a polygon that is still painted
-# How far away, in metres for a pixel of focal length, a class is painted: cars down to 4 pixels, people down to 6.
+# How far away, in metres for a pixel of focal length, a class is painted: cars down to 6 pixels, people down to 9.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
-REACH[CAR], REACH[PERSON] = 1.4 / 4, 1.7 / 6
+REACH[CAR], REACH[PERSON] = 1.4 / 6, 1.7 / 9
 
 
 def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Labels]:

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate, load_batches
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.transforms import training_transform
+
+FILL = (124, 116, 104)
+
+AUGMENT = training_transform(
+    lambda size: size, crop_size=(32, 40), scale=(0.5, 2), flip=0.5, color_jitter=0.3, fill=FILL
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder: Path) -> DataFolder:
+    return open_folder(tiny_folder)
+
+
+def augmented(folder: DataFolder, seed: int = 0) -> SegmentationDataset:
+    return SegmentationDataset(folder, "train", transform_of=lambda _: AUGMENT, seed=seed)
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# samples
+
+
+def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
+    dataset = SegmentationDataset(folder, "val", transform_of=lambda _: lambda *pair: pair)
+    assert len(dataset) == 3
+    picture, target = dataset[0, 2]
+    image, label_map = folder.read_pair(folder.pairs("val")[2])
+    assert type(picture) is type(target) is torch.Tensor
+    assert picture.dtype == target.dtype == torch.uint8
+    np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image)
+    np.testing.assert_array_equal(target.numpy(), label_map)
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> None:
+    dataset = augmented(folder)
+    sample = dataset[3, 1]
+    torch.manual_seed(99)
+    for place in ((3, 0), (4, 1), (0, 5)):
+        assert not same(dataset[place], sample)
+    assert same(dataset[3, 1], sample)
+    assert same(augmented(folder)[3, 1], sample)
+    assert not same(augmented(folder, seed=1)[3, 1], sample)
+
+
+def test_the_transform_is_that_of_the_epoch(folder: DataFolder) -> None:
+    heard: list[int] = []
+    dataset = SegmentationDataset(folder, "train", transform_of=lambda epoch: heard.append(epoch) or AUGMENT)
+    _ = dataset[7, 0], dataset[2, 1]
+    assert heard == [7, 2]
+
+
+def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: DataFolder) -> None:
+    state = torch.get_rng_state()
+    _ = augmented(folder)[0, 0]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# batches
+
+
+@given(
+    length=st.integers(1, 60),
+    batch_size=st.integers(1, 12),
+    world=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    epoch=st.integers(0, 5),
+)
+def test_an_epoch_shows_every_picture_in_batches_that_the_processes_share(
+    length: int, batch_size: int, world: int, seed: int, epoch: int
+) -> None:
+    shares: list[list[list[Place]]] = []
+    for rank in range(world):
+        batches = EpochBatches(length, batch_size=batch_size, seed=seed, rank=rank, world=world)
+        batches.epoch = epoch
+        shares.append(list(batches))
+        assert len(batches) == len(shares[-1])
+    for together in zip(*shares, strict=True):
+        assert len({len(share) for share in together}) == 1, "all processes work alike"
+        assert min(2, batch_size) <= len(together[0]) <= batch_size + 1
+        distinct = {place for share in together for place in share}
+        assert len(distinct) == min(length, sum(map(len, together))), "no share repeats another's"
+    places = [place for share in shares for batch in share for place in batch]
+    assert set(places) == {(epoch, index) for index in range(length)}
+    least = min(2, batch_size) * world
+    if length >= least:
+        assert len(places) < length + world, "each is seen once, but for an equal share"
+    else:
+        assert len(places) == least
+
+
+def test_shares_are_those_of_one_process_with_the_whole_batch() -> None:
+    whole = EpochBatches(32, batch_size=8, seed=3)
+    halves = [EpochBatches(32, batch_size=4, seed=3, rank=rank, world=2) for rank in range(2)]
+    for batch, one, other in zip(whole, *halves, strict=True):
+        assert sorted(batch) == sorted(one + other)
+
+
+@given(length=st.integers(1, 40), batch_size=st.integers(1, 8), start=st.integers(0, 8))
+def test_starting_later_skips_those_batches_and_no_others(length: int, batch_size: int, start: int) -> None:
+    batches = EpochBatches(length, batch_size=batch_size, seed=1)
+    whole = list(batches)
+    batches.start = start
+    assert list(batches) == whole[start:]
+    assert len(batches) == len(whole)
+
+
+def test_the_order_depends_on_seed_and_epoch_and_stays_the_same_between_versions() -> None:
+    batches = EpochBatches(8, batch_size=4, seed=1)
+    first = [index for batch in batches for _, index in batch]
+    assert first == [5, 0, 1, 4, 2, 6, 3, 7]
+    batches.epoch = 1
+    assert [index for batch in batches for _, index in batch] != first
+    assert [index for batch in EpochBatches(8, batch_size=4, seed=2) for _, index in batch] != first
+
+
+@pytest.mark.parametrize(
+    ("length", "batch_size", "sizes"),
+    [(10, 5, [5, 5]), (11, 5, [5, 6]), (12, 5, [5, 5, 2]), (3, 5, [3]), (1, 5, [2]), (3, 1, [1, 1, 1]), (1, 1, [1])],
+)
+def test_no_batch_holds_one_picture_unless_asked_for(length: int, batch_size: int, sizes: list[int]) -> None:
+    assert [len(batch) for batch in EpochBatches(length, batch_size=batch_size)] == sizes
+
+
+# collate
+
+
+def test_pictures_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
+    sizes = [(2, 5), (4, 3)]
+    samples = [
+        (torch.full((3, *size), 7, dtype=torch.uint8), torch.full(size, i, dtype=torch.uint8))
+        for i, size in enumerate(sizes)
+    ]
+    images, targets = collate(samples, fill=FILL)
+    assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.uint8)
+    assert (targets.shape, targets.dtype) == ((2, 4, 5), torch.int64)
+    for i, (height, width) in enumerate(sizes):
+        assert (images[i, :, :height, :width] == 7).all()
+        assert (targets[i, :height, :width] == i).all()
+        padding = torch.ones(4, 5, dtype=torch.bool)
+        padding[:height, :width] = False
+        assert (targets[i][padding] == IGNORE_INDEX).all()
+        assert (images[i][:, padding] == torch.tensor(FILL)[:, None]).all()
+
+
+def test_pictures_of_one_size_are_stacked_as_they_are() -> None:
+    picture = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
+    target = torch.randint(0, 3, (4, 6), dtype=torch.uint8)
+    images, targets = collate([(picture, target)] * 2, fill=FILL)
+    assert torch.equal(images, torch.stack([picture] * 2))
+    assert torch.equal(targets, torch.stack([target.long()] * 2))
+
+
+# loading
+
+
+def test_batches_are_the_same_whoever_loads_them(folder: DataFolder) -> None:
+    loaded = []
+    for workers in (0, 2):
+        batches = EpochBatches(6, batch_size=4, seed=5)
+        loader = load_batches(augmented(folder), batches, workers=workers, fill=FILL)
+        loaded.append([])
+        for epoch in range(2):
+            batches.epoch = epoch
+            loaded[-1].extend(loader)
+    assert len(loaded[0]) == len(loaded[1]) == 4
+    assert all(same(one, other) for one, other in zip(*loaded, strict=True))
+    assert loaded[0][0][0].shape == (4, 3, 32, 40)
+    expected = [augmented(folder)[place] for place in next(iter(EpochBatches(6, batch_size=4, seed=5)))]
+    assert same(loaded[0][0], collate(expected, fill=FILL))
