@@ -116,4 +116,4 @@ def _optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
         groups.append({"params": kernels, "lr": peak, "peak": peak, "weight_decay": decay})
         groups.append({"params": others, "lr": peak, "peak": peak, "weight_decay": 0.0})
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind([group for group in groups if group["params"]], lr=rate)
+    return kind([group for group in groups if group["params"]], lr=rate, fused=True)

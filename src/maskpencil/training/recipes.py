@@ -38,7 +38,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "class_weights": "sqrt-median-frequency",
         "image_size": "auto",
         "crop_size": "auto",
-        "scale": (0.5, 1.8),
+        "scale": (0.7, 1.6),
         "flip": 0.5,
         "color_jitter": 0.3,
         "coarse_share": None,

@@ -17,9 +17,10 @@ Labels = npt.NDArray[np.uint8]
 
 FINE = 4  # polygons are painted on a canvas so many times finer, and averaged
 SMALLEST = 1.5  # square pixels around a polygon that is still painted
-# How far away, in metres for a pixel of focal length, a class is painted: cars down to 6 pixels, people down to 9.
+# How far away, in metres for a pixel of focal length and a picture one pixel high, a class is painted: cars down to a
+# fourteenth of the picture's height, people down to a ninth.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
-REACH[CAR], REACH[PERSON] = 1.4 / 6, 1.7 / 9
+REACH[CAR], REACH[PERSON] = 1.4 * 14, 1.7 * 9
 
 
 def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Labels]:
@@ -42,7 +43,7 @@ def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
     left, right = np.minimum.reduceat(columns, starts), np.maximum.reduceat(columns, starts)
     top, bottom = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
     away = facets.depths - view.moment.along
-    seen = (away > NEAR) & (away < np.minimum(VIEW, view.focal * REACH[facets.labels]))
+    seen = (away > NEAR) & (away < np.minimum(VIEW, view.focal / view.height * REACH[facets.labels]))
     seen &= (right > 0) & (left < view.width) & (bottom > 0) & (top < view.height)
     seen &= (right - left) * (bottom - top) > SMALLEST
     order = np.flatnonzero(seen)
