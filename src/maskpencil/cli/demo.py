@@ -12,12 +12,12 @@ from maskpencil.cli.options import Device
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar, say
 
-SIZE = (144, 240)
+SIZE = (192, 320)
 """Height and width of the stills to learn from."""
 
-PICTURES = {"train": 200, "val": 30, "test": 50}
-EPOCHS = 16
-FILM_SIZE, FILM_SECONDS, FILM_RATE = (288, 480), 5, 24
+PICTURES = {"train": 200, "val": 20, "test": 40}
+EPOCHS = 13
+FILM_SIZE, FILM_SECONDS, FILM_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
 """The street of the film, none of the stills'."""
 
@@ -51,7 +51,19 @@ def command(
         write_scenes(folder / "data", **PICTURES, size=SIZE, progress=bar.update)
 
     say("2/4 training an FCN-8s on them, from scratch")
-    config = TrainConfig(backbone="resnet18", weights="none", epochs=epochs or EPOCHS, validate_every=4, device=device)
+    config = TrainConfig(
+        backbone="resnet10t",
+        weights="none",
+        epochs=epochs or EPOCHS,
+        crop_size=f"{SIZE[0]}x{SIZE[1]}",
+        coarse_share=0.6,
+        scale=(0.9, 1.2),
+        color_jitter=0.0,
+        dropout=0.0,
+        class_weights="none",
+        validate_every=4,
+        device=device,
+    )
     run = train(folder / "data", out=folder / "train", config=config)
 
     say(f"3/4 scoring it on {PICTURES['test']} scenes it has not seen")

@@ -11,7 +11,7 @@ from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image
 
 Size = tuple[int, int]
 
-MODERN_PICTURES = 5500
+MODERN_PICTURES = 4000
 """The work of the modern recipe when `epochs` is not set: so many training pictures, repeats counted, those at half the
 resolution as quarters."""
 
@@ -28,7 +28,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "at_once_scales": False,
         "dropout": 0.1,
         "epochs": None,
-        "batch_size": 8,
+        "batch_size": 4,
         "optimizer": "adamw",
         "learning_rate": 2e-3,
         "backbone_rate": None,

@@ -1,7 +1,11 @@
 """The built-in street: drawn scenes with exact label maps, as stills and as a drive."""
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ from maskpencil.images import write_image, write_label_map
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 
 SMALLEST = 32
+WORTH_PROCESSES = 64  # from so many pictures on, starting processes pays
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def write_scenes(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a data set of stills: `images/SPLIT/NNNN.png`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
+    """Write a data set of stills: `images/SPLIT/NNNN.jpg`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
 
     No two pictures share a street. `progress` is called with the number of pictures written so far.
 
@@ -80,12 +85,21 @@ def write_scenes(
     """
     root = Path(root)
     write_classes(root / "classes.yaml", SCENE_CLASSES)
-    written = 0
-    for split, count in (("train", train), ("val", val), ("test", test)):
-        for number in range(count):
-            scene = draw_scene(seed + written, size)
-            write_image(root / "images" / split / f"{number:04d}.png", scene.image)
-            write_label_map(root / "masks" / split / f"{number:04d}.png", scene.label_map, SCENE_CLASSES.colors)
-            written += 1
+    counts = {"train": train, "val": val, "test": test}
+    names = [f"{split}/{number:04d}" for split, count in counts.items() for number in range(count)]
+    write = partial(_write_scene, root, size)
+    seeds = range(seed, seed + len(names))
+    with ExitStack() as stack:
+        done: Iterable[None] = map(write, names, seeds)
+        if len(names) >= WORTH_PROCESSES:
+            pool = stack.enter_context(ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")))
+            done = pool.map(write, names, seeds, chunksize=4)
+        for written, _ in enumerate(done, start=1):
             if progress is not None:
                 progress(written)
+
+
+def _write_scene(root: Path, size: tuple[int, int], name: str, seed: int) -> None:
+    scene = draw_scene(seed, size)
+    write_image(root / "images" / f"{name}.jpg", scene.image)
+    write_label_map(root / "masks" / f"{name}.png", scene.label_map, SCENE_CLASSES.colors)

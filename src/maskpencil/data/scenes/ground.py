@@ -98,7 +98,7 @@ class Ground:
             marks.append((line, np.full_like(along, 9), 0.28 / self._wide, edges))
         share, marked = np.zeros_like(apart), np.zeros(apart.shape, dtype=bool)
         for across, down, width, there in marks:
-            seen = np.clip((width * 100 / self._view.height - 1.2) / 0.6, 0, 1) * there  # too thin, it is not there
+            seen = np.clip((width * 80 / self._view.height - 1.2) / 0.6, 0, 1) * there  # too thin, it is not there
             share = np.maximum(share, _inside(across, self._wide) * _inside(down, self._long) * seen)
             marked |= (np.minimum(across, down) > 0) & (seen > 0.5)
         return share, marked

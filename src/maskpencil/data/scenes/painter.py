@@ -18,9 +18,9 @@ Labels = npt.NDArray[np.uint8]
 FINE = 4  # polygons are painted on a canvas so many times finer, and averaged
 SMALLEST = 1.5  # square pixels around a polygon that is still painted
 # How far away, in metres for a pixel of focal length and a picture one pixel high, a class is painted: cars down to a
-# fourteenth of the picture's height, people down to a ninth.
+# twelfth of the picture's height, people down to a seventh.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
-REACH[CAR], REACH[PERSON] = 1.4 * 14, 1.7 * 9
+REACH[CAR], REACH[PERSON] = 1.4 * 12, 1.7 * 7
 
 
 def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Labels]:
