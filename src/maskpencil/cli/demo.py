@@ -15,7 +15,7 @@ from maskpencil.progress import ProgressBar, say
 SIZE = (192, 320)
 """Height and width of the stills to learn from."""
 
-PICTURES = {"train": 200, "val": 20, "test": 40}
+PICTURES = {"train": 220, "val": 20, "test": 40}
 EPOCHS = 13
 FILM_SIZE, FILM_SECONDS, FILM_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
@@ -56,7 +56,7 @@ def command(
         weights="none",
         epochs=epochs or EPOCHS,
         crop_size=f"{SIZE[0]}x{SIZE[1]}",
-        coarse_share=0.6,
+        coarse_share=0.54,
         scale=(0.9, 1.2),
         color_jitter=0.0,
         dropout=0.0,
