@@ -55,13 +55,14 @@ def command(
         backbone="resnet10t",
         weights="none",
         epochs=epochs or EPOCHS,
+        learning_rate=3e-3,
         crop_size=f"{SIZE[0]}x{SIZE[1]}",
         coarse_share=0.54,
         scale=(0.9, 1.2),
         color_jitter=0.0,
         dropout=0.0,
         class_weights="none",
-        validate_every=4,
+        validate_every=epochs or EPOCHS,
         device=device,
     )
     run = train(folder / "data", out=folder / "train", config=config)
