@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
 from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.models.backbones.weights import load_strictly, read_tensors
 from maskpencil.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
@@ -75,7 +75,8 @@ def read_model_folder(path: str | Path) -> ModelParts:
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); write the folder again") from error
-    _load_weights(model, folder / WEIGHTS)
+    weights = folder / WEIGHTS
+    load_strictly(model, read_tensors(weights), unused=(), source=str(weights), expected=f"its {CONFIG}")
     return ModelParts(model, classes, preprocessing, config.get("training", {}))
 
 
@@ -110,21 +111,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: has format {version}, this program reads up to {FORMAT_VERSION}; update maskpencil")
     return dict(config)
-
-
-def _load_weights(model: FCN, path: Path) -> None:
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: is damaged or cut short ({error}); copy the model folder again") from error
-    expected = model.state_dict()
-    wrong = [f"{name} missing" for name in expected.keys() - state.keys()]
-    wrong += [f"{name} unexpected" for name in state.keys() - expected.keys()]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in expected.keys() & state.keys()
-        if state[name].shape != expected[name].shape
-    ]
-    if wrong:
-        raise ModelError(f"{path}: does not fit its {CONFIG}: {', '.join(sorted(wrong))}")
-    model.load_state_dict(state)

@@ -86,9 +86,9 @@ def load_strictly(
     """
     beginnings = tuple(unused)
     wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
-    found = {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     # files from before 2018 lack the batch counts, which nothing here reads
-    found |= {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith("num_batches_tracked")}
+    found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith("num_batches_tracked")}
+    found |= {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     problems = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
