@@ -50,7 +50,8 @@ def command(
         bar.say(f"warning: {warning}")
     for failure in report.failures:
         bar.say(f"error: {failure.message}")
-    done = [f"{count} {name}" for count, name in ((report.pictures, "pictures"), (report.videos, "films")) if count]
+    counted = ((report.pictures, "picture"), (report.videos, "film"))
+    done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
     print(f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second: {folder}")
     return 1 if report.failures else 0
 
