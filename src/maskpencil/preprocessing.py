@@ -34,6 +34,12 @@ class Preprocessing:
         if len(sides) != 2 or min(sides) < 1:
             raise ConfigError(f"image_size must be one or two whole numbers above 0, but got {self.image_size}")
 
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The mean colour, 0-255, with which pictures are padded: 0 after normalization."""
+        red, green, blue = (round(value * 255) for value in self.mean)
+        return red, green, blue
+
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network sees a picture of (height, width) `size`."""
         return fitted_size(size, self.image_size)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.errors import ConfigError
 from maskpencil.training.config import TrainConfig
 
 
@@ -23,14 +22,7 @@ def command(
     """
     from maskpencil.training.train import train
 
-    if resume:
-        if data or out or config != TrainConfig():
-            raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
-        run = train(resume=resume)
-    elif data is None:
-        raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
-    else:
-        run = train(data, out=out, config=config)
+    run = train(data, out=out, resume=resume, config=None if config == TrainConfig() else config)
     print(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
     print(f"model: {run.model}")
     print(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")

@@ -41,7 +41,6 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
         device=device,
         precision=config.precision,
     )
-    red, green, blue = (round(value * 255) for value in preprocessing.mean)
     dataset = SegmentationDataset(data, "train", transform_of=_transform_of(config, preprocessing), seed=config.seed)
     batches = EpochBatches(
         len(dataset),
@@ -63,7 +62,7 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
         model=prepared,
         optimizer=optimizer,
         batches=batches,
-        loader=load_batches(dataset, batches, workers=workers, fill=(red, green, blue), pin=on_gpu),
+        loader=load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu),
         class_weights=None if weights is None else weights.to(device),
         accelerator=accelerator,
     )
@@ -87,7 +86,6 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseThenFine:
     size = parse_crop_size(config.crop_size)
-    red, green, blue = (round(value * 255) for value in preprocessing.mean)
 
     def augmentation(resolution: float) -> Augmentation:
         least, greatest = config.scale
@@ -97,7 +95,7 @@ def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseTh
             scale=(least * resolution, greatest * resolution),
             flip=config.flip,
             color_jitter=config.color_jitter,
-            fill=(red, green, blue),
+            fill=preprocessing.fill,
         )
 
     return CoarseThenFine(augmentation(0.5), augmentation(1.0), coarse_epochs=coarse_epochs(config))

@@ -61,7 +61,7 @@ def train(
         folder = _open(str(data), quiet=quiet)
     else:
         if data is None:
-            raise ConfigError("train needs a folder of pictures and masks")
+            raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         folder = _open(str(data), quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
         run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
