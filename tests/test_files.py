@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskpencil.errors import OutputError
-from maskpencil.files import folder_written_whole, numbered_folder, recover_folder, written_whole
+from maskpencil.files import folder_written_whole, numbered_folder, recover_folder, remove_leftovers, written_whole
 
 DIE_DURING_THE_SWAP = """
 import os, sys
@@ -89,6 +89,19 @@ def test_a_full_disk_while_writing_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), written_whole(tmp_path / "film.mp4"):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("kept.csv", ".hidden", ".mine.backup.csv", "deep/kept.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    for name in ("metrics.csv", "deep/epoch.png", "LICENSE"):
+        code = "import os, sys\nfrom maskpencil.files import written_whole as w\nwith w(sys.argv[1]): os._exit(9)"
+        assert subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=False).returncode == 9
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 7
+    remove_leftovers(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"kept.csv", ".hidden", ".mine.backup.csv", "deep/kept.png"}
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

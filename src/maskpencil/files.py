@@ -1,6 +1,7 @@
 """Files that other programs may read appear whole or not at all."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -35,6 +36,16 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove, in a folder and those below, what a process left that died in the middle of `written_whole`.
+
+    Only the folder's one writer may call this.
+    """
+    for path in Path(folder).rglob(".*"):
+        if re.fullmatch(r"\..*\.[0-9a-f]{8}(\.[^.]*)?", path.name) and path.is_file():
+            path.unlink()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the machine offers: the rules behind `device="auto"` and `precision="auto"`."""
 
+import psutil
 import torch
 
 from maskpencil.errors import ConfigError
@@ -50,3 +51,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """A context in which convolutions run in `precision`."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+def available_memory() -> int:
+    """The bytes of main memory that can be taken without swapping."""
+    return int(psutil.virtual_memory().available)

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate, load_batches
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.data.transforms import training_transform
+from maskpencil.data.transforms import Size, training_transform
 
 FILL = (124, 116, 104)
 
-AUGMENT = training_transform(
-    lambda size: size, crop_size=(32, 40), scale=(0.5, 2), flip=0.5, color_jitter=0.3, fill=FILL
-)
+AUGMENT = training_transform(crop_size=(32, 40), scale=(0.5, 2), flip=0.5, color_jitter=0.3, fill=FILL)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +22,15 @@ def folder(tiny_folder: Path) -> DataFolder:
 
 
 def augmented(folder: DataFolder, seed: int = 0) -> SegmentationDataset:
-    return SegmentationDataset(folder, "train", transform_of=lambda _: AUGMENT, seed=seed)
+    return SegmentationDataset(
+        folder, "train", working_size=lambda size: size, transform_of=lambda _: AUGMENT, seed=seed
+    )
+
+
+def plain(folder: DataFolder, size: Size | None = None) -> SegmentationDataset:
+    return SegmentationDataset(
+        folder, "val", working_size=lambda own: size or own, transform_of=lambda _: lambda *pair: pair
+    )
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -35,7 +41,7 @@ def same(one: Sample, other: Sample) -> bool:
 
 
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
-    dataset = SegmentationDataset(folder, "val", transform_of=lambda _: lambda *pair: pair)
+    dataset = plain(folder)
     assert len(dataset) == 3
     picture, target = dataset[0, 2]
     image, label_map = folder.read_pair(folder.pairs("val")[2])
@@ -58,7 +64,12 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> N
 
 def test_the_transform_is_that_of_the_epoch(folder: DataFolder) -> None:
     heard: list[int] = []
-    dataset = SegmentationDataset(folder, "train", transform_of=lambda epoch: heard.append(epoch) or AUGMENT)
+    dataset = SegmentationDataset(
+        folder,
+        "train",
+        working_size=lambda size: size,
+        transform_of=lambda epoch: heard.append(epoch) or AUGMENT,
+    )
     _ = dataset[7, 0], dataset[2, 1]
     assert heard == [7, 2]
 
@@ -67,6 +78,22 @@ def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: Data
     state = torch.get_rng_state()
     _ = augmented(folder)[0, 0]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, read = augmented(folder), augmented(folder)
+    kept.keep()
+    expected = [read[epoch, index] for epoch in range(2) for index in range(len(read))]
+    monkeypatch.setattr(DataFolder, "read_pair", None)
+    samples = [kept[epoch, index] for epoch in range(2) for index in range(len(kept))]
+    assert all(same(one, other) for one, other in zip(samples, expected, strict=True))
+
+
+def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
+    dataset = plain(folder, size=(20, 30))
+    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset[0, index])
 
 
 # batches

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.transforms import CoarseThenFine, FitSize, RandomScaleCrop, Size, training_transform
@@ -27,14 +28,8 @@ def as_picture(image: np.ndarray[Any, Any]) -> tv_tensors.Image:
 def augmentation(
     crop_size: Size | None, scale: tuple[float, float], image_size: int | None = None
 ) -> Callable[..., tuple[torch.Tensor, ...]]:
-    return training_transform(
-        lambda size: fitted_size(size, image_size),
-        crop_size=crop_size,
-        scale=scale,
-        flip=0.5,
-        color_jitter=0,
-        fill=FILL,
-    )
+    augment = training_transform(crop_size=crop_size, scale=scale, flip=0.5, color_jitter=0, fill=FILL)
+    return v2.Compose([FitSize(lambda size: fitted_size(size, image_size)), augment])
 
 
 @st.composite
@@ -129,9 +124,7 @@ def test_a_small_picture_stands_anywhere_in_the_window() -> None:
 def test_flips_mirror_both(flip: float, mirrored: bool) -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
-    transform = training_transform(
-        lambda size: size, crop_size=None, scale=(1, 1), flip=flip, color_jitter=0, fill=FILL
-    )
+    transform = training_transform(crop_size=None, scale=(1, 1), flip=flip, color_jitter=0, fill=FILL)
     picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
     step = -1 if mirrored else 1
     np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image[:, ::step])
@@ -142,7 +135,7 @@ def test_recoloring_changes_the_picture_and_not_the_target() -> None:
     torch.manual_seed(0)
     image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
-    transform = training_transform(lambda size: size, crop_size=None, scale=(1, 1), flip=0, color_jitter=0.4, fill=FILL)
+    transform = training_transform(crop_size=None, scale=(1, 1), flip=0, color_jitter=0.4, fill=FILL)
     picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
     assert picture.dtype == torch.uint8
     assert (picture.permute(1, 2, 0).numpy() != image).mean() > 0.5

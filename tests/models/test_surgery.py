@@ -54,11 +54,12 @@ def test_the_bilinear_kernel_of_odd_size_has_its_peak_in_the_middle():
     torch.testing.assert_close(bilinear_kernel(1), torch.ones(1, 1))
 
 
+@pytest.mark.parametrize("learned", [True, False])
 @pytest.mark.parametrize("stride", [2, 8, 16, 32])
-def test_upsampling_starts_as_bilinear_interpolation_away_from_the_border(stride):
+def test_upsampling_starts_as_bilinear_interpolation_away_from_the_border(stride, learned):
     torch.manual_seed(0)
     scores = torch.randn(2, 3, 5, 6)
-    out = bilinear_upsampling(3, stride, learned=True)(scores)
+    out = bilinear_upsampling(3, stride, learned=learned)(scores)
     assert out.shape == (2, 3, 5 * stride, 6 * stride)
     reference = functional.interpolate(scores, scale_factor=stride, mode="bilinear", align_corners=False)
     inside = slice(stride // 2, -(stride // 2))
@@ -69,6 +70,7 @@ def test_upsampling_starts_as_bilinear_interpolation_away_from_the_border(stride
 def test_upsampling_learns_only_when_told(learned):
     layer = bilinear_upsampling(2, 2, learned=learned)
     assert layer.weight.requires_grad is learned
+    assert layer.weight.shape == (2, 2 if learned else 1, 4, 4), "between channels there are weights to learn, or none"
     assert layer.bias is None
 
 

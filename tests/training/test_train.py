@@ -141,6 +141,13 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
         train(resume=tmp_path)
 
 
+def test_a_network_that_cannot_be_built_leaves_no_run_folder(tiny_folder, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(ConfigError, match="nosuchnet"):
+        train(tiny_folder, out=out, **{**SMALL, "backbone": "nosuchnet"})
+    assert not out.exists()
+
+
 def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     path = run.folder / "checkpoints" / "last" / "state.pt"

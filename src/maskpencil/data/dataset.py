@@ -1,6 +1,8 @@
 """From pairs on disk to batches: every sample follows from (seed, epoch, index) alone."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torchvision import tv_tensors
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import DataFolder
+from maskpencil.data.transforms import Augmentation, FitSize, Size
 
 Sample = tuple[torch.Tensor, torch.Tensor]
 Place = tuple[int, int]  # (epoch, index)
@@ -17,28 +20,53 @@ Place = tuple[int, int]  # (epoch, index)
 class SegmentationDataset(Dataset[Sample]):
     """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their epoch.
 
-    `transform_of` gives the transform, made of torchvision's v2, for an epoch. An item is asked for as (epoch, index):
-    its random numbers depend on these and the seed only, never on the order of loading or the number of workers, so a
-    resumed run sees what the uninterrupted one would have seen.
+    A pair is read and brought to the size that `working_size` gives for its own; then comes the transform, made of
+    torchvision's v2, that `transform_of` gives for the epoch. An item is asked for as (epoch, index): its random
+    numbers depend on these and the seed only, never on the order of loading or the number of workers, so a resumed run
+    sees what the uninterrupted one would have seen.
     """
 
     def __init__(
-        self, data: DataFolder, split: str, *, transform_of: Callable[[int], Callable[..., Sample]], seed: int = 0
+        self,
+        data: DataFolder,
+        split: str,
+        *,
+        working_size: Callable[[Size], Size],
+        transform_of: Callable[[int], Augmentation],
+        seed: int = 0,
     ) -> None:
         self.data, self.pairs, self.transform_of, self.seed = data, data.pairs(split), transform_of, seed
+        self.fit = FitSize(working_size)
+        self._kept: list[Sample] = []
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, place: Place) -> Sample:
         epoch, index = place
-        image, label_map = self.data.read_pair(self.pairs[index])
-        picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
-        target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
+        picture, target = self._kept[index] if self._kept else self.read(index)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
             changed, labels = self.transform_of(epoch)(picture, target)
         return changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
+
+    @property
+    def memory(self) -> int:
+        """The bytes that `keep` takes."""
+        return sum(4 * math.prod(self.fit.working_size(self.data.facts[pair.mask].size)) for pair in self.pairs)
+
+    def keep(self) -> None:
+        """Read every pair now, for good: epochs then decode nothing. Forked workers share the one copy."""
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            self._kept = list(pool.map(self.read, range(len(self))))
+
+    def read(self, index: int) -> Sample:
+        """A pair at its working size, not yet transformed."""
+        image, label_map = self.data.read_pair(self.pairs[index])
+        picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
+        target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
+        fitted: Sample = self.fit(picture, target)
+        return fitted
 
 
 class EpochBatches(Sampler[list[Place]]):

@@ -85,7 +85,6 @@ class CoarseThenFine:
 
 
 def training_transform(
-    working_size: Callable[[Size], Size],
     *,
     crop_size: Size | None,
     scale: tuple[float, float],
@@ -98,9 +97,8 @@ def training_transform(
     `flip` is the probability of mirroring left to right, `color_jitter` the greatest relative change of brightness,
     contrast and saturation.
     """
-    steps: list[v2.Transform] = [FitSize(working_size)]
-    if crop_size:
-        steps.append(RandomScaleCrop(crop_size, scale=scale, fill=fill))
+    window = RandomScaleCrop(crop_size, scale=scale, fill=fill) if crop_size else v2.Identity()
+    steps: list[v2.Transform] = [window]
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
     if color_jitter:

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, CoarseThenFine, training_transform
+from maskpencil.hardware import available_memory
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
@@ -17,12 +18,13 @@ from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image
 from maskpencil.training.fit import Job
 from maskpencil.training.losses import class_weights
 from maskpencil.training.recipes import coarse_epochs
-from maskpencil.training.run_folder import RunFolder
 
 GPU_WORKERS = 8
+MEMORY_SHARE = 1 / 3
+"""How much of the free memory decoded pictures may take."""
 
 
-def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator: Accelerator) -> Job:
+def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator) -> Job:
     """Build network, batches, loss weights and optimizer from settings that `resolve` has filled.
 
     Raises:
@@ -41,7 +43,15 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
         device=device,
         precision=config.precision,
     )
-    dataset = SegmentationDataset(data, "train", transform_of=_transform_of(config, preprocessing), seed=config.seed)
+    dataset = SegmentationDataset(
+        data,
+        "train",
+        working_size=preprocessing.working_size,
+        transform_of=_transform_of(config, preprocessing),
+        seed=config.seed,
+    )
+    if dataset.memory <= available_memory() * MEMORY_SHARE:
+        dataset.keep()
     batches = EpochBatches(
         len(dataset),
         batch_size=config.batch_size,
@@ -56,7 +66,6 @@ def build_job(config: TrainConfig, data: DataFolder, run: RunFolder, accelerator
     prepared, optimizer = accelerator.prepare(model, _optimizer(model, config))
     return Job(
         config=config,
-        run=run,
         data=data,
         segmenter=segmenter,
         model=prepared,
@@ -90,7 +99,6 @@ def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseTh
     def augmentation(resolution: float) -> Augmentation:
         least, greatest = config.scale
         return training_transform(
-            preprocessing.working_size,
             crop_size=(round(size[0] * resolution), round(size[1] * resolution)) if isinstance(size, tuple) else None,
             scale=(least * resolution, greatest * resolution),
             flip=config.flip,

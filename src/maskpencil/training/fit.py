@@ -31,7 +31,6 @@ class Job:
     """The parts of a run, put together by `train`; `model` is the segmenter's, prepared for training."""
 
     config: TrainConfig
-    run: RunFolder
     data: DataFolder
     segmenter: Segmenter
     model: nn.Module
@@ -99,8 +98,8 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
         )
         if stop.requested:
             progress.seconds += time.monotonic() - started
-            _save(job, progress)
-            raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {job.run.path}")
+            _save(job, log.run, progress)
+            raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {log.run.path}")
     progress.seconds += time.monotonic() - started
 
 
@@ -123,7 +122,7 @@ def train_step(job: Job, images: torch.Tensor, targets: torch.Tensor) -> float:
 
 def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
     """Validate if it is time, keep the best model, write the checkpoint, tell."""
-    config = job.config
+    config, run = job.config, log.run
     loss, speed = progress.loss_sum / progress.batch, progress.step * job.batches.batch_size / progress.seconds
     rate = max(group["lr"] for group in job.optimizer.param_groups)
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
@@ -134,12 +133,12 @@ def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
         if scores and (score := 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou) > progress.best_score:
             progress.best_score = score
             job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
-            job.segmenter.save(job.run.model)
-            write_json(job.run.scores, scores.to_dict())
+            job.segmenter.save(run.model)
+            write_json(run.scores, scores.to_dict())
         name = f"epoch_{progress.epoch:03}.png"
-        write_preview(job.run.preview / name, job.segmenter, job.data, job.data.pairs("val"))
+        write_preview(run.preview / name, job.segmenter, job.data, job.data.pairs("val"))
         log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
-    _save(job, progress)
+    _save(job, run, progress)
 
 
 def validate(job: Job) -> Scores:
@@ -153,7 +152,7 @@ def validate(job: Job) -> Scores:
     return matrix.scores(data.classes.names)
 
 
-def _save(job: Job, progress: Progress) -> None:
+def _save(job: Job, run: RunFolder, progress: Progress) -> None:
     if job.accelerator.is_main_process:
-        save_checkpoint(job.run.checkpoint, progress=progress, model=job.segmenter.model, optimizer=job.optimizer)
+        save_checkpoint(run.checkpoint, progress=progress, model=job.segmenter.model, optimizer=job.optimizer)
     job.accelerator.wait_for_everyone()

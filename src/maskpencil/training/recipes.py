@@ -24,7 +24,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "backbone": "resnet18",
         "stride": 8,
         "fully_connected": True,
-        "learned_upsampling": "all",
+        "learned_upsampling": "twofold",
         "at_once_scales": False,
         "dropout": 0.1,
         "epochs": None,

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
-from maskpencil.files import recover_folder
+from maskpencil.files import recover_folder, remove_leftovers
 from maskpencil.hardware import choose_device
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
@@ -59,26 +59,27 @@ def train(
         run = existing_run(Path(resume))
         config, data = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))["data"]
         folder = _open(str(data), quiet=quiet)
+        job = _build(config, folder)
+        remove_leftovers(run.path)
+        recover_folder(run.model)
+        progress = load_checkpoint(run.checkpoint, model=job.segmenter.model, optimizer=job.optimizer) or Progress()
     else:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         folder = _open(str(data), quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
+        job, progress = _build(config, folder), Progress()
         run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
-    return _run(config, folder, run, quiet=quiet)
-
-
-def _run(config: TrainConfig, data: DataFolder, run: RunFolder, *, quiet: bool) -> Run:
-    accelerator = Accelerator(cpu=choose_device(config.device).type == "cpu")
-    job = build_job(config, data, run, accelerator)
-    recover_folder(run.model)
-    progress = load_checkpoint(run.checkpoint, model=job.segmenter.model, optimizer=job.optimizer) or Progress()
-    silent = quiet or not accelerator.is_main_process
+    silent = quiet or not job.accelerator.is_main_process
     with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
-        for line in _introduction(job, progress):
+        for line in _introduction(job, run, progress):
             log.say(line)
         fit(job, progress, log)
     return Run(run.path, run.model, progress.best_score)
+
+
+def _build(config: TrainConfig, data: DataFolder) -> Job:
+    return build_job(config, data, Accelerator(cpu=choose_device(config.device).type == "cpu"))
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder) -> RunFolder:
@@ -106,7 +107,7 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
         return folder.check_pictures(bar.update_of)
 
 
-def _introduction(job: Job, progress: Progress) -> list[str]:
+def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     config, data = job.config, job.data
     network = f"FCN-{config.stride}s on {config.backbone}, weights {config.weights}"
     pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
@@ -114,7 +115,7 @@ def _introduction(job: Job, progress: Progress) -> list[str]:
         f"{config.epochs} epochs in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
     )
     place = f"{job.segmenter.device.type} in {job.segmenter.precision}"
-    lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {job.run.path}"]
+    lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
     if progress.step:
         lines.append(f"resumed after {progress.step} of {job.steps} steps")
     return lines
