@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torchvision.transforms.v2 import functional as transforms
@@ -16,19 +16,23 @@ class Preprocessing:
     """How pictures are prepared.
 
     `mean` and `std` are of the RGB channels in 0..1. `image_size` is None (as they come), a number (the longer side is
-    brought down to at most so many pixels, the shape kept) or (height, width) (scaled to exactly that).
+    brought down to at most so many pixels, the shape kept) or (height, width) (scaled to exactly that). The network
+    gets the channels in `channel_order`, rgb or bgr.
 
     Raises:
-        ConfigError: not three channels, a std of 0, or a size below 1.
+        ConfigError: not three channels, a std of 0, a size below 1, or another order.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     image_size: int | tuple[int, int] | None = None
+    channel_order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(f"mean and std must be three numbers, std above 0, but got {self.mean} and {self.std}")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ConfigError(f"channel_order must be rgb or bgr, but got {self.channel_order!r}")
         size = (1, 1) if self.image_size is None else self.image_size
         sides = size if isinstance(size, tuple) else (size, size)
         if len(sides) != 2 or min(sides) < 1:
@@ -52,10 +56,13 @@ class Preprocessing:
         return transforms.resize(images, list(size), antialias=True)  # type: ignore[no-any-return]
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 images (N, 3, H, W) into float32 with mean 0 and deviation 1 a channel, channels last."""
+        """Turn uint8 RGB images (N, 3, H, W) into float32 with mean 0 and deviation 1 a channel, channels last."""
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        normalized = (images.float() - mean) / std
+        if self.channel_order == "bgr":
+            normalized = normalized.flip(1)
+        return normalized.contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, as in config.json."""
@@ -65,4 +72,9 @@ class Preprocessing:
     def from_dict(cls, entries: Mapping[str, Any]) -> "Preprocessing":
         """Build from the content of config.json."""
         size = entries.get("image_size")
-        return cls(tuple(entries["mean"]), tuple(entries["std"]), tuple(size) if isinstance(size, list) else size)
+        return cls(
+            tuple(entries["mean"]),
+            tuple(entries["std"]),
+            tuple(size) if isinstance(size, list) else size,
+            entries.get("channel_order", "rgb"),
+        )

@@ -43,7 +43,8 @@ def with_random_scores(fcn: FCN) -> FCN:
 )
 def test_the_layers_have_the_published_names(stride, layers):
     fcn = tiny_fcn(stride=stride)
-    assert {name for name, _ in fcn.named_children()} == layers | {"backbone", "drop7"}
+    crops = {"score"} | {f"{name}c" for name in layers if name.startswith("score_pool")}
+    assert {name for name, _ in fcn.named_children()} == layers | crops | {"backbone", "drop7"}
     expected = {f"{name}.weight" for name in layers} | {f"{n}.bias" for n in layers if n.startswith("score")}
     assert {name for name in fcn.state_dict() if not name.startswith("backbone.")} == expected
 

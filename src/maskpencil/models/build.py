@@ -21,5 +21,6 @@ def build_fcn(config: FCNConfig, *, weights: str | Path = "imagenet") -> FCN:
         in_channels=config.in_channels,
         fully_connected=config.fully_connected,
         dropout=config.dropout,
+        as_released=config.as_released,
     )
     return FCN(config, backbone=backbone)

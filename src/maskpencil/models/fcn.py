@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import Backbone
+from maskpencil.models.geometry import Crop, Grid
 from maskpencil.models.surgery import bilinear_upsampling
 
 _COARSEST_STRIDE = 32
@@ -48,6 +49,12 @@ class FCNConfig:
     at_once_scales: bool = False
     """Whether pool4 and pool3 are scaled down so that all strides can be trained at once (FCN-8s at once)."""
 
+    as_released: bool = False
+    """Whether pictures are padded by 100, pools round up and maps are cropped as in the authors' nets (vgg16, alexnet).
+
+    These nets take BGR pictures. Otherwise pictures are padded to multiples of 32 and nothing needs cropping.
+    """
+
     def __post_init__(self) -> None:
         for name, lowest in (("num_classes", 1), ("in_channels", 1)):
             value = getattr(self, name)
@@ -61,7 +68,7 @@ class FCNConfig:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
         if self.learned_upsampling not in _UPSAMPLINGS:
             raise ConfigError(f"learned_upsampling must be all, twofold or none, but got {self.learned_upsampling!r}")
-        for name in ("fully_connected", "at_once_scales"):
+        for name in ("fully_connected", "at_once_scales", "as_released"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, but got {getattr(self, name)!r}")
 
@@ -106,29 +113,36 @@ class FCN(nn.Module):
         self.scale_pool4, self.scale_pool3 = (0.01, 0.0001) if config.at_once_scales else (1.0, 1.0)
         self.drop7 = nn.Dropout(config.dropout)
         self.score_fr = _score(backbone.channels[32], classes)
+        grid = backbone.grids[32]
         if config.stride <= 16:
-            self.upscore2 = bilinear_upsampling(classes, 2, learned=learned)
+            self.upscore2 = _upsampling(config, 2, grid, learned=learned)
             self.score_pool4 = _score(backbone.channels[16], classes)
+            grid = grid.through(self.upscore2)
+            self.score_pool4c = Crop(grid.offset_of(backbone.grids[16]))
         if config.stride <= 8:
-            self.upscore_pool4 = bilinear_upsampling(classes, 2, learned=learned)
+            self.upscore_pool4 = _upsampling(config, 2, grid, learned=learned)
             self.score_pool3 = _score(backbone.channels[8], classes)
-        self.add_module(_LAST_UPSCORE[config.stride], bilinear_upsampling(classes, config.stride, learned=last_learned))
+            grid = grid.through(self.upscore_pool4)
+            self.score_pool3c = Crop(grid.offset_of(backbone.grids[8]))
+        last = _upsampling(config, config.stride, grid, learned=last_learned)
+        self.add_module(_LAST_UPSCORE[config.stride], last)
+        self.score = Crop(Grid().offset_of(grid.through(last)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""
-        height, width = images.shape[-2:]
-        features = self.backbone(_padded(images))  # {s: (N, C_s, H/s, W/s)}, H and W rounded up to multiples of 32
-        return self.head(features)[..., :height, :width]  # (N, K, H, W)
+        features = self.backbone(images if self.config.as_released else _padded(images))  # {s: (N, C_s, H/s, W/s)}
+        return self.score(self.head(features), images.shape[-2:])  # type: ignore[no-any-return]  # (N, K, H, W)
 
     def head(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features {s: (N, C_s, H/s, W/s)} -> logits (N, K, H, W), H and W multiples of 32."""
+        """Features {s: (N, C_s, H/s, W/s)} -> logits (N, K, at least H, at least W), not yet cropped to the image."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
-            score = self.upscore2(score) + self.score_pool4(features[16] * self.scale_pool4)  # (N, K, H/16, W/16)
+            score = self.upscore2(score)  # (N, K, H/16, W/16)
+            score = score + self.score_pool4c(self.score_pool4(features[16] * self.scale_pool4), score.shape[-2:])
         if self.config.stride <= 8:
-            score = self.upscore_pool4(score) + self.score_pool3(features[8] * self.scale_pool3)  # (N, K, H/8, W/8)
-        logits: Tensor = self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)  # (N, K, H, W)
-        return logits
+            score = self.upscore_pool4(score)  # (N, K, H/8, W/8)
+            score = score + self.score_pool3c(self.score_pool3(features[8] * self.scale_pool3), score.shape[-2:])
+        return self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)  # type: ignore[no-any-return]
 
 
 def _score(channels: int, classes: int) -> nn.Conv2d:
@@ -136,6 +150,15 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
+
+
+def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) -> nn.ConvTranspose2d:
+    """Upsampling of scores on `grid`: in place, or without padding as in the released nets, whose crops come after."""
+    if not config.as_released:
+        return bilinear_upsampling(config.num_classes, stride, learned=learned)
+    # scores that lie on whole pixels (AlexNet's) need a kernel with a middle, 63 and not 64, to stay on whole pixels
+    kernel_size = 2 * stride - 1 if grid.origin == int(grid.origin) else 2 * stride
+    return bilinear_upsampling(config.num_classes, stride, learned=learned, kernel_size=kernel_size, padding=0)
 
 
 def _padded(images: Tensor) -> Tensor:

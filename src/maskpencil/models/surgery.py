@@ -48,12 +48,14 @@ def bilinear_kernel(kernel_size: int) -> Tensor:
     return torch.outer(triangle, triangle)
 
 
-def bilinear_upsampling(channels: int, stride: int, *, learned: bool) -> nn.ConvTranspose2d:
+def bilinear_upsampling(
+    channels: int, stride: int, *, learned: bool, kernel_size: int | None = None, padding: int | None = None
+) -> nn.ConvTranspose2d:
     """Upsampling by `stride` that starts as bilinear interpolation, each channel for itself.
 
-    Kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place: (N, C, H, W) ->
-    (N, C, H * stride, W * stride). Unless `learned`, it stays as it is and has no weights between channels: it is
-    several times as fast.
+    By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place:
+    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, it stays as it is and has no weights between
+    channels: it is several times as fast.
 
     Raises:
         ConfigError: channels is below 1, or stride is not an even number above 0.
@@ -62,10 +64,14 @@ def bilinear_upsampling(channels: int, stride: int, *, learned: bool) -> nn.Conv
         raise ConfigError(f"channels must be 1 or more, but got {channels}")
     if stride < 2 or stride % 2:
         raise ConfigError(f"the stride of bilinear upsampling must be an even number above 0, but got {stride}")
-    kernel_size = 2 * stride
-    groups = 1 if learned else channels
     layer = nn.ConvTranspose2d(
-        channels, channels, kernel_size, stride=stride, padding=stride // 2, groups=groups, bias=False
+        channels,
+        channels,
+        kernel_size := kernel_size or 2 * stride,
+        stride=stride,
+        padding=stride // 2 if padding is None else padding,
+        groups=1 if learned else channels,
+        bias=False,
     )
     with torch.no_grad():
         layer.weight.zero_()
@@ -97,3 +103,11 @@ def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     adapted.in_channels = in_channels
     adapted.weight = nn.Parameter(torch.cat([rgb[:, :kept], new], dim=1))
     return adapted
+
+
+def renormalize(conv: nn.Conv2d, *, scale: Tensor, shift: Tensor) -> None:
+    """Let a convolution with a bias take x where it took x * scale + shift; both are (in_channels,)."""
+    with torch.no_grad():
+        shifted = torch.einsum("ocyx,c->o", conv.weight, shift)  # before the weights are scaled
+        conv.bias = nn.Parameter(shifted if conv.bias is None else conv.bias + shifted)
+        conv.weight = nn.Parameter(conv.weight * scale[:, None, None])

@@ -85,7 +85,9 @@ def _architecture(config: TrainConfig, data: DataFolder) -> FCNConfig:
 def _preprocessing(config: TrainConfig, model: FCN) -> Preprocessing:
     size = parse_image_size(config.image_size)
     backbone = model.backbone
-    return Preprocessing(_three(backbone.mean), _three(backbone.std), None if size == "auto" else size)
+    return Preprocessing(
+        _three(backbone.mean), _three(backbone.std), None if size == "auto" else size, backbone.channel_order
+    )
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

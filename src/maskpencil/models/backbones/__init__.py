@@ -16,6 +16,9 @@ __all__ = ["FAMILIES", "STRIDES", "Backbone", "Family", "create_backbone", "list
 FAMILIES: tuple[Family, ...] = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY, timm_models.FAMILY)
 """All families; the names of timm's are a selection, since any timm name will do."""
 
+RELEASED = (vgg.FAMILY, alexnet.FAMILY)
+"""The families of the authors' nets."""
+
 
 def create_backbone(
     name: str,
@@ -24,6 +27,7 @@ def create_backbone(
     in_channels: int = 3,
     fully_connected: bool = True,
     dropout: float = 0.5,
+    as_released: bool = False,
 ) -> Backbone:
     """Make a backbone by its name.
 
@@ -35,6 +39,7 @@ def create_backbone(
         in_channels: channels of the images; filters for other than RGB start as in `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, where the family has them (VGG, AlexNet).
         dropout: between fc6 and fc7, where they are kept.
+        as_released: whether it is padded as in the authors' nets, and takes BGR pictures (VGG, AlexNet).
 
     Raises:
         ConfigError: there is no such backbone, it lacks the strides, or the channels do not suit it.
@@ -42,8 +47,14 @@ def create_backbone(
     """
     if in_channels < 1:
         raise ConfigError(f"in_channels must be 1 or more, but got {in_channels}")
-    options = BackboneOptions(weights, in_channels, fully_connected, dropout)
-    return _family(name).create(name, options)
+    family = _family(name)
+    if as_released and not (family in RELEASED and fully_connected):
+        families = " or ".join(family.title for family in RELEASED)
+        raise ConfigError(
+            f"as_released must be false unless the backbone is of the family {families}, with its fully connected "
+            f"layers, but got {name!r} {'with' if fully_connected else 'without'} them"
+        )
+    return family.create(name, BackboneOptions(weights, in_channels, fully_connected, dropout, as_released))
 
 
 def list_backbones() -> list[str]:

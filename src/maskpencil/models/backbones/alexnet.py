@@ -5,7 +5,9 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family, initialize
+from maskpencil.models.backbones.released_alexnet import ReleasedAlexNet
 from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
 from maskpencil.models.surgery import convolutionalize
 
@@ -58,8 +60,10 @@ class AlexNet(Backbone):
         return {8: conv2, 16: conv5, 32: x}
 
 
-def create(name: str, options: BackboneOptions) -> AlexNet:
+def create(name: str, options: BackboneOptions) -> Backbone:
     """Make an AlexNet; see `create_backbone`."""
+    if options.as_released:
+        return _create_as_released(name, options)
     classifier = blank_classifier(name)
     if options.weights != NONE:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
@@ -68,6 +72,18 @@ def create(name: str, options: BackboneOptions) -> AlexNet:
     backbone.take_channels(options.in_channels, "conv1")
     if options.weights == NONE:
         initialize(backbone)
+    return backbone
+
+
+def _create_as_released(name: str, options: BackboneOptions) -> ReleasedAlexNet:
+    if options.weights != NONE:
+        raise ConfigError(
+            f"the authors' AlexNet is Caffe's, which torchvision's weights ({options.weights}) do not fit; "
+            "import their .caffemodel, or pass --weights none"
+        )
+    backbone = ReleasedAlexNet(name, dropout=options.dropout)
+    backbone.take_channels(options.in_channels, "conv1")
+    initialize(backbone)
     return backbone
 
 

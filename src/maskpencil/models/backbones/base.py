@@ -4,17 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError
-from maskpencil.models.surgery import RGB, adapt_input_channels
+from maskpencil.models.geometry import Grid
+from maskpencil.models.surgery import RGB, adapt_input_channels, renormalize
 
 STRIDES = (8, 16, 32)
 
+ChannelOrder = Literal["rgb", "bgr"]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+RELEASED_MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)
+RELEASED_STD = (1 / 255, 1 / 255, 1 / 255)
+"""The authors' nets take pictures in 0..255 less the mean, their channels in the order BGR."""
+
+RELEASED_PADDING = 100
+"""Pixels around a picture in the authors' nets: the maps are then never smaller than what is cropped of them."""
 
 
 class Backbone(nn.Module, ABC):
@@ -26,6 +37,8 @@ class Backbone(nn.Module, ABC):
         mean: of the RGB channels, in 0..1, of the pictures its weights were trained on.
         std: their standard deviation, in 0..1.
         in_channels: channels of the images.
+        channel_order: of its pictures, rgb or bgr.
+        grids: where the cells of the features of each stride look at; by default each at its own tile of the picture.
     """
 
     def __init__(
@@ -36,9 +49,13 @@ class Backbone(nn.Module, ABC):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         in_channels: int = RGB,
+        channel_order: ChannelOrder = "rgb",
+        grids: Mapping[int, Grid] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
+        self.channel_order = channel_order
+        self.grids = dict(grids or {stride: Grid.in_place(stride) for stride in STRIDES})
         self.channels = {stride: channels[stride] for stride in STRIDES}
         self.in_channels = in_channels
         self._rgb_mean, self._rgb_std = mean, std
@@ -55,7 +72,20 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Normalised images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}."""
+        """Normalised images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
+
+        Backbones with `grids` of their own take any size and give larger maps.
+        """
+
+    def take_released_pictures(self, first_convolution: str) -> None:
+        """Turn from RGB pictures of its own mean and deviation to those that the authors' nets take."""
+        conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
+        mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)
+        released_mean, released_std = torch.tensor(RELEASED_MEAN), torch.tensor(RELEASED_STD)
+        if not conv.weight.is_meta:
+            renormalize(conv, scale=released_std / std, shift=(released_mean - mean) / std)
+            conv.weight = nn.Parameter(conv.weight.detach().flip(1))
+        self._rgb_mean, self._rgb_std, self.channel_order = RELEASED_MEAN, RELEASED_STD, "bgr"
 
     def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
         """Turn from RGB to `in_channels` channels, starting from the RGB filters; see `adapt_input_channels`.
@@ -84,6 +114,7 @@ class BackboneOptions:
     in_channels: int
     fully_connected: bool
     dropout: float
+    as_released: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,16 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family, initialize
+from maskpencil.models.backbones.base import (
+    RELEASED_PADDING,
+    STRIDES,
+    Backbone,
+    BackboneOptions,
+    Family,
+    initialize,
+)
 from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.geometry import Grid, Window
 from maskpencil.models.surgery import convolutionalize
 
 _PUBLISHED: dict[type[nn.Module], str] = {
@@ -27,21 +35,37 @@ class VGG(Backbone):
         classifier: torchvision's network of that name, whose layers it takes over.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: probability that a number between fc6 and fc7 is dropped in training.
+        as_released: whether pictures are padded by 100 and fc6 is not, as in the authors' nets.
     """
 
-    def __init__(self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float) -> None:
+    def __init__(
+        self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float, as_released: bool = False
+    ) -> None:
         super().__init__(name, channels={8: 256, 16: 512, 32: 4096 if fully_connected else 512})
         self.stages: list[list[str]] = [[] for _ in range(5)]
         self._take_layers(cast(nn.Sequential, classifier.features))
         if fully_connected:
             linear6, linear7, _ = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
             # pool5 of the classifier's 224x224 pictures is 7x7; padding 3 keeps the size of the map
-            self.fc6 = convolutionalize(linear6, 512, 7, padding=3)
+            self.fc6 = convolutionalize(linear6, 512, 7, padding=0 if as_released else 3)
             self.relu6 = nn.ReLU(inplace=True)
             self.drop6 = nn.Dropout(dropout)
             self.fc7 = convolutionalize(linear7, 4096, 1, padding=0)
             self.relu7 = nn.ReLU(inplace=True)
             self.stages[-1] += ["fc6", "relu6", "drop6", "fc7", "relu7"]
+        if as_released:
+            self._pad_as_released()
+
+    def _pad_as_released(self) -> None:
+        """Pad the picture instead of fc6, round pools up, and note where the cells of the maps look at now."""
+        cast(nn.Conv2d, self.conv1_1).padding = (RELEASED_PADDING, RELEASED_PADDING)
+        grid = Grid()
+        for i, stage in enumerate(self.stages, start=1):
+            layers = [self.get_submodule(name) for name in stage]
+            for pool in (layer for layer in layers if isinstance(layer, nn.MaxPool2d)):
+                pool.ceil_mode = True
+            grid = grid.through(*(layer for layer in layers if isinstance(layer, Window)))
+            self.grids[2**i] = grid
 
     def _take_layers(self, layers: nn.Sequential) -> None:
         """Take over torchvision's numbered layers under their published names; each pool ends a stage."""
@@ -73,7 +97,15 @@ def create(name: str, options: BackboneOptions) -> VGG:
     if options.weights != NONE:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
         load_classifier(classifier, name, options.weights, unused=unused)
-    backbone = VGG(name, classifier, fully_connected=options.fully_connected, dropout=options.dropout)
+    backbone = VGG(
+        name,
+        classifier,
+        fully_connected=options.fully_connected,
+        dropout=options.dropout,
+        as_released=options.as_released,
+    )
+    if options.as_released:
+        backbone.take_released_pictures("conv1_1")
     backbone.take_channels(options.in_channels, "conv1_1")
     if options.weights == NONE:
         initialize(backbone)

@@ -1,0 +1,73 @@
+"""Where the cells of a map of features look at, and the crops that bring two maps together."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor, nn
+
+from maskpencil.errors import ConfigError
+
+Window = nn.Conv2d | nn.MaxPool2d | nn.ConvTranspose2d
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cell i of a map, along either axis, is centred on pixel `origin` + i * `step` of the image."""
+
+    step: float = 1.0
+    origin: float = 0.0
+
+    @classmethod
+    def in_place(cls, stride: int) -> Self:
+        """The grid whose cells are tiles of stride x stride pixels, the first in the corner of the image."""
+        return cls(stride, (stride - 1) / 2)
+
+    def through(self, *layers: Window) -> "Grid":
+        """The grid of the map that layers with square windows make, one after the other, of a map with this grid."""
+        grid = self
+        for layer in layers:
+            size, stride, padding = (_side(value) for value in (layer.kernel_size, layer.stride, layer.padding))
+            middle = (size - 1) / 2 - padding  # of the first window, in cells of the map it moves over
+            if isinstance(layer, nn.ConvTranspose2d):
+                grid = Grid(grid.step / stride, grid.origin - middle * grid.step / stride)
+            else:
+                grid = Grid(grid.step * stride, grid.origin + middle * grid.step)
+        return grid
+
+    def offset_of(self, other: "Grid") -> int:
+        """How many cells of a map with the `other` grid come before the cell that lies on this grid's first.
+
+        Raises:
+            ConfigError: no cell of `other` lies there, or the steps differ.
+        """
+        offset = (self.origin - other.origin) / self.step
+        if self.step != other.step or offset != int(offset) or offset < 0:
+            raise ConfigError(f"a map with {other} cannot be cropped to one with {self}; its layers do not fit")
+        return int(offset)
+
+
+class Crop(nn.Module):
+    """Cuts a map (N, C, H, W) to the height and width of another, `offset` cells in from the top and the left."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
+        """Give the (N, C, *size) cells from `offset` on."""
+        if cells.shape[-2:] == size:
+            return cells
+        height, width = size
+        return cells[..., self.offset : self.offset + height, self.offset : self.offset + width]
+
+    def extra_repr(self) -> str:
+        """Show the offset in the network's description."""
+        return f"offset={self.offset}"
+
+
+def _side(value: int | str | tuple[int, ...]) -> int:
+    sides = (value,) if isinstance(value, int) else value
+    side = sides[0]
+    if not isinstance(side, int) or any(other != side for other in sides):
+        raise ConfigError(f"windows must be square, but got {value}")
+    return side
