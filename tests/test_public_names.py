@@ -36,7 +36,8 @@ def test_the_error_tree_is_as_drawn():
 
 def test_the_training_settings_are_these():
     assert {field.name for field in dataclasses.fields(TrainConfig)} == {
-        *("recipe", "backbone", "weights", "stride", "fully_connected", "learned_upsampling", "at_once_scales"),
+        *("recipe", "backbone", "weights", "init", "as_released", "momentum", "bias_rate", "clip_norm"),
+        *("stride", "fully_connected", "learned_upsampling", "at_once_scales"),
         *("dropout", "epochs", "batch_size", "optimizer", "learning_rate", "backbone_rate", "weight_decay", "head_l2"),
         *("schedule", "class_weights", "image_size", "crop_size", "scale", "flip", "color_jitter", "coarse_share"),
         *("validate_every", "seed", "device", "precision", "workers"),
@@ -44,7 +45,7 @@ def test_the_training_settings_are_these():
 
 
 def test_the_commands_are_these_and_the_readme_uses_no_other():
-    assert set(COMMANDS) == {"demo", "train", "evaluate", "predict", "info"}
+    assert set(COMMANDS) == {"demo", "train", "evaluate", "predict", "import", "info"}
     used = re.findall(r"^(?:\.venv/bin/)?maskpencil (\w+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert {"train", "predict", "evaluate", "info"} <= set(used) <= set(COMMANDS)
 
@@ -52,4 +53,4 @@ def test_the_commands_are_these_and_the_readme_uses_no_other():
 def test_every_option_in_the_readme_is_a_setting():
     options = set(re.findall(r"--([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     settings = {field.name.replace("_", "-") for field in dataclasses.fields(TrainConfig)}
-    assert options <= settings | {"json", "resume", "out"}
+    assert options <= settings | {"json", "resume", "out", "regions", "min-area", "region-classes", "class"}

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,11 +8,29 @@ from hypothesis.extra.numpy import arrays
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
-from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, colorize, contact_sheet, grayscale, legend, overlay
+from maskpencil.visualize import (
+    INK,
+    MAX_LEGEND_CLASSES,
+    PAPER,
+    boxes,
+    colorize,
+    contact_sheet,
+    grayscale,
+    legend,
+    overlay,
+)
 from maskpencil.visualize import with_legend as add_legend
 
 CLASSES = ClassSet(("road", "car", "cloud"), ((10, 20, 30), (200, 0, 0), (255, 255, 255)))
 MANY = ClassSet(tuple(f"class number {i}" for i in range(60)))
+
+
+@dataclass(frozen=True)
+class Thing:
+    class_index: int
+    number: int
+    box: tuple[int, int, int, int]
+
 
 pictures = arrays(np.uint8, (5, 4, 3))
 label_maps = arrays(np.uint8, (5, 4), elements=st.sampled_from([0, 1, 2, IGNORE_INDEX]))
@@ -48,6 +68,76 @@ def test_an_overlay_leaves_the_picture_as_it_was() -> None:
     image = np.full((2, 2, 3), 100, dtype=np.uint8)
     overlay(image, np.ones((2, 2), dtype=np.uint8), CLASSES)
     assert (image == 100).all()
+
+
+def test_a_box_frames_its_pixels_in_the_color_of_the_class_and_a_line_around() -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    drawn = boxes(gray, [Thing(1, 1, (100, 80, 220, 160))], CLASSES)
+    frame = (drawn == CLASSES.palette[1]).all(axis=2)
+    assert frame[80, 100:220].all()
+    assert frame[159, 100:220].all()
+    assert frame[80:160, 100].all()
+    assert frame[80:160, 219].all()
+    assert (drawn[160, 99:221] == PAPER).all()
+    assert (drawn[85:155, 105:215] == 128).all()
+    outside = np.ones(frame.shape, dtype=bool)
+    outside[55:161, 99:221] = False  # with the tag above
+    assert (drawn[outside] == 128).all()
+    assert (gray == 128).all()
+
+
+def test_a_tag_names_class_and_number_above_its_box() -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    first, second = (boxes(gray, [Thing(1, number, (100, 80, 220, 160))], CLASSES) for number in (1, 2))
+    changed = (first != second).any(axis=2).nonzero()
+    assert 60 < changed[0].min() <= changed[0].max() < 80
+    assert 100 < changed[1].min() <= changed[1].max() < 160
+
+
+def test_tags_are_written_in_what_can_be_read_on_their_color() -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    for index, ink in ((0, PAPER), (2, INK)):
+        tag = boxes(gray, [Thing(index, 1, (100, 80, 220, 160))], CLASSES)[70:79, 100:140]
+        assert np.abs(tag.astype(int) - ink).max(axis=2).min() < 40  # thin strokes are not quite ink
+
+
+@pytest.mark.parametrize("box", [(0, 0, 300, 200), (0, 0, 40, 30), (260, 0, 300, 30), (260, 170, 300, 200)])
+def test_a_tag_finds_room_within_the_picture(box: tuple[int, int, int, int]) -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    drawn = boxes(gray, [Thing(1, 1, box)], CLASSES)
+    x0, y0, x1, y1 = box
+    drawn[max(0, y0 - 1) : y0 + 3] = drawn[y1 - 3 : y1 + 1] = 128
+    drawn[:, max(0, x0 - 1) : x0 + 3] = drawn[:, x1 - 3 : x1 + 1] = 128
+    assert (drawn == CLASSES.palette[1]).all(axis=2).sum() > 100, "a tag beside the frame"
+
+
+def test_the_tag_of_a_larger_box_is_not_hidden_and_specks_have_none() -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    large = Thing(1, 1, (100, 80, 220, 160))
+    alone = boxes(gray, [large], CLASSES)
+    specks = [Thing(0, i, (100 + 5 * i, 70, 103 + 5 * i, 73)) for i in range(1, 9)]
+    hidden = [Thing(0, 9, (110, 82, 150, 122))]
+    for small in (specks, hidden):
+        drawn = boxes(gray, [*small, large], CLASSES)
+        tag = alone[62:79, 100:140]
+        kept = (drawn[62:79, 100:140] == tag).all(axis=2)
+        assert kept[:7].all()
+        assert (drawn == CLASSES.palette[0]).all(axis=2).any()
+
+
+def test_a_legend_can_count() -> None:
+    counted = legend(CLASSES, width=300, counts={1: 3})
+    plain = legend(ClassSet(("road", "car (3)", "cloud"), CLASSES.palette), width=300)
+    assert abs(counted.astype(int) - plain).max(axis=(0, 2))[:90].max() == 0
+    assert counted.shape == plain.shape
+    assert not np.array_equal(counted, legend(CLASSES, width=300))
+
+
+def test_a_name_that_is_cut_keeps_its_count() -> None:
+    long = ClassSet(("a name that nobody would want to read in a legend", "b"))
+    strip = legend(long, width=120, counts={0: 12})
+    assert (strip[:, -3:] == PAPER).all()
+    assert not np.array_equal(strip, legend(long, width=120, counts={0: 13}))
 
 
 @pytest.mark.parametrize("width", [20, 240, 1000, 4000])

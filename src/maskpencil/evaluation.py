@@ -1,13 +1,14 @@
-"""Segmenter + labelled folder -> `Scores`."""
+"""Segmenter + labelled folder -> `Scores`, and `RoadScores` of one class."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
-from maskpencil.errors import DataError
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.metrics import ConfusionMatrix, Scores
 from maskpencil.segmenter import Segmenter
+from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
 
 
 def evaluate(
@@ -24,13 +25,39 @@ def evaluate(
     Raises:
         DataError: the folder cannot be read, lacks the split, or has other classes than the segmenter.
     """
-    folder = data if isinstance(data, DataFolder) else open_folder(data, classes=segmenter.classes)
-    if folder.classes.names != segmenter.classes.names:
-        raise DataError(
-            f"{folder.root}: has the classes {_listed(folder.classes.names)}, but the model knows "
-            f"{_listed(segmenter.classes.names)}; evaluate on a folder with the model's classes, in its order"
-        )
+    folder = _opened(segmenter, data)
     return count_pixels(segmenter, folder, folder.pairs(split), report=report).scores(segmenter.classes.names)
+
+
+def evaluate_class(
+    segmenter: Segmenter,
+    data: str | Path | DataFolder,
+    name: str,
+    *,
+    split: str = "val",
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[Scores, RoadScores]:
+    """As `evaluate`, and score how well the probability of the class `name` tells it from the others, in one pass.
+
+    Raises:
+        ConfigError: the model has no such class.
+        DataError: as `evaluate`.
+    """
+    names = segmenter.classes.names
+    if name not in names:  # asked before the folder is read, which takes long
+        raise ConfigError(f"the model has no class {name!r}; its classes are {', '.join(names)}")
+    folder = _opened(segmenter, data)
+    pairs = folder.pairs(split)
+    index = names.index(name)
+    matrix, thresholds = ConfusionMatrix(len(names)), ThresholdCounts(index)
+    for done, pair in enumerate(pairs, start=1):
+        image, target = folder.read_pair(pair)
+        ((prediction, probability),) = segmenter.predict_class([image], index)
+        matrix.update(target, prediction.label_map)
+        thresholds.update(target, probability)
+        if report:
+            report(done, len(pairs))
+    return matrix.scores(names), thresholds.scores()
 
 
 def count_pixels(
@@ -48,6 +75,16 @@ def count_pixels(
         if report:
             report(done, len(pairs))
     return matrix
+
+
+def _opened(segmenter: Segmenter, data: str | Path | DataFolder) -> DataFolder:
+    folder = data if isinstance(data, DataFolder) else open_folder(data, classes=segmenter.classes)
+    if folder.classes.names != segmenter.classes.names:
+        raise DataError(
+            f"{folder.root}: has the classes {_listed(folder.classes.names)}, but the model knows "
+            f"{_listed(segmenter.classes.names)}; evaluate on a folder with the model's classes, in its order"
+        )
+    return folder
 
 
 def _listed(names: Sequence[str]) -> str:

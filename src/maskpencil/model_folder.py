@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from maskpencil.classes import ClassSet
 from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
-from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.models.architectures import Network, describe, rebuild
 from maskpencil.models.backbones.weights import load_strictly, read_tensors
 from maskpencil.preprocessing import Preprocessing
 
@@ -23,7 +23,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 class ModelParts:
     """Everything a model folder holds; `training` says where the weights come from, in plain values."""
 
-    model: FCN
+    model: Network
     classes: ClassSet
     preprocessing: Preprocessing
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
     """
     config = {
         "format_version": FORMAT_VERSION,
-        "architecture": {"name": "FCN", **parts.model.config.to_dict()},
+        "architecture": describe(parts.model),
         "classes": parts.classes.to_dict(),
         "preprocessing": parts.preprocessing.to_dict(),
         "training": dict(parts.training),
@@ -64,10 +64,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
             raise ModelError(f"{folder}: {name} is missing; a model folder holds {CONFIG} and {WEIGHTS}{hint}")
     config = _read_config(folder / CONFIG)
     try:
-        architecture = dict(config["architecture"])
-        if architecture.pop("name") != "FCN":
-            raise ModelError(f"the architecture is {config['architecture']['name']!r}; this version knows FCN")
-        model = build_fcn(FCNConfig.from_dict(architecture), weights="none")
+        model = rebuild(config["architecture"])
         classes = ClassSet.from_dict(config["classes"])
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
     except MaskPencilError as error:
@@ -84,7 +81,7 @@ def model_card(parts: ModelParts) -> str:
     """A short description for people, in Markdown."""
     config, training = parts.model.config, parts.training
     lines = [
-        f"# FCN-{config.stride}s on {config.backbone}",
+        f"# {config.title}",
         "",
         "A fully convolutional network that gives every pixel of a picture one of these classes: "
         + ", ".join(parts.classes.names)

@@ -1,6 +1,8 @@
 """`Prediction`: what the network says of one picture."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 from maskpencil import visualize
 from maskpencil.classes import ClassSet
 from maskpencil.images import LabelMap, RGBImage, write_label_map
+from maskpencil.regions import Region, find_regions
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,37 @@ class Prediction:
     confidence: npt.NDArray[np.float32] | None
     classes: ClassSet
 
-    def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> RGBImage:
-        """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1."""
+    def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
+        """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.
+
+        `boxes` are regions to draw a box around; the legend then counts them.
+        """
         picture = visualize.overlay(self.image, self.label_map, self.classes, opacity=opacity)
-        return visualize.with_legend(picture, self.classes, label_map=self.label_map) if legend else picture
+        if boxes:
+            picture = visualize.boxes(picture, boxes, self.classes)
+        if not legend:
+            return picture
+        counts = Counter(region.class_index for region in boxes)
+        return visualize.with_legend(picture, self.classes, label_map=self.label_map, counts=counts)
+
+    def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
+        """Find the objects: the connected components of each class, by class, the largest first.
+
+        Those under `min_area` pixels are left out. `wanted` names the classes to look for, by default all. Without
+        `polygons` it is quicker. They have a mean confidence where the prediction has `confidence`.
+
+        Raises:
+            ConfigError: `min_area` is under 1.
+            DataError: there is no class of a wanted name.
+        """
+        return find_regions(
+            self.label_map,
+            self.classes,
+            confidence=self.confidence,
+            min_area=min_area,
+            wanted=wanted,
+            polygons=polygons,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the label map as a palette PNG.

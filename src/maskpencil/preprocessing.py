@@ -23,8 +23,8 @@ class Preprocessing:
         ConfigError: not three channels, a std of 0, a size below 1, or another order.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     image_size: int | tuple[int, int] | None = None
     channel_order: Literal["rgb", "bgr"] = "rgb"
 

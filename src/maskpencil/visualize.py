@@ -1,18 +1,37 @@
-"""Label maps made visible: colours, overlays, legends, contact sheets."""
+"""Label maps made visible: colours, overlays, boxes, legends, contact sheets."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
 from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
 
 PAPER = (250, 250, 250)
 INK = (40, 40, 40)
 MAX_LEGEND_CLASSES = 24
+MAX_TAG_SHARE = 4
+"""A box gets no tag of more than so many times its area, under which the picture would vanish."""
+
+
+class Boxed(Protocol):
+    """The part of a region that is drawn."""
+
+    @property
+    def class_index(self) -> int:
+        """Its class, which gives the colour and the name."""
+
+    @property
+    def number(self) -> int:
+        """Which one of its class it is."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1) in pixels, half open."""
 
 
 def colorize(label_map: LabelMap, classes: ClassSet) -> RGBImage:
@@ -39,11 +58,56 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
     return blended
 
 
-def legend(classes: ClassSet, *, width: int, indices: Sequence[int] | None = None) -> RGBImage:
+def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
+    """Draw a frame in the class's colour within the box of each region, and a tag with its class and number.
+
+    A line a pixel wide around each frame sets it off from its surroundings. Small boxes lie over large ones. A tag
+    stands above its box, in it or below it; it is left out where it would hide the tag of a larger box, or where the
+    box is tiny beside it. Returns (H, W, 3), the size of `picture`.
+    """
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    font = _font(size := max(10, round(0.8 * _text_size(image.width))))
+    thickness, margin, tag_height = max(1, size // 6), size // 3, size + size // 3
+    largest_first = sorted(regions, key=_box_area, reverse=True)
+    for region in largest_first:
+        x0, y0, x1, y1 = region.box
+        color = classes.palette[region.class_index]
+        draw.rectangle((x0 - 1, y0 - 1, x1, y1), outline=_ink_on(color))
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=thickness)
+    tagged = np.zeros(picture.shape[:2], dtype=bool)
+    for region in largest_first:
+        x0, y0, x1, y1 = region.box
+        text = f"{_printable(classes, region.class_index)} {region.number}"
+        tag_width = round(font.getlength(text)) + 2 * margin
+        if tag_width * tag_height > MAX_TAG_SHARE * _box_area(region):
+            continue
+        above, within, below = y0 - tag_height, y0, y1
+        has_room = tag_width <= x1 - x0 and 2 * tag_height <= y1 - y0
+        left = max(0, min(x0, image.width - tag_width))
+        for top in (above, within, below) if has_room else (above, below, within):
+            place = tagged[max(0, top) : top + tag_height, left : left + tag_width]
+            if top >= 0 and top + tag_height <= image.height and not place.any():
+                place[:] = True
+                color = classes.palette[region.class_index]
+                draw.rectangle((left, top, left + tag_width - 1, top + tag_height - 1), fill=color)
+                draw.text((left + margin, top + tag_height // 2), text, fill=_ink_on(color), font=font, anchor="lm")
+                break
+    return np.array(image)
+
+
+def legend(
+    classes: ClassSet,
+    *,
+    width: int,
+    indices: Sequence[int] | None = None,
+    counts: Mapping[int, int] | None = None,
+) -> RGBImage:
     """Draw a strip `width` pixels wide with a swatch and the name of each class, in as many rows as it takes.
 
-    `indices` chooses the classes; without it all are named. A name too long for a row is cut; one in another script
-    than Latin, which the built-in font lacks, becomes the class's number. Returns (rows, width, 3).
+    `indices` chooses the classes; without it all are named. `counts`, of things by class, follow the names in brackets.
+    A name too long for a row is cut; one in another script than Latin, which the built-in font lacks, becomes the
+    class's number. Returns (rows, width, 3).
     """
     chosen = range(len(classes)) if indices is None else indices
     font = _font(size := _text_size(width))
@@ -51,7 +115,9 @@ def legend(classes: ClassSet, *, width: int, indices: Sequence[int] | None = Non
     places: list[tuple[int, int, int, str]] = []
     x, y = gap, gap // 2
     for index in chosen:
-        name = _shortened(_printable(classes, index), font, width - size - 3 * gap)
+        count = f" ({counts[index]})" if counts and index in counts else ""
+        room = width - size - 3 * gap - round(font.getlength(count))
+        name = _shortened(_printable(classes, index), font, room) + count
         needed = size + gap + round(font.getlength(name))
         if x > gap and x + needed + gap > width:
             x, y = gap, y + row_height
@@ -65,17 +131,23 @@ def legend(classes: ClassSet, *, width: int, indices: Sequence[int] | None = Non
     return np.asarray(strip)
 
 
-def with_legend(picture: RGBImage, classes: ClassSet, *, label_map: LabelMap | None = None) -> RGBImage:
+def with_legend(
+    picture: RGBImage,
+    classes: ClassSet,
+    *,
+    label_map: LabelMap | None = None,
+    counts: Mapping[int, int] | None = None,
+) -> RGBImage:
     """Put a legend under a picture; a picture narrower than the legend's shortest readable row is centred on paper.
 
-    With a `label_map` and many classes only those that occur in it are named.
+    With a `label_map` and many classes only those that occur in it are named; `counts` as in `legend`.
     """
     indices: Sequence[int] | None = None
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
         present = np.bincount(label_map.ravel(), minlength=256)[: len(classes)]
         indices = [int(i) for i in np.argsort(-present, kind="stable")[:MAX_LEGEND_CLASSES] if present[i]]
     width = max(picture.shape[1], 240)
-    strip = legend(classes, width=width, indices=indices)
+    strip = legend(classes, width=width, indices=indices, counts=counts)
     sheet = np.full((picture.shape[0] + strip.shape[0], width, 3), PAPER, dtype=np.uint8)
     left = (width - picture.shape[1]) // 2
     sheet[: picture.shape[0], left : left + picture.shape[1]] = picture
@@ -118,6 +190,17 @@ def _scaled(picture: RGBImage, width: int) -> Image.Image:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     enlarged = width > picture.shape[1]
     return image.resize((width, height), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+
+
+def _box_area(region: Boxed) -> int:
+    x0, y0, x1, y1 = region.box
+    return (x1 - x0) * (y1 - y0)
+
+
+def _ink_on(color: Color) -> Color:
+    """Dark or light, whichever can be read on a colour."""
+    red, green, blue = color
+    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else PAPER  # about as bright as the colour looks
 
 
 def _printable(classes: ClassSet, index: int) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from maskpencil.cli import COMMANDS, main
+from maskpencil.cli import COMMANDS, MODULES, main
 
 
 def test_help_lists_every_command(capsys):
@@ -19,11 +19,11 @@ def test_help_lists_every_command(capsys):
 def test_every_command_explains_itself_and_each_of_its_options(name, capsys):
     assert main([name, "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    function = importlib.import_module(f"maskpencil.cli.{name}").command
+    function = importlib.import_module(f"maskpencil.cli.{MODULES.get(name, name)}").command
     assert inspect.getdoc(function).splitlines()[0].split()[0] in shown
     options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
-        if option.name not in ("config", "json_file"):
+        if option.name not in ("config", "json_file", "class_name"):
             assert f"--{option.name.replace('_', '-')}" in shown
 
 
@@ -42,6 +42,7 @@ def test_the_version_is_the_packages(capsys):
         ["train", "x", "--epoch", "3"],
         ["train", "x", "--epochs", "0"],
         ["predict"],
+        ["predict", "m", "in.jpg", "--regions", "xml"],
         ["evaluate", "m"],
     ],
 )
@@ -91,6 +92,13 @@ def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatc
     for kind in ("masks", "overlays", "confidence"):
         assert len(list((out / kind).glob("*.png"))) == 3
 
+    words = ["predict", str(run / "model"), str(pictures), "--out", "objects", "--device", "cpu"]
+    assert main([*words, "--regions", "coco", "--min-area", "9", "--region-classes", "ball", "ground"]) == 0
+    objects = json.loads((tmp_path / "objects/regions.json").read_text())
+    assert [image["file_name"] for image in objects["images"]] == ["0.png", "1.png", "2.png"]
+    assert {annotation["category_id"] for annotation in objects["annotations"]} <= {1, 3}
+    assert all(annotation["area"] >= 9 and 0 < annotation["score"] <= 1 for annotation in objects["annotations"])
+
     assert main(["info", str(run / "model")]) == 0
     assert "FCN-8s on test_resnet" in capsys.readouterr().out
 
@@ -103,6 +111,25 @@ def test_info_tells(topic, capsys):
     ] in capsys.readouterr().out
 
 
+def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, capsys, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from maskpencil.models import FCNConfig, build_fcn
+
+    monkeypatch.chdir(tmp_path)
+    net = build_fcn(FCNConfig(3, "alexnet", 32, as_released=True), weights="none")
+    torch.save({name.removeprefix("backbone."): tensor for name, tensor in net.state_dict().items()}, "fcn32s.pth")
+    assert main(["import", "fcn32s.pth", "--out", "model", "--classes", str(tiny_folder / "classes.yaml")]) == 0
+    assert "FCN-32s on alexnet, 3 classes" in capsys.readouterr().out
+    (picture, *_) = sorted((tiny_folder / "images" / "val").iterdir())
+    assert main(["predict", "model", str(picture), "--device", "cpu", "--out", "out"]) == 0
+    assert (tmp_path / "out" / "masks" / f"{picture.stem}.png").is_file()
+
+    torch.save({"head.weight": torch.zeros(1)}, "other.pth")
+    assert main(["import", "other.pth", "--out", "none"]) == 1
+    assert "other.pth: is a network of another kind" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_help_does_not_load_what_it_does_not_need():
     script = "import sys; from maskpencil.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -110,10 +137,11 @@ def test_help_does_not_load_what_it_does_not_need():
 
 
 def test_importing_the_command_line_and_the_lower_floors_does_not_import_torch():
-    modules = ["maskpencil", *(f"maskpencil.cli.{name}" for name in COMMANDS)]
+    modules = ["maskpencil", *(f"maskpencil.cli.{MODULES.get(name, name)}" for name in COMMANDS)]
     modules += [
         f"maskpencil.{name}" for name in ("classes", "images", "metrics", "visualize", "progress", "data.folder")
     ]
+    modules += ["maskpencil.threshold_metrics", "maskpencil.regions", "maskpencil.data.formats"]
     modules += ["maskpencil.data.scenes", "maskpencil.training.config", "maskpencil.inference.sources"]
     script = f"import sys; [__import__(name) for name in {modules}]; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,13 +1,17 @@
+import json
+import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from maskpencil.errors import ConfigError, OutputError
-from maskpencil.images import read_image, write_image
+from maskpencil.errors import ConfigError, DataError, OutputError
+from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.predict import Progress, predict, write_prediction
 from maskpencil.inference.sources import Source, find_sources
+from maskpencil.regions import RegionFormat
 
 from .conftest import BrightnessSegmenter, MakeFilm, picture
 
@@ -132,4 +136,117 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_done(
         predict(segmenter, pictures, out=tmp_path / "out", opacity=1.5)
     with pytest.raises(ConfigError, match="overlay"):
         predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", overlays=False)
+    with pytest.raises(ConfigError, match="min_area must be at least 1"):
+        predict(segmenter, pictures, out=tmp_path / "out", regions="json", min_area=0)
+    with pytest.raises(ConfigError, match="--regions json"):
+        predict(segmenter, pictures, out=tmp_path / "out", min_area=20)
+    with pytest.raises(ConfigError, match="--regions json"):
+        predict(segmenter, pictures, out=tmp_path / "out", region_classes=["bright"])
+    with pytest.raises(DataError, match="no class 'light'; the classes are dark, bright"):
+        predict(segmenter, pictures, out=tmp_path / "out", regions="json", region_classes=["light"])
     assert segmenter.seen == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_regions_of_all_pictures_are_one_json_file(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures, out=tmp_path / "out", regions="json", region_classes=["bright"])
+    assert files_below(tmp_path / "out") == {
+        "regions.json",
+        *(f"{kind}/{stem}.png" for kind in ("masks", "overlays") for stem in ("a/1", "a/2", "b/1")),
+    }
+    entries = json.loads((tmp_path / "out/regions.json").read_text())
+    assert list(entries) == ["a/1.jpg", "a/2.png", "b/1.jpg"]
+    assert entries["a/2.png"]["size"] == [40, 56]
+    (region,) = entries["a/2.png"]["regions"]
+    assert (region["class"], region["box"], region["area"]) == ("bright", [0, 0, 28, 20], 560)
+    assert region["confidence"] == round((250 - 127.5) / 127.5, 4)
+    assert region["polygons"] == [[[[0, 0], [28, 0], [28, 20], [0, 20]]]]
+
+
+def test_regions_of_all_pictures_are_one_coco_data_set(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures, out=tmp_path / "out", regions="coco", min_area=600)
+    data = json.loads((tmp_path / "out/regions.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == ["a/1.jpg", "a/2.png", "b/1.jpg"]
+    assert [(a["image_id"], a["category_id"]) for a in data["annotations"]] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_each_picture_has_its_own_geojson(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures, out=tmp_path / "out", regions="geojson", overlays=False)
+    assert files_below(tmp_path / "out") == {
+        name for stem in ("a/1", "a/2", "b/1") for name in (f"masks/{stem}.png", f"regions/{stem}.geojson")
+    }
+    collection = json.loads((tmp_path / "out/regions/a/2.geojson").read_text())
+    assert [feature["properties"]["picture"] for feature in collection["features"]] == ["a/2.png"] * 2
+
+
+def test_overlays_have_boxes_where_regions_are_asked_for(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    predict(segmenter, pictures[1:2], out=tmp_path / "out", regions="json")
+    (prediction,) = segmenter.predict_batch([read_image(pictures[1].path)])
+    expected = prediction.overlay(boxes=prediction.regions())
+    assert np.array_equal(read_image(tmp_path / "out/overlays/a/2.png"), expected)
+    assert not np.array_equal(expected, prediction.overlay())
+
+
+def test_pictures_that_differ_in_their_suffix_keep_their_names(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+    for name in ("1.jpg", "1.png"):
+        write_image(tmp_path / "in" / name, picture((8, 8)))
+    predict(segmenter, find_sources([tmp_path / "in"]), out=tmp_path / "out", regions="json")
+    assert list(json.loads((tmp_path / "out/regions.json").read_text())) == ["1.jpg", "1.png"]
+
+
+def test_a_broken_picture_is_left_out_of_the_regions(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    pictures[1].path.write_text("this is not a picture")
+    predict(segmenter, pictures, out=tmp_path / "out", regions="json")
+    assert list(json.loads((tmp_path / "out/regions.json").read_text())) == ["a/1.jpg", "b/1.jpg"]
+
+
+@pytest.mark.parametrize("file_format", ["json", "coco"])
+def test_an_interruption_leaves_the_regions_of_the_masks_that_are_there(
+    file_format: RegionFormat, tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.number == 2:
+            while not (tmp_path / "out/masks/a/1.png").exists():  # so that there is something to keep
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(segmenter, pictures, out=tmp_path / "out", regions=file_format, report=interrupt)
+    entries = json.loads((tmp_path / "out/regions.json").read_text())
+    names = list(entries) if file_format == "json" else [image["file_name"] for image in entries["images"]]
+    written = files_below(tmp_path / "out")
+    assert {f"masks/{Path(name).with_suffix('.png')}" for name in names} == {
+        n for n in written if n.startswith("masks")
+    }
+    assert "a/1.jpg" in names
+    assert not any(Path(name).name.startswith(".") for name in written)
+
+
+def test_the_regions_of_a_film_are_boxes_and_a_warning(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+) -> None:
+    film = find_sources([make_film(size=(96, 160))])
+    report = predict(segmenter, film, out=tmp_path / "boxed", regions="json")
+    (warning,) = report.warnings
+    assert warning.startswith(f"{film[0].path}: ")
+    assert "boxes are drawn and no file is written" in warning
+    assert files_below(tmp_path / "boxed") == {"overlays/film.mp4"}
+    predict(segmenter, film, out=tmp_path / "bare")
+    boxed, bare = (first_frame(tmp_path / name / "overlays/film.mp4") for name in ("boxed", "bare"))
+    assert boxed.shape == bare.shape
+    assert np.abs(boxed[:96].astype(int) - bare[:96]).max() > 60
+
+
+def first_frame(film: Path) -> RGBImage:
+    with av.open(str(film)) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24")

@@ -1,3 +1,4 @@
+import math
 from dataclasses import fields
 
 import pytest
@@ -12,8 +13,27 @@ SIZES = {"train": [(360, 480)] * 367, "val": [(360, 480)] * 101}
 def test_resolving_sets_everything_and_is_idempotent(recipe):
     resolved = resolve(TrainConfig(recipe=recipe), SIZES)
     unset = [field.name for field in fields(resolved) if getattr(resolved, field.name) is None]
-    assert unset == ["workers"]
+    assert unset == ["init", "workers"]
     assert resolve(resolved, SIZES) == resolved
+
+
+def test_the_authors_rates_fall_with_every_skip_and_belong_to_their_loss():
+    def rate(**settings):
+        return resolve(TrainConfig(**settings), SIZES).learning_rate
+
+    assert [rate(recipe="heavy", stride=stride) for stride in (32, 16, 8)] == ["sum:1e-10", "sum:1e-12", "sum:1e-14"]
+    assert rate(recipe="heavy", stride=8, at_once_scales=True) == "sum:1e-10"
+    assert [rate(recipe="cvpr", stride=stride) for stride in (32, 16, 8)] == pytest.approx([1e-4, 1e-6, 1e-8])
+    assert rate(recipe="cvpr", backbone="alexnet") == 1e-3
+    assert resolve(TrainConfig(recipe="heavy"), SIZES).epochs == math.ceil(100_000 / 367)
+
+
+def test_a_backbone_with_batch_normalization_starts_with_nesterov_and_others_with_adamw():
+    def optimizer(backbone, weights):
+        return resolve(TrainConfig(backbone=backbone, weights=weights), SIZES).optimizer
+
+    assert optimizer("resnet18", "none") == "nesterov"
+    assert optimizer("resnet18", "imagenet") == optimizer("vgg16", "none") == "adamw"
 
 
 def test_every_recipe_is_described():

@@ -141,6 +141,43 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
         train(resume=tmp_path)
 
 
+def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
+    chain = {**SMALL, "epochs": 1, "backbone": "test_resnet"}
+    coarse = train(tiny_folder, out=tmp_path / "32s", stride=32, **chain)
+    fine = train(tiny_folder, out=tmp_path / "16s", stride=16, init=str(coarse.model), learning_rate=1e-12, **chain)
+    log = (fine.folder / "train.log").read_text()
+    assert f"started from {coarse.model}" in log
+    assert "start anew" in log
+    assert "upscore2, score_pool4, upscore16" in log
+    before, after = (load_file(run.model / "model.safetensors") for run in (coarse, fine))
+    torch.testing.assert_close(after["score_fr.weight"], before["score_fr.weight"])
+    with pytest.raises(ConfigError, match="FCN-32s on test_resnet; expected a net on the same backbone"):
+        train(tiny_folder, out=tmp_path / "other", init=str(coarse.model), **{**chain, "backbone": "resnet18"})
+
+
+def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
+    settings = {**SMALL, "epochs": 2, "backbone": "test_resnet", "dropout": 0.0}
+    first = train(tiny_folder, out=tmp_path / "first", **settings)
+    frozen = train(tiny_folder, out=tmp_path / "frozen", init=str(first.model), backbone_rate=0, **settings)
+    before, after = (load_file(run.model / "model.safetensors") for run in (first, frozen))
+    trunk = [name for name in before if name.startswith("backbone.")]
+    assert trunk
+    assert all(torch.equal(before[name], after[name]) for name in trunk)
+    assert not torch.equal(before["score_fr.weight"], after["score_fr.weight"])
+
+
+@pytest.mark.parametrize(("recipe", "stride"), [("heavy", 32), ("cvpr", 16)])
+def test_the_authors_recipes_train(recipe, stride, tiny_folder, tmp_path):
+    settings = {"backbone": "alexnet", "weights": "none", "device": "cpu", "quiet": True, "epochs": 1}
+    run = train(tiny_folder, out=tmp_path / "run", recipe=recipe, stride=stride, batch_size=2, **settings)
+    with (run.folder / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    pixels = 64 * 96 * 2
+    summed = float(row["loss"]) > 100
+    assert summed is (recipe == "heavy")
+    assert 0 < float(row["loss"]) < 3 * pixels
+
+
 def test_a_network_that_cannot_be_built_leaves_no_run_folder(tiny_folder, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(ConfigError, match="nosuchnet"):

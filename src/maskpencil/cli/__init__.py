@@ -11,8 +11,12 @@ COMMANDS = {
     "train": "Train a network on a folder of pictures and masks.",
     "evaluate": "Score a model on a labelled folder.",
     "predict": "Colour pictures, folders of pictures and films.",
+    "import": "Make a model of another project's weights.",
     "info": "Tell of this machine, a model, the backbones or the recipes.",
 }
+
+MODULES = {"import": "import_weights"}
+"""The files of the commands that are no Python names."""
 
 USAGE = """\
 Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
@@ -69,7 +73,7 @@ def usage() -> str:
 def _run(name: str, words: Sequence[str]) -> int:
     from cyclopts import App, CycloptsError, Parameter  # slow to import, not needed for the usage
 
-    module = importlib.import_module(f"maskpencil.cli.{name}")
+    module = importlib.import_module(f"maskpencil.cli.{MODULES.get(name, name)}")
     app = App(
         name=f"maskpencil {name}",
         help_format="plaintext",

@@ -1,6 +1,7 @@
 """`maskpencil evaluate`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from maskpencil.cli.options import Device, ModelFolder, Precision
 from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
+from maskpencil.threshold_metrics import RoadScores
 
 
 def command(
@@ -18,23 +20,32 @@ def command(
     /,
     *,
     split: Annotated[Literal["train", "val", "test"], Parameter(help="Which pictures of the folder.")] = "val",
+    class_name: Annotated[
+        str | None,
+        Parameter(name="--class", help="Also score this class's probability by KITTI Road's measures: MaxF1 and more."),
+    ] = None,
     json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the scores to this file.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Score a model on a labelled folder: one confusion matrix over all its pixels."""
-    from maskpencil.data.folder import open_folder
-    from maskpencil.evaluation import evaluate
+    from maskpencil.evaluation import evaluate, evaluate_class
     from maskpencil.segmenter import Segmenter
 
     segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
-    folder = open_folder(data, classes=segmenter.classes)
-    with ProgressBar("evaluating", len(folder.pairs(split))) as bar:
-        scores = evaluate(segmenter, folder, split=split, report=bar.update_of)
+    with ProgressBar("evaluating", 1) as bar:  # how many pictures there are it hears with the first
+        if class_name is None:
+            scores, of_class = evaluate(segmenter, data, split=split, report=bar.update_of), None
+        else:
+            scores, of_class = evaluate_class(segmenter, data, class_name, split=split, report=bar.update_of)
     print(table(scores))
+    entries = scores.to_dict()
+    if of_class:
+        print(f"\n{class_name} by its probability\n{class_table(of_class)}")
+        entries["threshold_scores"] = {"class": class_name, **of_class.to_dict()}
     if json_file:
         with written_whole(json_file) as temporary:
-            temporary.write_text(json.dumps(scores.to_dict(), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def table(scores: Scores) -> str:
@@ -54,3 +65,17 @@ def table(scores: Scores) -> str:
         f"{'images':<24} {scores.images}",
     ]
     return "\n".join(lines)
+
+
+def class_table(scores: RoadScores) -> str:
+    """The scores of one class's probability as aligned text."""
+    values = {
+        "MaxF1": scores.max_f1,
+        "at the threshold": scores.threshold,
+        "average precision": scores.average_precision,
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "false positive rate": scores.false_positive_rate,
+        "false negative rate": scores.false_negative_rate,
+    }
+    return "\n".join(f"{label:<24} {'-' if math.isnan(value) else f'{value:.4f}'}" for label, value in values.items())

@@ -67,7 +67,7 @@ def model(path: Path) -> list[str]:
     config, size = parts.model.config, parts.preprocessing.image_size
     count = sum(parameter.numel() for parameter in parts.model.parameters())
     lines = [
-        f"{'network':<12} FCN-{config.stride}s on {config.backbone}, {count / 1e6:.1f} million weights",
+        f"{'network':<12} {config.title}, {count / 1e6:.1f} million weights",
         f"{'image size':<12} {size or 'as it comes'}",
         f"{'classes':<12} {', '.join(parts.classes.names)}",
     ]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-ModelFolder = Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model.")]
+ModelFolder = Annotated[
+    Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
+]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="The precision of the convolutions.")]

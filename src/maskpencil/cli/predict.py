@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from maskpencil.cli.options import Device, ModelFolder, Precision
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
+from maskpencil.regions import RegionFormat
 
 if TYPE_CHECKING:
     from maskpencil.inference.predict import Progress
@@ -22,12 +23,21 @@ def command(
     overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
     confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
     opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
+    regions: Annotated[
+        RegionFormat | None,
+        Parameter(help="Also find the single objects: boxes on the overlays; of pictures, not of films, a file too."),
+    ] = None,
+    min_area: Annotated[int, Parameter(help="Leave out regions of fewer pixels.")] = 1,
+    region_classes: Annotated[
+        list[str] | None, Parameter(help="Find regions of these classes only, else of all.", consume_multiple=True)
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> int:
     """Colour pictures, folders of pictures and films.
 
-    Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays.
+    Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays; regions to
+    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
@@ -44,6 +54,9 @@ def command(
             overlays=overlays,
             confidence=confidence,
             opacity=opacity,
+            regions=regions,
+            min_area=min_area,
+            region_classes=region_classes,
             report=_Reporter(bar),
         )
     for warning in report.warnings:

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import ClassSet, read_classes
+from maskpencil.data.formats import recognize
 from maskpencil.data.layout import Pair, find_layout
-from maskpencil.data.masks import MaskEncoding, MaskFacts, count_classes, discover_encoding, scan_masks
+from maskpencil.data.masks import MaskEncoding, MaskFacts, check_values, count_classes, discover_encoding, scan_masks
 from maskpencil.errors import DataError
 from maskpencil.images import LabelMap, RGBImage, read_image
 
@@ -89,13 +90,16 @@ def open_folder(
 ) -> DataFolder:
     """Find pairs, splits, classes and mask encoding of a folder.
 
-    Every mask file is read once; `report` hears (done, of). `classes` is used where the folder has no classes.yaml.
+    Public data sets that `formats` has a reader for are read as they were unpacked; a classes.yaml in them gives their
+    classes other names and colours. Every other folder is read by the rules of `layout.find_layout`. Every mask file is
+    read once; `report` hears (done, of). `classes` is used where neither a reader nor a classes.yaml names them.
 
     Raises:
         DataError: no folder, no pairs, names that do not fit, or masks whose values stand for no class.
         ImageError: a mask is not a readable picture.
     """
-    layout = find_layout(Path(root))
+    recognized = recognize(Path(root))
+    layout = recognized.layout if recognized else find_layout(Path(root))
     given = next((layout.root / name for name in CLASS_FILES if (layout.root / name).is_file()), None)
     notes = [*layout.notes]
     if given:
@@ -103,10 +107,15 @@ def open_folder(
         notes.append(f"{len(classes)} classes from {given.name}")
     masks = sorted({pair.mask for pairs in layout.splits.values() for pair in pairs})
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
-    encoding = discover_encoding(facts, classes)
-    if not given:
-        names = f"{len(encoding.classes)} classes ({_few(encoding.classes.names)})"
-        notes.append(f"no classes.yaml: {'the masks show' if classes is None else 'taken are the given'} {names}")
+    if recognized:
+        encoding = _renamed(recognized.encoding, classes, given) if given and classes else recognized.encoding
+        check_values(facts, encoding)
+        notes.insert(0, f"read as {recognized.name}: {_count(encoding.classes)}")
+    else:
+        encoding = discover_encoding(facts, classes)
+        if not given:
+            source = "the masks show" if classes is None else "taken are the given"
+            notes.append(f"no classes.yaml: {source} {_count(encoding.classes)}")
     notes.append(f"masks are read as {encoding.kind}")
     return DataFolder(layout.root, layout.splits, encoding, {f.path: f for f in facts}, tuple(notes))
 
@@ -117,6 +126,19 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, its picture {pair.image.name} is {image[1]} x {image[0]}"
             "; save the mask at the picture's size (nearest neighbour) or remove the pair"
         )
+
+
+def _renamed(encoding: MaskEncoding, classes: ClassSet, path: Path) -> MaskEncoding:
+    if len(classes) != len(encoding.classes):
+        raise DataError(
+            f"{path}: names {_count(classes)}, but the masks hold {_count(encoding.classes)}; name as many, in that "
+            "order, or remove the file"
+        )
+    return replace(encoding, classes=classes)
+
+
+def _count(classes: ClassSet) -> str:
+    return f"{len(classes)} classes ({_few(classes.names)})"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ class Layout:
 
 
 @dataclass
-class _Found:
+class Found:
     """Pairs so far by split ("" while there is none), and what stood alone."""
 
     splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class _Found:
     masks_alone: list[Path] = field(default_factory=list)
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
+        """Pair the pictures and masks of one name, and keep the others as left alone."""
         pairs = {name: Pair(name, path, masks[name]) for name, path in images.items() if name in masks}
         self.splits.setdefault(split, {}).update(pairs)
         self.images_alone += [path for name, path in images.items() if name not in masks]
@@ -64,8 +65,16 @@ def find_layout(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder; {EXPECTED}")
+    return layout_of(root, _find_pairs(root))
+
+
+def layout_of(root: Path, found: Found) -> Layout:
+    """Share out what was found below `root`: by list files, where there are, and with some pairs for validation.
+
+    Raises:
+        DataError: no pairs, or a list that names what is not there.
+    """
     lists = {split: path for split in SPLITS if (path := _list_file(root, split))}
-    found = _find_pairs(root)
     if lists:
         listed = {split: _listed(root, path, split, found) for split, path in lists.items()}
         splits = {split: pairs for split, pairs in listed.items() if pairs}
@@ -79,17 +88,17 @@ def find_layout(root: Path) -> Layout:
     return Layout(root, *_with_validation(splits, root, notes))
 
 
-def _find_pairs(root: Path) -> _Found:
-    found = _Found()
+def _find_pairs(root: Path) -> Found:
+    found = Found()
     images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
     if images and masks:
         for split, image_folder, mask_folder in _split_folders(images, masks):
-            found.match(split, _files(image_folder), _files(mask_folder))
+            found.match(split, picture_files(image_folder), picture_files(mask_folder))
         _forget_paired(found)
     for split, aliases in SPLIT_FOLDERS.items():
         folder = _subfolder(root, aliases)
         if folder and (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
-            found.match(split, _files(images), _files(masks))
+            found.match(split, picture_files(images), picture_files(masks))
     return found
 
 
@@ -105,7 +114,7 @@ def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]
         yield "", images, masks
 
 
-def _forget_paired(found: _Found) -> None:
+def _forget_paired(found: Found) -> None:
     """Where one folder serves several splits, a file left over in one split may be paired in another."""
     pairs = [pair for split in found.splits.values() for pair in split.values()]
     images, masks = {pair.image for pair in pairs}, {pair.mask for pair in pairs}
@@ -113,7 +122,7 @@ def _forget_paired(found: _Found) -> None:
     found.masks_alone = sorted({path for path in found.masks_alone if path not in masks})
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def picture_files(folder: Path) -> dict[str, Path]:
     """Pictures below `folder` by their relative path without suffix, hidden files and folders left out.
 
     Raises:
@@ -132,7 +141,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _listed(root: Path, path: Path, split: str, found: _Found) -> tuple[Pair, ...]:
+def _listed(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
     by_name: dict[str, Pair] = {}
     by_path: dict[str, Pair] = {}
     # of pairs of one name in several splits the list's own split comes first, then train, which gives up some for val
@@ -186,7 +195,7 @@ def _with_validation(
     return {**own, **splits}, tuple(notes)
 
 
-def _leftovers(found: _Found, *, listed: bool) -> list[str]:
+def _leftovers(found: Found, *, listed: bool) -> list[str]:
     if listed:
         return []
     notes = []
@@ -200,7 +209,7 @@ def _leftovers(found: _Found, *, listed: bool) -> list[str]:
     return notes
 
 
-def _nothing_found(root: Path, found: _Found) -> str:
+def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (

@@ -1,7 +1,7 @@
 """What the numbers in a folder of mask files mean: one encoding, found from all of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +46,14 @@ class MaskEncoding:
 
     `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
     colour in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+
+    `codes` stands in place of all these rules, as public data sets need it: the class, or `IGNORE_INDEX`, of each
+    number or colour (0xRRGGBB) that may occur.
     """
 
     kind: Literal["index", "binary", "color"]
     classes: ClassSet
+    codes: Mapping[int, int] | None = None
 
     def read(self, path: Path) -> LabelMap:
         """Read a mask file as class indices, (H, W) uint8.
@@ -88,7 +92,9 @@ class MaskEncoding:
             raise DataError(f"{path}: {self._complaint(strangers)}")
         return classes
 
-    def _table(self) -> dict[int, int]:
+    def _table(self) -> Mapping[int, int]:
+        if self.codes is not None:
+            return self.codes
         names = range(len(self.classes))
         if self.kind == "color":
             table = {_number(color): i for i, color in enumerate(self.classes.palette)}
@@ -100,10 +106,15 @@ class MaskEncoding:
     def _complaint(self, strangers: Sequence[int]) -> str:
         few = strangers[:5]
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        shown = self._shown(few)
+        if self.codes is not None:
+            what = "colour" if self.kind == "color" else "value"
+            return (
+                f"holds the {what} {shown}{more}, which has no meaning in this data set; expected "
+                f"{self._shown(self.codes)}; correct the mask or remove it with its picture"
+            )
         if self.kind == "color":
-            shown = ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in few)
             return f"the colour {shown}{more} belongs to no class; add it to the palette in classes.yaml"
-        shown = ", ".join(map(str, few))
         if self.kind == "binary":
             return f"holds the value {shown}{more}; the other masks hold 0 and 255 alone; save it like them"
         return (
@@ -111,6 +122,11 @@ class MaskEncoding:
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
             f"{self.classes.ignore_index} for pixels to ignore; add the class to classes.yaml or correct the mask"
         )
+
+    def _shown(self, values: Iterable[int]) -> str:
+        if self.kind == "color":
+            return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
+        return ", ".join(map(str, values))
 
 
 def scan_masks(paths: Sequence[Path], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
@@ -137,9 +153,18 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> M
     encoding = _encoding(facts, classes)
     if encoding.kind == "color":
         _check_colors_differ(encoding.classes)
+    check_values(facts, encoding)
+    return encoding
+
+
+def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
+    """Make sure that every value in the masks has a meaning.
+
+    Raises:
+        DataError: one has none; its file is named.
+    """
     for fact in facts:
         encoding.meanings(np.array(sorted(fact.values_for(encoding.kind))), fact.path)
-    return encoding
 
 
 def count_classes(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:

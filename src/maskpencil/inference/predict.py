@@ -1,17 +1,20 @@
 """Pictures and films through the network, results into a folder."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePath
 
+from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
 from maskpencil.inference.sources import Source
 from maskpencil.inference.video import predict_video
 from maskpencil.prediction import Prediction
+from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
 from maskpencil.visualize import grayscale
 
 QUEUE_DEPTH = 2
@@ -68,6 +71,9 @@ def predict(
     overlays: bool = True,
     confidence: bool = False,
     opacity: float = 0.5,
+    regions: RegionFormat | None = None,
+    min_area: int = 1,
+    region_classes: Sequence[str] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> PredictionReport:
     """Colour pictures, then films, and write the results below `out`.
@@ -77,12 +83,25 @@ def predict(
     that cannot be read is noted and the rest is done; every file that is there is whole, also after an interruption.
     `opacity` is the overlay colours' share, 0..1.
 
+    `regions` asks for the connected components of at least `min_area` pixels, of all classes or of `region_classes`:
+    boxes on the overlays, and for pictures, in that format, one regions.json (json, coco), which after an interruption
+    holds the pictures that were done, or a regions/STEM.geojson each; see `regions.write_regions`. Of films nothing
+    but the boxes comes, which is one of the report's warnings.
+
     Raises:
-        ConfigError: the opacity is out of range, or overlays are off although there are films.
+        ConfigError: the opacity or the area is out of range, overlays are off although there are films, or regions are
+            chosen among but not asked for.
+        DataError: there is no class of a name in `region_classes`.
         OutputError: a result cannot be written.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"opacity must be from 0 to 1, but got {opacity}")
+    if min_area < 1:
+        raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
+    if regions is None and (min_area > 1 or region_classes is not None):
+        raise ConfigError("min_area and region_classes choose among regions; ask for these too, with --regions json")
+    for name in region_classes or ():
+        segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
     films = [source for source in sources if source.kind == "video"]
     if films and not overlays:
@@ -90,6 +109,12 @@ def predict(
     started = time.perf_counter()
     failures: list[Failure] = []
     warnings: list[str] = []
+    if regions and films:
+        warnings.append(
+            f"{films[0].path}: of a film's regions boxes are drawn and no file is written; to have them as a file, cut "
+            "it into pictures"
+        )
+    find_regions = partial(Prediction.regions, min_area=min_area, wanted=region_classes)
     frames = 0
 
     def tell(source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None) -> None:
@@ -100,15 +125,25 @@ def predict(
             report(Progress(source, number, len(sources), frame, frames, failure))
 
     with (
+        _region_files(out, segmenter.classes, regions if pictures else None) as add_regions,
         WriteBehind(depth=QUEUE_DEPTH) as behind,
         closing(read_ahead(map(_read, pictures), depth=QUEUE_DEPTH)) as images,
     ):
+
+        def write(prediction: Prediction, source: Source) -> None:
+            found = find_regions(prediction) if regions else ()
+            shown = prediction if confidence else replace(prediction, confidence=None)
+            write_prediction(shown, out, source.stem, overlay=overlays, opacity=opacity, boxes=found)
+            if add_regions:
+                height, width = prediction.label_map.shape
+                add_regions(source.stem, PictureRegions(_name(source), (height, width), found))
+
         for number, (source, image) in enumerate(zip(pictures, images, strict=True), start=1):
             if isinstance(image, DataError):
                 tell(source, number, frame=0, frames=1, error=image)
                 continue
-            (prediction,) = segmenter.predict_batch([image], confidence=confidence)
-            behind.submit(write_prediction, prediction, out, source.stem, overlay=overlays, opacity=opacity)
+            (prediction,) = segmenter.predict_batch([image], confidence=confidence or regions is not None)
+            behind.submit(write, prediction, source)
             tell(source, number, frame=1, frames=1)
     undone = len(failures)
     for number, source in enumerate(films, start=len(pictures) + 1):
@@ -118,7 +153,12 @@ def predict(
 
         try:
             film = predict_video(
-                segmenter, source.path, out / "overlays" / f"{source.stem}.mp4", opacity=opacity, on_frame=on_frame
+                segmenter,
+                source.path,
+                out / "overlays" / f"{source.stem}.mp4",
+                opacity=opacity,
+                find_boxes=partial(find_regions, polygons=False) if regions else None,
+                on_frame=on_frame,
             )
         except DataError as error:
             tell(source, number, frame=0, frames=None, error=error)
@@ -137,20 +177,49 @@ def predict(
 
 
 def write_prediction(
-    prediction: Prediction, out: Path, stem: str, *, overlay: bool = True, opacity: float = 0.5
+    prediction: Prediction,
+    out: Path,
+    stem: str,
+    *,
+    overlay: bool = True,
+    opacity: float = 0.5,
+    boxes: Sequence[Region] = (),
 ) -> None:
     """Write a picture's results below `out`: the one way they are written.
 
-    masks/STEM.png always, overlays/STEM.png unless `overlay` is off, confidence/STEM.png where the prediction holds it.
+    masks/STEM.png always, overlays/STEM.png, with boxes around the regions in `boxes`, unless `overlay` is off,
+    confidence/STEM.png where the prediction holds it.
 
     Raises:
         OutputError: a file cannot be written.
     """
     prediction.save(out / "masks" / f"{stem}.png")
     if overlay:
-        write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity))
+        write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity, boxes=boxes))
     if prediction.confidence is not None:
         write_image(out / "confidence" / f"{stem}.png", grayscale(prediction.confidence))
+
+
+@contextmanager
+def _region_files(
+    out: Path, classes: ClassSet, file_format: RegionFormat | None
+) -> Iterator[Callable[[str, PictureRegions], None] | None]:
+    """Give what writes a picture's regions, with the stem to name them by, into one file of all or one of its own."""
+    if file_format is None:
+        yield None
+    elif file_format == "geojson":
+        yield lambda stem, picture: write_regions(
+            out / "regions" / f"{stem}.geojson", [picture], classes, file_format="geojson"
+        )
+    else:
+        with regions_file(out / "regions.json", classes, file_format=file_format, keep=True) as add:
+            yield lambda _, picture: add(picture)
+
+
+def _name(source: Source) -> str:
+    """The picture's file, below the folder it was found in: as its stem is, with the suffix."""
+    has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
+    return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"
 
 
 def _read(source: Source) -> RGBImage | DataError:

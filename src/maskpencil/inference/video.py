@@ -1,7 +1,7 @@
 """A film through the network: every frame coloured, times and sound as they were."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahea
 from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, VideoWriter, write_video
 from maskpencil.prediction import Prediction
+from maskpencil.regions import Region
 from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, with_legend
 
 __all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
@@ -39,14 +40,16 @@ def predict_video(
     out: str | os.PathLike[str],
     *,
     opacity: float = 0.5,
+    find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
     on_frame: Callable[[int, int | None], None] | None = None,
 ) -> VideoReport:
     """Lay the classes over every frame of a film and write it as MP4 with H.264, whole or not at all.
 
     Frame times and sound are kept, rotated films come out upright, and a legend stands below the picture (unless there
     are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the film's length. Of a damaged
-    film all that can be decoded is written. `on_frame` is called after each frame with its number, from 1, and the
-    number of frames, which may be an estimate, or None where nothing is known.
+    film all that can be decoded is written. `find_boxes` gives the regions of each frame that get a box. `on_frame` is
+    called after each frame with its number, from 1, and the number of frames, which may be an estimate, or None where
+    nothing is known.
 
     Raises:
         VideoError: nothing of the film can be read.
@@ -74,7 +77,8 @@ def predict_video(
         ):
 
             def paint(prediction: Prediction, pts: int, duration: int) -> None:
-                encoding.submit(writer.write, sheet.paint(prediction, opacity), pts=pts, duration=duration)
+                boxes = find_boxes(prediction) if find_boxes else ()
+                encoding.submit(writer.write, sheet.paint(prediction, opacity, boxes), pts=pts, duration=duration)
 
             for item in items:
                 if isinstance(item, Frame):
@@ -130,9 +134,9 @@ class _Sheet:
         height, width, _ = self._page.shape
         return height, width
 
-    def paint(self, prediction: Prediction, opacity: float) -> RGBImage:
+    def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
         page = self._page.copy()
-        picture = prediction.overlay(opacity=opacity, legend=False)
+        picture = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
         height, width, _ = picture.shape
         page[:height, self._left : self._left + width] = picture
         return page

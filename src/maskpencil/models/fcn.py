@@ -72,6 +72,11 @@ class FCNConfig:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, but got {getattr(self, name)!r}")
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"FCN-{self.stride}s{' at once' if self.at_once_scales else ''} on {self.backbone}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in config.json."""
         return asdict(self)

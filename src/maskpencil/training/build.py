@@ -1,7 +1,6 @@
 """From settings and data to the parts of a run."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,11 +9,14 @@ from accelerate import Accelerator
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, CoarseThenFine, training_transform
+from maskpencil.errors import ConfigError
 from maskpencil.hardware import available_memory
+from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
+from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size, parse_learning_rate
 from maskpencil.training.fit import Job
 from maskpencil.training.losses import class_weights
 from maskpencil.training.recipes import coarse_epochs
@@ -24,8 +26,10 @@ MEMORY_SHARE = 1 / 3
 """How much of the free memory decoded pictures may take."""
 
 
-def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator) -> Job:
+def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *, start: bool = True) -> Job:
     """Build network, batches, loss weights and optimizer from settings that `resolve` has filled.
+
+    Without `start` the network's first weights are not read, since a checkpoint brings all.
 
     Raises:
         ConfigError: the settings do not fit the backbone or the machine.
@@ -33,7 +37,9 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator) -
     """
     torch.manual_seed(config.seed)
     device = accelerator.device
-    model = build_fcn(_architecture(config, data), weights=config.weights)
+    model, notes = _network(config, data, start=start)
+    if config.backbone_rate == 0:
+        model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
     segmenter = Segmenter(
         model,
@@ -68,31 +74,42 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator) -
         config=config,
         data=data,
         segmenter=segmenter,
+        network=model,
         model=prepared,
         optimizer=optimizer,
         batches=batches,
         loader=load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu),
         class_weights=None if weights is None else weights.to(device),
         accelerator=accelerator,
+        notes=notes,
     )
 
 
+def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN, tuple[str, ...]]:
+    """The network with its first weights, and what is to say of them."""
+    if not start or not config.init:
+        return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
+    model, other = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init).model
+    if not isinstance(other, FCN) or any(
+        getattr(other.config, name) != getattr(model.config, name) for name in ("backbone", "as_released")
+    ):
+        raise ConfigError(
+            f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
+            f"{model.config.title}, both as released or neither"
+        )
+    new = transplant(other.state_dict(), model)
+    return model, (f"layers that start anew, for {config.init} has none of their shape: {', '.join(new) or 'none'}",)
+
+
 def _architecture(config: TrainConfig, data: DataFolder) -> FCNConfig:
-    names = ("backbone", "stride", "fully_connected", "dropout", "learned_upsampling", "at_once_scales")
+    names = ("backbone", "stride", "fully_connected", "dropout", "learned_upsampling", "at_once_scales", "as_released")
     return FCNConfig(num_classes=len(data.classes), **{name: getattr(config, name) for name in names})
 
 
 def _preprocessing(config: TrainConfig, model: FCN) -> Preprocessing:
     size = parse_image_size(config.image_size)
     backbone = model.backbone
-    return Preprocessing(
-        _three(backbone.mean), _three(backbone.std), None if size == "auto" else size, backbone.channel_order
-    )
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
+    return Preprocessing(backbone.mean, backbone.std, None if size == "auto" else size, backbone.channel_order)
 
 
 def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseThenFine:
@@ -112,16 +129,23 @@ def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseTh
 
 
 def _optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
-    """Backbone and head at their own rates; biases and normalization layers do not decay."""
-    rate, decay = config.learning_rate, config.weight_decay
+    """Backbone and head, kernels and biases at their own rates; biases and normalization layers do not decay."""
+    rate = parse_learning_rate(config.learning_rate).value
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = []
-    for parameters, peak in (
-        (list(model.backbone.parameters()), rate * config.backbone_rate),
-        ([p for name, p in model.named_parameters() if not name.startswith("backbone.")], rate),
-    ):
-        learned = [parameter for parameter in parameters if parameter.requires_grad]
-        kernels, others = [p for p in learned if p.ndim > 1], [p for p in learned if p.ndim <= 1]
-        groups.append({"params": kernels, "lr": peak, "peak": peak, "weight_decay": decay})
-        groups.append({"params": others, "lr": peak, "peak": peak, "weight_decay": 0.0})
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind([group for group in groups if group["params"]], lr=rate, fused=True)
+    for in_backbone, part_rate in ((True, rate * config.backbone_rate), (False, rate)):
+        part = [(name, p) for name, p in named if name.startswith("backbone.") is in_backbone]
+        kernels = [p for _, p in part if p.ndim > 1]
+        biases = [p for name, p in part if p.ndim <= 1 and name.endswith(".bias")]
+        scales = [p for name, p in part if p.ndim <= 1 and not name.endswith(".bias")]
+        for parameters, peak, decay in (
+            (kernels, part_rate, config.weight_decay),
+            (biases, part_rate * config.bias_rate, 0.0),
+            (scales, part_rate, 0.0),
+        ):
+            groups.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer in ("sgd", "nesterov"):
+        nesterov = config.optimizer == "nesterov"
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=nesterov, fused=True)
+    return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate, fused=True)

@@ -52,14 +52,19 @@ def save_checkpoint(path: Path, *, progress: Progress, model: nn.Module, optimiz
             raise OSError(str(error).splitlines()[0]) from error
 
 
+def has_checkpoint(path: Path) -> bool:
+    """Whether there is a checkpoint to continue from."""
+    recover_folder(path)
+    return (path / FILE).is_file()
+
+
 def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
     """Bring everything back as it was; None where there is no checkpoint yet.
 
     Raises:
         ModelError: the checkpoint is damaged or of another network.
     """
-    recover_folder(path)
-    if not (path / FILE).is_file():
+    if not has_checkpoint(path):
         return None
     try:
         state: Mapping[str, Any] = torch.load(path / FILE, map_location="cpu", weights_only=True)

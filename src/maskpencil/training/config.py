@@ -1,5 +1,6 @@
 """`TrainConfig`: every setting of a training run, at once Python argument, command-line option and YAML file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,7 +26,7 @@ class TrainConfig:
         ConfigError: a setting is out of range.
     """
 
-    recipe: Literal["modern", "tutorial"] = "modern"
+    recipe: Literal["modern", "tutorial", "cvpr", "heavy"] = "modern"
     """The preset that fills what is not set here; see `maskpencil info recipes`."""
 
     backbone: str = RECIPE
@@ -33,6 +34,9 @@ class TrainConfig:
 
     weights: str = "imagenet"
     """Where the backbone's weights come from: imagenet, none (from scratch) or a file of the classifier's weights."""
+
+    init: str | None = None
+    """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is taken over."""
 
     stride: Literal[8, 16, 32] = RECIPE
     """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s."""
@@ -46,26 +50,39 @@ class TrainConfig:
     at_once_scales: bool = RECIPE
     """Scale the skips' features by the fixed factors of the FCN-8s that is trained at once."""
 
+    as_released: bool = RECIPE
+    """Pad and crop exactly as the authors' nets do, and take BGR pictures (vgg16, alexnet)."""
+
     dropout: float = RECIPE
     """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
 
     epochs: int = RECIPE
-    """Passes over the training pictures; auto in the modern recipe: as many as make the work of 4,000 pictures."""
+    """Passes over the training pictures; auto in the modern recipe: as many as make the work of 3,800 pictures."""
 
     batch_size: int = RECIPE
     """Pictures a step, in each process."""
 
-    optimizer: Literal["adamw", "adam"] = RECIPE
-    """The rule of the steps."""
+    optimizer: Literal["sgd", "nesterov", "adamw", "adam"] = RECIPE
+    """The rule of the steps: sgd and nesterov have a momentum. Auto in the modern recipe: nesterov from scratch where
+    the backbone normalizes batches, else adamw."""
 
-    learning_rate: float = RECIPE
-    """The greatest learning rate; the loss is averaged over pixels."""
+    momentum: float = RECIPE
+    """The share of the last step that sgd and nesterov repeat."""
+
+    learning_rate: float | str = RECIPE
+    """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels."""
 
     backbone_rate: float = RECIPE
-    """The backbone's learning rate as a share of `learning_rate`."""
+    """The backbone's learning rate as a share of `learning_rate`; 0 freezes it."""
+
+    bias_rate: float = RECIPE
+    """The learning rate of biases as a multiple of that of kernels."""
 
     weight_decay: float = RECIPE
-    """AdamW's decay of all kernels, decoupled from the loss."""
+    """Decay of all kernels: adamw's is decoupled from the loss, the others' is its L2 penalty."""
+
+    clip_norm: float = RECIPE
+    """The greatest length of a step's gradient, over all weights together; longer ones are shortened. 0 is no limit."""
 
     head_l2: float = RECIPE
     """L2 penalty on the kernels of the head, added to the loss as half the sum of squares times this."""
@@ -111,19 +128,22 @@ class TrainConfig:
     """Processes that load pictures; by default none on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "backbone_rate", "validate_every")
+        positive = ("epochs", "batch_size", "validate_every")
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{_option(name)} must be above 0, but got {value}")
-        for name in ("weight_decay", "head_l2", "color_jitter", "workers", "seed"):
+        lengths = ("weight_decay", "clip_norm", "head_l2", "color_jitter", "backbone_rate", "bias_rate")
+        for name in (*lengths, "workers", "seed"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"{_option(name)} must be 0 or more, but got {value}")
-        for name in ("dropout", "flip", "coarse_share"):
+        for name in ("dropout", "momentum", "flip", "coarse_share"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= (0.99 if name == "dropout" else 1):
+            if value is not None and not 0 <= value <= (0.99 if name in ("dropout", "momentum") else 1):
                 raise ConfigError(f"{_option(name)} must be a share between 0 and 1, but got {value}")
+        if self.learning_rate is not None:
+            parse_learning_rate(self.learning_rate)
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
         if self.image_size is not None:
@@ -147,6 +167,31 @@ class TrainConfig:
             raise ConfigError(f"unknown training settings: {', '.join(unknown)}")
         scale = entries.get("scale")
         return cls(**{**entries, "scale": None if scale is None else tuple(scale)})
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A rate and the loss it belongs to, averaged or summed over the pixels: one means nothing without the other."""
+
+    value: float
+    reduction: Literal["mean", "sum"]
+
+
+def parse_learning_rate(rate: float | str) -> LearningRate:
+    """Read `0.001`, for a loss averaged over pixels, or `sum:1e-10`.
+
+    Raises:
+        ConfigError: it is none of these, or not above 0.
+    """
+    text = str(rate)
+    number = text.removeprefix("sum:")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ConfigError(f"--learning-rate must be a number above 0, such as 1e-3 or sum:1e-10, but got {rate!r}")
+    return LearningRate(value, "mean" if number == text else "sum")
 
 
 def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:

@@ -15,9 +15,10 @@ from maskpencil.errors import TrainingError
 from maskpencil.evaluation import count_pixels
 from maskpencil.hardware import autocast
 from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import Progress, save_checkpoint
-from maskpencil.training.config import TrainConfig
+from maskpencil.training.config import LearningRate, TrainConfig, parse_learning_rate
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import cross_entropy, l2_penalty
 from maskpencil.training.recipes import COARSE_WORK, coarse_epochs
@@ -28,23 +29,33 @@ from maskpencil.training.stopping import StopRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The parts of a run, put together by `train`; `model` is the segmenter's, prepared for training."""
+    """The parts of a run, put together by `train`; `network` is the segmenter's, `model` is it prepared for training.
+
+    `notes` tell in words how the network was started.
+    """
 
     config: TrainConfig
     data: DataFolder
     segmenter: Segmenter
+    network: FCN
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: EpochBatches
     loader: DataLoader[Sample]
     class_weights: torch.Tensor | None
     accelerator: Accelerator
+    notes: tuple[str, ...]
 
     @property
     def head_kernels(self) -> list[nn.Parameter]:
         """The learned kernels of the head: scores and upsampling."""
-        named = self.segmenter.model.named_parameters()
+        named = self.network.named_parameters()
         return [p for name, p in named if p.ndim > 1 and p.requires_grad and not name.startswith("backbone.")]
+
+    @property
+    def rate(self) -> LearningRate:
+        """The greatest learning rate of the head."""
+        return parse_learning_rate(self.config.learning_rate)
 
     @property
     def steps(self) -> int:
@@ -75,6 +86,8 @@ def fit(job: Job, progress: Progress, log: Logbook) -> None:
 def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
     """Make the steps of one epoch, from `progress.batch` on."""
     job.model.train()
+    if job.config.backbone_rate == 0:
+        job.network.backbone.eval()  # a frozen backbone keeps its statistics and drops nothing
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     started, pictures = time.monotonic(), 0
     for images, targets in job.loader:
@@ -85,7 +98,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at step {progress.step + 1} (epoch {progress.epoch + 1}); try a smaller "
-                f"--learning-rate (it is {job.config.learning_rate:g}), --precision fp32, or look at the masks"
+                f"--learning-rate (it is {job.config.learning_rate}), --precision fp32, or look at the masks"
             )
         progress.batch, progress.step = progress.batch + 1, progress.step + 1
         progress.loss_sum += loss
@@ -93,7 +106,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
         log.step(
             progress,
             loss=progress.loss_sum / progress.batch,
-            rate=job.config.learning_rate * factor,
+            rate=job.rate.value * factor,
             speed=pictures / (time.monotonic() - started),
         )
         if stop.requested:
@@ -109,19 +122,26 @@ def train_step(job: Job, images: torch.Tensor, targets: torch.Tensor) -> float:
     inputs = job.segmenter.preprocessing.normalize(images.to(device, non_blocking=True))
     with autocast(device, job.segmenter.precision):
         logits = job.model(inputs)
-    loss = cross_entropy(logits.float(), targets.to(device, non_blocking=True), class_weights=job.class_weights)
+    loss = cross_entropy(
+        logits.float(),
+        targets.to(device, non_blocking=True),
+        class_weights=job.class_weights,
+        reduction=job.rate.reduction,
+    )
     if job.config.head_l2:
         loss = loss + l2_penalty(job.head_kernels, job.config.head_l2)
     value = float(loss.detach())
     if math.isfinite(value):
         job.accelerator.backward(loss)
+        if job.config.clip_norm:
+            job.accelerator.clip_grad_norm_(job.model.parameters(), job.config.clip_norm)
         job.optimizer.step()
         job.optimizer.zero_grad()
     return value
 
 
 def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
-    """Validate if it is time, keep the best model, write the checkpoint, tell."""
+    """Validate and show if it is time, keep the best model, write the checkpoint, tell."""
     config, run = job.config, log.run
     loss, speed = progress.loss_sum / progress.batch, progress.step * job.batches.batch_size / progress.seconds
     rate = max(group["lr"] for group in job.optimizer.param_groups)
@@ -135,8 +155,9 @@ def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
             job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
             job.segmenter.save(run.model)
             write_json(run.scores, scores.to_dict())
-        name = f"epoch_{progress.epoch:03}.png"
-        write_preview(run.preview / name, job.segmenter, job.data, job.data.pairs("val"))
+        if scores:
+            preview = run.preview / f"epoch_{progress.epoch:03}.png"
+            write_preview(preview, job.segmenter, job.data, job.data.pairs("val"))
         log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
     _save(job, run, progress)
 
@@ -154,5 +175,5 @@ def validate(job: Job) -> Scores:
 
 def _save(job: Job, run: RunFolder, progress: Progress) -> None:
     if job.accelerator.is_main_process:
-        save_checkpoint(run.checkpoint, progress=progress, model=job.segmenter.model, optimizer=job.optimizer)
+        save_checkpoint(run.checkpoint, progress=progress, model=job.network, optimizer=job.optimizer)
     job.accelerator.wait_for_everyone()

@@ -1,6 +1,7 @@
 """What training makes small; each loss honours `IGNORE_INDEX` and is finite without a valid pixel."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,21 @@ from maskpencil.classes import IGNORE_INDEX
 from maskpencil.training.config import ClassWeights
 
 
-def cross_entropy(logits: torch.Tensor, target: torch.Tensor, *, class_weights: torch.Tensor | None) -> torch.Tensor:
-    """Cross-entropy averaged over the valid pixels, weighted by their classes.
+def cross_entropy(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    class_weights: torch.Tensor | None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> torch.Tensor:
+    """Cross-entropy averaged or summed over the valid pixels, weighted by their classes.
 
     `logits` (N, K, H, W) float32, `target` (N, H, W) int64, `class_weights` (K,). The value is 0, with gradients of 0,
     where no pixel is valid.
     """
     total = functional.cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    if reduction == "sum":
+        return total
     valid = target[target != IGNORE_INDEX]
     weight = class_weights[valid].sum() if class_weights is not None else torch.tensor(float(len(valid)))
     return total / weight.clamp(min=torch.finfo(torch.float32).tiny).to(total.device)

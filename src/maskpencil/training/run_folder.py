@@ -39,7 +39,7 @@ class RunFolder:
 
     @property
     def preview(self) -> Path:
-        """A picture an epoch: image, target, prediction."""
+        """A picture a validation: image, target, prediction."""
         return self.path / "preview"
 
     @property

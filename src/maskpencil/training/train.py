@@ -14,7 +14,7 @@ from maskpencil.files import recover_folder, remove_leftovers
 from maskpencil.hardware import choose_device
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
-from maskpencil.training.checkpoints import Progress, load_checkpoint
+from maskpencil.training.checkpoints import Progress, has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
 from maskpencil.training.fit import Job, fit
 from maskpencil.training.logbook import Logbook
@@ -59,16 +59,16 @@ def train(
         run = existing_run(Path(resume))
         config, data = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))["data"]
         folder = _open(str(data), quiet=quiet)
-        job = _build(config, folder)
+        job = _build(config, folder, start=not has_checkpoint(run.checkpoint))
         remove_leftovers(run.path)
         recover_folder(run.model)
-        progress = load_checkpoint(run.checkpoint, model=job.segmenter.model, optimizer=job.optimizer) or Progress()
+        progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer) or Progress()
     else:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         folder = _open(str(data), quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
-        job, progress = _build(config, folder), Progress()
+        job, progress = _build(config, folder, start=True), Progress()
         run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
     silent = quiet or not job.accelerator.is_main_process
     with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
@@ -78,8 +78,8 @@ def train(
     return Run(run.path, run.model, progress.best_score)
 
 
-def _build(config: TrainConfig, data: DataFolder) -> Job:
-    return build_job(config, data, Accelerator(cpu=choose_device(config.device).type == "cpu"))
+def _build(config: TrainConfig, data: DataFolder, *, start: bool) -> Job:
+    return build_job(config, data, Accelerator(cpu=choose_device(config.device).type == "cpu"), start=start)
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder) -> RunFolder:
@@ -109,13 +109,15 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
 
 def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     config, data = job.config, job.data
-    network = f"FCN-{config.stride}s on {config.backbone}, weights {config.weights}"
+    start = f"started from {config.init}" if config.init else f"weights {config.weights}"
+    network = f"{job.network.config.title}, {start}"
     pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
     work = (
         f"{config.epochs} epochs in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
     )
     place = f"{job.segmenter.device.type} in {job.segmenter.precision}"
     lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
+    lines += job.notes
     if progress.step:
         lines.append(f"resumed after {progress.step} of {job.steps} steps")
     return lines

@@ -6,12 +6,14 @@ VGG, AlexNet, GoogLeNet and the ResNets are torchvision's; every other is timm's
 import difflib
 from pathlib import Path
 
+from torch import nn
+
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones import alexnet, googlenet, resnet, timm_models, vgg
 from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family
-from maskpencil.models.backbones.weights import IMAGENET
+from maskpencil.models.backbones.weights import BLANK, IMAGENET
 
-__all__ = ["FAMILIES", "STRIDES", "Backbone", "Family", "create_backbone", "list_backbones"]
+__all__ = ["FAMILIES", "STRIDES", "Backbone", "Family", "create_backbone", "list_backbones", "normalizes_batches"]
 
 FAMILIES: tuple[Family, ...] = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY, timm_models.FAMILY)
 """All families; the names of timm's are a selection, since any timm name will do."""
@@ -35,7 +37,7 @@ def create_backbone(
         name: one of torchvision's families, or else any timm model with features at strides 8, 16 and 32. The prefix
             `timm/` asks for timm's model where both have the name.
         weights: "imagenet" (downloaded once, then kept), "none" (untrained), or the file of a classifier's state dict
-            in torchvision's or timm's own form (.safetensors, .pth or .pt).
+            in torchvision's or timm's own form (.safetensors, .pth or .pt); "blank" where tensors are loaded next.
         in_channels: channels of the images; filters for other than RGB start as in `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, where the family has them (VGG, AlexNet).
         dropout: between fc6 and fc7, where they are kept.
@@ -55,6 +57,15 @@ def create_backbone(
             f"layers, but got {name!r} {'with' if fully_connected else 'without'} them"
         )
     return family.create(name, BackboneOptions(weights, in_channels, fully_connected, dropout, as_released))
+
+
+def normalizes_batches(name: str) -> bool:
+    """Whether a backbone has batch normalization, which keeps training from scratch steady at great rates.
+
+    Raises:
+        ConfigError: there is no such backbone.
+    """
+    return any(isinstance(layer, nn.BatchNorm2d) for layer in create_backbone(name, weights=BLANK).modules())
 
 
 def list_backbones() -> list[str]:

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,7 +66,7 @@ def create(name: str, options: BackboneOptions) -> Backbone:
     if options.as_released:
         return _create_as_released(name, options)
     classifier = blank_classifier(name)
-    if options.weights != NONE:
+    if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
         load_classifier(classifier, name, options.weights, unused=unused)
     backbone = AlexNet(name, classifier, fully_connected=options.fully_connected, dropout=options.dropout)
@@ -76,14 +77,16 @@ def create(name: str, options: BackboneOptions) -> Backbone:
 
 
 def _create_as_released(name: str, options: BackboneOptions) -> ReleasedAlexNet:
-    if options.weights != NONE:
+    if options.pretrained:
         raise ConfigError(
             f"the authors' AlexNet is Caffe's, which torchvision's weights ({options.weights}) do not fit; "
             "import their .caffemodel, or pass --weights none"
         )
-    backbone = ReleasedAlexNet(name, dropout=options.dropout)
+    with torch.device("meta"):
+        backbone = ReleasedAlexNet(name, dropout=options.dropout)
     backbone.take_channels(options.in_channels, "conv1")
-    initialize(backbone)
+    if options.weights == NONE:
+        initialize(backbone)
     return backbone
 
 

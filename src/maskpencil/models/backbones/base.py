@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError
+from maskpencil.models.backbones.weights import BLANK, NONE
 from maskpencil.models.geometry import Grid
 from maskpencil.models.surgery import RGB, adapt_input_channels, renormalize
 
@@ -115,6 +116,11 @@ class BackboneOptions:
     fully_connected: bool
     dropout: float
     as_released: bool = False
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there are weights to load."""
+        return self.weights not in (NONE, BLANK)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def create(name: str, options: BackboneOptions) -> GoogLeNet:
         classifier = models.googlenet(weights=None, aux_logits=False, init_weights=True)
     else:
         classifier = blank_classifier(name, aux_logits=False, init_weights=False)
-        load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
+        if options.pretrained:
+            load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
     backbone = GoogLeNet(name, classifier)
     backbone.take_channels(options.in_channels, "conv1.conv")
     return backbone

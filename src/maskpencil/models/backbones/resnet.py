@@ -41,7 +41,8 @@ def create(name: str, options: BackboneOptions) -> ResNet:
         classifier = models.get_model(name, weights=None)
     else:
         classifier = blank_classifier(name)
-        load_classifier(classifier, name, options.weights, unused=["fc."])
+        if options.pretrained:
+            load_classifier(classifier, name, options.weights, unused=["fc."])
     backbone = ResNet(name, cast(models.ResNet, classifier))
     backbone.take_channels(options.in_channels, "conv1")
     return backbone

@@ -66,7 +66,7 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
 
     model = name.removeprefix(PREFIX)
     arguments = _arguments(model)
-    if options.weights == NONE:
+    if not options.pretrained:
         net = timm.create_model(model, in_chans=options.in_channels, **arguments)
         return TimmModel(name, net, in_channels=options.in_channels)
     if options.weights == IMAGENET:

@@ -94,7 +94,7 @@ class VGG(Backbone):
 def create(name: str, options: BackboneOptions) -> VGG:
     """Make a VGG; see `create_backbone`."""
     classifier = blank_classifier(name)
-    if options.weights != NONE:
+    if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
         load_classifier(classifier, name, options.weights, unused=unused)
     backbone = VGG(

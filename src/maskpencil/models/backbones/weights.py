@@ -15,7 +15,8 @@ from torchvision import models
 
 from maskpencil.errors import ModelError
 
-IMAGENET, NONE = "imagenet", "none"
+IMAGENET, NONE, BLANK = "imagenet", "none", "blank"
+"""Published, untrained, or yet to be loaded: without numbers where the family can be made so."""
 
 _NAMES_SHOWN = 3
 
@@ -40,7 +41,10 @@ def load_classifier(classifier: nn.Module, name: str, weights: str | Path, *, un
     Raises:
         ModelError: the weights cannot be had, or do not fit.
     """
-    tensors = _imagenet_tensors(name) if weights == IMAGENET else read_tensors(weights)
+    if weights == IMAGENET:
+        tensors = published_tensors(name, otherwise=f"pass --weights FILE, or --weights {NONE} to start untrained")
+    else:
+        tensors = read_tensors(weights)
     load_strictly(classifier, tensors, unused=unused, source=str(weights), expected=f"torchvision's {name}")
 
 
@@ -104,7 +108,14 @@ def load_strictly(
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in found.items()}, strict=False, assign=True)
 
 
-def _imagenet_tensors(name: str) -> dict[str, Tensor]:
+def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
+    """The best weights that torchvision publishes for its network `name`, from its cache or downloaded into it.
+
+    `otherwise` is what the error advises besides putting the file into the cache by hand.
+
+    Raises:
+        ModelError: they cannot be had.
+    """
     published = models.get_model_weights(name).DEFAULT
     try:
         with redirect_stdout(sys.stderr):  # torch prints where it downloads from; standard output is for results
@@ -114,8 +125,8 @@ def _imagenet_tensors(name: str) -> dict[str, Tensor]:
     except _UNREADABLE as error:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
         raise ModelError(
-            f"the ImageNet weights of {name} cannot be had ({reason_of(error)}); put {published.url} at {file}, "
-            f"or pass --weights FILE, or --weights {NONE} to start untrained"
+            f"the published weights of {name} cannot be had ({reason_of(error)}); put {published.url} at {file}, "
+            f"or {otherwise}"
         ) from error
 
 

@@ -1,0 +1,35 @@
+"""`maskpencil import`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.files import numbered_folder
+
+
+def command(
+    file: Annotated[Path, Parameter(help="A .caffemodel, or a state dict: .safetensors, .pth or .pt.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="The model folder to write; by default runs/import/FILE.")] = None,
+    classes: Annotated[Path | None, Parameter(help="A classes.yaml that names the classes in their order.")] = None,
+    at_once_scales: Annotated[
+        bool | None, Parameter(help="Whether it is the FCN-8s that was trained at once, where the file does not tell.")
+    ] = None,
+) -> None:
+    """Make a model of another project's weights.
+
+    Known are the FCNs that the paper's authors released, in Caffe's file or in a PyTorch port's, and torchvision's
+    fcn_resnet50 and fcn_resnet101.
+    """
+    from maskpencil.classes import read_classes
+    from maskpencil.imported import import_model
+    from maskpencil.model_folder import write_model_folder
+
+    parts = import_model(file, classes=read_classes(classes) if classes else None, at_once_scales=at_once_scales)
+    folder = numbered_folder(out or Path("runs/import") / file.stem)
+    write_model_folder(folder, parts)
+    print(f"{parts.model.config.title}, {len(parts.classes)} classes")
+    print(f"model: {folder}")
+    print(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")

@@ -1,0 +1,188 @@
+"""The weights files of Caffe, read without Caffe and without protobuf.
+
+A `.caffemodel` is one `NetParameter` message in protobuf's wire format. Only the part of Caffe's messages that carries
+weights is declared here; every other field is skipped.
+
+Source: src/caffe/proto/caffe.proto of https://github.com/BVLC/caffe
+"""
+
+import math
+from itertools import islice
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskpencil.errors import ModelError
+from maskpencil.models.foreign.wire_format import (
+    DOUBLES,
+    FLOATS,
+    INTEGER,
+    INTEGERS,
+    MESSAGE,
+    STRING,
+    Fields,
+    FormatError,
+    append_bytes,
+    read_fields,
+    read_integer,
+    read_integers,
+    read_text,
+)
+
+# the messages of caffe.proto; the net's name is not read, but its wire type tells other files apart
+_NET_PARAMETER: Fields = {1: ("name", STRING), 2: ("layers", MESSAGE), 100: ("layer", MESSAGE)}
+_LAYER_PARAMETER: Fields = {
+    1: ("name", STRING),
+    2: ("type", STRING),
+    7: ("blobs", MESSAGE),
+    117: ("inner_product_param", MESSAGE),
+}
+_V1_LAYER_PARAMETER: Fields = {
+    1: ("layer", MESSAGE),  # holds everything in the still older files, as a V0LayerParameter
+    4: ("name", STRING),
+    5: ("type", INTEGER),
+    6: ("blobs", MESSAGE),
+}
+_INNER_PRODUCT_PARAMETER: Fields = {6: ("transpose", INTEGER)}
+_BLOB_PROTO: Fields = {
+    1: ("num", INTEGER),
+    2: ("channels", INTEGER),
+    3: ("height", INTEGER),
+    4: ("width", INTEGER),
+    5: ("data", FLOATS),
+    7: ("shape", MESSAGE),
+    8: ("double_data", DOUBLES),
+}
+_BLOB_SHAPE: Fields = {1: ("dim", INTEGERS)}
+
+_LAYERS = {"layer": _LAYER_PARAMETER, "layers": _V1_LAYER_PARAMETER}
+_LEGACY_AXES = ("num", "channels", "height", "width")
+_MAX_AXES = 32  # kMaxBlobAxes of Caffe
+_CONVOLUTION, _DECONVOLUTION, _INNER_PRODUCT = "Convolution", "Deconvolution", "InnerProduct"
+_V1_TYPES = {4: _CONVOLUTION, 14: _INNER_PRODUCT, 39: _DECONVOLUTION}
+
+_WEIGHT, _BIAS = "weight", "bias"
+_PARAMETERS = {0: _WEIGHT, 1: _BIAS}
+_AXES = {_CONVOLUTION: {_BIAS: 1}, _DECONVOLUTION: {_BIAS: 1}, _INNER_PRODUCT: {_WEIGHT: 2, _BIAS: 1}}
+"""How many axes PyTorch gives a parameter, where Caffe's old four are more."""
+
+
+def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights from a .caffemodel file: float32 tensors, by the published layer names, in PyTorch's form.
+
+    A layer's first array is LAYER.weight, its second LAYER.bias, further ones LAYER.blob2, LAYER.blob3 and so on; so
+    mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays give nothing. The tensors
+    own their memory.
+
+    Shapes: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner product (C_out,
+    C_in), bias (C_out,), which are PyTorch's as well. Old files store every array with four axes, (1, 1, C_out, C_in)
+    and (1, 1, 1, C_out) for the last two: their leading 1s are dropped. What other layers have keeps the stored shape.
+    The numbers stay as they are: a network for BGR pictures remains one.
+
+    A file that was cut exactly between two layers cannot be told from a whole one, since the format stores neither
+    length nor count at its top: load the tensors strictly, which lists the missing layers.
+
+    Raises:
+        ModelError: the file is missing, damaged, something else, has no weights, or names two layers the same.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such weights file; expected a .caffemodel file of Caffe")
+    try:
+        if path.stat().st_size == 0:  # which cannot be mapped
+            raise FormatError("it is empty")
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return _read_net(content)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error}); expected a readable file") from error
+    except FormatError as error:
+        raise ModelError(
+            f"{path}: cannot be read as weights of Caffe ({error}); expected a binary .caffemodel, which is neither "
+            f"the .prototxt nor a .caffemodel.h5; {error.remedy}"
+        ) from error
+
+
+def _read_net(content: mmap) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for field, value in read_fields(content, range(len(content)), _NET_PARAMETER):
+        if field not in _LAYERS:
+            continue
+        layer, parameters = _read_layer(content, value, _LAYERS[field])
+        if parameters and f"{layer}.{_WEIGHT}" in tensors:
+            raise FormatError(f"it has two layers {layer!r} with weights")
+        tensors |= {f"{layer}.{name}": tensor for name, tensor in parameters.items()}
+    if not tensors:
+        raise FormatError("it has no layer with weights")
+    return tensors
+
+
+def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict[str, Tensor]]:
+    """The layer's name, and its tensors by their names within the layer."""
+    layer = layer_type = ""
+    parameters: dict[str, Tensor] = {}
+    for field, value in read_fields(content, message, known):
+        match field:
+            case "name":
+                layer = read_text(content, value)
+            case "type" if known is _V1_LAYER_PARAMETER:
+                layer_type = _V1_TYPES.get(read_integer(content, value), "")
+            case "type":
+                layer_type = read_text(content, value)
+            case "blobs":
+                name = _PARAMETERS.get(len(parameters), f"blob{len(parameters)}")
+                parameters[name] = _read_blob(content, value, f"{layer}.{name}")
+            case "inner_product_param":
+                if any(
+                    read_integer(content, flag) for _, flag in read_fields(content, value, _INNER_PRODUCT_PARAMETER)
+                ):
+                    raise FormatError(f"the weights of {layer!r} are stored transposed", "store them without transpose")
+            case "layer":
+                raise FormatError(
+                    "its layers have Caffe's first form, V0",
+                    "bring it up to date with Caffe's upgrade_net_proto_binary",
+                )
+    if parameters and not layer:
+        raise FormatError("a layer with weights has no name")
+    for name, axes in _AXES.get(layer_type, {}).items():
+        if name in parameters:
+            parameters[name] = _without_leading_ones(parameters[name], axes)
+    return layer, parameters
+
+
+def _read_blob(content: mmap, message: range, name: str) -> Tensor:
+    """The float32 tensor of an array, with the shape in which it is stored."""
+    legacy: dict[str, int] = {}
+    shape: list[int] = []
+    data, double_data = bytearray(), bytearray()
+    for field, value in read_fields(content, message, _BLOB_PROTO):
+        match field:
+            case "data":
+                append_bytes(data, content, value)
+            case "double_data":
+                append_bytes(double_data, content, value)
+            case "shape":
+                for _, dims in read_fields(content, value, _BLOB_SHAPE):
+                    shape += islice(read_integers(content, dims), _MAX_AXES + 1)
+                    if len(shape) > _MAX_AXES:
+                        raise FormatError(f"an array has more than {_MAX_AXES} axes")
+            case _:
+                legacy[field] = read_integer(content, value)
+    if legacy:  # Caffe, too, lets the four old fields win over the shape, and the doubles over the floats
+        shape = [legacy.get(axis, 0) for axis in _LEGACY_AXES]
+    numbers, dtype = (double_data, np.dtype("<f8")) if double_data else (data, np.dtype("<f4"))
+    needed = math.prod(shape) * dtype.itemsize
+    if len(numbers) != needed or not needed:
+        raise FormatError(
+            f"{name!r} has {len(numbers)} bytes of {dtype.name}, and its shape {tuple(shape)} stands for {needed}"
+        )
+    array = np.frombuffer(numbers, dtype).astype(dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(array).to(torch.float32).reshape(shape)
+
+
+def _without_leading_ones(tensor: Tensor, axes: int) -> Tensor:
+    while tensor.ndim > axes and len(tensor) == 1:
+        tensor = tensor.squeeze(0)
+    return tensor

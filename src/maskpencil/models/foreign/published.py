@@ -1,0 +1,81 @@
+"""State dicts under the published layer names: the authors' nets, in Caffe's file or in a PyTorch port's."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from maskpencil.errors import ModelError
+from maskpencil.models.backbones.weights import BLANK, load_strictly
+from maskpencil.models.build import build_fcn
+from maskpencil.models.fcn import FCN, FCNConfig
+
+_LAST_UPSCORE = {"upscore.weight": 32, "upscore16.weight": 16, "upscore8.weight": 8}
+_TRUNKS = {"conv1_1.weight": "vgg16", "conv1.weight": "alexnet"}
+_SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
+
+
+def is_published(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors look like one of the authors' nets."""
+    return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
+
+
+def load_published(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bool | None = None) -> FCN:
+    """Make the net, as released, that holds tensors under the published names.
+
+    Trunk, stride and number of classes follow from the names and shapes. Whether it is an FCN-8s at once shows in the
+    scales that Caffe's file holds; state dicts of PyTorch ports lack them and need `at_once_scales` said.
+
+    Raises:
+        ModelError: it is none of the authors' nets, or tensors are missing, unexpected or misshaped.
+    """
+    config = _config_of(tensors, source=source, at_once_scales=at_once_scales)
+    model = build_fcn(config, weights=BLANK)
+    mapped = {_name(name): tensor for name, tensor in tensors.items() if name not in _SCALES}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.ConvTranspose2d) and layer.groups > 1:
+            _keep_diagonal(mapped, f"{name}.weight")
+    load_strictly(model, mapped, unused=(), source=source, expected=f"the authors' {config.title}")
+    return model
+
+
+def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bool | None) -> FCNConfig:
+    strides = [stride for name, stride in _LAST_UPSCORE.items() if name in tensors]
+    if not is_published(tensors) or len(strides) != 1:
+        raise ModelError(
+            f"{source}: is none of the authors' nets; expected score_fr.weight, one of {', '.join(_TRUNKS)} and one of "
+            f"{', '.join(_LAST_UPSCORE)}"
+        )
+    (stride,) = strides
+    for name, scale in _SCALES.items():
+        if name in tensors and not torch.allclose(tensors[name], torch.tensor(scale)):
+            raise ModelError(f"{source}: {name} is {tensors[name].flatten()[0]:g}; expected the released {scale:g}")
+    upscores = [tensor for name, tensor in tensors.items() if name.startswith("upscore") and tensor.ndim == 4]
+    scaled = any(name in tensors for name in _SCALES) if at_once_scales is None else at_once_scales
+    return FCNConfig(
+        num_classes=len(tensors["score_fr.weight"]),
+        backbone=next(trunk for name, trunk in _TRUNKS.items() if name in tensors),
+        stride=stride,
+        learned_upsampling="none" if all(map(_is_per_class, upscores)) else "all",
+        at_once_scales=scaled,
+        as_released=True,
+    )
+
+
+def _name(name: str) -> str:
+    """A published name as the network has it."""
+    return name if name.startswith(("score", "upscore")) else f"backbone.{name}"
+
+
+def _is_per_class(kernel: Tensor) -> bool:
+    """Whether an upsampling kernel (K, K, k, k) carries nothing from one class to another."""
+    classes = len(kernel)
+    return kernel.shape[1] == classes and not kernel[~torch.eye(classes, dtype=torch.bool)].any()
+
+
+def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
+    """Bring an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k)."""
+    kernel = tensors.get(name)
+    if kernel is None or kernel.ndim != 4:
+        return  # the strict load tells
+    tensors[name] = kernel.diagonal().permute(2, 0, 1)[:, None]

@@ -1,0 +1,103 @@
+"""torchvision's own fully convolutional networks, trained on COCO with the classes of Pascal VOC."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from maskpencil.errors import ConfigError
+from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
+from maskpencil.models.backbones.weights import load_strictly, published_tensors
+
+NAMES = ("fcn_resnet50", "fcn_resnet101")
+
+IMAGE_SIZE = 693
+"""The longer side of a 3:4 picture whose shorter side has the 520 pixels at which they were trained."""
+
+_AUXILIARY = ("aux_classifier.",)
+
+
+@dataclass(frozen=True)
+class TorchvisionFCNConfig:
+    """Which of torchvision's networks, for how many classes.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+
+    num_classes: int
+    network: str = NAMES[0]
+
+    def __post_init__(self) -> None:
+        if self.network not in NAMES:
+            raise ConfigError(f"torchvision's network must be one of {', '.join(NAMES)}, but got {self.network!r}")
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return 3
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"torchvision's {self.network}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in config.json."""
+        return asdict(self)
+
+
+class TorchvisionFCN(nn.Module):
+    """A dilated ResNet with scores at stride 8, scaled up in one step; without its auxiliary branch.
+
+    It is made without numbers, on the meta device: load tensors into it.
+
+    Source: torchvision.models.segmentation.fcn.
+    """
+
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    channel_order: ChannelOrder = "rgb"
+
+    def __init__(self, config: TorchvisionFCNConfig) -> None:
+        super().__init__()
+        self.config = config
+        with torch.device("meta"):
+            self.net = models.get_model(
+                config.network, weights=None, weights_backbone=None, num_classes=config.num_classes, aux_loss=False
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, K, H, W)."""
+        return self.net(images)["out"]  # type: ignore[no-any-return]
+
+
+def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors look like a state dict of one of these networks."""
+    return "classifier.4.weight" in tensors and "backbone.layer4.0.conv1.weight" in tensors
+
+
+def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> TorchvisionFCN:
+    """Make the network that holds the tensors of torchvision's state dict.
+
+    Raises:
+        ModelError: tensors are missing, unexpected or misshaped.
+    """
+    name = NAMES["backbone.layer3.22.conv1.weight" in tensors]  # the 23rd block, which ResNet-50 has not
+    model = TorchvisionFCN(TorchvisionFCNConfig(len(tensors["classifier.4.weight"]), name))
+    load_strictly(model.net, tensors, unused=_AUXILIARY, source=source, expected=model.config.title)
+    return model
+
+
+def torchvision_fcn(name: str) -> TorchvisionFCN:
+    """Make one of the networks with the weights that torchvision publishes, from its cache or downloaded into it.
+
+    Raises:
+        ConfigError: there is no such network.
+        ModelError: the weights cannot be had.
+    """
+    TorchvisionFCNConfig(1, name)
+    tensors = published_tensors(name, otherwise="import a file of them with maskpencil import")
+    return load_torchvision_fcn(tensors, source=f"torchvision/{name}")

@@ -1,0 +1,11 @@
+"""Objects, not only pixels: label map -> regions, and regions -> files.
+
+- `find`: the connected components of each class, with box, area, centroid and confidence
+- `outlines`: their polygons with holes, along the edges of pixels
+- `write`: JSON, GeoJSON and COCO
+"""
+
+from maskpencil.regions.find import Region, find_regions
+from maskpencil.regions.write import PictureRegions, RegionFormat, regions_file, write_regions
+
+__all__ = ["PictureRegions", "Region", "RegionFormat", "find_regions", "regions_file", "write_regions"]

@@ -1,0 +1,116 @@
+"""`find_regions`: the connected components of a label map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError, DataError
+from maskpencil.regions.outlines import Polygon, outlines
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels of one class that hang together, by their sides or by their corners.
+
+    Points are (x, y), x to the right and y down, on the grid of the pixels' edges: pixel [row, column] is the square
+    from (column, row) to (column + 1, row + 1), its middle is (column + 0.5, row + 0.5).
+    """
+
+    class_index: int
+    class_name: str
+    number: int
+    """From 1 within the class and the picture, the largest region first."""
+
+    box: Box
+    """(x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1; its area is (x1 - x0) * (y1 - y0)."""
+
+    area: int
+    """In pixels."""
+
+    centroid: tuple[float, float]
+    """(x, y), the mean of the pixels' middles; where a region bends it may lie outside."""
+
+    confidence: float | None = None
+    """The mean over the pixels of the probability of the class, 0..1; None where that was not given."""
+
+    polygons: tuple[Polygon, ...] = ()
+    """One for each part that hangs together by sides, see `outlines`; () where they were not asked for."""
+
+
+def find_regions(
+    label_map: npt.NDArray[np.uint8],
+    classes: ClassSet,
+    *,
+    confidence: npt.NDArray[np.floating] | None = None,
+    min_area: int = 1,
+    wanted: Sequence[str] | None = None,
+    polygons: bool = True,
+) -> list[Region]:
+    """Find the connected components (of 8 neighbours) of each class, by class, the largest first.
+
+    `label_map` is (H, W) class indices, `confidence` (H, W) in 0..1. Regions under `min_area` pixels are left out; the
+    numbers of the others stay. `wanted` names the classes to look for, so that a background can be left out; by default
+    all are. Pixels of no class (255) belong to no region. Without `polygons` it is quicker. Takes 20 to 30 bytes of
+    memory a pixel.
+
+    Raises:
+        ConfigError: `min_area` is under 1.
+        DataError: there is no class of a wanted name, or label map and confidence differ in size.
+    """
+    if min_area < 1:
+        raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
+    if confidence is not None and confidence.shape != label_map.shape:
+        raise DataError(
+            f"label map and confidence must have one shape, but got {label_map.shape} and {confidence.shape}"
+        )
+    indices = range(len(classes)) if wanted is None else sorted({classes.index(name) for name in wanted})
+    ids, regions = _components(label_map, classes, indices, min_area)
+    if confidence is not None:
+        sums = np.bincount(ids.ravel(), confidence.ravel(), minlength=len(regions) + 1)[1:].tolist()
+        regions = [replace(r, confidence=total / r.area) for r, total in zip(regions, sums, strict=True)]
+    if polygons:
+        outlined = outlines(ids, len(regions))
+        regions = [replace(r, polygons=outline) for r, outline in zip(regions, outlined, strict=True)]
+    return regions
+
+
+def _components(
+    label_map: npt.NDArray[np.uint8], classes: ClassSet, indices: Sequence[int], min_area: int
+) -> tuple[npt.NDArray[np.int32], list[Region]]:
+    """Find the regions, as yet without confidence and polygons; and (H, W) where the i-th of the list is i + 1."""
+    import cv2  # slow to import
+
+    ids = np.zeros(label_map.shape, dtype=np.int32)
+    found: list[Region] = []
+    for index in indices:
+        mask = (label_map == index).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(mask)  # of small classes, most of the picture need not be searched
+        window = slice(top, top + height), slice(left, left + width)
+        if not width:
+            continue
+        count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+        areas = stats[:, cv2.CC_STAT_AREA]
+        # of equally large ones the upper comes first, then the left one; label 0 is all that is not of the class
+        order = np.lexsort((centroids[:, 0], centroids[:, 1], -areas))
+        order = order[(order > 0) & (areas[order] >= min_area)]
+        own_ids = np.zeros(count, dtype=np.int32)
+        own_ids[order] = np.arange(len(found) + 1, len(found) + 1 + len(order))
+        ids[window] += own_ids.take(labels)
+        for number, i in enumerate(order, start=1):
+            x, y, w, h, area = map(int, stats[i])
+            found.append(
+                Region(
+                    class_index=index,
+                    class_name=classes.names[index],
+                    number=number,
+                    box=(left + x, top + y, left + x + w, top + y + h),
+                    area=area,
+                    centroid=(float(left + centroids[i, 0] + 0.5), float(top + centroids[i, 1] + 0.5)),
+                )
+            )
+    return ids, found

@@ -1,0 +1,221 @@
+"""Regions as files that other programs read: JSON, GeoJSON, COCO."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.files import written_whole
+from maskpencil.regions.find import Region
+from maskpencil.regions.outlines import Polygon, Ring
+
+RegionFormat = Literal["json", "geojson", "coco"]
+
+
+@dataclass(frozen=True)
+class PictureRegions:
+    """The regions of one picture of `size` (height, width); `name`, its file's, stands for it in what is written."""
+
+    name: str
+    size: tuple[int, int]
+    regions: Sequence[Region]
+
+
+def write_regions(
+    path: str | os.PathLike[str],
+    pictures: Iterable[PictureRegions],
+    classes: ClassSet,
+    *,
+    file_format: RegionFormat,
+) -> None:
+    """Write the regions of pictures as one file, whole or not at all.
+
+    Coordinates are those of `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
+
+    - json: an object that maps each picture's name to its `size` [height, width] and `regions`.
+    - geojson: a FeatureCollection, a feature for each region: a Polygon, or a MultiPolygon where parts touch at corners
+      only. Outer rings have a positive area by the shoelace formula, as RFC 7946 asks, which shows as clockwise where y
+      points down, as here; programs that draw y upwards show the picture mirrored, and the winding as they expect it.
+    - coco: a data set of images, annotations and categories. Ids count from 1: class i is category i + 1. `bbox` is [x,
+      y, width, height], the mean confidence is the `score`. Segmentations are lists of polygons; these cannot have
+      holes, so a region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for
+      both, each being one object.
+
+    Raises:
+        ConfigError: there is no such format.
+        OutputError: the file cannot be written.
+    """
+    with regions_file(path, classes, file_format=file_format) as add:
+        for picture in pictures:
+            add(picture)
+
+
+@contextmanager
+def regions_file(
+    path: str | os.PathLike[str], classes: ClassSet, *, file_format: RegionFormat, keep: bool = False
+) -> Iterator[Callable[[PictureRegions], None]]:
+    """Give a function that adds a picture to a file as `write_regions` writes it; after the block the file is there.
+
+    Memory does not grow with the pictures. When the block raises, nothing is written; with `keep`, what was added until
+    then is, unless the file itself was at fault.
+
+    Raises:
+        ConfigError: there is no such format.
+        OutputError: the file cannot be written.
+    """
+    if file_format not in _DOCUMENTS:
+        raise ConfigError(f"the format of regions must be {', '.join(_DOCUMENTS)}, but got {file_format!r}")
+    document = _DOCUMENTS[file_format](classes)
+    stopped: BaseException | None = None
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(document.head)
+        separator = ""
+
+        def add(picture: PictureRegions) -> None:
+            nonlocal separator
+            for entry in document.entries(picture):
+                file.write(separator + entry)
+                separator = ",\n"
+
+        try:
+            yield add
+        except OSError:  # from `add`, which may have been cut short
+            raise
+        except BaseException as error:
+            if not keep:
+                raise
+            stopped = error
+        file.write(document.tail())
+    if stopped:
+        raise stopped
+
+
+class _Document(Protocol):
+    """How a format lays out its file: the head, entries with commas between them, the tail."""
+
+    head: str
+
+    def __init__(self, classes: ClassSet) -> None: ...
+
+    def entries(self, picture: PictureRegions) -> Iterator[str]: ...
+
+    def tail(self) -> str: ...
+
+
+class _Json:
+    head = "{\n"
+
+    def __init__(self, classes: ClassSet) -> None:
+        pass
+
+    def entries(self, picture: PictureRegions) -> Iterator[str]:
+        regions = [{**_facts(region), "polygons": region.polygons} for region in picture.regions]
+        yield f"{_text(picture.name)}: {_text({'size': picture.size, 'regions': regions})}"
+
+    def tail(self) -> str:
+        return "\n}\n"
+
+
+class _GeoJson:
+    head = '{"type": "FeatureCollection", "features": [\n'
+
+    def __init__(self, classes: ClassSet) -> None:
+        pass
+
+    def entries(self, picture: PictureRegions) -> Iterator[str]:
+        for region in picture.regions:
+            polygons = [[[*ring, ring[0]] for ring in polygon] for polygon in region.polygons]
+            geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
+            if len(polygons) == 1:
+                geometry = {"type": "Polygon", "coordinates": polygons[0]}
+            properties = {"picture": picture.name, "size": picture.size, **_facts(region)}
+            yield _text({"type": "Feature", "bbox": region.box, "geometry": geometry, "properties": properties})
+
+    def tail(self) -> str:
+        return "\n]}\n"
+
+
+class _Coco:
+    head = '{"annotations": [\n'
+
+    def __init__(self, classes: ClassSet) -> None:
+        self._categories = [{"id": i, "name": name} for i, name in enumerate(classes.names, start=1)]
+        self._images: list[dict[str, Any]] = []
+        self._annotations = 0
+
+    def entries(self, picture: PictureRegions) -> Iterator[str]:
+        height, width = picture.size
+        image = len(self._images) + 1
+        self._images.append({"id": image, "file_name": picture.name, "height": height, "width": width})
+        for region in picture.regions:
+            self._annotations += 1  # from 1: tools for COCO take annotation 0 for none
+            x0, y0, x1, y1 = region.box
+            annotation = {
+                "id": self._annotations,
+                "image_id": image,
+                "category_id": region.class_index + 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": region.area,
+                "segmentation": _segmentation(region.polygons, picture.size),
+                "iscrowd": 0,
+            }
+            if region.confidence is not None:
+                annotation["score"] = round(region.confidence, 4)
+            yield _text(annotation)
+
+    def tail(self) -> str:
+        images = ",\n".join(map(_text, self._images))
+        info = {"description": "regions of label maps, by maskpencil"}  # tools for COCO look for it and for licences
+        return (
+            f'\n],\n"images": [\n{images}\n],\n"categories": {_text(self._categories)},\n'
+            f'"info": {_text(info)},\n"licenses": []}}\n'
+        )
+
+
+_DOCUMENTS: dict[RegionFormat, type[_Document]] = {"json": _Json, "geojson": _GeoJson, "coco": _Coco}
+
+
+def _facts(region: Region) -> dict[str, Any]:
+    return {
+        "class": region.class_name,
+        "class_index": region.class_index,
+        "number": region.number,
+        "box": region.box,
+        "area": region.area,
+        "centroid": [round(value, 2) for value in region.centroid],
+        "confidence": None if region.confidence is None else round(region.confidence, 4),
+    }
+
+
+def _segmentation(polygons: Sequence[Polygon], size: tuple[int, int]) -> list[list[int]] | dict[str, list[int]]:
+    if all(len(polygon) == 1 for polygon in polygons):
+        return [[value for point in outer for value in point] for (outer,) in polygons]
+    return {"size": list(size), "counts": _run_lengths([ring for polygon in polygons for ring in polygon], size)}
+
+
+def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
+    """The lengths of the runs of pixels out of and in the region, by turns, column by column."""
+    height, width = size
+    # going down a column, each horizontal side that is crossed leads into the region or out of it
+    changes = np.concatenate(
+        [
+            np.arange(min(x, next_x), max(x, next_x)) * height + y
+            for ring in rings
+            for (x, y), (next_x, next_y) in zip(ring, (*ring[1:], ring[0]), strict=True)
+            if y == next_y
+        ]
+    )
+    places, counts = np.unique(changes, return_counts=True)
+    places = places[counts == 1]  # the foot of a column and the head of the next are one place: the run goes on
+    runs: list[int] = np.diff(places, prepend=0, append=height * width).tolist()
+    return runs if runs[-1] else runs[:-1]
+
+
+def _text(entry: object) -> str:
+    return json.dumps(entry)

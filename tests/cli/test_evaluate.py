@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from maskpencil.classes import ClassSet
+from maskpencil.cli import main
+from maskpencil.model_folder import ModelParts, write_model_folder
+from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.preprocessing import Preprocessing
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    network = build_fcn(FCNConfig(3, "test_resnet"), weights="none")
+    preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), None)
+    path = tmp_path_factory.mktemp("model") / "model"
+    write_model_folder(path, ModelParts(network, ClassSet(("ground", "box", "ball")), preprocessing, {}))
+    return path
+
+
+def run(*words):
+    return main(["evaluate", *(str(word) for word in words), "--device", "cpu", "--precision", "fp32"])
+
+
+def test_a_class_is_scored_besides_the_usual_table(model, tiny_folder, tmp_path, capsys):
+    assert run(model, tiny_folder, "--json", tmp_path / "plain.json") == 0
+    usual = capsys.readouterr().out
+    assert run(model, tiny_folder, "--class", "ball", "--json", tmp_path / "scores.json") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(usual)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    of_class = scores.pop("threshold_scores")
+    assert scores == json.loads((tmp_path / "plain.json").read_text())
+    assert of_class["class"] == "ball"
+    assert of_class["positives"] == scores["classes"]["ball"]["pixels"]
+    assert shown.removeprefix(usual).splitlines() == [
+        "",
+        "ball by its probability",
+        f"MaxF1                    {of_class['max_f1']:.4f}",
+        f"at the threshold         {of_class['threshold']:.4f}",
+        f"average precision        {of_class['average_precision']:.4f}",
+        f"precision                {of_class['precision']:.4f}",
+        f"recall                   {of_class['recall']:.4f}",
+        f"false positive rate      {of_class['false_positive_rate']:.4f}",
+        f"false negative rate      {of_class['false_negative_rate']:.4f}",
+    ]
+
+
+def test_a_class_that_does_not_occur_has_no_numbers(model, save_files, capsys):
+    files = {
+        f"{kind}/test/1.png": np.zeros((8, 9, *more), dtype=np.uint8) for kind, *more in (("images", 3), ("masks",))
+    }
+    assert run(model, save_files(files), "--split", "test", "--class", "ball") == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[-7:]] == ["-"] * 7
+
+
+def test_a_class_that_the_model_lacks_is_one_line_that_lists_those_it_has(model, tiny_folder, tmp_path, capsys):
+    assert run(model, tiny_folder, "--class", "road", "--json", tmp_path / "scores.json") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: the model has no class 'road'; its classes are ground, box, ball\n"
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_a_folder_that_is_not_there_is_one_line(model, tmp_path, capsys):
+    assert run(model, tmp_path / "nowhere") == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'nowhere'}: there is no such folder")

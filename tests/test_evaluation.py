@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.folder import open_folder
+from maskpencil.errors import ConfigError, DataError
+from maskpencil.evaluation import evaluate, evaluate_class
+from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.preprocessing import Preprocessing
+from maskpencil.segmenter import Segmenter
+
+NAMES = ("ground", "box", "ball")
+
+
+def untrained(names: tuple[str, ...], precision: str = "fp32") -> Segmenter:
+    """A network whose answers are all its own, and the same at every call."""
+    torch.manual_seed(0)
+    model = build_fcn(FCNConfig(len(names), "test_resnet"), weights="none")
+    for name, parameter in model.named_parameters():
+        if name.startswith("score"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), None)
+    return Segmenter(model, ClassSet(names), preprocessing, device="cpu", precision=precision)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return untrained(NAMES)
+
+
+def test_the_probability_of_a_class_comes_with_the_same_label_map(segmenter: Segmenter) -> None:
+    images = list(np.random.default_rng(1).integers(0, 256, (2, 37, 53, 3), dtype=np.uint8))
+    expected = segmenter.predict_batch(images)
+    probabilities = []
+    for index in range(len(NAMES)):
+        found = segmenter.predict_class(images, index)
+        for image, (prediction, probability), other in zip(images, found, expected, strict=True):
+            assert prediction.image is image
+            assert probability.shape == (37, 53)
+            assert probability.dtype == np.float32
+            np.testing.assert_array_equal(prediction.label_map, other.label_map)
+        probabilities.append([probability for _, probability in found])
+    np.testing.assert_allclose(np.sum(probabilities, axis=0), 1, rtol=1e-6)
+    np.testing.assert_array_equal(np.argmax(probabilities, axis=0), [prediction.label_map for prediction in expected])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_scoring_a_class_does_not_change_the_other_scores(tiny_folder: Path, precision: str) -> None:
+    segmenter = untrained(NAMES, precision)
+    scores, _ = evaluate_class(segmenter, tiny_folder, "box", split="train")
+    np.testing.assert_array_equal(
+        scores.confusion_matrix, evaluate(segmenter, tiny_folder, split="train").confusion_matrix
+    )
+    assert scores.images == 6
+
+
+def test_a_class_is_scored_over_all_pixels_of_the_split(segmenter: Segmenter, tiny_folder: Path) -> None:
+    folder = open_folder(tiny_folder)
+    heard: list[tuple[int, int]] = []
+    _, scores = evaluate_class(segmenter, folder, "box", report=lambda done, of: heard.append((done, of)))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    targets, probabilities = [], []
+    for pair in folder.pairs("val"):
+        image, target = folder.read_pair(pair)
+        logits = segmenter.logits(torch.from_numpy(image).permute(2, 0, 1)[None])
+        targets.append(target)
+        probabilities.append(logits.softmax(dim=1)[0, 1].numpy())
+    is_box, chosen = np.array(targets) == 1, np.array(probabilities) >= scores.threshold
+    assert (scores.positives, scores.negatives, scores.images) == (is_box.sum(), (~is_box).sum(), 3)
+    assert scores.recall == pytest.approx((is_box & chosen).sum() / is_box.sum())
+    assert scores.precision == pytest.approx((is_box & chosen).sum() / chosen.sum())
+    assert scores.false_positive_rate == pytest.approx((~is_box & chosen).sum() / (~is_box).sum())
+    assert scores.max_f1 == pytest.approx(2 * scores.precision * scores.recall / (scores.precision + scores.recall))
+
+
+def test_pictures_of_unequal_size_and_masks_without_a_valid_pixel_are_scored(save_files) -> None:
+    files: dict[str, np.ndarray | str] = {"classes.yaml": "names: [not road, road]"}
+    sizes = [(37, 124), (38, 122), (37, 123), (20, 64)]
+    for number, size in enumerate(sizes):
+        files[f"images/val/{number}.png"] = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        files[f"masks/val/{number}.png"] = np.full(size, IGNORE_INDEX if number == 3 else number % 2, dtype=np.uint8)
+    _, scores = evaluate_class(untrained(("not road", "road")), save_files(files), "road")
+    assert (scores.positives, scores.negatives, scores.images) == (38 * 122, 37 * 124 + 37 * 123, 4)
+    assert 0 < scores.max_f1 <= 1
+
+
+def test_a_class_that_the_model_lacks_is_an_error_before_anything_is_read(segmenter: Segmenter, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the model has no class 'road'; its classes are ground, box, ball$"):
+        evaluate_class(segmenter, tmp_path / "nowhere", "road")
+
+
+@pytest.mark.parametrize("score", [evaluate, lambda *arguments: evaluate_class(*arguments, "box")])
+def test_a_folder_with_other_classes_is_an_error_that_names_both(score, save_files) -> None:
+    pictures = {f"images/{i}.png": np.zeros((8, 8, 3), dtype=np.uint8) for i in range(2)}
+    masks = {f"masks/{i}.png": np.eye(8, dtype=np.uint8) for i in range(2)}
+    folder = save_files({**pictures, **masks, "classes.yaml": "names: [a, box]"})
+    with pytest.raises(DataError, match="has the classes a, box, but the model knows ground, box, ball; evaluate on"):
+        score(untrained(NAMES), folder)
