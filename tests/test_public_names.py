@@ -45,7 +45,7 @@ def test_the_training_settings_are_these():
 
 
 def test_the_commands_are_these_and_the_readme_uses_no_other():
-    assert set(COMMANDS) == {"demo", "train", "evaluate", "predict", "import", "info"}
+    assert set(COMMANDS) == {"demo", "train", "evaluate", "predict", "heatmap", "benchmark", "import", "info"}
     used = re.findall(r"^(?:\.venv/bin/)?maskpencil (\w+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert {"train", "predict", "evaluate", "info"} <= set(used) <= set(COMMANDS)
 
@@ -53,4 +53,4 @@ def test_the_commands_are_these_and_the_readme_uses_no_other():
 def test_every_option_in_the_readme_is_a_setting():
     options = set(re.findall(r"--([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     settings = {field.name.replace("_", "-") for field in dataclasses.fields(TrainConfig)}
-    assert options <= settings | {"json", "resume", "out", "regions", "min-area", "region-classes", "class"}
+    assert options <= settings | {"json", "resume", "out", "regions", "min-area", "region-classes", "class", "backbone", "threshold"}

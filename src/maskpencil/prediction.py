@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil import visualize
-from maskpencil.classes import ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import LabelMap, RGBImage, write_label_map
 from maskpencil.regions import Region, find_regions
 
@@ -19,26 +19,29 @@ class Prediction:
     """A picture and its label map, of one size.
 
     `image` is (H, W, 3) uint8 RGB, `label_map` (H, W) uint8 class indices, `confidence` (H, W) float32 in 0..1: the
-    probability of the class chosen, or None where it was not asked for.
+    probability of the class chosen, or None where it was not asked for. Overlays leave the picture as it is where the
+    class is one of the indices `plain`.
     """
 
     image: RGBImage
     label_map: LabelMap
     confidence: npt.NDArray[np.float32] | None
     classes: ClassSet
+    plain: tuple[int, ...] = ()
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
         """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.
 
         `boxes` are regions to draw a box around; the legend then counts them.
         """
-        picture = visualize.overlay(self.image, self.label_map, self.classes, opacity=opacity)
+        drawn = np.where(np.isin(self.label_map, self.plain), IGNORE_INDEX, self.label_map).astype(np.uint8)
+        picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
         if boxes:
             picture = visualize.boxes(picture, boxes, self.classes)
         if not legend:
             return picture
         counts = Counter(region.class_index for region in boxes)
-        return visualize.with_legend(picture, self.classes, label_map=self.label_map, counts=counts)
+        return visualize.with_legend(picture, self.classes, label_map=drawn, counts=counts)
 
     def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
         """Find the objects: the connected components of each class, by class, the largest first.

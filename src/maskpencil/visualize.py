@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
 from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
@@ -177,6 +177,15 @@ def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str]
             sheet.paste(cell, (gap + column * (cell_width + gap), y))
         y += height + gap
     return np.asarray(sheet)
+
+
+def heat(picture: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
+    """Draw (H, W) numbers of 0 or more over a picture: nothing at 0, over red to bright yellow at the greatest."""
+    greatest = float(values.max(initial=0.0))
+    share = Image.fromarray(grayscale(values / greatest if greatest else values))
+    colors = ImageOps.colorize(share, black=(90, 0, 90), mid=(230, 60, 20), white=(255, 235, 60))
+    faint = Image.fromarray(picture).convert("L").convert("RGB")
+    return np.asarray(Image.composite(colors, faint, share.point(lambda level: min(215, 2 * level))))
 
 
 def grayscale(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,15 @@
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size, read_config, write_config
+from maskpencil.training.config import (
+    LearningRate,
+    TrainConfig,
+    parse_crop_size,
+    parse_image_size,
+    parse_learning_rate,
+    read_config,
+    write_config,
+)
 
 
 @pytest.mark.parametrize(
@@ -10,6 +18,11 @@ from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image
         {"epochs": 0},
         {"batch_size": -1},
         {"learning_rate": 0.0},
+        {"learning_rate": "sum:0"},
+        {"learning_rate": "fast"},
+        {"learning_rate": "mean:1"},
+        {"clip_norm": -1.0},
+        {"momentum": 1.0},
         {"dropout": 1.0},
         {"flip": 1.5},
         {"weight_decay": -0.1},
@@ -31,6 +44,11 @@ def test_sizes_are_read_as_height_and_width():
     assert parse_image_size("auto") == "auto"
     assert parse_crop_size("240x320") == (240, 320)
     assert parse_crop_size("none") is None
+
+
+def test_a_rate_says_which_loss_it_is_for():
+    assert parse_learning_rate(0.1) == parse_learning_rate("1e-1") == LearningRate(0.1, "mean")
+    assert parse_learning_rate("sum:1e-10") == LearningRate(1e-10, "sum")
 
 
 def test_a_written_configuration_reads_back_equal(tmp_path):

@@ -23,6 +23,13 @@ def test_it_is_torchs_mean_over_the_valid_pixels(batch, weights):
     torch.testing.assert_close(cross_entropy(logits, target, class_weights=weights), expected)
 
 
+def test_the_sum_is_the_mean_times_the_valid_pixels(batch):
+    logits, target = batch
+    summed = cross_entropy(logits, target, class_weights=None, reduction="sum")
+    valid = int((target != IGNORE_INDEX).sum())
+    torch.testing.assert_close(summed, cross_entropy(logits, target, class_weights=None) * valid)
+
+
 @pytest.mark.parametrize("weights", [None, torch.ones(4)])
 def test_without_a_valid_pixel_it_is_zero_and_so_are_the_gradients(weights):
     logits = torch.randn(1, 4, 5, 5, requires_grad=True)

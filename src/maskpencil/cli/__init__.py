@@ -11,6 +11,8 @@ COMMANDS = {
     "train": "Train a network on a folder of pictures and masks.",
     "evaluate": "Score a model on a labelled folder.",
     "predict": "Colour pictures, folders of pictures and films.",
+    "heatmap": "Show where a classifier or a model sees a class.",
+    "benchmark": "Time methods side by side on this machine.",
     "import": "Make a model of another project's weights.",
     "info": "Tell of this machine, a model, the backbones or the recipes.",
 }

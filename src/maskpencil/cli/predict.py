@@ -23,6 +23,10 @@ def command(
     overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
     confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
     opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
+    class_name: Annotated[
+        str | None, Parameter(name="--class", help="Colour this class only, green, where it is probable enough.")
+    ] = None,
+    threshold: Annotated[float, Parameter(help="The probability above which --class is coloured.")] = 0.5,
     regions: Annotated[
         RegionFormat | None,
         Parameter(help="Also find the single objects: boxes on the overlays; of pictures, not of films, a file too."),
@@ -39,16 +43,20 @@ def command(
     Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays; regions to
     OUT/regions.json (json, coco) or OUT/regions/NAME.geojson.
     """
+    from maskpencil.inference.one_class import OneClass
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
     from maskpencil.segmenter import Segmenter
 
     found = find_sources(sources)
     segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
+    colours = OneClass(segmenter, class_name, threshold=threshold) if class_name else segmenter
+    if class_name and regions and region_classes is None:
+        region_classes = [class_name]
     folder = out or numbered_folder(Path("runs/predict") / Path(sources[0]).stem.strip("*?"))
     with ProgressBar(f"predicting on {segmenter.device.type} in {segmenter.precision}", len(found)) as bar:
         report = predict(
-            segmenter,
+            colours,
             found,
             out=folder,
             overlays=overlays,

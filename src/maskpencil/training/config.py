@@ -204,7 +204,7 @@ def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | Non
         return "auto" if text == "auto" else None
     if text.isdigit() and int(text) > 0:
         return int(text)
-    return _height_and_width("--image-size", text, "auto, native, a number of pixels or HEIGHTxWIDTH")
+    return height_and_width("--image-size", text, "auto, native, a number of pixels or HEIGHTxWIDTH")
 
 
 def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
@@ -215,7 +215,7 @@ def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
     """
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None
-    return _height_and_width("--crop-size", text, "auto, none or HEIGHTxWIDTH")
+    return height_and_width("--crop-size", text, "auto, none or HEIGHTxWIDTH")
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -238,7 +238,12 @@ def write_config(path: Path, config: TrainConfig) -> None:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
 
-def _height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
+def height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
+    """Read the value HEIGHTxWIDTH of an option; `expected` is told in the error.
+
+    Raises:
+        ConfigError: it is none.
+    """
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise ConfigError(f"{option} must be {expected}, but got {text!r}")

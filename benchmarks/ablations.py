@@ -1,0 +1,122 @@
+"""The table the method rests on: what skips, pretraining, fine-tuning, the classifier and learned upsampling are worth.
+
+    python benchmarks/ablations.py DATA [--out runs/ablations] [--quick] [--weights-dir FOLDER]
+
+Every row is a training run; rows that are done are not run again, so that a run that was cut short goes on. The table
+is written to OUT/table.md after every row, with a picture of each row's predictions beside it. ImageNet weights come
+from torchvision's cache, or from FOLDER/BACKBONE.pth; rows whose weights cannot be had are told as such.
+"""
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import maskpencil as mp
+from maskpencil.data.folder import open_folder
+from maskpencil.errors import ModelError
+from maskpencil.training.logbook import write_preview
+
+QUICK: dict[str, Any] = {"image_size": "120x160", "crop_size": "none", "epochs": 2, "batch_size": 8}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training run of the table, and what it differs in."""
+
+    group: str
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        return f"{self.group} {self.name}".replace(" ", "-").replace(",", "")
+
+
+ROWS = (
+    *(Row("skips", f"FCN-{stride}s", {"stride": stride}) for stride in (32, 16, 8)),
+    Row("trunk", "frozen", {"backbone_rate": 0.0}),
+    Row("trunk", "fine-tuned"),
+    Row("weights", "pretrained"),
+    Row("weights", "from scratch", {"weights": "none"}),
+    *(Row("classifier", name, {"backbone": name}) for name in ("vgg16", "alexnet", "googlenet", "resnet18")),
+    Row("upsampling", "learned", {"learned_upsampling": "all"}),
+    Row("upsampling", "fixed", {"learned_upsampling": "none"}),
+)
+
+
+def settings_of(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = {"backbone": arguments.backbone, **(QUICK if arguments.quick else {}), **row.settings}
+    if "weights" not in settings and arguments.weights_dir:
+        settings["weights"] = str(arguments.weights_dir / f"{settings['backbone']}.pth")
+    if arguments.weights == "none":
+        settings["weights"] = "none"
+    return settings
+
+
+def run(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train and score a row, or read what an earlier call measured; rows of equal settings share one run."""
+    settings = settings_of(row, arguments)
+    key = json.dumps(settings, sort_keys=True)
+    for done in sorted(arguments.out.glob("*/result.json")):
+        result: dict[str, Any] = json.loads(done.read_text())
+        if result["key"] == key:
+            return result
+    started = time.monotonic()
+    try:
+        trained = mp.train(arguments.data, out=arguments.out / row.folder, **settings)
+    except ModelError as error:
+        return {"key": key, "error": str(error)}
+    segmenter = mp.Segmenter.from_pretrained(trained.model)
+    data = open_folder(arguments.data)
+    scores = mp.evaluate(segmenter, data, split="val")
+    write_preview(arguments.out / f"{row.folder}.png", segmenter, data, data.pairs("val"))
+    result = {"key": key, "seconds": time.monotonic() - started, "scores": scores.to_dict()}
+    (trained.folder / "result.json").write_text(json.dumps(result))
+    return result
+
+
+def table(results: list[tuple[Row, dict[str, Any]]], arguments: argparse.Namespace) -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    lines = [
+        f"# Ablations on {arguments.data.resolve().name}{', quick' if arguments.quick else ''}",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {device}, torch {torch.__version__}, base: FCN-8s on {arguments.backbone}",
+        "",
+        "| group | row | mean IoU | pixel accuracy | mean accuracy | f.w. IoU | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    for row, result in results:
+        if "error" in result:
+            lines.append(f"| {row.group} | {row.name} | {result['error'].split(';')[0]} | | | | |")
+            continue
+        shown = " | ".join(f"{100 * result['scores'][name]:.1f}" for name in names)
+        lines.append(f"| {row.group} | {row.name} | {shown} | {result['seconds'] / 60:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--backbone", default="vgg16", help="of the rows that are not about the classifier")
+    parser.add_argument("--quick", action="store_true", help="small pictures, two epochs: fits two cores")
+    parser.add_argument("--weights-dir", type=Path, help="folder of classifier weights, BACKBONE.pth each")
+    parser.add_argument("--weights", choices=["imagenet", "none"], default="imagenet")
+    arguments = parser.parse_args()
+    results = []
+    for row in ROWS:
+        results.append((row, run(row, arguments)))
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "table.md").write_text(table(results, arguments))
+    print(table(results, arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Speed tables: methods side by side in one run."""

@@ -1,0 +1,17 @@
+"""Times of alternatives, taken in turns: what disturbs the machine then disturbs them all."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def interleaved(alternatives: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
+    """The median seconds of each alternative over so many rounds, after one round to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    for turn in range(repeats + 1):
+        for name, call in alternatives.items():
+            started = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in seconds.items()}

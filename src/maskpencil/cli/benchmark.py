@@ -1,0 +1,51 @@
+"""`maskpencil benchmark`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import Device
+
+
+def command(
+    what: Annotated[Literal["sliding-window"], Parameter(help="The dense net beside the classifier window by window.")],
+    pictures: Annotated[tuple[Path, ...], Parameter(help="Pictures to run on; by default drawn streets.")] = (),
+    /,
+    *,
+    backbone: Annotated[str, Parameter(help="The classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")] = "vgg16",
+    weights: Annotated[str, Parameter(help="imagenet, none or a file in torchvision's form.")] = "imagenet",
+    size: Annotated[str, Parameter(help="HEIGHTxWIDTH to which the pictures are scaled.")] = "500x500",
+    batch_size: Annotated[int, Parameter(help="Windows a pass.")] = 16,
+    repeats: Annotated[int, Parameter(help="Rounds; the median counts.")] = 3,
+    device: Device = "auto",
+) -> None:
+    """Time methods side by side, in turns, on this machine."""
+    import torch
+
+    from maskpencil.benchmark.sliding_window import compare
+    from maskpencil.data.scenes import draw_scene
+    from maskpencil.hardware import choose_device
+    from maskpencil.images import read_image
+    from maskpencil.models.dense_classifier import dense_classifier
+    from maskpencil.preprocessing import Preprocessing
+    from maskpencil.training.config import height_and_width
+
+    place = choose_device(device)
+    height, width = height_and_width("--size", size, "HEIGHTxWIDTH")
+    classifier = dense_classifier(backbone, weights=weights).to(place)
+    images = [read_image(path) for path in pictures] or [draw_scene(seed, (height, width)).image for seed in range(2)]
+    preprocessing = Preprocessing(classifier.mean, classifier.std, (height, width))
+    batch = torch.cat(
+        [
+            preprocessing.normalize(preprocessing.resize(torch.from_numpy(image).permute(2, 0, 1)[None].to(place)))
+            for image in images
+        ]
+    )
+    result = compare(classifier.to(memory_format=torch.channels_last), batch, batch_size=batch_size, repeats=repeats)
+    rows, columns = result.grid
+    print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
+    print(f"dense                {1000 * result.dense:10.1f} ms a picture")
+    print(f"windows in batches   {1000 * result.batched:10.1f} ms a picture, {result.ratio:.1f} times as long")
+    print(f"windows one by one   {1000 * result.single:10.1f} ms a picture, {result.single / result.dense:.1f} times as long")
+    print(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")

@@ -1,0 +1,49 @@
+"""`maskpencil heatmap`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import Device, Precision
+
+
+def command(
+    model: Annotated[str, Parameter(help="A classifier such as vgg16 or resnet50, or a model folder.")],
+    image: Annotated[Path, Parameter(help="A picture of any size.")],
+    /,
+    *,
+    class_name: Annotated[str, Parameter(name="--class", help="The class to look for, by name or number.")],
+    weights: Annotated[
+        str, Parameter(help="The classifier's weights: imagenet, none or a file in torchvision's form.")
+    ] = "imagenet",
+    out: Annotated[Path | None, Parameter(help="The PNG to write; by default runs/heatmap/IMAGE.png.")] = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Show where a network sees a class, also a classifier that was never trained to say where.
+
+    A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels, which
+    is drawn over the picture. A model folder's own probabilities are drawn pixel by pixel.
+    """
+    from maskpencil.images import read_image, write_image
+    from maskpencil.inference.heatmap import category_index, classifier_heatmap
+    from maskpencil.models.dense_classifier import dense_classifier
+    from maskpencil.segmenter import Segmenter
+    from maskpencil.visualize import heat
+
+    picture = read_image(image)
+    if Path(model).is_dir():
+        segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
+        names = segmenter.classes.names
+        index = category_index(names, class_name)
+        ((_, values),) = segmenter.predict_class([picture], index)
+    else:
+        classifier = dense_classifier(model, weights=weights)
+        names = classifier.categories
+        index = category_index(names, class_name)
+        values = classifier_heatmap(classifier, picture, index, device=device, precision=precision).values
+    path = out or Path("runs/heatmap") / f"{image.stem}.png"
+    write_image(path, heat(picture, values))
+    row, column = divmod(int(values.argmax()), values.shape[1])
+    print(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")

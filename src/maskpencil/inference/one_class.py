@@ -1,0 +1,49 @@
+"""One class against all others, by its probability."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage
+from maskpencil.prediction import Prediction
+
+if TYPE_CHECKING:
+    from maskpencil.segmenter import Segmenter
+
+_BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
+_OTHERS, _CLASS = 0, 1
+
+
+class OneClass:
+    """Colours the pixels at which a class's probability is above a threshold, green, and nothing else.
+
+    It stands in for the segmenter in `predict`. Its label maps have two classes: 0 for the others, 1 for the class.
+
+    Raises:
+        ConfigError: the model has no such class, or the threshold is not from 0 to below 1.
+    """
+
+    def __init__(self, segmenter: "Segmenter", name: str, *, threshold: float) -> None:
+        if not 0 <= threshold < 1:
+            raise ConfigError(f"--threshold must be a probability from 0 to below 1, but got {threshold}")
+        if name not in segmenter.classes.names:
+            raise ConfigError(f"--class must be one of {', '.join(segmenter.classes.names)}, but got {name!r}")
+        self.segmenter, self.threshold = segmenter, threshold
+        self.index = segmenter.classes.names.index(name)
+        self.classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
+
+    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
+        """Colour pictures of one size, (H, W, 3) uint8 each; `confidence` also gives the class's probability."""
+        return [
+            Prediction(
+                image=prediction.image,
+                label_map=np.where(probability > self.threshold, _CLASS, _OTHERS).astype(np.uint8),
+                confidence=probability if confidence else None,
+                classes=self.classes,
+                plain=(_OTHERS,),
+            )
+            for prediction, probability in self.segmenter.predict_class(images, self.index)
+        ]

@@ -1,0 +1,147 @@
+"""A classifier run over a whole picture at once: the idea the paper starts from, before any training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.models.backbones import alexnet, create_backbone, googlenet, resnet, vgg
+from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from maskpencil.models.backbones.weights import (
+    IMAGENET,
+    NONE,
+    blank_classifier,
+    load_strictly,
+    published_tensors,
+    read_tensors,
+)
+from maskpencil.models.surgery import convolutionalize
+
+WINDOW = 224
+"""Height and width of the pictures that the classifiers were trained on: what one cell of their maps sees."""
+
+STRIDE = 32
+"""Pixels from one cell to the next."""
+
+_KERNELS = {**dict.fromkeys(vgg.FAMILY.names, 7), **dict.fromkeys(alexnet.FAMILY.names, 6)}
+"""The side of the map, in cells, that the fully connected layers see in a window."""
+
+_POOLED = 7
+"""The side of the map, in cells, that the other families average over in a window."""
+
+FAMILIES = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY)
+
+
+class DenseClassifier(nn.Module):
+    """A classifier whose fully connected layers are convolutions: the scores of every window of a picture.
+
+    Source: Long, Shelhamer and Darrell, CVPR 2015, section 3.1 and figure 2.
+
+    Args:
+        trunk: normalised images (N, 3, H, W) -> features.
+        head: features -> scores of K classes, one cell a window of `WINDOW` pixels, every `STRIDE` pixels.
+        categories: the K classes' names.
+        mean: of the RGB channels of its pictures, in 0..1.
+        std: their deviation.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        head: nn.Module,
+        *,
+        categories: Sequence[str],
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self.categories, self.mean, self.std = tuple(categories), mean, std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) of `WINDOW` pixels or more -> (N, K, (H - 224) / 32 + 1, (W - 224) / 32 + 1)."""
+        features = self.trunk(images)
+        scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)
+        return scores
+
+
+def dense_classifier(name: str, *, weights: str | Path = IMAGENET) -> DenseClassifier:
+    """Make torchvision's VGG, AlexNet, GoogLeNet or ResNet dense; its own last layer stays, with its own classes.
+
+    `weights` is "imagenet", "none" or the file of a state dict in torchvision's form, of any number of classes.
+
+    Raises:
+        ConfigError: the classifier is of another family.
+        ModelError: the weights cannot be had or do not fit.
+    """
+    if not any(name in family.names for family in FAMILIES):
+        families = ", ".join(family.title for family in FAMILIES)
+        raise ConfigError(f"{name!r} cannot be made dense; expected one of torchvision's {families}")
+    tensors = _tensors(name, weights)
+    last = next((tensors[key] for key in ("classifier.6.weight", "fc.weight") if key in tensors), None)
+    if tensors and last is None:
+        raise ModelError(f"{weights}: has no last layer (classifier.6 or fc); expected a whole state dict of {name}")
+    categories = models.get_model_weights(name).DEFAULT.meta["categories"]
+    if last is not None and len(last) != len(categories):
+        categories = [f"class_{index}" for index in range(len(last))]
+    if name in _KERNELS:
+        return _of_fully_connected(name, tensors, categories, source=str(weights))
+    return _of_pooled(name, tensors, categories, weights)
+
+
+def _tensors(name: str, weights: str | Path) -> dict[str, Tensor]:
+    if weights == NONE:
+        return {}
+    if weights == IMAGENET:
+        return published_tensors(name, otherwise=f"pass --weights FILE, or --weights {NONE} to see an untrained one")
+    return read_tensors(weights)
+
+
+def _of_fully_connected(
+    name: str, tensors: dict[str, Tensor], categories: Sequence[str], *, source: str
+) -> DenseClassifier:
+    """VGG and AlexNet: fc6 sees the whole map of a window."""
+    if tensors:
+        classifier = blank_classifier(name, num_classes=len(categories))
+        load_strictly(classifier, tensors, unused=(), source=source, expected=f"torchvision's {name}")
+    else:
+        classifier = models.get_model(name, weights=None)
+    linear6, linear7, linear8 = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
+    kernel = _KERNELS[name]
+    channels = linear6.in_features // kernel**2
+    head = nn.Sequential(
+        convolutionalize(linear6, channels, kernel, padding=0),
+        nn.ReLU(inplace=True),
+        convolutionalize(linear7, linear7.in_features, 1, padding=0),
+        nn.ReLU(inplace=True),
+        convolutionalize(linear8, linear8.in_features, 1, padding=0),
+    )
+    return DenseClassifier(cast(nn.Module, classifier.features), head, categories=categories)
+
+
+def _of_pooled(
+    name: str, tensors: dict[str, Tensor], categories: Sequence[str], weights: str | Path
+) -> DenseClassifier:
+    """GoogLeNet and ResNet: the last layer sees the mean over the map of a window."""
+    trunk = create_backbone(name, weights=weights)
+    linear = nn.Linear(trunk.channels[STRIDE], len(categories))
+    if tensors:
+        linear.load_state_dict({key: tensors[f"fc.{key}"] for key in ("weight", "bias")})
+    head = nn.Sequential(
+        nn.AvgPool2d(_POOLED, stride=1), convolutionalize(linear, linear.in_features, 1, padding=0)
+    )
+    return DenseClassifier(trunk, head, categories=categories, mean=trunk.mean, std=trunk.std)
+
+
+def aligned(images: Tensor) -> Tensor:
+    """Pad normalised images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels from the corner on.
+
+    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)); the padding is 0, the mean colour.
+    """
+    height, width = images.shape[-2:]
+    border = (WINDOW - STRIDE) // 2
+    return torch.nn.functional.pad(images, (border, border + -width % STRIDE, border, border + -height % STRIDE))

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.inference.one_class import OneClass
+from maskpencil.prediction import Prediction
+
+CLASSES = ClassSet(("sky", "road", "car"))
+PROBABILITY = np.array([[0.0, 0.3, 0.31], [0.5, 0.9, 1.0]], dtype=np.float32)
+
+
+class Stub:
+    classes = CLASSES
+
+    def predict_class(self, images, index):
+        assert index == 1
+        return [(Prediction(image, np.zeros((2, 3), np.uint8), None, CLASSES), PROBABILITY) for image in images]
+
+
+def one_class(threshold=0.3):
+    return OneClass(Stub(), "road", threshold=threshold)
+
+
+def test_the_class_is_where_its_probability_is_above_the_threshold():
+    picture = np.full((2, 3, 3), 100, dtype=np.uint8)
+    (prediction,) = one_class().predict_batch([picture], confidence=True)
+    assert prediction.label_map.tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert prediction.classes.names == ("not road", "road")
+    np.testing.assert_array_equal(prediction.confidence, PROBABILITY)
+
+
+def test_the_class_is_half_green_and_the_rest_as_it_was():
+    picture = np.full((2, 3, 3), 100, dtype=np.uint8)
+    (prediction,) = one_class().predict_batch([picture])
+    overlay = prediction.overlay(opacity=0.5, legend=False)
+    assert (overlay[prediction.label_map == 0] == 100).all()
+    green = overlay[prediction.label_map == 1].astype(int)
+    np.testing.assert_allclose(green, np.broadcast_to([50, 177, 50], green.shape), atol=1)
+    assert prediction.confidence is None
+
+
+def test_unknown_classes_and_thresholds_out_of_range_are_refused():
+    with pytest.raises(ConfigError, match="--class must be one of sky, road, car, but got 'tree'"):
+        OneClass(Stub(), "tree", threshold=0.5)
+    for threshold in (-0.1, 1.0):
+        with pytest.raises(ConfigError, match="--threshold"):
+            one_class(threshold)

@@ -1,0 +1,39 @@
+import pytest
+import torch
+from torchvision import models
+
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.models.dense_classifier import aligned, dense_classifier
+
+CLASSES = 4
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+@torch.inference_mode()
+def test_a_window_gets_the_classifiers_own_scores(name, tmp_path):
+    torch.manual_seed(0)
+    classifier = models.get_model(name, weights=None, num_classes=CLASSES).eval()
+    torch.save(classifier.state_dict(), tmp_path / "own.pth")
+    dense = dense_classifier(name, weights=tmp_path / "own.pth").eval()
+    assert dense.categories == ("class_0", "class_1", "class_2", "class_3")
+    images = torch.randn(2, 3, 224, 224)
+    scores = dense(images)
+    assert scores.shape == (2, CLASSES, 1, 1)
+    torch.testing.assert_close(scores[..., 0, 0], classifier(images), rtol=1e-4, atol=1e-5)
+    assert dense(torch.randn(1, 3, 300, 260)).shape == (1, CLASSES, 3, 2)
+
+
+@pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((32, 64), (1, 2)), ((100, 65), (4, 3))])
+@torch.inference_mode()
+def test_an_aligned_picture_of_any_size_gets_a_cell_a_tile(size, cells):
+    dense = dense_classifier("resnet18", weights="none").eval()
+    assert dense(aligned(torch.randn(1, 3, *size))).shape == (1, 1000, *cells)
+    assert "tabby" in dense.categories
+
+
+def test_other_families_and_trunks_without_a_last_layer_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'convnext_tiny' cannot be made dense; expected one of torchvision's VGG"):
+        dense_classifier("convnext_tiny")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "trunk.pth")
+    with pytest.raises(ModelError, match=r"trunk\.pth: has no last layer"):
+        dense_classifier("resnet18", weights=tmp_path / "trunk.pth")
