@@ -53,4 +53,14 @@ def test_the_commands_are_these_and_the_readme_uses_no_other():
 def test_every_option_in_the_readme_is_a_setting():
     options = set(re.findall(r"--([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     settings = {field.name.replace("_", "-") for field in dataclasses.fields(TrainConfig)}
-    assert options <= settings | {"json", "resume", "out", "regions", "min-area", "region-classes", "class", "backbone", "threshold"}
+    assert options <= settings | {
+        "json",
+        "resume",
+        "out",
+        "regions",
+        "min-area",
+        "region-classes",
+        "class",
+        "backbone",
+        "threshold",
+    }

@@ -20,7 +20,7 @@ def test_a_window_gets_the_classifiers_own_scores(name, tmp_path):
     scores = dense(images)
     assert scores.shape == (2, CLASSES, 1, 1)
     torch.testing.assert_close(scores[..., 0, 0], classifier(images), rtol=1e-4, atol=1e-5)
-    assert dense(torch.randn(1, 3, 300, 260)).shape == (1, CLASSES, 3, 2)
+    assert dense(torch.randn(1, 3, 288, 256)).shape == (1, CLASSES, 3, 2)
 
 
 @pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((32, 64), (1, 2)), ((100, 65), (4, 3))])

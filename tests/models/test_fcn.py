@@ -27,7 +27,7 @@ def tiny_fcn(**settings: object) -> FCN:
 
 def with_random_scores(fcn: FCN) -> FCN:
     for name, module in fcn.named_children():
-        if name.startswith("score"):
+        if name.startswith("score") and isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
     return fcn

@@ -6,8 +6,7 @@ from maskpencil.models.transplant import transplant
 
 
 def fcn(stride: int, *, classes: int = 3) -> FCN:
-    net = build_fcn(FCNConfig(classes, "test_resnet", stride, learned_upsampling="none"), weights="none").eval()
-    return net
+    return build_fcn(FCNConfig(classes, "test_resnet", stride, learned_upsampling="none"), weights="none").eval()
 
 
 def trained(stride: int) -> FCN:

@@ -9,11 +9,15 @@ from maskpencil.cli.options import Device
 
 
 def command(
-    what: Annotated[Literal["sliding-window"], Parameter(help="The dense net beside the classifier window by window.")],
+    what: Annotated[  # noqa: ARG001 - the one there is
+        Literal["sliding-window"], Parameter(help="The dense net beside the classifier window by window.")
+    ],
     pictures: Annotated[tuple[Path, ...], Parameter(help="Pictures to run on; by default drawn streets.")] = (),
     /,
     *,
-    backbone: Annotated[str, Parameter(help="The classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")] = "vgg16",
+    backbone: Annotated[
+        str, Parameter(help="The classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")
+    ] = "vgg16",
     weights: Annotated[str, Parameter(help="imagenet, none or a file in torchvision's form.")] = "imagenet",
     size: Annotated[str, Parameter(help="HEIGHTxWIDTH to which the pictures are scaled.")] = "500x500",
     batch_size: Annotated[int, Parameter(help="Windows a pass.")] = 16,
@@ -45,7 +49,12 @@ def command(
     result = compare(classifier.to(memory_format=torch.channels_last), batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
     print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
-    print(f"dense                {1000 * result.dense:10.1f} ms a picture")
-    print(f"windows in batches   {1000 * result.batched:10.1f} ms a picture, {result.ratio:.1f} times as long")
-    print(f"windows one by one   {1000 * result.single:10.1f} ms a picture, {result.single / result.dense:.1f} times as long")
-    print(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")
+    for method, seconds in (
+        ("dense", result.dense),
+        ("windows in batches", result.batched),
+        ("windows one by one", result.single),
+    ):
+        print(f"{method:<20} {1000 * seconds:10.1f} ms a picture {seconds / result.dense:8.1f} times the dense net's")
+    print(
+        f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}"
+    )

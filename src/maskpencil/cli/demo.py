@@ -16,7 +16,7 @@ SIZE = (192, 320)
 """Height and width of the stills to learn from."""
 
 PICTURES = {"train": 220, "val": 20, "test": 40}
-EPOCHS = 13
+EPOCHS = 11
 FILM_SIZE, FILM_SECONDS, FILM_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
 """The street of the film, none of the stills'."""
@@ -55,7 +55,6 @@ def command(
         backbone="resnet10t",
         weights="none",
         epochs=epochs or EPOCHS,
-        learning_rate=3e-3,
         crop_size=f"{SIZE[0]}x{SIZE[1]}",
         coarse_share=0.54,
         scale=(0.9, 1.2),

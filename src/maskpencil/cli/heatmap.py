@@ -23,8 +23,8 @@ def command(
 ) -> None:
     """Show where a network sees a class, also a classifier that was never trained to say where.
 
-    A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels, which
-    is drawn over the picture. A model folder's own probabilities are drawn pixel by pixel.
+    A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
+    which is drawn over the picture. A model folder's own probabilities are drawn pixel by pixel.
     """
     from maskpencil.images import read_image, write_image
     from maskpencil.inference.heatmap import category_index, classifier_heatmap

@@ -63,7 +63,10 @@ class DenseClassifier(nn.Module):
         self.categories, self.mean, self.std = tuple(categories), mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) of `WINDOW` pixels or more -> (N, K, (H - 224) / 32 + 1, (W - 224) / 32 + 1)."""
+        """Normalised images (N, 3, H, W) of `WINDOW` pixels or more -> scores (N, K, h, w), a cell a window.
+
+        h is (H - 224) / 32 + 1, and w alike; what is left of a picture beside whole strides may give one cell more.
+        """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)
         return scores
@@ -131,9 +134,7 @@ def _of_pooled(
     linear = nn.Linear(trunk.channels[STRIDE], len(categories))
     if tensors:
         linear.load_state_dict({key: tensors[f"fc.{key}"] for key in ("weight", "bias")})
-    head = nn.Sequential(
-        nn.AvgPool2d(_POOLED, stride=1), convolutionalize(linear, linear.in_features, 1, padding=0)
-    )
+    head = nn.Sequential(nn.AvgPool2d(_POOLED, stride=1), convolutionalize(linear, linear.in_features, 1, padding=0))
     return DenseClassifier(trunk, head, categories=categories, mean=trunk.mean, std=trunk.std)
 
 
