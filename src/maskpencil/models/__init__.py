@@ -2,8 +2,13 @@
 
 - `surgery`: fully connected layers into convolutions, bilinear upsampling, other input channels
 - `backbones`: classifier trunks, one family a file
+- `geometry`: where the cells of a map look at, and crops
 - `fcn`: the fully convolutional network
 - `build`: from a configuration to a network with weights
+- `transplant`: one net started from another
+- `dense_classifier`: a classifier over a whole picture, before any training
+- `foreign`: other projects' weights
+- `architectures`: what a model folder can hold
 """
 
 from maskpencil.models.backbones import Backbone, create_backbone, list_backbones
