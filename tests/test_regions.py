@@ -373,7 +373,7 @@ def test_a_place_or_format_that_cannot_be_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_regions(tmp_path / "file" / "r.json", [], CLASSES, file_format="json")
     with pytest.raises(ConfigError, match="must be json, geojson, coco, but got 'xml'"):
-        write_regions(tmp_path / "r.xml", [], CLASSES, file_format="xml")  # type: ignore[arg-type]
+        write_regions(tmp_path / "r.xml", [], CLASSES, file_format="xml")
     assert not (tmp_path / "r.xml").exists()
 
 

@@ -34,7 +34,9 @@ class Prediction:
 
         `boxes` are regions to draw a box around; the legend then counts them.
         """
-        drawn = np.where(np.isin(self.label_map, self.plain), IGNORE_INDEX, self.label_map).astype(np.uint8)
+        drawn = self.label_map
+        if self.plain:
+            drawn = np.where(np.isin(drawn, self.plain), np.uint8(IGNORE_INDEX), drawn)
         picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
         if boxes:
             picture = visualize.boxes(picture, boxes, self.classes)

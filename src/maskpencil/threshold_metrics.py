@@ -1,6 +1,6 @@
 """`ThresholdCounts` -> `RoadScores`: one class against all others, at every threshold of its probability."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -56,18 +56,7 @@ class RoadScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; NaN becomes None."""
-        return {
-            "max_f1": _plain(self.max_f1),
-            "threshold": _plain(self.threshold),
-            "average_precision": _plain(self.average_precision),
-            "precision": _plain(self.precision),
-            "recall": _plain(self.recall),
-            "false_positive_rate": _plain(self.false_positive_rate),
-            "false_negative_rate": _plain(self.false_negative_rate),
-            "positives": self.positives,
-            "negatives": self.negatives,
-            "images": self.images,
-        }
+        return {name: None if np.isnan(value) else value for name, value in asdict(self).items()}
 
 
 class ThresholdCounts:
@@ -138,7 +127,3 @@ def _average_precision(true_positives: npt.NDArray[np.int64], false_positives: n
     # in whole numbers, so that a recall of exactly 0.3 reaches the level 0.3
     reached = 10 * true_positives >= RECALL_TENTHS[:, None] * true_positives[0]  # (11, 256)
     return float(np.where(reached, precision, 0).max(axis=1).mean())
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value

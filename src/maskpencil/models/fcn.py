@@ -136,7 +136,8 @@ class FCN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""
         features = self.backbone(images if self.config.as_released else _padded(images))  # {s: (N, C_s, H/s, W/s)}
-        return self.score(self.head(features), images.shape[-2:])  # type: ignore[no-any-return]  # (N, K, H, W)
+        logits: Tensor = self.score(self.head(features), images.shape[-2:])  # (N, K, H, W)
+        return logits
 
     def head(self, features: Mapping[int, Tensor]) -> Tensor:
         """Features {s: (N, C_s, H/s, W/s)} -> logits (N, K, at least H, at least W), not yet cropped to the image."""
@@ -147,7 +148,8 @@ class FCN(nn.Module):
         if self.config.stride <= 8:
             score = self.upscore_pool4(score)  # (N, K, H/8, W/8)
             score = score + self.score_pool3c(self.score_pool3(features[8] * self.scale_pool3), score.shape[-2:])
-        return self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)  # type: ignore[no-any-return]
+        upscored: Tensor = self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)
+        return upscored
 
 
 def _score(channels: int, classes: int) -> nn.Conv2d:

@@ -71,7 +71,8 @@ class TorchvisionFCN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, K, H, W)."""
-        return self.net(images)["out"]  # type: ignore[no-any-return]
+        logits: Tensor = self.net(images)["out"]
+        return logits
 
 
 def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
