@@ -1,10 +1,11 @@
 """The table the method rests on: what skips, pretraining, fine-tuning, the classifier and learned upsampling are worth.
 
-    python benchmarks/ablations.py DATA [--out runs/ablations] [--quick] [--weights-dir FOLDER]
+    python benchmarks/ablations.py DATA [--out runs/ablations] [--quick] [--weights none | --weights-dir FOLDER]
 
 Every row is a training run; rows that are done are not run again, so that a run that was cut short goes on. The table
-is written to OUT/table.md after every row, with a picture of each row's predictions beside it. ImageNet weights come
-from torchvision's cache, or from FOLDER/BACKBONE.pth; rows whose weights cannot be had are told as such.
+is written to OUT/table.md after every row; a picture of each group, OUT/GROUP.png, shows where its nets see boundaries.
+ImageNet weights come from torchvision's cache, or from FOLDER/BACKBONE.pth; rows whose weights cannot be had are told
+as such, and `--weights none` trains every row from scratch.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import torch
 import maskpencil as mp
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ModelError
-from maskpencil.training.logbook import write_preview
+from maskpencil.images import write_image
+from maskpencil.visualize import boundaries, contact_sheet
 
 QUICK: dict[str, Any] = {"image_size": "120x160", "crop_size": "none", "epochs": 2, "batch_size": 8}
 
@@ -73,12 +75,28 @@ def run(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
     except ModelError as error:
         return {"key": key, "error": str(error)}
     segmenter = mp.Segmenter.from_pretrained(trained.model)
-    data = open_folder(arguments.data)
-    scores = mp.evaluate(segmenter, data, split="val")
-    write_preview(arguments.out / f"{row.folder}.png", segmenter, data, data.pairs("val"))
-    result = {"key": key, "seconds": time.monotonic() - started, "scores": scores.to_dict()}
+    scores = mp.evaluate(segmenter, arguments.data, split="val")
+    result = {
+        "key": key,
+        "seconds": time.monotonic() - started,
+        "scores": scores.to_dict(),
+        "model": str(trained.model),
+    }
     (trained.folder / "result.json").write_text(json.dumps(result))
     return result
+
+
+def draw_group(path: Path, results: list[tuple[Row, dict[str, Any]]], data: Path) -> None:
+    """Draw two pictures of val, the target's boundaries in white, and a column a row with its net's in orange."""
+    folder = open_folder(data)
+    pairs = folder.pairs("val")
+    examples = [folder.read_pair(pairs[len(pairs) * place // 4]) for place in (1, 3)]
+    shown = [(row, mp.Segmenter.from_pretrained(result["model"])) for row, result in results if "model" in result]
+    sheet = [
+        [image, *(boundaries(image, target, net.predict_batch([image])[0].label_map) for _, net in shown)]
+        for image, target in examples
+    ]
+    write_image(path, contact_sheet(sheet, captions=("image", *(row.name for row, _ in shown)), cell_width=480))
 
 
 def table(results: list[tuple[Row, dict[str, Any]]], arguments: argparse.Namespace) -> str:
@@ -115,6 +133,9 @@ def main() -> None:
         results.append((row, run(row, arguments)))
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "table.md").write_text(table(results, arguments))
+    for group in dict.fromkeys(row.group for row in ROWS):
+        in_group = [(row, result) for row, result in results if row.group == group]
+        draw_group(arguments.out / f"{group}.png", in_group, arguments.data)
     print(table(results, arguments))
 
 

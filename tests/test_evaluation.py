@@ -6,7 +6,7 @@ import torch
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.errors import ConfigError, DataError
+from maskpencil.errors import DataError
 from maskpencil.evaluation import evaluate, evaluate_class
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
@@ -88,7 +88,7 @@ def test_pictures_of_unequal_size_and_masks_without_a_valid_pixel_are_scored(sav
 
 
 def test_a_class_that_the_model_lacks_is_an_error_before_anything_is_read(segmenter: Segmenter, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the model has no class 'road'; its classes are ground, box, ball$"):
+    with pytest.raises(DataError, match=r"there is no class 'road'; the classes are ground, box, ball$"):
         evaluate_class(segmenter, tmp_path / "nowhere", "road")
 
 

@@ -9,9 +9,11 @@ from hypothesis.extra.numpy import arrays
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
 from maskpencil.visualize import (
+    BOUNDARY,
     INK,
     MAX_LEGEND_CLASSES,
     PAPER,
+    boundaries,
     boxes,
     colorize,
     contact_sheet,
@@ -207,3 +209,15 @@ def test_numbers_from_zero_to_one_become_gray_levels() -> None:
     levels = grayscale(np.array([[0.0, 0.5, 1.0], [-1.0, 2.0, 1 / 255]]))
     assert levels.dtype == np.uint8
     assert levels.tolist() == [[0, 128, 255], [0, 255, 1]]
+
+
+def test_boundaries_of_the_target_are_white_those_of_the_prediction_over_them() -> None:
+    image = np.full((3, 6, 3), 100, np.uint8)
+    target = np.repeat([[0, 0, 1, 1, 1, 1]], 3, axis=0).astype(np.uint8)
+    prediction = np.repeat([[0, 0, 0, 0, 1, 1]], 3, axis=0).astype(np.uint8)
+    drawn = boundaries(image, target, prediction)
+    assert drawn[:, 1].tolist() == [list(PAPER)] * 3
+    assert drawn[:, 3].tolist() == [list(BOUNDARY)] * 3
+    assert (drawn[:, [0, 2, 4, 5]] == 50).all()
+    target[:, 2:4] = IGNORE_INDEX
+    assert (boundaries(image, target, prediction) == 50).all()

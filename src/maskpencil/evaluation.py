@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
-from maskpencil.errors import ConfigError, DataError
+from maskpencil.errors import DataError
 from maskpencil.metrics import ConfusionMatrix, Scores
 from maskpencil.segmenter import Segmenter
 from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
@@ -40,16 +40,12 @@ def evaluate_class(
     """As `evaluate`, and score how well the probability of the class `name` tells it from the others, in one pass.
 
     Raises:
-        ConfigError: the model has no such class.
-        DataError: as `evaluate`.
+        DataError: the model has no such class, or as `evaluate`.
     """
-    names = segmenter.classes.names
-    if name not in names:  # asked before the folder is read, which takes long
-        raise ConfigError(f"the model has no class {name!r}; its classes are {', '.join(names)}")
+    index = segmenter.classes.index(name)  # asked before the folder is read, which takes long
     folder = _opened(segmenter, data)
     pairs = folder.pairs(split)
-    index = names.index(name)
-    matrix, thresholds = ConfusionMatrix(len(names)), ThresholdCounts(index)
+    matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)
     for done, pair in enumerate(pairs, start=1):
         image, target = folder.read_pair(pair)
         ((prediction, probability),) = segmenter.predict_class([image], index)
@@ -57,7 +53,7 @@ def evaluate_class(
         thresholds.update(target, probability)
         if report:
             report(done, len(pairs))
-    return matrix.scores(names), thresholds.scores()
+    return matrix.scores(segmenter.classes.names), thresholds.scores()
 
 
 def count_pixels(

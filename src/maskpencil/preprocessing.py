@@ -1,6 +1,6 @@
 """From RGB pixels to what the network was trained on; it travels with the weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,12 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from maskpencil.errors import ConfigError
-from maskpencil.images import fitted_size
+from maskpencil.images import RGBImage, fitted_size
+
+
+def stacked(images: Sequence[RGBImage]) -> torch.Tensor:
+    """Pictures of one size, (H, W, 3) uint8 each, as one tensor (N, 3, H, W)."""
+    return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from maskpencil.imported import PREFIX, published_model
 from maskpencil.model_folder import ModelParts, read_model_folder, write_model_folder
 from maskpencil.models.architectures import Network
 from maskpencil.prediction import Prediction
-from maskpencil.preprocessing import Preprocessing
+from maskpencil.preprocessing import Preprocessing, stacked
 
 
 class Segmenter:
@@ -100,20 +100,16 @@ class Segmenter:
 
         `confidence` also gives the probability of the chosen class.
         """
-        return self._predictions(images, self.logits(self._batch(images)), confidence=confidence)
+        return self._predictions(images, self.logits(stacked(images)), confidence=confidence)
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Colour pictures of one size and tell the probability of one class, in one pass.
 
         Each prediction is that of `predict_batch`; the probability is (H, W) float32 in 0..1.
         """
-        logits = self.logits(self._batch(images))
+        logits = self.logits(stacked(images))
         probabilities = logits.softmax(dim=1)[:, index].cpu().numpy()
         return list(zip(self._predictions(images, logits, confidence=False), probabilities, strict=True))
-
-    def _batch(self, images: Sequence[RGBImage]) -> torch.Tensor:
-        batch = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)  # (N, 3, H, W)
-        return batch.to(self.device)
 
     def _predictions(self, images: Sequence[RGBImage], logits: torch.Tensor, *, confidence: bool) -> list[Prediction]:
         best, label_maps = logits.max(dim=1)  # (N, H, W)
@@ -130,7 +126,7 @@ class Segmenter:
         """Run the network on uint8 RGB images (N, 3, H, W); float32 logits (N, K, H, W) of the same size."""
         self.model.eval()
         height, width = images.shape[-2:]
-        normalized = self.preprocessing.normalize(self.preprocessing.resize(images))
+        normalized = self.preprocessing.normalize(self.preprocessing.resize(images.to(self.device)))
         with autocast(self.device, self.precision):
             logits: torch.Tensor = self.model(normalized)
         logits = logits.float()

@@ -13,6 +13,7 @@ from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
 
 PAPER = (250, 250, 250)
 INK = (40, 40, 40)
+BOUNDARY = (255, 140, 0)
 MAX_LEGEND_CLASSES = 24
 MAX_TAG_SHARE = 4
 """A box gets no tag of more than so many times its area, under which the picture would vanish."""
@@ -56,6 +57,17 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
     if ignored.any():
         blended[ignored] = image[ignored]
     return blended
+
+
+def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
+    """Draw over the darkened picture where a target's classes meet, in white, and where a prediction's do, in orange.
+
+    All are (H, W); returns (H, W, 3). Where the target is ignored nothing is drawn.
+    """
+    picture = image // 2
+    for label_map, color in ((target, PAPER), (prediction, BOUNDARY)):
+        picture[_edges(label_map) & (target != IGNORE_INDEX)] = color
+    return picture
 
 
 def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
@@ -199,6 +211,15 @@ def _scaled(picture: RGBImage, width: int) -> Image.Image:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     enlarged = width > picture.shape[1]
     return image.resize((width, height), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+
+
+def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
+    """The pixels (H, W) whose neighbour to the right or below is of another class; none beside an ignored one."""
+    valid = label_map != IGNORE_INDEX
+    edges = np.zeros(label_map.shape, dtype=bool)
+    edges[:, :-1] |= (label_map[:, :-1] != label_map[:, 1:]) & valid[:, :-1] & valid[:, 1:]
+    edges[:-1] |= (label_map[:-1] != label_map[1:]) & valid[:-1] & valid[1:]
+    return edges
 
 
 def _box_area(region: Boxed) -> int:

@@ -58,10 +58,10 @@ def test_a_class_that_does_not_occur_has_no_numbers(model, save_files, capsys):
 
 
 def test_a_class_that_the_model_lacks_is_one_line_that_lists_those_it_has(model, tiny_folder, tmp_path, capsys):
-    assert run(model, tiny_folder, "--class", "road", "--json", tmp_path / "scores.json") == 2
+    assert run(model, tiny_folder, "--class", "road", "--json", tmp_path / "scores.json") == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "error: the model has no class 'road'; its classes are ground, box, ball\n"
+    assert captured.err == "error: there is no class 'road'; the classes are ground, box, ball\n"
     assert not (tmp_path / "scores.json").exists()
 
 

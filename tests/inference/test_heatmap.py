@@ -4,7 +4,9 @@ import torch
 
 from maskpencil.errors import ConfigError
 from maskpencil.inference.heatmap import category_index, classifier_heatmap
+from maskpencil.models.backbones.base import IMAGENET_MEAN
 from maskpencil.models.dense_classifier import dense_classifier
+from maskpencil.preprocessing import Preprocessing, stacked
 
 
 def test_the_map_has_a_cell_a_tile_and_a_value_a_pixel():
@@ -12,12 +14,13 @@ def test_the_map_has_a_cell_a_tile_and_a_value_a_pixel():
     classifier = dense_classifier("resnet18", weights="none")
     image = np.random.default_rng(0).integers(0, 256, (70, 97, 3), dtype=np.uint8)
     found = classifier_heatmap(classifier, image, 7, device="cpu", precision="fp32")
-    assert found.cells.shape == (3, 4)
-    assert found.values.shape == (70, 97)
-    assert 0 < found.values.min() <= found.values.max() < 1
-    # in the middle between four pixels around a tile's middle stands the tile's own value
-    middle = found.values[15:17, 15:17].mean()
-    assert middle == pytest.approx(found.cells[0, 0], rel=0.1)
+    assert found.shape == (70, 97)
+    assert 0 < found.min() <= found.max() < 1
+    # the middle of the second row's third tile lies between four pixels
+    window = np.full((224, 224, 3), 255 * np.array(IMAGENET_MEAN))
+    window[64:134, 32:129] = image  # the tile's middle, y 48 and x 80, comes to 112
+    scores = classifier(Preprocessing(classifier.mean, classifier.std).normalize(stacked([window])))
+    assert found[47:49, 79:81].mean() == pytest.approx(scores.softmax(dim=1)[0, 7, 0, 0].item(), rel=0.2)
 
 
 def test_a_class_is_meant_by_its_name_a_part_of_it_or_its_number():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskpencil.classes import ClassSet
-from maskpencil.errors import ConfigError
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.one_class import OneClass
 from maskpencil.prediction import Prediction
 
@@ -41,7 +41,7 @@ def test_the_class_is_half_green_and_the_rest_as_it_was():
 
 
 def test_unknown_classes_and_thresholds_out_of_range_are_refused():
-    with pytest.raises(ConfigError, match="--class must be one of sky, road, car, but got 'tree'"):
+    with pytest.raises(DataError, match="there is no class 'tree'; the classes are sky, road, car"):
         OneClass(Stub(), "tree", threshold=0.5)
     for threshold in (-0.1, 1.0):
         with pytest.raises(ConfigError, match="--threshold"):

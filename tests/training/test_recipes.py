@@ -28,11 +28,11 @@ def test_the_authors_rates_fall_with_every_skip_and_belong_to_their_loss():
     assert resolve(TrainConfig(recipe="heavy"), SIZES).epochs == math.ceil(100_000 / 367)
 
 
-def test_a_backbone_with_batch_normalization_starts_with_nesterov_and_others_with_adamw():
+def test_a_backbone_with_batch_normalization_starts_with_muon_and_others_with_adamw():
     def optimizer(backbone, weights):
         return resolve(TrainConfig(backbone=backbone, weights=weights), SIZES).optimizer
 
-    assert optimizer("resnet18", "none") == "nesterov"
+    assert optimizer("resnet18", "none") == "muon"
     assert optimizer("resnet18", "imagenet") == optimizer("vgg16", "none") == "adamw"
 
 

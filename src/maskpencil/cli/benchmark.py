@@ -32,7 +32,7 @@ def command(
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image
     from maskpencil.models.dense_classifier import dense_classifier
-    from maskpencil.preprocessing import Preprocessing
+    from maskpencil.preprocessing import Preprocessing, stacked
     from maskpencil.training.config import height_and_width
 
     place = choose_device(device)
@@ -40,12 +40,7 @@ def command(
     classifier = dense_classifier(backbone, weights=weights).to(place)
     images = [read_image(path) for path in pictures] or [draw_scene(seed, (height, width)).image for seed in range(2)]
     preprocessing = Preprocessing(classifier.mean, classifier.std, (height, width))
-    batch = torch.cat(
-        [
-            preprocessing.normalize(preprocessing.resize(torch.from_numpy(image).permute(2, 0, 1)[None].to(place)))
-            for image in images
-        ]
-    )
+    batch = torch.cat([preprocessing.normalize(preprocessing.resize(stacked([image]).to(place))) for image in images])
     result = compare(classifier.to(memory_format=torch.channels_last), batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
     print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")

@@ -42,7 +42,7 @@ def command(
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
         index = category_index(names, class_name)
-        values = classifier_heatmap(classifier, picture, index, device=device, precision=precision).values
+        values = classifier_heatmap(classifier, picture, index, device=device, precision=precision)
     path = out or Path("runs/heatmap") / f"{image.stem}.png"
     write_image(path, heat(picture, values))
     row, column = divmod(int(values.argmax()), values.shape[1])

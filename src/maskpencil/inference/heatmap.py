@@ -1,7 +1,5 @@
 """How strongly a network sees one class, all over a picture."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,38 +8,31 @@ from torch.nn import functional
 from maskpencil.errors import ConfigError
 from maskpencil.hardware import autocast, choose_device, choose_precision
 from maskpencil.images import RGBImage
-from maskpencil.models.dense_classifier import DenseClassifier, aligned
-from maskpencil.preprocessing import Preprocessing
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """`cells` (h, w) are a class's probabilities as the network gives them, `values` (H, W) the same at every pixel."""
-
-    cells: npt.NDArray[np.float32]
-    values: npt.NDArray[np.float32]
+from maskpencil.models.dense_classifier import STRIDE, DenseClassifier, aligned
+from maskpencil.preprocessing import Preprocessing, stacked
 
 
 @torch.inference_mode()
 def classifier_heatmap(
     classifier: DenseClassifier, image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
-) -> Heatmap:
+) -> npt.NDArray[np.float32]:
     """The probability of a category, at every tile of 32 pixels, that a classifier gives the window around the tile.
 
-    `image` (H, W, 3) of any size. Between the tiles' middles the values are interpolated bilinearly.
+    `image` (H, W, 3) of any size; the probabilities (H, W), interpolated bilinearly between the tiles' middles.
 
     Raises:
         ConfigError: the machine lacks the device.
     """
     place = choose_device(device)
     classifier = classifier.to(place).eval()
-    batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(place)  # (1, 3, H, W)
+    normalized = Preprocessing(classifier.mean, classifier.std).normalize(stacked([image]).to(place))
     with autocast(place, choose_precision(precision, place)):
-        scores = classifier(aligned(Preprocessing(classifier.mean, classifier.std).normalize(batch)))
+        scores = classifier(aligned(normalized))
     cells = scores.float().softmax(dim=1)[:, category : category + 1]  # (1, 1, ceil(H / 32), ceil(W / 32))
     height, width = image.shape[:2]
-    values = functional.interpolate(cells, scale_factor=32, mode="bilinear")[0, 0, :height, :width]
-    return Heatmap(cells[0, 0].cpu().numpy(), values.cpu().numpy())
+    values = functional.interpolate(cells, scale_factor=STRIDE, mode="bilinear")[0, 0, :height, :width]
+    probabilities: npt.NDArray[np.float32] = values.cpu().numpy()
+    return probabilities
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:

@@ -23,16 +23,15 @@ class OneClass:
     It stands in for the segmenter in `predict`. Its label maps have two classes: 0 for the others, 1 for the class.
 
     Raises:
-        ConfigError: the model has no such class, or the threshold is not from 0 to below 1.
+        ConfigError: the threshold is not from 0 to below 1.
+        DataError: the model has no such class.
     """
 
     def __init__(self, segmenter: "Segmenter", name: str, *, threshold: float) -> None:
         if not 0 <= threshold < 1:
             raise ConfigError(f"--threshold must be a probability from 0 to below 1, but got {threshold}")
-        if name not in segmenter.classes.names:
-            raise ConfigError(f"--class must be one of {', '.join(segmenter.classes.names)}, but got {name!r}")
         self.segmenter, self.threshold = segmenter, threshold
-        self.index = segmenter.classes.names.index(name)
+        self.index = segmenter.classes.index(name)
         self.classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
 
     def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:

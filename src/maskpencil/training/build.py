@@ -16,9 +16,10 @@ from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size, parse_learning_rate
+from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
 from maskpencil.training.fit import Job
 from maskpencil.training.losses import class_weights
+from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.recipes import coarse_epochs
 
 GPU_WORKERS = 8
@@ -69,7 +70,7 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.class_counts("train"), areas)
-    prepared, optimizer = accelerator.prepare(model, _optimizer(model, config))
+    prepared, optimizer = accelerator.prepare(model, build_optimizer(model, config))
     return Job(
         config=config,
         data=data,
@@ -126,26 +127,3 @@ def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseTh
         )
 
     return CoarseThenFine(augmentation(0.5), augmentation(1.0), coarse_epochs=coarse_epochs(config))
-
-
-def _optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
-    """Backbone and head, kernels and biases at their own rates; biases and normalization layers do not decay."""
-    rate = parse_learning_rate(config.learning_rate).value
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    groups = []
-    for in_backbone, part_rate in ((True, rate * config.backbone_rate), (False, rate)):
-        part = [(name, p) for name, p in named if name.startswith("backbone.") is in_backbone]
-        kernels = [p for _, p in part if p.ndim > 1]
-        biases = [p for name, p in part if p.ndim <= 1 and name.endswith(".bias")]
-        scales = [p for name, p in part if p.ndim <= 1 and not name.endswith(".bias")]
-        for parameters, peak, decay in (
-            (kernels, part_rate, config.weight_decay),
-            (biases, part_rate * config.bias_rate, 0.0),
-            (scales, part_rate, 0.0),
-        ):
-            groups.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer in ("sgd", "nesterov"):
-        nesterov = config.optimizer == "nesterov"
-        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=nesterov, fused=True)
-    return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate, fused=True)

@@ -62,12 +62,12 @@ class TrainConfig:
     batch_size: int = RECIPE
     """Pictures a step, in each process."""
 
-    optimizer: Literal["sgd", "nesterov", "adamw", "adam"] = RECIPE
-    """The rule of the steps: sgd and nesterov have a momentum. Auto in the modern recipe: nesterov from scratch where
-    the backbone normalizes batches, else adamw."""
+    optimizer: Literal["sgd", "muon", "adamw", "adam"] = RECIPE
+    """The rule of the steps: sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
+    backbone normalizes batches, else adamw."""
 
     momentum: float = RECIPE
-    """The share of the last step that sgd and nesterov repeat."""
+    """The share of the last step that sgd and muon repeat."""
 
     learning_rate: float | str = RECIPE
     """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels."""
@@ -79,7 +79,7 @@ class TrainConfig:
     """The learning rate of biases as a multiple of that of kernels."""
 
     weight_decay: float = RECIPE
-    """Decay of all kernels: adamw's is decoupled from the loss, the others' is its L2 penalty."""
+    """Decay of all kernels: adamw's and muon's is decoupled from the loss, the others' is its L2 penalty."""
 
     clip_norm: float = RECIPE
     """The greatest length of a step's gradient, over all weights together; longer ones are shortened. 0 is no limit."""

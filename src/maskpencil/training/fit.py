@@ -62,7 +62,11 @@ class Job:
         """Steps of the whole run."""
         return self.config.epochs * len(self.batches)
 
-    def work_done(self, step: int) -> float:
+    def rate_factor(self, step: int) -> float:
+        """The share, 0..1, of the greatest learning rates at which `step` is made."""
+        return rate_factor(self.config.schedule, self._work_done(step))
+
+    def _work_done(self, step: int) -> float:
         """The share of the run's work, 0..1, that is behind in the middle of `step`; a coarse step is less work."""
         coarse = coarse_epochs(self.config) * len(self.batches)
         total = coarse * COARSE_WORK + self.steps - coarse
@@ -91,7 +95,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     started, pictures = time.monotonic(), 0
     for images, targets in job.loader:
-        factor = rate_factor(job.config.schedule, job.work_done(progress.step))
+        factor = job.rate_factor(progress.step)
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         loss = train_step(job, images, targets)
@@ -144,7 +148,7 @@ def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
     """Validate and show if it is time, keep the best model, write the checkpoint, tell."""
     config, run = job.config, log.run
     loss, speed = progress.loss_sum / progress.batch, progress.step * job.batches.batch_size / progress.seconds
-    rate = max(group["lr"] for group in job.optimizer.param_groups)
+    rate = job.rate.value * job.rate_factor(progress.step - 1)
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
     scores = None
     if progress.epoch % config.validate_every == 0 or progress.epoch == job.config.epochs:

@@ -60,14 +60,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "dropout": 0.1,
         "as_released": False,
         "epochs": None,
-        "batch_size": 4,
+        "batch_size": 8,
         "optimizer": None,
         "momentum": 0.9,
         "learning_rate": None,
         "backbone_rate": None,
         "bias_rate": 1.0,
         "weight_decay": None,
-        "clip_norm": 1.0,
+        "clip_norm": None,
         "head_l2": 0.0,
         "schedule": "one-cycle",
         "class_weights": "sqrt-median-frequency",
@@ -150,18 +150,20 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
         crop_size=_text(crop_size) if crop_size else "none",
         # pretrained features need smaller steps than new ones
         backbone_rate=_first_set(config.backbone_rate, 1.0 if from_scratch else 0.1),
-        weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer == "adamw" else 5e-4),
+        weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
+        # Muon's steps are as long for any gradient
+        clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
         coarse_share=_coarse_share(config, crop_size),
     )
     config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
     return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
 
 
-def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["nesterov", "adamw"]:
-    """From scratch SGD learns faster, by 0.05 of mean IoU on CamVid, but it needs batch normalization to be steady."""
+def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
+    """From scratch Muon learns about twice as fast, but it needs a net that does not see the length of its kernels."""
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which telling of recipes need not
 
-    return "nesterov" if from_scratch and normalizes_batches(backbone) else "adamw"
+    return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
 
 
 def _learning_rate(config: TrainConfig) -> float | str:
@@ -170,7 +172,7 @@ def _learning_rate(config: TrainConfig) -> float | str:
         return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
     if config.recipe == "cvpr":
         return float(CVPR_RATES.get(config.backbone, CVPR_RATES["vgg16"]) / 100**skips)
-    return 0.1 if config.optimizer in ("sgd", "nesterov") else 2e-3
+    return 0.1 if config.optimizer == "sgd" else 2e-3
 
 
 def _epochs(config: TrainConfig, pictures: int) -> int:
