@@ -57,7 +57,7 @@ class TrainConfig:
     """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
 
     epochs: int = RECIPE
-    """Passes over the training pictures; auto in the modern recipe: as many as make the work of 3,800 pictures."""
+    """Passes over the training pictures; auto in the modern recipe: as many as make the work of 3,700 pictures."""
 
     batch_size: int = RECIPE
     """Pictures a step, in each process."""

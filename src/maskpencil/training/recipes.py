@@ -11,7 +11,7 @@ from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image
 
 Size = tuple[int, int]
 
-MODERN_PICTURES = 3800
+MODERN_PICTURES = 3700
 """The work of the modern recipe when `epochs` is not set: so many training pictures, repeats counted, those at half the
 resolution as quarters."""
 
@@ -196,12 +196,12 @@ def coarse_epochs(config: TrainConfig) -> int:
 
 
 def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Three quarters, where half a window still shows something."""
+    """Rather more than half, where half a window still shows something."""
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
         return config.coarse_share
-    return 0.75 if crop_size and min(crop_size) >= 128 else 0.0
+    return 0.55 if crop_size and min(crop_size) >= 128 else 0.0
 
 
 def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None:

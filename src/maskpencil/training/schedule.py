@@ -2,7 +2,7 @@
 
 import math
 
-WARM_UP = 0.25
+WARM_UP = 0.1
 """The share of the work in which one cycle rises."""
 
 LOWEST = 0.01
