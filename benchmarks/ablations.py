@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 import maskpencil as mp
-from maskpencil.data.folder import open_folder
+from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.errors import ModelError
 from maskpencil.images import write_image
 from maskpencil.visualize import boundaries, contact_sheet
 
-QUICK: dict[str, Any] = {"image_size": "120x160", "crop_size": "none", "epochs": 2, "batch_size": 8}
+QUICK: dict[str, Any] = {"image_size": "96x128", "crop_size": "none", "epochs": 5, "batch_size": 8}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ ROWS = (
 
 
 def settings_of(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = {"backbone": arguments.backbone, **(QUICK if arguments.quick else {}), **row.settings}
+    settings = {"backbone": arguments.backbone, "stride": 8, **(QUICK if arguments.quick else {}), **row.settings}
     if "weights" not in settings and arguments.weights_dir:
         settings["weights"] = str(arguments.weights_dir / f"{settings['backbone']}.pth")
     if arguments.weights == "none":
@@ -61,7 +61,7 @@ def settings_of(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def run(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
+def run(row: Row, arguments: argparse.Namespace, data: DataFolder) -> dict[str, Any]:
     """Train and score a row, or read what an earlier call measured; rows of equal settings share one run."""
     settings = settings_of(row, arguments)
     key = json.dumps(settings, sort_keys=True)
@@ -75,22 +75,21 @@ def run(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
     except ModelError as error:
         return {"key": key, "error": str(error)}
     segmenter = mp.Segmenter.from_pretrained(trained.model)
-    scores = mp.evaluate(segmenter, arguments.data, split="val")
+    scores = mp.evaluate(segmenter, data, split="val")
     result = {
         "key": key,
         "seconds": time.monotonic() - started,
         "scores": scores.to_dict(),
-        "model": str(trained.model),
+        "model": str(trained.model.resolve()),
     }
     (trained.folder / "result.json").write_text(json.dumps(result))
     return result
 
 
-def draw_group(path: Path, results: list[tuple[Row, dict[str, Any]]], data: Path) -> None:
+def draw_group(path: Path, results: list[tuple[Row, dict[str, Any]]], data: DataFolder) -> None:
     """Draw two pictures of val, the target's boundaries in white, and a column a row with its net's in orange."""
-    folder = open_folder(data)
-    pairs = folder.pairs("val")
-    examples = [folder.read_pair(pairs[len(pairs) * place // 4]) for place in (1, 3)]
+    pairs = data.pairs("val")
+    examples = [data.read_pair(pairs[len(pairs) * place // 4]) for place in (1, 3)]
     shown = [(row, mp.Segmenter.from_pretrained(result["model"])) for row, result in results if "model" in result]
     sheet = [
         [image, *(boundaries(image, target, net.predict_batch([image])[0].label_map) for _, net in shown)]
@@ -101,10 +100,12 @@ def draw_group(path: Path, results: list[tuple[Row, dict[str, Any]]], data: Path
 
 def table(results: list[tuple[Row, dict[str, Any]]], arguments: argparse.Namespace) -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    start = "all from scratch" if arguments.weights == "none" else "pretrained where not told"
+    base = f"base: FCN-8s on {arguments.backbone}, {start}"
     lines = [
         f"# Ablations on {arguments.data.resolve().name}{', quick' if arguments.quick else ''}",
         "",
-        f"{time.strftime('%Y-%m-%d')}, {device}, torch {torch.__version__}, base: FCN-8s on {arguments.backbone}",
+        f"{time.strftime('%Y-%m-%d')}, {device}, torch {torch.__version__}; {base}; scores on val in percent",
         "",
         "| group | row | mean IoU | pixel accuracy | mean accuracy | f.w. IoU | minutes |",
         "|---|---|---|---|---|---|---|",
@@ -123,20 +124,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--backbone", default="vgg16", help="of the rows that are not about the classifier")
-    parser.add_argument("--quick", action="store_true", help="small pictures, two epochs: fits two cores")
+    parser.add_argument("--backbone", help="of the rows not about the classifier: vgg16, with --quick resnet18")
+    parser.add_argument("--quick", action="store_true", help="small pictures, five epochs: half an hour on two cores")
     parser.add_argument("--weights-dir", type=Path, help="folder of classifier weights, BACKBONE.pth each")
     parser.add_argument("--weights", choices=["imagenet", "none"], default="imagenet")
     arguments = parser.parse_args()
+    arguments.backbone = arguments.backbone or ("resnet18" if arguments.quick else "vgg16")
+    data = open_folder(arguments.data)
     results = []
     for row in ROWS:
-        results.append((row, run(row, arguments)))
+        results.append((row, run(row, arguments, data)))
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "table.md").write_text(table(results, arguments))
+    text = table(results, arguments) + "\nBoundaries: the target's white, the net's orange.\n"
     for group in dict.fromkeys(row.group for row in ROWS):
-        in_group = [(row, result) for row, result in results if row.group == group]
-        draw_group(arguments.out / f"{group}.png", in_group, arguments.data)
-    print(table(results, arguments))
+        draw_group(arguments.out / f"{group}.png", [done for done in results if done[0].group == group], data)
+        text += f"\n![{group}]({group}.png)\n"
+    (arguments.out / "table.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":
