@@ -55,8 +55,6 @@ def command(
         backbone="resnet10t",
         weights="none",
         epochs=epochs or EPOCHS,
-        optimizer="adamw",
-        learning_rate=3e-3,
         crop_size=f"{SIZE[0]}x{SIZE[1]}",
         coarse_share=0.54,
         scale=(0.9, 1.2),
