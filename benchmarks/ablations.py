@@ -25,6 +25,12 @@ from maskpencil.images import write_image
 from maskpencil.visualize import boundaries, contact_sheet
 
 QUICK: dict[str, Any] = {"image_size": "96x128", "crop_size": "none", "epochs": 5, "batch_size": 8}
+QUICK_CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "vgg16": {"fully_connected": False},  # fc6 and fc7 are nine tenths of the weights and half of the time
+    "alexnet": {"fully_connected": False},
+    "googlenet": {},
+    "resnet18": {},
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Row:
     group: str
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
+    quick: dict[str, Any] = field(default_factory=dict)
+    """What `--quick` changes beside."""
 
     @property
     def folder(self) -> str:
@@ -46,14 +54,15 @@ ROWS = (
     Row("trunk", "fine-tuned"),
     Row("weights", "pretrained"),
     Row("weights", "from scratch", {"weights": "none"}),
-    *(Row("classifier", name, {"backbone": name}) for name in ("vgg16", "alexnet", "googlenet", "resnet18")),
+    *(Row("classifier", name, {"backbone": name}, quick) for name, quick in QUICK_CLASSIFIERS.items()),
     Row("upsampling", "learned", {"learned_upsampling": "all"}),
     Row("upsampling", "fixed", {"learned_upsampling": "none"}),
 )
 
 
 def settings_of(row: Row, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = {"backbone": arguments.backbone, "stride": 8, **(QUICK if arguments.quick else {}), **row.settings}
+    quick = {**QUICK, **row.quick} if arguments.quick else {}
+    settings = {"backbone": arguments.backbone, "stride": 8, **quick, **row.settings}
     if "weights" not in settings and arguments.weights_dir:
         settings["weights"] = str(arguments.weights_dir / f"{settings['backbone']}.pth")
     if arguments.weights == "none":
