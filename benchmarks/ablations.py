@@ -140,13 +140,14 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.backbone = arguments.backbone or ("resnet18" if arguments.quick else "vgg16")
     data = open_folder(arguments.data)
+    rows = [row for row in ROWS if row.group != "weights" or arguments.weights != "none"]  # both would be from scratch
     results = []
-    for row in ROWS:
+    for row in rows:
         results.append((row, run(row, arguments, data)))
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "table.md").write_text(table(results, arguments))
     text = table(results, arguments) + "\nBoundaries: the target's white, the net's orange.\n"
-    for group in dict.fromkeys(row.group for row in ROWS):
+    for group in dict.fromkeys(row.group for row in rows):
         draw_group(arguments.out / f"{group}.png", [done for done in results if done[0].group == group], data)
         text += f"\n![{group}]({group}.png)\n"
     (arguments.out / "table.md").write_text(text)

@@ -54,8 +54,13 @@ SPLIT = {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
         ["images/train/{1,2}.jpg", "images/val/3.JPEG", "images/test/4.webp", "masks/{1,2,3,4}.png"],
         ["images/{1,2,3,4}.jpg", "labels/train/{1,2}.png", "labels/validation/3.png", "labels/test/4.png"],
         ["{images,masks}/{1,2}.png", "val/{images,masks}/3.png", "test/{images,masks}/4.png"],
+        ["{train,trainannot}/{1,2}.png", "{val,valannot}/3.png", "{test,testannot}/4.png"],
+        ["{Train,train_labels}/{1,2}.png", "{val,val_masks}/3.png", "{test,test_labels}/4.png"],
     ],
-    ids=["inside", "outside", "other words", "capitals", "pictures alone", "masks alone", "some outside"],
+    ids=[
+        *("inside", "outside", "other words", "capitals", "pictures alone", "masks alone", "some outside"),
+        *("annot beside", "labels beside"),
+    ],
 )
 def test_splits_are_found_wherever_they_stand(root: Path, names: Iterable[str]) -> None:
     touch(root, *names)
@@ -237,10 +242,35 @@ def test_a_folder_without_pairs_is_an_error_that_says_what_is_there(root: Path) 
         find_layout(root)
 
 
+def test_the_rule_by_which_masks_are_named_is_told(root: Path) -> None:
+    touch(root, "images/{1,2,3}.jpg", "masks/{1,2}_mask.png", "masks/1_late.png")
+    layout = find_layout(root)
+    assert {pair.name: pair.mask.name for pairs in layout.splits.values() for pair in pairs} == {
+        "1": "1_mask.png",
+        "2": "2_mask.png",
+    }
+    assert layout.notes[0] == "a picture's mask is named PICTURE_mask; 1 masks with other additions are left out"
+    assert "1 pictures without a mask left out (3.jpg)" in layout.notes
+
+
+def test_pascal_voc_as_it_was_unpacked_is_read_by_its_lists(root: Path) -> None:
+    touch(root, "JPEGImages/{1,2,3,9}.jpg", "SegmentationClass/{1,2,3}.png")
+    lists = root / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("1\n2\n")
+    (lists / "val.txt").write_text("3\n")
+    layout = find_layout(root)
+    assert {split: [pair.name for pair in pairs] for split, pairs in layout.splits.items()} == {
+        "train": ["1", "2"],
+        "val": ["3"],
+    }
+
+
 def test_names_that_do_not_match_are_an_error_with_examples(root: Path) -> None:
-    touch(root, "images/{1,2}.jpg", "masks/{1,2}_mask.png")
+    touch(root, "images/{1,2}.jpg", "masks/{a,b}.png")
     with pytest.raises(
-        DataError, match=r"has 2 pictures and 2 masks, but no two of one name \(1\.jpg and 1_mask\.png\); rename them"
+        DataError,
+        match=r"has 2 pictures and 2 masks, but no two that are named alike \(1\.jpg and a\.png\); rename them,",
     ):
         find_layout(root)
 

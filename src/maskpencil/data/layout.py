@@ -4,12 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maskpencil.data.pairing import pair_names
 from maskpencil.data.splits import SPLITS, split_names
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")
+MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
+"""What the folder of a split's masks adds to the name of that of its pictures, as in `train/ + trainannot/`."""
+
+LIST_FOLDERS = (".", "splits", "ImageSets/Segmentation")
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -38,25 +43,32 @@ class Layout:
 
 @dataclass
 class Found:
-    """Pairs so far by split ("" while there is none), and what stood alone."""
+    """Pairs so far by split ("" while there is none), the rules that made them, and what stood alone."""
 
     splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair the pictures and masks of one name, and keep the others as left alone."""
-        pairs = {name: Pair(name, path, masks[name]) for name, path in images.items() if name in masks}
+        """Pair pictures and masks by their names, see `pairing.pair_names`, and keep the others as left alone."""
+        pairing = pair_names(images, masks)
+        pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)
-        self.images_alone += [path for name, path in images.items() if name not in masks]
-        self.masks_alone += [path for name, path in masks.items() if name not in images]
+        if pairing.rule and pairing.rule not in self.rules:
+            self.rules.append(pairing.rule)
+        paired = set(pairing.masks.values())
+        self.images_alone += [path for name, path in images.items() if name not in pairs]
+        self.masks_alone += [path for name, path in masks.items() if name not in paired]
 
 
 def find_layout(root: Path) -> Layout:
     """Pair the files below `root`.
 
-    Understood are `images/ + masks/` with splits inside either or both, `train/images + train/masks`, and list files
-    (`train.txt`, `val.txt`, `test.txt`, in `root` or `root/splits`): a name a line, or picture and mask path.
+    Masks are named as their pictures, or alike by one of the rules of `pairing.pair_names`, which then is told.
+    Understood are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
+    both, `train/images + train/masks`, `train/ + train_labels/`, and list files (`train.txt`, `val.txt`, `test.txt`, in
+    `root`, `splits/` or `ImageSets/Segmentation/`): a name a line, or picture and mask path.
     Without a split for validation one in five pairs is set aside for it, see `splits.split_names`. Folders may be
     named in upper case; hidden files and folders are left out.
 
@@ -82,6 +94,7 @@ def layout_of(root: Path, found: Found) -> Layout:
     else:
         splits = {split: tuple(pairs.values()) for split, pairs in found.splits.items() if pairs}
         notes = []
+    notes += found.rules
     if not any(splits.values()):
         raise DataError(_nothing_found(root, found))
     notes += _leftovers(found, listed=bool(lists))
@@ -97,8 +110,12 @@ def _find_pairs(root: Path) -> Found:
         _forget_paired(found)
     for split, aliases in SPLIT_FOLDERS.items():
         folder = _subfolder(root, aliases)
-        if folder and (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
+        if not folder:
+            continue
+        if (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
             found.match(split, picture_files(images), picture_files(masks))
+        elif masks := _subfolder(root, [folder.name.lower() + ending for ending in MASK_ENDINGS]):
+            found.match(split, picture_files(folder), picture_files(masks))
     return found
 
 
@@ -213,8 +230,8 @@ def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
-            f"{root}: has {len(found.images_alone)} pictures and {len(found.masks_alone)} masks, but no two of one "
-            f"name ({examples}); rename them alike, or list pairs in train.txt"
+            f"{root}: has {len(found.images_alone)} pictures and {len(found.masks_alone)} masks, but no two that are "
+            f"named alike ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
     return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}"
@@ -230,7 +247,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _list_file(root: Path, split: str) -> Path | None:
-    return next((p for folder in (root, root / "splits") if (p := folder / f"{split}.txt").is_file()), None)
+    return next((p for folder in LIST_FOLDERS if (p := root / folder / f"{split}.txt").is_file()), None)
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -1,0 +1,118 @@
+"""Which mask name belongs to which picture name, where they are not the same."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The mask of each picture that has one, by their names, and in words the rule by which they differ, if they do."""
+
+    masks: Mapping[str, str]
+    rule: str | None = None
+
+
+def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
+    """Pair the names of pictures and masks: paths below their folders without suffix.
+
+    The first of these rules that makes a pair makes all of them:
+
+    1. the names are the same;
+    2. the masks add something before or after the picture's name, as `_mask`; of several additions, as where several
+       people have drawn masks of each picture, the most frequent counts;
+    3. the names are the same without what all pictures and all masks begin and end with, as `21_training` and
+       `21_manual1`;
+    4. the names hold one number each, and it is the same.
+
+    No name is in two pairs.
+    """
+    same = {name: name for name in images if name in set(masks)}
+    if same:
+        return Pairing(same)
+    return _by_addition(images, masks) or _by_rest(images, masks) or _by_number(images, masks) or Pairing({})
+
+
+def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    names = set(images)
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    named = set()
+    for mask in masks:
+        folder, last = _split(mask)
+        cuts = [place for place in range(len(last) + 1) if not _within_number(last, place)]
+        for start, end in combinations(cuts, 2):
+            if (image := folder + last[start:end]) in names:
+                found[last[:start], last[end:]][image] = mask
+                named.add(mask)
+    if not found:
+        return None
+    (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    others = len(named) - len(pairs)
+    more = f"; {others} masks with other additions are left out" if others else ""
+    return Pairing(pairs, f"a picture's mask is named {before}PICTURE{after}{more}")
+
+
+def _by_rest(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    of_images, of_masks = _common_ends(images), _common_ends(masks)
+    by_rest = {rest: mask for mask, rest in _without_ends(masks, of_masks).items()}
+    pairs = {image: by_rest[rest] for image, rest in _without_ends(images, of_images).items() if rest in by_rest}
+    if not pairs:
+        return None
+    return Pairing(pairs, f"the picture {'NAME'.join(of_images)} has the mask {'NAME'.join(of_masks)}")
+
+
+def _by_number(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    by_number = {number: mask for mask, number in _numbers(masks).items()}
+    pairs = {image: by_number[number] for image, number in _numbers(images).items() if number in by_number}
+    return Pairing(pairs, "a picture and its mask have the same number") if pairs else None
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The folder with its slash, and the last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash, last
+
+
+def _within_number(text: str, place: int) -> bool:
+    """Whether a cut there would go through a number, as one after `img_1` in `img_10`."""
+    return 0 < place < len(text) and text[place - 1].isdigit() and text[place].isdigit()
+
+
+def _common_ends(names: Collection[str]) -> tuple[str, str]:
+    """What the last parts of all names begin and end with, without digits next to the rest."""
+    lasts = [_split(name)[1] for name in names]
+    if len(set(lasts)) < 2:
+        return "", ""
+    beginning = _common_beginning(lasts).rstrip("0123456789")
+    end = _common_beginning([last[len(beginning) :][::-1] for last in lasts])[::-1].lstrip("0123456789")
+    return beginning, end
+
+
+def _common_beginning(texts: Collection[str]) -> str:
+    first, last = min(texts), max(texts)  # what these two share, all that stand between them in order share
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]
+
+
+def _without_ends(names: Collection[str], ends: tuple[str, str]) -> dict[str, str]:
+    beginning, end = ends
+    rests = {}
+    for name in names:
+        folder, last = _split(name)
+        rests[name] = folder + last[len(beginning) : len(last) - len(end)]
+    return rests
+
+
+def _numbers(names: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Folder and number of the names that hold one number, where no other name has the same."""
+    found: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for name in names:
+        folder, last = _split(name)
+        numbers = _NUMBER.findall(last)
+        if len(numbers) == 1:
+            found[folder, int(numbers[0])].append(name)
+    return {only[0]: key for key, only in found.items() if len(only) == 1}
