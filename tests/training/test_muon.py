@@ -29,6 +29,7 @@ def test_kernels_over_several_channels_and_of_few_filters_are_turned() -> None:
     assert not can_turn(nn.Conv2d(64, 64, 3, groups=64).weight)
     assert not can_turn(nn.Conv2d(4, MOST_FILTERS + 1, 1).weight)
     assert not can_turn(nn.Linear(4, 4).weight)
+    assert not can_turn(nn.init.zeros_(nn.Conv2d(4, 4, 1).weight))
     assert not can_turn(nn.BatchNorm2d(4).weight)
 
 

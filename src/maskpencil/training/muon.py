@@ -68,8 +68,8 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Whether a parameter is the kernel of a convolution over several channels, and small enough to be turned."""
-    return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MOST_FILTERS
+    """Whether a parameter is the kernel of a convolution over several channels, small enough to be turned, and not 0."""
+    return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MOST_FILTERS and bool(parameter.any())
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
