@@ -64,9 +64,9 @@ def test_a_missing_folder(tmp_path, capsys):
 
 
 def test_no_pairs(folder, capsys):
-    for path in (folder / "masks").rglob("*.png"):
-        path.rename(path.with_stem(f"other_{path.stem}"))
-    refuse_training(folder, capsys, str(folder), "no two of one name", "rename")
+    for letter, path in zip("abcdefghijklmnopqrstuvwxyz", sorted((folder / "masks").rglob("*.png")), strict=False):
+        path.rename(path.with_stem(letter))
+    refuse_training(folder, capsys, str(folder), "no two that are named alike", "rename")
 
 
 def test_a_mask_of_another_size(folder, capsys):

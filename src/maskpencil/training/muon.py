@@ -68,7 +68,7 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Whether a parameter is the kernel of a convolution over several channels, small enough to be turned, and not 0."""
+    """Whether it is the kernel of a convolution over several channels, of few enough filters, and not all zeros."""
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MOST_FILTERS and bool(parameter.any())
 
 
