@@ -31,7 +31,8 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
 
     No name is in two pairs.
     """
-    same = {name: name for name in images if name in set(masks)}
+    of_masks = set(masks)
+    same = {name: name for name in images if name in of_masks}
     if same:
         return Pairing(same)
     return _by_addition(images, masks) or _by_rest(images, masks) or _by_number(images, masks) or Pairing({})
