@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskpencil.classes import MAX_CLASSES, ClassSet, distinct_colors, read_classes, write_classes
+from maskpencil.classes import (
+    MAX_CLASSES,
+    MAX_YAML_BYTES,
+    MAX_YAML_DEPTH,
+    ClassSet,
+    distinct_colors,
+    read_classes,
+    read_yaml,
+    write_classes,
+)
 from maskpencil.errors import DataError, OutputError
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
@@ -119,3 +128,48 @@ def test_a_class_file_that_cannot_be_written_is_our_error(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_classes(tmp_path / "file" / "classes.yaml", ClassSet(("road",)))
+
+
+LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a0: &a0 ha\n" + LAUGHS, "line 1 has an anchor or alias (& or *), which is not read; write the value out"),
+        ("names:\n- *road", "line 2 has an anchor or alias"),
+        ("names: !!python/object/apply:os.system [ls]", "line 1 has the tag 'tag:yaml.org,2002:python/object/apply:os"),
+        ("names: [!!str 5]", "has the tag"),
+        ("names: ! 5", "has the tag '!'"),
+        ("[" * 50_000, f"line 1 is nested more than {MAX_YAML_DEPTH} levels deep"),
+        ("".join(f"{'  ' * i}a:\n" for i in range(200)), f"is nested more than {MAX_YAML_DEPTH} levels deep"),
+        ("#" * (MAX_YAML_BYTES + 1), "is larger than 64 KiB"),
+        ("a: 1\n---\nb: 2", "is not valid YAML"),
+        ("a: 2001-99-99", "is not valid YAML (month must be in 1..12"),
+        (f"a: {'9' * 5000}", "is not valid YAML"),
+        ("a: 1" + ":59" * 300 + ".5", "is not valid YAML"),
+        ("[a, b]: c\n{d: e}: f", "is not valid YAML"),
+        ("a: \x00", "is not valid YAML"),
+        ("%YAML 9.9\n---\na: 1", "is not valid YAML"),
+    ],
+)
+def test_yaml_that_could_do_harm_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_yaml(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_plain_yaml_is_read_down_to_the_last_level(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    depth = MAX_YAML_DEPTH - 1  # and the value in it
+    path.write_text("[" * depth + "a & b *c" + "]" * depth)
+    value = read_yaml(path)
+    for _ in range(depth):
+        (value,) = value
+    assert value == "a & b *c"
+    path.write_text("names: {0: road, 1: 'a & b'}\nnc: 2\nrate: 0.5\nempty:\nday: 2001-01-02\n")
+    assert list(read_yaml(path)) == ["names", "nc", "rate", "empty", "day"]

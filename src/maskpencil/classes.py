@@ -18,6 +18,9 @@ IGNORE_INDEX = 255
 
 MAX_CLASSES = 255
 
+MAX_YAML_BYTES = 2**16
+MAX_YAML_DEPTH = 16
+
 Color = tuple[int, int, int]
 
 
@@ -113,13 +116,7 @@ def read_classes(path: str | Path) -> ClassSet:
     Raises:
         DataError: the file is missing, not YAML, or does not describe classes.
     """
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a YAML file with 'names'") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: is not valid YAML ({reason}); expected 'names: [road, car]'") from error
+    entries = read_yaml(path)
     if not isinstance(entries, Mapping):
         raise DataError(
             f"{path}: holds {type(entries).__name__}; expected 'names: [road, car]' and an optional palette"
@@ -128,6 +125,33 @@ def read_classes(path: str | Path) -> ClassSet:
         return ClassSet.from_dict(entries)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of plain values: lists, mappings, texts and numbers.
+
+    What a small text can blow up to much, or what needs more than a few levels, is refused: anchors and aliases, tags,
+    more than `MAX_YAML_BYTES`, more than `MAX_YAML_DEPTH` levels.
+
+    Raises:
+        DataError: the file cannot be read, is not YAML or is refused.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise DataError(f"{path}: is larger than {MAX_YAML_BYTES >> 10} KiB; expected a short YAML file")
+        loader = _PlainLoader(path.read_text(encoding="utf-8"))
+        try:
+            return loader.get_single_data()
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        finally:
+            loader.dispose()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a YAML file") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from dates and numbers that are none
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: is not valid YAML ({reason}); correct it") from error
 
 
 def write_classes(path: str | Path, classes: ClassSet) -> None:
@@ -152,3 +176,23 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
         red, green, blue = colorsys.hsv_to_rgb((0.02 + i * golden_angle) % 1, saturation, value)
         colors.append((round(red * 255), round(green * 255), round(blue * 255)))
     return tuple(colors[:count])
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses anchors, aliases, tags and deep nesting as it meets them."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if getattr(event, "anchor", None):
+            raise DataError(f"line {line} has an anchor or alias (& or *), which is not read; write the value out")
+        if getattr(event, "tag", None):
+            raise DataError(f"line {line} has the tag {event.tag!r}, which is not read; write a plain value")
+        if self.depth == MAX_YAML_DEPTH:
+            raise DataError(f"line {line} is nested more than {MAX_YAML_DEPTH} levels deep; expected a flat file")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node

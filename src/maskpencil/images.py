@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 MAX_PIXELS = 2**27
 """Pictures of more pixels are refused: decoded, they would fill the memory of a small machine."""
 
+_ORIENTATION = 0x0112  # the EXIF tag
+
 IGNORE_COLOR = (224, 224, 192)
 """How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
 
@@ -41,6 +43,35 @@ class MaskPixels:
 
     values: npt.NDArray[np.integer]
     palette: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself before its pixels.
+
+    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the picture,
+    and from 5 on its height and width are exchanged.
+    """
+
+    mode: str
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) as `read_image` gives it."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what a picture file says of itself, without its pixels.
+
+    Raises:
+        ImageError: not a readable picture, or over `MAX_PIXELS`.
+    """
+    with _opened(path) as image, _decoding(os.fspath(path)):
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return Header(image.mode, (image.height, image.width), orientation if orientation in range(1, 9) else 1)
 
 
 def read_image(source: ImageSource) -> RGBImage:
@@ -83,7 +114,7 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
         ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
     """
     with _opened(path) as opened, _decoding(os.fspath(path)):
-        image = ImageOps.exif_transpose(opened)
+        image = _upright(opened)
         if image.mode == "P":
             flat = image.getpalette("RGB")
             palette = None if flat is None else np.array(flat, dtype=np.uint8).reshape(-1, 3)
@@ -91,7 +122,7 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
         if image.mode == "F":
             raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
         if image.mode in ("1", "L", "LA"):
-            return MaskPixels(np.array(image.convert("L")), None)
+            return MaskPixels(np.array(image if image.mode == "L" else image.convert("L")), None)
         if image.mode.startswith("I"):
             return MaskPixels(np.array(image), None)
         values = np.array(image.convert("RGB"))
@@ -99,6 +130,23 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
         if (values == first[..., None]).all():  # three equal channels are a grey picture
             return MaskPixels(first.copy(), None)
         return MaskPixels(values, None)
+
+
+def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
+    """Turn and mirror (H, W) as an EXIF `orientation` from 1 to 8 asks for."""
+    image = Image.fromarray(label_map)
+    image.getexif()[_ORIENTATION] = orientation
+    return np.array(ImageOps.exif_transpose(image))
+
+
+def read_mode(path: str | os.PathLike[str]) -> str:
+    """How a file keeps its pixels, in Pillow's words, such as P, L or RGB; only its head is read.
+
+    Raises:
+        ImageError: not a picture.
+    """
+    with _opened(path) as image:
+        return str(image.mode)
 
 
 def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
@@ -188,7 +236,7 @@ def _decoding(name: str) -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image, name: str) -> RGBImage:
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode == "F":
         raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
     if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
@@ -196,7 +244,13 @@ def _to_rgb(image: Image.Image, name: str) -> RGBImage:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as EXIF turns it; itself, not a copy, where there is nothing to turn."""
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:

@@ -19,11 +19,11 @@ def pairs(count: int, picture: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8
 
 def test_a_folder_is_understood_without_a_configuration_file(save_files) -> None:
     folder = open_folder(save_files(pairs(5, PICTURE, MASK)))
-    assert folder.classes.names == ("class_0", "class_1")
+    assert folder.classes.names == ("background", "foreground")
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 4, "val": 1}
     assert folder.notes == (
         "no validation pictures: 1 of 5 set aside by the hash of their names",
-        "no classes.yaml: the masks show 2 classes (class_0, class_1)",
+        "no classes.yaml: the masks show 2 classes (background, foreground)",
         "masks are read as index",
     )
     image, label_map = folder.read_pair(folder.pairs("val")[0])

@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import ClassSet, read_classes
-from maskpencil.data.formats import recognize
-from maskpencil.data.layout import Pair, find_layout
-from maskpencil.data.masks import MaskEncoding, MaskFacts, check_values, count_classes, discover_encoding, scan_masks
+from maskpencil.classes import ClassSet
+from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
+from maskpencil.data.discovery import Discovery, check_values, count_classes, discover_encoding
+from maskpencil.data.drawing import MaskSource
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.formats import Recognized, recognize
+from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout
+from maskpencil.data.masks import MaskFacts, scan_masks
+from maskpencil.data.unpack import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import LabelMap, RGBImage, read_image
-
-CLASS_FILES = ("classes.yaml", "classes.yml")
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,15 @@ class DataFolder:
     """Pairs of pictures and masks in splits, and what the masks mean.
 
     `splits` maps train, val and test, as far as they exist, to pairs. `notes` says in words how the folder was read.
+    `declared` is whether a class file or the form of the data set names the classes, and not the masks alone.
     """
 
     root: Path
     splits: Mapping[str, tuple[Pair, ...]]
     encoding: MaskEncoding
-    facts: Mapping[Path, MaskFacts]
+    facts: Mapping[MaskSource, MaskFacts]
     notes: tuple[str, ...]
+    declared: bool = True
 
     @property
     def classes(self) -> ClassSet:
@@ -59,7 +66,11 @@ class DataFolder:
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """The pixels of each class in each mask of a split, (masks, K)."""
-        return count_classes([self.facts[pair.mask] for pair in self.pairs(split)], self.encoding)
+        return np.stack([self._counts[pair.mask] for pair in self.pairs(split)])
+
+    @cached_property
+    def _counts(self) -> Mapping[MaskSource, npt.NDArray[np.int64]]:
+        return dict(zip(self.facts, count_classes(list(self.facts.values()), self.encoding), strict=True))
 
     def check_pictures(self, report: Callable[[int, int], None] | None = None) -> dict[str, list[tuple[int, int]]]:
         """Decode every picture once, so that a broken one is found before training and not an hour into it.
@@ -82,42 +93,105 @@ class DataFolder:
         return sizes
 
 
+@dataclass(frozen=True)
+class FoundFolder:
+    """A folder whose pairs are found and whose masks are still to be read; `notes` says how they were found."""
+
+    layout: Layout
+    recognized: Recognized | None
+    class_file: ClassFile | None
+    notes: tuple[str, ...]
+
+    @property
+    def masks(self) -> list[MaskSource]:
+        """All masks."""
+        return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
+
+    def encoding(
+        self, facts: Sequence[MaskFacts], classes: ClassSet | None = None
+    ) -> tuple[MaskEncoding, tuple[str, ...]]:
+        """How the masks stand for classes, seen from what occurs in them, and in words how that was found.
+
+        `classes` is used where neither a reader nor a class file names them. Values that stand for no class are left
+        to `discovery.check_values`.
+
+        Raises:
+            DataError: the masks cannot be understood, or a class file does not fit them.
+        """
+        given = self.class_file
+        if self.recognized:
+            encoding = _renamed(self.recognized.encoding, given) if given else self.recognized.encoding
+            return encoding, (f"masks are read as {encoding.kind}",)
+        discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
+        notes = [*discovery.notes, f"masks are read as {discovery.encoding.kind}"]
+        if not given:
+            source = "the masks show" if classes is None else "taken are the given"
+            notes.insert(0, f"no classes.yaml: {source} {_count(discovery.encoding.classes)}")
+        return discovery.encoding, tuple(notes)
+
+
+def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
+    """Find pairs, splits and the class file of a folder, or of what is packed in a file.
+
+    Public data sets that `formats` has a reader for are read as they were unpacked; a classes.yaml in them gives their
+    classes other names and colours. Every other folder is read by the rules of `layout.find_layout`.
+
+    Raises:
+        DataError: no folder, no pairs, or names that do not fit.
+    """
+    packed = unpacked(root)
+    recognized = None if places != ANYWHERE else recognize(packed.folder)
+    layout = recognized.layout if recognized else find_layout(packed.folder, places)
+    given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
+    notes = [*packed.notes, *layout.notes]
+    if recognized:
+        classes = given.classes if given else recognized.encoding.classes
+        notes.insert(len(packed.notes), f"read as {recognized.name}: {_count(classes)}")
+    if given:
+        notes.append(f"{len(given.classes)} classes from {given.path.name}")
+    return FoundFolder(layout, recognized, given, tuple(notes))
+
+
 def open_folder(
     root: str | Path,
     *,
     classes: ClassSet | None = None,
+    places: Places = ANYWHERE,
     report: Callable[[int, int], None] | None = None,
 ) -> DataFolder:
-    """Find pairs, splits, classes and mask encoding of a folder.
+    """Find pairs, splits, classes and mask encoding of a folder, see `find_folder`.
 
-    Public data sets that `formats` has a reader for are read as they were unpacked; a classes.yaml in them gives their
-    classes other names and colours. Every other folder is read by the rules of `layout.find_layout`. Every mask file is
-    read once; `report` hears (done, of). `classes` is used where neither a reader nor a classes.yaml names them.
+    Every mask file is read once; `report` hears (done, of). `classes` is used where neither a reader nor a class file
+    names them.
 
     Raises:
         DataError: no folder, no pairs, names that do not fit, or masks whose values stand for no class.
         ImageError: a mask is not a readable picture.
     """
-    recognized = recognize(Path(root))
-    layout = recognized.layout if recognized else find_layout(Path(root))
-    given = next((layout.root / name for name in CLASS_FILES if (layout.root / name).is_file()), None)
-    notes = [*layout.notes]
-    if given:
-        classes = read_classes(given)
-        notes.append(f"{len(classes)} classes from {given.name}")
-    masks = sorted({pair.mask for pairs in layout.splits.values() for pair in pairs})
+    found = find_folder(Path(root), places=places)
+    masks = found.masks
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
-    if recognized:
-        encoding = _renamed(recognized.encoding, classes, given) if given and classes else recognized.encoding
-        check_values(facts, encoding)
-        notes.insert(0, f"read as {recognized.name}: {_count(encoding.classes)}")
-    else:
-        encoding = discover_encoding(facts, classes)
-        if not given:
-            source = "the masks show" if classes is None else "taken are the given"
-            notes.append(f"no classes.yaml: {source} {_count(encoding.classes)}")
-    notes.append(f"masks are read as {encoding.kind}")
-    return DataFolder(layout.root, layout.splits, encoding, {f.path: f for f in facts}, tuple(notes))
+    encoding, notes = found.encoding(facts, classes)
+    check_values(facts, encoding)
+    return DataFolder(
+        root=found.layout.root,
+        splits=found.layout.splits,
+        encoding=encoding,
+        facts={fact.path: fact for fact in facts},
+        notes=(*found.notes, *notes),
+        declared=bool(found.recognized or found.class_file),
+    )
+
+
+def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
+    """The encoding that the masks show, if that gives the classes that are wanted, or else that of these classes."""
+    if classes is None:
+        return discover_encoding(facts, None)
+    with suppress(DataError):
+        shown = discover_encoding(facts, None)
+        if shown.encoding.classes.names == classes.names:
+            return shown
+    return discover_encoding(facts, classes)
 
 
 def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
@@ -128,11 +202,12 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
         )
 
 
-def _renamed(encoding: MaskEncoding, classes: ClassSet, path: Path) -> MaskEncoding:
+def _renamed(encoding: MaskEncoding, given: ClassFile) -> MaskEncoding:
+    classes = given.classes
     if len(classes) != len(encoding.classes):
         raise DataError(
-            f"{path}: names {_count(classes)}, but the masks hold {_count(encoding.classes)}; name as many, in that "
-            "order, or remove the file"
+            f"{given.path}: names {_count(classes)}, but the masks hold {_count(encoding.classes)}; name as many, in "
+            "that order, or remove the file"
         )
     return replace(encoding, classes=classes)
 

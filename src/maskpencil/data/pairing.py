@@ -38,23 +38,33 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     return _by_addition(images, masks) or _by_rest(images, masks) or _by_number(images, masks) or Pairing({})
 
 
+def longer_names(names: Collection[str]) -> set[str]:
+    """The names that are another's with something added: with the addition that makes the most of them."""
+    found = _additions(names, names)
+    return set(max(found.values(), key=len).values()) if found else set()
+
+
 def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    found = _additions(images, masks)
+    if not found:
+        return None
+    (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    others = len({mask for pairs in found.values() for mask in pairs.values()}) - len(pairs)
+    more = f"; {others} masks with other additions are left out" if others else ""
+    return Pairing(pairs, f"a picture's mask is named {before}PICTURE{after}{more}")
+
+
+def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """What masks' names add before and after those of pictures: the mask of each picture, by addition."""
     names = set(images)
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    named = set()
     for mask in masks:
         folder, last = _split(mask)
         cuts = [place for place in range(len(last) + 1) if not _within_number(last, place)]
         for start, end in combinations(cuts, 2):
-            if (image := folder + last[start:end]) in names:
+            if end - start < len(last) and (image := folder + last[start:end]) in names:
                 found[last[:start], last[end:]][image] = mask
-                named.add(mask)
-    if not found:
-        return None
-    (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    others = len(named) - len(pairs)
-    more = f"; {others} masks with other additions are left out" if others else ""
-    return Pairing(pairs, f"a picture's mask is named {before}PICTURE{after}{more}")
+    return found
 
 
 def _by_rest(images: Collection[str], masks: Collection[str]) -> Pairing | None:

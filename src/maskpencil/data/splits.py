@@ -1,13 +1,27 @@
 """Which pairs train and which validate when the folder does not say."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskpencil.files import written_whole
 
 SPLITS = ("train", "val", "test")
+SPLIT_ALIASES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""How the splits are called in folder and file names."""
+
 VAL_SHARE = 0.2
+
+
+def split_in(name: str) -> str:
+    """The split that a name speaks of as one of its words, such as `instances_train2017`; "" where it does not."""
+    words = re.findall("[a-z]+", name.lower())
+    return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
 
 def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.masks import MaskEncoding, count_classes, discover_encoding, scan_masks
+from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, distinct_colors
+from maskpencil.data.discovery import check_values, count_classes, discover_encoding
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.masks import scan_masks
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import IGNORE_COLOR, LabelMap, write_label_map
+from maskpencil.known_classes import KNOWN
 
 BLACK, GRAY, WHITE, RED, BLUE = (0, 0, 0), (128, 128, 128), (255, 255, 255), (200, 0, 0), (0, 0, 200)
 STREET = ClassSet(("ground", "car", "sky"), (BLACK, RED, BLUE))
@@ -43,7 +47,8 @@ def discover(tmp_path: Path):
             image.save(tmp_path / name)
         paths = [tmp_path / name for name in masks]
         facts = scan_masks(paths)
-        encoding = discover_encoding(facts, classes)
+        encoding = discover_encoding(facts, classes).encoding
+        check_values(facts, encoding)
         read = [encoding.read(path) for path in paths]
         for label_map, counted in zip(read, count_classes(facts, encoding), strict=True):
             assert label_map.dtype == np.uint8
@@ -73,7 +78,7 @@ def test_the_palette_of_the_masks_gives_the_colors(discover) -> None:
 def test_written_label_maps_are_read_as_they_were(tmp_path: Path) -> None:
     label_map = np.array([[0, 1, 2, IGNORE_INDEX]], dtype=np.uint8)
     write_label_map(tmp_path / "a.png", label_map, STREET.colors)
-    encoding = discover_encoding(scan_masks([tmp_path / "a.png"]), None)
+    encoding = discover_encoding(scan_masks([tmp_path / "a.png"]), None).encoding
     assert encoding.classes.palette == STREET.palette
     np.testing.assert_array_equal(encoding.read(tmp_path / "a.png"), label_map)
 
@@ -174,7 +179,7 @@ def test_a_palette_may_be_shorter_than_the_values_it_is_used_with(tmp_path: Path
     colored(BLUE).save(tmp_path / "b.png")
     facts = scan_masks([tmp_path / "a.png", tmp_path / "b.png"])
     assert facts[0].values == {1: 1, 200: 1}
-    assert discover_encoding(facts, STREET).read(tmp_path / "a.png").tolist() == [[1, 0]]
+    assert discover_encoding(facts, STREET).encoding.read(tmp_path / "a.png").tolist() == [[1, 0]]
 
 
 def test_a_class_in_the_color_of_ignored_pixels_is_a_class(discover) -> None:
@@ -195,8 +200,138 @@ def test_every_way_to_write_a_mask_is_read_the_same(
     image.save(root / "one.png")
     colored(RED).save(root / "two.png")
     paths = [root / "one.png", root / "two.png"] if kind != "index" else [root / "one.png"]
-    encoding = discover_encoding(scan_masks(paths), classes)
+    encoding = discover_encoding(scan_masks(paths), classes).encoding
     np.testing.assert_array_equal(encoding.read(root / "one.png"), label_map)
+
+
+# without a class file
+
+
+def test_the_colors_of_the_masks_are_the_classes(discover) -> None:
+    encoding, read = discover({"a.png": colored(BLUE, BLUE, RED, BLACK), "b.png": colored(BLUE, IGNORE_COLOR)})
+    assert encoding.kind == "color"
+    assert encoding.classes.names == ("class_1", "class_2", "class_3")
+    assert encoding.classes.palette == (BLACK, BLUE, RED)  # black is a background, then by the number of pixels
+    assert read == [[1, 1, 2, 0], [1, IGNORE_INDEX]]
+
+
+def test_black_and_white_colors_are_background_and_foreground(discover) -> None:
+    encoding, read = discover({"a.png": colored(BLACK, WHITE), "b.png": gray(0, 255)})
+    assert encoding.classes.names == ("background", "foreground")
+    assert read == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_published_palette_is_recognized(discover, name: str) -> None:
+    classes = KNOWN[name]
+    encoding, read = discover({"a.png": colored(*classes.palette)})
+    assert encoding.classes.names == classes.names
+    assert read == [[classes.palette.index(color) for color in classes.palette]]
+
+
+def test_a_few_colors_of_a_published_palette_may_be_anyones(discover) -> None:
+    encoding, _ = discover({"a.png": colored(*KNOWN["Pascal VOC"].palette[:4])})
+    assert encoding.classes.names == ("class_1", "class_2", "class_3", "class_4")
+
+
+def test_gray_levels_far_apart_are_the_classes(discover) -> None:
+    encoding, read = discover({"a.png": gray(0, 85, 170, 254)})
+    assert encoding.classes.names == ("class_1", "class_2", "class_3", "class_4")
+    assert read == [[0, 1, 2, 3]]
+
+
+def test_zeros_and_ones_are_background_and_foreground(discover) -> None:
+    encoding, read = discover({"a.png": gray(0, 1, 255)})
+    assert encoding.classes.names == ("background", "foreground")
+    assert read == [[0, 1, IGNORE_INDEX]]
+
+
+# compressed and smoothed
+
+
+PALETTES = {
+    "two classes": (BLACK, WHITE),
+    "eight of Pascal VOC": KNOWN["Pascal VOC"].palette[:8],
+    "eight of CamVid": KNOWN["CamVid"].palette[:8],
+    "eight apart": distinct_colors(8),
+}
+
+
+def scene(classes: int, seed: int, size: tuple[int, int] = (240, 320)) -> LabelMap:
+    """Boxes and discs of all classes."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.indices(size)
+    label_map = np.zeros(size, dtype=np.uint8)
+    for number in range(3 * classes):
+        row, column, radius = random.integers(size[0]), random.integers(size[1]), random.integers(18, 45)
+        distance = (
+            (rows - row) ** 2 + (columns - column) ** 2
+            if number % 2
+            else np.maximum(np.abs(rows - row), np.abs(columns - column)) ** 2
+        )
+        label_map[distance < radius**2] = number % classes
+    return label_map
+
+
+def far_from_borders(label_map: LabelMap, pixels: int) -> npt.NDArray[np.bool_]:
+    """Where all pixels of the square around one are of its class."""
+    padded = np.pad(label_map, pixels, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * pixels + 1, 2 * pixels + 1))
+    return np.asarray((windows == label_map[..., None, None]).all(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
+@pytest.mark.parametrize("given", [False, True], ids=["without class file", "with class file"])
+def test_jpeg_masks_are_read_by_the_nearest_class(tmp_path: Path, palette: tuple[Color, ...], given: bool) -> None:
+    colors = np.array(palette, dtype=np.uint8)
+    truths = {tmp_path / f"{seed}.jpg": scene(len(palette), seed) for seed in range(4)}
+    for path, truth in truths.items():
+        Image.fromarray(colors[truth]).save(path, quality=75)
+    classes = ClassSet(tuple(f"c{i}" for i in range(len(palette))), palette) if given else None
+    encoding = discover_encoding(scan_masks(list(truths)), classes).encoding
+    assert encoding.nearest
+    assert len(encoding.classes) == len(palette)
+    meaning = np.arange(len(palette))
+    if encoding.kind == "color":  # each class is one of those that were drawn, but for what compression does to colours
+        off = np.linalg.norm(colors[:, None].astype(float) - encoding.classes.colors, axis=-1)
+        meaning = off.argmin(axis=1)
+        assert sorted(meaning) == list(range(len(palette)))
+        assert off.min(axis=1).max() <= (0 if given else 6)
+    right = total = 0
+    for path, truth in truths.items():
+        inside = far_from_borders(truth, 2)
+        right += np.count_nonzero((encoding.read(path) == meaning[truth])[inside])
+        total += np.count_nonzero(inside)
+    assert right / total >= 0.999
+    np.testing.assert_array_equal(
+        count_classes(scan_masks(list(truths)), encoding),
+        [np.bincount(encoding.read(path).ravel(), minlength=len(palette)) for path in truths],
+    )
+
+
+def test_smoothed_borders_are_no_classes(tmp_path: Path) -> None:
+    truth = scene(2, 0)
+    large = Image.fromarray(np.uint8(255) * truth).resize((160, 120), Image.Resampling.BILINEAR)
+    large.save(tmp_path / "a.png")
+    discovery = discover_encoding(scan_masks([tmp_path / "a.png"]), None)
+    assert (discovery.encoding.kind, discovery.encoding.nearest) == ("binary", True)
+    assert discovery.encoding.classes.names == ("background", "foreground")
+    assert "masks are compressed or smoothed" in discovery.notes[-1]
+    np.testing.assert_array_equal(discovery.encoding.read(tmp_path / "a.png"), np.asarray(large) >= 128)
+
+
+def test_a_class_that_the_file_does_not_name_is_not_lost_in_compression(tmp_path: Path) -> None:
+    palette = PALETTES["eight of Pascal VOC"]
+    Image.fromarray(np.array(palette, dtype=np.uint8)[scene(8, 0)]).save(tmp_path / "a.jpg", quality=90)
+    facts = scan_masks([tmp_path / "a.jpg"])
+    with pytest.raises(DataError, match="belongs to no class"):
+        check_values(facts, discover_encoding(facts, ClassSet(("a", "b", "c"), palette[:3])).encoding)
+
+
+def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: has 1024 colours or more and few even areas, like a photograph"):
+        discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 
 # what cannot be
@@ -223,7 +358,7 @@ def test_every_way_to_write_a_mask_is_read_the_same(
         (
             {"a.png": gray(0, 1), "b.png": colored(RED, BLUE)},
             None,
-            r"b\.png: is a colour picture \(2 colours\) and nothing says which colour is which class; write a classes",
+            r"a\.png: holds the numbers 0, 1, while .*b\.png is a colour picture; save all masks in the same way",
         ),
         (
             {"a.png": gray(1, 0), "b.png": colored(RED)},
@@ -241,18 +376,13 @@ def test_every_way_to_write_a_mask_is_read_the_same(
             r"b\.png: holds the values 0 to 300; expected class numbers from 0 to 254; renumber the classes",
         ),
         (
-            {"a.png": gray(0, 85, 170, 254)},
-            None,
-            r"the masks hold 4 values \(0, 85, 170, 254\) between 0 and 254, which do not look like class numbers",
-        ),
-        (
             {"a.png": gray(*[0] * 300, *[255] * 300, *range(1, 100), 200)},
             None,
             r"the masks hold 101 values \(0, 1, 2, 3, 4, 5, \.\.\.\) between 0 and 200, .* without smoothing, or add a",
         ),
         ({"a.jpg": gray(*[0] * 16, *[3] * 16)}, None, "which do not look like class numbers; save the masks as PNG"),
     ],
-    ids=["value", "values", "colour", "no class file", "mixed", "same colour", "16 bit", "levels", "blurred", "jpeg"],
+    ids=["value", "values", "colour", "numbers and colours", "mixed", "same colour", "16 bit", "blurred", "jpeg"],
 )
 def test_masks_that_fit_no_classes_are_an_error(
     discover, masks: Mapping[str, Image.Image], classes: ClassSet | None, message: str
@@ -276,7 +406,7 @@ def test_a_negative_number_is_an_error(tmp_path: Path) -> None:
 def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     gray(0, 255).save(path)
-    encoding = discover_encoding(scan_masks([path]), None)
+    encoding = discover_encoding(scan_masks([path]), None).encoding
     gray(0, 7).save(path)
     with pytest.raises(DataError, match=r"holds the value 7; the other masks hold 0 and 255 alone; save it like them"):
         encoding.read(path)

@@ -1,0 +1,252 @@
+"""The file beside the pictures that names the classes, of this package or of another tool."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color, read_classes, read_yaml
+from maskpencil.errors import DataError
+from maskpencil.known_classes import ADE20K, voc_color
+
+CLASS_FILES = ("classes.yaml", "classes.yml")
+
+IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
+"""Names in a labelmap.txt that mark pixels which count nowhere; the first is Datumaro's for Pascal VOC's borders."""
+
+MAX_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """A class file and what it says."""
+
+    path: Path
+    classes: ClassSet
+
+
+def find_class_file(root: Path) -> ClassFile | None:
+    """The class file in a folder, if it has one: a classes.yaml, or else one of the `READERS`.
+
+    A data.yaml or dataset.yaml without `names` is about something else and left alone.
+
+    Raises:
+        DataError: the file does not describe classes.
+    """
+    own = find_own_class_file(root)
+    if own:
+        return own
+    for name, read in READERS.items():
+        path = root / name
+        if path.is_file() and (classes := _named(path, read)):
+            return ClassFile(path, classes)
+    return None
+
+
+def find_own_class_file(root: Path) -> ClassFile | None:
+    """The classes.yaml in a folder, if it has one.
+
+    Raises:
+        DataError: the file does not describe classes.
+    """
+    path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+    return ClassFile(path, read_classes(path)) if path else None
+
+
+@dataclass(frozen=True)
+class Label:
+    """A line of a labelmap.txt; all labels of a file have colours, or none has."""
+
+    name: str
+    color: Color
+
+
+def read_labelmap(path: Path) -> tuple[Label, ...]:
+    """Read CVAT's and Datumaro's labelmap.txt, a line `name:red,green,blue:parts:actions` a label, "#" for comments.
+
+    Labels without colours have those of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+
+    Raises:
+        DataError: a line has another form, a name stands twice, or some labels have a colour and others not.
+    """
+    rows: list[tuple[str, Color | None]] = []
+    for number, line in _lines(path):
+        if line.startswith("#"):
+            continue
+        name, *others = (part.strip() for part in line.split(":"))
+        if not name or not others:
+            raise DataError(f"{path}: line {number} is {line!r}; expected 'name:red,green,blue::'")
+        if any(name == other for other, _ in rows):
+            raise DataError(f"{path}: line {number} names {name!r} again; give each label one line")
+        rows.append((name, _color(path, number, others[0].split(",")) if others[0] else None))
+    if not rows:
+        raise DataError(f"{path}: names no label; expected lines such as 'road:128,64,128::'")
+    bare = [name for name, color in rows if color is None]
+    if bare and len(bare) < len(rows):
+        raise DataError(f"{path}: has no colour for {bare[0]!r}; give all labels colours, or none")
+    return tuple(Label(name, color or voc_color(index)) for index, (name, color) in enumerate(rows))
+
+
+def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
+    """The labels but for those that mark ignored pixels; in masks of numbers a last one of these is the ignore index.
+
+    Raises:
+        DataError: no label is left, or too many are.
+    """
+    kept = [label for label in labels if label.name not in IGNORED_LABELS]
+    if not 1 <= len(kept) <= MAX_CLASSES:
+        raise DataError(f"{path}: names {len(kept)} classes; expected 1 to {MAX_CLASSES}")
+    ignore_index = len(kept) if labels[-1].name in IGNORED_LABELS else IGNORE_INDEX
+    return ClassSet(tuple(label.name for label in kept), tuple(label.color for label in kept), ignore_index)
+
+
+def read_codes(path: Path) -> ClassSet:
+    """Read fastai's codes.txt, a name a line.
+
+    Raises:
+        DataError: the names cannot be classes.
+    """
+    return ClassSet(tuple(line for _, line in _lines(path)))
+
+
+def _named(path: Path, read: Callable[[Path], ClassSet | None]) -> ClassSet | None:
+    try:
+        return read(path)
+    except DataError as error:
+        raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from error
+
+
+def _labelmap(path: Path) -> ClassSet:
+    return classes_of_labelmap(path, read_labelmap(path))
+
+
+def _dataset_meta(path: Path) -> ClassSet:
+    """Datumaro: `labels`, or `label_map` by number, with the `segmentation_colors` of the latter in its order.
+
+    https://github.com/openvinotoolkit/datumaro, util/meta_file_util.py
+    """
+    entries = _json(path)
+    if not isinstance(entries, Mapping):
+        raise DataError(f"holds {type(entries).__name__}; expected an object with 'labels'")
+    names = entries.get("labels")
+    if entries.get("label_map"):
+        names = _numbered(entries["label_map"])
+    palette = entries.get("segmentation_colors") or ()
+    return ClassSet.from_dict({"names": names, "palette": palette})
+
+
+def _roboflow(path: Path) -> ClassSet:
+    """Roboflow: a table of pixel values and names, `Pixel Value, Class`."""
+    rows = [[cell.strip().strip('"') for cell in line.split(",", maxsplit=1)] for _, line in _lines(path)]
+    if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
+        raise DataError(
+            f"begins with {', '.join(rows[0])[:60] if rows else 'nothing'!r}; expected 'Pixel Value, Class'"
+        )
+    wrong = next((row for row in rows if len(row) < 2), None)
+    if wrong:
+        raise DataError(f"has the row {wrong[0]!r}; expected a pixel value and a class")
+    return ClassSet.from_dict({"names": _numbered({row[0]: row[1] for row in rows[1:]})})
+
+
+def _id2label(path: Path) -> ClassSet:
+    """Hugging Face: an object `{"0": "wall", "1": "building"}`."""
+    return ClassSet.from_dict({"names": _numbered(_json(path))})
+
+
+def _label_colors(path: Path) -> ClassSet:
+    """CamVid: lines `64 128 64<tab>Animal`.
+
+    http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
+    """
+    names, palette = [], []
+    for number, line in _lines(path):
+        parts = line.split(maxsplit=3)
+        if len(parts) < 4:
+            raise DataError(f"line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'")
+        names.append(parts[3])
+        palette.append(_color(path, number, parts[:3]))
+    return ClassSet(tuple(names), tuple(palette))
+
+
+def _object_info(path: Path) -> ClassSet:
+    """ADE20K: a table `Idx Ratio Train Val Name`, of whose names the first counts; 0 in masks is any other thing.
+
+    https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
+    """
+    rows = [(number, line.split(maxsplit=4)) for number, line in _lines(path)][1:]
+    wrong = next((number for number, row in rows if len(row) < 5), None)
+    if wrong:
+        raise DataError(f"line {wrong} has too few columns; expected Idx, Ratio, Train, Val and Name")
+    names = _numbered({row[0]: row[4].split(",")[0].strip() for _, row in rows}, first=1)
+    palette = ((0, 0, 0), *ADE20K.palette) if len(names) == len(ADE20K) else ()
+    return ClassSet(("other", *names), palette)
+
+
+def _data_yaml(path: Path) -> ClassSet | None:
+    """Ultralytics: `names`, a list or by number. https://docs.ultralytics.com/datasets/"""
+    entries = read_yaml(path)
+    if not isinstance(entries, Mapping) or "names" not in entries:
+        return None
+    return ClassSet.from_dict({"names": entries["names"]})
+
+
+READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
+    "labelmap.txt": _labelmap,
+    "dataset_meta.json": _dataset_meta,
+    "_classes.csv": _roboflow,
+    "id2label.json": _id2label,
+    "label_colors.txt": _label_colors,
+    "codes.txt": read_codes,
+    "objectInfo150.txt": _object_info,
+    "data.yaml": _data_yaml,
+    "dataset.yaml": _data_yaml,
+}
+"""The class files of other tools by name; of several the first counts."""
+
+
+def _numbered(entries: Any, first: int = 0) -> list[Any]:
+    """The names of {number: name}, whose numbers, which may be texts, must follow each other from `first`."""
+    if not isinstance(entries, Mapping) or not all(_is_number(str(key)) for key in entries):
+        raise DataError(f"must hold names by number, as 0: road, 1: car, but got {str(entries)[:80]!r}")
+    by_number = {int(key): name for key, name in entries.items()}
+    if sorted(by_number) != list(range(first, first + len(entries))):
+        raise DataError(f"must number the names from {first} without gaps, but got {sorted(by_number)[:20]}")
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def _color(path: Path, number: int, levels: Sequence[str]) -> Color:
+    values = [int(level) if _is_number(level) else -1 for level in levels]
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise DataError(
+            f"{path}: line {number} has the colour {' '.join(levels)!r}; expected red, green and blue from 0 to 255"
+        )
+    return values[0], values[1], values[2]
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().isdecimal() and len(text) < 6
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except ValueError as error:
+        raise DataError(f"is not valid JSON ({error}); export it again") from error
+    except RecursionError as error:
+        raise DataError("is nested too deep; expected the names of classes") from error
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1."""
+    lines = enumerate(_text(path).splitlines(), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; expected the names of classes")
+        return path.read_text(encoding="utf-8-sig")  # Windows editors begin files with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected the names of classes") from error

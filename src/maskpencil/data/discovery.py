@@ -1,0 +1,275 @@
+"""Which encoding a folder's masks have, found from what occurs in all of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color
+from maskpencil.data.colors import are_mixtures, class_values, totals
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.masks import MaskFacts, channels, color_number
+from maskpencil.errors import DataError
+from maskpencil.images import IGNORE_COLOR
+from maskpencil.known_classes import KNOWN
+
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
+TWO_CLASSES = ("background", "foreground")
+
+FLAT_SHARE = 0.1
+"""A strange colour that fills areas with more than this part of its pixels is a class, not a fault of compression."""
+
+EVEN_SHARE = 0.2
+"""A picture of which less than this part is even areas is a photograph, not a mask."""
+
+ENOUGH_KNOWN = 20
+"""So many colours of a published palette, or half of them, are its classes; fewer may be anyone's."""
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The encoding of a folder's masks, and in words how it was found."""
+
+    encoding: MaskEncoding
+    notes: tuple[str, ...] = ()
+
+
+def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery:
+    """Find the encoding of all masks together; `classes` come from a class file or a model, or are found too.
+
+    That every value has a meaning is left to `check_values`.
+
+    Raises:
+        DataError: values that can be no classes, or classes that cannot be told apart.
+    """
+    discovery = _with_classes(facts, classes) if classes else _without_classes(facts)
+    encoding = discovery.encoding
+    if encoding.kind == "color":
+        _check_colors_differ(encoding.classes)
+    if not encoding.nearest:
+        return discovery
+    doubt = _doubtful_share(facts, encoding)
+    lossy = f"masks are compressed or smoothed: each pixel takes the nearest class, {doubt:.2%} are doubtful"
+    return Discovery(encoding, (*discovery.notes, lossy))
+
+
+def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
+    """Make sure that every value in the masks has a meaning, as each has that is read by the nearest.
+
+    Raises:
+        DataError: one has none; its file is named.
+    """
+    if encoding.nearest:
+        return
+    for fact in facts:
+        encoding.meanings(np.array(sorted(fact.values_for(encoding.kind))), fact.path)
+
+
+def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:
+    """Count the pixels of each class in each mask, (masks, K); others are left out: ignored, or of no class."""
+    if encoding.nearest:  # the values alone do not say what is near a pixel
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            label_maps = pool.map(lambda fact: encoding.read(fact.path), facts)
+            rows = [np.bincount(label_map.ravel(), minlength=256) for label_map in label_maps]
+    else:
+        rows = []
+        for fact in facts:
+            counts = np.zeros(256, dtype=np.int64)
+            for value, count in fact.values_for(encoding.kind).items():
+                counts[encoding.table.get(value, IGNORE_INDEX)] += count
+            rows.append(counts)
+    return np.array(rows, dtype=np.int64).reshape(len(rows), 256)[:, : len(encoding.classes)]
+
+
+def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
+    colored = any(fact.colored for fact in facts)
+    by_color = MaskEncoding("color", classes)  # grey levels can be colours of the class file, too
+    by_number = MaskEncoding("index", classes)
+    if colored:
+        return Discovery(_nearest_if_lossy(by_color, facts))
+    if len(classes) == 2 and {value for fact in facts for value in fact.values} == {0, 255}:
+        return Discovery(by_color if by_color.covers(facts) else MaskEncoding("binary", classes))
+    if by_number.covers(facts):
+        return Discovery(by_number)
+    if by_color.covers(facts):
+        return Discovery(by_color)
+    others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
+    nearest = (_nearest_if_lossy(encoding, facts) for encoding in others)
+    return Discovery(next((encoding for encoding in nearest if encoding.nearest), by_number))
+
+
+def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
+    """The encoding, reading by the nearest value where strange values are but faults of compression or smoothing."""
+    values = totals(fact.values_for(encoding.kind) for fact in facts)
+    flat = totals(fact.flat_for(encoding.kind) for fact in facts)
+    strangers = [value for value in values if value not in encoding.table]
+    if len(strangers) < (1 if _any_lossy_file(facts) else 3) or not flat:
+        return encoding
+    nearest = MaskEncoding(encoding.kind, encoding.classes, encoding.codes, nearest=True)
+    off = [s for s, doubtful in zip(strangers, nearest.doubtful(np.array(strangers)), strict=True) if doubtful]
+    solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
+    mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
+    return encoding if (off and solid) or mostly_off else nearest
+
+
+def _without_classes(facts: Sequence[MaskFacts]) -> Discovery:
+    if any(fact.colored for fact in facts):
+        return _by_colors(facts)
+    values = totals(fact.values for fact in facts)
+    if set(values) == {0, 255}:
+        return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES)))
+    if any(fact.palette is not None for fact in facts) or _are_numbers(values, facts):
+        return Discovery(MaskEncoding("index", _numbered_classes(facts, values)))
+    return _by_levels(facts, values)
+
+
+def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
+    values = totals(fact.values_for("color") for fact in facts)
+    flat = totals(fact.flat_for("color") for fact in facts)
+    lossy = (
+        _any_lossy_file(facts)
+        or len(values) > MAX_CLASSES
+        or any(fact.others for fact in facts)
+        or are_mixtures(values, flat, colored=True)
+    )
+    if lossy:
+        if flat.total() < EVEN_SHARE * (values.total() + sum(fact.others for fact in facts)):
+            strangest = max(facts, key=lambda fact: len(fact.values))
+            raise DataError(
+                f"{strangest.path}: has {len(strangest.values)} colours or more and few even areas, like a photograph; "
+                "expected a mask, in which every pixel of a class has one colour; check that pictures and masks are "
+                "not exchanged"
+            )
+        found = class_values(flat, colored=True)
+    else:
+        found = [value for value in values if value != color_number(IGNORE_COLOR)]
+        _refuse_numbers_among_colors(facts)
+    if {*found} <= {0x000000, 0xFFFFFF}:
+        return Discovery(MaskEncoding("color", ClassSet(TWO_CLASSES, ((0, 0, 0), (255, 255, 255))), nearest=lossy))
+    known = next(((name, each) for name, each in KNOWN.items() if _is_palette(each, found)), None)
+    if known:
+        name, classes = known
+        void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
+        codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
+        codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
+        note = f"the colours are those of {name}, so are the classes; name others in a classes.yaml"
+        return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
+    counts = {value: (value != 0, -values[value], value) for value in found}
+    palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
+    if len(palette) > MAX_CLASSES:
+        raise DataError(
+            f"{_folder_of(facts)}: the masks have {len(palette)} colours; at most {MAX_CLASSES} can be classes"
+        )
+    classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
+    shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
+    more = ", ..." if len(palette) > 6 else ""
+    note = f"{len(palette)} colours found, most frequent first: {shown}{more}; name them in a classes.yaml"
+    return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
+
+
+def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
+    """Grey levels far apart, or with others between them from compression or smoothing."""
+    flat = totals(fact.flat for fact in facts)
+    lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
+    found = sorted(class_values(flat, colored=False) if lossy else values)
+    if not found or (lossy and flat.total() < EVEN_SHARE * values.total()) or len(found) < 2 or len(found) > 64:
+        raise DataError(_not_classes(facts, values))
+    if set(found) == {0, 255}:
+        return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES), nearest=lossy))
+    classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(found) + 1)))
+    shown = ", ".join(f"{name} {level}" for name, level in zip(classes.names[:6], found, strict=False))
+    note = f"{len(found)} grey levels are the classes: {shown}{', ...' if len(found) > 6 else ''}"
+    codes = {level: index for index, level in enumerate(found)}
+    return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
+
+
+def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
+    """Whether grey values are class numbers and not grey levels."""
+    numbers = [value for value in values if value != IGNORE_INDEX]
+    highest = max(numbers, default=0)
+    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as grey levels are
+    blurred = highest > 32 and 2 * values[255] > values.total() - values[0]  # black and white, and a little between
+    lossy = highest > 0 and _any_lossy_file(facts)
+    return highest >= MAX_CLASSES or min(numbers, default=0) < 0 or not (far_apart or blurred or lossy)
+
+
+def _numbered_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> ClassSet:
+    """Name the classes after their numbers, in the colours of the masks' own palette."""
+    numbers = [value for value in sorted(values) if value != IGNORE_INDEX]
+    highest = max(numbers, default=0)
+    if highest >= MAX_CLASSES or min(numbers, default=0) < 0:
+        strange = next(fact for fact in facts if highest in fact.values or min(fact.values) < 0)
+        raise DataError(
+            f"{strange.path}: holds the values {min(strange.values)} to {max(strange.values)}; "
+            f"expected class numbers from 0 to {MAX_CLASSES - 1}; renumber the classes"
+        )
+    names = TWO_CLASSES if numbers == [0, 1] else tuple(f"class_{i}" for i in range(highest + 1))
+    palette = next((fact.palette for fact in facts if fact.palette is not None), None)
+    if palette is None or len(palette) < len(names):
+        return ClassSet(names)
+    return ClassSet(names, tuple((int(r), int(g), int(b)) for r, g, b in palette[: len(names)]))
+
+
+def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
+    known = {color_number(color) for color in classes.palette}
+    hits = known.intersection(found)
+    return len(hits) >= min(ENOUGH_KNOWN, (len(known) + 1) // 2) and {*found} <= known | {0x000000}
+
+
+def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
+    """Masks of class numbers among coloured ones: their numbers would pass for almost black colours."""
+    colored = {value for fact in facts if fact.colored for value in fact.values}
+    for fact in facts:
+        strange = [value for value in fact.values_for("color") if value not in colored]
+        if not fact.colored and fact.palette is None and strange and max(fact.values) < 32:
+            other = next(fact for fact in facts if fact.colored)
+            raise DataError(
+                f"{fact.path}: holds the numbers {', '.join(map(str, sorted(fact.values)[:5]))}, while {other.path} is "
+                "a colour picture; save all masks in the same way"
+            )
+
+
+def _check_colors_differ(classes: ClassSet) -> None:
+    for i, color in enumerate(classes.palette):
+        if color in classes.palette[:i]:
+            one, other = classes.names[classes.palette.index(color)], classes.names[i]
+            raise DataError(
+                f"the classes {one!r} and {other!r} have one colour, {color}, so coloured masks cannot tell them "
+                "apart; give each its own in classes.yaml"
+            )
+
+
+def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
+    numbers = [value for value in sorted(values) if value != IGNORE_INDEX]
+    named = ", ".join(map(str, numbers[:6])) + (", ..." if len(numbers) > 6 else "")
+    return (
+        f"{_folder_of(facts)}: the masks hold {len(numbers)} values ({named}) between 0 and {max(numbers, default=0)}, "
+        "which do not look like class numbers; save the masks as PNG with the numbers 0, 1, 2, ... and without "
+        "smoothing, or add a classes.yaml if they are meant so"
+    )
+
+
+def _doubtful_share(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> float:
+    values = totals(fact.values_for(encoding.kind) for fact in facts)
+    doubtful = encoding.doubtful(np.array(list(values)))
+    others = sum(fact.others for fact in facts)
+    count = sum(count for count, doubt in zip(values.values(), doubtful, strict=True) if doubt)
+    return (count + others) / max(1, values.total() + others)
+
+
+def _any_lossy_file(facts: Sequence[MaskFacts]) -> bool:
+    return any(isinstance(fact.path, Path) and fact.path.suffix.lower() in LOSSY_SUFFIXES for fact in facts)
+
+
+def _folder_of(facts: Sequence[MaskFacts]) -> Path:
+    path = facts[0].path
+    return path.parent if isinstance(path, Path) else path.path
+
+
+def _color(value: int) -> Color:
+    red, green, blue = (int(level) for level in channels(np.array(value)))
+    return red, green, blue

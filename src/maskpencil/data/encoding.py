@@ -1,0 +1,172 @@
+"""`MaskEncoding`: how the pixels of mask files stand for classes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.drawing import MaskSource, mask_pixels
+from maskpencil.data.masks import MaskFacts, as_numbers, channels, color_number, count_values
+from maskpencil.errors import DataError
+from maskpencil.images import IGNORE_COLOR, LabelMap, MaskPixels
+
+NO_CLASS = -1
+NEIGHBOURHOOD = 17
+"""Pixels, the side of the square in which a lossy pixel's class must occur: compression spreads colours over 16."""
+
+
+@dataclass(frozen=True)
+class MaskEncoding:
+    """How the pixels of a mask file stand for classes.
+
+    `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
+    colour in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+
+    `codes` stands in place of all these rules, as public data sets need it: the class, or `IGNORE_INDEX`, of each
+    number or colour (0xRRGGBB) that may occur.
+
+    With `nearest` every value is read as the nearest one that has a meaning, as JPEG and smoothed masks need it. Where
+    it is doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
+    """
+
+    kind: Literal["index", "binary", "color"]
+    classes: ClassSet
+    codes: Mapping[int, int] | None = None
+    nearest: bool = False
+
+    def read(self, mask: MaskSource) -> LabelMap:
+        """Read a mask as class indices, (H, W) uint8.
+
+        Raises:
+            ImageError: not a readable picture.
+            DataError: a value or colour stands for no class.
+        """
+        return self.decode(mask_pixels(mask), mask)
+
+    def decode(self, pixels: MaskPixels, mask: MaskSource) -> LabelMap:
+        """Turn the pixels of a mask, which is named in errors, into class indices, (H, W) uint8.
+
+        Raises:
+            DataError: a value or colour stands for no class.
+        """
+        values = self._values(pixels, mask)
+        if self.nearest:
+            return self._decode_nearest(values)
+        found, counts = count_values(values)
+        meanings = self.meanings(found[counts > 0], mask).astype(np.uint8)
+        if values.dtype == np.uint8:  # the usual case: one look-up
+            table = np.zeros(256, dtype=np.uint8)
+            table[found[counts > 0]] = meanings
+            return np.asarray(table[values])
+        return np.asarray(meanings[np.searchsorted(found, values)])
+
+    def covers(self, facts: Iterable[MaskFacts]) -> bool:
+        """Whether every value in the masks stands for a class or is ignored."""
+        return all(value in self.table for fact in facts for value in fact.values_for(self.kind))
+
+    def meanings(self, values: npt.NDArray[np.integer], mask: MaskSource) -> npt.NDArray[np.int64]:
+        """The class of each value (n,), `IGNORE_INDEX` for those that are ignored.
+
+        Raises:
+            DataError: a value stands for no class; the mask is named.
+        """
+        classes = np.array([self.table.get(int(value), NO_CLASS) for value in values], dtype=np.int64)
+        strangers = [int(value) for value in values[classes == NO_CLASS]]
+        if strangers:
+            raise DataError(f"{mask}: {self.complaint(strangers)}")
+        return classes
+
+    @cached_property
+    def table(self) -> Mapping[int, int]:
+        """The class, or `IGNORE_INDEX`, of each value that has a meaning; a colour is the number 0xRRGGBB."""
+        if self.codes is not None:
+            return self.codes
+        if self.kind == "color":
+            table = {color_number(color): i for i, color in enumerate(self.classes.palette)}
+            return table if self.nearest else {color_number(IGNORE_COLOR): IGNORE_INDEX} | table
+        if self.kind == "binary":
+            return {0: 0, 255: 1}
+        numbers = {index: index for index in range(len(self.classes))}
+        return {IGNORE_INDEX: IGNORE_INDEX, self.classes.ignore_index: IGNORE_INDEX} | numbers
+
+    @cached_property
+    def margin(self) -> float:
+        """How far from the nearest value with a meaning there is no doubt yet: a third of the way to the next one."""
+        points = self._points(np.array(list(self.table)))
+        if len(points) < 2:
+            return float("inf")
+        between = _distances(points, points)
+        return float(between[~np.eye(len(points), dtype=bool)].min()) / 3
+
+    def doubtful(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Which of the values (n,) are farther than `margin` from all that have a meaning."""
+        points = self._points(np.array(list(self.table)))
+        return np.asarray(_distances(self._points(values), points).min(axis=1) > self.margin)
+
+    def complaint(self, strangers: Sequence[int]) -> str:
+        """What is wrong with a mask that holds these values, and what to do, in words."""
+        few = strangers[:5]
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        shown = self.shown(few)
+        if self.codes is not None:
+            what = "colour" if self.kind == "color" else "value"
+            return (
+                f"holds the {what} {shown}{more}, which has no meaning in this data set; expected "
+                f"{self.shown(self.codes)}; correct the mask or remove it with its picture"
+            )
+        if self.kind == "color":
+            return f"the colour {shown}{more} belongs to no class; add it to the palette in classes.yaml"
+        if self.kind == "binary":
+            return f"holds the value {shown}{more}; the other masks hold 0 and 255 alone; save it like them"
+        return (
+            f"holds the value {shown}{more}, which is no class; expected 0 to {len(self.classes) - 1} "
+            f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
+            f"{self.classes.ignore_index} for pixels to ignore; add the class to classes.yaml or correct the mask"
+        )
+
+    def shown(self, values: Iterable[int]) -> str:
+        """Values as people read them: numbers, or colours as (red, green, blue)."""
+        if self.kind == "color":
+            return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
+        return ", ".join(map(str, values))
+
+    def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
+        """What is looked up, (H, W): numbers, or colours as 0xRRGGBB."""
+        values = as_numbers(pixels.values, pixels.palette) if self.kind == "color" else pixels.values
+        if values.ndim != 2:
+            raise DataError(f"{mask}: is coloured, but the other masks hold class numbers; save it like them")
+        return values
+
+    def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Values (n,) as points whose distances tell how much they differ: (n, 3) for colours, else (n, 1)."""
+        parts = channels(values) if self.kind == "color" else (values,)
+        return np.stack(parts, axis=-1).astype(np.float32)
+
+    def _decode_nearest(self, values: npt.NDArray[np.integer]) -> LabelMap:
+        import cv2  # slow to import
+
+        found, places = np.unique(values, return_inverse=True)
+        codes, classes = np.array(list(self.table)), np.array(list(self.table.values()), dtype=np.uint8)
+        distances = _distances(self._points(found), self._points(codes))  # (n, codes)
+        nearest = distances.argmin(axis=1)
+        chosen = nearest[places].reshape(values.shape)  # (H, W), a row of the table
+        doubtful = (distances.min(axis=1) > self.margin)[places].reshape(values.shape)
+        if len(codes) == 2 or not doubtful.any():  # between two there is no third to be taken for
+            return np.asarray(classes[chosen])
+        square = np.ones((NEIGHBOURHOOD, NEIGHBOURHOOD), dtype=np.uint8)
+        far = np.empty((int(doubtful.sum()), len(codes)), dtype=bool)
+        for code in range(len(codes)):
+            certain = (~doubtful & (chosen == code)).astype(np.uint8)
+            far[:, code] = cv2.dilate(certain, square)[doubtful] == 0
+        far[far.all(axis=1)] = False
+        chosen[doubtful] = np.where(far, np.inf, distances[places.reshape(values.shape)[doubtful]]).argmin(axis=1)
+        return np.asarray(classes[chosen])
+
+
+def _distances(points: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, d) and (m, d) to the distances (n, m)."""
+    return np.asarray(np.linalg.norm(points[:, None] - others, axis=-1))

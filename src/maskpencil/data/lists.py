@@ -1,0 +1,109 @@
+"""List files that say which pictures belong to which split: a name a line, or a picture and its mask."""
+
+import re
+from pathlib import Path
+
+from maskpencil.data.named_files import find_picture
+from maskpencil.data.pairs import Found, Pair
+from maskpencil.data.splits import SPLIT_ALIASES, SPLITS, split_in
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES
+
+LIST_FOLDERS = (".", "splits", "ImageSets/Segmentation")
+SUFFIXES = (".txt", ".csv", ".lst")
+HEADINGS = {"image", "images", "img", "file", "filename", "name", "mask", "masks", "label", "annotation", "split"}
+
+
+def find_lists(root: Path) -> dict[str, Path]:
+    """The list file of each split that has one, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
+    found: dict[str, Path] = {}
+    for folder in LIST_FOLDERS:
+        if not (root / folder).is_dir():
+            continue
+        files = sorted(path for path in (root / folder).iterdir() if path.suffix.lower() in SUFFIXES)
+        for split, aliases in SPLIT_ALIASES.items():
+            names = re.compile(rf"(?:{'|'.join(aliases)})(?:_(?:list|pairs|files|set|images))?", re.IGNORECASE)
+            path = next((path for path in files if names.fullmatch(path.stem) and path.is_file()), None)
+            if path and split not in found:
+                found[split] = path
+    return found
+
+
+def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
+    """The pairs that a list names: found ones by their names, or by picture and mask path.
+
+    Paths may begin where the list was made: of `/home/me/data/images/1.png` the last parts count.
+
+    Raises:
+        DataError: the list cannot be read, or names what is not there.
+    """
+    by_name: dict[str, Pair] = {}
+    # of pairs of one name in several splits the list's own split comes first, then train, which gives up some for val
+    for other in sorted(found.splits, key=lambda other: (other != split, other != "train")):
+        for name, pair in found.splits[other].items():
+            by_name.setdefault(name, pair)
+            if pair.image.is_relative_to(root):
+                by_name.setdefault(pair.image.relative_to(root).with_suffix("").as_posix(), pair)
+    pairs = (
+        by_name.get(_without_suffix(line)) or by_name.get(line) or _two_paths(root, path, number, line)
+        for number, line in _lines(path)
+    )
+    return tuple({pair.image: pair for pair in pairs}.values())
+
+
+def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
+    """Share out what was found by a file of lines "NAME SPLIT", with spaces, tabs or commas between.
+
+    Pictures that the file does not name are left out.
+
+    Raises:
+        DataError: the file cannot be read, a line does not end with train, val or test, or names no such picture.
+    """
+    pairs = {name: pair for split in found.splits.values() for name, pair in split.items()}
+    splits: dict[str, list[Pair]] = {}
+    for number, line in _lines(path):
+        name, *words = _entries(line)
+        split = split_in(" ".join(words))
+        if not split:
+            raise DataError(f"{path}: line {number} is {line!r}; expected a picture's name and train, val or test")
+        if _without_suffix(name) not in pairs:
+            raise DataError(f"{path}: line {number} names {name!r}, but no picture with a mask has that name")
+        splits.setdefault(split, []).append(pairs[_without_suffix(name)])
+    return {split: tuple(splits[split]) for split in SPLITS if split in splits}
+
+
+def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
+    entries = _entries(line)
+    if len(entries) != 2:
+        raise DataError(
+            f"{path}: line {number} names {line!r}, but no picture with a mask has that name; "
+            "correct or remove the line"
+        )
+    files = [find_picture(root, [root], entry, source=path) for entry in entries]
+    image, mask = files
+    if image is None or mask is None:
+        absent = root / entries[0 if image is None else 1]
+        raise DataError(f"{path}: line {number} names {absent}, which is not there; correct or remove the line")
+    return Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask)
+
+
+def _entries(line: str) -> list[str]:
+    """The columns of a line, which are parted by commas, semicolons or tabs, or else by spaces."""
+    columns = re.split(r"[,;\t]", line) if re.search(r"[,;\t]", line.rstrip(",;")) else line.rstrip(",;").split()
+    return [entry for column in columns if (entry := column.strip(" \"'"))]
+
+
+def _without_suffix(name: str) -> str:
+    return Path(name).with_suffix("").as_posix() if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are neither empty nor headings, with their numbers from 1."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors begin files with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected one name a line") from error
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if numbered and {entry.lower() for entry in _entries(numbered[0][1])} <= HEADINGS:
+        return numbered[1:]
+    return numbered

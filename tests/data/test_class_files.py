@@ -1,0 +1,159 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.class_files import find_class_file, find_own_class_file, read_labelmap
+from maskpencil.data.folder import open_folder
+from maskpencil.errors import DataError
+from maskpencil.known_classes import ADE20K, voc_color
+
+ROAD, CAR = (128, 64, 128), (64, 0, 128)
+TWO = ClassSet(("road", "car"), (ROAD, CAR))
+PLAIN = ClassSet(("road", "car"))
+
+META = {
+    "labels": ["car", "road"],
+    "label_map": {"0": "road", "1": "car"},
+    "segmentation_colors": [[128, 64, 128], [64, 0, 128]],
+    "background_label": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "classes"),
+    [
+        ("classes.yml", "names: [road, car]\npalette: [[128, 64, 128], [64, 0, 128]]", TWO),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:128,64,128::\n\ncar:64,0,128:wheel,door:\n", TWO),
+        ("labelmap.txt", "road:128,64,128:: # color index 0\ncar:64, 0, 128::", TWO),
+        ("labelmap.txt", "road:::\ncar:::", ClassSet(("road", "car"), (voc_color(0), voc_color(1)))),
+        ("labelmap.txt", "road:128,64,128::\ncar:64,0,128::\nignored:9,9,9::", ClassSet(*(TWO.names, TWO.palette, 2))),
+        ("labelmap.txt", "ignored:9,9,9::\nroad:128,64,128::\ncar:64,0,128::", TWO),
+        ("dataset_meta.json", json.dumps(META), TWO),
+        ("dataset_meta.json", '\ufeff{"labels": ["road", "car"]}', PLAIN),
+        ("_classes.csv", "Pixel Value, Class\n0, road\n1, car\n", PLAIN),
+        ("_classes.csv", "Pixel Value,Class\n1,car\n0,road", PLAIN),
+        ("id2label.json", '{"1": "car", "0": "road"}', PLAIN),
+        (
+            "label_colors.txt",
+            "128 64 128\tRoad\n64 0 128\t\tParked car\n",
+            ClassSet(("Road", "Parked car"), (ROAD, CAR)),
+        ),
+        ("codes.txt", "road\ncar\n\n", PLAIN),
+        ("data.yaml", "path: ../data\nnames:\n  0: road\n  1: car\n", PLAIN),
+        ("dataset.yaml", "nc: 2\nnames: [road, car]\nignore_index: 1\npalette: 3", PLAIN),
+    ],
+)
+def test_the_class_files_of_other_tools_are_read(tmp_path: Path, name: str, text: str, classes: ClassSet) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = find_class_file(tmp_path)
+    assert found is not None
+    assert found.path == tmp_path / name
+    assert found.classes == classes
+
+
+def test_ade20ks_list_numbers_from_1_so_that_0_is_other(tmp_path: Path) -> None:
+    rows = "".join(f"{i}\t0.1\t5\t6\t{name}, {name} thing\n" for i, name in enumerate(ADE20K.names, start=1))
+    (tmp_path / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n" + rows)
+    found = find_class_file(tmp_path)
+    assert found is not None
+    assert found.classes == ClassSet(("other", *ADE20K.names), ((0, 0, 0), *ADE20K.palette))
+
+
+def test_classes_yaml_wins(tmp_path: Path) -> None:
+    assert find_class_file(tmp_path) is None
+    (tmp_path / "codes.txt").write_text("a\nb")
+    assert find_own_class_file(tmp_path) is None
+    (tmp_path / "labelmap.txt").write_text("c:1,2,3::")
+    for path, names in ((tmp_path / "labelmap.txt", ("c",)), (tmp_path / "classes.yaml", ("d", "e", "f"))):
+        if path.suffix == ".yaml":
+            path.write_text("names: [d, e, f]")
+        found = find_class_file(tmp_path)
+        assert found is not None
+        assert (found.path, found.classes.names) == (path, names)
+    assert find_own_class_file(tmp_path) == find_class_file(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["train: images/train\n", "- a\n- b\n", ""])
+def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    assert find_class_file(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labelmap.txt", "road", "line 1 is 'road'; expected 'name:red,green,blue::'"),
+        ("labelmap.txt", "\n:1,2,3::", "line 2 is ':1,2,3::'"),
+        ("labelmap.txt", "road:1,2::", "line 1 has the colour '1 2'; expected red, green and blue from 0 to 255"),
+        ("labelmap.txt", "road:1,2,256::", "line 1 has the colour '1 2 256'"),
+        ("labelmap.txt", "road:1,2,-3::", "line 1 has the colour '1 2 -3'"),
+        ("labelmap.txt", f"road:1,2,{'9' * 9000}::", "line 1 has the colour"),
+        ("labelmap.txt", "road:1,2,3::\nroad:4,5,6::", "line 2 names 'road' again"),
+        ("labelmap.txt", "road:1,2,3::\ncar:::", "has no colour for 'car'"),
+        ("labelmap.txt", "# nothing", "names no label"),
+        ("labelmap.txt", "ignored:1,2,3::", "names 0 classes; expected 1 to 255"),
+        ("labelmap.txt", "".join(f"{i}:::\n" for i in range(256)), "names 256 classes"),
+        ("labelmap.txt", b"road:\xff", "cannot be read"),
+        ("labelmap.txt", "x" * (2**20 + 1), "is larger than 1 MiB"),
+        ("dataset_meta.json", "[1]", "holds list; expected an object with 'labels'"),
+        ("dataset_meta.json", "{}", "'names' must be a list of class names, but got None"),
+        ("dataset_meta.json", '{"labels": ["a", null]}', "must hold one word a class"),
+        ("dataset_meta.json", '{"label_map": ["a"]}', "must hold names by number"),
+        ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [null]}', "'palette' must be a list"),
+        ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [["1", 2, 3]]}', "whole numbers from 0 to 255"),
+        ("dataset_meta.json", '{"labels": ', "is not valid JSON"),
+        ("dataset_meta.json", "[" * 200_000, "nested too deep"),
+        ("id2label.json", '{"0": "a", "2": "b"}', "must number the names from 0 without gaps, but got [0, 2]"),
+        ("id2label.json", '{"a": 0}', "must hold names by number"),
+        ("id2label.json", '{"' + "9" * 9000 + '": "a"}', "must hold names by number"),
+        ("id2label.json", '["a"]', "must hold names by number"),
+        ("id2label.json", "9" * 9000, "is not valid JSON"),
+        ("_classes.csv", "", "begins with 'nothing'; expected 'Pixel Value, Class'"),
+        ("_classes.csv", "filename, cat, dog", "begins with 'filename, cat, dog'"),
+        ("_classes.csv", "Pixel Value, Class\n0", "has the row '0'; expected a pixel value and a class"),
+        ("_classes.csv", "Pixel Value, Class\n1, a", "without gaps, but got [1]"),
+        ("_classes.csv", "Pixel Value, Class", "1 to 255 classes, but got 0"),
+        ("label_colors.txt", "1 2 3\n", "line 1 is '1 2 3'; expected red, green, blue and a name"),
+        ("label_colors.txt", "1 2 x\tRoad", "line 1 has the colour '1 2 x'"),
+        ("codes.txt", "a\nb\na", "'a' stands more than once"),
+        ("objectInfo150.txt", "Idx\tName\n1\twall", "line 2 has too few columns"),
+        ("objectInfo150.txt", "Idx\tRatio\tTrain\tVal\tName\n2\t0\t0\t0\twall", "from 1 without gaps, but got [2]"),
+        ("data.yaml", "names: 3", "'names' must be a list"),
+        ("data.yaml", "names: &a [*a]", "anchor"),
+    ],
+)
+def test_a_malformed_class_file_is_one_line_that_names_it(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        find_class_file(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).count(str(path)) == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_a_labelmap_keeps_the_ignored_label_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "labelmap.txt").write_text("a:1,2,3::\nignored:4,5,6::\nb:7,8,9::")
+    labels = read_labelmap(tmp_path / "labelmap.txt")
+    assert [(label.name, label.color) for label in labels] == [
+        ("a", (1, 2, 3)),
+        ("ignored", (4, 5, 6)),
+        ("b", (7, 8, 9)),
+    ]
+
+
+def test_coloured_masks_are_read_by_the_class_file_of_another_tool(save_files) -> None:
+    label_map = np.arange(32 * 48).reshape(32, 48) // 100 % 2
+    mask = np.array([ROAD, CAR], dtype=np.uint8)[label_map]
+    picture = np.zeros((32, 48, 3), dtype=np.uint8)
+    files = {f"{side}/{i}.png": a for i in range(3) for side, a in (("images", picture), ("masks", mask))}
+    folder = open_folder(save_files({**files, "labelmap.txt": "road:128,64,128::\ncar:64,0,128::"}))
+    assert folder.classes == TWO
+    assert "2 classes from labelmap.txt" in folder.notes
+    np.testing.assert_array_equal(folder.read_pair(folder.pairs("train")[0])[1], label_map)
