@@ -2,12 +2,38 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import kitti_road
+from maskpencil.data.formats import (
+    ade20k,
+    camvid,
+    cityscapes,
+    coco,
+    cvat,
+    datumaro,
+    kitti_road,
+    label_studio,
+    labelme,
+    roboflow,
+    voc,
+    yolo,
+)
 from maskpencil.data.formats.base import Reader, Recognized
 
 __all__ = ["READERS", "Reader", "Recognized", "recognize"]
 
-READERS: tuple[Reader, ...] = (kitti_road.recognize,)
+READERS: tuple[Reader, ...] = (
+    kitti_road.recognize,
+    cityscapes.recognize,
+    ade20k.recognize,
+    camvid.recognize,
+    cvat.recognize,
+    voc.recognize,
+    roboflow.recognize,
+    datumaro.recognize,
+    coco.recognize,
+    labelme.recognize,
+    label_studio.recognize,
+    yolo.recognize,
+)
 """All readers; the first that knows a folder reads it."""
 
 

@@ -1,16 +1,16 @@
-"""What the reader of a public data set says of a folder it knows."""
+"""What the reader of a public data set or of an annotation tool's files says of a folder it knows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.layout import Layout
-from maskpencil.data.masks import MaskEncoding
 
 
 @dataclass(frozen=True)
 class Recognized:
-    """A folder in the form of the public data set `name`: which files are pairs, and what their masks mean."""
+    """A folder in the form of the data set or tool `name`: which files are pairs, and what their masks mean."""
 
     name: str
     layout: Layout
@@ -20,6 +20,6 @@ class Recognized:
 Reader = Callable[[Path], Recognized | None]
 """Takes a folder, existing or not, and returns None, quickly, unless it is in the reader's own form.
 
-It looks at names alone, opens no picture, and raises `DataError` only where the folder can be nothing else and is of no
-use, such as test pictures without masks.
+It opens no picture but for its size, and raises `DataError` only where the folder can be nothing else and is of no use,
+such as test pictures without masks.
 """

@@ -1,0 +1,84 @@
+"""CVAT's "Segmentation mask 1.1": masks in the colours of labelmap.txt, in the folders of Pascal VOC.
+
+    labelmap.txt                       name:red,green,blue:parts:actions
+    ImageSets/Segmentation/default.txt a name a line; train.txt, val.txt and test.txt are splits
+    JPEGImages/NAME.jpg                where images were saved
+    SegmentationClass/NAME.png
+
+Datumaro calls the same "VOC segmentation". Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.class_files import IGNORED_LABELS, Label, classes_of_labelmap, read_labelmap
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.voc import MASKS, PICTURES, pair_by_lists
+from maskpencil.data.layout import layout_of, picture_files
+from maskpencil.data.masks import color_number
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels, read_mode
+
+LABELMAP = "labelmap.txt"
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where it holds labelmap.txt and SegmentationClass/.
+
+    The pictures are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks pixels that count
+    nowhere. In masks of one channel the value is the label's line.
+
+    Raises:
+        DataError: no pictures or none with a mask, or labelmap.txt is not in its form or cannot tell labels apart.
+    """
+    labelmap = root / LABELMAP
+    if not labelmap.is_file() or not (root / MASKS).is_dir():
+        return None
+    labels = read_labelmap(labelmap)
+    pictures, masks = _pictures(root), picture_files(root / MASKS)
+    if masks and not pictures:
+        raise DataError(
+            f"{root}: has masks in {MASKS}/ but no pictures; export again with images, or put the pictures into "
+            f"{PICTURES}/"
+        )
+    found, notes = pair_by_lists(root, pictures, masks)
+    layout = layout_of(root, found, use_lists=False)
+    encoding = _encoding(labelmap, labels, next(iter(masks.values())))
+    return Recognized("CVAT segmentation masks", replace(layout, notes=(*notes, *layout.notes)), encoding)
+
+
+def _pictures(root: Path) -> dict[str, Path]:
+    folder = next((root / name for name in (PICTURES, "images") if (root / name).is_dir()), None)
+    if folder:
+        return picture_files(folder)
+    return {path.stem: path for path in sorted(root.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+
+
+def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncoding:
+    classes = classes_of_labelmap(labelmap, labels)
+    meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
+    if not _is_colored(mask):
+        return MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | dict(enumerate(meanings)))
+    owners: dict[int, str] = {}
+    for label in labels:
+        owner = owners.setdefault(color_number(label.color), label.name)
+        if owner != label.name:
+            raise DataError(
+                f"{labelmap}: {owner!r} and {label.name!r} have one colour, {label.color}, so the masks cannot tell "
+                "them apart; give each its own and export again"
+            )
+    return MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
+
+
+def _is_colored(mask: Path) -> bool:
+    """Whether a mask shows its classes by colours: a palette of grey levels shows numbers."""
+    mode = read_mode(mask)
+    if mode != "P":
+        return mode.startswith("RGB")
+    palette = read_mask_pixels(mask).palette
+    return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())

@@ -1,0 +1,166 @@
+"""Datumaro: `annotations/SUBSET.json` and the pictures in `images/SUBSET/`, which CVAT exports as well.
+
+Sources: https://openvinotoolkit.github.io/datumaro/stable/docs/data-formats/formats/datumaro.html and
+https://docs.cvat.ai/docs/dataset_management/formats/format-datumaro
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from maskpencil.data.drawing import Drawing, Polygon, Shape
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.formats.annotation_entries import mentions
+from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture, read_json
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.entry import Entry
+from maskpencil.data.formats.rings import Ring, box, ellipse, turned
+from maskpencil.data.layout import Found, Layout, Pair, layout_of, picture_files
+from maskpencil.data.run_lengths import RunLengths
+from maskpencil.data.splits import split_in
+from maskpencil.errors import DataError
+from maskpencil.images import read_header
+
+AREAS = ("mask", "polygon", "ellipse")
+DRAWN = (*AREAS, "bbox")
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where `annotations/` in it holds files with Datumaro's `categories` and `items`.
+
+    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in one group with another shape is
+    left out, as it only surrounds that. The subsets are the splits, as far as their names say so.
+
+    Raises:
+        DataError: an entry is not in Datumaro's form, or no item has its picture.
+    """
+    files = {}
+    for path in sorted(root.glob("annotations/*.json")):
+        if mentions(path, ("categories", "labels", "items")):
+            content = read_json(path)
+            if isinstance(content, dict) and isinstance(content.get("categories"), dict) and "items" in content:
+                files[path] = Entry.of(path, "", content)
+    if not files:
+        return None
+    names = {path: _label_names(content) for path, content in files.items()}
+    labels = classes_of_labels(root, [name for own in names.values() for name in own])
+    reader = _Reader(root, labels)
+    for path, content in files.items():
+        for item in content.entries("items", "item"):
+            reader.add(item, split_in(path.stem), names[path])
+    return Recognized("Datumaro", reader.layout(), MaskEncoding("index", labels.classes))
+
+
+def _label_names(content: Entry) -> list[str]:
+    return [label.text("name") for label in content.inside("categories").inside("label").entries("labels", "label")]
+
+
+class _Reader:
+    """What was read so far."""
+
+    def __init__(self, root: Path, labels: Labels) -> None:
+        self._root = root
+        self._labels = labels
+        self._images = picture_files(root / "images", strict=False) if (root / "images").is_dir() else {}
+        self._found = Found()
+        self._used: dict[Path, Entry] = {}
+        self._left_out: Counter[str] = Counter()
+        self._boxes = 0
+
+    def add(self, item: Entry, split: str, names: Sequence[str]) -> None:
+        """Add an item, with the names of its file's labels."""
+        picture = self._picture(item)
+        if picture is None:
+            self._found.masks_alone.append(Path(item.text("id")))
+            return
+        if picture in self._used:
+            raise DataError(
+                f"{item}: has the picture of {self._used[picture].place}, {picture}; remove one of the items"
+            )
+        self._used[picture] = item
+        size = read_header(picture).shown_size
+        drawing = Drawing(item.path, picture.name, size, self._shapes(item, names, size), self._labels.background)
+        folders = (self._root / "images" / item.path.stem, self._root / "images", self._root)
+        folder = next(folder for folder in folders if picture.is_relative_to(folder))
+        name = picture.relative_to(folder).with_suffix("").as_posix()
+        if name in self._found.splits.get(split, {}):
+            raise DataError(f"{item}: has a picture of the same name as another, {name}; rename or remove one of them")
+        self._found.add(split, Pair(name, picture, drawing))
+
+    def layout(self) -> Layout:
+        """Share out the pairs, and tell what was left out."""
+        self._found.images_alone += [path for path in self._images.values() if path not in self._used]
+        layout = layout_of(self._root, self._found)
+        notes = []
+        if self._boxes:
+            notes.append(f"{self._boxes} boxes are drawn as filled rectangles")
+        if self._left_out:
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(self._left_out.items()))
+            notes.append(f"annotations that are no labelled areas left out: {told}")
+        return replace(layout, notes=(*notes, *layout.notes))
+
+    def _picture(self, item: Entry) -> Path | None:
+        """The item's picture: by its path, else by the item's id."""
+        media = next((item.inside(key) for key in ("image", "media") if key in item), None)
+        if media and media.fields.get("path"):
+            folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]
+            return find_picture(self._root, folders, media.text("path"), source=item.path)
+        name = item.text("id")
+        return self._images.get(f"{item.path.stem}/{name}") or self._images.get(name)
+
+    def _shapes(self, item: Entry, names: Sequence[str], size: tuple[int, int]) -> tuple[Shape, ...]:
+        annotations = item.entries("annotations", "annotation")
+        kinds = [annotation.text("type") for annotation in annotations]
+        surrounded = {a.whole("group", 0) for a, kind in zip(annotations, kinds, strict=True) if kind in AREAS} - {0}
+        shapes = []
+        for annotation, kind in zip(annotations, kinds, strict=True):
+            if kind not in DRAWN or "label_id" not in annotation:
+                self._left_out[kind if kind not in DRAWN else f"{kind} without a label"] += 1
+            elif kind != "bbox" or annotation.whole("group", 0) not in surrounded:
+                shapes.append(
+                    (annotation.whole("z_order", 0), _shape(annotation, kind, self._index(annotation, names), size))
+                )
+                self._boxes += kind == "bbox"
+        return tuple(shape for _, shape in sorted(shapes, key=lambda entry: entry[0]))
+
+    def _index(self, annotation: Entry, names: Sequence[str]) -> int:
+        number = annotation.whole("label_id")
+        if not 0 <= number < len(names):
+            raise annotation.wrong("label_id", f"the number of a label, 0 to {len(names) - 1}")
+        return self._labels.index_of[names[number]]
+
+
+def _shape(annotation: Entry, kind: str, index: int, size: tuple[int, int]) -> Shape:
+    if kind == "mask":
+        return _run_lengths(annotation.inside("rle"), index, size)
+    ring = annotation.points("points") if kind == "polygon" else _ring(annotation, kind)
+    return Polygon(index, (ring.astype(np.float32),))
+
+
+def _ring(annotation: Entry, kind: str) -> Ring:
+    """The border of a box or an ellipse; CVAT puts an angle, clockwise about the middle, among the attributes."""
+    key = "bbox" if kind == "bbox" else "points"
+    numbers = annotation.numbers(key).tolist()
+    if len(numbers) != 4:
+        raise annotation.wrong(key, "4 numbers")
+    left, top, *end = numbers
+    width, height = end if kind == "bbox" else (end[0] - left, end[1] - top)
+    middle = left + width / 2, top + height / 2
+    ring = box(left, top, width, height) if kind == "bbox" else ellipse(middle, (width / 2, height / 2))
+    angle = annotation.inside("attributes").number("rotation", 0) if "attributes" in annotation else 0
+    return turned(ring, angle, middle) if angle else ring
+
+
+def _run_lengths(rle: Entry, index: int, size: tuple[int, int]) -> RunLengths:
+    if rle.numbers("size").tolist() != list(size):
+        raise rle.wrong("size", f"[{size[0]}, {size[1]}], the height and width of the picture")
+    counts = rle.fields.get("counts")
+    if not isinstance(counts, str | list):
+        raise rle.wrong("counts", "run lengths, as a list of numbers or as text")
+    try:
+        return RunLengths.of(index, size, counts)
+    except DataError as error:
+        raise DataError(f"{rle}: {error}") from error

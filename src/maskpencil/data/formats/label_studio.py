@@ -1,0 +1,248 @@
+"""Label Studio: tasks exported as JSON or JSON-MIN, with the pictures anywhere below the same folder.
+
+Sources: https://labelstud.io/guide/task_format, https://labelstud.io/tags/brushlabels and, for what `x` and `y` of
+rectangles and ellipses are, https://docs.humansignal.com/templates/image_bbox and EllipseRegion.jsx in
+https://github.com/HumanSignal/label-studio
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from maskpencil.data.drawing import Bitmap, Drawing, Polygon, Shape
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.formats.annotation_entries import mentions
+from maskpencil.data.formats.annotations import Labels, classes_of_labels, read_json
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.entry import Entry
+from maskpencil.data.formats.label_studio_pictures import Pictures, picture_name
+from maskpencil.data.formats.rings import Ring, box, ellipse, turned
+from maskpencil.data.formats.rle_pack import unpack_alpha
+from maskpencil.data.layout import Found, Pair, layout_of
+from maskpencil.errors import DataError
+from maskpencil.images import read_header
+
+LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
+SHAPE_KEYS = ("rle", "points", "radiusX", "height")
+"""What only brushes, polygons, ellipses and rectangles have."""
+
+LIST = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
+"""How the content of an export begins."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one person drew on one picture: `regions` are labelled areas, `others` counts the rest by type."""
+
+    cancelled: bool
+    when: datetime
+    regions: Sequence[Entry]
+    others: Counter[str]
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where JSON files in it are lists of Label Studio's tasks that name pictures.
+
+    Pictures are found by their names, with and without the 8 digits that Label Studio puts before them. Brushes,
+    polygons, rectangles and ellipses are drawn in their order; of several annotations of a picture the newest counts
+    that was not cancelled; drafts and predictions are not used. The classes are in the order of the alphabet, after
+    the background. Without list files one in five pictures is set aside for validation.
+
+    Raises:
+        DataError: a task is not in Label Studio's form, names no or an ambiguous picture, or none is there.
+    """
+    if not root.is_dir():
+        return None
+    contents = {path: content for path in sorted(root.glob("*.json")) if (content := _tasks(path))}
+    tasks = [
+        Entry.of(path, f"task {n}", task)
+        for path, content in contents.items()
+        for n, task in enumerate(content, start=1)
+    ]
+    if not any(map(picture_name, tasks)):
+        return None
+    pictures = Pictures(root)
+    by_picture: dict[Path, list[Annotation]] = {}
+    absent: list[Path] = []
+    for task in tasks:
+        name = picture_name(task)
+        if name is None:
+            raise DataError(f"{task}: names no picture; expected one in data, such as image: /data/upload/1/photo.jpg")
+        picture = pictures.find(name, task)
+        if picture is None:
+            absent.append(Path(PurePosixPath(name).name))
+        else:
+            by_picture.setdefault(picture, []).extend(_annotations(task))
+    if not by_picture:
+        raise DataError(
+            f"{tasks[0].path}: names {len(absent)} pictures ({absent[0]}, ...), none of which is below {root}; put "
+            "them there, from Label Studio's media/upload/ or an export with images"
+        )
+    return _recognized(root, by_picture, absent, pictures)
+
+
+def _recognized(
+    root: Path, by_picture: Mapping[Path, Sequence[Annotation]], absent: list[Path], pictures: Pictures
+) -> Recognized:
+    kept = {path: [a for a in annotations if not a.cancelled] for path, annotations in by_picture.items()}
+    # of those of one time the last counts
+    newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
+    regions = [region for annotation in newest.values() for region in annotation.regions]
+    labels = classes_of_labels(root, sorted({_label(region) for region in regions}))
+    found = Found(images_alone=[path for path in pictures if path not in newest], masks_alone=absent)
+    for path, annotation in newest.items():
+        size = read_header(path).shown_size
+        shapes = tuple(_shape(region, labels, size) for region in annotation.regions)
+        name = pictures.short_name(path)
+        source = annotation.regions[0].path if annotation.regions else root
+        found.add("", Pair(name, path, Drawing(source, path.name, size, shapes, labels.background)))
+    layout = layout_of(root, found)
+    notes = _notes(by_picture, kept, newest)
+    return Recognized(
+        "Label Studio", replace(layout, notes=(*notes, *layout.notes)), MaskEncoding("index", labels.classes)
+    )
+
+
+def _notes(
+    by_picture: Mapping[Path, Sequence[Annotation]],
+    kept: Mapping[Path, Sequence[Annotation]],
+    newest: Mapping[Path, Annotation],
+) -> Iterator[str]:
+    several = sum(len(annotations) > 1 for annotations in kept.values())
+    if several:
+        yield f"{several} pictures have several annotations, the newest of each is taken"
+    cancelled = sum(annotation.cancelled for annotations in by_picture.values() for annotation in annotations)
+    if cancelled:
+        yield f"{cancelled} cancelled annotations left out"
+    others = sum((annotation.others for annotation in newest.values()), Counter[str]())
+    if others:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        yield f"results that are no labelled areas left out: {told}"
+    manifold = sum(len(region.fields[_label_key(region)]) > 1 for a in newest.values() for region in a.regions)
+    if manifold:
+        yield f"{manifold} regions have several labels, the first of each is taken"
+
+
+def _tasks(path: Path) -> list[Any]:
+    """The content of a file that may be an export; [] where it cannot be one."""
+    with path.open("rb") as file:
+        if not LIST.match(file.read(64)):
+            return []
+    full = any(mentions(path, ("data", key)) for key in ("annotations", "completions"))
+    if not full and not any(mentions(path, (key,)) for key in (*LABEL_KEYS, "annotation_id")):
+        return []
+    content = read_json(path)
+    likely = isinstance(content, list) and any(isinstance(task, dict) and _is_task(task) for task in content)
+    return content if likely else []
+
+
+def _is_task(task: dict[str, Any]) -> bool:
+    if isinstance(task.get("data"), dict):
+        return isinstance(task.get("annotations", task.get("completions")), list)
+    return bool(_short_regions(task)) or {"annotation_id", "lead_time"} <= task.keys()
+
+
+def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
+    """The regions of a JSON-MIN task: they stand in fields named after the tags of the project."""
+    return [
+        (key, number, value)
+        for key, values in task.items()
+        if isinstance(values, list)
+        for number, value in enumerate(values, start=1)
+        if isinstance(value, dict) and any(label in value for label in LABEL_KEYS)
+    ]
+
+
+def _annotations(task: Entry) -> Iterator[Annotation]:
+    if "data" not in task:
+        regions = [Entry(task.path, f"{task.place}: {key} {n}", value) for key, n, value in _short_regions(task.fields)]
+        yield _annotation(task, [(region, "results") for region in regions])
+        return
+    for entry in task.entries("completions" if "completions" in task else "annotations", "annotation"):
+        results = []
+        for result in entry.entries("result", "result"):
+            value = result.fields.get("value")
+            turn = {"image_rotation": result.fields.get("image_rotation")}
+            own = Entry(result.path, result.place, {**value, **turn} if isinstance(value, dict) else {})
+            results.append((own, str(result.fields.get("type"))))
+        yield _annotation(entry, results)
+
+
+def _annotation(entry: Entry, results: Iterable[tuple[Entry, str]]) -> Annotation:
+    regions, others = [], Counter[str]()
+    for result, kind in results:
+        if any(key in result for key in LABEL_KEYS) and any(key in result for key in SHAPE_KEYS):
+            regions.append(result)
+        else:
+            others[kind] += 1
+    return Annotation(entry.fields.get("was_cancelled") is True, _when(entry), regions, others)
+
+
+def _when(entry: Entry) -> datetime:
+    key = next((key for key in ("updated_at", "created_at") if key in entry), None)
+    if key is None:
+        return datetime.min.replace(tzinfo=UTC)
+    try:
+        when = datetime.fromisoformat(entry.text(key))
+    except ValueError as error:
+        raise entry.wrong(key, "a date and time such as 2024-03-09T21:52:49Z") from error
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _label_key(region: Entry) -> str:
+    return next(key for key in LABEL_KEYS if key in region)
+
+
+def _label(region: Entry) -> str:
+    key = _label_key(region)
+    labels = region.fields[key]
+    if not isinstance(labels, list) or not labels or not isinstance(labels[0], str) or not labels[0]:
+        raise region.wrong(key, "a list with a label")
+    return labels[0]
+
+
+def _shape(region: Entry, labels: Labels, size: tuple[int, int]) -> Shape:
+    if region.number("image_rotation", 0) % 360:
+        raise region.wrong("image_rotation", "0: turn the picture back in Label Studio before drawing on it")
+    index = labels.index_of[_label(region)]
+    if "rle" in region:
+        return _bitmap(region, index, size)
+    return Polygon(index, (_ring(region, size).astype(np.float32),))
+
+
+def _ring(region: Entry, size: tuple[int, int]) -> Ring:
+    """The region's border in pixels; the file gives it in percent of width and height, but angles in degrees."""
+    height, width = size
+    scale = np.array((width, height)) / 100
+    if "points" in region:
+        return region.points("points") * scale
+    x, y = region.number("x") * scale[0], region.number("y") * scale[1]
+    angle = region.number("rotation", 0)
+    if "radiusX" in region:
+        radii = region.number("radiusX") * scale[0], region.number("radiusY") * scale[1]
+        return turned(ellipse((x, y), radii), angle, (x, y))  # x and y are the middle, and what it turns about
+    sides = region.number("width") * scale[0], region.number("height") * scale[1]
+    return turned(box(x, y, *sides), angle, (x, y))  # x and y are the upper left corner, and what it turns about
+
+
+def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
+    values = region.fields["rle"]
+    if not isinstance(values, list) or not {*map(type, values)} <= {int} or not all(0 <= v <= 255 for v in values):
+        raise region.wrong("rle", "a list of whole numbers from 0 to 255")
+    try:
+        mask = unpack_alpha(bytes(values), size)
+    except DataError as error:
+        raise DataError(
+            f"{region}: the brush {error}; export the task again, with the picture it was drawn on"
+        ) from error
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):  # all of it was rubbed out
+        return Bitmap.of(index, mask[:1, :1])
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return Bitmap.of(index, mask[window], (int(rows[0]), int(columns[0])))

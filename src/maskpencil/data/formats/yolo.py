@@ -1,0 +1,127 @@
+"""Ultralytics YOLO: a YAML file that names the classes, and polygons in `labels/` or label maps in `masks/`.
+
+Sources: https://docs.ultralytics.com/datasets/segment and https://docs.ultralytics.com/datasets/semantic. Roboflow
+exports the same as `train/images + train/labels`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.drawing import Drawing, Polygon
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.formats.annotations import BACKGROUND_LABELS, Labels, classes_of_labels
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.yolo_folders import YoloFolder, open_yolo_folder
+from maskpencil.data.formats.yolo_labels import LabelLine, read_label_file
+from maskpencil.data.layout import Found, Layout, Pair, layout_of
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES, read_header
+
+MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where a YAML file in it has `names` and says where the pictures are, and there are labels or masks.
+
+    A `classes.txt` beside `images/` and `labels/` does as well.
+
+    Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Pictures
+    without a label file are background, as for Ultralytics; where a split has none at all, it is left out. Larger
+    polygons lie under smaller ones. Objects of which only a box is known are ignored pixels.
+
+    Masks, where the YAML file has `masks_dir`, or there is a `masks/` and no polygon: the value is the number of the
+    name, 255 is ignored. One name alone is the value 1, and 0 is the background. `label_mapping` gives values another
+    number, or ignores them.
+
+    Raises:
+        DataError: the YAML file or a label is not in its form, all labels are boxes, or pictures have no masks.
+    """
+    folder = open_yolo_folder(root)
+    if folder is None:
+        return None
+    if folder.masks_name:
+        return _with_masks(folder, folder.masks_name)
+    if folder.has_labels():
+        return _with_polygons(folder)
+    return _with_masks(folder, "masks") if folder.entries and (root / "masks").is_dir() else None
+
+
+def _with_polygons(folder: YoloFolder) -> Recognized:
+    labels = classes_of_labels(folder.root, folder.names)
+    found = Found()
+    boxes = polygons = unlabelled = 0
+    used = set()
+    for split, pictures in folder.splits.items():
+        files = {name: folder.beside(path, "labels").with_suffix(".txt") for name, path in pictures.items()}
+        if not any(path.is_file() for path in files.values()):
+            found.images_alone += pictures.values()
+            continue
+        for name, picture in pictures.items():
+            lines = []
+            if files[name].is_file():
+                lines = read_label_file(files[name], len(folder.names))
+                used.add(files[name])
+            else:
+                unlabelled += 1
+            boxes += sum(line.is_box for line in lines)
+            polygons += sum(not line.is_box for line in lines)
+            found.add(split, Pair(name, picture, _drawing(folder, files[name], picture, lines, labels)))
+    if boxes and not polygons:
+        raise DataError(
+            f"{folder.path}: all {boxes} labels are boxes, as for object detection, which say nothing of the pixels "
+            "inside; export the data set with polygons (segmentation), or draw them"
+        )
+    found.masks_alone += folder.others("labels", (".txt",), used)
+    notes = []
+    if unlabelled:
+        notes.append(f"{unlabelled} pictures without a label file are background")
+    if boxes:
+        notes.append(f"{boxes} objects have a box and no polygon; their pixels are ignored")
+    return Recognized("YOLO", _layout(folder, found, notes), MaskEncoding("index", labels.classes))
+
+
+def _drawing(folder: YoloFolder, source: Path, picture: Path, lines: Sequence[LabelLine], labels: Labels) -> Drawing:
+    height, width = size = read_header(picture).shown_size
+    indices = [labels.index_of[name] for name in folder.names]
+    shapes = [
+        Polygon(
+            IGNORE_INDEX if line.is_box else indices[line.class_number],
+            ((line.corners * (width, height)).astype(np.float32),),
+        )
+        for line in sorted(lines, key=lambda line: (not line.is_box, -line.area))
+    ]
+    return Drawing(source, picture.name, size, tuple(shapes), labels.background)
+
+
+def _with_masks(folder: YoloFolder, masks_name: str) -> Recognized:
+    found = Found()
+    used = set()
+    for split, pictures in folder.splits.items():
+        for name, picture in pictures.items():
+            place = folder.beside(picture, masks_name)
+            mask = next((path for suffix in MASK_SUFFIXES if (path := place.with_suffix(suffix)).is_file()), None)
+            if mask is None:
+                found.images_alone.append(picture)
+            else:
+                found.add(split, Pair(name, picture, mask))
+                used.add(mask)
+    if not found:
+        raise DataError(
+            f"{folder.path}: no picture has a mask in {masks_name}/; expected images/train/x.jpg and "
+            f"{masks_name}/train/x.png"
+        )
+    found.masks_alone += folder.others(masks_name, IMAGE_SUFFIXES, used)
+    alone = len(folder.names) == 1 and folder.names[0].lower() not in BACKGROUND_LABELS
+    classes = ClassSet(("background", *folder.names) if alone else folder.names)
+    own = {IGNORE_INDEX: IGNORE_INDEX} | {number: number for number in range(len(classes))}
+    codes = own | folder.label_mapping(len(classes))
+    return Recognized("YOLO masks", _layout(folder, found, []), MaskEncoding("index", classes, codes=codes))
+
+
+def _layout(folder: YoloFolder, found: Found, notes: list[str]) -> Layout:
+    layout = layout_of(folder.root, found, use_lists=not folder.has_splits)
+    return replace(layout, notes=(*folder.notes, *notes, *layout.notes))

@@ -1,0 +1,250 @@
+"""The YAML file of a YOLO data set, and the pictures that it points to."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from maskpencil.classes import IGNORE_INDEX, MAX_YAML_BYTES, ClassSet, read_yaml
+from maskpencil.data.class_files import CLASS_FILES
+from maskpencil.data.layout import picture_files
+from maskpencil.data.named_files import find_picture
+from maskpencil.data.splits import SPLIT_ALIASES
+from maskpencil.errors import DataError
+
+USUAL_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
+NAMES_KEY = re.compile(r"^[\"']?names[\"']?\s*:", re.MULTILINE)
+PLACE_KEY = re.compile(r"^[\"']?(path|train|val|test|nc|masks_dir)[\"']?\s*:", re.MULTILINE)
+MAX_PATH = 255
+"""Characters; names of files and folders may be as long."""
+
+IGNORE_LABEL = "ignore_label"
+"""What `label_mapping` calls pixels that count nowhere."""
+
+
+@dataclass(frozen=True)
+class YoloFolder:
+    """A YOLO data set: its YAML file and what that says, the names of the classes, and its pictures by split and name.
+
+    `splits` has "" alone where the YAML file points to nothing that is there, and no folder is called after a split.
+    `notes` tells what the YAML file names and is not there.
+    """
+
+    root: Path
+    path: Path
+    entries: Mapping[str, Any]
+    names: tuple[str, ...]
+    splits: Mapping[str, Mapping[str, Path]]
+    notes: tuple[str, ...]
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether it is known to which split pictures belong."""
+        return set(self.splits) != {""}
+
+    @property
+    def masks_name(self) -> str | None:
+        """The name of the folder of masks, if the YAML file has one.
+
+        Raises:
+            DataError: it is no name below the folder of the pictures.
+        """
+        name = self.entries.get("masks_dir")
+        if name is None:
+            return None
+        text = _text(self.path, "masks_dir", name)
+        if PureWindowsPath(text).anchor or ".." in PureWindowsPath(text).parts:
+            raise DataError(f"{self.path}: 'masks_dir' is {text[:40]!r}; expected a folder's name, such as masks")
+        return text
+
+    def label_mapping(self, count: int) -> dict[int, int]:
+        """What `label_mapping` makes of mask values: one of `count` classes, or `IGNORE_INDEX`.
+
+        Raises:
+            DataError: it is not in that form.
+        """
+        mapping = self.entries.get("label_mapping") or {}
+        if not isinstance(mapping, Mapping):
+            raise DataError(f"{self.path}: 'label_mapping' is {str(mapping)[:40]!r}; expected lines such as 7: 0")
+        codes = {}
+        for value, target in mapping.items():
+            number = IGNORE_INDEX if target in (IGNORE_LABEL, IGNORE_INDEX) else target
+            known = type(number) is int and (0 <= number < count or number == IGNORE_INDEX)
+            if type(value) is not int or not known:
+                raise DataError(
+                    f"{self.path}: 'label_mapping' has {str(value)[:20]!r}: {str(target)[:20]!r}; expected a mask "
+                    f"value and a class from 0 to {count - 1}, or {IGNORE_LABEL}"
+                )
+            codes[value] = number
+        return codes
+
+    def beside(self, picture: Path, name: str) -> Path:
+        """See `beside`."""
+        return beside(self.root, picture, name)
+
+    def has_labels(self) -> bool:
+        """Whether a picture has a label file."""
+        pictures = (path for split in self.splits.values() for path in split.values())
+        return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in pictures)
+
+    def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
+        """The files in the folders called `name` that belong to no picture."""
+        folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
+        files = {file for folder in folders if name in folder.relative_to(self.root).parts for file in _files(folder)}
+        return sorted(
+            file for file in files if file.suffix.lower() in suffixes and file not in used and file.stem != "classes"
+        )
+
+
+def beside(root: Path, picture: Path, name: str) -> Path:
+    """The path of a picture below `root` with `name` in place of the last folder `images`, as Ultralytics finds labels.
+
+    Without such a folder, labels lie beside their pictures, and masks in a folder of `root`.
+    """
+    below = picture.relative_to(root).parts
+    places = [place for place, part in enumerate(below[:-1]) if part == "images"]
+    if places:
+        return root.joinpath(*below[: places[-1]], name, *below[places[-1] + 1 :])
+    return picture if name == "labels" else root.joinpath(name, *below)
+
+
+def open_yolo_folder(root: Path) -> YoloFolder | None:
+    """Read the YAML file in `root` that names classes and places; None where there is none.
+
+    A `classes.txt`, a name a line, stands for it beside `images/` and `labels/`, as Label Studio exports them.
+    The places are found by the last parts of their paths, so that a data set may lie elsewhere than it was made.
+    Pictures of an earlier split are left out of a later one.
+
+    Raises:
+        DataError: the YAML file is not in its form, or is for poses.
+    """
+    path = next((path for path in _yaml_files(root) if _is_yolo(path)), None)
+    if path is None:
+        return _open_without_yaml(root)
+    entries = read_yaml(path)
+    if not isinstance(entries, Mapping):
+        raise DataError(f"{path}: holds {type(entries).__name__}; expected 'names' and 'train'")
+    if "kpt_shape" in entries:
+        raise DataError(f"{path}: has 'kpt_shape', as data sets of poses have, whose labels are no masks")
+    notes: list[str] = []
+    splits = _splits(root, path, entries, notes) or _usual_splits(root)
+    return YoloFolder(root, path, entries, _names(path, entries.get("names")), splits, tuple(notes))
+
+
+def _open_without_yaml(root: Path) -> YoloFolder | None:
+    path = root / "classes.txt"
+    if not (path.is_file() and (root / "images").is_dir() and (root / "labels").is_dir()):
+        return None
+    lines = _lines(path, "a class a line")
+    return YoloFolder(root, path, {}, _names(path, [line for _, line in lines]), _usual_splits(root), ())
+
+
+def _names(path: Path, names: object) -> tuple[str, ...]:
+    try:
+        return ClassSet.from_dict({"names": names}).names
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _lines(path: Path, expected: str) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _yaml_files(root: Path) -> list[Path]:
+    paths = sorted(path for path in root.glob("*.y*ml") if path.suffix in (".yaml", ".yml") and path.is_file())
+    paths = [path for path in paths if path.name not in CLASS_FILES]
+    return sorted(paths, key=lambda path: path.name not in USUAL_NAMES)
+
+
+def _is_yolo(path: Path) -> bool:
+    if path.stat().st_size > MAX_YAML_BYTES:
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return bool(NAMES_KEY.search(text) and PLACE_KEY.search(text))
+
+
+def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]) -> dict[str, dict[str, Path]]:
+    splits: dict[str, dict[str, Path]] = {}
+    taken: dict[Path, str] = {}
+    for split in SPLIT_ALIASES:
+        pictures: dict[str, Path] = {}
+        for place in _places(path, split, entries):
+            found = _locate(root, _text(path, "path", entries.get("path") or "."), place)
+            if found is None:
+                notes.append(f"{split}: {place} is not there, left out")
+                continue
+            own = picture_files(found) if found.is_dir() else _listed(root, found)
+            for name, picture in own.items():
+                twin = pictures.get(name, picture)
+                pictures[name if twin == picture else picture.relative_to(root).with_suffix("").as_posix()] = picture
+        earlier = {taken[picture] for picture in pictures.values() if picture in taken}
+        if earlier:
+            notes.append(f"{split}: pictures that {' and '.join(sorted(earlier))} has as well are left out of it")
+        splits[split] = {name: picture for name, picture in pictures.items() if picture not in taken}
+        taken |= dict.fromkeys(splits[split].values(), split)
+    return {split: pictures for split, pictures in splits.items() if pictures}
+
+
+def _places(path: Path, split: str, entries: Mapping[str, Any]) -> list[str]:
+    key = next((alias for alias in SPLIT_ALIASES[split] if entries.get(alias)), None)
+    if key is None:
+        return []
+    places = entries[key] if isinstance(entries[key], list) else [entries[key]]
+    return [_text(path, key, place) for place in places]
+
+
+def _text(path: Path, key: str, value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value or len(value) > MAX_PATH:
+        raise DataError(f"{path}: {key!r} is {str(value)[:40]!r}; expected a folder, such as images/train")
+    return value
+
+
+def _locate(root: Path, base: str, place: str) -> Path | None:
+    """The folder or list file below `root` whose path ends as long as possible like that of `place` in `base`."""
+    parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
+    for start in range(len(parts)):
+        found = root.joinpath(*parts[start:])
+        if found.is_dir() or (found.suffix == ".txt" and found.is_file()):
+            return found
+    return root if not parts else None
+
+
+def _inside(place: str) -> list[str]:
+    """The parts after the last ".."."""
+    path = PureWindowsPath(place)
+    parts = [part for part in path.parts if part != path.anchor]
+    return parts[max((number + 1 for number, part in enumerate(parts) if part == ".."), default=0) :]
+
+
+def _listed(root: Path, path: Path) -> dict[str, Path]:
+    """The pictures that a list file names, a path a line."""
+    pictures = {}
+    for number, line in _lines(path, "a picture a line"):
+        picture = find_picture(root, [root], line, source=path)
+        if picture is None:
+            raise DataError(f"{path}: line {number} names {line[:80]}, which is not there; correct or remove the line")
+        pictures[picture.relative_to(root).with_suffix("").as_posix()] = picture
+    return pictures
+
+
+def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
+    """Pictures in `images/train` or `train/images`, or all in `images`."""
+    splits: dict[str, dict[str, Path]] = {}
+    for split, aliases in SPLIT_ALIASES.items():
+        folders = [folder for alias in aliases for folder in (root / "images" / alias, root / alias / "images")]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder:
+            splits[split] = picture_files(folder)
+    if not splits and (root / "images").is_dir():
+        splits[""] = picture_files(root / "images")
+    return splits
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskpencil.data.formats.annotation_entries import (
+    FARTHEST,
+    are_pictures_and_masks,
+    checked_numbers,
+    checked_points,
+    checked_size,
+    files_below,
+    mentions,
+)
+from maskpencil.errors import DataError
+
+
+def test_sizes_are_whole_numbers_of_not_too_many_pixels() -> None:
+    assert checked_size(32, 48.0, "a") == (32, 48)
+    for height, width in ((True, 48), (32, 0), (32, float("inf")), (None, 48), ("32", 48), (32.5, 48)):
+        with pytest.raises(DataError, match=r"^a: has the height .* expected whole numbers of pixels"):
+            checked_size(height, width, "a")
+    with pytest.raises(DataError, match=r"^a: is 1000000 x 1000000 pixels; at most 134 million"):
+        checked_size(10**6, 10**6, "a")
+
+
+def test_numbers_are_finite_and_near_the_picture_wherever_the_strange_one_stands() -> None:
+    assert checked_numbers([], "a").tolist() == []
+    assert checked_points([[1, 2.5], [-3, FARTHEST]], "a").tolist() == [[1, 2.5], [-3, FARTHEST]]
+    for strange in (float("nan"), float("inf"), -float("inf"), FARTHEST + 1, 10**400, -1e300):
+        for place in range(3):
+            values = [1.5, 2]
+            values.insert(place, strange)
+            with pytest.raises(DataError, match=r"^a: has a point at "):
+                checked_numbers(values, "a")
+    for values in (None, "12", [True], [None], [[1]], [np.float32(1)]):
+        with pytest.raises(DataError, match=r"^a: has the points .* expected a list of numbers"):
+            checked_numbers(values, "a")
+
+
+def test_a_file_mentions_keys_in_any_order_but_not_as_parts_of_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"shapes": 1, "imagePath": 2}')
+    assert mentions(path, ("imagePath", "shapes"))
+    assert not mentions(path, ("image", "shapes"))
+    path.write_text("")
+    assert not mentions(path, ("shapes",))
+    assert not mentions(tmp_path / "nowhere.json", ("shapes",))
+    assert not mentions(tmp_path, ("shapes",))
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    for name in ("b/2.JSON", "a.json", ".a.json", ".hidden/1.json", "b/.json", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_below(tmp_path, {".json"}) == [tmp_path / "a.json", tmp_path / "b" / "2.JSON"]
+    assert files_below(tmp_path / "nowhere", {".json"}) == []
+
+
+def test_folders_called_after_pictures_and_after_masks_are_both_needed(tmp_path: Path) -> None:
+    images, masks = tmp_path / "Images" / "train" / "1.png", tmp_path / "train" / "masks" / "1.png"
+    assert are_pictures_and_masks(tmp_path, [images, masks])
+    assert not are_pictures_and_masks(tmp_path, [images, images])
+    assert not are_pictures_and_masks(tmp_path, [masks])

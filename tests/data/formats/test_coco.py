@@ -1,0 +1,349 @@
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.formats import coco
+from maskpencil.errors import DataError
+
+SIZE = (32, 48)
+PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+CATEGORIES = ({"id": 7, "name": "tree"}, {"id": 3, "name": "car"})
+BOX = [10, 5, 30, 5, 30, 25, 10, 25]
+BOX_PIXELS = (slice(5, 25), slice(10, 30))
+
+
+def image(number: Any, name: Any = None, size: Any = SIZE, **more: Any) -> dict[str, Any]:
+    name = f"{number}.png" if name is None else name
+    return {"id": number, "file_name": name, "height": size[0], "width": size[1], **more}
+
+
+def annotation(picture: Any, category: Any, segmentation: Any, area: Any = 0, **more: Any) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "image_id": picture,
+        "category_id": category,
+        "segmentation": segmentation,
+        "area": area,
+        "bbox": [0, 0, 1, 1],
+        "iscrowd": 0,
+        **more,
+    }
+
+
+def instances(images: Any, annotations: Any, categories: Any = CATEGORIES) -> str:
+    parts = {"images": images, "categories": categories, "annotations": annotations}
+    return json.dumps({"info": {"about": "segmentation"}, "licenses": [], **parts})
+
+
+def runs(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    counts, inside = [0], False
+    for pixel in mask.T.ravel().tolist():
+        if pixel != inside:
+            counts.append(0)
+            inside = pixel
+        counts[-1] += 1
+    return {"size": list(mask.shape), "counts": counts}
+
+
+def pairs(folder: DataFolder) -> dict[str, npt.NDArray[np.uint8]]:
+    """The label maps by name."""
+    return {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
+
+
+def beside(*annotations: Any, **more: Any) -> Mapping[str, Any]:
+    """Two pictures, and a JSON in the same folder."""
+    text = instances([image(1), image(2)], annotations, **more)
+    return {"coco.json": text, "images/1.png": PICTURE, "images/2.png": PICTURE}
+
+
+def test_smaller_annotations_lie_on_top_and_classes_are_the_categories_by_their_ids(save_files) -> None:
+    parts = [[0, 0, 20, 0, 20, 10, 0, 10], [40, 20, 48, 20, 48, 32, 40, 32]]
+    small = annotation(1, 3, [[12, 6, 14, 6, 14, 8, 12, 8]], 4)
+    folder = open_folder(save_files(beside(small, annotation(1, 7, [BOX], 400), annotation(1, 3, parts, 296))))
+    assert folder.classes.names == ("background", "car", "tree")
+    expected = np.zeros(SIZE, dtype=np.uint8)
+    expected[BOX_PIXELS] = 2
+    expected[:10, :20] = expected[20:, 40:] = expected[6:8, 12:14] = 1
+    np.testing.assert_array_equal(pairs(folder)["1"], expected)
+    np.testing.assert_array_equal(pairs(folder)["2"], np.zeros(SIZE))
+    assert "read as COCO: 3 classes (background, car, tree)" in folder.notes
+
+
+@pytest.mark.parametrize("area", [0, None, "4", float("nan")])
+def test_without_an_area_the_smaller_is_found_from_the_outlines(area: Any, save_files) -> None:
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[6:9, 12:14] = True
+    order = [
+        annotation(1, 7, runs(mask), area),
+        annotation(1, 3, [BOX], area),
+        annotation(1, 7, [[0, 0, 48, 0, 48, 32]], area),
+    ]
+    expected = np.zeros(SIZE, dtype=np.uint8)
+    rows, columns = np.indices(SIZE) + 0.5
+    expected[rows / 32 < columns / 48] = 2
+    expected[BOX_PIXELS] = 1
+    expected[mask] = 2
+    np.testing.assert_array_equal(pairs(open_folder(save_files(beside(*order))))["1"], expected)
+
+
+def test_parts_that_overlap_are_all_drawn(save_files) -> None:
+    parts = [BOX, [20, 15, 40, 15, 40, 30, 20, 30]]
+    expected = np.zeros(SIZE, dtype=np.uint8)
+    expected[BOX_PIXELS] = expected[15:30, 20:40] = 1
+    np.testing.assert_array_equal(pairs(open_folder(save_files(beside(annotation(1, 3, parts)))))["1"], expected)
+
+
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_run_lengths_are_read_as_numbers_and_as_text_also_of_crowds(crowd: int, save_files) -> None:
+    mask = np.random.default_rng(0).random(SIZE) < 0.5
+    expected = np.zeros(SIZE, dtype=np.uint8)
+    expected[mask] = 1
+    box = np.zeros(SIZE, dtype=np.uint8)
+    box[BOX_PIXELS] = 1
+    box_as_text = {"size": list(SIZE), "counts": BOX_AS_TEXT}
+    root = save_files(beside(annotation(1, 3, runs(mask), iscrowd=crowd), annotation(2, 3, box_as_text, iscrowd=crowd)))
+    label_maps = pairs(open_folder(root))
+    np.testing.assert_array_equal(label_maps["1"], expected)
+    np.testing.assert_array_equal(label_maps["2"], box)
+
+
+BOX_AS_TEXT = "U:d0<0000000000000000000000000000000000000ka0"
+"""BOX_PIXELS as pycocotools 2.0 encodes them."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "splits"),
+    [
+        ({"annotations/instances_{}2017.json": "{}2017/{}.png"}, ("train", "val")),
+        ({"annotations/instances_{}2017.json": "images/{}2017/{}.png"}, ("train", "val")),
+        ({"{}/_annotations.coco.json": "{}/{}.png"}, ("train", "valid", "test")),
+        ({"annotations/instances_{}.json": "images/{}/{}.png"}, ("train", "val", "test")),
+        ({"annotations/{}.json": "images/{}/{}.png"}, ("train", "val")),
+        ({"{}.json": "images/{}/{}.png"}, ("training", "validation")),
+        ({"{}.json": "{}/images/{}.png"}, ("train", "val")),
+    ],
+)
+def test_splits_are_read_from_names(layout: dict[str, str], splits: tuple[str, ...], save_files) -> None:
+    ((annotations, picture),) = layout.items()
+    files: dict[str, Any] = {}
+    for number, split in enumerate(splits, start=1):
+        outline = [[0, 0, number, 0, number, 1, 0, 1]]
+        files[annotations.format(split)] = instances([image(5, "a/1.png")], [annotation(5, 3, outline)])
+        files[picture.format(split, "a/1")] = PICTURE
+    root = save_files(files)
+    folder = open_folder(root)
+    assert list(folder.splits) == ["train", "val", "test"][: len(splits)]
+    for number, (split, called) in enumerate(zip(folder.splits, splits, strict=True), start=1):
+        (pair,) = folder.pairs(split)
+        assert pair.name == "a/1"
+        assert pair.image == root / picture.format(called, "a/1")
+        assert folder.read_pair(pair)[1].sum() == number
+
+
+@pytest.mark.parametrize(
+    ("annotations", "picture", "named"),
+    [
+        ("annotations/instances_default.json", "images/{}.png", "{}.png"),  # CVAT
+        ("annotations/instances_default.json", "images/default/{}.png", "{}.png"),  # Datumaro
+        ("result.json", "images/{}.png", "images/{}.png"),  # Label Studio
+        ("result.json", "images/{}.png", "..\\..\\label-studio\\data\\media\\upload\\1\\{}.png"),
+        ("result.json", "images/{}.png", "/data/upload/1/{}.png"),
+        ("coco.json", "{}.png", "{}.png"),
+        ("labels.json", "data/{}.png", "{}.png"),  # FiftyOne
+    ],
+)
+def test_exports_without_splits_are_read(annotations: str, picture: str, named: str, save_files) -> None:
+    numbers = (1, 2, 3)
+    outlines = [annotation(n, 3, [[0, 0, n, 0, n, 1, 0, 1]]) for n in numbers]
+    text = instances([image(n, named.format(n)) for n in numbers], outlines)
+    label_maps = pairs(open_folder(save_files({annotations: text} | {picture.format(n): PICTURE for n in numbers})))
+    assert {name: label_map.sum() for name, label_map in label_maps.items()} == {"1": 1, "2": 2, "3": 3}
+
+
+def test_files_of_other_tasks_are_left_out(save_files) -> None:
+    text = instances([image(1), image(2)], [annotation(1, 3, [BOX])])
+    save_files({f"annotations/{task}_val.json": text for task in ("instances", "person_keypoints")})
+    save_files({"annotations/captions_val.json": '{"images": [], "annotations": []}'})
+    root = save_files({f"images/{number}.png": PICTURE for number in (1, 2)})
+    assert set(pairs(open_folder(root))) == {"1", "2"}
+
+
+def test_a_category_above_others_is_a_class_only_where_it_is_used(save_files) -> None:
+    categories = [
+        {"id": 0, "name": "traffic", "supercategory": "none"},
+        {"id": 1, "name": "car", "supercategory": "traffic"},
+        {"id": 2, "name": "bus", "supercategory": "bus"},
+    ]
+    root = save_files(beside(annotation(1, 1, [BOX]), categories=categories))
+    assert open_folder(root).classes.names == ("background", "car", "bus")
+    save_files(beside(annotation(1, 0, [BOX]), categories=categories))
+    assert open_folder(root).classes.names == ("background", "traffic", "car", "bus")
+
+
+def test_categories_of_one_name_are_one_class_and_a_background_is_class_0(save_files) -> None:
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "_background_"}, {"id": 3, "name": "car"}]
+    outlines = [annotation(1, 1, [BOX], 9), annotation(1, 2, [[12, 6, 14, 6, 14, 8, 12, 8]], 4)]
+    folder = open_folder(save_files(beside(*outlines, annotation(2, 3, [BOX]), categories=categories)))
+    assert folder.classes.names == ("background", "car")
+    expected = np.zeros(SIZE, dtype=np.uint8)
+    expected[BOX_PIXELS] = 1
+    np.testing.assert_array_equal(pairs(folder)["2"], expected)
+    expected[6:8, 12:14] = 0
+    np.testing.assert_array_equal(pairs(folder)["1"], expected)
+
+
+def test_a_class_file_orders_the_classes_and_must_name_those_that_are_used(save_files) -> None:
+    root = save_files({**beside(annotation(1, 3, [BOX])), "classes.yaml": "names: [bus, car]"})
+    folder = open_folder(root)
+    assert folder.classes.names == ("bus", "car")
+    expected = np.full(SIZE, IGNORE_INDEX)  # there is no background class
+    expected[BOX_PIXELS] = 1
+    np.testing.assert_array_equal(pairs(folder)["1"], expected)
+    (root / "classes.yaml").write_text("names: [bus, tree]")
+    with pytest.raises(DataError, match=r"classes\.yaml: does not name 'car'"):
+        open_folder(root)
+
+
+def test_what_stands_alone_and_what_has_no_outline_is_left_out_and_told(save_files) -> None:
+    images = [image(1), image(2), image(3)]
+    annotations = [annotation(1, 3, [BOX]), annotation(2, 3, []), annotation(2, 3, None), annotation(99, 3, [BOX])]
+    root = save_files({**beside(), "coco.json": instances(images, annotations), "images/4.png": PICTURE})
+    folder = open_folder(root)
+    assert set(pairs(folder)) == {"1", "2"}
+    assert "1 pictures without a mask left out (4.png)" in folder.notes
+    assert "1 masks without a picture left out (3.png)" in folder.notes
+    assert "2 annotations without a segmentation left out" in folder.notes
+    assert "1 annotations of pictures that are not listed left out" in folder.notes
+
+
+def test_boxes_alone_are_an_error(save_files) -> None:
+    with pytest.raises(DataError, match=r"coco\.json: its annotations have boxes, but no segmentation"):
+        open_folder(save_files(beside(annotation(1, 3, []), annotation(2, 3, []))))
+
+
+def test_no_picture_at_all_is_an_error_that_names_one(save_files) -> None:
+    with pytest.raises(DataError, match=r"coco\.json: names 2 pictures, but none of them is below .* \(1\.png\); put"):
+        open_folder(save_files({"coco.json": beside()["coco.json"]}))
+
+
+def test_a_size_that_is_missing_is_the_pictures(save_files) -> None:
+    images = [image(1, size=(None, None)), image(2)]
+    root = save_files({**beside(), "coco.json": instances(images, [annotation(1, 3, [BOX])])})
+    assert pairs(open_folder(root))["1"].shape == SIZE
+
+
+@pytest.mark.parametrize("name", ["../../etc/x.png", "/etc/x.png", "..\\..\\etc\\x.png", "C:\\etc\\x.png"])
+def test_pictures_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path, save_files) -> None:
+    outside = tmp_path / "etc" / "x.png"
+    outside.parent.mkdir()
+    Image.fromarray(PICTURE).save(outside)
+    root = save_files({"in/1.json": instances([image(1, name if name[0] != "/" else str(outside))], [])})
+    with pytest.raises(DataError, match=r"not below|none of them is below"):
+        open_folder(root / "in")
+
+
+CAR = annotation(1, 3, [BOX])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (instances([image(1), 7], []), r"image number 2 is 7; expected an object"),
+        (instances([image(None)], []), r"image None: has the id None"),
+        (instances([image(True)], []), r"image True: has the id True"),
+        (instances([image([1])], []), r"image \[1\]: has the id \[1\]"),
+        (instances([image(1), image(1)], []), r"image 1: the id stands twice"),
+        (instances([image(1), image(2, "1.png")], []), r"names a picture twice \('1\.png'\)"),
+        (instances([image(1), image(2, "1.jpg")], []), r"names 1\.png and 1\.jpg \('1\.jpg'\)"),
+        (instances([image(1, 7)], []), r"image 1: has the file_name 7"),
+        (
+            instances([image(1, size=(1e6, 1e6))], []),
+            r"image 1: is 1000000\.0 x 1000000\.0 pixels; at most",
+        ),
+        (instances([image(1, size=("32", 48))], []), r"image 1: has the height '32'"),
+        (instances([image(1, size=(32.5, 48))], []), r"image 1: has the height 32\.5"),
+        (instances([image(1, size=(0, 48))], []), r"image 1: has the height 0"),
+        (instances([image(1)], ["x"]), r"annotation number 1 is 'x'; expected an object"),
+        (instances([image(1)], [{**CAR, "image_id": {}}]), r"annotation 1: has the image_id \{\}"),
+        (
+            instances([image(1)], [{**CAR, "category_id": 4}]),
+            r"annotation 1: has the category_id 4, which is not",
+        ),
+        (
+            instances([image(1)], [{"image_id": 1, "segmentation": []}]),
+            r"number 1: has the category_id None",
+        ),
+        (instances([image(1)], [CAR], [{"id": 3}]), r"category 3: has the name None"),
+        (instances([image(1)], [CAR], [{"id": 3, "name": "a", "supercategory": [1]}]), r"category 3: has the name 'a'"),
+        (instances([image(1)], [CAR], [{"id": 3, "name": n} for n in "ab"]), r"category 3: is 'a' and 'b'"),
+        *(
+            (instances([image(1)], [annotation(1, 3, segmentation)]), f"annotation 1: {message}")
+            for segmentation, message in (
+                ("x", "has the segmentation 'x'"),
+                (BOX, "has the points 10; expected a list of numbers"),
+                ([["1", "2"] * 3], "has the points"),
+                ([[1, None] * 3], "has the points"),
+                ([[[1, 2], [3, 4], [5, 6]]], "has the points"),
+                ([[1, 2, 3, 4]], "has a polygon of 4 numbers; expected x and y of at least 3 points"),
+                ([[1, 2, 3, 4, 5, 6, 7]], "has a polygon of 7 numbers"),
+                ([BOX, []], "has a polygon of 0 numbers"),
+                ([[1, 2, 3, float("nan"), 5, 6]], "has a point at nan"),
+                ([[1, 2, 3, float("inf"), 5, 6]], "has a point at inf"),
+                ([[1, 2, 3, 1e300, 5, 6]], r"has a point at 1e\+300"),
+                ({}, r"has the segmentation \{\}; expected 'size' and 'counts'"),
+                ({"size": [32, 48]}, "has the segmentation"),
+                ({"size": [32], "counts": [1]}, "has the segmentation"),
+                ({"size": [10**6, 10**6], "counts": [10**12]}, "is 1000000 x 1000000 pixels; at most 134 million"),
+                ({"size": [[], 48], "counts": [1]}, r"has the height \[\]"),
+                ({"size": [32, 48], "counts": [1, 2]}, "its run lengths add up to 3 pixels"),
+                ({"size": [32, 48], "counts": [1, -2]}, "a run is not within"),
+                ({"size": [32, 48], "counts": [None]}, "its run lengths are not whole numbers"),
+                ({"size": [32, 48], "counts": "\0\0"}, "its run-length text is damaged"),
+            )
+        ),
+        (
+            instances([image(1)], [annotation(1, 3, {"size": [48, 32], "counts": [1536]})]),
+            r"the run lengths of 'car' in 1\.png are of the size \[48, 32\], the picture's is \[32, 48\]",
+        ),
+        (instances([], [])[:-1] + ', "extra": ' + "[" * 100_000, "is nested too deep"),
+        (instances([image(1)], [])[:-1], "is not valid JSON"),
+    ],
+)
+def test_a_damaged_file_is_an_error_that_names_it_and_the_entry(text: str, message: str, save_files) -> None:
+    root = save_files({"coco.json": text, "1.png": PICTURE, "2.png": PICTURE, "1.jpg": PICTURE})
+    with pytest.raises(DataError, match=message) as caught:
+        open_folder(root)
+    assert str(caught.value).startswith(f"{root / 'coco.json'}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_folders_are_left_alone(tiny_folder: Path, save_files, tmp_path: Path) -> None:
+    both = save_files({**beside(annotation(1, 3, [BOX])), "masks/1.png": PICTURE[..., 0]})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.json").write_text('{"images": 1, "annotations": {}, "categories": "segmentation"}')
+    (other / "b.json").write_text('["images", "annotations", "categories", "segmentation"]')
+    for folder in (both, other, tiny_folder, tmp_path / "nowhere", other / "a.json"):
+        assert coco.recognize(folder) is None
+
+
+def test_a_folder_of_many_files_is_not_looked_into(save_files, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = save_files({f"labels/{number}.json": "{}" for number in range(coco.MOST_FILES + 1)})
+    monkeypatch.setattr(coco, "mentions", lambda path, _: pytest.fail(f"looked into {path}"))
+    assert coco.recognize(root) is None
+
+
+def test_messages_stay_short_however_large_the_entry(save_files) -> None:
+    text = instances([image(1)], [annotation(1, 3, ["x" * 1000] * 1000)])
+    with pytest.raises(DataError, match=re.escape("annotation 1")) as caught:
+        open_folder(save_files({"coco.json": text, "1.png": PICTURE}))
+    assert len(str(caught.value)) < 500

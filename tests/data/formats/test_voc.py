@@ -1,0 +1,162 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.folder import open_folder
+from maskpencil.data.formats import recognize
+from maskpencil.data.splits import split_names
+from maskpencil.errors import DataError
+from maskpencil.known_classes import VOC
+
+SIZE = (32, 48)
+NAMES = ("2007_000032", "2008_000008", "2011_003255")
+CREAM = (224, 224, 192)
+
+
+def label_map(number: int) -> npt.NDArray[np.uint8]:
+    """A box of one class on background, with the border that VOC ignores: (H, W)."""
+    drawn = np.zeros(SIZE, dtype=np.uint8)
+    drawn[5:25, 8:30] = 255
+    drawn[6:24, 9:29] = (1, 15, 20)[number % 3]
+    return drawn
+
+
+def palette_mask(drawn: npt.NDArray[np.uint8], colors: npt.NDArray[np.uint8] = VOC.colors) -> Image.Image:
+    mask = Image.fromarray(drawn)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[: len(colors)] = colors
+    palette[255] = CREAM
+    mask.putpalette(palette.tobytes())
+    return mask
+
+
+def save_voc(folder: Path, names: tuple[str, ...] = NAMES, *, colored: bool = False) -> Path:
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "Annotations"):
+        (folder / part).mkdir(parents=True)
+    for number, name in enumerate(names):
+        Image.fromarray(np.full((*SIZE, 3), 40 * number, dtype=np.uint8)).save(folder / "JPEGImages" / f"{name}.jpg")
+        mask = palette_mask(label_map(number))
+        (mask.convert("RGB") if colored else mask).save(folder / "SegmentationClass" / f"{name}.png")
+    Image.fromarray(np.zeros((*SIZE, 3), dtype=np.uint8)).save(folder / "JPEGImages" / "2009_000001.jpg")  # for boxes
+    return folder
+
+
+def write_list(folder: Path, split: str, *names: str) -> None:
+    (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+@pytest.mark.parametrize("below", ["", "VOC2012"])
+@pytest.mark.parametrize("colored", [False, True])
+def test_the_data_set_is_read_with_its_classes_lists_and_borders(tmp_path: Path, below: str, colored: bool) -> None:
+    folder = save_voc(tmp_path / "data" / below, colored=colored)
+    write_list(folder, "train", *NAMES[:2])
+    write_list(folder, "val", NAMES[2])
+    write_list(folder, "trainval", *NAMES)
+    opened = open_folder(tmp_path / "data")
+    assert opened.classes == VOC
+    assert opened.root == tmp_path / "data"
+    assert {split: [pair.name for pair in pairs] for split, pairs in opened.splits.items()} == {
+        "train": list(NAMES[:2]),
+        "val": [NAMES[2]],
+    }
+    for number, name in enumerate(NAMES):
+        pair = next(pair for pairs in opened.splits.values() for pair in pairs if pair.name == name)
+        np.testing.assert_array_equal(opened.read_pair(pair)[1], label_map(number))
+    assert "read as Pascal VOC: 21 classes (background, aeroplane, bicycle, bird, boat, bottle, ...)" in opened.notes
+    assert "splits from train.txt, val.txt" in opened.notes
+
+
+def test_without_lists_the_split_is_the_packages_own_and_other_pictures_are_told(tmp_path: Path) -> None:
+    opened = open_folder(save_voc(tmp_path))
+    train, val = split_names(NAMES)
+    assert [[pair.name for pair in opened.pairs(split)] for split in ("train", "val")] == [list(train), list(val)]
+    assert "1 pictures without a mask left out (2009_000001.jpg)" in opened.notes
+
+
+def test_listed_pictures_without_masks_as_in_the_test_set_are_told(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path)
+    write_list(folder, "train", *NAMES[:2], "2010_000001")
+    write_list(folder, "val", NAMES[2])
+    write_list(folder, "test", "2009_000001", "2010_000002")
+    opened = open_folder(folder)
+    assert set(opened.splits) == {"train", "val"}
+    assert "1 of 3 names in train.txt have no picture with a mask and are left out" in opened.notes
+    assert "2 of 2 names in test.txt have no picture with a mask and are left out" in opened.notes
+
+
+def test_the_names_of_2007_need_the_annotations_beside_them(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path / "VOC2007", ("000032", "000033", "000039"))
+    found = recognize(folder)
+    assert found is not None
+    assert found.name == "Pascal VOC"
+    (folder / "Annotations").rmdir()
+    assert recognize(folder) is None
+
+
+def test_the_newest_year_is_read_and_the_others_are_told(tmp_path: Path) -> None:
+    save_voc(tmp_path / "VOC2007", ("000032", "000033", "000039"))
+    save_voc(tmp_path / "VOC2012")
+    opened = open_folder(tmp_path)
+    assert {pair.name for pairs in opened.splits.values() for pair in pairs} == set(NAMES)
+    assert "VOC2007 left out; open each year's folder on its own" in opened.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("classes.yaml", "names: [street, car]"), ("codes.txt", "street\ncar"), ("data.yaml", "names: [street, car]")],
+)
+def test_a_folder_with_classes_of_its_own_is_read_by_the_general_rule(tmp_path: Path, name: str, text: str) -> None:
+    folder = save_voc(tmp_path)
+    for number, picture in enumerate(NAMES):
+        drawn = np.minimum(label_map(number), 1)
+        palette_mask(drawn).save(folder / "SegmentationClass" / f"{picture}.png")
+    (folder / name).write_text(text)
+    opened = open_folder(folder)
+    assert opened.classes.names == ("street", "car")
+    assert recognize(folder) is None
+
+
+def test_a_classes_yaml_of_21_names_renames_the_classes(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path)
+    names = tuple(f"class {i}" for i in range(21))
+    (folder / "classes.yaml").write_text(f"names: {list(names)}")
+    opened = open_folder(folder)
+    assert opened.classes.names == names
+    assert any(note.startswith("read as Pascal VOC: 21 classes (class 0") for note in opened.notes)
+
+
+def test_folders_of_other_names_in_this_form_are_read_by_the_general_rule(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path, ("street_1", "street_2", "street_3"))
+    for number in range(3):
+        path = folder / "SegmentationClass" / f"street_{number + 1}.png"
+        palette_mask(np.minimum(label_map(number), 2)).save(path)
+    assert recognize(folder) is None
+    opened = open_folder(folder)
+    assert opened.classes == ClassSet(("class_0", "class_1", "class_2"), VOC.palette[:3])
+
+
+def test_a_value_that_voc_does_not_have_is_an_error_that_names_it(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path)
+    palette_mask(np.full(SIZE, 21, dtype=np.uint8)).save(folder / "SegmentationClass" / f"{NAMES[1]}.png")
+    with pytest.raises(DataError, match=re.escape(f"{NAMES[1]}.png: holds the value 21, which has no meaning")):
+        open_folder(folder)
+
+
+def test_a_list_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> None:
+    folder = save_voc(tmp_path)
+    (folder / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read .*; expected a picture's name a line"):
+        open_folder(folder)
+
+
+def test_other_folders_are_left_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "JPEGImages").mkdir(parents=True)
+    (tmp_path / "empty" / "SegmentationClass").mkdir()
+    (tmp_path / "file").touch()
+    for folder in (tiny_folder, tmp_path, tmp_path / "empty", tmp_path / "file", tmp_path / "nowhere"):
+        assert recognize(folder) is None
