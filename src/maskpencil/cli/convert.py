@@ -1,0 +1,35 @@
+"""`maskpencil convert`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import AnnotationFormat, DataImages, DataMasks, SplitFile
+from maskpencil.files import numbered_folder
+from maskpencil.progress import ProgressBar, say
+
+
+def command(
+    data: Annotated[Path, Parameter(help="A data set in any form that is understood.")],
+    /,
+    *,
+    to: Annotated[AnnotationFormat, Parameter(help="The format to write.")],
+    out: Annotated[Path | None, Parameter(help="The new folder; by default runs/convert/DATA.")] = None,
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
+) -> None:
+    """Write a data set in the format of another tool."""
+    from maskpencil.data.convert import convert
+    from maskpencil.data.folder import open_folder
+    from maskpencil.data.layout import Places
+
+    with ProgressBar("reading", 1) as bar:
+        folder = open_folder(data, places=Places(images, masks, split_file), report=bar.update_of)
+    for note in folder.notes:
+        say(f"{data}: {note}")
+    target = numbered_folder(out or Path("runs/convert") / data.resolve().stem)
+    with ProgressBar("writing", 1) as bar:
+        count = convert(folder, target, to, report=bar.update_of)
+    print(f"{count} pictures: {target}")

@@ -1,0 +1,30 @@
+"""`convert`: a data set in the format of another tool."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from maskpencil.data.folder import DataFolder
+from maskpencil.data.writers import WRITERS, LabelledPicture
+from maskpencil.errors import ConfigError
+
+
+def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
+    """Write all pairs of a data set to the empty folder `out`; returns how many there were.
+
+    `file_format` is a key of `writers.WRITERS`. `report` hears (done, of).
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: the format cannot say what the masks hold, or a mask cannot be read.
+        OutputError: `out` cannot be written.
+    """
+    if file_format not in WRITERS:
+        raise ConfigError(f"the format must be {', '.join(WRITERS)}, but got {file_format!r}")
+    pairs = [(split, pair) for split, pairs in data.splits.items() for pair in pairs]
+    with WRITERS[file_format](out, data.classes) as add:
+        for done, (split, pair) in enumerate(pairs, start=1):
+            _, label_map = data.read_pair(pair)
+            add(LabelledPicture(split, pair.name, pair.image, label_map))
+            if report:
+                report(done, len(pairs))
+    return len(pairs)

@@ -1,0 +1,63 @@
+"""CVAT's "Segmentation mask 1.1", as its importer takes it when the folder is packed into a ZIP file.
+
+    labelmap.txt, ImageSets/Segmentation/{default,train,...}.txt, JPEGImages/NAME.EXT
+    SegmentationClass/NAME.png    the class of each pixel, in the colours of labelmap.txt
+    SegmentationObject/NAME.png   what is an object of its own, in Pascal VOC's colours
+
+Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask and, for what the importer needs, the sources
+of Datumaro's VOC extractor: every colour in a mask must be in labelmap.txt, palettes are not looked at, lists may have
+no "_" in their names, and where SegmentationObject/ has no picture each colour becomes a mask, that of ignored pixels
+too.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.palettes import told_apart
+from maskpencil.data.writers.voc import LISTS, NameLists, check_label_names, write_labelmap, write_lists
+from maskpencil.images import IGNORE_COLOR, write_image
+from maskpencil.known_classes import voc_color
+
+BACKGROUND = "background"
+"""CVAT's name for what belongs to no label."""
+
+
+@contextmanager
+def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
+    """Write masks as colour pictures; the pixels of a class are one object a picture, but for background and ignored.
+
+    Pictures without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colours that
+    repeat are replaced, see `palettes.told_apart`.
+
+    Raises:
+        DataError: a class name that labelmap.txt cannot hold.
+        OutputError: a file cannot be written.
+    """
+    classes = told_apart(classes)
+    check_label_names(classes)
+    lists = NameLists()
+    ignored = False
+    class_colors = np.zeros((256, 3), dtype=np.uint8)
+    class_colors[: len(classes)] = classes.colors
+    class_colors[IGNORE_INDEX] = IGNORE_COLOR
+    object_colors = np.zeros((256, 3), dtype=np.uint8)  # black is no object
+    for index, name in enumerate(classes.names):
+        if name != BACKGROUND:
+            object_colors[index] = voc_color(index + 1)
+
+    def add(picture: LabelledPicture) -> None:
+        nonlocal ignored
+        name = lists.add(picture)
+        copy_picture(picture, root / "JPEGImages" / f"{name}{picture.image.suffix}")
+        write_image(root / "SegmentationClass" / f"{name}.png", class_colors[picture.label_map])
+        write_image(root / "SegmentationObject" / f"{name}.png", object_colors[picture.label_map])
+        ignored |= bool((picture.label_map == IGNORE_INDEX).any())
+
+    yield add
+    write_labelmap(root / "labelmap.txt", classes, ignored=ignored)
+    write_lists(root / LISTS, {split or "default": names for split, names in lists.names.items()})

@@ -1,0 +1,25 @@
+"""Colours by which the classes of written masks can be told."""
+
+from dataclasses import replace
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
+from maskpencil.images import IGNORE_COLOR
+from maskpencil.known_classes import voc_color
+
+
+def told_apart(classes: ClassSet) -> ClassSet:
+    """The classes in colours that are all different, and different from that of ignored pixels; ignored is 255.
+
+    Of classes of one colour the first keeps it. The others, and one in `IGNORE_COLOR`, get the first of Pascal VOC's
+    colours that no class has: programs that read masks by colour would take them for each other, as ADE20K's road and
+    skyscraper.
+    """
+    spare = (voc_color(index) for index in range(256))  # one more than there can be classes and colours taken
+    taken = {IGNORE_COLOR, *classes.palette}
+    palette: list[Color] = []
+    for color in classes.palette:
+        if color in palette or color == IGNORE_COLOR:
+            color = next(other for other in spare if other not in taken)
+            taken.add(color)
+        palette.append(color)
+    return replace(classes, palette=tuple(palette), ignore_index=IGNORE_INDEX)

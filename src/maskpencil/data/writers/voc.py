@@ -1,0 +1,120 @@
+"""Pascal VOC's form, with a labelmap.txt as Datumaro writes it, so that the classes keep their names and colours.
+
+    JPEGImages/NAME.EXT, SegmentationClass/NAME.png, labelmap.txt, ImageSets/Segmentation/{train,val,test,trainval}.txt
+
+Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html,
+https://open-edge-platform.github.io/datumaro/, data formats, Pascal VOC
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.class_files import IGNORED_LABELS
+from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.palettes import told_apart
+from maskpencil.errors import DataError
+from maskpencil.files import written_whole
+from maskpencil.images import IGNORE_COLOR, write_label_map
+
+LISTS = Path("ImageSets/Segmentation")
+
+
+@contextmanager
+def write_voc(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
+    """Write masks as palette PNG in the classes' colours, ignored pixels as 255 in the cream of VOC's borders.
+
+    Pictures keep their suffix, also where it is not .jpg. All lie in one folder: of pictures of one name in several
+    splits the later ones are called SPLIT_NAME. Colours that repeat are replaced, see `palettes.told_apart`.
+
+    Raises:
+        DataError: a class name that labelmap.txt cannot hold.
+        OutputError: a file cannot be written.
+    """
+    classes = told_apart(classes)
+    check_label_names(classes)
+    lists = NameLists()
+    ignored = False
+
+    def add(picture: LabelledPicture) -> None:
+        nonlocal ignored
+        name = lists.add(picture)
+        copy_picture(picture, root / "JPEGImages" / f"{name}{picture.image.suffix}")
+        write_label_map(root / "SegmentationClass" / f"{name}.png", picture.label_map, classes.colors)
+        ignored |= bool((picture.label_map == IGNORE_INDEX).any())
+
+    yield add
+    write_labelmap(root / "labelmap.txt", classes, ignored=ignored)
+    in_splits = {split: names for split, names in lists.names.items() if split}
+    trainval = [name for split in ("train", "val", "") for name in lists.names.get(split, ())]
+    write_lists(root / LISTS, {**in_splits, "trainval": trainval})
+
+
+class NameLists:
+    """The names of pictures by split, in which no two pictures have the same, not even but for upper and lower case."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[str]] = {}
+        self._taken: set[str] = set()
+
+    def add(self, picture: LabelledPicture) -> str:
+        """Give the picture a name: its own, or with its split before the last part, or with a number after it."""
+        folder, slash, last = picture.name.rpartition("/")
+        name, number = picture.name, 1
+        while name.lower() in self._taken:
+            prefix = f"{picture.split}_" if picture.split else ""
+            name = f"{folder}{slash}{prefix}{last}" + (f"_{number}" if number > 1 else "")
+            number += 1
+        self._taken.add(name.lower())
+        self.names.setdefault(picture.split, []).append(name)
+        return name
+
+
+def check_label_names(classes: ClassSet) -> None:
+    """Refuse names that a labelmap.txt cannot hold, or that it takes for ignored pixels.
+
+    Raises:
+        DataError: such a name.
+    """
+    for name in classes.names:
+        if ":" in name or name.startswith("#") or name != name.strip() or len(name.splitlines()) != 1:
+            raise DataError(
+                f"the class name {name!r} cannot stand in a labelmap.txt, whose names have no ':', no '#' before, no "
+                "spaces around and no line breaks; rename the class"
+            )
+        if name in IGNORED_LABELS:
+            raise DataError(f"the class name {name!r} means ignored pixels in a labelmap.txt; rename the class")
+
+
+def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
+    """Write a line a class, and one for ignored pixels where there are any: CVAT takes every line for a label.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    rows = [*zip(classes.names, classes.palette, strict=True)]
+    if ignored:
+        rows.append((IGNORED_LABELS[0], IGNORE_COLOR))
+    lines = ["# label:color_rgb:parts:actions", *(f"{name}:{','.join(map(str, color))}::" for name, color in rows)]
+    write_text(path, lines)
+
+
+def write_lists(folder: Path, lists: Mapping[str, Iterable[str]]) -> None:
+    """Write a list file, a name a line, for each entry.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    for name, lines in lists.items():
+        write_text(folder / f"{name}.txt", lines)
+
+
+def write_text(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,69 @@
+"""YOLO: `OUT/data.yaml`, copies of the pictures in `OUT/images/[SPLIT/]`, their polygons in `OUT/labels/[SPLIT/]`.
+
+Source: https://docs.ultralytics.com/datasets/segment
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from maskpencil.classes import ClassSet, write_classes
+from maskpencil.data.formats.yolo_folders import beside
+from maskpencil.data.splits import SPLITS
+from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.bridges import bridged
+from maskpencil.data.writers.undrawn import undrawn_class
+from maskpencil.errors import DataError
+from maskpencil.files import written_whole
+from maskpencil.regions import find_regions
+
+DIGITS = 6
+"""Of a coordinate, as Ultralytics' converters write them."""
+
+
+@contextmanager
+def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
+    """Write pictures, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colours.
+
+    A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
+    its holes, see `bridges.bridged`. Coordinates have 6 digits, and more where a picture has a million columns or rows:
+    so they are off by less than half a pixel, and by the rule of the pixels' middles the label map comes back exactly.
+
+    A background (see `undrawn.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
+    background; where no class is one, no polygon covers them, and by classes.yaml they come back as ignored.
+    Without splits `data.yaml` has `train` alone; Ultralytics asks for `val` as well.
+
+    Raises:
+        OutputError: a file cannot be written.
+        DataError: there is no class but the background.
+    """
+    write_classes(folder / "classes.yaml", classes)
+    undrawn = undrawn_class(folder)
+    names = [name for index, name in enumerate(classes.names) if index != undrawn]
+    if not names:
+        raise DataError(f"the only class is {classes.names[0]!r}, which YOLO does not write; expected one more")
+    number_of = {name: number for number, name in enumerate(names)}
+    splits = set()
+
+    def add(picture: LabelledPicture) -> None:
+        splits.add(picture.split)
+        copy = folder / "images" / picture.split / f"{picture.name}{picture.image.suffix}"
+        copy_picture(picture, copy)
+        height, width = picture.label_map.shape
+        digits = max(DIGITS, len(str(max(height, width))))
+        with (
+            written_whole(beside(folder, copy, "labels").with_suffix(".txt")) as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+        ):
+            for region in find_regions(picture.label_map, classes, wanted=names):
+                for polygon in region.polygons:
+                    shares = (f"{x / width:.{digits}g} {y / height:.{digits}g}" for x, y in bridged(polygon))
+                    file.write(f"{number_of[region.class_name]} {' '.join(shares)}\n")
+
+    yield add
+    places = {split: f"images/{split}" for split in SPLITS if split in splits} or {"train": "images"}
+    content = {**places, "names": dict(enumerate(names))}
+    with written_whole(folder / "data.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
