@@ -1,0 +1,129 @@
+"""Tables of pictures in parquet files and Arrow streams, read with pyarrow, which is needed for nothing else.
+
+Sources: https://arrow.apache.org/docs/python/parquet.html and https://arrow.apache.org/docs/python/ipc.html
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from maskpencil.data.budget import Budget
+from maskpencil.errors import DataError
+
+READ_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table with their types in words, those of them that hold pictures, and Hugging Face's JSON."""
+
+    columns: dict[str, str]
+    pictures: tuple[str, ...]
+    metadata: bytes
+
+
+def read_schema(path: Path) -> Schema:
+    """Read what a table says of itself. A picture is a struct with its encoded `bytes`, or the bytes alone.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged.
+    """
+    pyarrow = _pyarrow(path)
+    with _reading(path), _opened(path) as source:
+        schema = source.schema_arrow if _is_parquet(path) else source.schema
+        pictures = tuple(field.name for field in schema if _holds_bytes(pyarrow, field.type))
+        metadata = (schema.metadata or {}).get(b"huggingface", b"")
+        return Schema({field.name: str(field.type) for field in schema}, pictures, metadata)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]]:
+    """The encoded pictures in some columns, row by row.
+
+    Raises:
+        DataError: the file is damaged, lacks a column, or names pictures that it does not hold.
+    """
+    pictures = read_schema(path).pictures
+    absent = next((name for name in columns if name not in pictures), None)
+    if absent is not None:
+        raise DataError(f"{path}: has no pictures in a column {absent!r}, which the other files have")
+    number = 0
+    with _reading(path), _opened(path) as source:
+        for batch in _parquet_batches(path, source, columns) if _is_parquet(path) else source:
+            arrays = [batch.column(name) for name in columns]
+            for i in range(batch.num_rows):
+                yield [_content(path, number, name, array[i]) for name, array in zip(columns, arrays, strict=True)]
+                number += 1
+
+
+def _content(path: Path, row: int, name: str, value: Any) -> bytes | None:
+    elsewhere = None
+    if value.is_valid and hasattr(value, "keys"):  # a struct
+        elsewhere = value["path"].as_py() if "path" in value else None
+        value = value["bytes"]
+    if not value.is_valid and elsewhere is not None:
+        raise DataError(
+            f"{path}: row {row} of the column {name!r} names the file {elsewhere!r:.80} and does not hold it; save the "
+            "data set again with save_to_disk or push_to_hub, which put pictures in"
+        )
+    content: bytes | None = value.as_py()
+    return content
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A parquet file, or an Arrow stream, which is read where it lies."""
+    pyarrow = _pyarrow(path)
+    if _is_parquet(path):
+        with pyarrow.parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
+            yield file
+    else:
+        with pyarrow.memory_map(str(path)) as source, pyarrow.ipc.open_stream(source) as stream:
+            yield stream
+
+
+def _parquet_batches(path: Path, file: Any, columns: Sequence[str]) -> Iterator[Any]:
+    declared = Budget(path, path.stat().st_size, None)
+    for group in range(file.metadata.num_row_groups):
+        declared.claim(max(0, file.metadata.row_group(group).total_byte_size), files=0)
+    # a row at a time: what is stored once may stand in every row, so that batches could be of any size; and each group
+    # on its own, since a reader of several keeps all that it has read
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(batch_size=1, row_groups=[group], columns=list(columns), use_threads=False)
+
+
+def _holds_bytes(pyarrow: Any, kind: Any) -> bool:
+    if pyarrow.types.is_struct(kind):
+        at = kind.get_field_index("bytes")
+        return (
+            at >= 0 and not pyarrow.types.is_struct(kind.field(at).type) and _holds_bytes(pyarrow, kind.field(at).type)
+        )
+    return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import_module("pyarrow.parquet")
+        return import_module("pyarrow")
+    except ImportError as error:
+        raise DataError(
+            f"{path}: is read with pyarrow, which is not installed; pip install 'maskpencil[parquet]'"
+        ) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises on a damaged file into one clear error: its own are kinds of Python's."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError, OverflowError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
+        raise DataError(
+            f"{path}: is damaged, or is not what its name says ({reason}); download or save it again"
+        ) from error

@@ -1,0 +1,227 @@
+"""Hugging Face data sets with pictures and masks in columns, written out as files.
+
+They come as `.parquet` files, as on the Hub, or as `save_to_disk` writes them: `dataset_dict.json` that names the
+splits, and in each split, or in a folder without any, `state.json` that names Arrow streams. A picture is a struct of
+its encoded `bytes` and a `path`, or the bytes alone.
+
+Sources: https://huggingface.co/docs/datasets/image_dataset, https://huggingface.co/docs/datasets/repository_structure
+"""
+
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from maskpencil.classes import write_classes
+from maskpencil.data.arrow_tables import read_rows, read_schema
+from maskpencil.data.budget import Budget
+from maskpencil.data.class_files import CLASS_FILES, READERS
+from maskpencil.data.formats.annotations import read_json
+from maskpencil.data.hugging_face_columns import Columns, choose_columns, classes_in
+from maskpencil.data.splits import split_in
+from maskpencil.errors import DataError, MaskPencilError
+from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels
+
+COPIED_FILES = (*CLASS_FILES, *READERS)
+OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
+"""What the Hub takes for splits besides the names that are known everywhere."""
+
+SIDE_FILE = "metadata.parquet"
+"""A table beside pictures that are files."""
+
+FOLDERS_DEEP = 4
+MAX_ENTRIES = 10_000
+LOOKED_AT = 3
+"""Rows whose pictures are decoded to see what they are."""
+
+SUFFIXES = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    b"RIFF": ".webp",
+    b"GIF8": ".gif",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"BM": ".bmp",
+}
+"""The suffix of a file that begins so."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of rows; `split` is train, val, test, or "" where its name says nothing of the kind."""
+
+    path: Path
+    split: str
+
+
+def find_shards(root: Path) -> tuple[Shard, ...]:
+    """The files of a data set in the order of its rows; none where `root` is no such file or folder.
+
+    A folder is one where it is written by `save_to_disk`, or holds `.parquet` files and no pictures.
+
+    Raises:
+        DataError: a folder with several data sets, or one that lacks its files.
+    """
+    if root.suffix.lower() == ".parquet" and root.is_file():
+        return (Shard(root, _split(root.stem)),)
+    if not root.is_dir():
+        return ()
+    if (root / "dataset_dict.json").is_file():
+        return tuple(shard for name in _saved_splits(root) for shard in _saved(root / name, _split(name)))
+    if (root / "state.json").is_file():
+        return tuple(_saved(root, ""))
+    return _parquet_shards(root)
+
+
+def class_files(root: Path) -> list[Path]:
+    """The files beside a data set that name its classes."""
+    return [path for name in COPIED_FILES if (path := root / name).is_file()] if root.is_dir() else []
+
+
+def write_pictures(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str, ...]:
+    """Write `images/SPLIT/000000.jpg` and `masks/SPLIT/000000.png`, and so on, into the empty folder `target`.
+
+    The bytes stay as they are. Class files beside the data set are copied; without one, `classes.yaml` is written where
+    the metadata names the classes. Returns notes.
+
+    Raises:
+        DataError: pyarrow is not installed, a file is damaged, or there are no columns with pictures and masks.
+        OutputError: the disk has no room for it.
+    """
+    some_known = any(shard.split for shard in shards)
+    chosen = [shard for shard in shards if shard.split or not some_known]
+    columns = _columns(root, chosen)
+    budget = Budget(root, sum(shard.path.stat().st_size for shard in chosen), target)
+    counts: Counter[str] = Counter()
+    left_out = 0
+    for shard in chosen:
+        for side in ("images", "masks"):
+            (target / side / shard.split).mkdir(parents=True, exist_ok=True)
+        for picture, mask in read_rows(shard.path, [columns.picture, columns.mask]):
+            if picture is None or mask is None:
+                left_out += 1
+                continue
+            for side, content in (("images", picture), ("masks", mask)):
+                budget.claim(len(content))
+                name = f"{counts[shard.split]:06}{_suffix(content)}"
+                (target / side / shard.split / name).write_bytes(content)
+            counts[shard.split] += 1
+    notes = [f"pictures are from the column {columns.picture!r}, masks from {columns.mask!r}"]
+    if left_out:
+        notes.append(f"{left_out} rows without picture or mask left out")
+    if others := [shard.path.name for shard in shards if shard not in chosen]:
+        notes.append(f"{len(others)} files of other splits left out ({others[0]}{', ...' * (len(others) > 1)})")
+    if given := class_files(root):
+        for path in given:
+            shutil.copyfile(path, target / path.name)
+    else:
+        notes += _name_classes(chosen[0].path, columns.mask, target)
+    return tuple(notes)
+
+
+def _split(name: str) -> str:
+    words = re.findall("[a-z]+", name.lower())
+    return split_in(name) or next((OTHER_SPLITS[word] for word in words if word in OTHER_SPLITS), "")
+
+
+def _saved_splits(root: Path) -> list[str]:
+    path = root / "dataset_dict.json"
+    content = read_json(path)
+    names = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(names, list):
+        return []
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name) or not (root / name).is_dir():
+            raise DataError(f"{path}: names the split {name!r:.80}, which is no folder there; save the data set again")
+    return names
+
+
+def _saved(folder: Path, split: str) -> Iterator[Shard]:
+    path = folder / "state.json"
+    content = read_json(path)
+    entries = content.get("_data_files") if isinstance(content, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.arrow", name) or not (folder / name).is_file():
+            raise DataError(f"{path}: names the file {name!r:.80}, which is not there; save the data set again")
+        yield Shard(folder / name, split)
+
+
+def _parquet_shards(root: Path) -> tuple[Shard, ...]:
+    shards, sets = [], set()
+    for path in _parquet_files(root):
+        *folders, name = path.relative_to(root).with_suffix("").parts
+        shards.append(Shard(path, next((split for part in (name, *folders[::-1]) if (split := _split(part))), "")))
+        sets.add("/".join(part for part in folders if part != "data" and not _split(part)))
+    if len(sets) > 1:
+        named = ", ".join(sorted(name or "." for name in sets)[:5])
+        raise DataError(f"{root}: holds several data sets ({named}); open one of these folders, or move it elsewhere")
+    return tuple(shards)
+
+
+def _parquet_files(root: Path) -> list[Path]:
+    """All below `root`; none where there are pictures, or so much else that it is a folder of something else."""
+    found, folders, seen = [], [root], 0
+    for _ in range(FOLDERS_DEEP):
+        below: list[Path] = []
+        for folder in folders:
+            for entry in _entries(folder):
+                suffix = Path(entry.name).suffix.lower()
+                seen += 1
+                if suffix in IMAGE_SUFFIXES or seen > MAX_ENTRIES:
+                    return []
+                if suffix == ".parquet" and entry.name != SIDE_FILE and entry.is_file():
+                    found.append(Path(entry.path))
+                elif entry.is_dir(follow_symlinks=False):
+                    below.append(Path(entry.path))
+        folders = below
+    return sorted(found)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError:
+        return []
+
+
+def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
+    schemas = {shard.path: read_schema(shard.path) for shard in shards}
+    path = max(schemas, key=lambda path: len(schemas[path].pictures))  # test pictures may come without masks
+    names = schemas[path].pictures
+    if len(names) < 2:
+        columns = ", ".join(f"{name}: {kind:.40}" for name, kind in schemas[path].columns.items())
+        raise DataError(
+            f"{root}: has {len(names) or 'no'} column with pictures; expected two, of pictures and of masks, such as "
+            f"'image' and 'mask' (found {columns:.300})"
+        )
+    samples: dict[str, list[bytes]] = {name: [] for name in names}
+    for contents in islice(read_rows(path, names), LOOKED_AT):
+        for name, content in zip(names, contents, strict=True):
+            samples[name] += [] if content is None else [content]
+    return choose_columns(root, samples)
+
+
+def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
+    """Write classes.yaml where the metadata names the classes, and the first masks agree with it."""
+    classes = classes_in(read_schema(path).metadata, mask)
+    if classes is None:
+        return []
+    for file in sorted((target / "masks").rglob("*.*"))[:LOOKED_AT]:
+        try:
+            values = read_mask_pixels(file).values
+        except MaskPencilError:  # it is told where all masks are read
+            return []
+        if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
+            return [f"the metadata names {len(classes)} classes that are not those of the masks; left out"]
+    write_classes(target / CLASS_FILES[0], classes)
+    return []
+
+
+def _suffix(content: bytes) -> str:
+    return next((suffix for mark, suffix in SUFFIXES.items() if content.startswith(mark)), ".png")
