@@ -84,11 +84,19 @@ def test_a_mask_value_without_a_class(folder, capsys):
     refuse_training(folder, capsys, path.name, "77", "classes.yaml")
 
 
-def test_a_colour_mask_without_a_class_file(folder, capsys):
+def test_a_colour_mask_among_class_numbers(folder, capsys):
     (folder / "classes.yaml").unlink()
     path = first_mask(folder)
     Image.open(path).convert("RGB").save(path)
-    refuse_training(folder, capsys, path.name, "colour", "write a classes.yaml")
+    for other in set(folder.glob("masks/*/*.png")) - {path}:
+        Image.fromarray(np.array(Image.open(other))).save(other)  # without a palette
+    refuse_training(folder, capsys, path.name, "is a colour picture", "save all masks in the same way")
+
+
+def test_masks_of_one_class(folder, capsys):
+    for path in folder.glob("masks/*/*.png"):
+        Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
+    refuse_training(folder, capsys, "all pixels are of one class", "check that these are the masks")
 
 
 def test_a_truncated_jpeg(folder, capsys):

@@ -8,6 +8,8 @@ from maskpencil.errors import ConfigError, MaskPencilError
 
 COMMANDS = {
     "demo": "Draw a street, train a small network on it, colour a film of a drive.",
+    "check": "Tell how a folder of pictures and masks is understood, and what is wrong with it.",
+    "convert": "Write a data set in the format of another tool.",
     "train": "Train a network on a folder of pictures and masks.",
     "evaluate": "Score a model on a labelled folder.",
     "predict": "Colour pictures, folders of pictures and films.",

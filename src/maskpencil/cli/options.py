@@ -10,3 +10,7 @@ ModelFolder = Annotated[
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="The precision of the convolutions.")]
+DataImages = Annotated[Path | None, Parameter(help="The folder of the pictures, here or in DATA, if it is not found.")]
+DataMasks = Annotated[Path | None, Parameter(help="The folder of the masks, here or in DATA, if it is not found.")]
+SplitFile = Annotated[Path | None, Parameter(help="A file of lines NAME SPLIT: which pictures train, val and test.")]
+AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]

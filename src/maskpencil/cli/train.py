@@ -5,14 +5,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.training.config import TrainConfig
 
 
 def command(
-    data: Annotated[Path | None, Parameter(help="The folder of pictures and masks.")] = None,
+    data: Annotated[
+        Path | None, Parameter(help="A folder of pictures and masks, or a file in which it is packed.")
+    ] = None,
     /,
     *,
     out: Annotated[Path | None, Parameter(help="The new run folder; by default runs/train/DATA.")] = None,
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
     resume: Annotated[Path | None, Parameter(help="A run folder to continue where it was cut short.")] = None,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
 ) -> None:
@@ -22,7 +28,15 @@ def command(
     """
     from maskpencil.training.train import train
 
-    run = train(data, out=out, resume=resume, config=None if config == TrainConfig() else config)
+    run = train(
+        data,
+        out=out,
+        images=images,
+        masks=masks,
+        split_file=split_file,
+        resume=resume,
+        config=None if config == TrainConfig() else config,
+    )
     print(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
     print(f"model: {run.model}")
     print(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")

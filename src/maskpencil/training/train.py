@@ -1,13 +1,16 @@
 """`train`: puts the parts of a run together and lets them go."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
+from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers
@@ -37,6 +40,9 @@ def train(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     config: TrainConfig | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    split_file: str | Path | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -44,10 +50,11 @@ def train(
 
     `settings` are those of `TrainConfig`, or give a whole `config`. The run goes to the new folder `out` (by default
     runs/train/NAME after the data). `resume` continues a run that was cut short, exactly, with its own settings.
+    `images`, `masks` and `split_file` say where things lie where that is not found, see `data.layout.Places`.
 
     Raises:
         ConfigError: a setting cannot work, or there is nothing to resume.
-        DataError: the folder is at fault.
+        DataError: the folder is at fault, or nothing can be learned from it.
         ModelError: the backbone's weights cannot be had.
         OutputError: the run folder cannot be written.
         TrainingError: the loss is not a finite number.
@@ -57,8 +64,8 @@ def train(
         if data is not None or out is not None or config is not None or settings:
             raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
         run = existing_run(Path(resume))
-        config, data = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))["data"]
-        folder = _open(str(data), quiet=quiet)
+        config, source = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))
+        folder = _open(source, quiet=quiet)
         job = _build(config, folder, start=not has_checkpoint(run.checkpoint))
         remove_leftovers(run.path)
         recover_folder(run.model)
@@ -66,10 +73,12 @@ def train(
     else:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
-        folder = _open(str(data), quiet=quiet)
+        given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
+        source = {name: str(Path(path).resolve()) for name, path in given.items() if path is not None}
+        folder = _open(source, quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
         job, progress = _build(config, folder, start=True), Progress()
-        run = _start(Path(out or Path("runs/train") / folder.root.resolve().name), config, folder)
+        run = _start(Path(out or Path("runs/train") / Path(data).resolve().stem), config, folder, source)
     silent = quiet or not job.accelerator.is_main_process
     with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
         for line in _introduction(job, run, progress):
@@ -82,21 +91,22 @@ def _build(config: TrainConfig, data: DataFolder, *, start: bool) -> Job:
     return build_job(config, data, Accelerator(cpu=choose_device(config.device).type == "cpu"), start=start)
 
 
-def _start(out: Path, config: TrainConfig, data: DataFolder) -> RunFolder:
+def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
     run = new_run(out)
-    write_json(run.data, {"data": str(data.root.resolve())})
+    write_json(run.data, source)
     write_splits(run.splits, {split: [pair.name for pair in pairs] for split, pairs in data.splits.items()})
     write_config(run.config, config)
     return run
 
 
-def _open(root: str, *, quiet: bool) -> DataFolder:
-    if quiet:
-        return open_folder(root)
+def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
+    """Open the folder `data` of a source, which may also say where pictures, masks and splits are."""
+    places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
-        folder = open_folder(root, report=bar.update_of)
-    for note in folder.notes:
-        say(f"{root}: {note}")
+        folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)
+    lines = [*folder.notes, *(fault.line for fault in refuse_nonsense(folder) if fault.severity == "warning")]
+    for line in lines if not quiet else ():
+        say(f"{source['data']}: {line}")
     return folder
 
 

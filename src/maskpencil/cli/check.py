@@ -1,0 +1,81 @@
+"""`maskpencil check`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.classes import ClassSet
+from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.files import numbered_folder, written_whole
+from maskpencil.progress import ProgressBar, say
+
+
+def command(
+    data: Annotated[Path, Parameter(help="A folder of pictures and masks, or a file in which it is packed.")],
+    /,
+    *,
+    fix: Annotated[Path | None, Parameter(help="Write a clean copy to this new folder; DATA is not touched.")] = None,
+    out: Annotated[Path | None, Parameter(help="The new folder for the overlays; by default runs/check/DATA.")] = None,
+    json_file: Annotated[Path | None, Parameter(name="--json", help="Also write all findings to this file.")] = None,
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
+    processes: Annotated[int | None, Parameter(help="How many files are read at once; by default one a core.")] = None,
+) -> int:
+    """Tell how a folder of pictures and masks is understood, and what is wrong with it.
+
+    Exits with 1 where a network cannot be trained on it as it is.
+    """
+    from maskpencil.data.check.fix import LOG, write_fixed
+    from maskpencil.data.check.report import check_folder
+    from maskpencil.data.check.sheet import overlay_sheet
+    from maskpencil.data.layout import Places
+    from maskpencil.images import write_image
+
+    with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
+        report = check_folder(data, places=Places(images, masks, split_file), processes=processes, report=bar.update_of)
+    for note in report.notes:
+        say(f"{data}: {note}")
+    for fault in report.faults:
+        print(fault.line)
+    if report.faults:
+        print()
+    if report.encoding and report.classes:
+        shown = {name: (count.pixels, count.masks, count.share) for name, count in report.classes.items()}
+        print(class_table(shown, report.encoding.classes, colored=_shows_colors()))
+        print()
+    if json_file:
+        with written_whole(json_file) as temporary:
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    sheet = overlay_sheet(report)
+    if sheet is not None:
+        folder = numbered_folder(out or Path("runs/check") / data.resolve().stem)
+        write_image(folder / "overlays.png", sheet)
+        print(f"overlays: {folder / 'overlays.png'}")
+    print(report.verdict)
+    if fix is None:
+        return 0 if report.usable else 1
+    folder = numbered_folder(fix)
+    with ProgressBar("writing", len(report.seen)) as bar:
+        changes = write_fixed(report, folder, progress=bar.update_of)
+    print(f"fixed: {folder}, {len(changes)} changes, see {folder / LOG}")
+    return 0
+
+
+def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet, *, colored: bool) -> str:
+    """Each class's (pixels, images, share of all pixels that count), and its colour, as aligned text."""
+    width = max(len(name) for name in (*counts, "class"))
+    lines = [f"{'class':<{width}}  {'colour':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
+    for (name, (pixels, images, share)), (red, green, blue) in zip(counts.items(), classes.palette, strict=True):
+        swatch = f"\x1b[48;2;{red};{green};{blue}m  \x1b[0m" if colored else "  "
+        color = f"{swatch}#{red:02x}{green:02x}{blue:02x}"
+        lines.append(f"{name:<{width}}  {color}  {pixels:>14,}  {images:>7,}  {share:>7.2%}")
+    return "\n".join(lines)
+
+
+def _shows_colors() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,150 @@
+"""Faults of classes: never seen, seen in validation alone, almost everywhere, numbers that begin with 1."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.check.faults import Fault, fault
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.folder import DataFolder
+from maskpencil.data.masks import MaskFacts
+from maskpencil.errors import DataError
+
+ALMOST_ALL = 0.99
+
+Counts = npt.NDArray[np.int64]
+"""(masks, K): the pixels of each class in each mask."""
+
+
+def check_classes(
+    facts: Sequence[MaskFacts], splits: Sequence[str], encoding: MaskEncoding, counts: Counts, *, declared: bool
+) -> list[Fault]:
+    """The faults that the classes' pixels in each mask show; quick, for no file is read.
+
+    `splits` is each mask's split. `declared` are classes that a file names, and not the masks.
+    """
+    return [
+        *_off_by_one(facts, encoding),
+        *_never_seen(encoding, counts, declared=declared),
+        *_not_in_train(splits, encoding, counts),
+        *_unbalanced(encoding, counts),
+        *_empty(facts, encoding, counts),
+    ]
+
+
+def refuse_nonsense(folder: DataFolder) -> list[Fault]:
+    """The cheap part of a check, before training; returns the faults that are no reason to stop.
+
+    Raises:
+        DataError: nothing can be learned from the masks.
+    """
+    splits = {pair.mask: split for split, pairs in folder.splits.items() for pair in pairs}
+    counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
+    facts = [folder.facts[pair.mask] for pairs in folder.splits.values() for pair in pairs]
+    of_masks = [splits[fact.path] for fact in facts]
+    faults = check_classes(facts, of_masks, folder.encoding, counts, declared=folder.declared)
+    for each in faults:
+        if each.severity == "error":
+            raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; maskpencil check tells more")
+    return faults
+
+
+def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
+    """Numbers that begin with 1, where the first class is never seen."""
+    if encoding.kind != "index" or encoding.codes is not None or not facts:
+        return []
+    numbers = {value for fact in facts for value in fact.values} - {IGNORE_INDEX, encoding.classes.ignore_index}
+    if not numbers or min(numbers) != 1:
+        return []
+    highest, names = max(numbers), encoding.classes.names
+    certain = highest == len(names)
+    return fault(
+        "off-by-one",
+        "error" if certain else "warning",
+        [f"1 to {highest}"],
+        f"the masks begin with 1, so that {names[0]!r} is never seen"
+        + (f" and {highest} has no class" if certain else ""),
+        "subtract 1 from all, as --fix does, if 1 is meant as the first class",
+    )
+
+
+def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> list[Fault]:
+    totals = counts.sum(axis=0)
+    if np.count_nonzero(totals) == 1:
+        only = encoding.classes.names[int(totals.argmax())]
+        return fault(
+            "one-class",
+            "error",
+            [only],
+            "all pixels are of one class",
+            "there is nothing to tell apart; check that these are the masks, and their values",
+        )
+    absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
+    return fault(
+        "classes-never-seen",
+        "warning" if declared else "note",
+        absent,
+        "classes that never occur: {n}",
+        "remove them from the class file, or add pictures that show them",
+    )
+
+
+def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
+    """Classes that are asked for in validation or test and never shown in training; `splits` is each mask's."""
+    names = np.array(splits)
+    shown = counts[names == "train"].sum(axis=0)
+    found = []
+    for split in ("val", "test"):
+        asked = counts[names == split].sum(axis=0)
+        lacking = [
+            name for name, here, there in zip(encoding.classes.names, shown, asked, strict=True) if there > here == 0
+        ]
+        found += fault(
+            f"only-in-{split}",
+            "warning",
+            lacking,
+            f"classes that occur in {split}, but not in train: {{n}}",
+            "move pictures with them to train; a network cannot find what it was never shown",
+        )
+    return found
+
+
+def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
+    totals = counts.sum(axis=0)
+    share = totals.max(initial=0) / max(1, totals.sum())
+    if np.count_nonzero(totals) < 2 or share <= ALMOST_ALL:
+        return []
+    return fault(
+        "one-class-almost-all",
+        "warning",
+        [encoding.classes.names[int(totals.argmax())]],
+        f"one class fills {share:.2%} of all pixels",
+        "cut the pictures to where the others are, or add pictures; training weighs rare classes up",
+    )
+
+
+def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
+    masks = [fact.path for fact in facts]
+    background_only = (counts[:, 1:].sum(axis=1) == 0) & (counts[:, 0] > 0)
+    void = counts.sum(axis=1) == 0
+    first = encoding.classes.names[0]
+    return [
+        *fault(
+            "empty-masks",
+            "note",
+            [mask for mask, empty in zip(masks, background_only, strict=True) if empty]
+            if len(encoding.classes) > 1
+            else [],
+            f"masks that hold nothing but {first!r}: {{n}}",
+            "good if these pictures show nothing else; else draw what is missing",
+        ),
+        *fault(
+            "void-masks",
+            "error" if void.all() else "warning",
+            [mask for mask, nothing in zip(masks, void, strict=True) if nothing],
+            "masks ignored throughout: {n}",
+            "remove them with their pictures; nothing can be learned from them",
+        ),
+    ]

@@ -1,0 +1,123 @@
+"""Faults of files: what is missing, broken, of another size, turned, or of a confusing name."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from maskpencil.data.check.faults import Fault, fault
+from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.layout import Layout
+
+
+def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
+    """The faults of the files of a data set."""
+    return [
+        *_unpaired(layout),
+        *_unreadable(seen),
+        *_sizes(seen),
+        *_turned(seen),
+        *_same_names(layout),
+        *_names_by_case(layout),
+    ]
+
+
+def _unpaired(layout: Layout) -> list[Fault]:
+    remedy = "add what is missing, or remove them; they are not used"
+    return [
+        *fault("images-without-mask", "warning", layout.images_alone, "pictures without a mask: {n}", remedy),
+        *fault("masks-without-image", "warning", layout.masks_alone, "masks without a picture: {n}", remedy),
+    ]
+
+
+def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
+    broken = [f"{f.pair.image}: {f.picture.error}" for f in seen if f.picture.error]
+    masks = [f"{f.pair.mask}: {f.mask.error}" for f in seen if f.mask.error]
+    remedy = "replace them from the source, or remove them with their partner"
+    return [
+        *fault("unreadable-images", "error", broken, "pictures that cannot be read: {n}", remedy),
+        *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
+    ]
+
+
+def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
+    differ: list[str] = []
+    stored: list[str] = []
+    for facts in seen:
+        if not facts.picture.header or not facts.mask.facts:
+            continue
+        (height, width), (mask_height, mask_width) = facts.picture.header.shown_size, facts.mask.facts.size
+        if (height, width) == (mask_height, mask_width):
+            continue
+        text = f"{facts.pair.mask}: {mask_width} x {mask_height}, its picture {width} x {height}"
+        fits_stored = facts.picture.header.size == facts.mask.facts.size
+        (stored if fits_stored else differ).append(text)
+    return [
+        *fault(
+            "sizes-differ",
+            "error",
+            differ,
+            "masks of another size than their picture: {n}",
+            "save each at its picture's size, without smoothing (nearest neighbour)",
+        ),
+        *fault(
+            "exif-rotation",
+            "error",
+            stored,
+            "masks that lie as their picture is stored, while EXIF turns the picture: {n}",
+            "turn the masks as well, or remove the EXIF entry from the pictures",
+        ),
+    ]
+
+
+def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
+    """Turned on one side only, where the sizes do not tell which is right."""
+    doubtful = [
+        f.pair.image
+        for f in seen
+        if f.picture.header and f.mask.header and f.mask.facts
+        if f.picture.header.orientation != f.mask.header.orientation
+        if f.picture.header.shown_size == f.mask.facts.size
+        if f.picture.header.orientation < 5 or f.picture.header.size[0] == f.picture.header.size[1]
+    ]
+    return fault(
+        "exif-rotation-doubtful",
+        "warning",
+        doubtful,
+        "pictures turned or mirrored by EXIF, their masks not: {n}",
+        "look at the overlays; where they do not match, remove the EXIF entry from the picture",
+    )
+
+
+def _same_names(layout: Layout) -> list[Fault]:
+    splits: dict[str, list[str]] = defaultdict(list)
+    for split, pairs in layout.splits.items():
+        for pair in pairs:
+            splits[pair.name].append(split)
+    twice = [f"{name} in {' and '.join(where)}" for name, where in splits.items() if len(where) > 1]
+    return fault(
+        "same-name-in-splits",
+        "warning",
+        twice,
+        "names that stand in more than one split: {n}",
+        "make sure that they are not the same pictures, and rename them",
+    )
+
+
+def _names_by_case(layout: Layout) -> list[Fault]:
+    files = [path for pairs in layout.splits.values() for pair in pairs for path in _files(pair.image, pair.mask)]
+    by_lower: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_lower[str(path).lower()].append(path)
+    groups = [sorted({*paths}) for paths in by_lower.values() if len({*paths}) > 1]
+    alike = [" and ".join((str(first), *(path.name for path in others))) for first, *others in groups]
+    return fault(
+        "names-differ-in-case",
+        "warning",
+        alike,
+        "file names that differ in upper and lower case alone: {n}",
+        "rename them: on Windows and macOS one would replace the other",
+    )
+
+
+def _files(*paths: object) -> Iterable[Path]:
+    return (path for path in paths if isinstance(path, Path))

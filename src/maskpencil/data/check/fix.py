@@ -1,0 +1,137 @@
+"""`write_fixed`: a clean copy of a data set, with every change written down; the source is not touched."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.pictures import superfluous_copies
+from maskpencil.data.check.report import Report
+from maskpencil.data.drawing import mask_pixels
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.writers import LabelledPicture
+from maskpencil.data.writers.folder import write_folder
+from maskpencil.errors import DataError
+from maskpencil.files import written_whole
+from maskpencil.images import Header, LabelMap, turned_as_shown
+
+LOG = "changes.csv"
+SAME_SHAPE = 0.02
+"""How far the ratio of width and height may differ where a mask is scaled to its picture."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a file."""
+
+    file: str
+    change: str
+
+
+def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
+    """Write what can be used of a checked data set to the empty folder `out`, and every change to `out`/changes.csv.
+
+    Pictures are copied, masks become palette PNGs of class numbers, a classes.yaml names the classes. Left out are
+    files that cannot be read, pictures without a mask, masks that are ignored throughout or of another shape than their
+    picture, and copies of pictures, in train first. Masks are turned or scaled to fit, values of no class are ignored,
+    numbers that begin with 1 begin with 0. `progress` hears (done, of).
+
+    Raises:
+        DataError: the masks were not understood, or nothing is left.
+        OutputError: the copy cannot be written.
+    """
+    if report.encoding is None:
+        raise DataError(
+            f"{report.root}: the masks are not understood, so that nothing can be mended; see the errors above"
+        )
+    encoding, changes = _from_zero(report, report.encoding)
+    copies = superfluous_copies(report.seen)
+    names: set[tuple[str, str]] = set()
+    with write_folder(out, encoding.classes) as add:
+        for done, view in enumerate(report.seen, start=1):
+            label_map, told = (
+                _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another"])
+            )
+            changes += [
+                Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
+            ]
+            if label_map is not None:
+                name = _free_name(view, names)
+                if name != view.pair.name:
+                    changes.append(Change(str(view.pair.image), f"renamed to {name}"))
+                add(LabelledPicture(view.split, name, view.pair.image, label_map))
+            if progress:
+                progress(done, len(report.seen))
+        if not names:
+            raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
+    for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "picture")):
+        alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
+        changes += [Change(file, f"left out: has no {lacking}") for file in alone]
+    with written_whole(out / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file", "change"), *((change.file, change.change) for change in changes)])
+    return changes
+
+
+def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
+    """The encoding, with class numbers that begin with 1 moved down."""
+    off = [fault for fault in report.faults if fault.kind == "off-by-one"]
+    if not off:
+        return encoding, []
+    declared = off[0].severity == "error"
+    classes = encoding.classes
+    if not declared:  # the class 0 that nothing was known of falls away
+        classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
+    codes = {index + 1: index for index in range(len(classes))}
+    codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
+    change = Change(str(report.root), "1 subtracted from all class numbers")
+    return replace(encoding, classes=classes, codes=codes), [change]
+
+
+def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
+    """The label map, or None where the pair cannot be used, and what was done."""
+    if view.picture.error or view.picture.header is None:
+        return None, [f"left out: the picture {view.picture.error}"]
+    if view.mask.error or view.mask.facts is None:
+        return None, [f"left out: its mask {view.mask.error}"]
+    told = []
+    values = view.mask.facts.values_for(encoding.kind)
+    strange = [] if encoding.nearest else [value for value in values if value not in encoding.table]
+    if strange:
+        encoding = replace(encoding, codes={**encoding.table, **dict.fromkeys(strange, IGNORE_INDEX)})
+        told.append(
+            f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
+        )
+    label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
+    if (label_map == IGNORE_INDEX).all():
+        return None, ["left out: its mask is ignored throughout"]
+    fitted, change = _fitted(label_map, view.picture.header)
+    return fitted, [*told, *change]
+
+
+def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[str]]:
+    """The label map at the size that the picture is shown with, or None where their shapes differ."""
+    height, width = header.shown_size
+    if label_map.shape == (height, width):
+        return label_map, []
+    if label_map.shape == header.size:
+        return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the picture"]
+    found = f"{label_map.shape[1]} x {label_map.shape[0]}"
+    if abs(label_map.shape[1] / label_map.shape[0] * height / width - 1) > SAME_SHAPE:
+        return None, [f"left out: its mask is {found}, of another shape than {width} x {height}"]
+    scaled = Image.fromarray(label_map).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(scaled), [f"scaled from {found} to {width} x {height}"]
+
+
+def _free_name(view: PairFacts, taken: set[tuple[str, str]]) -> str:
+    """The pair's name, with a number where another's differs in upper and lower case alone."""
+    name, number = view.pair.name, 1
+    while (view.split, name.lower()) in taken:
+        number += 1
+        name = f"{view.pair.name}_{number}"
+    taken.add((view.split, name.lower()))
+    return name

@@ -1,0 +1,204 @@
+"""`inspect_pairs`: what is seen of each picture and its mask when both are read, in several processes."""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskpencil.data.drawing import Drawing, MaskSource, mask_pixels
+from maskpencil.data.masks import MaskFacts, as_numbers, channels, facts_of
+from maskpencil.data.pairs import Pair
+from maskpencil.errors import ImageError
+from maskpencil.images import Header, read_header, read_image
+
+THUMBNAIL = 16
+"""Pixels, the side of the small grey picture that is kept of each."""
+
+SPECK = 6
+"""A region of at most so many pixels is a speck."""
+
+FEW = 200
+"""So few pairs are read in this process: others take longer to start."""
+
+STEP = 2
+"""Smoothing leaves steps of at most so many pixels between two classes."""
+
+THIN = 8
+"""A run of at most so many pixels is thin."""
+
+CHUNK = 16
+
+Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is seen of a picture; `error` says why it could not be read.
+
+    `digest` is of the file's bytes, `thumbnail` (256,) uint8 grey levels. `brightness` and `contrast` are the mean and
+    the standard deviation of the grey levels, 0-255.
+    """
+
+    header: Header | None = None
+    digest: bytes = b""
+    thumbnail: npt.NDArray[np.uint8] | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class MaskView:
+    """What is seen of a mask; `error` says why it could not be read.
+
+    `specks` are the regions of at most `SPECK` pixels, counted by value. `steps` is the part of the borders, 0..1,
+    where one or two pixels lie between those to their left and right in value, as smoothing leaves it. `parting` is,
+    for each value, the part of its runs in the rows, 0..1, that are thin and lie between two different other values.
+    """
+
+    facts: MaskFacts | None = None
+    header: Header | None = None
+    specks: Mapping[int, int] = field(default_factory=dict)
+    steps: float = 0.0
+    parting: Mapping[int, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What is seen of a pair."""
+
+    split: str
+    pair: Pair
+    picture: PictureFacts
+    mask: MaskView
+
+
+def inspect_pairs(
+    pairs: Sequence[tuple[str, Pair]],
+    *,
+    processes: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> list[PairFacts]:
+    """Read every picture and mask of (split, pair) once; `report` hears (done, of).
+
+    Memory stays in proportion to the number of pairs, some kilobytes each. By default there is a process for each core,
+    or none beside this one for a few pairs.
+    """
+    processes = processes or (1 if len(pairs) <= FEW else os.cpu_count() or 1)
+    seen = []
+    for facts in _inspected(pairs, processes):
+        seen.append(facts)
+        if report:
+            report(len(seen), len(pairs))
+    return seen
+
+
+def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[PairFacts]:
+    if processes == 1:
+        yield from map(inspect_pair, pairs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of this process's threads
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        yield from pool.map(inspect_pair, pairs, chunksize=CHUNK)
+
+
+def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
+    """Read a picture and its mask."""
+    split, pair = entry
+    return PairFacts(split, pair, _see_picture(pair.image), _see_mask(pair.mask))
+
+
+def _see_picture(path: Path) -> PictureFacts:
+    try:
+        header, image = read_header(path), read_image(path)
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except (ImageError, OSError) as error:
+        return PictureFacts(error=_without_path(error, path))
+    gray = Image.fromarray(image).convert("L")
+    thumbnail = np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.uint8).ravel()
+    levels, counts = np.arange(256), np.array(gray.histogram(), dtype=np.float64)
+    brightness = float(levels @ counts / counts.sum())
+    contrast = float(np.sqrt((levels - brightness) ** 2 @ counts / counts.sum()))
+    return PictureFacts(header, digest, thumbnail, brightness, contrast)
+
+
+def _see_mask(mask: MaskSource) -> MaskView:
+    try:
+        header = None if isinstance(mask, Drawing) else read_header(mask)
+        pixels = mask_pixels(mask)
+    except ImageError as error:
+        return MaskView(error=_without_path(error, mask))
+    numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
+    runs = _runs(numbers)
+    steps, parting = _borders(numbers, runs, colored=pixels.values.ndim == 3)
+    return MaskView(facts_of(mask, pixels), header, _specks(numbers, runs), steps, parting)
+
+
+def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
+    """The runs of equal pixels in the rows: where each begins, counted through all rows, and its length."""
+    starts = np.ones(numbers.shape, dtype=bool)
+    np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
+    firsts = np.flatnonzero(starts)
+    return firsts, np.diff(firsts, append=numbers.size)
+
+
+def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
+    """The regions of at most `SPECK` pixels by value; pixels hang together by their sides.
+
+    The pixels of short runs are numbered, and each takes, so many times as a speck has pixels, the least number of its
+    neighbours in the same region. Then all pixels of a speck have one number, and no others have.
+    """
+    height, width = numbers.shape
+    values, (firsts, lengths) = numbers.ravel(), runs
+    firsts, lengths = firsts[lengths <= SPECK], lengths[lengths <= SPECK]
+    places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+    labels = np.full(values.size, -1, dtype=np.int32)  # that of longer runs is the least: they spread it
+    labels[places] = np.arange(len(places))
+    row, column = np.divmod(places, width)
+    inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1], axis=1)
+    neighbours = np.where(inside, places[:, None] + [-1, 1, -width, width], places[:, None])
+    same = values[neighbours] == values[places, None]
+    own = labels[places]
+    for _ in range(SPECK):
+        own = np.where(same, labels[neighbours], own[:, None]).min(axis=1, initial=len(places))
+        labels[places] = own
+    leaks = (same & (labels[neighbours] != own[:, None])).any(axis=1)
+    sizes = np.bincount(own[own >= 0], minlength=len(places))
+    sizes[own[leaks & (own >= 0)]] = 0
+    heads = np.flatnonzero((sizes > 0) & (sizes <= SPECK))  # the least number of a region is that of its first pixel
+    found, counts = np.unique(values[places[heads]], return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> tuple[float, dict[int, float]]:
+    """`MaskView.steps` and `MaskView.parting`."""
+    firsts, lengths = runs
+    values = numbers.ravel()[firsts]
+    # runs with another on either side in their row
+    inner = np.flatnonzero((firsts % numbers.shape[1] > 0) & ((firsts + lengths) % numbers.shape[1] > 0))
+    if not len(inner):
+        return 0.0, {}
+    left, middle, right = (_levels(values[inner + place], colored=colored) for place in (-1, 0, 1))
+    between = (lengths[inner] <= STEP) & (np.minimum(left, right) < middle) & (middle < np.maximum(left, right))
+    parting = np.zeros(len(values), dtype=bool)
+    parting[inner] = (lengths[inner] <= THIN) & (values[inner - 1] != values[inner + 1])
+    found, places = np.unique(values, return_inverse=True)
+    shares = np.bincount(places, parting) / np.bincount(places)
+    return float(between.sum() / (len(inner) + 1)), dict(zip(found.tolist(), shares.tolist(), strict=True))
+
+
+def _levels(values: npt.NDArray[np.integer], *, colored: bool) -> npt.NDArray[np.integer]:
+    """Grey levels of values, or of colours 0xRRGGBB."""
+    return np.asarray(sum(channels(values))) if colored else values
+
+
+def _without_path(error: Exception, path: MaskSource) -> str:
+    return str(error).removeprefix(f"{path}: ")

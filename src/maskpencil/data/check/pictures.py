@@ -1,0 +1,167 @@
+"""Faults of the pictures: the same one twice, almost the same, unlike all others."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.data.check.faults import Fault, fault
+from maskpencil.data.check.inspect import PairFacts
+
+NEAR = 4.0
+"""Grey levels, the root mean square by which thumbnails of near-duplicates differ at most."""
+
+NEAR_SHARE = 0.15
+"""And at most so much of their own contrast, so that two dull pictures are not taken for one."""
+
+BLANK = 2.0
+"""Grey levels: a picture of less contrast shows nothing."""
+
+FAR = 8.0
+"""So many times the usual spread from the middle, a picture is unlike the rest."""
+
+ENOUGH = 20
+"""Of fewer pictures no usual spread is known."""
+
+_AT_ONCE = 512
+
+
+def check_pictures(seen: Sequence[PairFacts]) -> list[Fault]:
+    """The faults of the pictures that could be read."""
+    views = [view for view in seen if view.picture.thumbnail is not None]
+    groups = _same_bytes(views)
+    copies = {place for group in groups for place in group[1:]}
+    return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_unlike_the_rest(views)]
+
+
+def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
+    """The `id` of every entry that is, byte by byte, the picture of another: one of each stays, not in train if it can.
+
+    So what is scored stays as it is, and training does not see it.
+    """
+    leave = set()
+    for group in _same_bytes(seen):
+        kept = min(group, key=lambda place: (seen[place].split == "train", place))
+        leave |= {id(seen[place]) for place in group if place != kept}
+    return leave
+
+
+def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
+    by_digest: dict[bytes, list[int]] = defaultdict(list)
+    for place, view in enumerate(views):
+        if view.picture.digest:
+            by_digest[view.picture.digest].append(place)
+    return [group for group in by_digest.values() if len(group) > 1]
+
+
+def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> list[Fault]:
+    within: list[str] = []
+    across: list[str] = []
+    for group in groups:
+        text = " = ".join(_name(views[place]) for place in group)
+        (across if len({views[place].split for place in group}) > 1 else within).append(text)
+    return [
+        *fault(
+            "duplicates-across-splits",
+            "error",
+            across,
+            "pictures that stand in several splits, so that what is scored was trained on: {n}",
+            "remove them from train, as --fix does",
+        ),
+        *fault(
+            "duplicates",
+            "warning",
+            within,
+            "pictures that stand there more than once: {n}",
+            "keep one of each, as --fix does",
+        ),
+    ]
+
+
+def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:
+    places = [i for i, view in enumerate(views) if i not in copies and view.picture.contrast > BLANK]
+    across: list[str] = []
+    within: list[str] = []
+    for one, other in _near([views[i] for i in places]):
+        first, second = views[places[one]], views[places[other]]
+        text = f"{_name(first)} ~ {_name(second)}"
+        (across if first.split != second.split else within).append(text)
+    return [
+        *fault(
+            "near-duplicates-across-splits",
+            "warning",
+            across,
+            "pictures almost the same as one in another split, as frames of one film are: {n}",
+            "keep what belongs together, such as a film or a patient, in one split; scores are too good otherwise",
+        ),
+        *fault(
+            "near-duplicates",
+            "note",
+            within,
+            "pictures almost the same as another: {n}",
+            "copies teach nothing; frames of a film are fine",
+        ),
+    ]
+
+
+def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
+    """For each picture with a near-duplicate before it the nearest one: (before, it)."""
+    if len(views) < 2:
+        return []
+    thumbnails = np.stack([view.picture.thumbnail for view in views if view.picture.thumbnail is not None])
+    points = thumbnails.astype(np.float32) - 128  # (n, 256), small numbers, for the sake of precision
+    squares = np.einsum("ij,ij->i", points, points)
+    limits = np.minimum(NEAR, NEAR_SHARE * points.std(axis=1)) ** 2 * points.shape[1]
+    splits = np.array([view.split for view in views])
+    pairs = []
+    for start in range(0, len(points), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        distances = squares[rows, None] + squares - 2 * points[rows] @ points.T  # (rows, n)
+        near = distances <= np.minimum(limits[rows, None], limits)
+        near &= np.arange(len(points)) < np.arange(start, start + near.shape[0])[:, None]
+        for row in np.flatnonzero(near.any(axis=1)):
+            others = np.flatnonzero(near[row])
+            elsewhere = others[splits[others] != splits[start + row]]  # what leaks is told of first
+            candidates = elsewhere if len(elsewhere) else others
+            pairs.append((int(candidates[distances[row, candidates].argmin()]), int(start + row)))
+    return pairs
+
+
+def _blank(views: Sequence[PairFacts]) -> list[Fault]:
+    return fault(
+        "blank-images",
+        "warning",
+        [view.pair.image for view in views if view.picture.contrast < BLANK],
+        "pictures that show nothing but one brightness: {n}",
+        "replace or remove them",
+    )
+
+
+def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
+    if len(views) < ENOUGH:
+        return []
+    strange = [False] * len(views)
+    for values in ([v.picture.brightness for v in views], [v.picture.contrast for v in views]):
+        strange = [a or b for a, b in zip(strange, _far_off(np.array(values)), strict=True)]
+    return fault(
+        "unlike-the-rest",
+        "note",
+        [
+            f"{_name(view)}: brightness {view.picture.brightness:.0f}, contrast {view.picture.contrast:.0f}"
+            for view, is_so in zip(views, strange, strict=True)
+            if is_so and view.picture.contrast >= BLANK
+        ],
+        "pictures far brighter, darker, duller or harsher than the rest: {n}",
+        "look whether they belong to the set",
+    )
+
+
+def _far_off(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    distances = np.abs(values - np.median(values))
+    spread = max(2.0, 1.4826 * float(np.median(distances)))  # the standard deviation, if the values are normal
+    return distances > FAR * spread
+
+
+def _name(view: PairFacts) -> str:
+    return f"{view.split}/{view.pair.name}"

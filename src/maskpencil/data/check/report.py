@@ -1,0 +1,154 @@
+"""`check_folder`: all that is wrong with a data set, and what is in it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.check.classes import Counts, check_classes
+from maskpencil.data.check.faults import Fault
+from maskpencil.data.check.files import check_files
+from maskpencil.data.check.inspect import PairFacts, inspect_pairs
+from maskpencil.data.check.labels import check_labels
+from maskpencil.data.check.pictures import check_pictures
+from maskpencil.data.discovery import count_classes
+from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.folder import FoundFolder, find_folder
+from maskpencil.data.layout import ANYWHERE, Places
+from maskpencil.errors import DataError
+
+ORDER = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How often a class occurs: in pixels, their share of all that are not ignored (0..1), and in masks."""
+
+    pixels: int
+    share: float
+    masks: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_folder` found. `encoding` is None where the masks could not be understood."""
+
+    root: Path
+    notes: tuple[str, ...]
+    splits: Mapping[str, int]
+    faults: tuple[Fault, ...]
+    classes: Mapping[str, ClassCount] = field(default_factory=dict)
+    encoding: MaskEncoding | None = None
+    seen: tuple[PairFacts, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a network can be trained on the data as they are."""
+        return not any(fault.severity == "error" for fault in self.faults)
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether the data can be used, and what speaks against it."""
+        counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
+        told = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+        pairs = sum(self.splits.values())
+        if not self.usable:
+            return f"not fit for training: {told}"
+        return f"fit for training: {pairs} pairs, {len(self.classes)} classes{f'; {told}' if told else ', no faults'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in plain words and numbers, as `maskpencil check --json` writes it."""
+        return {
+            "data": str(self.root),
+            "usable": self.usable,
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+            "splits": dict(self.splits),
+            "classes": {
+                name: {"pixels": count.pixels, "share": count.share, "masks": count.masks}
+                for name, count in self.classes.items()
+            },
+            "faults": [
+                {
+                    "kind": fault.kind,
+                    "severity": fault.severity,
+                    "count": fault.count,
+                    "what": fault.what,
+                    "remedy": fault.remedy,
+                    "files": list(fault.files),
+                }
+                for fault in self.faults
+            ],
+        }
+
+
+def check_folder(
+    root: str | Path,
+    *,
+    places: Places = ANYWHERE,
+    processes: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Read every picture and mask of a data set and tell all that is wrong with it; nothing is changed.
+
+    `report` hears (done, of). `processes` is how many read at once, by default one a core.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it that makes a pair.
+    """
+    found = find_folder(Path(root), places=places)
+    pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
+    seen = inspect_pairs(pairs, processes=processes, report=report)
+    faults = [*check_files(found.layout, seen), *check_pictures(seen)]
+    readable = [view for view in seen if view.mask.facts]
+    notes = list(found.notes)
+    encoding: MaskEncoding | None = None
+    classes: dict[str, ClassCount] = {}
+    try:
+        encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
+        notes += more
+    except DataError as error:
+        faults.append(Fault("masks-not-understood", "error", 1, str(error), "see above"))
+    if encoding:
+        label_faults, classes = _check_masks(found, readable, encoding)
+        faults += label_faults
+    return Report(
+        root=found.layout.root,
+        notes=tuple(notes),
+        splits={split: len(pairs) for split, pairs in found.layout.splits.items()},
+        faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
+        classes=classes,
+        encoding=encoding,
+        seen=tuple(seen),
+    )
+
+
+def _by_severity(fault: Fault) -> int:
+    return ORDER.index(fault.severity)
+
+
+def _below(fault: Fault, root: Path) -> Fault:
+    """The fault with files named as they stand below `root`."""
+    return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
+
+
+def _check_masks(
+    found: FoundFolder, readable: Sequence[PairFacts], encoding: MaskEncoding
+) -> tuple[list[Fault], dict[str, ClassCount]]:
+    facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
+    counts = count_classes(facts, encoding)
+    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
+    return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
+
+
+def _class_table(classes: ClassSet, counts: Counts) -> dict[str, ClassCount]:
+    totals, masks = counts.sum(axis=0), np.count_nonzero(counts, axis=0)
+    every = max(1, int(totals.sum()))
+    return {
+        name: ClassCount(int(pixels), float(pixels / every), int(occurs))
+        for name, pixels, occurs in zip(classes.names, totals, masks, strict=True)
+    }

@@ -1,0 +1,491 @@
+"""Every fault that the doctor knows, planted in a clean set: found, named, with what to do; and no other is told of."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
+from maskpencil.cli import main
+from maskpencil.data.check.fix import write_fixed
+from maskpencil.data.check.report import Report, check_folder
+from maskpencil.data.folder import open_folder
+from maskpencil.images import read_image, read_label_map
+
+NAMES = ("ground", "box", "ball")
+COLORS = ((60, 110, 60), (210, 70, 50), (50, 80, 220))
+SIZE = (48, 64)
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """Eight pairs to train, four to validate, all different, without a fault."""
+    root = tmp_path / "clean"
+    for split, count in (("train", 8), ("val", 4)):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        for number in range(count):
+            image, label_map = scene(100 * (split == "val") + number)
+            Image.fromarray(image).save(root / "images" / split / f"{split}{number}.png")
+            Image.fromarray(label_map).save(root / "masks" / split / f"{split}{number}.png")
+    write_classes(root / "classes.yaml", ClassSet(NAMES, COLORS))
+    return root
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) of large boxes and balls in the colours of their classes, with noise, and its label map."""
+    random = np.random.default_rng(seed)
+    label_map = np.zeros(SIZE, dtype=np.uint8)
+    rows, columns = np.indices(SIZE)
+    top, left = random.integers(0, 24), random.integers(0, 30)
+    label_map[top : top + 20, left : left + 26] = 1
+    label_map[(rows - random.integers(10, 38)) ** 2 + (columns - random.integers(38, 54)) ** 2 < 81] = 2
+    image = np.array(COLORS)[label_map] + random.normal(0, 10, (*SIZE, 3))
+    return image.clip(0, 255).astype(np.uint8), label_map
+
+
+def change_mask(root: Path, change: Callable[[np.ndarray], np.ndarray], pattern: str = "train/train0.png") -> None:
+    for path in root.glob(f"masks/{pattern}"):
+        Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+def kinds(report: Report) -> list[str]:
+    return sorted(fault.kind for fault in report.faults)
+
+
+def test_a_clean_set_has_no_faults(clean: Path) -> None:
+    report = check_folder(clean)
+    assert report.faults == ()
+    assert report.usable
+    assert report.verdict == "fit for training: 12 pairs, 3 classes, no faults"
+    truth = np.concatenate([np.array(Image.open(path)).ravel() for path in clean.glob("masks/*/*.png")])
+    assert [count.pixels for count in report.classes.values()] == np.bincount(truth).tolist()
+    assert sum(count.share for count in report.classes.values()) == pytest.approx(1)
+    assert [count.masks for count in report.classes.values()] == [12, 12, 12]
+
+
+def test_several_processes_see_the_same(clean: Path) -> None:
+    (clean / "images" / "train" / "train3.png").write_bytes(b"nothing")
+    alone, together = check_folder(clean, processes=1), check_folder(clean, processes=2)
+    assert together.to_dict() == alone.to_dict()
+    assert kinds(together) == ["unreadable-images"]
+
+
+# faults that are planted: what to do to the clean set, the kind that is found, its severity, and what is said
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda root: (root / name).unlink()
+
+
+def cut_short(name: str) -> Callable[[Path], None]:
+    def plant(root: Path) -> None:
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content[: len(content) // 2])
+
+    return plant
+
+
+def scaled_mask(root: Path) -> None:
+    path = root / "masks" / "train" / "train0.png"
+    Image.open(path).resize((32, 24), Image.Resampling.NEAREST).save(path)
+
+
+def turned_picture(root: Path) -> None:
+    """A picture that EXIF turns by a quarter; the mask lies as the picture is stored."""
+    path = root / "images" / "train" / "train0.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).save(path, exif=exif)
+
+
+def upside_down_picture(root: Path) -> None:
+    path = root / "images" / "train" / "train0.png"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(path).save(path, exif=exif)
+
+
+def coloured_mask(root: Path) -> None:
+    change_mask(root, lambda mask: np.array(COLORS, dtype=np.uint8)[mask])
+
+
+def strange_value(root: Path) -> None:
+    def change(mask: np.ndarray) -> np.ndarray:
+        mask[:10, :10] = 7
+        return mask
+
+    change_mask(root, change)
+
+
+def more_classes(root: Path) -> None:
+    write_classes(root / "classes.yaml", ClassSet((*NAMES, "car", "tree")))
+
+
+def balls_in_val_alone(root: Path) -> None:
+    change_mask(root, lambda mask: np.where(mask == 2, 0, mask).astype(np.uint8), "train/*.png")
+
+
+def almost_all_ground(root: Path) -> None:
+    def change(mask: np.ndarray) -> np.ndarray:
+        few = np.zeros_like(mask)
+        few[5:9, 5:8] = 1
+        few[20:23, 20:24] = 2
+        return few
+
+    change_mask(root, change, "*/*.png")
+
+
+def only_ground(root: Path) -> None:
+    change_mask(root, np.zeros_like, "*/*.png")
+
+
+def empty_mask(root: Path) -> None:
+    change_mask(root, np.zeros_like)
+
+
+def void_mask(root: Path) -> None:
+    change_mask(root, lambda mask: np.full_like(mask, IGNORE_INDEX))
+
+
+def from_one(root: Path) -> None:
+    change_mask(root, lambda mask: mask + 1, "*/*.png")
+
+
+def smoothed_colors(root: Path) -> None:
+    for path in root.glob("masks/*/*.png"):
+        colors = Image.fromarray(np.array(COLORS, dtype=np.uint8)[np.array(Image.open(path))])
+        colors.resize((128, 96), Image.Resampling.BICUBIC).resize(SIZE[::-1], Image.Resampling.BILINEAR).save(path)
+
+
+def smoothed_numbers(root: Path) -> None:
+    def change(mask: np.ndarray) -> np.ndarray:
+        large = Image.fromarray(100 * (mask // 2)).resize((32, 24), Image.Resampling.BOX)
+        smooth = np.array(large.resize(SIZE[::-1], Image.Resampling.BILINEAR)) / 100
+        return np.round(2 * smooth).astype(np.uint8)
+
+    change_mask(root, change, "*/*.png")
+
+
+def mostly_nobodys_color(root: Path) -> None:
+    smoothed_colors(root)
+    path = root / "masks" / "train" / "train0.png"
+    gradient = np.linspace(0, 255, SIZE[0] * SIZE[1]).reshape(SIZE)[..., None] * np.array([1.0, 0.2, 0.9])
+    Image.fromarray(gradient.astype(np.uint8)).save(path)
+
+
+def void_borders(root: Path) -> None:
+    """A class that is but the border, three pixels wide, between the others."""
+
+    def change(mask: np.ndarray) -> np.ndarray:
+        border = np.zeros(mask.shape, dtype=bool)
+        for row in (-1, 0, 1):
+            for column in (-1, 0, 1):
+                border |= np.roll(mask, (row, column), (0, 1)) != mask
+        border[[0, -1]] = border[:, [0, -1]] = False
+        return np.where(border, 3, mask).astype(np.uint8)
+
+    change_mask(root, change, "*/*.png")
+    write_classes(root / "classes.yaml", ClassSet((*NAMES, "edge")))
+
+
+def specks(root: Path) -> None:
+    def change(mask: np.ndarray) -> np.ndarray:
+        mask[::12, ::12] = (mask[::12, ::12] + 1) % 3
+        return mask
+
+    change_mask(root, change)
+
+
+def same_picture_in_val(root: Path) -> None:
+    for kind in ("images", "masks"):
+        shutil.copy(root / kind / "train" / "train0.png", root / kind / "val" / "again.png")
+
+
+def same_picture_twice(root: Path) -> None:
+    for kind in ("images", "masks"):
+        shutil.copy(root / kind / "train" / "train0.png", root / kind / "train" / "again.png")
+
+
+def saved_again(split: str) -> Callable[[Path], None]:
+    def plant(root: Path) -> None:
+        Image.open(root / "images" / "train" / "train0.png").save(root / "images" / split / "again.jpg", quality=90)
+        shutil.copy(root / "masks" / "train" / "train0.png", root / "masks" / split / "again.png")
+
+    return plant
+
+
+def same_name(root: Path) -> None:
+    for kind in ("images", "masks"):
+        (root / kind / "val" / "val0.png").rename(root / kind / "val" / "train0.png")
+
+
+def names_by_case(root: Path) -> None:
+    for kind in ("images", "masks"):
+        (root / kind / "train" / "train1.png").rename(root / kind / "train" / "TRAIN0.png")
+
+
+def blank_picture(root: Path) -> None:
+    Image.new("RGB", SIZE[::-1], (90, 90, 90)).save(root / "images" / "train" / "train0.png")
+
+
+FAULTS = {
+    "a picture without a mask": (
+        remove("masks/train/train0.png"),
+        "images-without-mask",
+        "warning",
+        "pictures without a mask: 1 (images/train/train0.png)",
+    ),
+    "a mask without a picture": (
+        remove("images/train/train0.png"),
+        "masks-without-image",
+        "warning",
+        "masks without a picture: 1 (masks/train/train0.png)",
+    ),
+    "a picture cut short": (
+        cut_short("images/train/train0.png"),
+        "unreadable-images",
+        "error",
+        "train0.png: is damaged or cut short",
+    ),
+    "a mask cut short": (
+        cut_short("masks/train/train0.png"),
+        "unreadable-masks",
+        "error",
+        "train0.png: is damaged or cut short",
+    ),
+    "a mask of another size": (
+        scaled_mask,
+        "sizes-differ",
+        "error",
+        "train0.png: 32 x 24, its picture 64 x 48",
+    ),
+    "a picture that EXIF turns": (
+        turned_picture,
+        "exif-rotation",
+        "error",
+        "masks that lie as their picture is stored, while EXIF turns the picture: 1",
+    ),
+    "a picture upside down": (
+        upside_down_picture,
+        "exif-rotation-doubtful",
+        "warning",
+        "pictures turned or mirrored by EXIF, their masks not: 1 (",
+    ),
+    "a value without a class": (
+        strange_value,
+        "values-without-class",
+        "error",
+        "train0.png: 7); name them in classes.yaml, or correct",
+    ),
+    "classes that never occur": (
+        more_classes,
+        "classes-never-seen",
+        "warning",
+        "classes that never occur: 2 (car, tree)",
+    ),
+    "a class in val alone": (
+        balls_in_val_alone,
+        "only-in-val",
+        "warning",
+        "classes that occur in val, but not in train: 1 (ball)",
+    ),
+    "one class almost everywhere": (
+        almost_all_ground,
+        "one-class-almost-all",
+        "warning",
+        "one class fills 99.22% of all pixels (ground)",
+    ),
+    "an empty mask": (empty_mask, "empty-masks", "note", "masks that hold nothing but 'ground': 1 ("),
+    "a mask ignored throughout": (void_mask, "void-masks", "warning", "masks ignored throughout: 1"),
+    "smoothed colours": (
+        smoothed_colors,
+        "smoothed-borders",
+        "warning",
+        "masks compressed or smoothed, with values between those of the classes: 12",
+    ),
+    "a border to be ignored": (
+        void_borders,
+        "looks-ignored",
+        "warning",
+        "classes that lie thinly between the others, like borders that are to be ignored: 1 (edge = 3)",
+    ),
+    "slips of a brush": (specks, "specks", "note", "masks with more than a few specks, like slips of a brush: 1"),
+    "the same picture twice": (same_picture_twice, "duplicates", "warning", "(train/again = train/train0)"),
+    "a picture in two splits": (
+        same_picture_in_val,
+        "duplicates-across-splits",
+        "error",
+        "(train/train0 = val/again)",
+    ),
+    "almost the same picture": (saved_again("train"), "near-duplicates", "note", "(train/again ~ train/train0)"),
+    "almost the same in another split": (
+        saved_again("val"),
+        "near-duplicates-across-splits",
+        "warning",
+        "(train/train0 ~ val/again)",
+    ),
+    "the same name in two splits": (same_name, "same-name-in-splits", "warning", "(train0 in train and val)"),
+    "names that differ in case": (
+        names_by_case,
+        "names-differ-in-case",
+        "warning",
+        "that differ in upper and lower case alone: 2 (images/train/TRAIN0.png and train0.png, ",
+    ),
+    "a blank picture": (blank_picture, "blank-images", "warning", "pictures that show nothing but one brightness: 1"),
+}
+
+
+@pytest.mark.parametrize(("plant", "kind", "severity", "words"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_found_and_no_other(
+    clean: Path, plant: Callable[[Path], None], kind: str, severity: str, words: str
+) -> None:
+    plant(clean)
+    report = check_folder(clean)
+    assert kinds(report) == [kind]
+    found = report.faults[0]
+    assert (found.severity, report.usable) == (severity, severity != "error")
+    assert words in found.line
+    assert found.count == len(found.files)
+    assert "\n" not in found.line
+    assert found.line.endswith(found.remedy)
+
+
+def test_masks_all_of_one_class_are_refused(clean: Path) -> None:
+    only_ground(clean)
+    report = check_folder(clean)
+    assert "one-class" in kinds(report)
+    assert not report.usable
+
+
+def test_numbers_that_begin_with_one_are_told_of(clean: Path) -> None:
+    from_one(clean)
+    report = check_folder(clean)
+    assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
+    off = next(fault for fault in report.faults if fault.kind == "off-by-one")
+    assert off.what == "the masks begin with 1, so that 'ground' is never seen and 3 has no class"
+    (clean / "classes.yaml").unlink()
+    assert "off-by-one" in kinds(check_folder(clean))
+
+
+def test_numbers_smoothed_between_classes_are_told_of(clean: Path) -> None:
+    smoothed_numbers(clean)
+    smoothed = next(fault for fault in check_folder(clean).faults if fault.kind == "smoothed-borders")
+    assert "as if scaled with smoothing" in smoothed.what
+
+
+def test_colours_that_are_nobodys_are_told_of(clean: Path) -> None:
+    mostly_nobodys_color(clean)
+    doubtful = next(fault for fault in check_folder(clean).faults if fault.kind == "doubtful-colors")
+    assert "train0.png" in doubtful.files[0]
+
+
+def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
+    coloured_mask(clean)
+    assert not check_folder(clean).usable
+
+
+def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
+    for number in range(8, 20):
+        image, label_map = scene(number)
+        Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
+        Image.fromarray(label_map).save(clean / "masks" / "train" / f"train{number}.png")
+    assert check_folder(clean).faults == ()
+    bright = 255 - scene(3)[0] // 4
+    Image.fromarray(bright).save(clean / "images" / "train" / "train3.png")
+    report = check_folder(clean)
+    assert kinds(report) == ["unlike-the-rest"]
+    assert "train/train3" in report.faults[0].files[0]
+
+
+# --fix
+
+
+@pytest.mark.parametrize(
+    ("plant", "change", "left"),
+    [
+        (cut_short("images/train/train0.png"), "left out: the picture is damaged", 11),
+        (cut_short("masks/train/train0.png"), "left out: its mask is damaged", 11),
+        (scaled_mask, "scaled from 32 x 24 to 64 x 48", 12),
+        (turned_picture, "turned as EXIF turns the picture", 12),
+        (strange_value, "100 pixels of 7 are ignored", 12),
+        (void_mask, "left out: its mask is ignored throughout", 11),
+        (same_picture_twice, "left out: a copy of another", 12),
+        (same_picture_in_val, "left out: a copy of another", 12),
+        (names_by_case, "renamed to train0_2", 12),
+        (remove("masks/train/train0.png"), "left out: has no mask", 11),
+        (from_one, "1 subtracted from all class numbers", 12),
+    ],
+)
+def test_a_clean_copy_is_written_and_every_change_with_it(
+    clean: Path, tmp_path: Path, plant: Callable[[Path], None], change: str, left: int
+) -> None:
+    plant(clean)
+    before = {path: path.read_bytes() for path in clean.rglob("*") if path.is_file()}
+    out = tmp_path / "fixed"
+    out.mkdir()
+    changes = write_fixed(check_folder(clean), out)
+    assert {path: path.read_bytes() for path in clean.rglob("*") if path.is_file()} == before
+    assert any(change in each.change for each in changes)
+    log = (out / "changes.csv").read_text()
+    assert log.startswith("file,change")
+    assert change in log
+    mended = check_folder(out)
+    assert [fault.kind for fault in mended.faults if fault.severity == "error"] == []
+    assert sum(mended.splits.values()) == left
+    assert open_folder(out).classes.names == NAMES
+
+
+def test_a_clean_set_is_copied_as_it_is(clean: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fixed"
+    out.mkdir()
+    assert write_fixed(check_folder(clean), out) == []
+    for path in clean.glob("masks/*/*.png"):
+        copy = out / path.relative_to(clean)
+        np.testing.assert_array_equal(read_label_map(copy), np.array(Image.open(path)))
+    for path in clean.glob("images/*/*.png"):
+        assert (out / path.relative_to(clean)).read_bytes() == path.read_bytes()
+
+
+def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
+    same_picture_in_val(clean)
+    out = tmp_path / "fixed"
+    out.mkdir()
+    write_fixed(check_folder(clean), out)
+    assert check_folder(out).splits == {"train": 7, "val": 5}
+
+
+# the command
+
+
+def test_the_command_tells_all_and_ends_with_a_verdict(clean: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    strange_value(clean)
+    assert main(["check", str(clean), "--json", "report.json", "--fix", "fixed"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0].startswith("error: masks with values that stand for no class: 1 (masks/train/train0.png: 7)")
+    assert any(line.startswith("ground  ") and "#3c6e3c" in line for line in lines)
+    assert "not fit for training: 1 error" in lines
+    assert "masks are read as index" in printed.err
+    assert read_image(tmp_path / "runs" / "check" / "clean" / "overlays.png").shape[1] > 600
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["faults"][0]["files"] == ["masks/train/train0.png: 7"]
+    assert main(["check", str(clean)]) == 1
+    assert main(["check", "fixed"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fit for training: 12 pairs, 3 classes")
+
+
+def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    coloured_mask(clean)
+    (clean / "classes.yaml").unlink()
+    assert main(["check", str(clean)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("error: ")
+    assert "save all masks in the same way" in lines[0]
+    assert lines[-1] == "not fit for training: 1 error"
