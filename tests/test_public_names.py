@@ -16,7 +16,7 @@ def test_the_public_names_are_these():
     assert sorted(maskpencil.__all__) == [
         *("ClassSet", "ConfigError", "ConfusionMatrix", "DataError", "IGNORE_INDEX", "ImageError", "MaskPencilError"),
         *("ModelError", "OutputError", "Prediction", "Run", "Scores", "Segmenter", "TrainConfig", "TrainingError"),
-        *("VideoError", "evaluate", "predict", "train"),
+        *("VideoError", "check", "evaluate", "predict", "train"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 
@@ -45,7 +45,9 @@ def test_the_training_settings_are_these():
 
 
 def test_the_commands_are_these_and_the_readme_uses_no_other():
-    assert set(COMMANDS) == {"demo", "train", "evaluate", "predict", "heatmap", "benchmark", "import", "info"}
+    assert set(COMMANDS) == {
+        *("demo", "check", "convert", "train", "evaluate", "predict", "heatmap", "benchmark", "import", "info"),
+    }
     used = re.findall(r"^(?:\.venv/bin/)?maskpencil (\w+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert {"train", "predict", "evaluate", "info"} <= set(used) <= set(COMMANDS)
 

@@ -26,6 +26,7 @@ from maskpencil.errors import (
 
 if TYPE_CHECKING:
     from maskpencil.classes import IGNORE_INDEX, ClassSet
+    from maskpencil.data.check.report import check
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
     from maskpencil.metrics import ConfusionMatrix, Scores
@@ -51,6 +52,7 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "VideoError",
+    "check",
     "evaluate",
     "predict",
     "train",
@@ -65,6 +67,7 @@ _HOMES = {
     "Scores": "metrics",
     "Segmenter": "segmenter",
     "TrainConfig": "training.config",
+    "check": "data.check.report",
     "evaluate": "evaluation",
     "predict": "inference.predict",
     "train": "training.train",

@@ -42,7 +42,7 @@ def evaluate_class(
     Raises:
         DataError: the model has no such class, or as `evaluate`.
     """
-    index = segmenter.classes.index(name)  # asked before the folder is read, which takes long
+    index = segmenter.classes.index(name)
     folder = _opened(segmenter, data)
     pairs = folder.pairs(split)
     matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)

@@ -1,14 +1,17 @@
 import json
 import time
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from maskpencil.cli.options import AnnotationFormat
+from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
-from maskpencil.images import RGBImage, read_image, write_image
+from maskpencil.images import RGBImage, read_image, read_label_map, write_image
 from maskpencil.inference.predict import Progress, predict, write_prediction
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.regions import RegionFormat
@@ -250,3 +253,30 @@ def test_the_regions_of_a_film_are_boxes_and_a_warning(
 def first_frame(film: Path) -> RGBImage:
     with av.open(str(film)) as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+
+@pytest.mark.parametrize("file_format", get_args(AnnotationFormat))
+def test_what_is_seen_comes_back_from_an_annotation_tool(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], file_format: str
+) -> None:
+    write_image(tmp_path / "in" / "a" / "1.jpg", picture((40, 56))[::-1])
+    predict(segmenter, pictures, out=tmp_path / "out", annotations=file_format)
+    back = open_folder(tmp_path / "out" / "annotations")
+    assert back.classes.names == segmenter.classes.names
+    pairs = {pair.name: pair for pairs in back.splits.values() for pair in pairs}
+    assert set(pairs) == {"a/1", "a/2", "b/1"}
+    for name, pair in pairs.items():
+        image, label_map = back.read_pair(pair)
+        np.testing.assert_array_equal(label_map, read_label_map(tmp_path / "out" / "masks" / f"{name}.png"))
+        np.testing.assert_array_equal(
+            image, read_image(tmp_path / "in" / pair.image.relative_to(pair.image.parents[1]))
+        )
+
+
+def test_annotations_of_another_kind_are_refused(
+    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+) -> None:
+    with pytest.raises(
+        ConfigError, match="annotations must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"
+    ):
+        predict(segmenter, pictures, out=tmp_path / "out", annotations="paint")

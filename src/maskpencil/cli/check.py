@@ -31,13 +31,18 @@ def command(
     Exits with 1 where a network cannot be trained on it as it is.
     """
     from maskpencil.data.check.fix import LOG, write_fixed
-    from maskpencil.data.check.report import check_folder
+    from maskpencil.data.check.report import check
     from maskpencil.data.check.sheet import overlay_sheet
     from maskpencil.data.layout import Places
     from maskpencil.images import write_image
 
     with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
-        report = check_folder(data, places=Places(images, masks, split_file), processes=processes, report=bar.update_of)
+        report = check(
+            data,
+            places=Places(images, masks, split_file),
+            processes=processes or os.cpu_count() or 1,
+            report=bar.update_of,
+        )
     for note in report.notes:
         say(f"{data}: {note}")
     for fault in report.faults:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import Device, ModelFolder, Precision
+from maskpencil.cli.options import DataImages, DataMasks, Device, ModelFolder, Precision, SplitFile
 from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
@@ -24,20 +24,30 @@ def command(
         str | None,
         Parameter(name="--class", help="Also score this class's probability by KITTI Road's measures: MaxF1 and more."),
     ] = None,
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
     json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the scores to this file.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Score a model on a labelled folder: one confusion matrix over all its pixels."""
+    from maskpencil.data.folder import open_folder
+    from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class
     from maskpencil.segmenter import Segmenter
 
     segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
-    with ProgressBar("evaluating", 1) as bar:  # how many pictures there are it hears with the first
+    if class_name is not None:
+        segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
+    with ProgressBar("reading masks", 1) as bar:  # how many there are it hears with the first
+        places = Places(images, masks, split_file)
+        folder = open_folder(data, classes=segmenter.classes, places=places, report=bar.update_of)
+    with ProgressBar("evaluating", 1) as bar:
         if class_name is None:
-            scores, of_class = evaluate(segmenter, data, split=split, report=bar.update_of), None
+            scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None
         else:
-            scores, of_class = evaluate_class(segmenter, data, class_name, split=split, report=bar.update_of)
+            scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
     print(table(scores))
     entries = scores.to_dict()
     if of_class:

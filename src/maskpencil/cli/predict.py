@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import Device, ModelFolder, Precision
+from maskpencil.cli.options import AnnotationFormat, Device, ModelFolder, Precision
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
@@ -35,13 +35,17 @@ def command(
     region_classes: Annotated[
         list[str] | None, Parameter(help="Find regions of these classes only, else of all.", consume_multiple=True)
     ] = None,
+    annotations: Annotated[
+        AnnotationFormat | None,
+        Parameter(help="Also write a data set for an annotation tool, to be corrected there and trained on."),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> int:
     """Colour pictures, folders of pictures and films.
 
     Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays; regions to
-    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson.
+    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations to OUT/annotations.
     """
     from maskpencil.inference.one_class import OneClass
     from maskpencil.inference.predict import predict
@@ -65,6 +69,7 @@ def command(
             regions=regions,
             min_area=min_area,
             region_classes=region_classes,
+            annotations=annotations,
             report=_Reporter(bar),
         )
     for warning in report.warnings:

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
-from maskpencil.data.discovery import Discovery, check_values, count_classes, discover_encoding
 from maskpencil.data.drawing import MaskSource
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout
-from maskpencil.data.masks import MaskFacts, scan_masks
-from maskpencil.data.unpack import unpacked
+from maskpencil.data.masks.discovery import Discovery, check_values, count_classes, discover_encoding
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import MaskFacts, scan_masks
+from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import LabelMap, RGBImage, read_image
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
 from maskpencil.classes import ClassSet
+from maskpencil.data.writers import WRITERS, LabelledPicture
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
@@ -74,6 +75,7 @@ def predict(
     regions: RegionFormat | None = None,
     min_area: int = 1,
     region_classes: Sequence[str] | None = None,
+    annotations: str | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> PredictionReport:
     """Colour pictures, then films, and write the results below `out`.
@@ -88,10 +90,13 @@ def predict(
     holds the pictures that were done, or a regions/STEM.geojson each; see `regions.write_regions`. Of films nothing
     but the boxes comes, which is one of the report's warnings.
 
+    `annotations` asks for what is seen in the pictures as a data set in the format of an annotation tool, a key of
+    `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
+
     Raises:
-        ConfigError: the opacity or the area is out of range, overlays are off although there are films, or regions are
-            chosen among but not asked for.
-        DataError: there is no class of a name in `region_classes`.
+        ConfigError: the opacity or the area is out of range, overlays are off although there are films, regions are
+            chosen among but not asked for, or there is no such format of annotations.
+        DataError: there is no class of a name in `region_classes`, or the format cannot name the classes.
         OutputError: a result cannot be written.
     """
     if not 0 <= opacity <= 1:
@@ -100,6 +105,8 @@ def predict(
         raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
     if regions is None and (min_area > 1 or region_classes is not None):
         raise ConfigError("min_area and region_classes choose among regions; ask for these too, with --regions json")
+    if annotations is not None and annotations not in WRITERS:
+        raise ConfigError(f"annotations must be {', '.join(WRITERS)}, but got {annotations!r}")
     for name in region_classes or ():
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
@@ -126,6 +133,7 @@ def predict(
 
     with (
         _region_files(out, segmenter.classes, regions if pictures else None) as add_regions,
+        WRITERS[annotations](out / "annotations", segmenter.classes) if annotations else nullcontext() as annotate,
         WriteBehind(depth=QUEUE_DEPTH) as behind,
         closing(read_ahead(map(_read, pictures), depth=QUEUE_DEPTH)) as images,
     ):
@@ -137,6 +145,8 @@ def predict(
             if add_regions:
                 height, width = prediction.label_map.shape
                 add_regions(source.stem, PictureRegions(_name(source), (height, width), found))
+            if annotate:
+                annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
 
         for number, (source, image) in enumerate(zip(pictures, images, strict=True), start=1):
             if isinstance(image, DataError):

@@ -12,7 +12,7 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
 from maskpencil.data.check.fix import write_fixed
-from maskpencil.data.check.report import Report, check_folder
+from maskpencil.data.check.report import Report, check
 from maskpencil.data.folder import open_folder
 from maskpencil.images import read_image, read_label_map
 
@@ -58,7 +58,7 @@ def kinds(report: Report) -> list[str]:
 
 
 def test_a_clean_set_has_no_faults(clean: Path) -> None:
-    report = check_folder(clean)
+    report = check(clean)
     assert report.faults == ()
     assert report.usable
     assert report.verdict == "fit for training: 12 pairs, 3 classes, no faults"
@@ -68,9 +68,10 @@ def test_a_clean_set_has_no_faults(clean: Path) -> None:
     assert [count.masks for count in report.classes.values()] == [12, 12, 12]
 
 
-def test_several_processes_see_the_same(clean: Path) -> None:
+def test_several_processes_see_the_same(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskpencil.data.check.inspect.FEW", 0)
     (clean / "images" / "train" / "train3.png").write_bytes(b"nothing")
-    alone, together = check_folder(clean, processes=1), check_folder(clean, processes=2)
+    alone, together = check(clean, processes=1), check(clean, processes=2)
     assert together.to_dict() == alone.to_dict()
     assert kinds(together) == ["unreadable-images"]
 
@@ -345,7 +346,7 @@ def test_a_planted_fault_is_found_and_no_other(
     clean: Path, plant: Callable[[Path], None], kind: str, severity: str, words: str
 ) -> None:
     plant(clean)
-    report = check_folder(clean)
+    report = check(clean)
     assert kinds(report) == [kind]
     found = report.faults[0]
     assert (found.severity, report.usable) == (severity, severity != "error")
@@ -357,36 +358,36 @@ def test_a_planted_fault_is_found_and_no_other(
 
 def test_masks_all_of_one_class_are_refused(clean: Path) -> None:
     only_ground(clean)
-    report = check_folder(clean)
+    report = check(clean)
     assert "one-class" in kinds(report)
     assert not report.usable
 
 
 def test_numbers_that_begin_with_one_are_told_of(clean: Path) -> None:
     from_one(clean)
-    report = check_folder(clean)
+    report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
     off = next(fault for fault in report.faults if fault.kind == "off-by-one")
     assert off.what == "the masks begin with 1, so that 'ground' is never seen and 3 has no class"
     (clean / "classes.yaml").unlink()
-    assert "off-by-one" in kinds(check_folder(clean))
+    assert "off-by-one" in kinds(check(clean))
 
 
 def test_numbers_smoothed_between_classes_are_told_of(clean: Path) -> None:
     smoothed_numbers(clean)
-    smoothed = next(fault for fault in check_folder(clean).faults if fault.kind == "smoothed-borders")
+    smoothed = next(fault for fault in check(clean).faults if fault.kind == "smoothed-borders")
     assert "as if scaled with smoothing" in smoothed.what
 
 
 def test_colours_that_are_nobodys_are_told_of(clean: Path) -> None:
     mostly_nobodys_color(clean)
-    doubtful = next(fault for fault in check_folder(clean).faults if fault.kind == "doubtful-colors")
+    doubtful = next(fault for fault in check(clean).faults if fault.kind == "doubtful-colors")
     assert "train0.png" in doubtful.files[0]
 
 
 def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
     coloured_mask(clean)
-    assert not check_folder(clean).usable
+    assert not check(clean).usable
 
 
 def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
@@ -394,10 +395,10 @@ def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
         Image.fromarray(label_map).save(clean / "masks" / "train" / f"train{number}.png")
-    assert check_folder(clean).faults == ()
+    assert check(clean).faults == ()
     bright = 255 - scene(3)[0] // 4
     Image.fromarray(bright).save(clean / "images" / "train" / "train3.png")
-    report = check_folder(clean)
+    report = check(clean)
     assert kinds(report) == ["unlike-the-rest"]
     assert "train/train3" in report.faults[0].files[0]
 
@@ -428,13 +429,13 @@ def test_a_clean_copy_is_written_and_every_change_with_it(
     before = {path: path.read_bytes() for path in clean.rglob("*") if path.is_file()}
     out = tmp_path / "fixed"
     out.mkdir()
-    changes = write_fixed(check_folder(clean), out)
+    changes = write_fixed(check(clean), out)
     assert {path: path.read_bytes() for path in clean.rglob("*") if path.is_file()} == before
     assert any(change in each.change for each in changes)
     log = (out / "changes.csv").read_text()
     assert log.startswith("file,change")
     assert change in log
-    mended = check_folder(out)
+    mended = check(out)
     assert [fault.kind for fault in mended.faults if fault.severity == "error"] == []
     assert sum(mended.splits.values()) == left
     assert open_folder(out).classes.names == NAMES
@@ -443,7 +444,7 @@ def test_a_clean_copy_is_written_and_every_change_with_it(
 def test_a_clean_set_is_copied_as_it_is(clean: Path, tmp_path: Path) -> None:
     out = tmp_path / "fixed"
     out.mkdir()
-    assert write_fixed(check_folder(clean), out) == []
+    assert write_fixed(check(clean), out) == []
     for path in clean.glob("masks/*/*.png"):
         copy = out / path.relative_to(clean)
         np.testing.assert_array_equal(read_label_map(copy), np.array(Image.open(path)))
@@ -455,8 +456,8 @@ def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
     same_picture_in_val(clean)
     out = tmp_path / "fixed"
     out.mkdir()
-    write_fixed(check_folder(clean), out)
-    assert check_folder(out).splits == {"train": 7, "val": 5}
+    write_fixed(check(clean), out)
+    assert check(out).splits == {"train": 7, "val": 5}
 
 
 # the command

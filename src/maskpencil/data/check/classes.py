@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.check.faults import Fault, fault
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.masks import MaskFacts
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import MaskFacts
 from maskpencil.errors import DataError
 
 ALMOST_ALL = 0.99

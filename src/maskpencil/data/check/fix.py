@@ -13,7 +13,7 @@ from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.check.pictures import superfluous_copies
 from maskpencil.data.check.report import Report
 from maskpencil.data.drawing import mask_pixels
-from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.writers import LabelledPicture
 from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskpencil.data.drawing import Drawing, MaskSource, mask_pixels
-from maskpencil.data.masks import MaskFacts, as_numbers, channels, facts_of
-from maskpencil.data.pairs import Pair
+from maskpencil.data.layout.pairs import Pair
+from maskpencil.data.masks.facts import MaskFacts, as_numbers, channels, facts_of
 from maskpencil.errors import ImageError
 from maskpencil.images import Header, read_header, read_image
 
@@ -84,15 +83,13 @@ class PairFacts:
 def inspect_pairs(
     pairs: Sequence[tuple[str, Pair]],
     *,
-    processes: int | None = None,
+    processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> list[PairFacts]:
     """Read every picture and mask of (split, pair) once; `report` hears (done, of).
 
-    Memory stays in proportion to the number of pairs, some kilobytes each. By default there is a process for each core,
-    or none beside this one for a few pairs.
+    Memory stays in proportion to the number of pairs, some kilobytes each. For a few pairs no other process is started.
     """
-    processes = processes or (1 if len(pairs) <= FEW else os.cpu_count() or 1)
     seen = []
     for facts in _inspected(pairs, processes):
         seen.append(facts)
@@ -102,7 +99,7 @@ def inspect_pairs(
 
 
 def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[PairFacts]:
-    if processes == 1:
+    if processes == 1 or len(pairs) <= FEW:
         yield from map(inspect_pair, pairs)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of this process's threads

@@ -8,8 +8,8 @@ import numpy as np
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.encoding import MaskEncoding
-from maskpencil.data.masks import MaskFacts
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import MaskFacts
 
 STEPS = 0.3
 """Masks with so many of their borders smoothed are told of."""

@@ -1,4 +1,4 @@
-"""`check_folder`: all that is wrong with a data set, and what is in it."""
+"""`check`: all that is wrong with a data set, and what is in it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from maskpencil.data.check.files import check_files
 from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.labels import check_labels
 from maskpencil.data.check.pictures import check_pictures
-from maskpencil.data.discovery import count_classes
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
+from maskpencil.data.masks.discovery import count_classes
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 ORDER = ("error", "warning", "note")
@@ -35,7 +35,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_folder` found. `encoding` is None where the masks could not be understood."""
+    """What `check` found. `encoding` is None where the masks could not be understood."""
 
     root: Path
     notes: tuple[str, ...]
@@ -86,16 +86,17 @@ class Report:
         }
 
 
-def check_folder(
+def check(
     root: str | Path,
     *,
     places: Places = ANYWHERE,
-    processes: int | None = None,
+    processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Read every picture and mask of a data set and tell all that is wrong with it; nothing is changed.
 
-    `report` hears (done, of). `processes` is how many read at once, by default one a core.
+    `report` hears (done, of). `processes` is how many read at once; more than one need a script that may be imported,
+    see Python's `multiprocessing`.
 
     Raises:
         DataError: there is no such folder, or nothing in it that makes a pair.

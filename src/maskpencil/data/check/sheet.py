@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.check.report import Report
-from maskpencil.data.encoding import MaskEncoding
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.images import RGBImage, read_image
 from maskpencil.visualize import colorize, contact_sheet, overlay, with_legend
 

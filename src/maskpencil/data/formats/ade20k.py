@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, layout_of, picture_files
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.known_classes import ADE20K
 
 UNPACKED = "ADEChallengeData2016"

@@ -8,7 +8,7 @@ from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import find_own_class_file
-from maskpencil.data.named_files import find_picture
+from maskpencil.data.layout.named_files import find_picture
 from maskpencil.errors import DataError
 
 __all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_picture", "read_json"]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.layout import Layout
+from maskpencil.data.masks.encoding import MaskEncoding
 
 
 @dataclass(frozen=True)

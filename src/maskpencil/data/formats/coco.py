@@ -9,12 +9,12 @@ from pathlib import Path
 
 from maskpencil.data.class_files import find_class_file
 from maskpencil.data.drawing import Drawing, Polygon
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.annotation_entries import are_pictures_and_masks, files_below, mentions
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.coco_file import CocoFile, CocoImage, read_coco_file
 from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.run_lengths import RunLengths
 from maskpencil.data.splits import SPLITS, split_in
 from maskpencil.errors import DataError

@@ -16,11 +16,11 @@ import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.class_files import IGNORED_LABELS, Label, classes_of_labelmap, read_labelmap
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.voc import MASKS, PICTURES, pair_by_lists
 from maskpencil.data.layout import layout_of, picture_files
-from maskpencil.data.masks import color_number
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import color_number
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels, read_mode
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.data.drawing import Drawing, Polygon, Shape
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.annotation_entries import mentions
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture, read_json
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.entry import Entry
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
 from maskpencil.data.layout import Found, Layout, Pair, layout_of, picture_files
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.run_lengths import RunLengths
 from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError

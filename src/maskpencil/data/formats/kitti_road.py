@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, layout_of, picture_files
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from maskpencil.data.drawing import Bitmap, Drawing, Polygon, Shape
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.annotation_entries import mentions
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, read_json
 from maskpencil.data.formats.base import Recognized
@@ -25,6 +24,7 @@ from maskpencil.data.formats.label_studio_pictures import Pictures, picture_name
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
 from maskpencil.data.formats.rle_pack import unpack_alpha
 from maskpencil.data.layout import Found, Pair, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import read_header
 

@@ -10,7 +10,6 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from maskpencil.data.drawing import Drawing
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.annotation_entries import (
     are_pictures_and_masks,
     checked_size,
@@ -22,6 +21,7 @@ from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.labelme_shapes import LINE_WIDTH, POINT_RADIUS, LabelledShape, read_shape
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header

@@ -8,9 +8,9 @@ import csv
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, layout_of, picture_files
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import DataError
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.class_files import CLASS_FILES, find_class_file
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, layout_of, picture_files
-from maskpencil.data.masks import color_number
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
 from maskpencil.errors import DataError
 from maskpencil.images import IGNORE_COLOR, read_mode

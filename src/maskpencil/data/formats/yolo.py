@@ -12,12 +12,12 @@ import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.drawing import Drawing, Polygon
-from maskpencil.data.encoding import MaskEncoding
 from maskpencil.data.formats.annotations import BACKGROUND_LABELS, Labels, classes_of_labels
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.yolo_folders import YoloFolder, open_yolo_folder
 from maskpencil.data.formats.yolo_labels import LabelLine, read_label_file
 from maskpencil.data.layout import Found, Layout, Pair, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 

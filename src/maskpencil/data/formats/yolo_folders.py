@@ -9,7 +9,7 @@ from typing import Any
 from maskpencil.classes import IGNORE_INDEX, MAX_YAML_BYTES, ClassSet, read_yaml
 from maskpencil.data.class_files import CLASS_FILES
 from maskpencil.data.layout import picture_files
-from maskpencil.data.named_files import find_picture
+from maskpencil.data.layout.named_files import find_picture
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import DataError
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskpencil.data import unpack
 from maskpencil.data.folder import open_folder
-from maskpencil.data.unpack import cache_folder, unpacked
+from maskpencil.data.packed import unpack
+from maskpencil.data.packed.unpack import cache_folder, unpacked
 from maskpencil.errors import DataError, OutputError
 
-UNPACK = "import sys\nfrom pathlib import Path\nfrom maskpencil.data.unpack import unpacked\n"
+UNPACK = "import sys\nfrom pathlib import Path\nfrom maskpencil.data.packed.unpack import unpacked\n"
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_what_fails_leaves_nothing(tiny_folder: Path, tmp_path: Path, cache: Pat
 def test_what_a_killed_process_left_is_put_right(tiny_folder: Path, tmp_path: Path, cache: Path) -> None:
     path = pack(tiny_folder, tmp_path / "tiny.zip")
     code = (
-        "import os\nfrom maskpencil.data import archives\nwrite, calls = archives._write, []\n"
+        "import os\nfrom maskpencil.data.packed import archives\nwrite, calls = archives._write, []\n"
         "def dying(*words):\n    calls.append(1)\n    os._exit(9) if len(calls) == 5 else write(*words)\n"
         "archives._write = dying\n"
     )
@@ -126,7 +126,7 @@ def test_what_a_killed_process_left_is_put_right(tiny_folder: Path, tmp_path: Pa
 def test_processes_at_one_time_do_the_work_once(tiny_folder: Path, tmp_path: Path, cache: Path) -> None:
     path = pack(tiny_folder, tmp_path / "tiny.zip")
     code = (
-        f"{UNPACK}import time\nfrom maskpencil.data import archives\nwrite = archives._write\n"
+        f"{UNPACK}import time\nfrom maskpencil.data.packed import archives\nwrite = archives._write\n"
         "def slow(*words):\n    time.sleep(0.02)\n    write(*words)\n    sys.stdout.write('.')\n"
         "archives._write = slow\nsys.stdout.write(str(unpacked(Path(sys.argv[1])).folder))"
     )

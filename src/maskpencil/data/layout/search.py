@@ -6,9 +6,9 @@ from contextlib import suppress
 from itertools import combinations, permutations, product
 from pathlib import Path
 
-from maskpencil.data.masks import as_numbers, is_flat
-from maskpencil.data.pairing import Pairing, longer_names, pair_names
-from maskpencil.data.pairs import Found, Pair, picture_files
+from maskpencil.data.layout.pairing import Pairing, longer_names, pair_names
+from maskpencil.data.layout.pairs import Found, Pair, picture_files
+from maskpencil.data.masks.facts import as_numbers, is_flat
 from maskpencil.data.splits import split_in
 from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image

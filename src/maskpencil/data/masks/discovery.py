@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color
-from maskpencil.data.colors import are_mixtures, class_values, totals
-from maskpencil.data.encoding import MaskEncoding
-from maskpencil.data.masks import MaskFacts, channels, color_number
+from maskpencil.data.masks.colors import are_mixtures, class_values, totals
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import MaskFacts, channels, color_number
 from maskpencil.errors import DataError
 from maskpencil.images import IGNORE_COLOR
 from maskpencil.known_classes import KNOWN

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from maskpencil.data import hugging_face
 from maskpencil.data.folder import open_folder
-from maskpencil.data.hugging_face import Shard, find_shards
-from maskpencil.data.hugging_face_columns import Columns, choose_columns, classes_in
-from maskpencil.data.unpack import unpacked
+from maskpencil.data.packed import hugging_face
+from maskpencil.data.packed.columns import Columns, choose_columns, classes_in
+from maskpencil.data.packed.hugging_face import Shard, find_shards
+from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

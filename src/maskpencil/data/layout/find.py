@@ -4,13 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskpencil.data.lists import find_lists, listed_pairs, split_by_file
-from maskpencil.data.pairs import Found, Pair, picture_files
-from maskpencil.data.search import search_pairs
+from maskpencil.data.layout.lists import find_lists, listed_pairs, split_by_file
+from maskpencil.data.layout.pairs import Found, Pair, picture_files
+from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.splits import SPLIT_ALIASES, split_names
 from maskpencil.errors import DataError
-
-__all__ = ["ANYWHERE", "Found", "Layout", "Pair", "Places", "find_layout", "layout_of", "picture_files"]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last

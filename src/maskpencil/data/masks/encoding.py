@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.drawing import MaskSource, mask_pixels
-from maskpencil.data.masks import MaskFacts, as_numbers, channels, color_number, count_values
+from maskpencil.data.masks.facts import MaskFacts, as_numbers, channels, color_number, count_values
 from maskpencil.errors import DataError
 from maskpencil.images import IGNORE_COLOR, LabelMap, MaskPixels
 

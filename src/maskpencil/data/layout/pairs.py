@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
-from maskpencil.data.pairing import pair_names
+from maskpencil.data.layout.pairing import pair_names
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 

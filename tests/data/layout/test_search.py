@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskpencil.data.layout import find_layout
-from maskpencil.data.search import evenness
+from maskpencil.data.layout.search import evenness
 from maskpencil.errors import DataError
 
 RANDOM = np.random.default_rng(0)

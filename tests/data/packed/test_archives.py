@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskpencil.data import archives, budget
-from maskpencil.data.archives import is_archive, unpack_archive
+from maskpencil.data.packed import archives, budget
+from maskpencil.data.packed.archives import is_archive, unpack_archive
 from maskpencil.errors import DataError, MaskPencilError, OutputError
 
 FILES = {"images/1.jpg": b"a picture", "masks/1.png": b"a mask" * 1000, "masks/empty.png": b""}

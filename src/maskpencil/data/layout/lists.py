@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from maskpencil.data.named_files import find_picture
-from maskpencil.data.pairs import Found, Pair
+from maskpencil.data.layout.named_files import find_picture
+from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS, split_in
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES

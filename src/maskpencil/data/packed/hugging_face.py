@@ -17,11 +17,11 @@ from itertools import islice
 from pathlib import Path
 
 from maskpencil.classes import write_classes
-from maskpencil.data.arrow_tables import read_rows, read_schema
-from maskpencil.data.budget import Budget
 from maskpencil.data.class_files import CLASS_FILES, READERS
 from maskpencil.data.formats.annotations import read_json
-from maskpencil.data.hugging_face_columns import Columns, choose_columns, classes_in
+from maskpencil.data.packed.arrow_tables import read_rows, read_schema
+from maskpencil.data.packed.budget import Budget
+from maskpencil.data.packed.columns import Columns, choose_columns, classes_in
 from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError, MaskPencilError
 from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from maskpencil.data.archives import ARCHIVE_ENDINGS, is_archive, unpack_archive
-from maskpencil.data.hugging_face import class_files, find_shards, write_pictures
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
+from maskpencil.data.packed.archives import ARCHIVE_ENDINGS, is_archive, unpack_archive
+from maskpencil.data.packed.hugging_face import class_files, find_shards, write_pictures
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import OutputError
 from maskpencil.files import folder_written_whole

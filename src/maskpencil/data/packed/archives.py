@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from maskpencil.data.budget import Budget
+from maskpencil.data.packed.budget import Budget
 from maskpencil.errors import DataError
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")

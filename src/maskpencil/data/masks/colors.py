@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.data.masks import channels
+from maskpencil.data.masks.facts import channels
 
 MERGE = 24.0
 """Values nearer to each other than this are one class, by the distance of their colours."""

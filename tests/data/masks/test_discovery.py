@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, distinct_colors
-from maskpencil.data.discovery import check_values, count_classes, discover_encoding
-from maskpencil.data.encoding import MaskEncoding
-from maskpencil.data.masks import scan_masks
+from maskpencil.data.masks.discovery import check_values, count_classes, discover_encoding
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import scan_masks
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import IGNORE_COLOR, LabelMap, write_label_map
 from maskpencil.known_classes import KNOWN

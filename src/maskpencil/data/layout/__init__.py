@@ -1,0 +1,25 @@
+"""Which file is whose mask, and which split it belongs to."""
+
+from maskpencil.data.layout.find import (
+    ANYWHERE,
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    Layout,
+    Places,
+    find_layout,
+    layout_of,
+)
+from maskpencil.data.layout.pairs import Found, Pair, picture_files
+
+__all__ = [
+    "ANYWHERE",
+    "IMAGE_FOLDERS",
+    "MASK_FOLDERS",
+    "Found",
+    "Layout",
+    "Pair",
+    "Places",
+    "find_layout",
+    "layout_of",
+    "picture_files",
+]

@@ -1,0 +1,1 @@
+"""What mask files hold, and how that stands for classes."""
