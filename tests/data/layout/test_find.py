@@ -279,3 +279,9 @@ def test_one_pair_is_too_few_to_train_and_validate(root: Path) -> None:
     touch(root, "{images,masks}/1.png")
     with pytest.raises(DataError, match="has one pair of picture and mask; at least 2 are needed"):
         find_layout(root)
+
+
+def test_masks_of_a_kind_that_is_not_read_are_named(root: Path) -> None:
+    touch(root, "image/{1,2}.jpg", "groundTruth/{1,2}.mat")
+    with pytest.raises(DataError, match=r"\.mat files are not read, save them as PNG$"):
+        find_layout(root)

@@ -64,6 +64,16 @@ def test_folders_whose_names_say_nothing_are_told_by_their_files(save_files) -> 
     assert "pictures are in two/, masks in one/" in find_layout(root).notes
 
 
+def test_folders_that_are_called_after_a_split_among_other_words(save_files) -> None:
+    files = {}
+    for split in ("train", "test"):
+        files |= {f"images_prepped_{split}/{n}.png": photo() for n in "ab"}
+        files |= {f"annotations_prepped_{split}/{n}.png": mask() for n in "ab"}
+    pairs = pairs_of(save_files(files))
+    assert pairs["test"] == {n: (f"images_prepped_test/{n}.png", f"annotations_prepped_test/{n}.png") for n in "ab"}
+    assert set(pairs) == {"train", "val", "test"}  # one of train's was set aside
+
+
 def test_trees_with_the_same_folders_inside(save_files) -> None:
     names = ["train/x/1", "train/y/1", "val/x/2"]
     root = save_files({f"pics/{n}.jpg": photo() for n in names} | {f"groundtruth/{n}_gt.png": mask() for n in names})

@@ -1,7 +1,9 @@
 """Which file is whose mask, and which split it belongs to, seen from folder and file names alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from maskpencil.data.layout.lists import find_lists, listed_pairs, split_by_file
@@ -14,6 +16,12 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
 """What the folder of a split's masks adds to the name of that of its pictures, as in `train/ + trainannot/`."""
+
+UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
+"""Endings of files in which people keep masks and which are not read."""
+
+MOST_FILES = 10_000
+"""Of larger folders so many files are looked at when an error is to be explained."""
 
 EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
 
@@ -201,7 +209,10 @@ def _nothing_found(root: Path, found: Found) -> str:
             f"named alike ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
-    return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}"
+    suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MOST_FILES) if path.is_file())
+    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix]]
+    hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
+    return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -14,7 +14,7 @@ from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 
 MASK_WORDS = re.compile(
-    r"(?:^|[^a-z])(?:masks?|labels?|labelids|gt|gts|groundtruth|truth|segmentations?|seg|annot|annotations?|annots|"
+    r"(?:^|[^a-z])(?:masks?|labels?|labelids|gt|gts|groundtruth|truth|segmentations?|semantic|seg|annot|annotations?|annots|"
     r"targets?|mattes?|y)(?:$|[^a-z])"
 )
 """What masks are called, in names in lower case."""
@@ -72,10 +72,17 @@ class _Search:
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair the files of the two folders that are named alike the most."""
+        """Pair the files of folders beside each other: of those that are named alike the most, of each split."""
+        by_split: dict[str, dict[str, Mapping[str, Path]]] = {}
+        for name, files in folders.items():
+            by_split.setdefault(split_in(name), {})[name] = files
+        paired = [self._pair_two(folder, group, prefix, own or split) for own, group in by_split.items()]
+        return any(paired)
+
+    def _pair_two(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         pairings = {
             (one, other): pairing
-            for one, other in _couples([name for name in folders if not split_in(name)])
+            for one, other in _couples(list(folders))
             if (pairing := pair_names(folders[one], folders[other])).masks
         }
         if not pairings:
