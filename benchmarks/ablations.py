@@ -50,7 +50,7 @@ class Row:
 
 ROWS = (
     *(Row("skips", f"FCN-{stride}s", {"stride": stride}) for stride in (32, 16, 8)),
-    Row("trunk", "frozen", {"backbone_rate": 0.0}),
+    Row("trunk", "frozen", {"freeze": "backbone", "cache_views": 0}),
     Row("trunk", "fine-tuned"),
     Row("weights", "pretrained"),
     Row("weights", "from scratch", {"weights": "none"}),

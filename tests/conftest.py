@@ -38,6 +38,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves or finds anything in the cache of who runs it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def save_files(tmp_path: Path) -> SaveFiles:
     """Write arrays as pictures below `tmp_path / "data"`, texts as they are; returns that folder."""

@@ -38,6 +38,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder(kind: str) -> Path:
+    """`maskpencil/KIND` in `$XDG_CACHE_HOME`, or in `~/.cache` where that is not set to an absolute path."""
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "maskpencil" / kind
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove, in a folder and those below, what a process left that died in the middle of `written_whole`.
 

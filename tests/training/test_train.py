@@ -158,7 +158,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
 def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
     settings = {**SMALL, "epochs": 2, "backbone": "test_resnet", "dropout": 0.0}
     first = train(tiny_folder, out=tmp_path / "first", **settings)
-    frozen = train(tiny_folder, out=tmp_path / "frozen", init=str(first.model), backbone_rate=0, **settings)
+    frozen = train(tiny_folder, out=tmp_path / "frozen", init=str(first.model), freeze="backbone", **settings)
     before, after = (load_file(run.model / "model.safetensors") for run in (first, frozen))
     trunk = [name for name in before if name.startswith("backbone.")]
     assert trunk

@@ -1,6 +1,6 @@
 """The fully convolutional network: FCN-32s, FCN-16s and FCN-8s."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -135,8 +135,16 @@ class FCN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""
-        features = self.backbone(images if self.config.as_released else _padded(images))  # {s: (N, C_s, H/s, W/s)}
-        logits: Tensor = self.score(self.head(features), images.shape[-2:])  # (N, K, H, W)
+        return self.logits(self.features(images), images.shape[-2:])  # (N, K, H, W)
+
+    def features(self, images: Tensor) -> dict[int, Tensor]:
+        """Normalised images (N, C, H, W) -> the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
+        features: dict[int, Tensor] = self.backbone(images if self.config.as_released else _padded(images))
+        return features
+
+    def logits(self, features: Mapping[int, Tensor], size: Sequence[int]) -> Tensor:
+        """Features of images of `size` (H, W) -> logits (N, K, H, W)."""
+        logits: Tensor = self.score(self.head(features), size)
         return logits
 
     def head(self, features: Mapping[int, Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
@@ -15,9 +16,11 @@ from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
-from maskpencil.training.fit import Job
+from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
+from maskpencil.training.fit import Batches, Job
 from maskpencil.training.losses import class_weights
 from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.recipes import coarse_epochs
@@ -39,7 +42,7 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
     torch.manual_seed(config.seed)
     device = accelerator.device
     model, notes = _network(config, data, start=start)
-    if config.backbone_rate == 0:
+    if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
     segmenter = Segmenter(
@@ -70,7 +73,13 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.class_counts("train"), areas)
-    prepared, optimizer = accelerator.prepare(model, build_optimizer(model, config))
+    trained: nn.Module = model
+    loader: Batches = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
+    if config.cache_views:
+        with accelerator.main_process_first():
+            cache = _cached(config, segmenter, model, dataset)
+        trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
+    prepared, optimizer = accelerator.prepare(trained, build_optimizer(model, config))
     return Job(
         config=config,
         data=data,
@@ -79,11 +88,28 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
         model=prepared,
         optimizer=optimizer,
         batches=batches,
-        loader=load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu),
+        loader=loader,
         class_weights=None if weights is None else weights.to(device),
         accelerator=accelerator,
         notes=notes,
     )
+
+
+def _cached(config: TrainConfig, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
+    """The features of the frozen backbone, computed now unless an earlier run has left them."""
+    window = parse_crop_size(config.crop_size)
+    names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
+    with ProgressBar("computing features", 1) as bar:
+        return cached_features(
+            segmenter,
+            model,
+            dataset,
+            views=config.cache_views,
+            window=window if isinstance(window, tuple) else None,
+            identity={name: getattr(config, name) for name in names},
+            announce=bar.say,
+            report=bar.update_of,
+        )
 
 
 def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN, tuple[str, ...]]:

@@ -73,7 +73,15 @@ class TrainConfig:
     """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels."""
 
     backbone_rate: float = RECIPE
-    """The backbone's learning rate as a share of `learning_rate`; 0 freezes it."""
+    """The backbone's learning rate as a share of `learning_rate`, above 0; see `freeze`."""
+
+    freeze: Literal["none", "backbone"] = "none"
+    """What keeps its weights: with a frozen backbone the features of every picture are computed once and kept on disk,
+    and the head alone is trained on them, many times faster."""
+
+    cache_views: int = RECIPE
+    """Of how many random views of each picture the features are kept, where the backbone is frozen: 1 where pictures
+    are not changed at random, else 4; 0 computes them anew in every step, of ever new views."""
 
     bias_rate: float = RECIPE
     """The learning rate of biases as a multiple of that of kernels."""
@@ -128,13 +136,13 @@ class TrainConfig:
     """Processes that load pictures; by default none on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "validate_every")
+        positive = ("epochs", "batch_size", "validate_every", "backbone_rate")
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{_option(name)} must be above 0, but got {value}")
-        lengths = ("weight_decay", "clip_norm", "head_l2", "color_jitter", "backbone_rate", "bias_rate")
-        for name in (*lengths, "workers", "seed"):
+        lengths = ("weight_decay", "clip_norm", "head_l2", "color_jitter", "bias_rate")
+        for name in (*lengths, "workers", "seed", "cache_views"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"{_option(name)} must be 0 or more, but got {value}")

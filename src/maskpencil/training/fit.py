@@ -2,14 +2,14 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.utils.data import DataLoader
 
-from maskpencil.data.dataset import EpochBatches, Sample
+from maskpencil.data.dataset import EpochBatches
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import TrainingError
 from maskpencil.evaluation import count_pixels
@@ -19,12 +19,16 @@ from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import Progress, save_checkpoint
 from maskpencil.training.config import LearningRate, TrainConfig, parse_learning_rate
+from maskpencil.training.feature_cache import Features
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import cross_entropy, l2_penalty
 from maskpencil.training.recipes import COARSE_WORK, coarse_epochs
 from maskpencil.training.run_folder import RunFolder, write_json
 from maskpencil.training.schedule import rate_factor
 from maskpencil.training.stopping import StopRequest
+
+Batches = Iterable[tuple[torch.Tensor | Features, torch.Tensor]]
+"""Pictures (N, 3, H, W) uint8, or their features, with targets (N, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class Job:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: EpochBatches
-    loader: DataLoader[Sample]
+    loader: Batches
     class_weights: torch.Tensor | None
     accelerator: Accelerator
     notes: tuple[str, ...]
@@ -90,15 +94,15 @@ def fit(job: Job, progress: Progress, log: Logbook) -> None:
 def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
     """Make the steps of one epoch, from `progress.batch` on."""
     job.model.train()
-    if job.config.backbone_rate == 0:
+    if job.config.freeze == "backbone":
         job.network.backbone.eval()  # a frozen backbone keeps its statistics and drops nothing
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     started, pictures = time.monotonic(), 0
-    for images, targets in job.loader:
+    for inputs, targets in job.loader:
         factor = job.rate_factor(progress.step)
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        loss = train_step(job, images, targets)
+        loss = train_step(job, inputs, targets)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at step {progress.step + 1} (epoch {progress.epoch + 1}); try a smaller "
@@ -106,7 +110,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
             )
         progress.batch, progress.step = progress.batch + 1, progress.step + 1
         progress.loss_sum += loss
-        pictures += len(images) * job.accelerator.num_processes
+        pictures += len(targets) * job.accelerator.num_processes
         log.step(
             progress,
             loss=progress.loss_sum / progress.batch,
@@ -120,12 +124,11 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     progress.seconds += time.monotonic() - started
 
 
-def train_step(job: Job, images: torch.Tensor, targets: torch.Tensor) -> float:
-    """Make one step on uint8 images (N, 3, H, W) and targets (N, H, W); gives the loss before it."""
+def train_step(job: Job, inputs: torch.Tensor | Features, targets: torch.Tensor) -> float:
+    """Make one step on a batch, see `Batches`; gives the loss before it."""
     device = job.segmenter.device
-    inputs = job.segmenter.preprocessing.normalize(images.to(device, non_blocking=True))
     with autocast(device, job.segmenter.precision):
-        logits = job.model(inputs)
+        logits = job.model(_on_device(job, inputs))
     loss = cross_entropy(
         logits.float(),
         targets.to(device, non_blocking=True),
@@ -142,6 +145,14 @@ def train_step(job: Job, images: torch.Tensor, targets: torch.Tensor) -> float:
         job.optimizer.step()
         job.optimizer.zero_grad()
     return value
+
+
+def _on_device(job: Job, inputs: torch.Tensor | Features) -> torch.Tensor | Features:
+    """Pictures as the network takes them, or features as the head does."""
+    device = job.segmenter.device
+    if isinstance(inputs, torch.Tensor):
+        return job.segmenter.preprocessing.normalize(inputs.to(device, non_blocking=True))
+    return tuple(tensor.to(device, torch.float32, non_blocking=True) for tensor in inputs)
 
 
 def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:

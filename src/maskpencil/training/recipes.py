@@ -154,6 +154,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
         # Muon's steps are as long for any gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
         coarse_share=_coarse_share(config, crop_size),
+        cache_views=_cache_views(config),
     )
     config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
     return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
@@ -201,7 +202,15 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
         return config.coarse_share
-    return 0.55 if crop_size and min(crop_size) >= 128 else 0.0
+    whole_trunk = config.freeze == "none"  # a frozen one takes no part in a quick start
+    return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
+
+
+def _cache_views(config: TrainConfig) -> int:
+    if config.freeze == "none":
+        return 0
+    changed = config.flip or config.color_jitter or config.scale != (1.0, 1.0) or config.crop_size != "none"
+    return config.cache_views if config.cache_views is not None else (4 if changed else 1)
 
 
 def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None:

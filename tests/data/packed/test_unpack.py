@@ -10,8 +10,9 @@ from PIL import Image
 
 from maskpencil.data.folder import open_folder
 from maskpencil.data.packed import unpack
-from maskpencil.data.packed.unpack import cache_folder, unpacked
+from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError, OutputError
+from maskpencil.files import cache_folder
 
 UNPACK = "import sys\nfrom pathlib import Path\nfrom maskpencil.data.packed.unpack import unpacked\n"
 
@@ -149,11 +150,11 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
 
 
 def test_the_cache_is_where_the_system_keeps_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_folder() == tmp_path / "cache" / "maskpencil" / "unpacked"
+    assert cache_folder("unpacked") == tmp_path / "cache" / "maskpencil" / "unpacked"
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     for value in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert cache_folder() == tmp_path / "home" / ".cache" / "maskpencil" / "unpacked"
+        assert cache_folder("unpacked") == tmp_path / "home" / ".cache" / "maskpencil" / "unpacked"
 
 
 def test_pyarrow_and_torch_are_not_imported_for_a_folder_or_a_zip(tiny_folder: Path, tmp_path: Path) -> None:

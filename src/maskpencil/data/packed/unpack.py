@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,13 @@ from maskpencil.data.packed.archives import ARCHIVE_ENDINGS, is_archive, unpack_
 from maskpencil.data.packed.hugging_face import class_files, find_shards, write_pictures
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import OutputError
-from maskpencil.files import folder_written_whole
+from maskpencil.files import cache_folder, folder_written_whole
 
 VERSION = 1
 """Part of every cache name: a higher number makes every archive be unpacked anew."""
 
 NOTES = ".notes.txt"
+CACHE = "unpacked"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def unpacked(root: Path) -> Unpacked:
     """The folder that `root` holds: itself, or what is packed in it.
 
     An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked; of a Hugging Face data set in `.parquet` files, or as
-    `save_to_disk` writes it, the pictures are written out. Both go to a folder in `cache_folder()` that is made once,
+    `save_to_disk` writes it, the pictures are written out. Both go to a folder in `files.cache_folder`, made once,
     whole or not at all, and made anew when the packed files change. What is neither is given back as it is, whether it
     exists or not.
 
@@ -57,17 +57,11 @@ def unpacked(root: Path) -> Unpacked:
     return Unpacked(folder, notes)
 
 
-def cache_folder() -> Path:
-    """`maskpencil/unpacked` in `$XDG_CACHE_HOME`, or in `~/.cache` where that is not set to an absolute path."""
-    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "maskpencil" / "unpacked"
-
-
 def _made_once(
     source: Path, files: Sequence[Path], make: Callable[[Path], tuple[str, ...]]
 ) -> tuple[Path, tuple[str, ...]]:
     """The cache folder of the packed `files`, which `make` fills, and the notes on it."""
-    place = cache_folder() / f"{_plain(source.name)}-{_fingerprint(source, files)}"
+    place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:
         if not place.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +82,7 @@ def _made_once(
 
 def _not_written(source: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{source}: cannot be unpacked into {cache_folder()} ({error.strerror or error}); free some space, or set "
+        f"{source}: cannot be unpacked into {cache_folder(CACHE)} ({error.strerror or error}); free some space, or set "
         "XDG_CACHE_HOME to a folder you may write to"
     )
 

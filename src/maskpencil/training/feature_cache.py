@@ -1,0 +1,202 @@
+"""The features of a frozen backbone, computed once for every picture and read from a memory-mapped file after."""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from maskpencil.data.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate
+from maskpencil.errors import OutputError
+from maskpencil.files import cache_folder, folder_written_whole
+from maskpencil.hardware import autocast
+from maskpencil.models import FCN
+from maskpencil.segmenter import Segmenter
+
+VERSION = 1
+"""Part of every cache name: a higher number makes all features be computed anew."""
+
+IMAGES_AT_ONCE = 4
+SHAPES = "shapes.json"
+TARGETS = "targets"
+
+Features = tuple[torch.Tensor, ...]
+"""One a stride, the coarsest first: (N, C, H/stride, W/stride)."""
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features and targets of `views` random views of each of `pictures` pictures, as files in `path`.
+
+    `tensors` are memory-mapped, (views * pictures, H/stride, W/stride, C), the coarsest first; row v * pictures + i is
+    view v of picture i. `targets` are (views * pictures, H, W) uint8.
+    """
+
+    path: Path
+    pictures: int
+    views: int
+    tensors: Features
+    targets: torch.Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) of the views."""
+        return self.targets.shape[1], self.targets.shape[2]
+
+    def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
+        """The features and targets (N, H, W) int64 of (epoch, index) places; views take turns from epoch to epoch."""
+        rows = torch.tensor([epoch % self.views * self.pictures + index for epoch, index in places])
+        # channels last in memory, as the backbone gives them
+        return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
+
+
+class CachedBatches:
+    """Batches of features in place of pictures, as `EpochBatches` shares them out."""
+
+    def __init__(self, cache: FeatureCache, batches: EpochBatches) -> None:
+        self.cache, self.batches = cache, batches
+
+    def __iter__(self) -> Iterator[tuple[Features, torch.Tensor]]:
+        return (self.cache.batch(places) for places in self.batches)
+
+
+class Head(nn.Module):
+    """The part of an FCN that is trained on features of pictures of `size` (H, W)."""
+
+    def __init__(self, network: FCN, *, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Features, the coarsest first -> logits (N, K, H, W)."""
+        named = dict(zip(strides_of(self.network), features, strict=True))
+        return self.network.logits(named, self.size)
+
+
+def strides_of(network: FCN) -> tuple[int, ...]:
+    """The strides of the features that a network's head takes, the coarsest first."""
+    return tuple(stride for stride in (32, 16, 8) if stride >= network.config.stride)
+
+
+def cached_features(
+    segmenter: Segmenter,
+    network: FCN,
+    dataset: SegmentationDataset,
+    *,
+    views: int,
+    window: tuple[int, int] | None,
+    identity: Mapping[str, object],
+    announce: Callable[[str], None],
+    report: Callable[[int, int], None] | None = None,
+) -> FeatureCache:
+    """Compute the features of `views` views of each picture, or find them from an earlier run.
+
+    They are found again for the same pictures and masks, weights of the backbone, precision and `identity`, which names
+    the settings that the views depend on. Views are `window` = (height, width) large, or without one padded with the
+    mean colour to the largest picture. Features are float32 where the network computes in it, else float16. `announce`
+    hears, before anything is computed, how large the files will be; `report` hears (done, of).
+
+    Raises:
+        OutputError: the disk lacks the room, or cannot be written.
+    """
+    dtype = torch.float32 if segmenter.precision == "fp32" else torch.float16
+    samples = [dataset.read(index) for index in range(len(dataset))]
+    facts = {**identity, "views": views, "precision": segmenter.precision, "version": VERSION}
+    key = _key(network, samples, json.dumps(facts, sort_keys=True, default=str))
+    place = cache_folder("features") / key
+    if not (place / SHAPES).is_file():
+        size = window or _largest(samples)
+        _compute(place, segmenter, network, dataset, size, views, dtype, announce=announce, report=report)
+    else:
+        announce(f"features of {len(dataset)} pictures are there from an earlier run: {place}")
+    return _open(place, len(dataset), views)
+
+
+def _compute(
+    place: Path,
+    segmenter: Segmenter,
+    network: FCN,
+    dataset: SegmentationDataset,
+    size: tuple[int, int],
+    views: int,
+    dtype: torch.dtype,
+    *,
+    announce: Callable[[str], None],
+    report: Callable[[int, int], None] | None,
+) -> None:
+    places = [(view, index) for view in range(views) for index in range(len(dataset))]
+    first, _ = _features(segmenter, network, dataset, places[:1], size)
+    shapes = {str(stride): [len(places), *tensor.shape[1:]] for stride, tensor in first.items()}
+    needed = sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + len(places) * math.prod(size)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place.parent).free
+    if needed > 0.95 * free:
+        raise OutputError(
+            f"{place.parent}: the features of {len(places)} views need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
+            "are free; free some, set XDG_CACHE_HOME to a larger disk, or give --cache-views 0"
+        )
+    announce(f"features of {len(places)} views are computed once and kept, {needed / 1e9:.2f} GB: {place}")
+    with folder_written_whole(place) as folder:
+        tensors = {name: _mapped(folder / name, shape, dtype) for name, shape in shapes.items()}
+        targets = _mapped(folder / TARGETS, [len(places), *size], torch.uint8)
+        for start in range(0, len(places), IMAGES_AT_ONCE):
+            features, labels = _features(segmenter, network, dataset, places[start : start + IMAGES_AT_ONCE], size)
+            rows = slice(start, start + len(labels))
+            for stride, tensor in features.items():
+                tensors[str(stride)][rows] = tensor.to(dtype).cpu()
+            targets[rows] = labels.to(torch.uint8)
+            if report:
+                report(start + len(labels), len(places))
+        described = {"features": shapes, "targets": [len(places), *size], "dtype": str(dtype).removeprefix("torch.")}
+        (folder / SHAPES).write_text(json.dumps(described), encoding="utf-8")
+
+
+def _open(place: Path, pictures: int, views: int) -> FeatureCache:
+    described = json.loads((place / SHAPES).read_text(encoding="utf-8"))
+    dtype = getattr(torch, described["dtype"])
+    tensors = tuple(_mapped(place / name, shape, dtype) for name, shape in described["features"].items())
+    return FeatureCache(place, pictures, views, tensors, _mapped(place / TARGETS, described["targets"], torch.uint8))
+
+
+def _features(
+    segmenter: Segmenter,
+    network: FCN,
+    dataset: SegmentationDataset,
+    places: Sequence[Place],
+    size: tuple[int, int],
+) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+    """The features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
+    fill = segmenter.preprocessing.fill
+    # a sample of the full size makes `collate` pad the others
+    blank = torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
+    images, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
+    inputs = segmenter.preprocessing.normalize(images[:-1].to(segmenter.device))
+    network.eval()
+    with torch.inference_mode(), autocast(segmenter.device, segmenter.precision):
+        features = network.features(inputs)
+    return {stride: features[stride].permute(0, 2, 3, 1) for stride in strides_of(network)}, targets[:-1]
+
+
+def _largest(samples: Sequence[Sample]) -> tuple[int, int]:
+    """The greatest height and width."""
+    return max(target.shape[0] for _, target in samples), max(target.shape[1] for _, target in samples)
+
+
+def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    return torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=dtype).view(*shape)
+
+
+def _key(network: FCN, samples: Sequence[Sample], facts: str) -> str:
+    """A name that follows from all that the features depend on."""
+    digest = hashlib.blake2b(facts.encode(), digest_size=16)
+    weights = network.backbone.state_dict()
+    digest.update(" ".join(weights).encode())
+    for tensor in (*weights.values(), *(part for sample in samples for part in sample)):
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

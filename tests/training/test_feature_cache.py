@@ -1,0 +1,86 @@
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from maskpencil.errors import ConfigError, OutputError
+from maskpencil.training.train import Run, train
+
+from .test_train import SMALL
+
+FROZEN = {**SMALL, "backbone": "test_resnet", "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
+WHOLE = {**FROZEN, "crop_size": "none", "flip": 0.0, "color_jitter": 0.0, "scale": (1.0, 1.0)}
+
+
+def losses(run: Run) -> list[float]:
+    with (run.folder / "metrics.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def caches(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "cache" / "maskpencil" / "features"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def test_cached_features_train_as_the_pictures_do(tiny_folder: Path, tmp_path: Path) -> None:
+    cached = train(tiny_folder, out=tmp_path / "cached", **WHOLE)
+    assert len(caches(tmp_path)) == 1
+    anew = train(tiny_folder, out=tmp_path / "anew", cache_views=0, **WHOLE)
+    assert len(caches(tmp_path)) == 1
+    assert losses(cached) == pytest.approx(losses(anew), rel=1e-4)
+    one, other = (load_file(run.model / "model.safetensors") for run in (cached, anew))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_features_are_found_again_with_other_settings_of_the_head(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "quiet": False})
+    assert "features of 6 views are computed once and kept, 0.00 GB" in capsys.readouterr().err
+    train(tiny_folder, out=tmp_path / "two", **{**WHOLE, "quiet": False}, learning_rate=0.01)
+    assert "features of 6 pictures are there from an earlier run" in capsys.readouterr().err
+    assert len(caches(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"image_size": "32x48"}, {"cache_views": 2}])
+def test_other_views_or_weights_have_features_of_their_own(tiny_folder: Path, tmp_path: Path, change: dict) -> None:
+    train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "epochs": 1})
+    train(tiny_folder, out=tmp_path / "two", **{**WHOLE, "epochs": 1, **change})
+    assert len(caches(tmp_path)) == 2
+
+
+def test_random_views_take_turns(tiny_folder: Path, tmp_path: Path) -> None:
+    run = train(tiny_folder, out=tmp_path / "run", **{**FROZEN, "flip": 0.5, "epochs": 5})
+    assert "cache_views: 4" in run.folder.joinpath("config.yaml").read_text()
+    (cache,) = caches(tmp_path)
+    assert (cache / "targets").stat().st_size == 4 * 6 * 64 * 64
+
+
+def test_an_interrupted_run_on_features_goes_on_exactly(tiny_folder: Path, tmp_path: Path) -> None:
+    whole = train(tiny_folder, out=tmp_path / "whole", **FROZEN)
+    half = train(tiny_folder, out=tmp_path / "half", **FROZEN)
+    shutil.rmtree(half.folder / "checkpoints")  # as if it had been killed before the first
+    resumed = train(resume=half.folder, quiet=True)
+    one, other = (load_file(run.model / "model.safetensors") for run in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_full_disk_is_told_of_before_anything_is_computed(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(
+        OutputError, match=r"the features of 6 views need 0\.0 GB, but 0\.0 GB are free; .*--cache-views 0"
+    ):
+        train(tiny_folder, out=tmp_path / "run", **WHOLE)
+    assert caches(tmp_path) == []
+
+
+def test_a_rate_of_the_backbone_of_zero_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--backbone-rate must be above 0, but got 0"):
+        train(tiny_folder, out=tmp_path / "run", backbone_rate=0, **SMALL)
