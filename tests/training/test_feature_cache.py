@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from maskpencil.errors import ConfigError, OutputError
+from maskpencil.training.checkpoints import Progress
 from maskpencil.training.train import Run, train
 
 from .test_train import SMALL
@@ -84,3 +85,34 @@ def test_a_full_disk_is_told_of_before_anything_is_computed(
 def test_a_rate_of_the_backbone_of_zero_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--backbone-rate must be above 0, but got 0"):
         train(tiny_folder, out=tmp_path / "run", backbone_rate=0, **SMALL)
+
+
+def test_lbfgs_comes_closer_to_the_optimum_than_adam(tiny_folder: Path, tmp_path: Path) -> None:
+    convex = {**WHOLE, "learned_upsampling": "none", "dropout": 0.0, "epochs": 20, "class_weights": "none"}
+    adam = train(tiny_folder, out=tmp_path / "adam", **convex, optimizer="adam", learning_rate=0.01, weight_decay=0)
+    solved = train(tiny_folder, out=tmp_path / "lbfgs", **{**convex, "epochs": 8}, optimizer="lbfgs")
+    assert losses(solved) == sorted(losses(solved), reverse=True)
+    assert losses(solved)[-1] < losses(adam)[-1]
+
+
+def test_lbfgs_goes_on_exactly_where_it_was_stopped(tiny_folder: Path, tmp_path: Path) -> None:
+    whole = train(tiny_folder, out=tmp_path / "whole", **WHOLE, optimizer="lbfgs")
+    rounds: list[int] = []
+
+    def stop_after_one(self: object, progress: Progress, **told: object) -> None:
+        rounds.append(progress.epoch)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskpencil.training.logbook.Logbook.step", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_folder, out=tmp_path / "half", **WHOLE, optimizer="lbfgs")
+    resumed = train(resume=tmp_path / "half", quiet=True)
+    one, other = (load_file(run.model / "model.safetensors") for run in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_lbfgs_needs_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--optimizer lbfgs needs the features of a frozen backbone; add --freeze"):
+        train(tiny_folder, out=tmp_path / "run", optimizer="lbfgs", **SMALL)

@@ -62,9 +62,10 @@ class TrainConfig:
     batch_size: int = RECIPE
     """Pictures a step, in each process."""
 
-    optimizer: Literal["sgd", "muon", "adamw", "adam"] = RECIPE
+    optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The rule of the steps: sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
-    backbone normalizes batches, else adamw."""
+    backbone normalizes batches, else adamw. lbfgs finds the optimum on the cached features of a frozen backbone, where
+    there is only one: without dropout, learned upsampling and random views; an epoch is then one of its rounds."""
 
     momentum: float = RECIPE
     """The share of the last step that sgd and muon repeat."""

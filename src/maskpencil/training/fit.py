@@ -4,11 +4,13 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
+from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.dataset import EpochBatches
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import TrainingError
@@ -87,7 +89,8 @@ def fit(job: Job, progress: Progress, log: Logbook) -> None:
     """
     with StopRequest() as stop:
         while progress.epoch < job.config.epochs:
-            train_epoch(job, progress, log, stop)
+            train_once = solve_round if job.config.optimizer == "lbfgs" else train_epoch
+            train_once(job, progress, log, stop)
             finish_epoch(job, progress, log)
 
 
@@ -124,17 +127,43 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     progress.seconds += time.monotonic() - started
 
 
+def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
+    """Make one round of an optimizer that looks at all batches before a step; see `recipes`."""
+    started = time.monotonic()
+    job.model.train()
+    job.network.backbone.eval()
+    weight = sum(_weight(job, targets) for _, targets in job.loader) or 1.0
+    losses: list[float] = []
+
+    def evaluate() -> float:
+        if stop.requested:
+            raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {log.run.path}")
+        job.optimizer.zero_grad()
+        total = 0.0
+        for inputs, targets in job.loader:
+            share = _loss(job, inputs, targets, reduction="sum") / weight
+            job.accelerator.backward(share)
+            total += float(share.detach())
+        if job.config.head_l2:
+            penalty = l2_penalty(job.head_kernels, job.config.head_l2)
+            job.accelerator.backward(penalty)
+            total += float(penalty.detach())
+        losses.append(total)
+        return total
+
+    job.optimizer.step(evaluate)
+    if not math.isfinite(losses[-1]):
+        raise TrainingError(f"the loss became {losses[-1]} in round {progress.epoch + 1}; look at the masks")
+    progress.batch, progress.step = len(job.batches), progress.step + len(job.batches)
+    progress.loss_sum = losses[-1] * progress.batch
+    progress.seconds += time.monotonic() - started
+    speed = len(losses) * len(job.data.pairs("train")) / (time.monotonic() - started)
+    log.step(progress, loss=losses[-1], rate=1.0, speed=speed)
+
+
 def train_step(job: Job, inputs: torch.Tensor | Features, targets: torch.Tensor) -> float:
     """Make one step on a batch, see `Batches`; gives the loss before it."""
-    device = job.segmenter.device
-    with autocast(device, job.segmenter.precision):
-        logits = job.model(_on_device(job, inputs))
-    loss = cross_entropy(
-        logits.float(),
-        targets.to(device, non_blocking=True),
-        class_weights=job.class_weights,
-        reduction=job.rate.reduction,
-    )
+    loss = _loss(job, inputs, targets, reduction=job.rate.reduction)
     if job.config.head_l2:
         loss = loss + l2_penalty(job.head_kernels, job.config.head_l2)
     value = float(loss.detach())
@@ -145,6 +174,26 @@ def train_step(job: Job, inputs: torch.Tensor | Features, targets: torch.Tensor)
         job.optimizer.step()
         job.optimizer.zero_grad()
     return value
+
+
+def _loss(
+    job: Job, inputs: torch.Tensor | Features, targets: torch.Tensor, *, reduction: Literal["mean", "sum"]
+) -> torch.Tensor:
+    device = job.segmenter.device
+    with autocast(device, job.segmenter.precision):
+        logits = job.model(_on_device(job, inputs))
+    return cross_entropy(
+        logits.float(),
+        targets.to(device, non_blocking=True),
+        class_weights=job.class_weights,
+        reduction=reduction,
+    )
+
+
+def _weight(job: Job, targets: torch.Tensor) -> float:
+    """The valid pixels of a batch, each as heavy as its class."""
+    valid = targets[targets != IGNORE_INDEX]
+    return float(len(valid) if job.class_weights is None else job.class_weights.cpu()[valid].sum())
 
 
 def _on_device(job: Job, inputs: torch.Tensor | Features) -> torch.Tensor | Features:

@@ -8,12 +8,17 @@ from torch import nn
 from maskpencil.training.config import TrainConfig, parse_learning_rate
 from maskpencil.training.muon import RELATIVE_RATE, Muon, can_turn
 
+ITERATIONS = 5
+HISTORY = 20
+
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Backbone and head, kernels and biases at their own rates; biases and normalization layers do not decay.
 
     Every group has its greatest rate as `peak`.
     """
+    if config.optimizer == "lbfgs":
+        return _lbfgs(model)
     rate = parse_learning_rate(config.learning_rate).value
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = []
@@ -38,3 +43,16 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=True)
     return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate, fused=True)
+
+
+def _lbfgs(model: nn.Module) -> torch.optim.Optimizer:
+    """Rounds of at most `ITERATIONS` steps, each to where the loss along its direction is least.
+
+    Source: Liu and Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", 1989.
+    """
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.LBFGS(
+        learned, lr=1.0, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
+    )
+    optimizer.param_groups[0]["peak"] = 1.0
+    return optimizer

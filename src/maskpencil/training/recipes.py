@@ -141,6 +141,8 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
     config = replace(config, **unset)
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
+    if config.optimizer == "lbfgs":
+        config = _convex(config)
     config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
     image_size = _image_size(config, sizes["train"])
     crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
@@ -204,6 +206,23 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
         return config.coarse_share
     whole_trunk = config.freeze == "none"  # a frozen one takes no part in a quick start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
+
+
+def _convex(config: TrainConfig) -> TrainConfig:
+    """The settings under which the head's loss has one optimum."""
+    if config.freeze != "backbone":
+        raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
+    return replace(
+        config,
+        learned_upsampling="none",
+        dropout=0.0,
+        cache_views=1,
+        weight_decay=0.0,
+        clip_norm=0.0,
+        coarse_share=0.0,
+        schedule="constant",
+        learning_rate=1.0,
+    )
 
 
 def _cache_views(config: TrainConfig) -> int:
