@@ -30,7 +30,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     The choice follows from the names alone, through their SHA-256, so that every command and every machine makes the
     same, and a picture more or less moves few others. Returns (train, val), each in the order of `names`.
     """
-    by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     val = set(by_hash[: min(len(names) - 1, max(1, round(len(names) * VAL_SHARE)))])
     return tuple(n for n in names if n not in val), tuple(n for n in names if n in val)
 
@@ -43,4 +43,4 @@ def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
     """
     for split, names in splits.items():
         with written_whole(folder / f"{split}.txt") as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")

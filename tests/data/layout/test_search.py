@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskpencil.data.layout import find_layout
+from maskpencil.data.layout import Places, find_layout
 from maskpencil.data.layout.search import evenness
 from maskpencil.errors import DataError
 
@@ -117,3 +117,115 @@ def test_masks_are_more_even_than_photographs(save_files) -> None:
     assert evenness([root / "photo.png"]) < 0.05
     assert evenness([root / "mask.png"]) > 0.8
     assert evenness([root / "broken.png"]) == 0
+
+
+def test_sites_with_pictures_and_masks_of_the_same_names_are_not_mixed(save_files) -> None:
+    files = {}
+    for site, count in (("siteA", 4), ("siteB", 6)):
+        files |= {f"{site}/pics/{n}.png": photo() for n in range(count)}
+        files |= {f"{site}/truth/{n}.png": mask() for n in range(count)}
+    assert all_pairs(save_files(files)) == {
+        (f"{site}/pics/{n}.png", f"{site}/truth/{n}.png")
+        for site, count in (("siteA", 4), ("siteB", 6))
+        for n in range(count)
+    }
+
+
+def test_no_pair_is_lost_where_names_repeat(save_files) -> None:
+    files = {}
+    for part in ("train_a", "train_b"):
+        files |= {f"pics/{part}/{n}.png": photo() for n in range(3)}
+        files |= {f"truth/{part}/{n}.png": mask() for n in range(3)}
+    assert len(all_pairs(save_files(files))) == 6
+
+
+def test_parts_of_one_split_beside_each_other(save_files) -> None:
+    files = {}
+    for part in ("train_a", "train_b"):
+        files |= {f"{part}/{n}.jpg": photo() for n in range(3)} | {f"{part}/{n}.png": mask() for n in range(3)}
+    pairs = pairs_of(save_files(files))
+    assert {split: len(of_split) for split, of_split in pairs.items()} == {"train": 5, "val": 1}
+
+
+def test_each_picture_folder_has_the_mask_folder_that_is_named_like_it(save_files) -> None:
+    files = {}
+    for side in ("left", "right"):
+        files |= {f"{side}_images/{n}.png": photo() for n in "ab"} | {f"{side}_masks/{n}.png": mask() for n in "ab"}
+    root = save_files(files)
+    assert all_pairs(root) == {(f"{s}_images/{n}.png", f"{s}_masks/{n}.png") for s in ("left", "right") for n in "ab"}
+    assert "pictures are in right_images/, masks in right_masks/" in find_layout(root).notes
+
+
+def test_two_folders_that_both_fit_the_masks_are_an_error(save_files) -> None:
+    root = save_files({f"{k}/{n}.png": mask() if k == "truth" else photo() for k in ("a", "b", "truth") for n in "12"})
+    with pytest.raises(DataError, match="a and b both hold pictures named as the masks in truth; say which are meant"):
+        find_layout(root)
+    assert len(find_layout(root, Places(images=Path("b"), masks=Path("truth"))).splits["train"]) == 1
+
+
+def test_the_rule_that_makes_the_most_pairs_counts(save_files) -> None:
+    names = [f"{n:03}" for n in range(20)]
+    root = save_files(
+        {f"{n}.png": photo() for n in names}
+        | {f"{n}_mask.png": mask() for n in names}
+        | {"odd.jpg": photo(), "odd.png": mask()}
+    )
+    assert {(f"{n}.png", f"{n}_mask.png") for n in names} <= all_pairs(root)
+
+
+def test_masks_that_fit_no_pictures_are_an_error(save_files) -> None:
+    root = save_files(
+        {f"{k}/{n}.png": photo() for k in "ab" for n in "12"}
+        | {f"{k}/{n}x.png": mask() for k in ("mask_c", "mask_d") for n in "89"}
+    )
+    with pytest.raises(DataError, match="no pairs of pictures and masks"):
+        find_layout(root)
+
+
+def test_links_are_followed_and_loops_are_not(save_files, tmp_path: Path) -> None:
+    root = save_files({f"other/{n}.png": photo() for n in "ab"} | {f"set/masks/{n}.png": mask() for n in "ab"})
+    (root / "set" / "images").symlink_to(root / "other")
+    (root / "set" / "masks" / "up").symlink_to(root / "set")
+    assert all_pairs(root / "set") == {(f"images/{n}.png", f"masks/{n}.png") for n in "ab"}
+
+
+# what the user says
+
+
+@pytest.mark.parametrize("below", [True, False], ids=["below the folder", "as paths"])
+def test_named_places_stand_above_what_is_found(save_files, below: bool) -> None:
+    root = save_files(
+        {
+            f"{k}/{n}.png": photo() if k in ("images", "x") else mask()
+            for k in ("images", "masks", "x", "y")
+            for n in "ab"
+        }
+        | {"split.csv": "name,split\na,train\nb,test\n"}
+    )
+    names = (Path("x"), Path("y"), Path("split.csv"))
+    places = Places(*names) if below else Places(*(root / name for name in names))
+    with pytest.raises(DataError, match="one pair"):
+        find_layout(root, places)
+    (root / "split.csv").write_text("a.png train\nb val\n")
+    layout = find_layout(root, places)
+    assert {split: [pair.image for pair in pairs] for split, pairs in layout.splits.items()} == {
+        "train": [root / "x" / "a.png"],
+        "val": [root / "x" / "b.png"],
+    }
+    assert "splits from split.csv" in layout.notes
+
+
+def test_a_place_that_is_not_there_is_an_error(save_files) -> None:
+    root = save_files({"images/a.png": photo(), "masks/a.png": mask()})
+    with pytest.raises(DataError, match="pix: there is no such folder, neither here nor in"):
+        find_layout(root, Places(images=Path("pix"), masks=Path("masks")))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("a", "expected a picture's name and train, val or test"), ("c train", "no picture with a mask has that name")],
+)
+def test_a_split_file_that_does_not_fit_is_an_error(save_files, line: str, message: str) -> None:
+    root = save_files({f"{k}/{n}.png": photo() for k in ("images", "masks") for n in "ab"} | {"split.txt": line})
+    with pytest.raises(DataError, match=message):
+        find_layout(root, Places(split_file=root / "split.txt"))

@@ -35,4 +35,4 @@ class Fault:
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
     """The fault that these files have, or none where there are none; `{n}` in `what` is their number."""
     names = tuple(map(str, files))
-    return [Fault(kind, severity, len(names), what.format(n=len(names)), remedy, names)] if names else []
+    return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []

@@ -71,7 +71,7 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     found = _placed_pairs(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
-    return layout_of(root, found, split_file=places.split_file)
+    return layout_of(root, found, split_file=_placed_file(root, places.split_file))
 
 
 def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
@@ -134,6 +134,10 @@ def _placed(root: Path, path: Path | None) -> Path:
     if folder is None:
         raise DataError(f"{path}: there is no such folder, neither here nor in {root}")
     return folder
+
+
+def _placed_file(root: Path, path: Path | None) -> Path | None:
+    return path if path is None or path.is_file() or not (root / path).is_file() else root / path
 
 
 def _match_folders(found: Found, images: Path, masks: Path) -> None:

@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 _NUMBER = re.compile(r"\d+")
 
@@ -20,7 +19,7 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of pictures and masks: paths below their folders without suffix.
 
-    The first of these rules that makes a pair makes all of them:
+    Of these rules the one that makes the most pairs makes all of them, of equal ones the first:
 
     1. the names are the same;
     2. the masks add something before or after the picture's name, as `_mask`; of several additions, as where several
@@ -32,10 +31,11 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     No name is in two pairs.
     """
     of_masks = set(masks)
-    same = {name: name for name in images if name in of_masks}
-    if same:
-        return Pairing(same)
-    return _by_addition(images, masks) or _by_rest(images, masks) or _by_number(images, masks) or Pairing({})
+    same = Pairing({name: name for name in images if name in of_masks})
+    if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more sense
+        return same
+    others = (_by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
+    return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
 
 
 def longer_names(names: Collection[str]) -> set[str]:
@@ -57,12 +57,15 @@ def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | N
 def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
     """What masks' names add before and after those of pictures: the mask of each picture, by addition."""
     names = set(images)
+    lengths = {len(_split(name)[1]) for name in names}
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for mask in masks:
         folder, last = _split(mask)
-        cuts = [place for place in range(len(last) + 1) if not _within_number(last, place)]
-        for start, end in combinations(cuts, 2):
-            if end - start < len(last) and (image := folder + last[start:end]) in names:
+        places = ((start, start + length) for length in lengths for start in range(len(last) - length + 1))
+        for start, end in places:
+            if end - start == len(last) or _within_number(last, start) or _within_number(last, end):
+                continue
+            if (image := folder + last[start:end]) in names:
                 found[last[:start], last[end:]][image] = mask
     return found
 

@@ -1,7 +1,8 @@
 """Pictures with their masks, as they are being found."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
@@ -33,8 +34,13 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair that is known to be one."""
-        self.splits.setdefault(split, {})[pair.name] = pair
+        """Add a pair that is known to be one; its name gets its folder before it where another picture has it."""
+        pairs = self.splits.setdefault(split, {})
+        for folder in pair.image.parents:
+            if pair.name not in pairs or pairs[pair.name].image == pair.image:
+                break
+            pair = replace(pair, name=f"{folder.name}/{pair.name}")
+        pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
         """Pair pictures and masks by their names, see `pairing.pair_names`, and keep the others as left alone."""
@@ -58,15 +64,21 @@ def picture_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
         DataError: two files differ in nothing but their suffix; unless `strict` the first of them is taken.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+    for path in sorted(files_below(folder)):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
-        below = path.relative_to(folder)
-        if any(part.startswith(".") for part in below.parts):
-            continue
-        name = below.with_suffix("").as_posix()
+        name = path.relative_to(folder).with_suffix("").as_posix()
         if name not in files:
             files[name] = path
         elif strict:
             raise DataError(f"{path}: has the same name as {files[name].name}; rename or remove one of them")
     return files
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, hidden ones and those of hidden folders left out; links are followed, but no loops."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
+        inside = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in inside if os.path.realpath(Path(place, name)) not in above)
+        yield from (path for name in files if not name.startswith(".") and (path := Path(place, name)).is_file())

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskpencil.data.layout.pairing import Pairing, longer_names, pair_names
 from maskpencil.data.layout.pairs import Found, Pair, picture_files
 from maskpencil.data.masks.facts import as_numbers, is_flat
-from maskpencil.data.splits import split_in
+from maskpencil.data.splits import SPLIT_ALIASES, split_in
 from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 
@@ -28,14 +28,21 @@ MOST_FOLDERS = 8
 CLEARLY = 0.15
 """By so much more of masks is even than of their pictures."""
 
+BEYOND_DOUBT = 0.25
+"""And so much more where the pictures are as even as masks, as X-rays are on black."""
+
+MOSTLY = 0.6
+"""So much of masks is even at least."""
+
 
 def search_pairs(root: Path) -> Found:
     """Pair the pictures below `root` that names of folders did not pair.
 
     At each level: files beside each other, of which those are masks whose names add something, or that have another
-    suffix; else two folders whose files are named alike; else what the folders below hold, each on its own. Which side
-    is the masks' is told by words in the names, and else by the larger part of even areas. Folders called after a split
-    put all below them into it.
+    suffix; else folders whose files are named alike, if some are called masks; else what the folders below hold, each
+    on its own; and at last those folders without pairs of their own whose files are named alike. Which side is the
+    masks' is told by words in the names, and else by the larger part of even areas. Folders called after a split put
+    all below them into it.
     """
     search = _Search()
     search.look(root, "", "")
@@ -48,38 +55,45 @@ class _Search:
     def __init__(self) -> None:
         self.found = Found()
 
-    def look(self, folder: Path, prefix: str, split: str) -> None:
-        """Pair what is in a folder; `prefix` comes before the names."""
+    def look(self, folder: Path, prefix: str, split: str) -> bool:
+        """Pair what is in a folder, if anything; `prefix` comes before the names."""
         if self._within(folder, prefix, split):
-            return
+            return True
         folders = {below.name: files for below in _folders(folder) if (files := picture_files(below, strict=False))}
-        if self._across(folder, folders, prefix, split):
-            return
-        for name in folders:
-            own = split_in(name)
-            self.look(folder / name, prefix if own else f"{prefix}{name}/", own or split)
+        if any(map(_is_called_mask, folders)) and self._across(folder, folders, prefix, split):
+            return True
+        alone = {name: files for name, files in folders.items() if not self._look_into(folder / name, prefix, split)}
+        return self._across(folder, alone, prefix, split) or len(alone) < len(folders)
+
+    def _look_into(self, folder: Path, prefix: str, split: str) -> bool:
+        own = split_in(folder.name)
+        called_split = own and folder.name.lower() in SPLIT_ALIASES[own]
+        return self.look(folder, prefix if called_split else f"{prefix}{folder.name}/", own or split)
 
     def _within(self, folder: Path, prefix: str, split: str) -> bool:
         """Pair the files that lie in the folder itself."""
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        sides = _sides_by_suffix(files) or _sides_by_addition(files)
-        if not sides:
+        ways = []
+        for sides in filter(None, (_sides_by_suffix(files), _sides_by_addition(files))):
+            images, masks = ({path.stem: path for path in side} for side in sides)
+            ways.append((pair_names(images, masks), images, masks))
+        if not ways:
             return False
-        images, masks = ({path.stem: path for path in side} for side in sides)
-        pairing = pair_names(images, masks)
-        rule = pairing.rule or f"a picture's mask has the suffix {sides[1][0].suffix}"
+        pairing, images, masks = max(ways, key=lambda way: len(way[0].masks))
+        rule = pairing.rule or f"a picture's mask has the suffix {next(iter(masks.values())).suffix}"
         self._add(pairing, images, masks, prefix, split, f"pictures and masks lie in one folder; {rule}")
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair the files of folders beside each other: of those that are named alike the most, of each split."""
+        """Pair the files of folders beside each other: of those that are named alike, of each split."""
         by_split: dict[str, dict[str, Mapping[str, Path]]] = {}
         for name, files in folders.items():
             by_split.setdefault(split_in(name), {})[name] = files
-        paired = [self._pair_two(folder, group, prefix, own or split) for own, group in by_split.items()]
+        paired = [self._pair_folders(folder, group, prefix, own or split) for own, group in by_split.items()]
         return any(paired)
 
-    def _pair_two(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
+    def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
+        """Pair folders in twos: those first that make the most pairs, of equal ones those that are named alike."""
         pairings = {
             (one, other): pairing
             for one, other in _couples(list(folders))
@@ -87,21 +101,30 @@ class _Search:
         }
         if not pairings:
             return False
-        most = max(len(pairing.masks) for pairing in pairings.values())
-        alike = sorted(couple for couple, pairing in pairings.items() if 2 * len(pairing.masks) > most)
-        has_masks = _which_have_masks({name: folders[name] for couple in alike for name in couple})
-        if not has_masks:
-            self.found.complaint = (
-                f"{folder}: {' and '.join(alike[0])} hold files of the same names, but neither looks like masks; name "
-                "the one with the pictures images and the other masks"
-            )
+        has_masks = _which_have_masks({name: folders[name] for couple in pairings for name in couple})
+        fitting = [couple for couple in pairings if has_masks.get(couple[1]) and not has_masks.get(couple[0])]
+        if not fitting:
+            self.found.complaint = _neither_looks_like_masks(folder, next(iter(pairings)))
             return False
-        images, masks = next(couple for couple in alike if has_masks[couple[1]] and not has_masks[couple[0]])
-        pairing = pairings[images, masks]
-        rules = [f"pictures are in {images}/, masks in {masks}/", pairing.rule]
-        others = [name for name, has in has_masks.items() if has and name != masks]
-        rules.append(f"{', '.join(others)} hold masks of the same pictures and are left out" if others else None)
-        self._add(pairing, folders[images], folders[masks], prefix, split, *rules)
+        fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_alike(*couple), couple))
+        taken: dict[str, str] = {}  # the picture folder of each mask folder
+        for images, masks in fitting:
+            free, rival = images not in taken.values(), taken.get(masks)
+            if free and rival and len(pairings[images, masks].masks) == len(pairings[rival, masks].masks):
+                self.found.complaint = (
+                    f"{folder}: {rival} and {images} both hold pictures named as the masks in {masks}; say which are "
+                    f"meant with --images {rival} --masks {masks}, or move the others away"
+                )
+                return False
+            if free and not rival:
+                taken[masks] = images
+        for masks, images in taken.items():
+            others = [m for i, m in fitting if i == images and m not in taken]
+            left_out = f"{', '.join(others)} hold masks of the same pictures and are left out" if others else None
+            where = f"pictures are in {images}/, masks in {masks}/"
+            rest = prefix if len(taken) == 1 else f"{prefix}{images}/"
+            rules = (where, pairings[images, masks].rule, left_out)
+            self._add(pairings[images, masks], folders[images], folders[masks], rest, split, *rules)
         return True
 
     def _add(
@@ -116,7 +139,8 @@ class _Search:
         for name, mask in pairing.masks.items():
             first, _, rest = name.partition("/")
             inner = split_in(first) if rest else ""
-            self.found.add(split or inner, Pair(prefix + (rest if inner else name), images[name], masks[mask]))
+            plain = inner and first.lower() in SPLIT_ALIASES[inner]  # else it tells pictures apart, as train_a/ does
+            self.found.add(split or inner, Pair(prefix + (rest if plain else name), images[name], masks[mask]))
         paired = {*pairing.masks.values()}
         self.found.images_alone += [path for name, path in images.items() if name not in pairing.masks]
         self.found.masks_alone += [path for name, path in masks.items() if name not in paired]
@@ -184,15 +208,29 @@ def _which_have_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bo
         return called
     even = {name: evenness(sorted(files.values())) for name, files in folders.items()}
     least = min(even.values())
+    more = CLEARLY if least < MOSTLY else BEYOND_DOUBT
+    has_masks = {name: share >= MOSTLY and share - least > more for name, share in even.items()}
+    return has_masks if any(has_masks.values()) else {}
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two names have in common at their beginnings."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
+    one, other = sorted(couple)
     return (
-        {name: share - least > CLEARLY for name, share in even.items()} if max(even.values()) - least > CLEARLY else {}
+        f"{folder}: {one} and {other} hold files of the same names, but neither looks like masks; name the one with "
+        "the pictures images and the other masks"
     )
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-    )
+    """The folders in a folder; not hidden ones, and no links that lead back up."""
+    above = {folder.resolve(), *folder.resolve().parents}
+    inside = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+    return sorted(path for path in inside if path.resolve() not in above)
 
 
 def _is_called_mask(name: str) -> bool:
