@@ -10,8 +10,12 @@ from cyclopts import Parameter
 
 from maskpencil.classes import ClassSet
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder, written_whole
 from maskpencil.progress import ProgressBar, say
+
+MOST_PROCESSES = 60
+"""Windows waits for no more at once."""
 
 
 def command(
@@ -28,7 +32,7 @@ def command(
 ) -> int:
     """Tell how a folder of pictures and masks is understood, and what is wrong with it.
 
-    Exits with 1 where a network cannot be trained on it as it is.
+    Exits with 1 where a network cannot be trained on it as it is; with --fix, where no clean copy can be written.
     """
     from maskpencil.data.check.fix import LOG, write_fixed
     from maskpencil.data.check.report import check
@@ -40,7 +44,7 @@ def command(
         report = check(
             data,
             places=Places(images, masks, split_file),
-            processes=processes or os.cpu_count() or 1,
+            processes=processes_for(processes),
             report=bar.update_of,
         )
     for note in report.notes:
@@ -80,6 +84,17 @@ def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet, *,
         color = f"{swatch}#{red:02x}{green:02x}{blue:02x}"
         lines.append(f"{name:<{width}}  {color}  {pixels:>14,}  {images:>7,}  {share:>7.2%}")
     return "\n".join(lines)
+
+
+def processes_for(asked: int | None) -> int:
+    """How many processes to read in: as asked for, or one a core.
+
+    Raises:
+        ConfigError: less than one is asked for.
+    """
+    if asked is not None and asked < 1:
+        raise ConfigError(f"--processes must be 1 or more, but got {asked}")
+    return min(MOST_PROCESSES, asked or os.cpu_count() or 1)
 
 
 def _shows_colors() -> bool:

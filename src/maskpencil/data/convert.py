@@ -5,6 +5,7 @@ from pathlib import Path
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.writers import WRITERS, LabelledPicture
+from maskpencil.data.writers.base import FreeNames
 from maskpencil.errors import ConfigError
 
 
@@ -21,10 +22,11 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
     if file_format not in WRITERS:
         raise ConfigError(f"the format must be {', '.join(WRITERS)}, but got {file_format!r}")
     pairs = [(split, pair) for split, pairs in data.splits.items() for pair in pairs]
+    names = FreeNames()
     with WRITERS[file_format](out, data.classes) as add:
         for done, (split, pair) in enumerate(pairs, start=1):
             _, label_map = data.read_pair(pair)
-            add(LabelledPicture(split, pair.name, pair.image, label_map))
+            add(LabelledPicture(split, names.free(split, pair.name), pair.image, label_map))
             if report:
                 report(done, len(pairs))
     return len(pairs)

@@ -103,6 +103,11 @@ class FoundFolder:
     notes: tuple[str, ...]
 
     @property
+    def declared(self) -> bool:
+        """Whether a class file or the form of the data set names the classes, and not the masks alone."""
+        return bool(self.recognized or self.class_file)
+
+    @property
     def masks(self) -> list[MaskSource]:
         """All masks."""
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
@@ -139,10 +144,13 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     Raises:
         DataError: no folder, no pairs, or names that do not fit.
     """
-    packed = unpacked(root)
-    recognized = None if places != ANYWHERE else recognize(packed.folder)
-    layout = recognized.layout if recognized else find_layout(packed.folder, places)
-    given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
+    try:
+        packed = unpacked(root)
+        recognized = None if places != ANYWHERE else recognize(packed.folder)
+        layout = recognized.layout if recognized else find_layout(packed.folder, places)
+        given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
+    except PermissionError as error:
+        raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
     notes = [*packed.notes, *layout.notes]
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
@@ -179,7 +187,7 @@ def open_folder(
         encoding=encoding,
         facts={fact.path: fact for fact in facts},
         notes=(*found.notes, *notes),
-        declared=bool(found.recognized or found.class_file),
+        declared=found.declared,
     )
 
 
@@ -189,7 +197,8 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
         return discover_encoding(facts, None)
     with suppress(DataError):
         shown = discover_encoding(facts, None)
-        if shown.encoding.classes.names == classes.names:
+        alike = shown.encoding.classes.names == classes.names  # levels and numbers are in the names
+        if alike and shown.encoding.kind != "color":
             return shown
     return discover_encoding(facts, classes)
 

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.writers import WRITERS, LabelledPicture
-from maskpencil.errors import ConfigError, DataError
+from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
+from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
 from maskpencil.inference.sources import Source
@@ -133,7 +133,7 @@ def predict(
 
     with (
         _region_files(out, segmenter.classes, regions if pictures else None) as add_regions,
-        WRITERS[annotations](out / "annotations", segmenter.classes) if annotations else nullcontext() as annotate,
+        _annotation_files(out / "annotations", segmenter.classes, annotations if pictures else None) as annotate,
         WriteBehind(depth=QUEUE_DEPTH) as behind,
         closing(read_ahead(map(_read, pictures), depth=QUEUE_DEPTH)) as images,
     ):
@@ -224,6 +224,17 @@ def _region_files(
     else:
         with regions_file(out / "regions.json", classes, file_format=file_format, keep=True) as add:
             yield lambda _, picture: add(picture)
+
+
+def _annotation_files(
+    folder: Path, classes: ClassSet, file_format: str | None
+) -> AbstractContextManager[AddPicture | None]:
+    """Give what adds a picture to a data set in `folder`, which must be new or empty."""
+    if file_format is None:
+        return nullcontext()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder}: is not empty, and data sets are not mixed; give another --out or remove it")
+    return WRITERS[file_format](folder, classes)
 
 
 def _name(source: Source) -> str:

@@ -74,7 +74,7 @@ def train(
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
-        source = {name: str(Path(path).resolve()) for name, path in given.items() if path is not None}
+        source = {name: _lasting(Path(path)) for name, path in given.items() if path is not None}
         folder = _open(source, quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
         job, progress = _build(config, folder, start=True), Progress()
@@ -97,6 +97,11 @@ def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str
     write_splits(run.splits, {split: [pair.name for pair in pairs] for split, pairs in data.splits.items()})
     write_config(run.config, config)
     return run
+
+
+def _lasting(path: Path) -> str:
+    """A path that a resumed run finds from anywhere; what is not here may be a name below the data folder."""
+    return str(path.resolve() if path.exists() else path)
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:

@@ -387,7 +387,10 @@ def test_colours_that_are_nobodys_are_told_of(clean: Path) -> None:
 
 def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
     coloured_mask(clean)
-    assert not check(clean).usable
+    (found,) = check(clean).faults
+    assert (found.kind, found.severity) == ("values-without-class", "error")
+    assert found.count == 11
+    assert "name them in classes.yaml, or correct the masks" in found.line
 
 
 def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
@@ -450,6 +453,31 @@ def test_a_clean_set_is_copied_as_it_is(clean: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_label_map(copy), np.array(Image.open(path)))
     for path in clean.glob("images/*/*.png"):
         assert (out / path.relative_to(clean)).read_bytes() == path.read_bytes()
+
+
+def test_declared_classes_are_not_renumbered_on_a_guess(clean: Path, tmp_path: Path) -> None:
+    change_mask(clean, lambda mask: np.where(mask == 0, 1, mask).astype(np.uint8), "*/*.png")
+    out = tmp_path / "fixed"
+    out.mkdir()
+    report = check(clean)
+    assert "off-by-one" in kinds(report)
+    assert report.usable
+    write_fixed(report, out)
+    np.testing.assert_array_equal(
+        read_label_map(out / "masks/val/val0.png"), np.array(Image.open(clean / "masks/val/val0.png"))
+    )
+
+
+def test_class_names_may_hold_anything(clean: Path) -> None:
+    write_classes(clean / "classes.yaml", ClassSet(("{n}", "{", "{x}", "%s"), (*COLORS, (1, 2, 3))))
+    only_ground(clean)
+    assert "masks that hold nothing but" in " ".join(fault.line for fault in check(clean).faults)
+
+
+def test_a_picture_in_two_lists_is_in_both(clean: Path) -> None:
+    for split in ("train", "val"):
+        (clean / f"{split}.txt").write_text("train/train0\ntrain/train1\n")
+    assert "only-in-val" not in kinds(check(clean))
 
 
 def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from maskpencil.images import IGNORE_COLOR, LabelMap, write_label_map
 from maskpencil.known_classes import KNOWN
 
 BLACK, GRAY, WHITE, RED, BLUE = (0, 0, 0), (128, 128, 128), (255, 255, 255), (200, 0, 0), (0, 0, 200)
+STREET_NAMES = ClassSet(("ground", "car", "sky"))
 STREET = ClassSet(("ground", "car", "sky"), (BLACK, RED, BLUE))
 
 
@@ -236,8 +237,40 @@ def test_a_few_colors_of_a_published_palette_may_be_anyones(discover) -> None:
 
 def test_gray_levels_far_apart_are_the_classes(discover) -> None:
     encoding, read = discover({"a.png": gray(0, 85, 170, 254)})
-    assert encoding.classes.names == ("class_1", "class_2", "class_3", "class_4")
+    assert encoding.classes.names == ("grey_0", "grey_85", "grey_170", "grey_254")
     assert read == [[0, 1, 2, 3]]
+
+
+def test_gray_levels_take_the_names_of_a_class_file_without_colors(discover) -> None:
+    encoding, read = discover({"a.png": gray(0, 128, 255)}, STREET_NAMES)
+    assert encoding.classes == STREET_NAMES
+    assert read == [[0, 1, 2]]
+
+
+def test_palettes_that_differ_from_file_to_file_are_read_by_their_colors(discover) -> None:
+    masks = {"a.png": palette([0, 1], RED, BLUE), "b.png": palette([0, 1], BLUE, BLACK)}
+    encoding, read = discover(masks)
+    assert encoding.classes.palette == (BLACK, BLUE, RED)
+    assert read == [[2, 1], [1, 0]]
+    _, read = discover(masks, STREET)
+    assert read == [[1, 2], [2, 0]]
+
+
+def test_a_stray_pixel_between_black_and_white_is_an_error_that_names_it(tmp_path: Path) -> None:
+    values = np.zeros((200, 200), dtype=np.uint8)
+    values[50:150, 50:150] = 255
+    Image.fromarray(values).save(tmp_path / "a.png")
+    values[10, 10] = 1
+    Image.fromarray(values).save(tmp_path / "b.png")
+    facts = scan_masks([tmp_path / "a.png", tmp_path / "b.png"])
+    with pytest.raises(DataError, match=r"b\.png: holds the value 1; the other masks hold 0 and 255 alone"):
+        check_values(facts, discover_encoding(facts, None).encoding)
+
+
+def test_a_gray_photograph_is_no_mask(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: has 255 grey levels and few even areas, like a photograph"):
+        discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 
 def test_zeros_and_ones_are_background_and_foreground(discover) -> None:
@@ -330,7 +363,7 @@ def test_a_class_that_the_file_does_not_name_is_not_lost_in_compression(tmp_path
 
 def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: has 1024 colours or more and few even areas, like a photograph"):
+    with pytest.raises(DataError, match=r"a\.png: has 256 colours or more and few even areas, like a photograph"):
         discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 

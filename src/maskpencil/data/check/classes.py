@@ -40,11 +40,10 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     Raises:
         DataError: nothing can be learned from the masks.
     """
-    splits = {pair.mask: split for split, pairs in folder.splits.items() for pair in pairs}
     counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
-    facts = [folder.facts[pair.mask] for pairs in folder.splits.values() for pair in pairs]
-    of_masks = [splits[fact.path] for fact in facts]
-    faults = check_classes(facts, of_masks, folder.encoding, counts, declared=folder.declared)
+    entries = [(folder.facts[pair.mask], split) for split, pairs in folder.splits.items() for pair in pairs]
+    facts, splits = [fact for fact, _ in entries], [split for _, split in entries]
+    faults = check_classes(facts, splits, folder.encoding, counts, declared=folder.declared)
     for each in faults:
         if each.severity == "error":
             raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; maskpencil check tells more")
@@ -127,8 +126,9 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
 
 def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
     masks = [fact.path for fact in facts]
-    background_only = (counts[:, 1:].sum(axis=1) == 0) & (counts[:, 0] > 0)
-    void = counts.sum(axis=1) == 0
+    understood = np.array([encoding.nearest or encoding.covers([fact]) for fact in facts])
+    background_only = (counts[:, 1:].sum(axis=1) == 0) & (counts[:, 0] > 0) & understood
+    void = (counts.sum(axis=1) == 0) & understood
     first = encoding.classes.names[0]
     return [
         *fault(

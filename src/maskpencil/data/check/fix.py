@@ -15,6 +15,7 @@ from maskpencil.data.check.report import Report
 from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.writers import LabelledPicture
+from maskpencil.data.writers.base import FreeNames
 from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
@@ -51,7 +52,7 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
         )
     encoding, changes = _from_zero(report, report.encoding)
     copies = superfluous_copies(report.seen)
-    names: set[tuple[str, str]] = set()
+    names = FreeNames()
     with write_folder(out, encoding.classes) as add:
         for done, view in enumerate(report.seen, start=1):
             label_map, told = (
@@ -61,13 +62,13 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
                 Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
             ]
             if label_map is not None:
-                name = _free_name(view, names)
+                name = names.free(view.split, view.pair.name)
                 if name != view.pair.name:
                     changes.append(Change(str(view.pair.image), f"renamed to {name}"))
                 add(LabelledPicture(view.split, name, view.pair.image, label_map))
             if progress:
                 progress(done, len(report.seen))
-        if not names:
+        if not names.taken:
             raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
     for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "picture")):
         alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
@@ -80,11 +81,10 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
 def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
     """The encoding, with class numbers that begin with 1 moved down."""
     off = [fault for fault in report.faults if fault.kind == "off-by-one"]
-    if not off:
+    if not off or (report.declared and off[0].severity != "error"):  # what is declared may begin with an absent class
         return encoding, []
-    declared = off[0].severity == "error"
     classes = encoding.classes
-    if not declared:  # the class 0 that nothing was known of falls away
+    if not report.declared:  # the class 0 that nothing was known of falls away
         classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
     codes = {index + 1: index for index in range(len(classes))}
     codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
@@ -106,7 +106,10 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
         told.append(
             f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
         )
-    label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
+    try:
+        label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
+    except DataError as error:  # such as colours among numbers
+        return None, [f"left out: its mask {str(error).removeprefix(f'{view.pair.mask}: ')}"]
     if (label_map == IGNORE_INDEX).all():
         return None, ["left out: its mask is ignored throughout"]
     fitted, change = _fitted(label_map, view.picture.header)
@@ -125,13 +128,3 @@ def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[
         return None, [f"left out: its mask is {found}, of another shape than {width} x {height}"]
     scaled = Image.fromarray(label_map).resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(scaled), [f"scaled from {found} to {width} x {height}"]
-
-
-def _free_name(view: PairFacts, taken: set[tuple[str, str]]) -> str:
-    """The pair's name, with a number where another's differs in upper and lower case alone."""
-    name, number = view.pair.name, 1
-    while (view.split, name.lower()) in taken:
-        number += 1
-        name = f"{view.pair.name}_{number}"
-    taken.add((view.split, name.lower()))
-    return name

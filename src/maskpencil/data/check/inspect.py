@@ -26,6 +26,11 @@ SPECK = 6
 FEW = 200
 """So few pairs are read in this process: others take longer to start."""
 
+MOST_SHORT = 0.25
+"""Where more of a mask's pixels are in short runs it is no drawing, but noise or compression: not each is a speck."""
+
+FEW_SHORT = 10_000
+
 STEP = 2
 """Smoothing leaves steps of at most so many pixels between two classes."""
 
@@ -88,7 +93,8 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read every picture and mask of (split, pair) once; `report` hears (done, of).
 
-    Memory stays in proportion to the number of pairs, some kilobytes each. For a few pairs no other process is started.
+    Memory stays in proportion to the number of pairs, some kilobytes each, some tens where masks are compressed. For a
+    few pairs no other process is started.
     """
     seen = []
     for facts in _inspected(pairs, processes):
@@ -156,6 +162,8 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs
     firsts, lengths = firsts[lengths <= SPECK], lengths[lengths <= SPECK]
+    if lengths.sum() > max(MOST_SHORT * numbers.size, FEW_SHORT):
+        return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
     labels = np.full(values.size, -1, dtype=np.int32)  # that of longer runs is the least: they spread it
     labels[places] = np.arange(len(places))

@@ -35,7 +35,11 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found. `encoding` is None where the masks could not be understood."""
+    """What `check` found.
+
+    `encoding` is None where the masks could not be understood. `declared` is whether a class file or the form of the
+    data set names the classes, and not the masks alone.
+    """
 
     root: Path
     notes: tuple[str, ...]
@@ -43,6 +47,7 @@ class Report:
     faults: tuple[Fault, ...]
     classes: Mapping[str, ClassCount] = field(default_factory=dict)
     encoding: MaskEncoding | None = None
+    declared: bool = True
     seen: tuple[PairFacts, ...] = ()
 
     @property
@@ -113,7 +118,7 @@ def check(
         encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
         notes += more
     except DataError as error:
-        faults.append(Fault("masks-not-understood", "error", 1, str(error), "see above"))
+        faults.append(_not_understood(error))
     if encoding:
         label_faults, classes = _check_masks(found, readable, encoding)
         faults += label_faults
@@ -124,6 +129,7 @@ def check(
         faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
         classes=classes,
         encoding=encoding,
+        declared=found.declared,
         seen=tuple(seen),
     )
 
@@ -137,12 +143,17 @@ def _below(fault: Fault, root: Path) -> Fault:
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 
+def _not_understood(error: DataError) -> Fault:
+    what, _, remedy = str(error).partition("; ")
+    return Fault("masks-not-understood", "error", 1, what, remedy or "see the README for what is understood")
+
+
 def _check_masks(
     found: FoundFolder, readable: Sequence[PairFacts], encoding: MaskEncoding
 ) -> tuple[list[Fault], dict[str, ClassCount]]:
     facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
     counts = count_classes(facts, encoding)
-    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
+    faults = check_classes(facts, splits, encoding, counts, declared=found.declared)
     return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
 
 

@@ -42,6 +42,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
     for other in sorted(found.splits, key=lambda other: (other != split, other != "train")):
         for name, pair in found.splits[other].items():
             by_name.setdefault(name, pair)
+            by_name.setdefault(f"{other}/{name}", pair)
             if pair.image.is_relative_to(root):
                 by_name.setdefault(pair.image.relative_to(root).with_suffix("").as_posix(), pair)
     pairs = (

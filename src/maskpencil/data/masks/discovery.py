@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,14 @@ FLAT_SHARE = 0.1
 
 EVEN_SHARE = 0.2
 """A picture of which less than this part is even areas is a photograph, not a mask."""
+
+LIKE_A_PHOTOGRAPH = (
+    "and few even areas, like a photograph; expected a mask, in which every pixel of a class has one value; check that "
+    "pictures and masks are not exchanged"
+)
+
+STRAY_SHARE = 1e-4
+"""So few pixels between black and white may be slips."""
 
 ENOUGH_KNOWN = 20
 """So many colours of a published palette, or half of them, are its classes; fewer may be anyone's."""
@@ -71,22 +80,22 @@ def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
 
 def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:
     """Count the pixels of each class in each mask, (masks, K); others are left out: ignored, or of no class."""
+    counts = np.zeros((len(facts), len(encoding.classes)), dtype=np.int64)
     if encoding.nearest:  # the values alone do not say what is near a pixel
         with ThreadPoolExecutor(max_workers=4) as pool:
-            label_maps = pool.map(lambda fact: encoding.read(fact.path), facts)
-            rows = [np.bincount(label_map.ravel(), minlength=256) for label_map in label_maps]
-    else:
-        rows = []
-        for fact in facts:
-            counts = np.zeros(256, dtype=np.int64)
-            for value, count in fact.values_for(encoding.kind).items():
-                counts[encoding.table.get(value, IGNORE_INDEX)] += count
-            rows.append(counts)
-    return np.array(rows, dtype=np.int64).reshape(len(rows), 256)[:, : len(encoding.classes)]
+            for row, label_map in enumerate(pool.map(lambda fact: encoding.read(fact.path), facts)):
+                counts[row] = np.bincount(label_map.ravel(), minlength=256)[: counts.shape[1]]
+        return counts
+    for row, fact in enumerate(facts):
+        for value, count in fact.values_for(encoding.kind).items():
+            index = encoding.table.get(value, IGNORE_INDEX)
+            if index != IGNORE_INDEX:
+                counts[row, index] += count
+    return counts
 
 
 def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
-    colored = any(fact.colored for fact in facts)
+    colored = any(fact.colored for fact in facts) or _palettes_disagree(facts)
     by_color = MaskEncoding("color", classes)  # grey levels can be colours of the class file, too
     by_number = MaskEncoding("index", classes)
     if colored:
@@ -98,8 +107,15 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     if by_color.covers(facts):
         return Discovery(by_color)
     others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
-    nearest = (_nearest_if_lossy(encoding, facts) for encoding in others)
-    return Discovery(next((encoding for encoding in nearest if encoding.nearest), by_number))
+    nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
+    if nearest:
+        return Discovery(nearest)
+    with suppress(DataError):  # as many grey levels as classes: the darkest is the first
+        shown = _without_classes(facts)
+        if shown.encoding.codes and shown.encoding.kind == "index" and len(shown.encoding.codes) == len(classes):
+            told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
+            return Discovery(replace(shown.encoding, classes=classes), (f"grey levels are the classes: {told}",))
+    return Discovery(by_number)
 
 
 def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
@@ -117,11 +133,12 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
 
 
 def _without_classes(facts: Sequence[MaskFacts]) -> Discovery:
-    if any(fact.colored for fact in facts):
+    if any(fact.colored for fact in facts) or _palettes_disagree(facts):
         return _by_colors(facts)
     values = totals(fact.values for fact in facts)
-    if set(values) == {0, 255}:
+    if set(values) == {0, 255} or _are_strays(facts, values):
         return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES)))
+    _refuse_photographs(facts, values)
     if any(fact.palette is not None for fact in facts) or _are_numbers(values, facts):
         return Discovery(MaskEncoding("index", _numbered_classes(facts, values)))
     return _by_levels(facts, values)
@@ -139,11 +156,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     if lossy:
         if flat.total() < EVEN_SHARE * (values.total() + sum(fact.others for fact in facts)):
             strangest = max(facts, key=lambda fact: len(fact.values))
-            raise DataError(
-                f"{strangest.path}: has {len(strangest.values)} colours or more and few even areas, like a photograph; "
-                "expected a mask, in which every pixel of a class has one colour; check that pictures and masks are "
-                "not exchanged"
-            )
+            raise DataError(f"{strangest.path}: has {len(strangest.values)} colours or more {LIKE_A_PHOTOGRAPH}")
         found = class_values(flat, colored=True)
     else:
         found = [value for value in values if value != color_number(IGNORE_COLOR)]
@@ -180,11 +193,39 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
         raise DataError(_not_classes(facts, values))
     if set(found) == {0, 255}:
         return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES), nearest=lossy))
-    classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(found) + 1)))
-    shown = ", ".join(f"{name} {level}" for name, level in zip(classes.names[:6], found, strict=False))
-    note = f"{len(found)} grey levels are the classes: {shown}{', ...' if len(found) > 6 else ''}"
+    classes = ClassSet(tuple(f"grey_{level}" for level in found))
+    note = f"{len(found)} grey levels are the classes; name them in a classes.yaml, the darkest first"
     codes = {level: index for index, level in enumerate(found)}
     return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
+
+
+def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
+    """Whether a number has one colour in one file and another in the next, so that the colours are what is meant."""
+    meant: dict[int, tuple[int, ...]] = {}
+    for fact in facts:
+        if fact.palette is None:
+            continue
+        for value in fact.values:
+            if value < len(fact.palette) and value != IGNORE_INDEX:
+                color = tuple(fact.palette[value].tolist())
+                if meant.setdefault(value, color) != color:
+                    return True
+    return False
+
+
+def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
+    """Whether all but black and white is a few single pixels, which no class consists of."""
+    others = sum(count for value, count in values.items() if value not in (0, 255))
+    flat = sum(count for fact in facts for value, count in fact.flat.items() if value not in (0, 255))
+    return bool(values[0] and values[255]) and others < STRAY_SHARE * values.total() and not flat
+
+
+def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
+    flat = sum(sum(fact.flat.values()) for fact in facts)
+    has_areas = all(min(fact.size) > 2 for fact in facts)  # else none could be even
+    if has_areas and len(values) > 32 and flat < EVEN_SHARE * values.total() and not _any_lossy_file(facts):
+        strangest = max(facts, key=lambda fact: len(fact.values))
+        raise DataError(f"{strangest.path}: has {len(strangest.values)} grey levels {LIKE_A_PHOTOGRAPH}")
 
 
 def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:

@@ -12,7 +12,7 @@ from maskpencil.classes import Color
 from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.images import MaskPixels
 
-MAX_VALUES = 1024
+MAX_VALUES = 256
 """So many values are kept of a mask, the most frequent; only compressed or smoothed masks hold more."""
 
 

@@ -42,3 +42,19 @@ def copy_picture(picture: LabelledPicture, target: Path) -> None:
     """
     with written_whole(target) as temporary:
         shutil.copyfile(picture.image, temporary)
+
+
+class FreeNames:
+    """Names of pictures by split, of which no two are the same but for upper and lower case."""
+
+    def __init__(self) -> None:
+        self.taken: set[tuple[str, str]] = set()
+
+    def free(self, split: str, name: str) -> str:
+        """The name, or with a number after it where another picture has it."""
+        candidate, number = name, 1
+        while (split, candidate.lower()) in self.taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        self.taken.add((split, candidate.lower()))
+        return candidate
