@@ -106,26 +106,33 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 
 
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """For each picture with a near-duplicate before it the nearest one: (before, it)."""
+    """The near-duplicates, each with the nearest one of those that are not brighter, or of another split if there is.
+
+    Pictures are compared with those alone that are almost as bright, for no others can be near.
+    """
     if len(views) < 2:
         return []
     thumbnails = np.stack([view.picture.thumbnail for view in views if view.picture.thumbnail is not None])
-    points = thumbnails.astype(np.float32) - 128  # (n, 256), small numbers, for the sake of precision
+    brightness = thumbnails.mean(axis=1)
+    order = np.argsort(brightness, kind="stable")
+    brightness, splits = brightness[order], np.array([view.split for view in views])[order]
+    points = thumbnails[order].astype(np.float32) - 128  # (n, 256), small numbers, for the sake of precision
     squares = np.einsum("ij,ij->i", points, points)
     limits = np.minimum(NEAR, NEAR_SHARE * points.std(axis=1)) ** 2 * points.shape[1]
-    splits = np.array([view.split for view in views])
     pairs = []
     for start in range(0, len(points), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        distances = squares[rows, None] + squares - 2 * points[rows] @ points.T  # (rows, n)
-        near = distances <= np.minimum(limits[rows, None], limits)
-        near &= np.arange(len(points)) < np.arange(start, start + near.shape[0])[:, None]
+        first, end = np.searchsorted(brightness, brightness[start] - NEAR), min(start + _AT_ONCE, len(points))
+        rows, others = np.arange(start, end), np.arange(first, end)
+        distances = squares[rows, None] + squares[others] - 2 * points[rows] @ points[others].T  # (rows, others)
+        near = (distances <= np.minimum(limits[rows, None], limits[others])) & (others < rows[:, None])
         for row in np.flatnonzero(near.any(axis=1)):
-            others = np.flatnonzero(near[row])
-            elsewhere = others[splits[others] != splits[start + row]]  # what leaks is told of first
-            candidates = elsewhere if len(elsewhere) else others
-            pairs.append((int(candidates[distances[row, candidates].argmin()]), int(start + row)))
-    return pairs
+            found = np.flatnonzero(near[row])
+            elsewhere = found[splits[others[found]] != splits[rows[row]]]  # what leaks is told of first
+            found = elsewhere if len(elsewhere) else found
+            nearest = others[found[distances[row, found].argmin()]]
+            one, other = int(order[nearest]), int(order[rows[row]])
+            pairs.append((min(one, other), max(one, other)))
+    return sorted(pairs)
 
 
 def _blank(views: Sequence[PairFacts]) -> list[Fault]:
