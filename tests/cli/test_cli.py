@@ -61,6 +61,34 @@ def test_debug_shows_the_traceback(tmp_path):
         main(["train", str(tmp_path / "nothing"), "--debug"])
 
 
+def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):
+    def stopped(*words: str) -> None:
+        raise KeyboardInterrupt("nothing is lost: continue with maskpencil train --resume RUN")
+
+    monkeypatch.setattr("maskpencil.cli.info.command", stopped)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "interrupted; nothing is lost: continue with maskpencil train --resume RUN\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "MODEL"], "predict needs pictures"),
+        (["predict", "MODEL", "a.png", "--threshold", "0.2"], "--threshold is for one class; name it with --class"),
+        (["check", "DATA", "--processes", "0"], "--processes must be 1 or more, but got 0"),
+    ],
+)
+def test_what_a_command_needs_is_told_in_one_line(words, message, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_whoever_reads_a_part_of_the_output_is_no_error():
+    command = f"{sys.executable} -m maskpencil info recipes | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [

@@ -72,7 +72,7 @@ def test_a_mask_of_another_size_is_an_error_that_names_both(save_files) -> None:
     root = save_files(pairs(2, PICTURE, MASK) | {"masks/1.png": MASK[:3]})
     folder = open_folder(root)
     (pair,) = (pair for pairs in folder.splits.values() for pair in pairs if pair.name == "1")
-    message = r"masks/1\.png: is 6 x 3 pixels, its picture 1\.png is 6 x 4; save the mask at the picture's size"
+    message = r"masks/1\.png: is 6 x 3 pixels, its picture 1\.png is 6 x 4; save the mask at that size"
     with pytest.raises(DataError, match=message):
         folder.read_pair(pair)
     with pytest.raises(DataError, match=message):

@@ -1,6 +1,7 @@
 """The command line: one command a file, each loaded only when it is asked for."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -64,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:  # whoever read what is printed has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing it at the exit fails again
+        return 0
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         return 130
@@ -84,6 +88,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         version_flags=(),
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # `main` tells what is to be said
     )
     app.default(module.command)
     try:

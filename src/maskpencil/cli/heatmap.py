@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.options import Device, Precision
+from maskpencil.files import numbered_folder
 
 
 def command(
@@ -17,7 +18,9 @@ def command(
     weights: Annotated[
         str, Parameter(help="The classifier's weights: imagenet, none or a file in torchvision's form.")
     ] = "imagenet",
-    out: Annotated[Path | None, Parameter(help="The PNG to write; by default runs/heatmap/IMAGE.png.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -43,7 +46,7 @@ def command(
         names = classifier.categories
         index = category_index(names, class_name)
         values = classifier_heatmap(classifier, picture, index, device=device, precision=precision)
-    path = out or Path("runs/heatmap") / f"{image.stem}.png"
+    path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
     write_image(path, heat(picture, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
     print(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")

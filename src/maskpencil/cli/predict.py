@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.options import AnnotationFormat, Device, ModelFolder, Precision
+from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 
 if TYPE_CHECKING:
     from maskpencil.inference.predict import Progress
+
+THRESHOLD = 0.5
 
 
 def command(
@@ -26,7 +29,7 @@ def command(
     class_name: Annotated[
         str | None, Parameter(name="--class", help="Colour this class only, green, where it is probable enough.")
     ] = None,
-    threshold: Annotated[float, Parameter(help="The probability above which --class is coloured.")] = 0.5,
+    threshold: Annotated[float, Parameter(help="The probability above which --class is coloured.")] = THRESHOLD,
     regions: Annotated[
         RegionFormat | None,
         Parameter(help="Also find the single objects: boxes on the overlays; of pictures, not of films, a file too."),
@@ -52,6 +55,10 @@ def command(
     from maskpencil.inference.sources import find_sources
     from maskpencil.segmenter import Segmenter
 
+    if not sources:
+        raise ConfigError("predict needs pictures: maskpencil predict MODEL photo.jpg, a folder or a film")
+    if threshold != THRESHOLD and not class_name:
+        raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
     found = find_sources(sources)
     segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
     colours = OneClass(segmenter, class_name, threshold=threshold) if class_name else segmenter

@@ -207,7 +207,7 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
     if tuple(image) != tuple(mask):
         raise DataError(
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, its picture {pair.image.name} is {image[1]} x {image[0]}"
-            "; save the mask at the picture's size (nearest neighbour) or remove the pair"
+            "; save the mask at that size (nearest neighbour) or remove the pair; maskpencil check tells of all"
         )
 
 

@@ -11,6 +11,9 @@ from maskpencil.images import RGBImage
 from maskpencil.models.dense_classifier import STRIDE, DenseClassifier, aligned
 from maskpencil.preprocessing import Preprocessing, stacked
 
+FEW = 30
+"""So many classes are all named where one is asked for that is none."""
+
 
 @torch.inference_mode()
 def classifier_heatmap(
@@ -48,5 +51,6 @@ def category_index(categories: tuple[str, ...], name: str) -> int:
     found = exact or [index for index, category in enumerate(categories) if wanted in category.casefold()]
     if len(found) != 1:
         meant = f"; did you mean {', '.join(categories[index] for index in found[:5])}?" if found else ""
-        raise ConfigError(f"--class must be one of the {len(categories)} classes, but got {name!r}{meant}")
+        few = f" ({', '.join(categories)})" if len(categories) <= FEW else ""
+        raise ConfigError(f"--class must be one of the {len(categories)} classes{few}, but got {name!r}{meant}")
     return found[0]

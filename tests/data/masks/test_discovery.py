@@ -241,6 +241,26 @@ def test_gray_levels_far_apart_are_the_classes(discover) -> None:
     assert read == [[0, 1, 2, 3]]
 
 
+@pytest.mark.parametrize("highest", [4, 9])
+def test_numbers_without_a_class_are_not_taken_for_dark_colors(tmp_path: Path, highest: int) -> None:
+    truth = scene(highest, 0) + 1  # three classes are named, and 0 is not among the numbers
+    Image.fromarray(truth).save(tmp_path / "a.png")
+    facts = scan_masks([tmp_path / "a.png"])
+    for classes in (STREET, STREET_NAMES):
+        discovery = discover_encoding(facts, classes)
+        assert (discovery.encoding.kind, discovery.encoding.nearest) == ("index", False)
+        with pytest.raises(DataError, match=r"a\.png: holds the value 3, 4"):
+            check_values(facts, discovery.encoding)
+
+
+def test_numbers_saved_as_jpeg_are_not_guessed(tmp_path: Path) -> None:
+    Image.fromarray(scene(3, 0)).save(tmp_path / "a.jpg", quality=75)
+    facts = scan_masks([tmp_path / "a.jpg"])
+    assert not discover_encoding(facts, STREET).encoding.nearest
+    with pytest.raises(DataError, match="do not look like class numbers; save the masks as PNG"):
+        discover_encoding(facts, None)
+
+
 def test_gray_levels_take_the_names_of_a_class_file_without_colors(discover) -> None:
     encoding, read = discover({"a.png": gray(0, 128, 255)}, STREET_NAMES)
     assert encoding.classes == STREET_NAMES

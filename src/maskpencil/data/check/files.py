@@ -57,7 +57,7 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
             "error",
             differ,
             "masks of another size than their picture: {n}",
-            "save each at its picture's size, without smoothing (nearest neighbour)",
+            "save each at its picture's size, without smoothing (nearest neighbour); --fix does it for equal shapes",
         ),
         *fault(
             "exif-rotation",

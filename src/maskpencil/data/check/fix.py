@@ -106,6 +106,8 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
         told.append(
             f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
         )
+    if encoding.nearest and any(value not in encoding.table for value in values):
+        told.append("compressed or smoothed: each pixel took the nearest class")
     try:
         label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
     except DataError as error:  # such as colours among numbers

@@ -67,7 +67,8 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
         DataError: no folder, no pairs, or a list that names what is not there.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder; {EXPECTED}")
+        found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
+        raise DataError(f"{root}: {found_file}; {EXPECTED}")
     found = _placed_pairs(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
@@ -86,6 +87,8 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     if split_file:
         splits = split_by_file(split_file, found)
         notes = [f"splits from {split_file.name}"]
+        left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
+        notes += [f"{left_out} pairs that it does not name are left out"] if left_out else []
     elif lists:
         listed = {split: listed_pairs(root, path, split, found) for split, path in lists.items()}
         splits = {split: pairs for split, pairs in listed.items() if pairs}
@@ -143,8 +146,14 @@ def _placed_file(root: Path, path: Path | None) -> Path | None:
 def _match_folders(found: Found, images: Path, masks: Path) -> None:
     """Pair the pictures of one folder with the masks of another, by splits where either has them."""
     for split, image_folder, mask_folder in _split_folders(images, masks):
-        found.match(split, picture_files(image_folder), picture_files(mask_folder))
+        found.match(split, _outside(image_folder, masks), _outside(mask_folder, images))
     _forget_paired(found)
+
+
+def _outside(folder: Path, other: Path) -> dict[str, Path]:
+    """The pictures of a folder, but for those of another one in it."""
+    files = picture_files(folder, strict=not other.is_relative_to(folder))
+    return {name: path for name, path in files.items() if folder == other or not path.is_relative_to(other)}
 
 
 def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]]:

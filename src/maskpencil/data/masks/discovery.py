@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color
-from maskpencil.data.masks.colors import are_mixtures, class_values, totals
+from maskpencil.data.masks.colors import LEAST_SHARE, are_mixtures, class_values, totals
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts, channels, color_number
 from maskpencil.errors import DataError
@@ -106,6 +106,8 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
         return Discovery(by_number)
     if by_color.covers(facts):
         return Discovery(by_color)
+    if _are_numbers(totals(fact.values for fact in facts), facts):
+        return Discovery(by_number)  # and not almost black colours
     others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
     nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
     if nearest:
@@ -129,7 +131,11 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
     off = [s for s, doubtful in zip(strangers, nearest.doubtful(np.array(strangers)), strict=True) if doubtful]
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
-    return encoding if (off and solid) or mostly_off else nearest
+    areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
+    one_class = (
+        sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) < 2
+    )  # as of numbers taken for black
+    return encoding if (off and solid) or mostly_off or one_class else nearest
 
 
 def _without_classes(facts: Sequence[MaskFacts]) -> Discovery:

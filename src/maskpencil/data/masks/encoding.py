@@ -107,6 +107,11 @@ class MaskEncoding:
         points = self._points(np.array(list(self.table)))
         return np.asarray(_distances(self._points(values), points).min(axis=1) > self.margin)
 
+    def nearest_class(self, value: int) -> int:
+        """The class, or `IGNORE_INDEX`, of the nearest value that has a meaning."""
+        distances = _distances(self._points(np.array([value])), self._points(np.array(list(self.table))))
+        return list(self.table.values())[int(distances.argmin())]
+
     def complaint(self, strangers: Sequence[int]) -> str:
         """What is wrong with a mask that holds these values, and what to do, in words."""
         few = strangers[:5]
