@@ -132,10 +132,9 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
     areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
-    one_class = (
-        sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) < 2
-    )  # as of numbers taken for black
-    return encoding if (off and solid) or mostly_off or one_class else nearest
+    # else numbers would pass for almost black
+    several = sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) > 1
+    return nearest if several and not (off and solid) and not mostly_off else encoding
 
 
 def _without_classes(facts: Sequence[MaskFacts]) -> Discovery:
