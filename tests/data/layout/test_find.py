@@ -281,6 +281,14 @@ def test_one_pair_is_too_few_to_train_and_validate(root: Path) -> None:
         find_layout(root)
 
 
+def test_folders_beside_those_of_the_splits_are_told_of(root: Path) -> None:
+    touch(root, "{images,masks}/{train,val}/{1,2}.png", "{images,masks}/more/{3,4}.png")
+    layout = find_layout(root)
+    assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 2, "val": 2}
+    assert "2 pictures without a mask left out (3.png, 4.png)" in layout.notes
+    assert "2 masks without a picture left out (3.png, 4.png)" in layout.notes
+
+
 def test_masks_of_a_kind_that_is_not_read_are_named(root: Path) -> None:
     touch(root, "image/{1,2}.jpg", "groundTruth/{1,2}.mat")
     with pytest.raises(DataError, match=r"\.mat files are not read, save them as PNG$"):

@@ -145,8 +145,13 @@ def _placed_file(root: Path, path: Path | None) -> Path | None:
 
 def _match_folders(found: Found, images: Path, masks: Path) -> None:
     """Pair the pictures of one folder with the masks of another, by splits where either has them."""
+    looked_at: set[Path] = set()
     for split, image_folder, mask_folder in _split_folders(images, masks):
-        found.match(split, _outside(image_folder, masks), _outside(mask_folder, images))
+        pictures, targets = _outside(image_folder, masks), _outside(mask_folder, images)
+        found.match(split, pictures, targets)
+        looked_at |= {*pictures.values(), *targets.values()}
+    found.images_alone += [path for path in picture_files(images, strict=False).values() if path not in looked_at]
+    found.masks_alone += [path for path in picture_files(masks, strict=False).values() if path not in looked_at]
     _forget_paired(found)
 
 

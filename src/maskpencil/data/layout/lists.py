@@ -60,7 +60,9 @@ def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
     Raises:
         DataError: the file cannot be read, a line does not end with train, val or test, or names no such picture.
     """
-    pairs = {name: pair for split in found.splits.values() for name, pair in split.items()}
+    pairs: dict[str, Pair] = {}
+    for split, of_split in found.splits.items():
+        pairs |= {f"{split}/{name}": pair for name, pair in of_split.items()} | of_split
     splits: dict[str, list[Pair]] = {}
     for number, line in _lines(path):
         name, *words = _entries(line)
