@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from maskpencil.errors import OutputError
-from maskpencil.files import folder_written_whole, numbered_folder, recover_folder, remove_leftovers, written_whole
+from maskpencil.files import (
+    folder_written_whole,
+    numbered_folder,
+    recover_folder,
+    remove_leftovers,
+    short_name,
+    written_whole,
+)
 
 DIE_DURING_THE_SWAP = """
 import os, sys
@@ -39,6 +46,12 @@ def write_folder(path: Path, content: str) -> None:
     with folder_written_whole(path) as folder:
         (folder / "part").mkdir()
         (folder / "part" / "weights").write_text(content)
+
+
+def test_results_are_called_after_folders_and_files_alike(tmp_path):
+    (tmp_path / "my.data").mkdir()
+    (tmp_path / "set.tar.gz").touch()
+    assert [short_name(tmp_path / name) for name in ("my.data", "set.tar.gz")] == ["my.data", "set"]
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def recover_folder(path: str | os.PathLike[str]) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def short_name(path: str | os.PathLike[str]) -> str:
+    """What results of a folder or file are called after: its name, a file's without its suffixes."""
+    path = Path(path).resolve()
+    return path.name if path.is_dir() else path.name.partition(".")[0]
+
+
 def numbered_folder(path: str | os.PathLike[str]) -> Path:
     """Make the folder `path`, or the first free one of `path`-2, `path`-3, ... so that nothing is overwritten.
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from maskpencil.classes import ClassSet
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.errors import ConfigError
-from maskpencil.files import numbered_folder, written_whole
+from maskpencil.files import numbered_folder, short_name, written_whole
 from maskpencil.progress import ProgressBar, say
 
 MOST_PROCESSES = 60
@@ -62,7 +62,7 @@ def command(
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     sheet = overlay_sheet(report)
     if sheet is not None:
-        folder = numbered_folder(out or Path("runs/check") / data.resolve().stem)
+        folder = numbered_folder(out or Path("runs/check") / short_name(data))
         write_image(folder / "overlays.png", sheet)
         print(f"overlays: {folder / 'overlays.png'}")
     print(report.verdict)

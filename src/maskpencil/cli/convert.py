@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.options import AnnotationFormat, DataImages, DataMasks, SplitFile
-from maskpencil.files import numbered_folder
+from maskpencil.files import numbered_folder, short_name
 from maskpencil.progress import ProgressBar, say
 
 
@@ -29,7 +29,7 @@ def command(
         folder = open_folder(data, places=Places(images, masks, split_file), report=bar.update_of)
     for note in folder.notes:
         say(f"{data}: {note}")
-    target = numbered_folder(out or Path("runs/convert") / data.resolve().stem)
+    target = numbered_folder(out or Path("runs/convert") / short_name(data))
     with ProgressBar("writing", 1) as bar:
         count = convert(folder, target, to, report=bar.update_of)
     print(f"{count} pictures: {target}")

@@ -13,7 +13,7 @@ from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
-from maskpencil.files import recover_folder, remove_leftovers
+from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
@@ -78,7 +78,7 @@ def train(
         folder = _open(source, quiet=quiet)
         config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
         job, progress = _build(config, folder, start=True), Progress()
-        run = _start(Path(out or Path("runs/train") / Path(data).resolve().stem), config, folder, source)
+        run = _start(Path(out or Path("runs/train") / short_name(data)), config, folder, source)
     silent = quiet or not job.accelerator.is_main_process
     with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
         for line in _introduction(job, run, progress):
