@@ -28,7 +28,7 @@ class DataFolder:
     """Pairs of pictures and masks in splits, and what the masks mean.
 
     `splits` maps train, val and test, as far as they exist, to pairs. `notes` says in words how the folder was read.
-    `declared` is whether a class file or the form of the data set names the classes, and not the masks alone.
+    `declared` is whether a class file names the classes.
     """
 
     root: Path
@@ -187,7 +187,7 @@ def open_folder(
         encoding=encoding,
         facts={fact.path: fact for fact in facts},
         notes=(*found.notes, *notes),
-        declared=found.declared,
+        declared=found.class_file is not None,
     )
 
 

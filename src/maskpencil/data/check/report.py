@@ -153,7 +153,7 @@ def _check_masks(
 ) -> tuple[list[Fault], dict[str, ClassCount]]:
     facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
     counts = count_classes(facts, encoding)
-    faults = check_classes(facts, splits, encoding, counts, declared=found.declared)
+    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
     return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
 
 
