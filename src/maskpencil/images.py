@@ -139,16 +139,6 @@ def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
     return np.array(ImageOps.exif_transpose(image))
 
 
-def read_mode(path: str | os.PathLike[str]) -> str:
-    """How a file keeps its pixels, in Pillow's words, such as P, L or RGB; only its head is read.
-
-    Raises:
-        ImageError: not a picture.
-    """
-    with _opened(path) as image:
-        return str(image.mode)
-
-
 def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     """Read a label map that `write_label_map` wrote.
 

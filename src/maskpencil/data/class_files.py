@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color, read_classes, read_yaml
+from maskpencil.data.text_files import numbered_lines
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, voc_color
 
@@ -71,7 +72,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
         DataError: a line has another form, a name stands twice, or some labels have a colour and others not.
     """
     rows: list[tuple[str, Color | None]] = []
-    for number, line in _lines(path):
+    for number, line in numbered_lines(_text(path)):
         if line.startswith("#"):
             continue
         name, *others = (part.strip() for part in line.split(":"))
@@ -107,7 +108,7 @@ def read_codes(path: Path) -> ClassSet:
     Raises:
         DataError: the names cannot be classes.
     """
-    return ClassSet(tuple(line for _, line in _lines(path)))
+    return ClassSet(tuple(line for _, line in numbered_lines(_text(path))))
 
 
 def _named(path: Path, read: Callable[[Path], ClassSet | None]) -> ClassSet | None:
@@ -138,7 +139,9 @@ def _dataset_meta(path: Path) -> ClassSet:
 
 def _roboflow(path: Path) -> ClassSet:
     """Roboflow: a table of pixel values and names, `Pixel Value, Class`."""
-    rows = [[cell.strip().strip('"') for cell in line.split(",", maxsplit=1)] for _, line in _lines(path)]
+    rows = [
+        [cell.strip().strip('"') for cell in line.split(",", maxsplit=1)] for _, line in numbered_lines(_text(path))
+    ]
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         raise DataError(
             f"begins with {', '.join(rows[0])[:60] if rows else 'nothing'!r}; expected 'Pixel Value, Class'"
@@ -160,7 +163,7 @@ def _label_colors(path: Path) -> ClassSet:
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
     """
     names, palette = [], []
-    for number, line in _lines(path):
+    for number, line in numbered_lines(_text(path)):
         parts = line.split(maxsplit=3)
         if len(parts) < 4:
             raise DataError(f"line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'")
@@ -174,7 +177,7 @@ def _object_info(path: Path) -> ClassSet:
 
     https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
     """
-    rows = [(number, line.split(maxsplit=4)) for number, line in _lines(path)][1:]
+    rows = [(number, line.split(maxsplit=4)) for number, line in numbered_lines(_text(path))][1:]
     wrong = next((number for number, row in rows if len(row) < 5), None)
     if wrong:
         raise DataError(f"line {wrong} has too few columns; expected Idx, Ratio, Train, Val and Name")
@@ -235,12 +238,6 @@ def _json(path: Path) -> Any:
         raise DataError(f"is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
         raise DataError("is nested too deep; expected the names of classes") from error
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not empty, with their numbers from 1."""
-    lines = enumerate(_text(path).splitlines(), start=1)
-    return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def _text(path: Path) -> str:

@@ -9,9 +9,9 @@ from maskpencil.data.formats.annotation_entries import (
     checked_numbers,
     checked_points,
     checked_size,
-    files_below,
     mentions,
 )
+from maskpencil.data.layout import files_below
 from maskpencil.errors import DataError
 
 
@@ -53,8 +53,8 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     for name in ("b/2.JSON", "a.json", ".a.json", ".hidden/1.json", "b/.json", "c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert files_below(tmp_path, {".json"}) == [tmp_path / "a.json", tmp_path / "b" / "2.JSON"]
-    assert files_below(tmp_path / "nowhere", {".json"}) == []
+    assert list(files_below(tmp_path, {".json"})) == [tmp_path / "a.json", tmp_path / "b" / "2.JSON"]
+    assert list(files_below(tmp_path / "nowhere", {".json"})) == []
 
 
 def test_folders_called_after_pictures_and_after_masks_are_both_needed(tmp_path: Path) -> None:

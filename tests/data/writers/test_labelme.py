@@ -7,32 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
 from maskpencil.data.writers import LabelledPicture
 from maskpencil.data.writers.labelme import write_labelme
 from maskpencil.errors import DataError
 
-BACKGROUND_FIRST = ClassSet(("background", "tree", "car"), ((9, 9, 9), (1, 2, 3), (200, 0, 0)))
-BACKGROUND_LAST = ClassSet(("tree", "car", "_background_"))
-NO_BACKGROUND = ClassSet(("tree", "car", "road"), ignore_index=7)
-
-sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
-label_maps = sizes.flatmap(lambda size: arrays(np.uint8, size, elements=st.sampled_from([0, 0, 1, 2, IGNORE_INDEX])))
-class_sets = st.sampled_from([BACKGROUND_FIRST, BACKGROUND_LAST, NO_BACKGROUND])
-
-
-def drawn(*rows: str) -> npt.NDArray[np.uint8]:
-    """A label map from letters: a point is class 0, a # class 1, an o class 2, a blank nothing."""
-    return np.array([[{".": 0, "#": 1, "o": 2, " ": IGNORE_INDEX}[c] for c in row] for row in rows], dtype=np.uint8)
-
-
-NESTED = drawn("#######", "#.....#", "#.ooo.#", "#.o o.#", "#.ooo.#", "#.....#", "#######")
-CORNERS = drawn("#o#o#", "o#o#o", "#o .o", "o#.##", "#o#o#")
+from .conftest import BACKGROUND_FIRST, BACKGROUND_LAST, CORNERS, NESTED, NO_BACKGROUND, class_sets, drawn, label_maps
 
 
 def written(out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]) -> Path:

@@ -1,24 +1,23 @@
 """What annotation files say, checked before it is used: sizes and points; and which files are worth a closer look."""
 
 import mmap
-import os
 import reprlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from maskpencil.data.drawing import Points
-from maskpencil.data.layout import IMAGE_FOLDERS
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import DataError
 from maskpencil.images import MAX_PIXELS
 
 FARTHEST = 2**24
 """Pixels; up to here 32-bit floats hold every whole number."""
 
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass")
-"""Those of `layout.MASK_FOLDERS` in which no tool puts annotation files."""
+MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
+"""The folders of masks in which no tool puts annotation files."""
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
@@ -90,20 +89,7 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
         return False
 
 
-def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """The files whose suffix, in lower case, is one of `suffixes`, by folder; hidden files and folders left out."""
-    files = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [
-            Path(folder, name)
-            for name in sorted(names)
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 (quick)
-        ]
-    return files
-
-
 def are_pictures_and_masks(root: Path, pictures: Iterable[Path]) -> bool:
     """Whether the pictures lie in folders called after pictures and after masks; these are read by `layout`."""
     words = {part.lower() for folder in {path.parent for path in pictures} for part in folder.relative_to(root).parts}
-    return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASK_FOLDERS)
+    return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from maskpencil.data.class_files import find_class_file
 from maskpencil.data.drawing import Drawing, Polygon
-from maskpencil.data.formats.annotation_entries import are_pictures_and_masks, files_below, mentions
+from maskpencil.data.formats.annotation_entries import are_pictures_and_masks, mentions
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.coco_file import CocoFile, CocoImage, read_coco_file
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, layout_of
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.run_lengths import RunLengths
 from maskpencil.data.splits import SPLITS, split_in
@@ -50,7 +50,7 @@ def recognize(root: Path) -> Recognized | None:
     files = [file for path in _candidates(root) if (file := read_coco_file(path))]
     if not files:
         return None
-    pictures = files_below(root, IMAGE_SUFFIXES)
+    pictures = list(files_below(root, IMAGE_SUFFIXES))
     if are_pictures_and_masks(root, pictures):
         return None
     if not any(file.outlined for file in files) and any(file.boxes for file in files):

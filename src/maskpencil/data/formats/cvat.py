@@ -22,7 +22,7 @@ from maskpencil.data.layout import layout_of, picture_files
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels, read_mode
+from maskpencil.images import IMAGE_SUFFIXES, read_header, read_mask_pixels
 
 LABELMAP = "labelmap.txt"
 
@@ -77,7 +77,7 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
 
 def _is_colored(mask: Path) -> bool:
     """Whether a mask shows its classes by colours: a palette of grey levels shows numbers."""
-    mode = read_mode(mask)
+    mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")
     palette = read_mask_pixels(mask).palette

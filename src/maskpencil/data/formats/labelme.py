@@ -13,20 +13,20 @@ from maskpencil.data.drawing import Drawing
 from maskpencil.data.formats.annotation_entries import (
     are_pictures_and_masks,
     checked_size,
-    files_below,
     mentions,
     shown,
 )
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture, read_json
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.labelme_shapes import LINE_WIDTH, POINT_RADIUS, LabelledShape, read_shape
-from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, layout_of
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 
 KEYS = ("shapes", "imagePath")
+SUFFIX = ".json"
 PEEKED = 2
 """So many files are looked into before the folder is left to others."""
 
@@ -57,7 +57,9 @@ def recognize(root: Path) -> Recognized | None:
     Raises:
         DataError: a file is not as labelme writes them, two files name one picture, or no picture is there.
     """
-    annotations, pictures = files_below(root, {".json"}), files_below(root, IMAGE_SUFFIXES)
+    below = list(files_below(root, {SUFFIX, *IMAGE_SUFFIXES}))
+    annotations = [path for path in below if path.suffix.lower() == SUFFIX]
+    pictures = [path for path in below if path.suffix.lower() != SUFFIX]
     stems = {picture.stem for picture in pictures}
     likely = [path for path in annotations if path.stem in stems] or annotations
     if not any(_content(path) for path in likely[:PEEKED]) or are_pictures_and_masks(root, pictures):

@@ -16,8 +16,8 @@ from maskpencil.data.layout import Found, Pair, layout_of, picture_files
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
-from maskpencil.errors import DataError
-from maskpencil.images import IGNORE_COLOR, read_mode
+from maskpencil.data.text_files import read_lines
+from maskpencil.images import IGNORE_COLOR, read_header
 from maskpencil.known_classes import VOC
 
 PICTURES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
@@ -57,7 +57,7 @@ def recognize(root: Path) -> Recognized | None:
     layout = layout_of(folder, found, use_lists=False)
     if others := [year.name for year in years if year != folder]:
         notes.append(f"{', '.join(others)} left out; open each year's folder on its own")
-    colored = read_mode(next(iter(masks.values()))).startswith("RGB")
+    colored = read_header(next(iter(masks.values()))).mode.startswith("RGB")
     layout = replace(layout, root=root, notes=(*notes, *layout.notes))
     return Recognized("Pascal VOC", layout, BY_COLOR if colored else BY_NUMBER)
 
@@ -80,7 +80,7 @@ def pair_by_lists(folder: Path, pictures: Mapping[str, Path], masks: Mapping[str
     notes = []
     lists = {split: path for split in SPLITS if (path := folder / LISTS / f"{split}.txt").is_file()}
     for split, path in lists.items():
-        names = dict.fromkeys(_names(path))
+        names = dict.fromkeys(name for _, name in read_lines(path, "a picture's name a line"))
         paired = [name for name in names if name in pictures and name in masks]
         for name in paired:
             found.add(split, Pair(name, pictures[name], masks[name]))
@@ -90,11 +90,3 @@ def pair_by_lists(folder: Path, pictures: Mapping[str, Path], masks: Mapping[str
         return found, [f"splits from {', '.join(path.name for path in lists.values())}", *notes]
     found.match("", pictures, masks)
     return found, notes
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a picture's name a line") from error
-    return [line.strip() for line in lines if line.strip()]

@@ -11,6 +11,7 @@ from maskpencil.data.class_files import CLASS_FILES
 from maskpencil.data.layout import picture_files
 from maskpencil.data.layout.named_files import find_picture
 from maskpencil.data.splits import SPLIT_ALIASES
+from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
 
 USUAL_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -136,7 +137,7 @@ def _open_without_yaml(root: Path) -> YoloFolder | None:
     path = root / "classes.txt"
     if not (path.is_file() and (root / "images").is_dir() and (root / "labels").is_dir()):
         return None
-    lines = _lines(path, "a class a line")
+    lines = read_lines(path, "a class a line")
     return YoloFolder(root, path, {}, _names(path, [line for _, line in lines]), _usual_splits(root), ())
 
 
@@ -145,15 +146,6 @@ def _names(path: Path, names: object) -> tuple[str, ...]:
         return ClassSet.from_dict({"names": names}).names
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _lines(path: Path, expected: str) -> list[tuple[int, str]]:
-    """The lines that are not empty, with their numbers from 1."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _yaml_files(root: Path) -> list[Path]:
@@ -225,7 +217,7 @@ def _inside(place: str) -> list[str]:
 def _listed(root: Path, path: Path) -> dict[str, Path]:
     """The pictures that a list file names, a path a line."""
     pictures = {}
-    for number, line in _lines(path, "a picture a line"):
+    for number, line in read_lines(path, "a picture a line"):
         picture = find_picture(root, [root], line, source=path)
         if picture is None:
             raise DataError(f"{path}: line {number} names {line[:80]}, which is not there; correct or remove the line")

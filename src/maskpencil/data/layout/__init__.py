@@ -9,7 +9,7 @@ from maskpencil.data.layout.find import (
     find_layout,
     layout_of,
 )
-from maskpencil.data.layout.pairs import Found, Pair, picture_files
+from maskpencil.data.layout.pairs import Found, Pair, files_below, picture_files
 
 __all__ = [
     "ANYWHERE",
@@ -19,6 +19,7 @@ __all__ = [
     "Layout",
     "Pair",
     "Places",
+    "files_below",
     "find_layout",
     "layout_of",
     "picture_files",

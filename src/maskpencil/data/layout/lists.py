@@ -6,6 +6,7 @@ from pathlib import Path
 from maskpencil.data.layout.named_files import find_picture
 from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS, split_in
+from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 
@@ -102,11 +103,5 @@ def _without_suffix(name: str) -> str:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are neither empty nor headings, with their numbers from 1."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors begin files with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected one name a line") from error
-    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
-    if numbered and {entry.lower() for entry in _entries(numbered[0][1])} <= HEADINGS:
-        return numbered[1:]
-    return numbered
+    lines = read_lines(path, "one name a line")
+    return lines[1:] if lines and {entry.lower() for entry in _entries(lines[0][1])} <= HEADINGS else lines

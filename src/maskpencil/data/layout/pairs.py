@@ -1,7 +1,7 @@
 """Pictures with their masks, as they are being found."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,9 +64,7 @@ def picture_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
         DataError: two files differ in nothing but their suffix; unless `strict` the first of them is taken.
     """
     files: dict[str, Path] = {}
-    for path in sorted(files_below(folder)):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
+    for path in sorted(files_below(folder, IMAGE_SUFFIXES)):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name not in files:
             files[name] = path
@@ -75,10 +73,14 @@ def picture_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
     return files
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, hidden ones and those of hidden folders left out; links are followed, but no loops."""
+def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """The files whose suffix, in lower case, is one of `suffixes`, by folder; hidden files and folders are left out.
+
+    Links are followed, but no loops.
+    """
     for place, folders, files in os.walk(folder, followlinks=True):
         above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
         inside = [name for name in folders if not name.startswith(".")]
         folders[:] = sorted(name for name in inside if os.path.realpath(Path(place, name)) not in above)
-        yield from (path for name in files if not name.startswith(".") and (path := Path(place, name)).is_file())
+        paths = (Path(place, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in paths if path.suffix.lower() in suffixes and path.is_file())

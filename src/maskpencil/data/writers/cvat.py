@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
-from maskpencil.data.writers.palettes import told_apart
-from maskpencil.data.writers.voc import LISTS, NameLists, check_label_names, write_labelmap, write_lists
+from maskpencil.data.formats.voc import MASKS
+from maskpencil.data.writers.base import AddPicture, LabelledPicture
+from maskpencil.data.writers.voc import VocForm
 from maskpencil.images import IGNORE_COLOR, write_image
 from maskpencil.known_classes import voc_color
 
@@ -38,12 +38,9 @@ def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
         DataError: a class name that labelmap.txt cannot hold.
         OutputError: a file cannot be written.
     """
-    classes = told_apart(classes)
-    check_label_names(classes)
-    lists = NameLists()
-    ignored = False
+    form = VocForm(root, classes)
     class_colors = np.zeros((256, 3), dtype=np.uint8)
-    class_colors[: len(classes)] = classes.colors
+    class_colors[: len(classes)] = form.classes.colors
     class_colors[IGNORE_INDEX] = IGNORE_COLOR
     object_colors = np.zeros((256, 3), dtype=np.uint8)  # black is no object
     for index, name in enumerate(classes.names):
@@ -51,13 +48,9 @@ def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
             object_colors[index] = voc_color(index + 1)
 
     def add(picture: LabelledPicture) -> None:
-        nonlocal ignored
-        name = lists.add(picture)
-        copy_picture(picture, root / "JPEGImages" / f"{name}{picture.image.suffix}")
-        write_image(root / "SegmentationClass" / f"{name}.png", class_colors[picture.label_map])
+        name = form.add(picture)
+        write_image(root / MASKS / f"{name}.png", class_colors[picture.label_map])
         write_image(root / "SegmentationObject" / f"{name}.png", object_colors[picture.label_map])
-        ignored |= bool((picture.label_map == IGNORE_INDEX).any())
 
     yield add
-    write_labelmap(root / "labelmap.txt", classes, ignored=ignored)
-    write_lists(root / LISTS, {split or "default": names for split, names in lists.names.items()})
+    form.finish({split or "default": names for split, names in form.names.items()})

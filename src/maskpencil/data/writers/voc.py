@@ -12,13 +12,12 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import IGNORED_LABELS
+from maskpencil.data.formats.voc import LISTS, MASKS, PICTURES
 from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
 from maskpencil.data.writers.palettes import told_apart
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IGNORE_COLOR, write_label_map
-
-LISTS = Path("ImageSets/Segmentation")
 
 
 @contextmanager
@@ -32,34 +31,41 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
         DataError: a class name that labelmap.txt cannot hold.
         OutputError: a file cannot be written.
     """
-    classes = told_apart(classes)
-    check_label_names(classes)
-    lists = NameLists()
-    ignored = False
+    form = VocForm(root, classes)
 
     def add(picture: LabelledPicture) -> None:
-        nonlocal ignored
-        name = lists.add(picture)
-        copy_picture(picture, root / "JPEGImages" / f"{name}{picture.image.suffix}")
-        write_label_map(root / "SegmentationClass" / f"{name}.png", picture.label_map, classes.colors)
-        ignored |= bool((picture.label_map == IGNORE_INDEX).any())
+        name = form.add(picture)
+        write_label_map(root / MASKS / f"{name}.png", picture.label_map, form.classes.colors)
 
     yield add
-    write_labelmap(root / "labelmap.txt", classes, ignored=ignored)
-    in_splits = {split: names for split, names in lists.names.items() if split}
-    trainval = [name for split in ("train", "val", "") for name in lists.names.get(split, ())]
-    write_lists(root / LISTS, {**in_splits, "trainval": trainval})
+    in_splits = {split: names for split, names in form.names.items() if split}
+    trainval = [name for split in ("train", "val", "") for name in form.names.get(split, ())]
+    form.finish({**in_splits, "trainval": trainval})
 
 
-class NameLists:
-    """The names of pictures by split, in which no two pictures have the same, not even but for upper and lower case."""
+class VocForm:
+    """What Pascal VOC and CVAT have in common: the copies of the pictures, the lists of names, labelmap.txt.
 
-    def __init__(self) -> None:
+    `classes` are those given, in colours that are all different. `names` are the pictures' by split; no two are the
+    same, not even but for upper and lower case.
+
+    Raises:
+        DataError: a class name that labelmap.txt cannot hold.
+    """
+
+    def __init__(self, root: Path, classes: ClassSet) -> None:
+        self.root, self.classes = root, told_apart(classes)
+        check_label_names(self.classes)
         self.names: dict[str, list[str]] = {}
         self._taken: set[str] = set()
+        self._ignored = False
 
     def add(self, picture: LabelledPicture) -> str:
-        """Give the picture a name: its own, or with its split before the last part, or with a number after it."""
+        """Copy a picture; returns its name: its own, or with its split before the last part, or with a number after.
+
+        Raises:
+            OutputError: the copy cannot be written.
+        """
         folder, slash, last = picture.name.rpartition("/")
         name, number = picture.name, 1
         while name.lower() in self._taken:
@@ -68,7 +74,19 @@ class NameLists:
             number += 1
         self._taken.add(name.lower())
         self.names.setdefault(picture.split, []).append(name)
+        copy_picture(picture, self.root / PICTURES / f"{name}{picture.image.suffix}")
+        self._ignored |= bool((picture.label_map == IGNORE_INDEX).any())
         return name
+
+    def finish(self, lists: Mapping[str, Iterable[str]]) -> None:
+        """Write labelmap.txt, and a list file, a name a line, for each entry.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        write_labelmap(self.root / "labelmap.txt", self.classes, ignored=self._ignored)
+        for name, lines in lists.items():
+            write_text(self.root / LISTS / f"{name}.txt", lines)
 
 
 def check_label_names(classes: ClassSet) -> None:
@@ -98,16 +116,6 @@ def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
         rows.append((IGNORED_LABELS[0], IGNORE_COLOR))
     lines = ["# label:color_rgb:parts:actions", *(f"{name}:{','.join(map(str, color))}::" for name, color in rows)]
     write_text(path, lines)
-
-
-def write_lists(folder: Path, lists: Mapping[str, Iterable[str]]) -> None:
-    """Write a list file, a name a line, for each entry.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    for name, lines in lists.items():
-        write_text(folder / f"{name}.txt", lines)
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
