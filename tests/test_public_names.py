@@ -39,7 +39,8 @@ def test_the_training_settings_are_these():
         *("recipe", "backbone", "weights", "init", "as_released", "momentum", "bias_rate", "clip_norm"),
         *("stride", "fully_connected", "learned_upsampling", "at_once_scales"),
         *("dropout", "epochs", "batch_size", "optimizer", "learning_rate", "backbone_rate", "weight_decay", "head_l2"),
-        *("freeze", "cache_views"),
+        *("freeze", "cache_views", "loss", "average", "time_budget", "accumulate", "checkpoint_minutes"),
+        *("sync_batch_norm", "compile", "tracker"),
         *("schedule", "class_weights", "image_size", "crop_size", "scale", "flip", "color_jitter", "coarse_share"),
         *("validate_every", "seed", "device", "precision", "workers"),
     }

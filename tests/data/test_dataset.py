@@ -43,7 +43,7 @@ def same(one: Sample, other: Sample) -> bool:
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
     dataset = plain(folder)
     assert len(dataset) == 3
-    picture, target = dataset[0, 2]
+    picture, target = dataset[Place(0, 2)]
     image, label_map = folder.read_pair(folder.pairs("val")[2])
     assert type(picture) is type(target) is torch.Tensor
     assert picture.dtype == target.dtype == torch.uint8
@@ -53,30 +53,30 @@ def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> None:
     dataset = augmented(folder)
-    sample = dataset[3, 1]
+    sample = dataset[Place(3, 1)]
     torch.manual_seed(99)
     for place in ((3, 0), (4, 1), (0, 5)):
         assert not same(dataset[place], sample)
-    assert same(dataset[3, 1], sample)
-    assert same(augmented(folder)[3, 1], sample)
-    assert not same(augmented(folder, seed=1)[3, 1], sample)
+    assert same(dataset[Place(3, 1)], sample)
+    assert same(augmented(folder)[Place(3, 1)], sample)
+    assert not same(augmented(folder, seed=1)[Place(3, 1)], sample)
 
 
-def test_the_transform_is_that_of_the_epoch(folder: DataFolder) -> None:
-    heard: list[int] = []
+def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
+    heard: list[float] = []
     dataset = SegmentationDataset(
         folder,
         "train",
         working_size=lambda size: size,
-        transform_of=lambda epoch: heard.append(epoch) or AUGMENT,
+        transform_of=lambda resolution: heard.append(resolution) or AUGMENT,
     )
-    _ = dataset[7, 0], dataset[2, 1]
-    assert heard == [7, 2]
+    _ = dataset[Place(7, 0, 0.5)], dataset[Place(2, 1)]
+    assert heard == [0.5, 1.0]
 
 
 def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: DataFolder) -> None:
     state = torch.get_rng_state()
-    _ = augmented(folder)[0, 0]
+    _ = augmented(folder)[Place(0, 0)]
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -85,15 +85,15 @@ def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
 ) -> None:
     kept, read = augmented(folder), augmented(folder)
     kept.keep()
-    expected = [read[epoch, index] for epoch in range(2) for index in range(len(read))]
+    expected = [read[Place(epoch, index)] for epoch in range(2) for index in range(len(read))]
     monkeypatch.setattr(DataFolder, "read_pair", None)
-    samples = [kept[epoch, index] for epoch in range(2) for index in range(len(kept))]
+    samples = [kept[Place(epoch, index)] for epoch in range(2) for index in range(len(kept))]
     assert all(same(one, other) for one, other in zip(samples, expected, strict=True))
 
 
 def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
     dataset = plain(folder, size=(20, 30))
-    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset[0, index])
+    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset[Place(0, index)])
 
 
 # batches
@@ -121,7 +121,7 @@ def test_an_epoch_shows_every_picture_in_batches_that_the_processes_share(
         distinct = {place for share in together for place in share}
         assert len(distinct) == min(length, sum(map(len, together))), "no share repeats another's"
     places = [place for share in shares for batch in share for place in batch]
-    assert set(places) == {(epoch, index) for index in range(length)}
+    assert set(places) == {Place(epoch, index) for index in range(length)}
     least = min(2, batch_size) * world
     if length >= least:
         assert len(places) < length + world, "each is seen once, but for an equal share"

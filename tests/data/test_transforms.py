@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.transforms import CoarseThenFine, FitSize, RandomScaleCrop, Size, training_transform
+from maskpencil.data.transforms import FitSize, RandomScaleCrop, Size, training_transform
 from maskpencil.images import fitted_size
 
 COLORS = np.array([[20, 20, 20], [230, 40, 40], [40, 230, 40], [60, 60, 240]], dtype=np.uint8)
@@ -140,15 +140,6 @@ def test_recoloring_changes_the_picture_and_not_the_target() -> None:
     assert picture.dtype == torch.uint8
     assert (picture.permute(1, 2, 0).numpy() != image).mean() > 0.5
     np.testing.assert_array_equal(target.numpy(), label_map)
-
-
-def test_the_first_epochs_are_coarse() -> None:
-    def coarse(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-    def fine(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-    transform_of = CoarseThenFine(coarse, fine, coarse_epochs=2)
-    assert [transform_of(epoch) for epoch in range(4)] == [coarse, coarse, fine, fine]
 
 
 def test_fitting_leaves_a_picture_of_the_right_size_alone() -> None:

@@ -1,15 +1,7 @@
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.training.config import (
-    LearningRate,
-    TrainConfig,
-    parse_crop_size,
-    parse_image_size,
-    parse_learning_rate,
-    read_config,
-    write_config,
-)
+from maskpencil.training.config import TrainConfig, read_config, write_config
 
 
 @pytest.mark.parametrize(
@@ -30,25 +22,19 @@ from maskpencil.training.config import (
         {"image_size": "big"},
         {"crop_size": "0x10"},
         {"seed": -1},
+        {"loss": "entropy"},
+        {"loss": "dice+"},
+        {"average": 1.0},
+        {"accumulate": 0},
+        {"checkpoint_minutes": 0.0},
+        {"time_budget": "soon"},
+        {"time_budget": "0m"},
+        {"time_budget": "20m", "epochs": 3},
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_its_option_name(settings):
     with pytest.raises(ConfigError, match="--" + next(iter(settings)).replace("_", "-")):
         TrainConfig(**settings)
-
-
-def test_sizes_are_read_as_height_and_width():
-    assert parse_image_size("160x576") == (160, 576)
-    assert parse_image_size("512") == 512
-    assert parse_image_size("native") is None
-    assert parse_image_size("auto") == "auto"
-    assert parse_crop_size("240x320") == (240, 320)
-    assert parse_crop_size("none") is None
-
-
-def test_a_rate_says_which_loss_it_is_for():
-    assert parse_learning_rate(0.1) == parse_learning_rate("1e-1") == LearningRate(0.1, "mean")
-    assert parse_learning_rate("sum:1e-10") == LearningRate(1e-10, "sum")
 
 
 def test_a_written_configuration_reads_back_equal(tmp_path):

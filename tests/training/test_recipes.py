@@ -13,7 +13,7 @@ SIZES = {"train": [(360, 480)] * 367, "val": [(360, 480)] * 101}
 def test_resolving_sets_everything_and_is_idempotent(recipe):
     resolved = resolve(TrainConfig(recipe=recipe), SIZES)
     unset = [field.name for field in fields(resolved) if getattr(resolved, field.name) is None]
-    assert unset == ["init", "workers"]
+    assert set(unset) == {"init", "time_budget", "tracker", "workers"}
     assert resolve(resolved, SIZES) == resolved
 
 

@@ -67,8 +67,9 @@ def test_the_preview_shows_image_target_and_prediction(run):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, tiny_folder, tmp_path, monkeypatch):
-    settings = {**SMALL, "epochs": 2, "dropout": 0.3, "batch_size": 2}
+@pytest.mark.parametrize("changed", [{}, {"average": 0.9, "accumulate": 2}])
+def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny_folder, tmp_path, monkeypatch):
+    settings = {**SMALL, "epochs": 2, "dropout": 0.3, "batch_size": 2, **changed}
     whole = train(tiny_folder, out=tmp_path / "whole", **settings)
     steps = 0
     step = fit.train_step
@@ -81,10 +82,14 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, tiny_folder, 
         return step(*arguments)
 
     monkeypatch.setattr(fit, "train_step", stopping_step)
-    with pytest.raises(KeyboardInterrupt, match="--resume"):
-        train(tiny_folder, out=tmp_path / "cut", **settings)
+    if number == signal.SIGINT:
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            train(tiny_folder, out=tmp_path / "cut", **settings)
+    else:
+        assert not train(tiny_folder, out=tmp_path / "cut", **settings).finished
     monkeypatch.undo()
     resumed = train(resume=tmp_path / "cut", quiet=True)
+    assert resumed.finished
     assert resumed.mean_iou == whole.mean_iou
     assert_equal_weights(whole.model, resumed.model)
     assert_equal_checkpoints(whole.folder, resumed.folder)
@@ -202,7 +207,8 @@ def test_a_failed_checkpoint_keeps_the_one_before(tiny_folder, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", disk_full)
-    from maskpencil.training.checkpoints import Progress, save_checkpoint
+    from maskpencil.training.checkpoints import save_checkpoint
+    from maskpencil.training.course import Progress
 
     model = torch.nn.Linear(1, 1)
     with pytest.raises(mp.OutputError, match="No space left"):

@@ -33,7 +33,7 @@ def command(
     from maskpencil.images import read_image
     from maskpencil.models.dense_classifier import dense_classifier
     from maskpencil.preprocessing import Preprocessing, stacked
-    from maskpencil.training.config import height_and_width
+    from maskpencil.training.values import height_and_width
 
     place = choose_device(device)
     height, width = height_and_width("--size", size, "HEIGHTxWIDTH")

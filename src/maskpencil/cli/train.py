@@ -37,6 +37,9 @@ def command(
         resume=resume,
         config=None if config == TrainConfig() else config,
     )
+    if not run.finished:
+        print(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
+        return
     print(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
     print(f"model: {run.model}")
     print(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +15,23 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, FitSize, Size
 
 Sample = tuple[torch.Tensor, torch.Tensor]
-Place = tuple[int, int]  # (epoch, index)
+
+
+class Place(NamedTuple):
+    """Which sample: the picture of that number as the `epoch` changes it, at a share `resolution` of its size."""
+
+    epoch: int
+    picture: int
+    resolution: float = 1.0
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their epoch.
+    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their resolution.
 
     A pair is read and brought to the size that `working_size` gives for its own; then comes the transform, made of
-    torchvision's v2, that `transform_of` gives for the epoch. An item is asked for as (epoch, index): its random
-    numbers depend on these and the seed only, never on the order of loading or the number of workers, so a resumed run
-    sees what the uninterrupted one would have seen.
+    torchvision's v2, that `transform_of` gives for the resolution. An item is asked for by its `Place`: its random
+    numbers depend on epoch, picture and seed only, never on the order of loading or the number of workers, so a resumed
+    run sees what the uninterrupted one would have seen.
     """
 
     def __init__(
@@ -32,7 +40,7 @@ class SegmentationDataset(Dataset[Sample]):
         split: str,
         *,
         working_size: Callable[[Size], Size],
-        transform_of: Callable[[int], Augmentation],
+        transform_of: Callable[[float], Augmentation],
         seed: int = 0,
     ) -> None:
         self.data, self.pairs, self.transform_of, self.seed = data, data.pairs(split), transform_of, seed
@@ -43,11 +51,11 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.pairs)
 
     def __getitem__(self, place: Place) -> Sample:
-        epoch, index = place
+        epoch, index, resolution = place
         picture, target = self._kept[index] if self._kept else self.read(index)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
-            changed, labels = self.transform_of(epoch)(picture, target)
+            changed, labels = self.transform_of(resolution)(picture, target)
         return changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
 
     @property
@@ -70,16 +78,17 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 class EpochBatches(Sampler[list[Place]]):
-    """Shuffled batches of (epoch, index) for one of `world` processes, which share each batch out among them.
+    """Shuffled batches of places for one of `world` processes, which share each batch out among them.
 
     Unless `batch_size` is 1, no process ever gets a batch of one, which batch normalization cannot train on: a last
     batch that is too small joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with
-    it the batch to `start` from, before iterating.
+    it the batch to `start` from, before iterating; `resolution` may change at any time, for the batches to come.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
         self.epoch = self.start = 0
+        self.resolution = 1.0
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -90,7 +99,7 @@ class EpochBatches(Sampler[list[Place]]):
         for batch, size in enumerate(self._sizes()):
             if batch >= self.start:
                 together = order[np.arange(first, first + size) % self.length]
-                yield [(self.epoch, int(index)) for index in together[self.rank :: self.world]]
+                yield [Place(self.epoch, int(index), self.resolution) for index in together[self.rank :: self.world]]
             first += size
 
     def _sizes(self) -> list[int]:

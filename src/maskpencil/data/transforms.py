@@ -73,17 +73,6 @@ class RandomScaleCrop(v2.Transform):
         return functional.pad(window, params["padding"], fill=fill)
 
 
-class CoarseThenFine:
-    """Which transform an epoch takes: `coarse` for the first `coarse_epochs`, then `fine`."""
-
-    def __init__(self, coarse: Augmentation, fine: Augmentation, *, coarse_epochs: int) -> None:
-        self.coarse, self.fine, self.coarse_epochs = coarse, fine, coarse_epochs
-
-    def __call__(self, epoch: int) -> Augmentation:
-        """The transform of an epoch, counted from 0."""
-        return self.coarse if epoch < self.coarse_epochs else self.fine
-
-
 def training_transform(
     *,
     crop_size: Size | None,

@@ -1,15 +1,17 @@
 """From settings and data to the parts of a run."""
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.transforms import Augmentation, CoarseThenFine, training_transform
+from maskpencil.data.transforms import Augmentation, training_transform
 from maskpencil.errors import ConfigError
 from maskpencil.hardware import available_memory
 from maskpencil.model_folder import read_model_folder
@@ -18,35 +20,48 @@ from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
+from maskpencil.training.class_weights import class_weights
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
 from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
-from maskpencil.training.fit import Batches, Job
-from maskpencil.training.losses import class_weights
+from maskpencil.training.job import Batches, Job
+from maskpencil.training.losses import Loss
 from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.recipes import coarse_epochs
+from maskpencil.training.values import parse_crop_size, parse_image_size, parse_learning_rate, parse_loss, parse_time
 
 GPU_WORKERS = 8
 MEMORY_SHARE = 1 / 3
 """How much of the free memory decoded pictures may take."""
 
 
-def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *, start: bool = True) -> Job:
-    """Build network, batches, loss weights and optimizer from settings that `resolve` has filled.
+def build_job(
+    config: TrainConfig,
+    data: DataFolder,
+    accelerator: Accelerator,
+    *,
+    start: bool = True,
+    notes: tuple[str, ...] = (),
+) -> Job:
+    """Build network, batches, loss and optimizer from settings that `resolve` has filled.
 
-    Without `start` the network's first weights are not read, since a checkpoint brings all.
+    Without `start` the network's first weights are not read, since a checkpoint brings all. To the job's notes come
+    those given.
 
     Raises:
-        ConfigError: the settings do not fit the backbone or the machine.
+        ConfigError: the settings do not fit the backbone, the machine or the number of processes.
         ModelError: the backbone's weights cannot be had.
     """
     torch.manual_seed(config.seed)
     device = accelerator.device
-    model, notes = _network(config, data, start=start)
+    model, started = _network(config, data, start=start)
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
+    model.to(device).to(memory_format=torch.channels_last)
+    average = _average(model, config.average) if config.average else None
     segmenter = Segmenter(
-        model,
+        cast(FCN, average.module) if average else model,
         data.classes,
         preprocessing,
         training={"data": data.root.resolve().name, **config.to_dict()},
@@ -57,7 +72,7 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
         data,
         "train",
         working_size=preprocessing.working_size,
-        transform_of=_transform_of(config, preprocessing),
+        transform_of=_transforms(config, preprocessing).__getitem__,
         seed=config.seed,
     )
     if dataset.memory <= available_memory() * MEMORY_SHARE:
@@ -71,28 +86,69 @@ def build_job(config: TrainConfig, data: DataFolder, accelerator: Accelerator, *
     )
     on_gpu = device.type == "cuda"
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
-    areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
-    weights = class_weights(config.class_weights, data.class_counts("train"), areas)
     trained: nn.Module = model
     loader: Batches = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
     if config.cache_views:
         with accelerator.main_process_first():
             cache = _cached(config, segmenter, model, dataset)
         trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
-    prepared, optimizer = accelerator.prepare(trained, build_optimizer(model, config))
+    prepared, optimizer = _prepared(config, accelerator, trained, build_optimizer(model, config))
+    if not accelerator.is_main_process:
+        torch.manual_seed(config.seed + accelerator.process_index)  # each process drops other features
     return Job(
         config=config,
         data=data,
         segmenter=segmenter,
         network=model,
         model=prepared,
+        average=average,
         optimizer=optimizer,
         batches=batches,
         loader=loader,
-        class_weights=None if weights is None else weights.to(device),
+        loss=_loss(config, data, device),
+        course=_course(config, len(batches)),
         accelerator=accelerator,
-        notes=notes,
+        notes=(*started, *notes),
     )
+
+
+def _course(config: TrainConfig, batches: int) -> Course:
+    if config.time_budget:
+        return TimedCourse(parse_time("--time-budget", config.time_budget), coarse_time(config.coarse_share))
+    return CountedCourse(config.epochs, batches, coarse_epochs(config), config.validate_every)
+
+
+def _loss(config: TrainConfig, data: DataFolder, device: torch.device) -> Loss:
+    terms, reduction = parse_loss(config.loss), parse_learning_rate(config.learning_rate).reduction
+    if reduction == "sum" and terms != ("cross-entropy",):
+        raise ConfigError(
+            f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}"
+        )
+    areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
+    weights = class_weights(config.class_weights, data.classes, data.class_counts("train"), areas)
+    return Loss(terms, None if weights is None else weights.to(device), reduction)
+
+
+def _average(model: FCN, share: float) -> AveragedModel:
+    """A network whose weights, and what its normalization layers measure, follow those of `model`."""
+    average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def _prepared(
+    config: TrainConfig, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Network and optimizer, as they are trained on this machine and shared among processes."""
+    if config.optimizer == "lbfgs" and accelerator.num_processes > 1:
+        raise ConfigError("--optimizer lbfgs works in one process; start it without torchrun or accelerate launch")
+    if config.sync_batch_norm:
+        if accelerator.device.type != "cuda":
+            raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    if config.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    prepared, accelerated = accelerator.prepare(model, optimizer)
+    return prepared, accelerated
 
 
 def _cached(config: TrainConfig, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
@@ -139,7 +195,8 @@ def _preprocessing(config: TrainConfig, model: FCN) -> Preprocessing:
     return Preprocessing(backbone.mean, backbone.std, None if size == "auto" else size, backbone.channel_order)
 
 
-def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseThenFine:
+def _transforms(config: TrainConfig, preprocessing: Preprocessing) -> dict[float, Augmentation]:
+    """The augmentation at each resolution of the run."""
     size = parse_crop_size(config.crop_size)
 
     def augmentation(resolution: float) -> Augmentation:
@@ -152,4 +209,4 @@ def _transform_of(config: TrainConfig, preprocessing: Preprocessing) -> CoarseTh
             fill=preprocessing.fill,
         )
 
-    return CoarseThenFine(augmentation(0.5), augmentation(1.0), coarse_epochs=coarse_epochs(config))
+    return {resolution: augmentation(resolution) for resolution in (COARSE, 1.0)}

@@ -1,7 +1,7 @@
 """Training state on disk: everything that an exact continuation needs, written whole."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,27 +11,20 @@ from torch import nn
 
 from maskpencil.errors import ModelError
 from maskpencil.files import folder_written_whole, recover_folder
+from maskpencil.training.course import Progress
 
 FILE = "state.pt"
 
 
-@dataclass
-class Progress:
-    """Where a run stands: `epoch` and `batch` come next (both from 0), `step` steps are done.
-
-    `loss_sum` is the sum of this epoch's losses so far, `best_score` the best validation mean IoU, -1 before the first.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    best_score: float = -1.0
-    seconds: float = 0.0
-
-
-def save_checkpoint(path: Path, *, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write weights, optimizer state, progress and the state of all random number generators.
+def save_checkpoint(
+    path: Path,
+    *,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> None:
+    """Write weights and their average, optimizer state, progress and the state of all random number generators.
 
     Raises:
         OutputError: it cannot be written; the checkpoint before stays.
@@ -39,6 +32,7 @@ def save_checkpoint(path: Path, *, progress: Progress, model: nn.Module, optimiz
     state = {
         "progress": asdict(progress),
         "model": model.state_dict(),
+        "average": average.state_dict() if average else None,
         "optimizer": optimizer.state_dict(),
         "random": {
             "cpu": torch.get_rng_state(),
@@ -58,7 +52,9 @@ def has_checkpoint(path: Path) -> bool:
     return (path / FILE).is_file()
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+def load_checkpoint(
+    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+) -> Progress | None:
     """Bring everything back as it was; None where there is no checkpoint yet.
 
     Raises:
@@ -69,6 +65,8 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
     try:
         state: Mapping[str, Any] = torch.load(path / FILE, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
+        if average:
+            average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"]["cpu"])
         if torch.cuda.is_available() and len(state["random"]["cuda"]) == torch.cuda.device_count():

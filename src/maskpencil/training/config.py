@@ -1,6 +1,5 @@
 """`TrainConfig`: every setting of a training run, at once Python argument, command-line option and YAML file."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,9 +9,13 @@ import yaml
 
 from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
-
-ClassWeights = Literal["none", "median-frequency", "sqrt-median-frequency"]
-
+from maskpencil.training.values import (
+    parse_crop_size,
+    parse_image_size,
+    parse_learning_rate,
+    parse_loss,
+    parse_time,
+)
 
 RECIPE: Any = None
 """The value of a setting until `recipes.resolve` has filled it."""
@@ -59,8 +62,15 @@ class TrainConfig:
     epochs: int = RECIPE
     """Passes over the training pictures; auto in the modern recipe: as many as make the work of 3,700 pictures."""
 
+    time_budget: str | None = None
+    """Instead of `epochs`: train for so long, such as 90s, 20m or 1h30m, and end well when the time is up."""
+
     batch_size: int = RECIPE
     """Pictures a step, in each process."""
+
+    accumulate: int = 1
+    """In how many parts a batch is computed, one after the other, to need less memory. On a GPU whose memory does not
+    suffice it doubles by itself."""
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The rule of the steps: sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
@@ -71,7 +81,8 @@ class TrainConfig:
     """The share of the last step that sgd and muon repeat."""
 
     learning_rate: float | str = RECIPE
-    """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels."""
+    """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels, or find: the
+    rate at which the loss falls fastest, in a hundred steps made for it."""
 
     backbone_rate: float = RECIPE
     """The backbone's learning rate as a share of `learning_rate`, above 0; see `freeze`."""
@@ -99,8 +110,17 @@ class TrainConfig:
     schedule: Literal["one-cycle", "constant"] = RECIPE
     """The course of the learning rate: up and down in one cycle, or constant."""
 
-    class_weights: ClassWeights = RECIPE
-    """How much more rare classes count in the loss."""
+    loss: str = RECIPE
+    """What is made small: cross-entropy, ohem (that of the hardest quarter of the pixels), dice or lovasz, or several
+    with + between, such as cross-entropy+dice."""
+
+    class_weights: str = RECIPE
+    """How much more rare classes count in the cross-entropy: none, median-frequency, sqrt-median-frequency, enet, or a
+    YAML file of a weight for each class."""
+
+    average: float = RECIPE
+    """The model that is validated and kept is a running average of the weights, of which so much stays at every step,
+    such as 0.99; 0 keeps the last weights."""
 
     image_size: str = RECIPE
     """The size the network sees, also later in prediction: native, HEIGHTxWIDTH, a number of pixels for the longer
@@ -124,6 +144,18 @@ class TrainConfig:
     validate_every: int = RECIPE
     """Epochs between validations; by default so that validation costs at most about a tenth of the training."""
 
+    checkpoint_minutes: float = 10.0
+    """A checkpoint is written after every epoch, and when so many minutes of training have passed since the last."""
+
+    sync_batch_norm: bool = False
+    """Batch normalization over the pictures of all processes together, on GPUs."""
+
+    compile: bool = False
+    """Let torch.compile fuse the network's operations: a minute or more at the start, faster steps after."""
+
+    tracker: str | None = None
+    """Besides TensorBoard, where the run is followed: wandb, mlflow, aim, or another that Accelerate knows."""
+
     seed: int = 0
     """The source of all random numbers."""
 
@@ -137,7 +169,7 @@ class TrainConfig:
     """Processes that load pictures; by default none on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "validate_every", "backbone_rate")
+        positive = ("epochs", "batch_size", "validate_every", "backbone_rate", "accumulate", "checkpoint_minutes")
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -147,12 +179,24 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"{_option(name)} must be 0 or more, but got {value}")
-        for name in ("dropout", "momentum", "flip", "coarse_share"):
+        for name, most in (
+            ("dropout", 0.99),
+            ("momentum", 0.99),
+            ("average", 0.9999),
+            ("flip", 1),
+            ("coarse_share", 1),
+        ):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= (0.99 if name in ("dropout", "momentum") else 1):
+            if value is not None and not 0 <= value <= most:
                 raise ConfigError(f"{_option(name)} must be a share between 0 and 1, but got {value}")
         if self.learning_rate is not None:
             parse_learning_rate(self.learning_rate)
+        if self.loss is not None:
+            parse_loss(self.loss)
+        if self.time_budget is not None:
+            parse_time("--time-budget", self.time_budget)
+            if self.epochs is not None:
+                raise ConfigError("--time-budget says when a run ends; leave --epochs out")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
         if self.image_size is not None:
@@ -178,55 +222,6 @@ class TrainConfig:
         return cls(**{**entries, "scale": None if scale is None else tuple(scale)})
 
 
-@dataclass(frozen=True)
-class LearningRate:
-    """A rate and the loss it belongs to, averaged or summed over the pixels: one means nothing without the other."""
-
-    value: float
-    reduction: Literal["mean", "sum"]
-
-
-def parse_learning_rate(rate: float | str) -> LearningRate:
-    """Read `0.001`, for a loss averaged over pixels, or `sum:1e-10`.
-
-    Raises:
-        ConfigError: it is none of these, or not above 0.
-    """
-    text = str(rate)
-    number = text.removeprefix("sum:")
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise ConfigError(f"--learning-rate must be a number above 0, such as 1e-3 or sum:1e-10, but got {rate!r}")
-    return LearningRate(value, "mean" if number == text else "sum")
-
-
-def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
-    """Read `auto`, `native` (None), `512` or `360x480` (height, width).
-
-    Raises:
-        ConfigError: the text is none of these.
-    """
-    if text in ("auto", "native"):
-        return "auto" if text == "auto" else None
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    return height_and_width("--image-size", text, "auto, native, a number of pixels or HEIGHTxWIDTH")
-
-
-def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
-    """Read `auto`, `none` (None) or `240x320` (height, width).
-
-    Raises:
-        ConfigError: the text is none of these.
-    """
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    return height_and_width("--crop-size", text, "auto, none or HEIGHTxWIDTH")
-
-
 def read_config(path: Path) -> TrainConfig:
     """Read a run's config.yaml.
 
@@ -245,18 +240,6 @@ def write_config(path: Path, config: TrainConfig) -> None:
     """Write config.yaml, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
-
-
-def height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
-    """Read the value HEIGHTxWIDTH of an option; `expected` is told in the error.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"{option} must be {expected}, but got {text!r}")
-    return int(height), int(width)
 
 
 def _option(name: str) -> str:

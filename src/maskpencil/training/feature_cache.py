@@ -49,8 +49,8 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
-        """The features and targets (N, H, W) int64 of (epoch, index) places; views take turns from epoch to epoch."""
-        rows = torch.tensor([epoch % self.views * self.pictures + index for epoch, index in places])
+        """The features and targets (N, H, W) int64 of some places; views take turns from epoch to epoch."""
+        rows = torch.tensor([place.epoch % self.views * self.pictures + place.picture for place in places])
         # channels last in memory, as the backbone gives them
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
 
@@ -129,7 +129,7 @@ def _compute(
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None,
 ) -> None:
-    places = [(view, index) for view in range(views) for index in range(len(dataset))]
+    places = [Place(view, index) for view in range(views) for index in range(len(dataset))]
     first, _ = _features(segmenter, network, dataset, places[:1], size)
     shapes = {str(stride): [len(places), *tensor.shape[1:]] for stride, tensor in first.items()}
     needed = sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + len(places) * math.prod(size)

@@ -1,7 +1,7 @@
 """What a run tells: lines on the terminal and in train.log, metrics.csv, TensorBoard events, previews."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,21 +12,29 @@ from maskpencil.images import write_image
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.checkpoints import Progress
+from maskpencil.training.course import Course, Progress
 from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
 from maskpencil.visualize import colorize, contact_sheet
 
 PREVIEW_PICTURES = 4
 
+Track = Callable[[Mapping[str, float], int], None]
+
 
 class Logbook:
-    """Writes for one run of so many `epochs` and `steps`, a context manager; `quiet` shows nothing."""
+    """Writes for one run of that `course`, a context manager; `quiet` shows nothing.
 
-    def __init__(self, run: RunFolder, *, epochs: int, steps: int, done: Progress, quiet: bool = False) -> None:
+    What TensorBoard gets is also handed to `track`, as (values by name, step).
+    """
+
+    def __init__(
+        self, run: RunFolder, *, course: Course, done: Progress, track: Track | None = None, quiet: bool = False
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, needed by training alone
 
-        self.run, self.epochs, self.quiet = run, epochs, quiet
-        self.bar = ProgressBar("training", steps)
+        self.run, self.course, self.quiet = run, course, quiet
+        self.bar = ProgressBar("training", round(course.total))
+        self._track = track
         self._rows = read_metrics(run.metrics, before=done.epoch)
         self._log = run.log.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run.path), purge_step=done.step or None)
@@ -54,13 +62,12 @@ class Logbook:
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
         """Tell of one step: the epoch's mean loss so far, the learning rate, and pictures a second."""
-        self._board.add_scalar("train/loss", loss, progress.step)
-        self._board.add_scalar("train/learning_rate", rate, progress.step)
+        self._record({"train/loss": loss, "train/learning_rate": rate}, progress.step)
         if not self.quiet:
-            words = [f"epoch {progress.epoch + 1}/{self.epochs}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
+            words = [f"epoch {self.course.place(progress.epoch + 1)}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
             words += [f"{speed:.1f} images/s"]
             words += [f"mean IoU {self._last_score:.3f}"] if self._last_score is not None else []
-            self.bar.update(progress.step, " · ".join(words))
+            self.bar.update(self.course.behind(progress), " · ".join(words))
 
     def epoch(self, progress: Progress, *, loss: float, rate: float, speed: float, scores: Scores | None) -> None:
         """Tell of one epoch that has ended; `progress.epoch` epochs are done."""
@@ -76,14 +83,43 @@ class Logbook:
         row |= {name: f"{getattr(scores, name):.6f}" if scores else "" for name in named}
         self._rows.append(row)
         write_metrics(self.run.metrics, self._rows)
-        line = f"epoch {progress.epoch}/{self.epochs}: loss {loss:.4f}, {speed:.1f} images/s"
+        line = f"epoch {self.course.place(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if scores:
             self._last_score = scores.mean_iou
             line += f", mean IoU {scores.mean_iou:.4f}, pixel accuracy {scores.pixel_accuracy:.4f}"
-            for name in named:
-                self._board.add_scalar(f"val/{name}", getattr(scores, name), progress.step)
+            self._record({f"val/{name}": getattr(scores, name) for name in named}, progress.step)
         self._board.flush()
         self.say(line)
+
+    def _record(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        if self._track:
+            self._track(values, step)
+
+
+class Silent(Logbook):
+    """What a process writes that is not the main one: nothing."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
+        """Tell of no step."""
+
+    def epoch(self, progress: Progress, *, loss: float, rate: float, speed: float, scores: Scores | None) -> None:
+        """Tell of no epoch."""
 
 
 def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair]) -> None:

@@ -1,59 +1,115 @@
 """What training makes small; each loss honours `IGNORE_INDEX` and is finite without a valid pixel."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.training.config import ClassWeights
+from maskpencil.training.values import CROSS_ENTROPY
+
+HARD_SHARE = 1 / 4
+"""The share of the valid pixels, those of the greatest loss, that `ohem` learns from."""
+
+LOVASZ_PIXELS = 65_536
+"""At most so many pixels are sorted for `lovasz`, evenly spread over the batch."""
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
-def cross_entropy(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    *,
-    class_weights: torch.Tensor | None,
-    reduction: Literal["mean", "sum"] = "mean",
-) -> torch.Tensor:
-    """Cross-entropy averaged or summed over the valid pixels, weighted by their classes.
+@dataclass(frozen=True)
+class Loss:
+    """The sum of the `terms` of a batch, named as in `TERMS`.
 
-    `logits` (N, K, H, W) float32, `target` (N, H, W) int64, `class_weights` (K,). The value is 0, with gradients of 0,
-    where no pixel is valid.
+    `class_weights` (K,) weigh the pixels of the cross-entropies. The cross-entropy is averaged over the valid pixels,
+    or summed with that `reduction`.
     """
-    total = functional.cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    if reduction == "sum":
+
+    terms: tuple[str, ...] = (CROSS_ENTROPY,)
+    class_weights: Tensor | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __call__(self, logits: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
+        """The loss, a scalar, of `logits` (N, K, H, W) float32 for `target` (N, H, W) int64.
+
+        `weight` is that of the whole batch, see `weigh`, where this is a part of it: the losses of all parts add up to
+        the batch's, an overlap to the parts' average. Without a valid pixel the loss is 0, and so are its gradients.
+        """
+        own = self.weigh(target)
+        whole = own if weight is None else weight
+        total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
+        others = [TERMS[term] for term in self.terms if term != CROSS_ENTROPY]
+        valid = target != IGNORE_INDEX
+        if others and bool(valid.any()):
+            scored, labels = logits.permute(0, 2, 3, 1)[valid], target[valid]  # (P, K), (P,)
+            total = total + own / whole * sum(term(scored, labels, self.class_weights) for term in others)
         return total
-    valid = target[target != IGNORE_INDEX]
-    weight = class_weights[valid].sum() if class_weights is not None else torch.tensor(float(len(valid)))
-    return total / weight.clamp(min=torch.finfo(torch.float32).tiny).to(total.device)
+
+    def weigh(self, target: Tensor) -> Tensor:
+        """The valid pixels of a target (N, H, W), each counted as its class weighs, a scalar float32."""
+        valid = target != IGNORE_INDEX
+        return valid.sum().float() if self.class_weights is None else self.class_weights[target[valid]].sum()
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor, whole: Tensor) -> Tensor:
+        summed = functional.cross_entropy(
+            logits, target, weight=self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+        return summed if self.reduction == "sum" else summed / whole.clamp_min(_TINY)
 
 
-def l2_penalty(kernels: Iterable[torch.Tensor], strength: float) -> torch.Tensor:
+def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+    """The cross-entropy averaged over the `HARD_SHARE` of the pixels with the greatest loss.
+
+    `logits` (P, K) and `target` (P,) of valid pixels, as for all terms; `class_weights` (K,).
+
+    Source: Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016.
+    """
+    losses = functional.cross_entropy(logits, target, weight=class_weights, reduction="none")
+    return losses.topk(max(1, round(len(losses) * HARD_SHARE)), sorted=False).values.mean()
+
+
+def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
+    """One minus the Dice coefficient of each class in the target, on average; a class counts the same at any size.
+
+    Source: Milletari et al., "V-Net", 3DV 2016; of the batch as a whole, so that a picture without the class is no case
+    of its own.
+    """
+    probabilities = logits.softmax(dim=1)
+    pixels = torch.bincount(target, minlength=logits.shape[1]).float()
+    right = probabilities.gather(1, target[:, None])[:, 0]
+    overlap = torch.zeros_like(pixels).index_add(0, target, right)
+    coefficient = 2 * overlap / (probabilities.sum(dim=0) + pixels)
+    return 1 - coefficient[pixels > 0].mean()
+
+
+def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
+    """The Lovasz extension of one minus the IoU of each class in the target, on average.
+
+    Source: Berman, Rannen Triki and Blaschko, "The Lovasz-Softmax loss", CVPR 2018.
+    """
+    step = -(-len(target) // LOVASZ_PIXELS)
+    probabilities, target = logits[::step].softmax(dim=1), target[::step]
+    losses = []
+    for index in torch.unique(target):
+        inside = (target == index).float()
+        errors, order = (inside - probabilities[:, index]).abs().sort(descending=True)
+        inside = inside[order]
+        pixels = inside.sum()
+        jaccard = 1 - (pixels - inside.cumsum(0)) / (pixels + (1 - inside).cumsum(0))
+        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # how much IoU each next wrong pixel costs
+        losses.append(errors @ steps)
+    return torch.stack(losses).mean()
+
+
+Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+TERMS: Mapping[str, Term] = {"ohem": ohem, "dice": dice, "lovasz": lovasz}
+"""What may stand beside, or in place of, the cross-entropy."""
+
+
+def l2_penalty(kernels: Iterable[Tensor], strength: float) -> Tensor:
     """`strength` times half the sum of the kernels' squares, a scalar."""
     return strength / 2 * torch.stack([kernel.square().sum() for kernel in kernels]).sum()
-
-
-def class_weights(
-    kind: ClassWeights, counts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
-) -> torch.Tensor | None:
-    """Weights of the classes from the (masks, K) pixel counts of the training masks and their (masks,) sizes.
-
-    The frequency of a class is its share of the pixels of the masks that show it; its weight is the median frequency
-    over its own, or the square root of that. A class that never occurs weighs 1; no weight is above 10.
-
-    Source: Eigen and Fergus, "Predicting Depth, Surface Normals and Semantic Labels", ICCV 2015, section 6.3.2.
-    """
-    if kind == "none":
-        return None
-    shown = (counts > 0).astype(np.int64)
-    pixels, area = counts.sum(0), (shown * sizes[:, None]).sum(0)
-    present = pixels > 0
-    frequency = np.divide(pixels, area, out=np.ones(len(pixels)), where=present)
-    weights = np.where(present, np.median(frequency[present]) / frequency, 1.0)
-    if kind == "sqrt-median-frequency":
-        weights = np.sqrt(weights)
-    return torch.tensor(weights.clip(max=10), dtype=torch.float32)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskpencil.training.config import TrainConfig, parse_learning_rate
+from maskpencil.training.config import TrainConfig
 from maskpencil.training.muon import RELATIVE_RATE, Muon, can_turn
+from maskpencil.training.values import parse_learning_rate
 
 ITERATIONS = 5
 HISTORY = 20

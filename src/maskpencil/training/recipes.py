@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
-from maskpencil.training.config import TrainConfig, parse_crop_size, parse_image_size
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.course import work_of_epochs
+from maskpencil.training.values import parse_crop_size, parse_image_size
 
 Size = tuple[int, int]
 
@@ -20,9 +22,6 @@ HEAVY_STEPS = 100_000
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
 """The rates of the conference paper by backbone, for an FCN-32s."""
-
-COARSE_WORK = 1 / 4
-"""The work of a picture at half the resolution."""
 
 _PAPER: Mapping[str, Any] = {
     "backbone": "vgg16",
@@ -39,7 +38,9 @@ _PAPER: Mapping[str, Any] = {
     "clip_norm": 0.0,
     "head_l2": 0.0,
     "schedule": "constant",
+    "loss": "cross-entropy",
     "class_weights": "none",
+    "average": 0.0,
     "image_size": "native",
     "crop_size": "none",
     "scale": (1.0, 1.0),
@@ -70,7 +71,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "clip_norm": None,
         "head_l2": 0.0,
         "schedule": "one-cycle",
+        "loss": "cross-entropy",
         "class_weights": "sqrt-median-frequency",
+        "average": 0.0,
         "image_size": "auto",
         "crop_size": "auto",
         "scale": (0.8, 1.3),
@@ -98,7 +101,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "clip_norm": 0.0,
         "head_l2": 1e-3,
         "schedule": "constant",
+        "loss": "cross-entropy",
         "class_weights": "none",
+        "average": 0.0,
         "image_size": "160x576",
         "crop_size": "none",
         "scale": (1.0, 1.0),
@@ -130,14 +135,16 @@ DESCRIPTIONS: Mapping[str, str] = {
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
     """Fill what is not set from the recipe, and what is `auto` from the pictures and the backbone.
 
-    `sizes` holds the (height, width) of every picture of `train` and `val`. Every setting of the result but `workers`
-    and `init` is set; resolving it again changes nothing.
+    `sizes` holds the (height, width) of every picture of `train` and `val`. Every setting of the result is set but
+    those that may be left out, and the epochs where a time is given; resolving it again changes nothing.
 
     Raises:
         ConfigError: a setting cannot work, or there is no such backbone.
     """
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
+    if config.time_budget:
+        unset.pop("epochs", None)
     config = replace(config, **unset)
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
@@ -158,6 +165,8 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
         coarse_share=_coarse_share(config, crop_size),
         cache_views=_cache_views(config),
     )
+    if config.time_budget:
+        return config
     config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
     return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
 
@@ -186,11 +195,6 @@ def _epochs(config: TrainConfig, pictures: int) -> int:
 
 def _first_set(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
-
-
-def work_of_epochs(coarse_share: float) -> float:
-    """The work of an epoch, on average, as a share of one at full resolution."""
-    return 1 - coarse_share * (1 - COARSE_WORK)
 
 
 def coarse_epochs(config: TrainConfig) -> int:

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 
 class StopRequest:
-    """Remembers in `requested` that the user or the system asked to stop; a second Ctrl-C stops at once.
+    """Remembers the `number` of the signal that asked to stop, 0 before; a second Ctrl-C stops at once.
 
     A context manager; outside the main thread, where Python delivers no signals, it never hears one.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -28,7 +28,7 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.number:
             raise KeyboardInterrupt
-        self.requested = True
+        self.number = number

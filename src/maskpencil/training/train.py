@@ -1,8 +1,9 @@
 """`train`: puts the parts of a run together and lets them go."""
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,30 @@ from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
-from maskpencil.training.checkpoints import Progress, has_checkpoint, load_checkpoint
+from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
-from maskpencil.training.fit import Job, fit
-from maskpencil.training.logbook import Logbook
+from maskpencil.training.course import Progress
+from maskpencil.training.fit import fit
+from maskpencil.training.job import Job
+from maskpencil.training.logbook import Logbook, Silent
+from maskpencil.training.processes import build_accelerator, shared
+from maskpencil.training.rate_finder import find_learning_rate
 from maskpencil.training.recipes import resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
+from maskpencil.training.values import FIND
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run that has ended: its folder, its best model and that model's validation mean IoU."""
+    """A training run that has ended: its folder, its best model and that model's validation mean IoU.
+
+    It is not `finished` where SIGTERM ended it: it can be resumed.
+    """
 
     folder: Path
     model: Path
     mean_iou: float
+    finished: bool
 
 
 def train(
@@ -58,37 +68,84 @@ def train(
         ModelError: the backbone's weights cannot be had.
         OutputError: the run folder cannot be written.
         TrainingError: the loss is not a finite number.
-        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after writing a checkpoint to resume from.
+        KeyboardInterrupt: stopped by Ctrl-C, after writing a checkpoint to resume from.
     """
-    if resume is not None:
-        if data is not None or out is not None or config is not None or settings:
-            raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
-        run = existing_run(Path(resume))
-        config, source = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))
-        folder = _open(source, quiet=quiet)
-        job = _build(config, folder, start=not has_checkpoint(run.checkpoint))
-        remove_leftovers(run.path)
-        recover_folder(run.model)
-        progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer) or Progress()
-    else:
+    started = time.monotonic()
+    if resume is None:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
         source = {name: _lasting(Path(path)) for name, path in given.items() if path is not None}
-        folder = _open(source, quiet=quiet)
-        config = resolve(config or TrainConfig(**settings), _check(folder, quiet=quiet))
-        job, progress = _build(config, folder, start=True), Progress()
-        run = _start(Path(out or Path("runs/train") / short_name(data)), config, folder, source)
-    silent = quiet or not job.accelerator.is_main_process
-    with Logbook(run, epochs=config.epochs, steps=job.steps, done=progress, quiet=silent) as log:
+        place = Path(out or Path("runs/train") / short_name(data))
+        job, run, progress = _begin(place, config or TrainConfig(**settings), source, quiet=quiet)
+    elif data is not None or out is not None or config is not None or settings:
+        raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
+    else:
+        job, run, progress = _resume(existing_run(Path(resume)), quiet=quiet)
+    progress.other_seconds += time.monotonic() - started
+    with _logbook(job, run, progress, quiet=quiet) as log:
         for line in _introduction(job, run, progress):
             log.say(line)
-        fit(job, progress, log)
-    return Run(run.path, run.model, progress.best_score)
+        finished = fit(job, progress, log)
+    for tracker in job.accelerator.trackers:
+        tracker.finish()
+    return Run(run.path, run.model, progress.best_score, finished)
 
 
-def _build(config: TrainConfig, data: DataFolder, *, start: bool) -> Job:
-    return build_job(config, data, Accelerator(cpu=choose_device(config.device).type == "cpu"), start=start)
+def _begin(
+    out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: bool
+) -> tuple[Job, RunFolder, Progress]:
+    """Open the data, settle the settings, build the job, make the run folder."""
+    accelerator = _accelerator(config)
+    quiet = quiet or not accelerator.is_main_process
+    with accelerator.main_process_first():
+        folder = _open(source, quiet=quiet)
+    config = resolve(config, _check(folder, quiet=quiet))
+    notes: tuple[str, ...] = ()
+    if config.learning_rate == FIND:
+        trial = find_learning_rate(build_job(config, folder, accelerator))
+        config, notes = replace(config, learning_rate=trial.rate), (str(trial),)
+        accelerator = _accelerator(config)
+    job = build_job(config, folder, accelerator, start=True, notes=notes)
+    run = _start(out, config, folder, source) if accelerator.is_main_process else RunFolder(out)
+    run = shared(accelerator, run)
+    return job, run, Progress(parts=config.accumulate, processes=accelerator.num_processes)
+
+
+def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
+    """Open the data, build the job and bring everything back as it was."""
+    config, source = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))
+    accelerator = _accelerator(config)
+    quiet = quiet or not accelerator.is_main_process
+    with accelerator.main_process_first():
+        folder = _open(source, quiet=quiet)
+        if accelerator.is_main_process:
+            has_checkpoint(run.checkpoint)
+            remove_leftovers(run.path)
+            recover_folder(run.model)
+    job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint))
+    progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer, average=job.average)
+    progress = progress or Progress(parts=config.accumulate, processes=accelerator.num_processes)
+    if progress.processes != accelerator.num_processes and not quiet:
+        say(
+            f"warning: {accelerator.num_processes} processes go on where {progress.processes} began: a step has other "
+            "pictures, so this is not the run it would have been"
+        )
+    progress.share_among(accelerator.num_processes, batches=len(job.batches))
+    return job, run, progress
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    return build_accelerator(on_cpu=choose_device(config.device).type == "cpu", tracker=config.tracker)
+
+
+def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Logbook:
+    if not job.accelerator.is_main_process:
+        return Silent(run)
+    if job.config.tracker:
+        job.accelerator.init_trackers("maskpencil", config=job.config.to_dict())
+    track = job.accelerator.log if job.config.tracker else None
+    return Logbook(run, course=job.course, done=progress, track=track, quiet=quiet)
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
@@ -127,12 +184,10 @@ def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     start = f"started from {config.init}" if config.init else f"weights {config.weights}"
     network = f"{job.network.config.title}, {start}"
     pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
-    work = (
-        f"{config.epochs} epochs in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
-    )
+    work = f"{job.course} in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
     place = f"{job.segmenter.device.type} in {job.segmenter.precision}"
     lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
     lines += job.notes
     if progress.step:
-        lines.append(f"resumed after {progress.step} of {job.steps} steps")
+        lines.append(f"resumed after {progress.step} steps")
     return lines

@@ -1,0 +1,144 @@
+"""The course of a run: how much of its work is behind, at which resolution it goes on, when it validates and ends."""
+
+from dataclasses import dataclass
+
+COARSE = 1 / 2
+"""The resolution of the first part of a run, as a share of the pictures' own."""
+
+COARSE_WORK = COARSE**2
+"""The work of a coarse picture."""
+
+VALIDATION_SHARE = 0.1
+"""The share of its time that a run against the clock spends on validation, about."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `epoch` and `batch` come next (both from 0), `step` steps are done.
+
+    `loss_sum` is the sum of this epoch's losses so far, `best_score` the best validation mean IoU, -1 before the first.
+    `seconds` were spent on steps, `other_seconds` on all else, the last validation of it for `validation_seconds`;
+    it ended when `validated` seconds were spent in all, and the last checkpoint came at `saved` of those on steps. A
+    batch is computed in `parts`, and shared among `processes`.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_score: float = -1.0
+    seconds: float = 0.0
+    other_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    validated: float = 0.0
+    saved: float = 0.0
+    parts: int = 1
+    processes: int = 1
+
+    def share_among(self, processes: int, *, batches: int) -> None:
+        """Count on in the batches of another number of processes, of which an epoch has so many."""
+        if processes != self.processes:
+            whole = self.batch
+            self.batch = min(batches, self.batch * self.processes // processes)
+            self.loss_sum *= self.batch / max(1, whole)
+            self.step, self.processes = self.epoch * batches + self.batch, processes
+
+
+@dataclass(frozen=True)
+class CountedCourse:
+    """So many `epochs` of so many `batches`, the first `coarse_epochs` of them at `COARSE` resolution."""
+
+    epochs: int
+    batches: int
+    coarse_epochs: int
+    validate_every: int
+
+    @property
+    def total(self) -> float:
+        """The steps of the whole run."""
+        return self.epochs * self.batches
+
+    def behind(self, progress: Progress) -> float:
+        """The steps that are done."""
+        return progress.step
+
+    def work(self, progress: Progress) -> float:
+        """The share of the work, 0..1, that is behind in the middle of the next step; a coarse step is less work."""
+        coarse, step = self.coarse_epochs * self.batches, progress.step + 0.5
+        total = coarse * COARSE_WORK + self.total - coarse
+        return (min(step, coarse) * COARSE_WORK + max(0.0, step - coarse)) / total
+
+    def resolution(self, progress: Progress) -> float:
+        """The resolution of the next step."""
+        return COARSE if progress.epoch < self.coarse_epochs else 1.0
+
+    def ended(self, progress: Progress) -> bool:
+        """Whether no step is left."""
+        return progress.epoch >= self.epochs
+
+    def validates(self, progress: Progress) -> bool:
+        """Whether it is time to validate, after an epoch."""
+        return progress.epoch % self.validate_every == 0 or self.ended(progress)
+
+    def place(self, epoch: int) -> str:
+        """The number of an epoch, from 1, and of how many."""
+        return f"{epoch}/{self.epochs}"
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs"
+
+
+@dataclass(frozen=True)
+class TimedCourse:
+    """So many seconds, the share `coarse` of them at `COARSE` resolution; the last validation is kept time for."""
+
+    budget: float
+    coarse: float
+
+    @property
+    def total(self) -> float:
+        """The seconds of the whole run."""
+        return self.budget
+
+    def behind(self, progress: Progress) -> float:
+        """The seconds that are spent."""
+        return progress.seconds + progress.other_seconds
+
+    def work(self, progress: Progress) -> float:
+        """The share of the time for training, 0..1, that is spent."""
+        return min(1.0, self.behind(progress) / max(1e-9, self.budget - progress.validation_seconds))
+
+    def resolution(self, progress: Progress) -> float:
+        """The resolution of the next step."""
+        return COARSE if self.work(progress) < self.coarse else 1.0
+
+    def ended(self, progress: Progress) -> bool:
+        """Whether the time is up."""
+        return self.work(progress) >= 1
+
+    def validates(self, progress: Progress) -> bool:
+        """Whether it is time to validate, after an epoch."""
+        since = self.behind(progress) - progress.validated
+        often_enough = max(VALIDATION_SHARE * self.budget, progress.validation_seconds / VALIDATION_SHARE)
+        return since >= often_enough or self.ended(progress)
+
+    def place(self, epoch: int) -> str:
+        """The number of an epoch, from 1; of how many is not known."""
+        return str(epoch)
+
+    def __str__(self) -> str:
+        minutes = self.budget / 60
+        return f"{minutes:.0f} minutes" if minutes >= 1 else f"{self.budget:.0f} seconds"
+
+
+Course = CountedCourse | TimedCourse
+
+
+def coarse_time(coarse_share: float) -> float:
+    """The share of the work that is done in the share of the epochs that are coarse."""
+    return coarse_share * COARSE_WORK / work_of_epochs(coarse_share)
+
+
+def work_of_epochs(coarse_share: float) -> float:
+    """The work of an epoch, on average, as a share of one at full resolution."""
+    return 1 - coarse_share * (1 - COARSE_WORK)

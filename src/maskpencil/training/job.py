@@ -1,0 +1,57 @@
+"""`Job`: the parts of a run, put together by `build_job`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from maskpencil.data.dataset import EpochBatches
+from maskpencil.data.folder import DataFolder
+from maskpencil.models import FCN
+from maskpencil.segmenter import Segmenter
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.course import Course
+from maskpencil.training.feature_cache import Features
+from maskpencil.training.losses import Loss
+from maskpencil.training.values import LearningRate, parse_learning_rate
+
+Batches = Iterable[tuple[torch.Tensor | Features, torch.Tensor]]
+"""Pictures (N, 3, H, W) uint8, or their features, with targets (N, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The parts of a run.
+
+    `network` learns, in the form `model` that is prepared for training; `average` follows its weights, where there is
+    one. The segmenter, which is validated and saved, has the average's network, or else the one that learns. `notes`
+    tell in words how the network was started.
+    """
+
+    config: TrainConfig
+    data: DataFolder
+    segmenter: Segmenter
+    network: FCN
+    model: nn.Module
+    average: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    batches: EpochBatches
+    loader: Batches
+    loss: Loss
+    course: Course
+    accelerator: Accelerator
+    notes: tuple[str, ...]
+
+    @property
+    def head_kernels(self) -> list[nn.Parameter]:
+        """The learned kernels of the head: scores and upsampling."""
+        named = self.network.named_parameters()
+        return [p for name, p in named if p.ndim > 1 and p.requires_grad and not name.startswith("backbone.")]
+
+    @property
+    def rate(self) -> LearningRate:
+        """The greatest learning rate."""
+        return parse_learning_rate(self.config.learning_rate)

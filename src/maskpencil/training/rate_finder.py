@@ -1,0 +1,76 @@
+"""The learning rate at which the loss falls fastest: a range test before the run."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+
+from maskpencil.errors import TrainingError
+from maskpencil.training.course import Progress
+from maskpencil.training.job import Job
+from maskpencil.training.steps import Inputs, train_step
+
+STEPS = 100
+LOWEST, HIGHEST = 1e-6, 1.0
+SMOOTHING = 0.9
+WORSE = 3.0
+"""The test ends early when the loss is so many times the least."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a range test found: the rate, and the smoothed loss at each rate that was tried."""
+
+    rate: float
+    losses: dict[float, float]
+
+    def __str__(self) -> str:
+        return f"learning rate {self.rate:.1e}: the loss fell fastest there, of {len(self.losses)} rates tried"
+
+
+def find_learning_rate(job: Job) -> Trial:
+    """Make up to `STEPS` steps at rates that rise from `LOWEST` to `HIGHEST`; the weights of `job` are spoilt after.
+
+    The rate is that of the steepest fall of the loss, per factor of the rate, before the loss is least.
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3.
+    """
+    job.model.train()
+    progress, smooth, losses = Progress(parts=job.config.accumulate), 0.0, dict[float, float]()
+    for step, (inputs, targets) in zip(range(STEPS), _endless(job), strict=False):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
+        for group in job.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate  # the peaks are those for a rate of 1
+        loss = float(job.accelerator.reduce(train_step(job, progress, inputs, targets), reduction="mean"))
+        smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
+        losses[rate] = smooth / (1 - SMOOTHING ** (step + 1))
+        if not math.isfinite(loss) or losses[rate] > WORSE * min(losses.values()):
+            del losses[rate]
+            break
+    return Trial(steepest(losses), losses)
+
+
+def steepest(losses: Mapping[float, float]) -> float:
+    """The rate, of increasing ones with their smoothed losses, at which the loss falls fastest before it is least.
+
+    Raises:
+        TrainingError: it falls nowhere.
+    """
+    rates, values = list(losses), list(losses.values())
+    least = values.index(min(values)) if values else 0
+    falls = {
+        rates[i]: (values[i + 1] - values[i - 1]) / math.log(rates[i + 1] / rates[i - 1])
+        for i in range(1, min(len(values) - 1, least))
+    }
+    rate = min(falls, key=lambda rate: falls[rate], default=None)
+    if rate is None or falls[rate] >= 0:
+        raise TrainingError("--learning-rate find: the loss falls at no rate; look at the masks, or give a rate")
+    return float(f"{rate:.1e}")
+
+
+def _endless(job: Job) -> Iterator[tuple[Inputs, torch.Tensor]]:
+    """Batches of epoch after epoch."""
+    for job.batches.epoch in count():
+        yield from job.loader

@@ -1,0 +1,62 @@
+"""Rounds of an optimizer that looks at all batches before a step: L-BFGS on cached features."""
+
+import math
+import time
+from copy import deepcopy
+
+import torch
+
+from maskpencil.errors import TrainingError
+from maskpencil.training.course import Progress
+from maskpencil.training.job import Job
+from maskpencil.training.logbook import Logbook
+from maskpencil.training.steps import batch_loss
+from maskpencil.training.stopping import StopRequest
+
+
+class _StopError(Exception):
+    """Leaves a round in its middle."""
+
+
+def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
+    """Make one round in place of an epoch; where a stop is asked for it leaves everything as it was before.
+
+    Raises:
+        TrainingError: the loss is not a finite number.
+    """
+    started = time.monotonic()
+    job.model.train()
+    job.network.backbone.eval()
+    device, batches = job.segmenter.device, job.loader
+    weight = torch.stack([job.loss.weigh(targets.to(device)) for _, targets in batches]).sum().clamp_min(1.0)
+    losses: list[float] = []
+
+    def evaluate() -> float:
+        job.optimizer.zero_grad()
+        total = 0.0
+        for number, (inputs, targets) in enumerate(batches):
+            if stop.number:
+                raise _StopError
+            loss = batch_loss(job, inputs, targets.to(device), weight=weight, penalty=number == 0)
+            job.accelerator.backward(loss)
+            total += float(loss.detach())
+        losses.append(total)
+        return total
+
+    learned = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
+    weights, state = [parameter.detach().clone() for parameter in learned], deepcopy(job.optimizer.state_dict())
+    try:
+        job.optimizer.step(evaluate)
+    except _StopError:
+        with torch.no_grad():
+            for parameter, before in zip(learned, weights, strict=True):
+                parameter.copy_(before)
+        job.optimizer.load_state_dict(state)
+        return
+    if not math.isfinite(losses[-1]):
+        raise TrainingError(f"the loss became {losses[-1]} in round {progress.epoch + 1}; look at the masks")
+    progress.batch, progress.step = len(job.batches), progress.step + len(job.batches)
+    progress.loss_sum = losses[-1] * progress.batch
+    seconds = time.monotonic() - started
+    progress.seconds += seconds
+    log.step(progress, loss=losses[-1], rate=1.0, speed=len(losses) * len(job.data.pairs("train")) / seconds)

@@ -1,0 +1,45 @@
+import pytest
+
+from maskpencil.errors import ConfigError
+from maskpencil.training.losses import TERMS
+from maskpencil.training.values import (
+    LOSS_TERMS,
+    LearningRate,
+    parse_crop_size,
+    parse_image_size,
+    parse_learning_rate,
+    parse_loss,
+    parse_time,
+)
+
+
+def test_sizes_are_read_as_height_and_width():
+    assert parse_image_size("160x576") == (160, 576)
+    assert parse_image_size("512") == 512
+    assert parse_image_size("native") is None
+    assert parse_image_size("auto") == "auto"
+    assert parse_crop_size("240x320") == (240, 320)
+    assert parse_crop_size("none") is None
+
+
+def test_a_rate_says_which_loss_it_is_for():
+    assert parse_learning_rate(0.1) == parse_learning_rate("1e-1") == LearningRate(0.1, "mean")
+    assert parse_learning_rate("sum:1e-10") == LearningRate(1e-10, "sum")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("1h", 3600), ("1.5h", 5400), ("1h1m1s", 3661)]
+)
+def test_times_are_read_as_seconds(text, seconds):
+    assert parse_time("--time-budget", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "-1m", "1m1h", "1 m", "0s"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ConfigError, match="--time-budget must be a time such as 90s, 20m or 1h30m, but got"):
+        parse_time("--time-budget", text)
+
+
+def test_every_term_that_is_named_is_there():
+    assert {*LOSS_TERMS} == {"cross-entropy", *TERMS}
+    assert parse_loss("cross-entropy+dice") == ("cross-entropy", "dice")
