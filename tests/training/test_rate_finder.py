@@ -14,7 +14,7 @@ from .test_train import SMALL
 def test_the_rate_is_where_the_loss_falls_fastest() -> None:
     rates = np.logspace(-6, 0, 61).tolist()
     losses = {rate: 2 - math.tanh(2 * math.log10(rate / 1e-3)) for rate in rates}  # steepest at 1e-3
-    losses |= {rate: 9.0 for rate in rates[-8:]}  # too fast
+    losses |= dict.fromkeys(rates[-8:], 9.0)  # too fast
     assert steepest(losses) == pytest.approx(1e-3, rel=0.3)
 
 

@@ -1,0 +1,134 @@
+"""Two processes on one machine, over gloo, as torchrun starts them."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import maskpencil.training.processes as processes
+from maskpencil.errors import ConfigError
+from maskpencil.training.processes import first_host, slurm_environment
+from maskpencil.training.train import train
+
+SETTINGS = {
+    "backbone": "vgg16",  # has no batch normalization, whose statistics would be each process's own
+    "weights": "none",
+    "fully_connected": False,
+    "crop_size": "32x32",
+    "dropout": 0.0,
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "class_weights": "median-frequency",
+    "precision": "fp32",
+    "device": "cpu",
+    "quiet": True,
+}
+
+DRIVER = """
+import json, sys
+from maskpencil.training.train import train
+train(**json.loads(sys.argv[1]))
+"""
+
+
+def launch(world: int, **arguments: object) -> list[subprocess.CompletedProcess[str]]:
+    """Train in so many processes, with the environment that torchrun gives them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRIVER, json.dumps(arguments)],
+            env=os.environ
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "ACCELERATE_USE_CPU": "true"}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    done = []
+    for process in started:
+        out, err = process.communicate(timeout=300)
+        done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return done
+
+
+def step_losses(run: Path) -> list[float]:
+    events = EventAccumulator(str(run))
+    events.Reload()
+    return [event.value for event in events.Scalars("train/loss")]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_batches_twice_as_large(tiny_folder: Path, tmp_path: Path) -> None:
+    for done in launch(2, data=str(tiny_folder), out=str(tmp_path / "two"), batch_size=1, **SETTINGS):
+        assert done.returncode == 0, done.stderr
+    one = train(tiny_folder, out=tmp_path / "one", batch_size=2, **SETTINGS)
+    losses = step_losses(tmp_path / "two"), step_losses(one.folder)
+    assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    matrices = [(tmp_path / name / "scores.json").read_text() for name in ("two", "one")]
+    assert matrices[0] == matrices[1]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["one", "two"], "only one writes"
+    with (tmp_path / "two" / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "epochs": 3}
+    train(tiny_folder, out=tmp_path / "run", batch_size=1, **settings)
+    state = tmp_path / "run" / "checkpoints" / "last" / "state.pt"
+    saved = torch.load(state, weights_only=True)
+    saved["progress"] |= {"epoch": 1, "batch": 4, "step": 10}  # as if it had been cut in its second epoch
+    torch.save(saved, state)
+    first, second = launch(2, resume=str(tmp_path / "run"), quiet=False)
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert "warning: 2 processes go on where 1 began" in first.stderr
+    assert "warning" not in second.stderr
+    progress = torch.load(state, weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"], progress["processes"]) == (3, 9, 2)
+
+
+def test_what_srun_says_of_its_processes_is_understood() -> None:
+    environment = {
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_NODELIST": "node[07-09,12],login1",
+        "SLURM_JOB_ID": "123456",
+    }
+    assert slurm_environment(environment) == {
+        "WORLD_SIZE": "4",
+        "RANK": "3",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "node07",
+        "MASTER_PORT": "23456",
+    }
+    assert slurm_environment({**environment, "WORLD_SIZE": "2"}) == {}, "torchrun has said it"
+    assert slurm_environment({**environment, "SLURM_NTASKS": "1"}) == {}
+    assert slurm_environment({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"), [("node1", "node1"), ("a1,a2", "a1"), ("gpu[3,5-7]", "gpu3"), ("n[01-02],m", "n01")]
+)
+def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
+    assert first_host(hosts) == first
+
+
+def test_a_tracker_that_is_unknown_or_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"--tracker must be .*wandb, but got 'paper'"):
+        processes.checked_tracker("paper")
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
+    with pytest.raises(ConfigError, match="--tracker wandb: its package is not installed; pip install wandb"):
+        processes.checked_tracker("wandb")
