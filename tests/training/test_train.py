@@ -2,6 +2,7 @@ import csv
 import json
 import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -236,3 +237,133 @@ def metrics_without_times(folder):
             {name: value for name, value in row.items() if name not in ("images_per_second", "seconds")}
             for row in csv.DictReader(file)
         ]
+
+
+def test_a_run_against_the_clock_ends_with_its_rate_at_the_lowest(tiny_folder, tmp_path):
+    settings = {**SMALL, "backbone": "test_resnet", "crop_size": "128x128", "batch_size": 2}
+    started = time.monotonic()
+    run = train(tiny_folder, out=tmp_path / "run", time_budget="6s", **settings)
+    assert 5 < time.monotonic() - started < 60
+    with (run.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["learning_rate"]) < 0.1 * max(float(row["learning_rate"]) for row in rows)
+    assert 1 <= sum(bool(row["mean_iou"]) for row in rows) < len(rows), "not every epoch is validated"
+    assert rows[-1]["mean_iou"], "the last one is"
+    config = read_config(run.folder / "config.yaml")
+    assert config.epochs is None
+    assert config.coarse_share > 0
+    before = (run.folder / "metrics.csv").read_text()
+    assert train(resume=run.folder, quiet=True).mean_iou == run.mean_iou
+    assert (run.folder / "metrics.csv").read_text() == before
+
+
+def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
+    settings = {**SMALL, "backbone": "vgg16", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
+    whole, parts = (
+        train(tiny_folder, out=tmp_path / "run", accumulate=parts, **settings, learning_rate=1e-3) for parts in (1, 3)
+    )
+    rows = metrics_without_times(whole.folder), metrics_without_times(parts.folder)
+    assert [float(row["loss"]) for row in rows[0]] == pytest.approx([float(row["loss"]) for row in rows[1]], rel=1e-4)
+
+
+def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folder, tmp_path, monkeypatch):
+    sizes = []
+    forward = mp.models.FCN.forward
+
+    def small_memory(self, images):
+        if self.training:
+            sizes.append(len(images))
+            if len(images) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    monkeypatch.setattr("maskpencil.models.FCN.forward", small_memory)
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
+    assert sizes == [3, 2, 1, 1, 1, 1, 1, 1]
+    state = torch.load(run.folder / "checkpoints" / "last" / "state.pt", weights_only=True)
+    assert state["progress"]["parts"] == 3, "a resumed run need not try again"
+
+    def no_memory(self, images):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
+    with pytest.raises(
+        TrainingError, match="too little memory for 1 pictures of 64x64; give a smaller"
+    ):
+        train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
+
+
+def test_the_average_of_the_weights_is_what_is_kept(tiny_folder, tmp_path):
+    run = train(tiny_folder, out=tmp_path / "run", epochs=3, average=0.5, **SMALL)
+    state = torch.load(run.folder / "checkpoints" / "last" / "state.pt", weights_only=True)
+    kept = load_file(run.model / "model.safetensors")
+    best = json.loads((run.model / "config.json").read_text())["training"]["epoch"]
+    if best == 3:
+        assert all(torch.equal(kept[name], state["average"][f"module.{name}"]) for name in kept)
+    assert not torch.equal(state["average"]["module.score_fr.weight"], state["model"]["score_fr.weight"])
+
+
+def test_a_full_disk_is_told_of_and_the_run_goes_on(tiny_folder, tmp_path, monkeypatch):
+    save = torch.save
+    calls = []
+
+    def full_at_first(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        save(*arguments)
+
+    monkeypatch.setattr(torch, "save", full_at_first)
+    run = train(tiny_folder, out=tmp_path / "run", epochs=3, **SMALL)
+    log = (run.folder / "train.log").read_text()
+    assert "warning: no checkpoint of step 4, the one before stays" in log
+    assert "No space left on device" in log
+    assert run.finished
+    assert len(calls) == 3
+
+
+def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(fit, "save_checkpoint", lambda *_, progress, **__: steps.append(progress.step))
+    train(tiny_folder, out=tmp_path / "run", epochs=1, checkpoint_minutes=1e-9, **{**SMALL, "batch_size": 2})
+    assert steps == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sync_batch_norm": True}, "--sync-batch-norm works on GPUs, but the device is cpu"),
+        ({"learning_rate": "sum:1e-9", "loss": "dice"}, "is for a summed cross-entropy, not --loss dice"),
+        ({"class_weights": "heavy.yaml"}, "--class-weights must be none"),
+    ],
+)
+def test_settings_that_cannot_work_together_leave_no_run_folder(settings, told, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match=told):
+        train(tiny_folder, out=tmp_path / "run", epochs=1, **{**SMALL, **settings})
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
+    from accelerate.tracking import GeneralTracker
+
+    heard = []
+
+    class Paper(GeneralTracker):
+        name, requires_logging_directory, tracker = "paper", False, None
+
+        def store_init_configuration(self, values):
+            heard.append(values["backbone"])
+
+        def log(self, values, step, **_):
+            heard.append((step, sorted(values)))
+
+        def finish(self):
+            heard.append("finished")
+
+    monkeypatch.setattr("maskpencil.training.processes.checked_tracker", lambda _: Paper())
+    train(tiny_folder, out=tmp_path / "run", epochs=1, tracker="paper", **SMALL)
+    assert heard[0] == "resnet18"
+    assert heard[1] == (1, ["train/learning_rate", "train/loss"])
+    assert heard[-2][0] == 2
+    assert "val/mean_iou" in heard[-2][1]
+    assert heard[-1] == "finished"
