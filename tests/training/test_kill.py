@@ -1,11 +1,15 @@
-"""A run that is killed without warning, five times, at different moments."""
+"""Runs that are killed without warning, asked to end, and left without room on the disk."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+DISK_BYTES = 4_000_000
 
 DRIVER = """
 import os, signal, sys, time
@@ -51,23 +55,108 @@ print("kills", kills)
 """
 
 
+RANDOM_DRIVER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from maskpencil.errors import OutputError
+from maskpencil.training.checkpoints import has_checkpoint
+from maskpencil.training.train import train
+
+data, out, disk = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=120, dropout=0.3)
+settings |= dict(device="cpu", average=0.9, validate_every=7)
+run = out / "cut"
+chance = random.Random(0)
+
+def start(**arguments):
+    child = os.fork()
+    if child == 0:
+        try:
+            train(quiet=True, **arguments)
+        except OutputError:
+            os._exit(1)
+        os._exit(0)
+    return child
+
+def cut(how):
+    arguments = dict(resume=run) if (run / "config.yaml").exists() else dict(data=data, out=run, **settings)
+    if how == "full":
+        filler = run / "filler"
+        room = os.statvfs(run)
+        filler.write_bytes(bytes(max(0, room.f_bavail * room.f_bsize - chance.randrange(200_000))))
+    child, steps = start(**arguments), chance.uniform(0.1, 1.5)
+    time.sleep(steps)
+    if how == "full":
+        time.sleep(1)
+        filler.unlink()
+        os.kill(child, signal.SIGKILL)
+    else:
+        os.kill(child, how)
+    status = os.waitpid(child, 0)[1]
+    assert how != signal.SIGTERM or status in (0, signal.SIGTERM), status  # before the first step it just ends
+
+assert os.waitpid(start(data=data, out=out / "whole", **settings), 0)[1] == 0
+while not (run / "checkpoints/last").exists():
+    cut(signal.SIGKILL)
+kinds = [signal.SIGKILL, signal.SIGTERM] * 7 + ["full" if disk == "small" else signal.SIGKILL] * 6
+chance.shuffle(kinds)
+for kind in kinds:
+    cut(kind)
+    assert has_checkpoint(run / "checkpoints" / "last")
+assert os.waitpid(start(resume=run), 0)[1] == 0
+print("cuts", len(kinds))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
 def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tiny_folder), str(tmp_path)], capture_output=True, text=True, timeout=300
-    )
+    assert drive(DRIVER, tiny_folder, tmp_path) == ["kills", "5"]
+    assert_ends_alike(tmp_path)
+    assert not list((tmp_path / "cut").rglob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
+def test_a_run_cut_twenty_times_at_random_moments_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path):
+    place = tmp_path / "runs"
+    place.mkdir()
+    small = mount(place)
+    try:
+        assert drive(RANDOM_DRIVER, tiny_folder, place, "small" if small else "large") == ["cuts", "20"]
+        assert_ends_alike(place)
+    finally:
+        if small:
+            subprocess.run(["umount", str(place)], check=True)
+
+
+def mount(place: Path) -> bool:
+    """Make a small disk in memory of a folder, where the system lets us."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(place)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def drive(script: str, *arguments: object) -> list[str]:
+    """Run a driver; what it printed."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["kills", "5"]
-    whole, cut = (state(tmp_path / name) for name in ("whole", "cut"))
-    assert all(torch.equal(tensor, cut["model"][name]) for name, tensor in whole["model"].items())
+    return done.stdout.split()
+
+
+def assert_ends_alike(place: Path) -> None:
+    """The run `cut` has the weights, averages, optimizer and random numbers of the run `whole`."""
+    whole, cut = (state(place / name) for name in ("whole", "cut"))
+    for part in ("model", "average"):
+        if whole[part]:
+            assert all(torch.equal(tensor, cut[part][name]) for name, tensor in whole[part].items())
     for key, moments in whole["optimizer"]["state"].items():
         assert all(torch.equal(value, cut["optimizer"]["state"][key][name]) for name, value in moments.items())
     assert torch.equal(whole["random"]["cpu"], cut["random"]["cpu"])
-    assert (tmp_path / "cut/model/model.safetensors").read_bytes() == (
-        tmp_path / "whole/model/model.safetensors"
-    ).read_bytes()
-    assert not list((tmp_path / "cut").rglob(".*"))
+    files = [place / name / "model" / "model.safetensors" for name in ("whole", "cut")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def state(run: Path):

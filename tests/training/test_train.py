@@ -287,9 +287,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
-    with pytest.raises(
-        TrainingError, match="too little memory for 1 pictures of 64x64; give a smaller"
-    ):
+    with pytest.raises(TrainingError, match="too little memory for 1 pictures of 64x64; give a smaller"):
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
 

@@ -26,6 +26,8 @@ def command(
 
     Settings that are not given are the recipe's. The best model so far is in RUN/model.
     """
+    from accelerate import PartialState
+
     from maskpencil.training.train import train
 
     run = train(
@@ -37,6 +39,10 @@ def command(
         resume=resume,
         config=None if config == TrainConfig() else config,
     )
+    processes = PartialState()
+    processes.destroy_process_group()
+    if not processes.is_main_process:
+        return
     if not run.finished:
         print(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
         return

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
@@ -20,6 +19,7 @@ from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
+from maskpencil.training.averaging import running_average
 from maskpencil.training.class_weights import class_weights
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
@@ -59,7 +59,7 @@ def build_job(
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
     model.to(device).to(memory_format=torch.channels_last)
-    average = _average(model, config.average) if config.average else None
+    average = running_average(model, config.average) if config.average else None
     segmenter = Segmenter(
         cast(FCN, average.module) if average else model,
         data.classes,
@@ -127,12 +127,6 @@ def _loss(config: TrainConfig, data: DataFolder, device: torch.device) -> Loss:
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.classes, data.class_counts("train"), areas)
     return Loss(terms, None if weights is None else weights.to(device), reduction)
-
-
-def _average(model: FCN, share: float) -> AveragedModel:
-    """A network whose weights, and what its normalization layers measure, follow those of `model`."""
-    average = get_ema_multi_avg_fn(share)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
 def _prepared(

@@ -5,7 +5,6 @@ import signal
 import time
 
 import torch
-from accelerate.utils import broadcast
 
 from maskpencil.errors import OutputError, TrainingError
 from maskpencil.evaluation import count_pixels
@@ -14,11 +13,11 @@ from maskpencil.training.checkpoints import save_checkpoint
 from maskpencil.training.course import Progress
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, write_preview
-from maskpencil.training.run_folder import write_json
+from maskpencil.training.run_folder import RunFolder, write_json
 from maskpencil.training.schedule import rate_factor
 from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import train_step
-from maskpencil.training.stopping import StopRequest
+from maskpencil.training.stopping import STOPPING, StopRequest
 
 STEPS_BETWEEN_LOOKS = 10
 """How often the loss is looked at on a GPU, where to look means to wait for it."""
@@ -31,7 +30,8 @@ def fit(job: Job, progress: Progress, log: Logbook) -> bool:
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last whole step was written.
-        OutputError: the run folder cannot be written. A checkpoint that cannot is told of and tried again later.
+        OutputError: the model cannot be written at the end, or the checkpoint when a stop is asked for; what cannot be
+            written before is told of, and the run goes on.
         TrainingError: the loss is not a finite number, or a picture is too much for the memory.
     """
     with StopRequest() as stop:
@@ -46,6 +46,7 @@ def fit(job: Job, progress: Progress, log: Logbook) -> bool:
                     return False
                 raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {log.run.path}")
             finish_epoch(job, progress, log)
+            agree(job, progress, stop)
     return True
 
 
@@ -84,11 +85,17 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
 
 
 def agree(job: Job, progress: Progress, stop: StopRequest) -> None:
-    """Let all processes go by the clock and the signals of the main one, so that they end after the same step."""
-    if job.accelerator.num_processes > 1:
-        facts = torch.tensor([progress.seconds, float(stop.number)], dtype=torch.float64, device=job.segmenter.device)
-        seconds, number = broadcast(facts).tolist()
-        progress.seconds, stop.number = seconds, int(number)
+    """Let all processes go by the main one's clock and by the signals of all, so that they end after the same step."""
+    if job.accelerator.num_processes == 1:
+        return
+    clock = ("seconds", "other_seconds", "validation_seconds", "validated")
+    times = [getattr(progress, name) if job.accelerator.is_main_process else 0.0 for name in clock]
+    heard = [float(stop.number == number) for number in STOPPING]
+    facts = torch.tensor([*times, *heard], dtype=torch.float64, device=job.segmenter.device)
+    *times, interrupted, terminated = job.accelerator.reduce(facts, reduction="sum").tolist()
+    for name, value in zip(clock, times, strict=True):
+        setattr(progress, name, value)
+    stop.number = STOPPING[1] if terminated else STOPPING[0] if interrupted else 0
 
 
 def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
@@ -118,20 +125,34 @@ def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
     if scores:
         progress.validation_seconds = time.monotonic() - started
     if job.accelerator.is_main_process:
-        if scores and (score := 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou) > progress.best_score:
-            progress.best_score = score
-            job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
-            job.segmenter.save(run.model)
-            write_json(run.scores, scores.to_dict())
-        if scores:
-            preview = run.preview / f"epoch_{progress.epoch:03}.png"
-            write_preview(preview, job.segmenter, job.data, job.data.pairs("val"))
-        speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
-        log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
+        try:
+            if scores:
+                keep(job, progress, run, scores)
+            speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
+            log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
+        except OutputError as error:
+            if job.course.ended(progress):
+                raise
+            log.say(f"warning: epoch {progress.epoch} is not kept: {error}")
     progress.other_seconds += time.monotonic() - started
     if scores:
         progress.validated = job.course.behind(progress)
     save(job, progress, log)
+
+
+def keep(job: Job, progress: Progress, run: RunFolder, scores: Scores) -> None:
+    """Write a preview, and the model with its scores if it is the best so far.
+
+    Raises:
+        OutputError: one of them cannot be written; what was there before stays.
+    """
+    score = 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou
+    if score > progress.best_score:
+        job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
+        job.segmenter.save(run.model)
+        write_json(run.scores, scores.to_dict())
+        progress.best_score = score
+    write_preview(run.preview / f"epoch_{progress.epoch:03}.png", job.segmenter, job.data, job.data.pairs("val"))
 
 
 def validate(job: Job) -> Scores:

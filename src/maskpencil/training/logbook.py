@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from shutil import disk_usage
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +19,9 @@ from maskpencil.training.run_folder import RunFolder, read_metrics, write_metric
 from maskpencil.visualize import colorize, contact_sheet
 
 PREVIEW_PICTURES = 4
+
+BOARD_ROOM = 1 << 20
+"""TensorBoard's events, of which a few may be lost, are not written when fewer bytes are free."""
 
 Track = Callable[[Mapping[str, float], int], None]
 
@@ -36,7 +41,6 @@ class Logbook:
         self.bar = ProgressBar("training", round(course.total))
         self._track = track
         self._rows = read_metrics(run.metrics, before=done.epoch)
-        self._log = run.log.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run.path), purge_step=done.step or None)
         self._last_score: float | None = None
 
@@ -50,15 +54,15 @@ class Logbook:
     ) -> None:
         if not self.quiet:
             self.bar.__exit__(kind, error, traceback)
-        self._board.close()
-        self._log.close()
+        with suppress(OSError):
+            self._board.close()
 
     def say(self, line: str) -> None:
         """Write a line to the terminal and, with the time, to train.log."""
         if not self.quiet:
             self.bar.say(line)
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-        self._log.flush()
+        with suppress(OSError), self.run.log.open("a", encoding="utf-8") as log:  # a full disk ends no run for a line
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
         """Tell of one step: the epoch's mean loss so far, the learning rate, and pictures a second."""
@@ -88,12 +92,15 @@ class Logbook:
             self._last_score = scores.mean_iou
             line += f", mean IoU {scores.mean_iou:.4f}, pixel accuracy {scores.pixel_accuracy:.4f}"
             self._record({f"val/{name}": getattr(scores, name) for name in named}, progress.step)
-        self._board.flush()
+        with suppress(OSError):
+            self._board.flush()
         self.say(line)
 
     def _record(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with suppress(OSError):
+            if disk_usage(self.run.path).free >= BOARD_ROOM:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
         if self._track:
             self._track(values, step)
 

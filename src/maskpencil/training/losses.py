@@ -50,8 +50,10 @@ class Loss:
 
     def weigh(self, target: Tensor) -> Tensor:
         """The valid pixels of a target (N, H, W), each counted as its class weighs, a scalar float32."""
-        valid = target != IGNORE_INDEX
-        return valid.sum().float() if self.class_weights is None else self.class_weights[target[valid]].sum()
+        if self.class_weights is None:
+            return (target != IGNORE_INDEX).sum().float()
+        weights = functional.pad(self.class_weights, (0, IGNORE_INDEX + 1 - len(self.class_weights)))
+        return weights[target].sum()  # what is ignored weighs 0; to index by a mask would make a GPU wait
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, whole: Tensor) -> Tensor:
         summed = functional.cross_entropy(

@@ -141,11 +141,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
     Raises:
         ConfigError: a setting cannot work, or there is no such backbone.
     """
-    recipe = RECIPES[config.recipe]
-    unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
-    if config.time_budget:
-        unset.pop("epochs", None)
-    config = replace(config, **unset)
+    config = filled(config)
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
     if config.optimizer == "lbfgs":
@@ -169,6 +165,15 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
         return config
     config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
     return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
+
+
+def filled(config: TrainConfig) -> TrainConfig:
+    """Fill what is not set from the recipe; what depends on the pictures stays unset."""
+    recipe = RECIPES[config.recipe]
+    unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
+    if config.time_budget:
+        unset.pop("epochs", None)
+    return replace(config, **unset)
 
 
 def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:

@@ -5,6 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 
 class StopRequest:
     """Remembers the `number` of the signal that asked to stop, 0 before; a second Ctrl-C stops at once.
@@ -13,12 +15,12 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 self._before[number] = signal.signal(number, self._hear)
         return self
 

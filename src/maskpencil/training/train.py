@@ -26,7 +26,7 @@ from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.processes import build_accelerator, shared
 from maskpencil.training.rate_finder import find_learning_rate
-from maskpencil.training.recipes import resolve
+from maskpencil.training.recipes import filled, resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
 from maskpencil.training.values import FIND
 
@@ -89,7 +89,7 @@ def train(
         finished = fit(job, progress, log)
     for tracker in job.accelerator.trackers:
         tracker.finish()
-    return Run(run.path, run.model, progress.best_score, finished)
+    return Run(run.path, run.model, shared(job.accelerator, progress.best_score), finished)
 
 
 def _begin(
@@ -114,7 +114,8 @@ def _begin(
 
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
     """Open the data, build the job and bring everything back as it was."""
-    config, source = read_config(run.config), json.loads(run.data.read_text(encoding="utf-8"))
+    # settings that are newer than the run are the recipe's
+    config, source = filled(read_config(run.config)), json.loads(run.data.read_text(encoding="utf-8"))
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():

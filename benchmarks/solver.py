@@ -1,0 +1,101 @@
+"""How soon L-BFGS and Adam make the loss of a head small, on the same cached features of a frozen backbone.
+
+    python benchmarks/solver.py DATA --model MODEL [--image-size 180x240] [--epochs 50] [--rates 1e-3 1e-2]
+
+The backbone is that of a trained model; the head starts from nothing, without dropout or learned upsampling. The loss
+is that of all training pictures together; the time to look at it is not counted. L-BFGS goes on until it is below the
+least that Adam came to, or `--epochs` rounds are made.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.training.build import build_job
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.course import Progress
+from maskpencil.training.job import Job
+from maskpencil.training.logbook import Silent
+from maskpencil.training.recipes import resolve
+from maskpencil.training.run_folder import RunFolder
+from maskpencil.training.solve import solve_round
+from maskpencil.training.steps import batch_loss, train_step
+from maskpencil.training.stopping import StopRequest
+
+
+def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, rate: float) -> Job:
+    """A head that knows nothing on the model's backbone."""
+    backbone = arguments.backbone
+    config = TrainConfig(
+        backbone=backbone,
+        init=str(arguments.model),
+        freeze="backbone",
+        optimizer=optimizer,
+        learning_rate=rate,
+        learned_upsampling="none",
+        dropout=0.0,
+        image_size=arguments.image_size,
+        crop_size="none",
+        scale=(1.0, 1.0),
+        flip=0.0,
+        color_jitter=0.0,
+        weight_decay=0.0,
+        clip_norm=0.0,
+        schedule="constant",
+        epochs=1,
+    )
+    job = build_job(resolve(config, data.check_pictures()), data, Accelerator(cpu=True))
+    for name, parameter in job.network.named_parameters():
+        if parameter.requires_grad and name.startswith("score_"):
+            torch.nn.init.zeros_(parameter)
+    job.model.train()
+    job.network.backbone.eval()
+    return job
+
+
+def whole_loss(job: Job) -> float:
+    """The loss of all training pictures together."""
+    weight = torch.stack([job.loss.weigh(targets) for _, targets in job.loader]).sum()
+    with torch.no_grad():
+        return sum(float(batch_loss(job, inputs, targets, weight=weight)) for inputs, targets in job.loader)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", default="180x240")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 1e-2])
+    arguments = parser.parse_args()
+    data = open_folder(arguments.data)
+    least = float("inf")
+    for rate in arguments.rates:
+        job, progress, seconds = head_job(arguments, data, "adam", rate), Progress(), 0.0
+        for epoch in range(arguments.epochs):
+            started = time.perf_counter()
+            job.batches.epoch = epoch
+            for inputs, targets in job.loader:
+                train_step(job, progress, inputs, targets)
+            seconds += time.perf_counter() - started
+            if (epoch + 1) % 10 == 0 or epoch + 1 == arguments.epochs:
+                loss = whole_loss(job)
+                print(f"Adam {rate:g}: loss {loss:.5f} after {epoch + 1} epochs, {seconds:.1f} s", flush=True)
+                least = min(least, loss)
+    job, progress = head_job(arguments, data, "lbfgs", 1.0), Progress()
+    log, stop = Silent(RunFolder(Path())), StopRequest()
+    for number in range(1, arguments.epochs + 1):
+        solve_round(job, progress, log, stop)
+        loss = whole_loss(job)
+        print(f"L-BFGS: loss {loss:.5f} after {number} rounds, {progress.seconds:.1f} s", flush=True)
+        if loss < least:
+            break
+
+
+if __name__ == "__main__":
+    main()
