@@ -91,6 +91,15 @@ def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
     assert all(same(one, other) for one, other in zip(samples, expected, strict=True))
 
 
+def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder, tmp_path: Path) -> None:
+    kept, read = augmented(folder), augmented(folder)
+    kept.keep(tmp_path / "pictures")
+    assert list((tmp_path / "pictures").iterdir()) == []
+    for index in range(len(read)):
+        assert same(kept[Place(2, index)], read[Place(2, index)])
+        assert [type(part) for part in kept._kept[index]] == [type(part) for part in read.read(index)]
+
+
 def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
     dataset = plain(folder, size=(20, 30))
     assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset[Place(0, index)])

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import maskpencil as mp
+from maskpencil.data.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
 from maskpencil.training import fit
@@ -237,6 +238,27 @@ def metrics_without_times(folder):
             {name: value for name, value in row.items() if name not in ("images_per_second", "seconds")}
             for row in csv.DictReader(file)
         ]
+
+
+def test_pictures_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_path, monkeypatch):
+    runs = [train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL)]
+    keep, places = SegmentationDataset.keep, []
+    monkeypatch.setattr(SegmentationDataset, "keep", lambda self, place=None: places.append(place) or keep(self, place))
+    monkeypatch.setattr("maskpencil.training.build.available_memory", lambda: 0)
+    runs.append(train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL))
+    assert [place.name for place in places] == ["pictures"]
+    assert_equal_weights(runs[0].model, runs[1].model)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(tiny_folder, tmp_path):
+    settings = {**SMALL, "backbone": "test_resnet", "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
+    runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]
+    losses = [[float(row["loss"]) for row in metrics_without_times(run.folder)] for run in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert (
+        load_file(runs[0].model / "model.safetensors").keys() == load_file(runs[1].model / "model.safetensors").keys()
+    )
 
 
 def test_a_run_against_the_clock_ends_with_its_rate_at_the_lowest(tiny_folder, tmp_path):

@@ -1,8 +1,11 @@
 """From pairs on disk to batches: every sample follows from (seed, epoch, index) alone."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import mkstemp
 from typing import NamedTuple
 
 import numpy as np
@@ -63,10 +66,31 @@ class SegmentationDataset(Dataset[Sample]):
         """The bytes that `keep` takes."""
         return sum(4 * math.prod(self.fit.working_size(self.data.facts[pair.mask].size)) for pair in self.pairs)
 
-    def keep(self) -> None:
-        """Read every pair now, for good: epochs then decode nothing. Forked workers share the one copy."""
+    def keep(self, folder: Path | None = None) -> None:
+        """Read every pair now, for good: epochs then decode nothing. Forked workers share the one copy.
+
+        With a `folder` the pairs are kept in a file there, which has no name and goes with the process.
+        """
         with ThreadPoolExecutor(max_workers=4) as pool:
-            self._kept = list(pool.map(self.read, range(len(self))))
+            samples = pool.map(self.read, range(len(self)))
+            self._kept = list(samples if folder is None else self._moved(samples, folder))
+
+    def _moved(self, samples: Iterable[Sample], folder: Path) -> Iterator[Sample]:
+        """The samples, their numbers moved to a file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, path = mkstemp(dir=folder)
+        os.close(descriptor)
+        place = torch.from_file(path, shared=True, size=self.memory, dtype=torch.uint8)
+        Path(path).unlink()
+        start = 0
+        for sample in samples:
+            moved = []
+            for tensor in sample:
+                room = place[start : start + tensor.numel()].view(tensor.shape)
+                room.copy_(tensor)
+                moved.append(tv_tensors.wrap(room, like=tensor))
+                start += tensor.numel()
+            yield moved[0], moved[1]
 
     def read(self, index: int) -> Sample:
         """A pair at its working size, not yet transformed."""

@@ -1,6 +1,7 @@
 """From settings and data to the parts of a run."""
 
 import math
+from shutil import disk_usage
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batc
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, training_transform
 from maskpencil.errors import ConfigError
+from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
 from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
@@ -31,8 +33,8 @@ from maskpencil.training.recipes import coarse_epochs
 from maskpencil.training.values import parse_crop_size, parse_image_size, parse_learning_rate, parse_loss, parse_time
 
 GPU_WORKERS = 8
-MEMORY_SHARE = 1 / 3
-"""How much of the free memory decoded pictures may take."""
+KEPT_SHARE = 1 / 3
+"""How much of the free memory, or of the free disk, decoded pictures may take."""
 
 
 def build_job(
@@ -75,8 +77,7 @@ def build_job(
         transform_of=_transforms(config, preprocessing).__getitem__,
         seed=config.seed,
     )
-    if dataset.memory <= available_memory() * MEMORY_SHARE:
-        dataset.keep()
+    _keep(dataset, processes=accelerator.num_processes)
     batches = EpochBatches(
         len(dataset),
         batch_size=config.batch_size,
@@ -112,6 +113,16 @@ def build_job(
     )
 
 
+def _keep(dataset: SegmentationDataset, *, processes: int) -> None:
+    """Keep decoded pictures in memory, or else on disk, where they take but a share of what is free."""
+    place = cache_folder("pictures")
+    place.mkdir(parents=True, exist_ok=True)
+    if dataset.memory <= available_memory() * KEPT_SHARE / processes:
+        dataset.keep()
+    elif dataset.memory <= disk_usage(place).free * KEPT_SHARE / processes:
+        dataset.keep(place)
+
+
 def _course(config: TrainConfig, batches: int) -> Course:
     if config.time_budget:
         return TimedCourse(parse_time("--time-budget", config.time_budget), coarse_time(config.coarse_share))
@@ -140,7 +151,7 @@ def _prepared(
             raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if config.compile:
-        model = torch.compile(model)  # type: ignore[assignment]
+        model = torch.compile(model, dynamic=False)  # type: ignore[assignment]
     prepared, accelerated = accelerator.prepare(model, optimizer)
     return prepared, accelerated
 
