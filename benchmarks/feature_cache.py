@@ -20,8 +20,10 @@ from maskpencil.data.folder import open_folder
 from maskpencil.images import write_image, write_label_map
 from maskpencil.training.build import build_job
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.fit import Job, train_step
-from maskpencil.training.recipes import resolve
+from maskpencil.training.course import Progress
+from maskpencil.training.job import Job
+from maskpencil.training.resolve import resolve
+from maskpencil.training.steps import train_step
 
 SIZE = (160, 576)
 ROAD = ClassSet(("not road", "road"))
@@ -43,14 +45,14 @@ def draw(folder: Path, count: int) -> None:
 
 def steps(job: Job, count: int) -> tuple[float, list[float]]:
     """Make so many steps, over as many epochs as it takes; the seconds, and the losses."""
-    job.model.train()
-    job.network.backbone.eval()
+    job.start_learning()
     losses: list[float] = []
+    progress = Progress()
     started = time.perf_counter()
     while len(losses) < count:
         job.batches.epoch = len(losses) // len(job.batches)
         for inputs, targets in job.loader:
-            losses.append(train_step(job, inputs, targets))
+            losses.append(float(train_step(job, progress, inputs, targets)))
             if len(losses) == count:
                 break
     return time.perf_counter() - started, losses
@@ -79,18 +81,17 @@ def main() -> None:
     started = time.perf_counter()
     cached = build_job(resolve(config, sizes), folder, Accelerator(cpu=True))
     computing = time.perf_counter() - started
-    training, losses = steps(cached, cached.steps)
+    whole_run = arguments.epochs * len(cached.batches)
+    training, losses = steps(cached, whole_run)
 
     anew = build_job(
         resolve(TrainConfig(**{**config.to_dict(), "cache_views": 0}), sizes), folder, Accelerator(cpu=True)
     )
     seconds, others = steps(anew, arguments.steps)
-    whole = seconds / arguments.steps * anew.steps
+    whole = seconds / arguments.steps * whole_run
     apart = max(abs(one - other) / other for one, other in zip(losses, others, strict=False))
-    print(
-        f"with the cache    {computing:.0f} s for the features (and the net), {training:.0f} s for {cached.steps} steps"
-    )
-    print(f"without it        {seconds:.1f} s for {arguments.steps} steps, so {whole:.0f} s for {anew.steps}")
+    print(f"with the cache    {computing:.0f} s for the features (and the net), {training:.0f} s for {whole_run} steps")
+    print(f"without it        {seconds:.1f} s for {arguments.steps} steps, so {whole:.0f} s for {whole_run}")
     print(f"times as fast     {whole / (computing + training):.1f}")
     print(f"losses differ by  {apart:.1e} at most, relative, over the {arguments.steps} steps")
 

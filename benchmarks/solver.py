@@ -20,7 +20,7 @@ from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Progress
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Silent
-from maskpencil.training.recipes import resolve
+from maskpencil.training.resolve import resolve
 from maskpencil.training.run_folder import RunFolder
 from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import batch_loss, train_step
@@ -29,9 +29,8 @@ from maskpencil.training.stopping import StopRequest
 
 def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, rate: float) -> Job:
     """A head that knows nothing on the model's backbone."""
-    backbone = arguments.backbone
     config = TrainConfig(
-        backbone=backbone,
+        backbone=arguments.backbone,
         init=str(arguments.model),
         freeze="backbone",
         optimizer=optimizer,
@@ -52,8 +51,7 @@ def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, ra
     for name, parameter in job.network.named_parameters():
         if parameter.requires_grad and name.startswith("score_"):
             torch.nn.init.zeros_(parameter)
-    job.model.train()
-    job.network.backbone.eval()
+    job.start_learning()
     return job
 
 
@@ -91,6 +89,7 @@ def main() -> None:
     log, stop = Silent(RunFolder(Path())), StopRequest()
     for number in range(1, arguments.epochs + 1):
         solve_round(job, progress, log, stop)
+        progress.batch = 0
         loss = whole_loss(job)
         print(f"L-BFGS: loss {loss:.5f} after {number} rounds, {progress.seconds:.1f} s", flush=True)
         if loss < least:

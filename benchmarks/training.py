@@ -14,7 +14,9 @@ segmentation_models.pytorch takes part where it is installed: pip install segmen
 import argparse
 import importlib.util
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,7 +101,7 @@ def our_steps(
     from maskpencil.training.build import build_job
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.course import Progress
-    from maskpencil.training.recipes import resolve
+    from maskpencil.training.resolve import resolve
     from maskpencil.training.steps import train_step
 
     config = TrainConfig(
@@ -171,12 +173,15 @@ def race(arguments: argparse.Namespace, names: list[str]) -> None:
     ]
     command += ["--batch-size", str(arguments.batch_size), "--work"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    runners = {name: subprocess.Popen([*command, name], **pipes) for name in names}
+    runners = {name: subprocess.Popen([*command, name], start_new_session=True, **pipes) for name in names}
 
     def go(name: str, steps: int) -> dict[str, float]:
+        os.killpg(runners[name].pid, signal.SIGCONT)
         runners[name].stdin.write(f"{steps}\n")
         runners[name].stdin.flush()
-        return json.loads(runners[name].stdout.readline())
+        told = json.loads(runners[name].stdout.readline())
+        os.killpg(runners[name].pid, signal.SIGSTOP)  # its workers too: nobody reads ahead in another's turn
+        return told
 
     for name in names:
         go(name, 2)  # to warm up
@@ -185,7 +190,7 @@ def race(arguments: argparse.Namespace, names: list[str]) -> None:
         for name in names:
             told[name].append(go(name, arguments.steps))
     for runner in runners.values():
-        runner.communicate()
+        os.killpg(runner.pid, signal.SIGKILL)
     rates = {
         name: [arguments.steps * arguments.batch_size / turn["seconds"] for turn in turns]
         for name, turns in told.items()
@@ -228,7 +233,7 @@ def main() -> None:
     parser.add_argument("--size", default="352x480")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--compile", action="store_true", help="let `maskpencil train --compile` take part too")
     parser.add_argument("--work", help=argparse.SUPPRESS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from maskpencil.classes import ClassSet
@@ -44,7 +45,10 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
     }
     with folder_written_whole(path) as folder:
         state = {name: tensor.contiguous() for name, tensor in parts.model.state_dict().items()}
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # it reports a full disk so
+            raise OSError(str(error)) from error
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (folder / CARD).write_text(model_card(parts), encoding="utf-8")
 

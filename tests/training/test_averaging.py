@@ -1,23 +1,23 @@
 import torch
-from torch import nn
 
-from maskpencil.training.averaging import running_average
+from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.training.averaging import RunningAverage
 
 
 def test_the_average_follows_weights_and_buffers() -> None:
-    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average = running_average(model, 0.9)
-    weights, means = [], []
+    network = build_fcn(FCNConfig(2, "test_resnet"), weights="none")
+    measured = next(name for name, _ in network.named_buffers() if name.endswith("running_mean"))
+    counted = measured.replace("running_mean", "num_batches_tracked")
+    average, weights = RunningAverage(network, 0.9), []
     for step in range(200):
         with torch.no_grad():
-            model[0].weight.fill_(step)
-            model[1].running_mean.fill_(-step)
-            model[1].num_batches_tracked.fill_(step)
-        average.update_parameters(model)
-        weights.append(average.module[0].weight.item())
-        means.append(average.module[1].running_mean.item())
-    assert weights[0] == 0
-    assert weights[1] == 9 / 11, "of the first steps less stays"
+            network.score_fr.bias.fill_(step)
+            network.get_buffer(measured).fill_(-step)
+            network.get_buffer(counted).fill_(step)
+        average.update(network, step + 1)
+        weights.append(average.network.score_fr.bias[0].item())
+        assert average.network.get_buffer(measured)[0].item() == -weights[-1]
+    assert abs(weights[1] - 9 / 11) < 1e-6, "of the first steps less stays"
     assert abs(weights[-1] - (199 - 9)) < 1e-3, "nine steps behind: 0.9 / (1 - 0.9)"
-    assert means == [-weight for weight in weights]
-    assert average.module[1].num_batches_tracked == 199
+    assert average.network.get_buffer(counted) == 199
+    assert network.score_fr.bias[0] == 199

@@ -30,6 +30,7 @@ from maskpencil.training.config import TrainConfig, read_config, write_config
         {"time_budget": "soon"},
         {"time_budget": "0m"},
         {"time_budget": "20m", "epochs": 3},
+        {"time_budget": "20m", "validate_every": 3},
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_its_option_name(settings):

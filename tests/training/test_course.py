@@ -29,7 +29,8 @@ def test_a_coarse_step_is_a_quarter_of_the_work() -> None:
 
 def test_a_counted_course_validates_every_so_many_epochs_and_at_the_end() -> None:
     course = CountedCourse(epochs=7, batches=1, coarse_epochs=0, validate_every=3)
-    assert [epoch for epoch in range(1, 8) if course.validates(at(epoch, 1))] == [3, 6, 7]
+    assert [epoch for epoch in range(1, 8) if course.validates(at(epoch, 1))] == [3, 6]
+    assert course.validates(Progress(epoch=7, ended=True))
 
 
 def test_a_timed_course_ends_when_its_time_is_up_but_for_the_last_validation() -> None:
@@ -48,7 +49,7 @@ def test_a_timed_course_spends_about_a_tenth_of_its_time_on_validation() -> None
     assert course.validates(Progress(seconds=100))
     assert not course.validates(Progress(seconds=300, validated=100, validation_seconds=30))
     assert course.validates(Progress(seconds=400, validated=100, validation_seconds=30))
-    assert course.validates(Progress(seconds=970, validated=900, validation_seconds=30))
+    assert course.validates(Progress(seconds=970, validated=960, ended=True))
 
 
 def test_the_time_of_the_coarse_epochs_is_their_share_of_the_work() -> None:

@@ -101,22 +101,25 @@ def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: P
 
 def test_what_srun_says_of_its_processes_is_understood() -> None:
     environment = {
-        "SLURM_NTASKS": "4",
+        "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_PROCID": "3",
         "SLURM_LOCALID": "1",
         "SLURM_STEP_NODELIST": "node[07-09,12],login1",
         "SLURM_JOB_ID": "123456",
     }
-    assert slurm_environment(environment) == {
+    assert slurm_environment(environment, devices=8) == {
         "WORLD_SIZE": "4",
         "RANK": "3",
         "LOCAL_RANK": "1",
         "MASTER_ADDR": "node07",
         "MASTER_PORT": "23456",
     }
-    assert slurm_environment({**environment, "WORLD_SIZE": "2"}) == {}, "torchrun has said it"
-    assert slurm_environment({**environment, "SLURM_NTASKS": "1"}) == {}
-    assert slurm_environment({}) == {}
+    assert slurm_environment({**environment, "WORLD_SIZE": "2"}, devices=8) == {}, "torchrun has said it"
+    assert slurm_environment({**environment, "SLURM_STEP_NUM_TASKS": "1"}, devices=8) == {}
+    assert slurm_environment(environment, devices=1)["LOCAL_RANK"] == "0", "each has been given its own"
+    assert slurm_environment({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, devices=0) == {}, (
+        "no srun has started this one"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from dataclasses import fields
 import pytest
 
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.recipes import DESCRIPTIONS, RECIPES, resolve
+from maskpencil.training.recipes import DESCRIPTIONS, RECIPES
+from maskpencil.training.resolve import resolve
 
 SIZES = {"train": [(360, 480)] * 367, "val": [(360, 480)] * 101}
 

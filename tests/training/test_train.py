@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import maskpencil as mp
+import maskpencil.model_folder
 from maskpencil.data.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
@@ -279,6 +280,24 @@ def test_a_run_against_the_clock_ends_with_its_rate_at_the_lowest(tiny_folder, t
     assert (run.folder / "metrics.csv").read_text() == before
 
 
+def test_a_run_against_the_clock_validates_what_it_has_learned_last(tiny_folder, tmp_path):
+    """Even where an epoch ends just before the time does, or a resumed run has hardly any left."""
+    settings = {**SMALL, "backbone": "test_resnet", "batch_size": 2}
+    run = train(tiny_folder, out=tmp_path / "run", time_budget="4s", **settings)
+    state = run.folder / "checkpoints" / "last" / "state.pt"
+    saved = torch.load(state, weights_only=True)
+    saved["progress"] |= {"ended": False, "best_score": -1.0}  # as if it had been killed just before
+    torch.save(saved, state)
+    assert train(resume=run.folder, quiet=True).mean_iou > 0
+    with (run.folder / "metrics.csv").open() as file:
+        assert list(csv.DictReader(file))[-1]["mean_iou"]
+
+
+def test_a_time_that_is_over_before_the_first_step_is_told(tiny_folder, tmp_path):
+    with pytest.raises(TrainingError, match="--time-budget: 0 seconds were over before the first step; give more"):
+        train(tiny_folder, out=tmp_path / "run", time_budget="0.001s", **SMALL)
+
+
 def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
     settings = {**SMALL, "backbone": "vgg16", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
     whole, parts = (
@@ -309,7 +328,9 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
-    with pytest.raises(TrainingError, match="too little memory for 1 pictures of 64x64; give a smaller"):
+    with pytest.raises(
+        TrainingError, match="too little memory for 1 pictures of 64x64 at once; give a greater --accumulate or"
+    ):
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
 
@@ -319,8 +340,8 @@ def test_the_average_of_the_weights_is_what_is_kept(tiny_folder, tmp_path):
     kept = load_file(run.model / "model.safetensors")
     best = json.loads((run.model / "config.json").read_text())["training"]["epoch"]
     if best == 3:
-        assert all(torch.equal(kept[name], state["average"][f"module.{name}"]) for name in kept)
-    assert not torch.equal(state["average"]["module.score_fr.weight"], state["model"]["score_fr.weight"])
+        assert all(torch.equal(kept[name], state["average"][name]) for name in kept)
+    assert not torch.equal(state["average"]["score_fr.weight"], state["model"]["score_fr.weight"])
 
 
 def test_a_full_disk_is_told_of_and_the_run_goes_on(tiny_folder, tmp_path, monkeypatch):
@@ -355,6 +376,11 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
         ({"sync_batch_norm": True}, "--sync-batch-norm works on GPUs, but the device is cpu"),
         ({"learning_rate": "sum:1e-9", "loss": "dice"}, "is for a summed cross-entropy, not --loss dice"),
         ({"class_weights": "heavy.yaml"}, "--class-weights must be none"),
+        (
+            {"freeze": "backbone", "optimizer": "lbfgs", "loss": "dice"},
+            "--optimizer lbfgs needs a loss with one optimum",
+        ),
+        ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs pictures, not cached features"),
     ],
 )
 def test_settings_that_cannot_work_together_leave_no_run_folder(settings, told, tiny_folder, tmp_path):
@@ -387,3 +413,25 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
     assert heard[-2][0] == 2
     assert "val/mean_iou" in heard[-2][1]
     assert heard[-1] == "finished"
+
+
+def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    save, calls = maskpencil.model_folder.save_file, []
+
+    def full_at_first(*arguments, **others):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise SafetensorError("Error while serializing: No space left on device (os error 28)")
+        save(*arguments, **others)
+
+    monkeypatch.setattr(maskpencil.model_folder, "save_file", full_at_first)
+    run = train(tiny_folder, out=tmp_path / "run", epochs=4, **SMALL)
+    log = (run.folder / "train.log").read_text()
+    assert "warning: what epoch 1 has learned is not kept" in log
+    assert "No space left on device" in log
+    assert mp.Segmenter.from_pretrained(run.model)
+    monkeypatch.setattr(maskpencil.model_folder, "save_file", lambda *_, **__: full_at_first(calls.clear()))
+    with pytest.raises(mp.OutputError, match="No space left"):
+        train(tiny_folder, out=tmp_path / "never", epochs=1, **SMALL)

@@ -72,13 +72,16 @@ class SegmentationDataset(Dataset[Sample]):
         With a `folder` the pairs are kept in a file there, which has no name and goes with the process.
         """
         with ThreadPoolExecutor(max_workers=4) as pool:
-            samples = pool.map(self.read, range(len(self)))
+            chunks = (range(start, min(start + 64, len(self))) for start in range(0, len(self), 64))
+            samples = (sample for chunk in chunks for sample in pool.map(self.read, chunk))
             self._kept = list(samples if folder is None else self._moved(samples, folder))
 
     def _moved(self, samples: Iterable[Sample], folder: Path) -> Iterator[Sample]:
         """The samples, their numbers moved to a file."""
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, path = mkstemp(dir=folder)
+        if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would end the process without a word
+            os.posix_fallocate(descriptor, 0, self.memory)
         os.close(descriptor)
         place = torch.from_file(path, shared=True, size=self.memory, dtype=torch.uint8)
         Path(path).unlink()

@@ -1,8 +1,8 @@
 """From settings and data to the parts of a run."""
 
 import math
+from contextlib import suppress
 from shutil import disk_usage
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from maskpencil.models.transplant import transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.averaging import running_average
+from maskpencil.training.averaging import RunningAverage
 from maskpencil.training.class_weights import class_weights
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
@@ -29,7 +29,8 @@ from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head,
 from maskpencil.training.job import Batches, Job
 from maskpencil.training.losses import Loss
 from maskpencil.training.optimizers import build_optimizer
-from maskpencil.training.recipes import coarse_epochs
+from maskpencil.training.processes import in_turn
+from maskpencil.training.resolve import coarse_epochs
 from maskpencil.training.values import parse_crop_size, parse_image_size, parse_learning_rate, parse_loss, parse_time
 
 GPU_WORKERS = 8
@@ -56,14 +57,16 @@ def build_job(
     """
     torch.manual_seed(config.seed)
     device = accelerator.device
+    _refuse(config, accelerator)
+    loss = _loss(config, data, device)
     model, started = _network(config, data, start=start)
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
     model.to(device).to(memory_format=torch.channels_last)
-    average = running_average(model, config.average) if config.average else None
+    average = RunningAverage(model, config.average) if config.average else None
     segmenter = Segmenter(
-        cast(FCN, average.module) if average else model,
+        average.network if average else model,
         data.classes,
         preprocessing,
         training={"data": data.root.resolve().name, **config.to_dict()},
@@ -90,12 +93,10 @@ def build_job(
     trained: nn.Module = model
     loader: Batches = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
     if config.cache_views:
-        with accelerator.main_process_first():
+        with in_turn(accelerator):
             cache = _cached(config, segmenter, model, dataset)
         trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
     prepared, optimizer = _prepared(config, accelerator, trained, build_optimizer(model, config))
-    if not accelerator.is_main_process:
-        torch.manual_seed(config.seed + accelerator.process_index)  # each process drops other features
     return Job(
         config=config,
         data=data,
@@ -106,7 +107,7 @@ def build_job(
         optimizer=optimizer,
         batches=batches,
         loader=loader,
-        loss=_loss(config, data, device),
+        loss=loss,
         course=_course(config, len(batches)),
         accelerator=accelerator,
         notes=(*started, *notes),
@@ -115,12 +116,23 @@ def build_job(
 
 def _keep(dataset: SegmentationDataset, *, processes: int) -> None:
     """Keep decoded pictures in memory, or else on disk, where they take but a share of what is free."""
-    place = cache_folder("pictures")
-    place.mkdir(parents=True, exist_ok=True)
-    if dataset.memory <= available_memory() * KEPT_SHARE / processes:
+    needed = dataset.memory * processes / KEPT_SHARE
+    if needed <= available_memory():
         dataset.keep()
-    elif dataset.memory <= disk_usage(place).free * KEPT_SHARE / processes:
-        dataset.keep(place)
+        return
+    place = cache_folder("pictures")
+    with suppress(OSError):  # where nothing can be written the pictures are decoded in every epoch
+        place.mkdir(parents=True, exist_ok=True)
+        if needed <= disk_usage(place).free:
+            dataset.keep(place)
+
+
+def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Refuse what this machine or this number of processes cannot do, before anything is computed."""
+    if config.optimizer == "lbfgs" and accelerator.num_processes > 1:
+        raise ConfigError("--optimizer lbfgs works in one process; start it without torchrun or accelerate launch")
+    if config.sync_batch_norm and accelerator.device.type != "cuda":
+        raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
 
 
 def _course(config: TrainConfig, batches: int) -> Course:
@@ -144,11 +156,7 @@ def _prepared(
     config: TrainConfig, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Network and optimizer, as they are trained on this machine and shared among processes."""
-    if config.optimizer == "lbfgs" and accelerator.num_processes > 1:
-        raise ConfigError("--optimizer lbfgs works in one process; start it without torchrun or accelerate launch")
     if config.sync_batch_norm:
-        if accelerator.device.type != "cuda":
-            raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if config.compile:
         model = torch.compile(model, dynamic=False)  # type: ignore[assignment]

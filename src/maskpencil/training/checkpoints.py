@@ -24,7 +24,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None = None,
 ) -> None:
-    """Write weights and their average, optimizer state, progress and the state of all random number generators.
+    """Write weights and their average, optimizer state and progress; random numbers follow from the seed and these.
 
     Raises:
         OutputError: it cannot be written; the checkpoint before stays.
@@ -34,10 +34,6 @@ def save_checkpoint(
         "model": model.state_dict(),
         "average": average.state_dict() if average else None,
         "optimizer": optimizer.state_dict(),
-        "random": {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        },
     }
     with folder_written_whole(path) as folder:
         try:
@@ -68,9 +64,6 @@ def load_checkpoint(
         if average:
             average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if torch.cuda.is_available() and len(state["random"]["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
         return Progress(**state["progress"])
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -188,7 +188,7 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= most:
-                raise ConfigError(f"{_option(name)} must be a share between 0 and 1, but got {value}")
+                raise ConfigError(f"{_option(name)} must be a share from 0 to {most}, but got {value}")
         if self.learning_rate is not None:
             parse_learning_rate(self.learning_rate)
         if self.loss is not None:
@@ -197,6 +197,8 @@ class TrainConfig:
             parse_time("--time-budget", self.time_budget)
             if self.epochs is not None:
                 raise ConfigError("--time-budget says when a run ends; leave --epochs out")
+            if self.validate_every is not None:
+                raise ConfigError("--time-budget says when to validate; leave --validate-every out")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
         if self.image_size is not None:

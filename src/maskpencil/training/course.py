@@ -19,7 +19,7 @@ class Progress:
     `loss_sum` is the sum of this epoch's losses so far, `best_score` the best validation mean IoU, -1 before the first.
     `seconds` were spent on steps, `other_seconds` on all else, the last validation of it for `validation_seconds`;
     it ended when `validated` seconds were spent in all, and the last checkpoint came at `saved` of those on steps. A
-    batch is computed in `parts`, and shared among `processes`.
+    batch is computed in `parts`, and shared among `processes`. When the last epoch has begun to finish it is `ended`.
     """
 
     epoch: int = 0
@@ -34,6 +34,7 @@ class Progress:
     saved: float = 0.0
     parts: int = 1
     processes: int = 1
+    ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
         """Count on in the batches of another number of processes, of which an epoch has so many."""
@@ -78,7 +79,7 @@ class CountedCourse:
 
     def validates(self, progress: Progress) -> bool:
         """Whether it is time to validate, after an epoch."""
-        return progress.epoch % self.validate_every == 0 or self.ended(progress)
+        return progress.epoch % self.validate_every == 0 or progress.ended
 
     def place(self, epoch: int) -> str:
         """The number of an epoch, from 1, and of how many."""
@@ -120,7 +121,7 @@ class TimedCourse:
         """Whether it is time to validate, after an epoch."""
         since = self.behind(progress) - progress.validated
         often_enough = max(VALIDATION_SHARE * self.budget, progress.validation_seconds / VALIDATION_SHARE)
-        return since >= often_enough or self.ended(progress)
+        return since >= often_enough or progress.ended
 
     def place(self, epoch: int) -> str:
         """The number of an epoch, from 1; of how many is not known."""

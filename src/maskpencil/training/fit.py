@@ -5,6 +5,7 @@ import signal
 import time
 
 import torch
+from accelerate.utils import broadcast
 
 from maskpencil.errors import OutputError, TrainingError
 from maskpencil.evaluation import count_pixels
@@ -13,89 +14,104 @@ from maskpencil.training.checkpoints import save_checkpoint
 from maskpencil.training.course import Progress
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, write_preview
+from maskpencil.training.processes import agree
 from maskpencil.training.run_folder import RunFolder, write_json
 from maskpencil.training.schedule import rate_factor
 from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import train_step
-from maskpencil.training.stopping import STOPPING, StopRequest
+from maskpencil.training.stopping import StopRequest
 
 STEPS_BETWEEN_LOOKS = 10
-"""How often the loss is looked at on a GPU, where to look means to wait for it."""
+"""On a GPU, where to look at the loss means to wait for it."""
 
 
-def fit(job: Job, progress: Progress, log: Logbook) -> bool:
+def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> bool:
     """Train from where `progress` stands to the end; model and checkpoints are written on the way.
 
-    Gives whether it came to the end: on SIGTERM a checkpoint of the last whole step is written, and it did not.
+    `since` is the time.monotonic() from which on time counts. Gives whether it came to the end: on SIGTERM a checkpoint
+    of the last whole step is written, and it did not.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last whole step was written.
         OutputError: the model cannot be written at the end, or the checkpoint when a stop is asked for; what cannot be
             written before is told of, and the run goes on.
-        TrainingError: the loss is not a finite number, or a picture is too much for the memory.
+        TrainingError: the loss is not a finite number, a picture is too much for the memory, or the time was over
+            before the first step.
     """
+    watch = Watch(since)
+    if job.config.time_budget and not progress.validation_seconds:
+        progress.validation_seconds = expected_validation(job)
+    progress.other_seconds += watch.lap()
     with StopRequest() as stop:
-        while not job.course.ended(progress):
+        agree(job.accelerator, progress, stop)
+        if job.course.ended(progress) and not progress.step:
+            raise TrainingError(f"--time-budget: {job.course} were over before the first step; give more")
+        while not progress.ended:
             if job.config.optimizer == "lbfgs":
                 solve_round(job, progress, log, stop)
             else:
-                train_epoch(job, progress, log, stop)
+                train_epoch(job, progress, log, stop, watch)
             if stop.number:
                 save(job, progress, log, needed=True)
                 if stop.number == signal.SIGTERM:
                     return False
                 raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {log.run.path}")
             finish_epoch(job, progress, log)
-            agree(job, progress, stop)
+            progress.other_seconds += watch.lap()
+            agree(job.accelerator, progress, stop)
     return True
 
 
-def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
+class Watch:
+    """Tells the seconds since it was last asked."""
+
+    def __init__(self, since: float) -> None:
+        self.last = since
+
+    def lap(self) -> float:
+        """The seconds since the last lap."""
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
+
+
+def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, watch: Watch) -> None:
     """Make the steps of an epoch, from `progress.batch` on, until a stop is asked for or the course has ended."""
-    job.model.train()
-    if job.config.freeze == "backbone":
-        job.network.backbone.eval()  # a frozen backbone keeps its statistics and drops nothing
+    job.start_learning()
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     job.batches.resolution = job.course.resolution(progress)
     losses: list[torch.Tensor] = []
-    started = now = time.monotonic()
-    pictures = 0
+    pictures, before, every = 0, progress.seconds, steps_between_looks(job)
     for inputs, targets in job.loader:
         factor = rate_factor(job.config.schedule, job.course.work(progress))
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         losses.append(train_step(job, progress, inputs, targets))
         progress.batch, progress.step = progress.batch + 1, progress.step + 1
-        before, now = now, time.monotonic()
-        progress.seconds += now - before
-        agree(job, progress, stop)
+        progress.seconds += watch.lap()
         pictures += len(targets) * job.accelerator.num_processes
-        ends = bool(stop.number) or job.course.ended(progress)
-        due = progress.seconds - progress.saved >= 60 * job.config.checkpoint_minutes
-        if job.segmenter.device.type != "cuda" or len(losses) >= STEPS_BETWEEN_LOOKS or ends or due:
-            look(job, progress, losses)
-            speed, rate = pictures / (now - started), job.rate.value * factor
-            log.step(progress, loss=progress.loss_sum / progress.batch, rate=rate, speed=speed)
-        if ends:
-            break
-        if due:
-            save(job, progress, log)
         job.batches.resolution = job.course.resolution(progress)
+        if len(losses) < every:
+            continue
+        look(job, progress, losses)
+        agree(job.accelerator, progress, stop)
+        speed = pictures / (progress.seconds - before)
+        log.step(progress, loss=progress.loss_sum / progress.batch, rate=job.rate.value * factor, speed=speed)
+        if stop.number or job.course.ended(progress):
+            break
+        if progress.seconds - progress.saved >= 60 * job.config.checkpoint_minutes:
+            save(job, progress, log)
+            progress.other_seconds += watch.lap()
     look(job, progress, losses)
+    agree(job.accelerator, progress, stop)
 
 
-def agree(job: Job, progress: Progress, stop: StopRequest) -> None:
-    """Let all processes go by the main one's clock and by the signals of all, so that they end after the same step."""
-    if job.accelerator.num_processes == 1:
-        return
-    clock = ("seconds", "other_seconds", "validation_seconds", "validated")
-    times = [getattr(progress, name) if job.accelerator.is_main_process else 0.0 for name in clock]
-    heard = [float(stop.number == number) for number in STOPPING]
-    facts = torch.tensor([*times, *heard], dtype=torch.float64, device=job.segmenter.device)
-    *times, interrupted, terminated = job.accelerator.reduce(facts, reduction="sum").tolist()
-    for name, value in zip(clock, times, strict=True):
-        setattr(progress, name, value)
-    stop.number = STOPPING[1] if terminated else STOPPING[0] if interrupted else 0
+def steps_between_looks(job: Job) -> int:
+    """After how many steps the loss is looked at, and whether to stop: all, but where to look means to wait.
+
+    Processes that go by one clock have to agree on it at every step, for the learning rate follows from it.
+    """
+    by_one_clock = job.config.time_budget and job.accelerator.num_processes > 1
+    return STEPS_BETWEEN_LOOKS if job.segmenter.device.type == "cuda" and not by_one_clock else 1
 
 
 def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
@@ -116,54 +132,64 @@ def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
 
 
 def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
-    """Validate and show if it is time, keep the best model, write the checkpoint, tell."""
-    run, started = log.run, time.monotonic()
-    loss = progress.loss_sum / progress.batch
+    """Validate and show if it is time, keep the best model, tell, write the checkpoint."""
+    loss, scores = progress.loss_sum / progress.batch, None
     rate = job.rate.value * rate_factor(job.config.schedule, job.course.work(progress))
+    speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
-    scores = validate(job) if job.course.validates(progress) else None
-    if scores:
+    progress.ended = job.course.ended(progress)
+    if job.course.validates(progress):
+        started = time.monotonic()
+        scores = validate(job)
+        if job.accelerator.is_main_process:
+            keep(job, progress, log, scores)
         progress.validation_seconds = time.monotonic() - started
-    if job.accelerator.is_main_process:
-        try:
-            if scores:
-                keep(job, progress, run, scores)
-            speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
-            log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
-        except OutputError as error:
-            if job.course.ended(progress):
-                raise
-            log.say(f"warning: epoch {progress.epoch} is not kept: {error}")
-    progress.other_seconds += time.monotonic() - started
-    if scores:
-        progress.validated = job.course.behind(progress)
+        progress.validated = job.course.behind(progress) + progress.validation_seconds
+    log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
     save(job, progress, log)
-
-
-def keep(job: Job, progress: Progress, run: RunFolder, scores: Scores) -> None:
-    """Write a preview, and the model with its scores if it is the best so far.
-
-    Raises:
-        OutputError: one of them cannot be written; what was there before stays.
-    """
-    score = 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou
-    if score > progress.best_score:
-        job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
-        job.segmenter.save(run.model)
-        write_json(run.scores, scores.to_dict())
-        progress.best_score = score
-    write_preview(run.preview / f"epoch_{progress.epoch:03}.png", job.segmenter, job.data, job.data.pairs("val"))
 
 
 def validate(job: Job) -> Scores:
     """Score the model on the validation pictures, shared out among the processes and summed exactly."""
     accelerator, data = job.accelerator, job.data
+    # what normalization layers measure is each process's own between two steps; the main one's is kept
+    broadcast(list(job.segmenter.model.buffers()))
     mine = data.pairs("val")[accelerator.process_index :: accelerator.num_processes]
     counted = count_pixels(job.segmenter, data, mine)
     matrix = ConfusionMatrix(len(data.classes))
     together = accelerator.reduce(torch.from_numpy(counted.counts).to(accelerator.device), reduction="sum")
     matrix.add(together.cpu().numpy(), images=len(data.pairs("val")))
     return matrix.scores(data.classes.names)
+
+
+def expected_validation(job: Job) -> float:
+    """The seconds that a validation will take, from those of one picture."""
+    pictures = job.data.pairs("val")
+    count_pixels(job.segmenter, job.data, pictures[:1])  # the first is slower
+    started = time.monotonic()
+    count_pixels(job.segmenter, job.data, pictures[:1])
+    return (time.monotonic() - started) * len(pictures) / int(job.accelerator.num_processes)
+
+
+def keep(job: Job, progress: Progress, log: Logbook, scores: Scores) -> None:
+    """Write a preview, and the model with its scores if it is the best so far; tell where it cannot be written.
+
+    Raises:
+        OutputError: a model cannot be written at the end of the run; what was there before stays.
+    """
+    run: RunFolder = log.run
+    score = 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou
+    try:
+        if score > progress.best_score:
+            job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
+            job.segmenter.save(run.model)
+            write_json(run.scores, scores.to_dict())
+            progress.best_score = score
+        write_preview(run.preview / f"epoch_{progress.epoch:03}.png", job.segmenter, job.data, job.data.pairs("val"))
+    except OutputError as error:
+        if progress.ended and score > progress.best_score:
+            raise
+        log.say(f"warning: what epoch {progress.epoch} has learned is not kept: {error}")
 
 
 def save(job: Job, progress: Progress, log: Logbook, *, needed: bool = False) -> None:
@@ -175,9 +201,10 @@ def save(job: Job, progress: Progress, log: Logbook, *, needed: bool = False) ->
     progress.saved = progress.seconds
     if not job.accelerator.is_main_process:
         return
+    average = job.average.network if job.average else None
     try:
         save_checkpoint(
-            log.run.checkpoint, progress=progress, model=job.network, optimizer=job.optimizer, average=job.average
+            log.run.checkpoint, progress=progress, model=job.network, optimizer=job.optimizer, average=average
         )
     except OutputError as error:
         if needed:

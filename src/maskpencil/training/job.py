@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from maskpencil.data.dataset import EpochBatches
 from maskpencil.data.folder import DataFolder
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
+from maskpencil.training.averaging import RunningAverage
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Course
 from maskpencil.training.feature_cache import Features
@@ -36,7 +36,7 @@ class Job:
     segmenter: Segmenter
     network: FCN
     model: nn.Module
-    average: AveragedModel | None
+    average: RunningAverage | None
     optimizer: torch.optim.Optimizer
     batches: EpochBatches
     loader: Batches
@@ -50,6 +50,12 @@ class Job:
         """The learned kernels of the head: scores and upsampling."""
         named = self.network.named_parameters()
         return [p for name, p in named if p.ndim > 1 and p.requires_grad and not name.startswith("backbone.")]
+
+    def start_learning(self) -> None:
+        """Put the network into training; a frozen backbone keeps its statistics and drops nothing."""
+        self.model.train()
+        if self.config.freeze == "backbone":
+            self.network.backbone.eval()
 
     @property
     def rate(self) -> LearningRate:

@@ -10,6 +10,7 @@ from typing import Self
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.layout import Pair
+from maskpencil.errors import OutputError
 from maskpencil.images import write_image
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
@@ -86,7 +87,10 @@ class Logbook:
         named = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
         row |= {name: f"{getattr(scores, name):.6f}" if scores else "" for name in named}
         self._rows.append(row)
-        write_metrics(self.run.metrics, self._rows)
+        try:
+            write_metrics(self.run.metrics, self._rows)
+        except OutputError as error:
+            self.say(f"warning: the row of epoch {progress.epoch} waits for the next: {error}")
         line = f"epoch {self.course.place(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if scores:
             self._last_score = scores.mean_iou

@@ -2,17 +2,27 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
+import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from maskpencil.errors import ConfigError
+from maskpencil.training.course import Progress
+from maskpencil.training.stopping import STOPPING, StopRequest
 
 T = TypeVar("T")
 
 FIRST_PORT, PORTS = 20_000, 10_000
+
+PATIENCE = timedelta(hours=12)
+"""So long the others wait for the main process, which reads the data and computes features first."""
+
+CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated")
 
 
 def build_accelerator(*, on_cpu: bool, tracker: str | None = None) -> Accelerator:
@@ -21,25 +31,60 @@ def build_accelerator(*, on_cpu: bool, tracker: str | None = None) -> Accelerato
     Raises:
         ConfigError: there is no such tracker, or it is not installed.
     """
-    for name, value in slurm_environment(os.environ).items():
+    for name, value in slurm_environment(os.environ, devices=torch.cuda.device_count()).items():
         os.environ.setdefault(name, value)
-    return Accelerator(cpu=on_cpu, log_with=None if tracker is None else checked_tracker(tracker))
+    return Accelerator(
+        cpu=on_cpu,
+        log_with=None if tracker is None else checked_tracker(tracker),
+        project_dir="runs",  # where trackers that write files put them
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
 
 
-def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def agree(accelerator: Accelerator, progress: Progress, stop: StopRequest) -> None:
+    """Let all processes go by the main one's clock and by the signals of all, so that they end after the same step."""
+    if accelerator.num_processes == 1:
+        stop.number = stop.heard
+        return
+    times = [getattr(progress, name) if accelerator.is_main_process else 0.0 for name in CLOCK]
+    heard = [float(stop.heard == number) for number in STOPPING]
+    facts = torch.tensor([*times, *heard], dtype=torch.float64, device=accelerator.device)
+    *times, interrupted, terminated = accelerator.reduce(facts, reduction="sum").tolist()
+    for name, value in zip(CLOCK, times, strict=True):
+        setattr(progress, name, value)
+    stop.number = STOPPING[1] if terminated else STOPPING[0] if interrupted else 0
+
+
+def shared(accelerator: Accelerator, value: T) -> T:
+    """What the main process has for `value`, in all of them."""
+    return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
+
+
+@contextmanager
+def in_turn(accelerator: Accelerator) -> Iterator[None]:
+    """Let the processes through the block one by one, the main one first."""
+    for turn in range(accelerator.num_processes):
+        if turn == accelerator.process_index:
+            yield
+        accelerator.wait_for_everyone()
+
+
+def slurm_environment(environment: Mapping[str, str], *, devices: int) -> dict[str, str]:
     """What torch wants to know of the processes, from what srun tells each; nothing where srun has started but one.
+
+    `devices` are the GPUs that this process sees, of which it may have been given its own.
 
     Source: the environment variables of srun's manual.
     """
-    tasks = int(environment.get("SLURM_NTASKS", "1"))
-    if tasks < 2 or "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment:
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks < 2 or "WORLD_SIZE" in environment:
         return {}
     return {
         "WORLD_SIZE": str(tasks),
         "RANK": environment["SLURM_PROCID"],
-        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
-        "MASTER_ADDR": first_host(environment.get("SLURM_STEP_NODELIST", "localhost")),
-        "MASTER_PORT": str(FIRST_PORT + int(environment.get("SLURM_JOB_ID", "0")) % PORTS),
+        "LOCAL_RANK": str(int(environment["SLURM_LOCALID"]) % max(1, devices)),
+        "MASTER_ADDR": first_host(environment["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(FIRST_PORT + int(environment["SLURM_JOB_ID"]) % PORTS),
     }
 
 
@@ -47,11 +92,6 @@ def first_host(hosts: str) -> str:
     """The first of SLURM's list of hosts: node07 of `node[07-09,12],login1`."""
     found = re.match(r"([^\[,]*)(?:\[(\d+))?", hosts)
     return "".join(part or "" for part in found.groups()) if found else hosts
-
-
-def shared(accelerator: Accelerator, value: T) -> T:
-    """What the main process has for `value`, in all of them."""
-    return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
 
 
 def checked_tracker(name: str) -> str:
@@ -62,8 +102,9 @@ def checked_tracker(name: str) -> str:
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers  # slow to import
 
-    if name not in LOGGER_TYPE_TO_CLASS:
-        raise ConfigError(f"--tracker must be {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}, but got {name!r}")
+    known = sorted(set(map(str, LOGGER_TYPE_TO_CLASS)) - {"tensorboard"})  # whose events are always written
+    if name not in known:
+        raise ConfigError(f"--tracker must be {', '.join(known)}, but got {name!r}")
     if name not in map(str, get_available_trackers()):
         raise ConfigError(f"--tracker {name}: its package is not installed; pip install {name.replace('_', '-')}")
     return name

@@ -15,6 +15,9 @@ from maskpencil.training.steps import Inputs, train_step
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
+FIRST = 10
+"""Before it the smoothed loss is that of a few batches, and falls by chance."""
+
 WORSE = 3.0
 """The test ends early when the loss is so many times the least."""
 
@@ -37,15 +40,15 @@ def find_learning_rate(job: Job) -> Trial:
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3.
     """
-    job.model.train()
+    job.start_learning()
     progress, smooth, losses = Progress(parts=job.config.accumulate), 0.0, dict[float, float]()
-    for step, (inputs, targets) in zip(range(STEPS), _endless(job), strict=False):
-        rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
+    for progress.step, (inputs, targets) in zip(range(STEPS), _endless(job), strict=False):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (progress.step / (STEPS - 1))
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * rate  # the peaks are those for a rate of 1
         loss = float(job.accelerator.reduce(train_step(job, progress, inputs, targets), reduction="mean"))
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
-        losses[rate] = smooth / (1 - SMOOTHING ** (step + 1))
+        losses[rate] = smooth / (1 - SMOOTHING ** (progress.step + 1))
         if not math.isfinite(loss) or losses[rate] > WORSE * min(losses.values()):
             del losses[rate]
             break
@@ -62,7 +65,7 @@ def steepest(losses: Mapping[float, float]) -> float:
     least = values.index(min(values)) if values else 0
     falls = {
         rates[i]: (values[i + 1] - values[i - 1]) / math.log(rates[i + 1] / rates[i - 1])
-        for i in range(1, min(len(values) - 1, least))
+        for i in range(FIRST, min(len(values) - 1, least))
     }
     rate = min(falls, key=lambda rate: falls[rate], default=None)
     if rate is None or falls[rate] >= 0:

@@ -24,9 +24,10 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     Raises:
         TrainingError: the loss is not a finite number.
     """
+    if progress.batch:
+        return  # it was made before the run was stopped
     started = time.monotonic()
-    job.model.train()
-    job.network.backbone.eval()
+    job.start_learning()
     device, batches = job.segmenter.device, job.loader
     weight = torch.stack([job.loss.weigh(targets.to(device)) for _, targets in batches]).sum().clamp_min(1.0)
     losses: list[float] = []
@@ -35,7 +36,7 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
         job.optimizer.zero_grad()
         total = 0.0
         for number, (inputs, targets) in enumerate(batches):
-            if stop.number:
+            if stop.heard:
                 raise _StopError
             loss = batch_loss(job, inputs, targets.to(device), weight=weight, penalty=number == 0)
             job.accelerator.backward(loss)
@@ -52,6 +53,7 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
             for parameter, before in zip(learned, weights, strict=True):
                 parameter.copy_(before)
         job.optimizer.load_state_dict(state)
+        stop.number = stop.heard
         return
     if not math.isfinite(losses[-1]):
         raise TrainingError(f"the loss became {losses[-1]} in round {progress.epoch + 1}; look at the masks")
@@ -59,4 +61,5 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     progress.loss_sum = losses[-1] * progress.batch
     seconds = time.monotonic() - started
     progress.seconds += seconds
+    stop.number = stop.heard
     log.step(progress, loss=losses[-1], rate=1.0, speed=len(losses) * len(job.data.pairs("train")) / seconds)

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 
 from maskpencil.errors import TrainingError
@@ -18,31 +19,34 @@ def train_step(job: Job, progress: Progress, inputs: Inputs, targets: torch.Tens
     """Make one step on a batch, see `job.Batches`; gives the loss before it, a scalar on the device.
 
     The batch goes through the network in `progress.parts` parts, of which the gradients add up. Where the memory of the
-    device does not suffice it is tried again in twice as many, and so all later ones.
+    device does not suffice it is tried again in twice as many, and so all later ones; not in several processes, which
+    would have to agree on it. What is dropped follows from seed, step and process alone.
 
     Raises:
-        TrainingError: a single picture is too much for the memory.
+        TrainingError: the batch, or in one process a single picture, is too much for the memory.
     """
     targets = targets.to(job.segmenter.device, non_blocking=True)
+    seeds = np.random.SeedSequence([job.config.seed, progress.step, job.accelerator.process_index])
+    torch.manual_seed(int(seeds.generate_state(1)[0]))
     while True:
         try:
             loss = _gradients(job, progress.parts, inputs, targets)
             break
         except torch.OutOfMemoryError as error:
             job.optimizer.zero_grad()
-            if progress.parts >= len(targets) or job.accelerator.num_processes > 1:
+            pictures = -(-len(targets) // progress.parts)
+            if pictures == 1 or job.accelerator.num_processes > 1:
                 raise TrainingError(
-                    f"the device has too little memory for {-(-len(targets) // progress.parts)} pictures of "
-                    f"{targets.shape[-2]}x{targets.shape[-1]}; give a smaller --batch-size or --crop-size"
+                    f"the device has too little memory for {pictures} pictures of {targets.shape[-2]}x"
+                    f"{targets.shape[-1]} at once; give a greater --accumulate or a smaller --batch-size or --crop-size"
                 ) from error
             progress.parts = min(2 * progress.parts, len(targets))
-            torch.cuda.empty_cache()
     if job.config.clip_norm:
         job.accelerator.clip_grad_norm_(job.model.parameters(), job.config.clip_norm)
     job.optimizer.step()
     job.optimizer.zero_grad()
     if job.average:
-        job.average.update_parameters(job.network)
+        job.average.update(job.network, progress.step + 1)
     return loss
 
 
@@ -53,6 +57,8 @@ def batch_loss(
     with autocast(job.segmenter.device, job.segmenter.precision):
         logits = job.model(_on_device(job, inputs))
     loss = job.loss(logits.float(), targets, weight=weight)
+    if job.loss.reduction == "sum":
+        loss = loss * job.accelerator.num_processes  # which average their gradients
     return loss + l2_penalty(job.head_kernels, job.config.head_l2) if penalty and job.config.head_l2 else loss
 
 
@@ -62,12 +68,11 @@ def _gradients(job: Job, parts: int, inputs: Inputs, targets: torch.Tensor) -> t
     # processes average their gradients: each divides by its share of the pixels of all
     weight = accelerator.reduce(job.loss.weigh(targets), reduction="mean")
     total = torch.zeros((), device=targets.device)
+    parts = min(parts, len(targets))
     pieces = list(zip(_split(inputs, parts), targets.tensor_split(parts), strict=True))
     for number, (piece, target) in enumerate(pieces, start=1):
         with nullcontext() if number == len(pieces) else accelerator.no_sync(job.model):
             loss = batch_loss(job, piece, target, weight=weight, penalty=number == 1)
-            if job.loss.reduction == "sum":
-                loss = loss * accelerator.num_processes
             accelerator.backward(loss)
         total += loss.detach()
     return total

@@ -9,13 +9,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Remembers the `number` of the signal that asked to stop, 0 before; a second Ctrl-C stops at once.
+    """Remembers which signal asked to stop: `heard` by this process, `number` as all have agreed; 0 before.
 
-    A context manager; outside the main thread, where Python delivers no signals, it never hears one.
+    A second Ctrl-C stops at once. A context manager; outside the main thread, where Python delivers no signals, it
+    never hears one.
     """
 
     def __init__(self) -> None:
-        self.number: int = 0
+        self.heard = self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,6 +32,6 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT == self.number:
+        if number == signal.SIGINT == self.heard:
             raise KeyboardInterrupt
-        self.number = number
+        self.heard = number

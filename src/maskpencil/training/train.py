@@ -26,7 +26,7 @@ from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.processes import build_accelerator, shared
 from maskpencil.training.rate_finder import find_learning_rate
-from maskpencil.training.recipes import filled, resolve
+from maskpencil.training.resolve import filled, resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
 from maskpencil.training.values import FIND
 
@@ -82,11 +82,10 @@ def train(
         raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
     else:
         job, run, progress = _resume(existing_run(Path(resume)), quiet=quiet)
-    progress.other_seconds += time.monotonic() - started
     with _logbook(job, run, progress, quiet=quiet) as log:
         for line in _introduction(job, run, progress):
             log.say(line)
-        finished = fit(job, progress, log)
+        finished = fit(job, progress, log, since=started)
     for tracker in job.accelerator.trackers:
         tracker.finish()
     return Run(run.path, run.model, shared(job.accelerator, progress.best_score), finished)
@@ -125,7 +124,8 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
             remove_leftovers(run.path)
             recover_folder(run.model)
     job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint))
-    progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer, average=job.average)
+    average = job.average.network if job.average else None
+    progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer, average=average)
     progress = progress or Progress(parts=config.accumulate, processes=accelerator.num_processes)
     if progress.processes != accelerator.num_processes and not quiet:
         say(

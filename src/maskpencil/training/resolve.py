@@ -1,0 +1,168 @@
+"""From the settings that are given to all: what the recipe says, and what `auto` means for a given folder."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from maskpencil.errors import ConfigError
+from maskpencil.images import fitted_size
+from maskpencil.training.config import TrainConfig
+from maskpencil.training.course import work_of_epochs
+from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_PICTURES, RECIPES
+from maskpencil.training.values import CROSS_ENTROPY, parse_crop_size, parse_image_size
+
+Size = tuple[int, int]
+
+
+def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
+    """Fill what is not set from the recipe, and what is `auto` from the pictures and the backbone.
+
+    `sizes` holds the (height, width) of every picture of `train` and `val`. Every setting of the result is set but
+    those that may be left out, and the epochs where a time is given; resolving it again changes nothing.
+
+    Raises:
+        ConfigError: a setting cannot work, or there is no such backbone.
+    """
+    config = filled(config)
+    from_scratch = config.weights == "none" and not config.init
+    config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
+    if config.optimizer == "lbfgs":
+        config = _convex(config)
+    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
+    image_size = _image_size(config, sizes["train"])
+    crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
+    config = replace(
+        config,
+        image_size=_text(image_size) if image_size else "native",
+        crop_size=_text(crop_size) if crop_size else "none",
+        # pretrained features need smaller steps than new ones
+        backbone_rate=_first_set(config.backbone_rate, 1.0 if from_scratch else 0.1),
+        weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
+        # Muon's steps are as long for any gradient
+        clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
+        coarse_share=_coarse_share(config, crop_size),
+        cache_views=_cache_views(config),
+    )
+    if config.time_budget:
+        return config
+    config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
+    return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
+
+
+def filled(config: TrainConfig) -> TrainConfig:
+    """Fill what is not set from the recipe; what depends on the pictures stays unset."""
+    recipe = RECIPES[config.recipe]
+    unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
+    if config.time_budget:
+        unset.pop("epochs", None)
+    return replace(config, **unset)
+
+
+def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
+    """From scratch Muon learns about twice as fast, but it needs a net that does not see the length of its kernels."""
+    from maskpencil.models.backbones import normalizes_batches  # imports torch, which telling of recipes need not
+
+    return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
+
+
+def _learning_rate(config: TrainConfig) -> float | str:
+    skips = {32: 0, 16: 1, 8: 2}[config.stride]
+    if config.recipe == "heavy":
+        return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
+    if config.recipe == "cvpr":
+        return float(CVPR_RATES.get(config.backbone, CVPR_RATES["vgg16"]) / 100**skips)
+    return 0.1 if config.optimizer == "sgd" else 2e-3
+
+
+def _epochs(config: TrainConfig, pictures: int) -> int:
+    if config.recipe == "heavy":
+        return math.ceil(HEAVY_STEPS * (3 if config.at_once_scales else 1) * config.batch_size / pictures)
+    return min(300, max(10, round(MODERN_PICTURES / (pictures * work_of_epochs(config.coarse_share)))))
+
+
+def _first_set(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def coarse_epochs(config: TrainConfig) -> int:
+    """How many epochs, from the first on, run at half the resolution."""
+    return round(config.coarse_share * config.epochs)
+
+
+def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
+    """Rather more than half, where half a window still shows something."""
+    if config.coarse_share is not None:
+        if config.coarse_share and not crop_size:
+            raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
+        if config.coarse_share and _cache_views(config):
+            raise ConfigError("--coarse-share needs pictures, not cached features; give 0, or --cache-views 0")
+        return config.coarse_share
+    whole_trunk = config.freeze == "none"  # a frozen one takes no part in a quick start
+    return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
+
+
+def _convex(config: TrainConfig) -> TrainConfig:
+    """The settings under which the head's loss has one optimum."""
+    if config.freeze != "backbone":
+        raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
+    if config.loss != CROSS_ENTROPY:
+        raise ConfigError(
+            f"--optimizer lbfgs solves the cross-entropy, which has one optimum, not --loss {config.loss}"
+        )
+    return replace(
+        config,
+        learned_upsampling="none",
+        dropout=0.0,
+        cache_views=1,
+        weight_decay=0.0,
+        clip_norm=0.0,
+        average=0.0,
+        accumulate=1,
+        coarse_share=0.0,
+        schedule="constant",
+        learning_rate=1.0,
+    )
+
+
+def _cache_views(config: TrainConfig) -> int:
+    if config.freeze == "none":
+        return 0
+    changed = config.flip or config.color_jitter or config.scale != (1.0, 1.0) or config.crop_size != "none"
+    return config.cache_views if config.cache_views is not None else (4 if changed else 1)
+
+
+def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None:
+    size = parse_image_size(config.image_size)
+    if size == "auto":
+        return None if max(_median(sizes)) <= 1024 else 1024
+    return size
+
+
+def _crop_size(config: TrainConfig, median: Size) -> Size | None:
+    """Two thirds of the median picture's sides, in multiples of 32, from 64 to 512 pixels."""
+    size = parse_crop_size(config.crop_size)
+    if size == "auto":
+        height, width = (min(512, max(64, round(side * 2 / 3 / 32) * 32)) for side in median)
+        return height, width
+    return size
+
+
+def _validate_every(config: TrainConfig, image_size: int | Size | None, sizes: Mapping[str, Sequence[Size]]) -> int:
+    """A validated pixel costs a third of a trained one, for it is not run backward."""
+    crop = parse_crop_size(config.crop_size)
+    trained: float = sum(
+        math.prod(crop if isinstance(crop, tuple) else fitted_size(s, image_size)) for s in sizes["train"]
+    )
+    validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])
+    trained *= work_of_epochs(config.coarse_share)
+    return min(config.epochs, max(1, round(validated / 3 / trained / 0.1)))
+
+
+def _median(sizes: Sequence[Size]) -> Size:
+    heights, widths = sorted(height for height, _ in sizes), sorted(width for _, width in sizes)
+    return heights[len(sizes) // 2], widths[len(sizes) // 2]
+
+
+def _text(size: int | Size) -> str:
+    return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
