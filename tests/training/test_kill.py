@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-DISK_BYTES = 4_000_000
+DISK_BYTES = 64_000_000
 
 DRIVER = """
 import os, signal, sys, time
@@ -63,7 +63,7 @@ from maskpencil.training.checkpoints import has_checkpoint
 from maskpencil.training.train import train
 
 data, out, disk = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=120, dropout=0.3)
+settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=60, dropout=0.3)
 settings |= dict(device="cpu", average=0.9, validate_every=7)
 run = out / "cut"
 chance = random.Random(0)
@@ -73,37 +73,36 @@ def start(**arguments):
     if child == 0:
         try:
             train(quiet=True, **arguments)
-        except OutputError:
+        except OutputError as error:
+            print(error, file=sys.stderr)
             os._exit(1)
         except BaseException:
             os._exit(99)
         os._exit(0)
     return child
 
+def size(path):
+    return path.stat().st_size if path.exists() else 0
+
 def cut(how):
     arguments = dict(resume=run) if (run / "config.yaml").exists() else dict(data=data, out=run, **settings)
     if how == "full":
-        filler = run / "filler"
-        room = os.statvfs(run)
+        filler, room = run / "filler", os.statvfs(run)
         filler.write_bytes(bytes(max(0, room.f_bavail * room.f_bsize - chance.randrange(200_000))))
-    child, steps = start(**arguments), chance.uniform(0.1, 1.5)
-    time.sleep(steps)
+    before, child, since = size(run / "train.log"), start(**arguments), time.monotonic()
+    while size(run / "train.log") == before and time.monotonic() - since < (5 if how == "full" else 60):
+        time.sleep(0.01)  # until it is set up, which a full disk leaves no line of
+    time.sleep(chance.uniform(0, 0.3))
+    os.kill(child, signal.SIGKILL if how == "full" else how)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in {"full": (-signal.SIGKILL, 0, 1), signal.SIGTERM: (0, -signal.SIGTERM)}.get(how, (0, -signal.SIGKILL)), code
     if how == "full":
-        time.sleep(1)
-        ended = os.waitpid(child, os.WNOHANG)
-        assert ended[0] == 0 or os.waitstatus_to_exitcode(ended[1]) in (0, 1), "no traceback"
         filler.unlink()
-        if ended[0]:
-            return
-        os.kill(child, signal.SIGKILL)
-    else:
-        os.kill(child, how)
-    status = os.waitpid(child, 0)[1]
-    assert how != signal.SIGTERM or status in (0, signal.SIGTERM), status  # before the first step it just ends
 
 assert os.waitpid(start(data=data, out=out / "whole", **settings), 0)[1] == 0
-while not (run / "checkpoints/last").exists():
-    cut(signal.SIGKILL)
+for _ in range(20):
+    if not has_checkpoint(run / "checkpoints" / "last"):
+        cut(signal.SIGKILL)
 kinds = [signal.SIGKILL, signal.SIGTERM] * 7 + ["full" if disk == "small" else signal.SIGKILL] * 6
 chance.shuffle(kinds)
 for kind in kinds:
