@@ -55,7 +55,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> N
     dataset = augmented(folder)
     sample = dataset[Place(3, 1)]
     torch.manual_seed(99)
-    for place in ((3, 0), (4, 1), (0, 5)):
+    for place in (Place(3, 0), Place(4, 1), Place(0, 5)):
         assert not same(dataset[place], sample)
     assert same(dataset[Place(3, 1)], sample)
     assert same(augmented(folder)[Place(3, 1)], sample)
@@ -156,11 +156,11 @@ def test_starting_later_skips_those_batches_and_no_others(length: int, batch_siz
 
 def test_the_order_depends_on_seed_and_epoch_and_stays_the_same_between_versions() -> None:
     batches = EpochBatches(8, batch_size=4, seed=1)
-    first = [index for batch in batches for _, index in batch]
+    first = [index for batch in batches for _, index, _ in batch]
     assert first == [5, 0, 1, 4, 2, 6, 3, 7]
     batches.epoch = 1
-    assert [index for batch in batches for _, index in batch] != first
-    assert [index for batch in EpochBatches(8, batch_size=4, seed=2) for _, index in batch] != first
+    assert [index for batch in batches for _, index, _ in batch] != first
+    assert [index for batch in EpochBatches(8, batch_size=4, seed=2) for _, index, _ in batch] != first
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,12 @@ def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: P
     train(tiny_folder, out=tmp_path / "run", batch_size=1, **settings)
     state = tmp_path / "run" / "checkpoints" / "last" / "state.pt"
     saved = torch.load(state, weights_only=True)
-    saved["progress"] |= {"epoch": 1, "batch": 4, "step": 10}  # as if it had been cut in its second epoch
+    saved["progress"] |= {
+        "epoch": 1,
+        "batch": 4,
+        "step": 10,
+        "ended": False,
+    }  # as if it had been cut in its second epoch
     torch.save(saved, state)
     first, second = launch(2, resume=str(tmp_path / "run"), quiet=False)
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr

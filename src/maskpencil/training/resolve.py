@@ -107,9 +107,7 @@ def _convex(config: TrainConfig) -> TrainConfig:
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:
-        raise ConfigError(
-            f"--optimizer lbfgs solves the cross-entropy, which has one optimum, not --loss {config.loss}"
-        )
+        raise ConfigError(f"--optimizer lbfgs needs a loss with one optimum, cross-entropy, but got {config.loss}")
     return replace(
         config,
         learned_upsampling="none",
