@@ -45,7 +45,7 @@ class PlainDataset(Dataset):
     """Decodes and changes a pair whenever it is asked for."""
 
     def __init__(self, data: DataFolder, size: tuple[int, int]) -> None:
-        self.pairs = data.pairs("train")
+        self.pairs, self.classes = data.pairs("train"), len(data.classes)
         self.change = v2.Compose(
             [
                 v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255}),
@@ -62,7 +62,9 @@ class PlainDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         pair = self.pairs[index]
         image = tv_tensors.Image(Image.open(pair.image).convert("RGB"))
-        return self.change(image, tv_tensors.Mask(np.array(Image.open(pair.mask))))
+        labels = np.array(Image.open(pair.mask))
+        labels[labels >= self.classes] = 255  # void, where it has a number of its own
+        return self.change(image, tv_tensors.Mask(labels))
 
 
 def plain_net(name: str, backbone: str, classes: int) -> nn.Module:
