@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.training.build import build_job
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.course import Progress
+from maskpencil.training.course import Progress, Watch
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Silent
 from maskpencil.training.resolve import resolve
@@ -88,7 +88,7 @@ def main() -> None:
     job, progress = head_job(arguments, data, "lbfgs", 1.0), Progress()
     log, stop = Silent(RunFolder(Path())), StopRequest()
     for number in range(1, arguments.epochs + 1):
-        solve_round(job, progress, log, stop)
+        solve_round(job, progress, log, stop, Watch(time.monotonic()))
         progress.batch = 0
         loss = whole_loss(job)
         print(f"L-BFGS: loss {loss:.5f} after {number} rounds, {progress.seconds:.1f} s", flush=True)

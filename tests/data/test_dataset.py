@@ -93,6 +93,7 @@ def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
 
 def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder, tmp_path: Path) -> None:
     kept, read = augmented(folder), augmented(folder)
+    (tmp_path / "pictures").mkdir()
     kept.keep(tmp_path / "pictures")
     assert list((tmp_path / "pictures").iterdir()) == []
     for index in range(len(read)):

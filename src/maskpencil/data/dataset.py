@@ -78,7 +78,6 @@ class SegmentationDataset(Dataset[Sample]):
 
     def _moved(self, samples: Iterable[Sample], folder: Path) -> Iterator[Sample]:
         """The samples, their numbers moved to a file."""
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor, path = mkstemp(dir=folder)
         if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would end the process without a word
             os.posix_fallocate(descriptor, 0, self.memory)

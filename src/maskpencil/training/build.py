@@ -31,7 +31,14 @@ from maskpencil.training.losses import Loss
 from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.processes import in_turn
 from maskpencil.training.resolve import coarse_epochs
-from maskpencil.training.values import parse_crop_size, parse_image_size, parse_learning_rate, parse_loss, parse_time
+from maskpencil.training.values import (
+    CROSS_ENTROPY,
+    parse_crop_size,
+    parse_image_size,
+    parse_learning_rate,
+    parse_loss,
+    parse_time,
+)
 
 GPU_WORKERS = 8
 KEPT_SHARE = 1 / 3
@@ -143,7 +150,7 @@ def _course(config: TrainConfig, batches: int) -> Course:
 
 def _loss(config: TrainConfig, data: DataFolder, device: torch.device) -> Loss:
     terms, reduction = parse_loss(config.loss), parse_learning_rate(config.learning_rate).reduction
-    if reduction == "sum" and terms != ("cross-entropy",):
+    if reduction == "sum" and terms != (CROSS_ENTROPY,):
         raise ConfigError(
             f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}"
         )

@@ -1,5 +1,6 @@
 """The course of a run: how much of its work is behind, at which resolution it goes on, when it validates and ends."""
 
+import time
 from dataclasses import dataclass
 
 COARSE = 1 / 2
@@ -43,6 +44,18 @@ class Progress:
             self.batch = min(batches, self.batch * self.processes // processes)
             self.loss_sum *= self.batch / max(1, whole)
             self.step, self.processes = self.epoch * batches + self.batch, processes
+
+
+class Watch:
+    """Tells the seconds since it was last asked."""
+
+    def __init__(self, since: float) -> None:
+        self.last = since
+
+    def lap(self) -> float:
+        """The seconds since the last lap."""
+        before, self.last = self.last, time.monotonic()
+        return self.last - before
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from maskpencil.errors import OutputError, TrainingError
 from maskpencil.evaluation import count_pixels
 from maskpencil.metrics import ConfusionMatrix, Scores
 from maskpencil.training.checkpoints import save_checkpoint
-from maskpencil.training.course import Progress
+from maskpencil.training.course import Progress, Watch
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.processes import agree
@@ -48,9 +48,10 @@ def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> bool:
             raise TrainingError(f"--time-budget: {job.course} were over before the first step; give more")
         while not progress.ended:
             if job.config.optimizer == "lbfgs":
-                solve_round(job, progress, log, stop)
+                solve_round(job, progress, log, stop, watch)
             else:
                 train_epoch(job, progress, log, stop, watch)
+            agree(job.accelerator, progress, stop)
             if stop.number:
                 save(job, progress, log, needed=True)
                 if stop.number == signal.SIGTERM:
@@ -60,18 +61,6 @@ def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> bool:
             progress.other_seconds += watch.lap()
             agree(job.accelerator, progress, stop)
     return True
-
-
-class Watch:
-    """Tells the seconds since it was last asked."""
-
-    def __init__(self, since: float) -> None:
-        self.last = since
-
-    def lap(self) -> float:
-        """The seconds since the last lap."""
-        before, self.last = self.last, time.monotonic()
-        return self.last - before
 
 
 def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, watch: Watch) -> None:
@@ -102,7 +91,6 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
             save(job, progress, log)
             progress.other_seconds += watch.lap()
     look(job, progress, losses)
-    agree(job.accelerator, progress, stop)
 
 
 def steps_between_looks(job: Job) -> int:

@@ -38,14 +38,14 @@ class Loss:
         `weight` is that of the whole batch, see `weigh`, where this is a part of it: the losses of all parts add up to
         the batch's, an overlap to the parts' average. Without a valid pixel the loss is 0, and so are its gradients.
         """
-        own = self.weigh(target)
-        whole = own if weight is None else weight
+        whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
         others = [TERMS[term] for term in self.terms if term != CROSS_ENTROPY]
-        valid = target != IGNORE_INDEX
-        if others and bool(valid.any()):
+        if others and bool((valid := target != IGNORE_INDEX).any()):
             scored, labels = logits.permute(0, 2, 3, 1)[valid], target[valid]  # (P, K), (P,)
-            total = total + own / whole * sum(term(scored, labels, self.class_weights) for term in others)
+            total = total + self.weigh(target) / whole * sum(
+                term(scored, labels, self.class_weights) for term in others
+            )
         return total
 
     def weigh(self, target: Tensor) -> Tensor:

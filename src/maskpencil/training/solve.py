@@ -1,13 +1,12 @@
 """Rounds of an optimizer that looks at all batches before a step: L-BFGS on cached features."""
 
 import math
-import time
 from copy import deepcopy
 
 import torch
 
 from maskpencil.errors import TrainingError
-from maskpencil.training.course import Progress
+from maskpencil.training.course import Progress, Watch
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook
 from maskpencil.training.steps import batch_loss
@@ -18,7 +17,7 @@ class _StopError(Exception):
     """Leaves a round in its middle."""
 
 
-def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -> None:
+def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, watch: Watch) -> None:
     """Make one round in place of an epoch; where a stop is asked for it leaves everything as it was before.
 
     Raises:
@@ -26,7 +25,6 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
     """
     if progress.batch:
         return  # it was made before the run was stopped
-    started = time.monotonic()
     job.start_learning()
     device, batches = job.segmenter.device, job.loader
     weight = torch.stack([job.loss.weigh(targets.to(device)) for _, targets in batches]).sum().clamp_min(1.0)
@@ -53,13 +51,11 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest) -
             for parameter, before in zip(learned, weights, strict=True):
                 parameter.copy_(before)
         job.optimizer.load_state_dict(state)
-        stop.number = stop.heard
         return
     if not math.isfinite(losses[-1]):
         raise TrainingError(f"the loss became {losses[-1]} in round {progress.epoch + 1}; look at the masks")
     progress.batch, progress.step = len(job.batches), progress.step + len(job.batches)
     progress.loss_sum = losses[-1] * progress.batch
-    seconds = time.monotonic() - started
+    seconds = watch.lap()
     progress.seconds += seconds
-    stop.number = stop.heard
     log.step(progress, loss=losses[-1], rate=1.0, speed=len(losses) * len(job.data.pairs("train")) / seconds)
