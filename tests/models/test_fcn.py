@@ -84,7 +84,7 @@ def test_what_is_padded_is_right_and_below_and_has_the_mean_colour():
 def test_a_head_of_the_same_weights_gives_the_same_logits_from_kept_features():
     fcn = with_random_scores(tiny_fcn())
     images = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(fcn.head(fcn.backbone(images)), fcn(images))
+    torch.testing.assert_close(fcn.logits(fcn.backbone(images), (64, 64)), fcn(images))
 
 
 def test_objects_stay_in_place_through_all_upsamplings():
@@ -122,7 +122,7 @@ def test_features_are_dropped_before_score_fr_in_training_only():
 
 
 def test_forward_reads_in_few_lines():
-    for method in (FCN.forward, FCN.head):
+    for method in (FCN.forward, FCN.fused):
         assert len(inspect.getsource(method).splitlines()) <= 11
 
 

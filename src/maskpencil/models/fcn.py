@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -144,11 +144,15 @@ class FCN(nn.Module):
 
     def logits(self, features: Mapping[int, Tensor], size: Sequence[int]) -> Tensor:
         """Features of images of `size` (H, W) -> logits (N, K, H, W)."""
-        logits: Tensor = self.score(self.head(features), size)
+        logits: Tensor = self.score(self.last_upscore(self.fused(features)), size)
         return logits
 
-    def head(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features {s: (N, C_s, H/s, W/s)} -> logits (N, K, at least H, at least W), not yet cropped to the image."""
+    def cells(self, images: Tensor) -> Tensor:
+        """Normalised images (N, C, H, W) -> scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
+        return self.fused(self.features(images))
+
+    def fused(self, features: Mapping[int, Tensor]) -> Tensor:
+        """Features {s: (N, C_s, H/s, W/s)} -> the scores of all strides, added up at the finest: (N, K, H/8, W/8)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -156,8 +160,12 @@ class FCN(nn.Module):
         if self.config.stride <= 8:
             score = self.upscore_pool4(score)  # (N, K, H/8, W/8)
             score = score + self.score_pool3c(self.score_pool3(features[8] * self.scale_pool3), score.shape[-2:])
-        upscored: Tensor = self.get_submodule(_LAST_UPSCORE[self.config.stride])(score)
-        return upscored
+        return score
+
+    @property
+    def last_upscore(self) -> nn.ConvTranspose2d:
+        """The upsampling from the finest scores to the image: (N, K, H/s, W/s) -> (N, K, at least H, at least W)."""
+        return cast(nn.ConvTranspose2d, self.get_submodule(_LAST_UPSCORE[self.config.stride]))
 
 
 def _score(channels: int, classes: int) -> nn.Conv2d:

@@ -74,6 +74,11 @@ class TorchvisionFCN(nn.Module):
         logits: Tensor = self.net(images)["out"]
         return logits
 
+    def cells(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> scores (N, K, H/8, W/8), which `forward` stretches to the images."""
+        cells: Tensor = self.net.classifier(self.net.backbone(images)["out"])
+        return cells
+
 
 def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
     """Whether tensors look like a state dict of one of these networks."""
