@@ -47,6 +47,22 @@ def test_an_early_end_stops_the_reading_thread() -> None:
     assert our_threads() == []
 
 
+def test_patience_gives_nothing_while_no_item_comes() -> None:
+    go = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        go.wait()
+        yield 2
+
+    with closing(read_ahead(items(), depth=3, patience=0.01)) as ahead:
+        assert next(ahead) == 1
+        assert [next(ahead), next(ahead)] == [None, None]
+        go.set()
+        assert [item for item in ahead if item is not None] == [2]
+    assert our_threads() == []
+
+
 def test_calls_run_in_order_and_are_done_at_the_end_of_the_block() -> None:
     done: list[int] = []
     with WriteBehind(depth=2) as behind:

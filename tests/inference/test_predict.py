@@ -86,14 +86,14 @@ def test_a_broken_file_is_told_and_the_rest_is_done(
     sources = [*pictures, *find_sources([empty, make_film()])]
     told: list[Progress] = []
     report = predict(segmenter, sources, out=tmp_path / "out", report=told.append)
-    assert [failure.path for failure in report.failures] == [pictures[1].path, empty]
-    assert all("\n" not in f.message and f.message.startswith(str(f.path)) for f in report.failures)
+    assert [failure.source.path for failure in report.failures] == [pictures[1].path, empty]
+    assert all("\n" not in f.message and f.message.startswith(f.source.name) for f in report.failures)
     assert (report.pictures, report.videos, report.frames) == (2, 1, 12)
     assert files_below(tmp_path / "out") == {
         *(f"{kind}/{stem}.png" for kind in ("masks", "overlays") for stem in ("a/1", "b/1")),
         "overlays/film.mp4",
     }
-    assert [p.failure.path for p in told if p.failure] == [pictures[1].path, empty]
+    assert [p.failure.source.path for p in told if p.failure] == [pictures[1].path, empty]
 
 
 def test_progress_counts_sources_and_frames(

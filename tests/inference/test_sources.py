@@ -82,10 +82,9 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("notes*", "no pictures and no films"),
         ("empty", "holds no pictures and no films"),
         ("notes.txt", "'.txt'"),
-        ("https://example.org/a.mp4", "addresses and streams"),
-        ("rtsp://camera/1", "addresses and streams"),
-        ("/dev/null", "cameras cannot be read yet"),
-        ("0", "cameras cannot be read yet"),
+        ("ftp://example.org/a.mp4", "addresses of the kind ftp cannot be read, only http, https, rtsp"),
+        ("file:///film.mp4", "addresses of the kind file cannot be read"),
+        ("/dev/null", "is not a file"),
     ],
 )
 def test_what_cannot_be_found_is_told_in_one_line(
@@ -106,3 +105,28 @@ def test_a_folder_that_may_not_be_searched_is_told(tmp_path: Path) -> None:
     (tmp_path / "shut").chmod(0)
     with pytest.raises(DataError, match="cannot be searched"):
         find_sources([tmp_path])
+
+
+def test_addresses_are_streams_that_are_named_without_their_secrets() -> None:
+    (source,) = find_sources(["rtsp://admin:pass@10.0.0.7:554/live/ch1.sdp?key=x*"])
+    assert (source.kind, source.stem, source.name) == ("stream", "ch1", "rtsp://10.0.0.7:554/live/ch1.sdp")
+    assert source.address == "rtsp://admin:pass@10.0.0.7:554/live/ch1.sdp?key=x*"
+    assert source.is_live
+    assert stems("HTTPS://a.org/x/Drive%20one.mp4?t=1", "udp://239.0.0.1:1234", "http://a:b@c.org/") == [
+        *("Drive-one", "239.0.0.1-1234", "c.org"),
+    ]
+
+
+def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = find_sources(["0", "/dev/video1"])
+    assert (first.kind, first.address, first.stem, first.name) == ("camera", "0", "camera-0", "camera 0")
+    assert (second.kind, second.name) == ("camera", "camera 1")
+    touch(tmp_path, "0/1.jpg")
+    assert stems("0") == ["1"]
+
+
+def test_streams_and_films_of_one_name_give_two_names(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "a.jpg")
+    assert stems(tmp_path, "http://x.org/a.mp4") == ["a", "a.mp4", "a.stream"]
+    assert stems("http://x.org/a", "http://y.org/a", "http://x.org/a") == ["a", "a-2"]

@@ -8,7 +8,7 @@ import pytest
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError
-from maskpencil.inference import video
+from maskpencil.inference import film_outputs
 from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_reader import Frame, VideoReader
 
@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_film(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = written = most = 0
-    read, write = VideoReader.read, video.VideoWriter.write
+    read, write = VideoReader.stored, film_outputs.VideoWriter.write
 
     def counted_read(self):
         nonlocal decoded, most
@@ -199,11 +199,11 @@ def test_memory_does_not_grow_with_the_film(
         write(self, *args, **kwargs)
         written += 1
 
-    monkeypatch.setattr(VideoReader, "read", counted_read)
-    monkeypatch.setattr(video.VideoWriter, "write", counted_write)
+    monkeypatch.setattr(VideoReader, "stored", counted_read)
+    monkeypatch.setattr(film_outputs.VideoWriter, "write", counted_write)
     predict_video(segmenter, make_film(pts=range(100)), tmp_path / "out.mp4")
     assert decoded == written == 100
-    assert most <= 3 * video.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
+    assert most <= 3 * film_outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

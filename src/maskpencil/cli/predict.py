@@ -1,14 +1,17 @@
 """`maskpencil predict`."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import AnnotationFormat, Device, ModelFolder, Precision
+from maskpencil.cli.options import AnnotationFormat, Device, ModelFolder, Precision, RuntimeName
+from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder
+from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 
@@ -21,7 +24,12 @@ THRESHOLD = 0.5
 def command(
     model: ModelFolder,
     /,
-    *sources: Annotated[str, Parameter(help="Pictures, folders, quoted globs ('in/*.jpg') and films.")],
+    *sources: Annotated[
+        str,
+        Parameter(
+            help="Pictures, folders, quoted globs ('in/*.jpg'), films, addresses (https, rtsp, ...) and camera numbers."
+        ),
+    ],
     out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
     overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
     confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
@@ -42,13 +50,31 @@ def command(
         AnnotationFormat | None,
         Parameter(help="Also write a data set for an annotation tool, to be corrected there and trained on."),
     ] = None,
+    every: Annotated[int, Parameter(help="Of films, take only each so-many-th frame.")] = 1,
+    start: Annotated[str, Parameter(help="Of films, begin here: seconds or H:MM:SS.")] = "0",
+    end: Annotated[str | None, Parameter(help="Of films, stop here: seconds or H:MM:SS.")] = None,
+    smooth: Annotated[
+        float, Parameter(help="Of films, steady the classes: the share of the past, 0 (off) to below 1.")
+    ] = 0.0,
+    masks: Annotated[
+        MaskFormat | None,
+        Parameter(help="Also write a film's masks: as lossless video of class numbers, or a palette PNG a frame."),
+    ] = None,
+    hardware_decode: Annotated[bool, Parameter(help="Decode films on the graphics chip where that works.")] = False,
+    reconnect: Annotated[int, Parameter(help="How often in a row a stream that broke off is tried again.")] = 5,
+    show: Annotated[bool, Parameter(help="Show films in a window while they are made.")] = False,
+    stdout: Annotated[
+        bool, Parameter(help="Also write one film's overlay to standard output, as raw rgb24 frames.")
+    ] = False,
+    runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> int:
-    """Colour pictures, folders of pictures and films.
+    """Colour pictures, folders of pictures, films, streams and cameras.
 
     Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays; regions to
-    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations to OUT/annotations.
+    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations to OUT/annotations. Ctrl-C ends a stream or
+    camera: what came until then is whole.
     """
     from maskpencil.inference.one_class import OneClass
     from maskpencil.inference.predict import predict
@@ -59,13 +85,30 @@ def command(
         raise ConfigError("predict needs pictures: maskpencil predict MODEL photo.jpg, a folder or a film")
     if threshold != THRESHOLD and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
+    film = FilmOptions(
+        every=every,
+        start=seconds(start),
+        end=None if end is None else seconds(end),
+        smooth=smooth,
+        masks=masks,
+        hardware_decode=hardware_decode,
+        reconnect=reconnect,
+        show=show,
+        stdout=stdout,
+    )
     found = find_sources(sources)
-    segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
+    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
     colours = OneClass(segmenter, class_name, threshold=threshold) if class_name else segmenter
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
-    folder = out or numbered_folder(Path("runs/predict") / Path(sources[0]).stem.strip("*?"))
-    with ProgressBar(f"predicting on {segmenter.device.type} in {segmenter.precision}", len(found)) as bar:
+    is_written = overlays or masks or any(source.kind == "picture" for source in found)
+    name = found[0].stem if found[0].is_live else Path(sources[0]).stem.strip("*?")
+    folder = out or (numbered_folder(Path("runs/predict") / name) if is_written else Path())
+    is_live = any(source.is_live for source in found)
+    with (
+        ProgressBar(f"predicting on {segmenter.runtime.title}", len(found)) as bar,
+        stopped_by_signals(bar.say) if is_live else nullcontext() as stop,
+    ):
         report = predict(
             colours,
             found,
@@ -77,15 +120,21 @@ def command(
             min_area=min_area,
             region_classes=region_classes,
             annotations=annotations,
+            film=film,
             report=_Reporter(bar),
+            tell=bar.say,
+            stop=stop,
         )
+    for note in report.notes:
+        bar.say(note)
     for warning in report.warnings:
         bar.say(f"warning: {warning}")
     for failure in report.failures:
         bar.say(f"error: {failure.message}")
     counted = ((report.pictures, "picture"), (report.videos, "film"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
-    print(f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second: {folder}")
+    summary = f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second"
+    (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
     return 1 if report.failures else 0
 
 
@@ -98,6 +147,12 @@ class _Reporter:
     def __call__(self, progress: "Progress") -> None:
         self._frames += 1
         speed = f"{self._frames / (time.monotonic() - self._started):.1f} frames/s"
-        frames = f" frame {progress.frame} of {progress.frames or '?'}" if progress.source.kind == "video" else ""
+        source = progress.source
+        frames = ""
+        if source.kind != "picture":
+            frames = (
+                f" frame {progress.frame}" if source.is_live else f" frame {progress.frame} of {progress.frames or '?'}"
+            )
+        name = source.name if source.is_live else source.path.name
         within = progress.frame / progress.frames if progress.frames and not progress.failure else 1
-        self.bar.update(progress.number - 1 + min(1, within), f"{progress.source.path.name}{frames} · {speed}")
+        self.bar.update(progress.number - 1 + min(1, within), f"{name}{frames} · {speed}")

@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, overload
 
 from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage
@@ -27,11 +27,18 @@ class PredictsImages(Protocol):
         """Colour pictures of one size, (H, W, 3) uint8 each."""
 
 
-def read_ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
+@overload
+def read_ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]: ...
+@overload
+def read_ahead(items: Iterable[T], *, depth: int, patience: float) -> Generator[T | None, None, None]: ...
+def read_ahead(
+    items: Iterable[T], *, depth: int, patience: float | None = None
+) -> Generator[T, None, None] | Generator[T | None, None, None]:
     """Give the items in order, while a thread fetches up to `depth` more of them.
 
-    What the items raise comes out where the item would have. Close the generator (`contextlib.closing`) to stop the
-    thread early; it ends after the item at hand.
+    What the items raise comes out where the item would have. With `patience` None is given, too, each time that so many
+    seconds passed without an item. Close the generator (`contextlib.closing`) to stop the thread early; it ends after
+    the item at hand.
     """
     iterator = iter(items)
 
@@ -44,7 +51,12 @@ def read_ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
     with ThreadPoolExecutor(1, "read-ahead") as pool:
         pending = deque(pool.submit(take) for _ in range(depth))
         try:
-            while (taken := pending.popleft().result()) is not None:
+            while True:
+                while patience and not wait([pending[0]], timeout=patience).done:
+                    yield None
+                taken = pending.popleft().result()
+                if taken is None:
+                    return
                 pending.append(pool.submit(take))
                 yield taken[0]
         finally:

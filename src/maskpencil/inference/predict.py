@@ -1,4 +1,4 @@
-"""Pictures and films through the network, results into a folder."""
+"""Pictures, films and streams through the network, results into a folder."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,12 +6,16 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
+from threading import Event
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, write_image
+from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.mask_writer import refuse_used_folder
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
+from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.inference.video import predict_video
 from maskpencil.prediction import Prediction
@@ -26,7 +30,7 @@ QUEUE_DEPTH = 2
 class Failure:
     """A source that could not be done, and why, in one line that names it."""
 
-    path: Path
+    source: Source
     message: str
 
 
@@ -48,7 +52,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """What `predict` did: whole pictures and films, the films' frames, how long it took, what failed or was lost."""
+    """What `predict` did.
+
+    `pictures` and `videos` (films, streams and cameras) were done, with `frames` of the latter, in `seconds`.
+    `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
+    """
 
     out: Path
     pictures: int
@@ -57,6 +65,7 @@ class PredictionReport:
     seconds: float
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def frames_per_second(self) -> float:
@@ -76,14 +85,18 @@ def predict(
     min_area: int = 1,
     region_classes: Sequence[str] | None = None,
     annotations: str | None = None,
+    film: FilmOptions | None = None,
     report: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    stop: Event | None = None,
 ) -> PredictionReport:
-    """Colour pictures, then films, and write the results below `out`.
+    """Colour pictures, then films, streams and cameras, and write the results below `out`.
 
     Pictures give masks/STEM.png and, as asked for, overlays/STEM.png and confidence/STEM.png (8-bit grey, 255 = sure);
-    films give overlays/STEM.mp4. Files of these names are replaced. Reading, the network and writing overlap. A source
-    that cannot be read is noted and the rest is done; every file that is there is whole, also after an interruption.
-    `opacity` is the overlay colours' share, 0..1.
+    films, streams and cameras give overlays/STEM.mp4 and, if `film` asks for masks, masks/STEM.mkv (lossless grey
+    levels, the class indices) or masks/STEM/000001.png and on. Files of these names are replaced. Reading, the network
+    and writing overlap. A source that cannot be read is noted and the rest is done; every file that is there is whole,
+    also after an interruption. `opacity` is the overlay colours' share, 0..1.
 
     `regions` asks for the connected components of at least `min_area` pixels, of all classes or of `region_classes`:
     boxes on the overlays, and for pictures, in that format, one regions.json (json, coco), which after an interruption
@@ -93,12 +106,18 @@ def predict(
     `annotations` asks for what is seen in the pictures as a data set in the format of an annotation tool, a key of
     `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
 
+    `film` says how films, streams and cameras are taken. `tell` gets lines for the user while it runs, such as that a
+    stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
+    not begun by then is told in the report's warnings.
+
     Raises:
-        ConfigError: the opacity or the area is out of range, overlays are off although there are films, regions are
-            chosen among but not asked for, or there is no such format of annotations.
+        ConfigError: the opacity or the area is out of range, nothing is asked for of the films that there are, regions
+            are chosen among but not asked for, or there is no such format of annotations.
         DataError: there is no class of a name in `region_classes`, or the format cannot name the classes.
+        KeyboardInterrupt: `stop` was set among pictures or within a film, which is dropped.
         OutputError: a result cannot be written.
     """
+    film, stop = film or FilmOptions(), stop or Event()
     if not 0 <= opacity <= 1:
         raise ConfigError(f"opacity must be from 0 to 1, but got {opacity}")
     if min_area < 1:
@@ -110,22 +129,25 @@ def predict(
     for name in region_classes or ():
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
-    films = [source for source in sources if source.kind == "video"]
-    if films and not overlays:
-        raise ConfigError(f"{films[0].path}: a film's result is its overlay; leave overlays on, or give pictures only")
+    films = [source for source in sources if source.kind != "picture"]
+    _check_films(films, film, overlays=overlays, smooths=isinstance(segmenter, GivesProbabilities))
+    for source in films if film.masks == "png" else ():
+        refuse_used_folder(out / "masks" / source.stem)
     started = time.perf_counter()
     failures: list[Failure] = []
     warnings: list[str] = []
     if regions and films:
         warnings.append(
-            f"{films[0].path}: of a film's regions boxes are drawn and no file is written; to have them as a file, cut "
+            f"{films[0].name}: of a film's regions boxes are drawn and no file is written; to have them as a file, cut "
             "it into pictures"
         )
     find_regions = partial(Prediction.regions, min_area=min_area, wanted=region_classes)
     frames = 0
 
-    def tell(source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None) -> None:
-        failure = None if error is None else Failure(source.path, str(error))
+    def tell_progress(
+        source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
+    ) -> None:
+        failure = None if error is None else Failure(source, str(error))
         if failure:
             failures.append(failure)
         if report:
@@ -149,41 +171,78 @@ def predict(
                 annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
 
         for number, (source, image) in enumerate(zip(pictures, images, strict=True), start=1):
+            if stop.is_set():
+                raise KeyboardInterrupt
             if isinstance(image, DataError):
-                tell(source, number, frame=0, frames=1, error=image)
+                tell_progress(source, number, frame=0, frames=1, error=image)
                 continue
             (prediction,) = segmenter.predict_batch([image], confidence=confidence or regions is not None)
             behind.submit(write, prediction, source)
-            tell(source, number, frame=1, frames=1)
+            tell_progress(source, number, frame=1, frames=1)
     undone = len(failures)
+    notes: list[str] = []
+    begun = 0
     for number, source in enumerate(films, start=len(pictures) + 1):
+        if stop.is_set():
+            warnings.append(f"{source.name}: was not begun, as the work was stopped before")
+            continue
+        begun += 1
 
         def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
-            tell(source, number, frame=frame, frames=total)
+            tell_progress(source, number, frame=frame, frames=total)
 
         try:
-            film = predict_video(
+            done = predict_video(
                 segmenter,
-                source.path,
-                out / "overlays" / f"{source.stem}.mp4",
+                source,
+                out / "overlays" / f"{source.stem}.mp4" if overlays else None,
+                masks=_mask_place(out, source, film),
+                options=film,
                 opacity=opacity,
                 find_boxes=partial(find_regions, polygons=False) if regions else None,
                 on_frame=on_frame,
+                tell=tell,
+                stop=stop,
             )
         except DataError as error:
-            tell(source, number, frame=0, frames=None, error=error)
+            tell_progress(source, number, frame=0, frames=None, error=error)
         else:
-            frames += film.frames
-            warnings.extend(film.warnings)
+            frames += done.frames
+            warnings.extend(done.warnings)
+            notes.extend(done.notes)
     return PredictionReport(
         out=out,
         pictures=len(pictures) - undone,
-        videos=len(films) - (len(failures) - undone),
+        videos=begun - (len(failures) - undone),
         frames=frames,
         seconds=time.perf_counter() - started,
         failures=tuple(failures),
         warnings=tuple(warnings),
+        notes=tuple(notes),
     )
+
+
+def _check_films(films: Sequence[Source], options: FilmOptions, *, overlays: bool, smooths: bool) -> None:
+    if not films:
+        return
+    if not (overlays or options.masks or options.show or options.stdout):
+        raise ConfigError(
+            f"{films[0].name}: without its overlay nothing is asked for of a film; leave overlays on, or ask for "
+            "--masks video, --show or --stdout"
+        )
+    if options.stdout and len(films) > 1:
+        raise ConfigError(
+            f"standard output takes the frames of one film, but got {len(films)}, {films[0].name} and "
+            f"{films[1].name} among them; give one"
+        )
+    if options.smooth and not smooths:
+        raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
+
+
+def _mask_place(out: Path, source: Source, options: FilmOptions) -> Path | None:
+    if options.masks is None:
+        return None
+    return out / "masks" / (f"{source.stem}.mkv" if options.masks == "video" else source.stem)
 
 
 def write_prediction(

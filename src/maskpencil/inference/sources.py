@@ -1,4 +1,4 @@
-"""What the user typed -> the pictures and films to predict."""
+"""What the user typed -> the pictures, films, streams and cameras to predict."""
 
 import glob
 import os
@@ -11,55 +11,86 @@ from typing import Literal
 
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
+from maskpencil.inference.cameras import camera_number
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 """File name endings, in lower case, that are taken for films."""
 
-Kind = Literal["picture", "video"]
+Kind = Literal["picture", "video", "stream", "camera"]
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+")  # two letters at least: C:/ is a drive of Windows
 _EXPECTED = "expected a picture (.jpg, .png, ...) or a film (.mp4, .mov, ...)"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture or film.
+    """One picture, film, stream or camera.
 
-    `stem` names its results: the path below the folder or pattern it was found by, without suffix, with / between
-    folders. No two sources of one kind share a stem.
+    `address` is a file's path, a stream's address or a camera's number. `stem` names its results: the path below the
+    folder or pattern it was found by, without suffix, with / between folders. No two pictures share a stem, and no two
+    of the others.
     """
 
     kind: Kind
-    path: Path
+    address: str
     stem: str
+
+    @property
+    def path(self) -> Path:
+        """The file; only pictures and films are one."""
+        return Path(self.address)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path, the address without its password, "camera 0"."""
+        if self.kind == "camera":
+            return f"camera {self.address}"
+        return without_secrets(self.address) if self.kind == "stream" else self.address
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may have no end."""
+        return self.kind in ("stream", "camera")
 
 
 @dataclass(frozen=True)
 class _Found:
     path: Path
     relative: Path  # below the folder or the fixed part of the pattern
+    live: Source | None = None  # a stream or camera, which has no path
 
     @property
     def kind(self) -> Kind:
+        if self.live:
+            return self.live.kind
         return "picture" if self.path.suffix.lower() in IMAGE_SUFFIXES else "video"
+
+    @property
+    def address(self) -> str:
+        return self.live.address if self.live else str(self.path)
+
+    @property
+    def identity(self) -> object:
+        return (self.live.kind, self.live.address) if self.live else self.path.resolve()
 
 
 def find_sources(arguments: Sequence[str | os.PathLike[str]]) -> list[Source]:
-    """Find the pictures and films that files, folders and glob patterns stand for.
+    """Find the pictures and films that files, folders and glob patterns stand for, and the streams and cameras.
 
-    Folders are searched through all their subfolders, without hidden files; what a folder or pattern holds is sorted as
-    people count (2 before 10). A file that is named twice is taken once.
+    A number is a camera, unless a file has that name; addresses are streams, also those of films. Folders are searched
+    through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
+    before 10). What is named twice is taken once.
 
     Raises:
         DataError: a path does not exist, a file is neither picture nor film, a folder or pattern yields neither, or an
-            argument is an address or a camera number, which cannot be read yet.
+            address is of a kind that cannot be read.
     """
-    found: dict[Path, _Found] = {}
+    found: dict[object, _Found] = {}
     for argument in arguments:
         for item in _find(os.fspath(argument)):
-            found.setdefault(item.path.resolve(), item)
+            found.setdefault(item.identity, item)
     items = list(found.values())
-    return [Source(item.kind, item.path, stem) for item, stem in zip(items, _stems(items), strict=True)]
+    return [Source(item.kind, item.address, stem) for item, stem in zip(items, _stems(items), strict=True)]
 
 
 def _find(argument: str) -> list[_Found]:
@@ -73,13 +104,26 @@ def _find(argument: str) -> list[_Found]:
         if not _is_known(path):
             raise DataError(f"{argument}: ends in {path.suffix or 'no suffix'!r}; {_EXPECTED}; convert it first")
         return [_Found(path, Path(path.name))]
+    kind = scheme(argument)
+    if kind in KINDS:
+        return [_live(Source("stream", argument, stem_of(argument)))]
+    if kind:
+        raise DataError(
+            f"{without_secrets(argument)}: addresses of the kind {kind} cannot be read, only {', '.join(KINDS)}; "
+            "download it and give the file's path"
+        )
+    number = camera_number(argument)
+    if number is not None:
+        return [_live(Source("camera", str(number), f"camera-{number}"))]
     if glob.has_magic(argument):
         return _match(argument)
-    if _ADDRESS.match(argument):
-        raise DataError(f"{argument}: addresses and streams cannot be read yet; download it and give the file's path")
-    if argument.isdecimal() or path.exists():
-        raise DataError(f"{argument}: is not a file, and cameras cannot be read yet; record a film and give its path")
+    if path.exists():
+        raise DataError(f"{argument}: is not a file; {_EXPECTED}, an address or the number of a camera")
     raise DataError(f"{argument}: there is no such file or folder; check the path")
+
+
+def _live(source: Source) -> _Found:
+    return _Found(Path(source.stem), Path(f"{source.stem}.stream"), source)  # names lose their suffix
 
 
 def _match(pattern: str) -> list[_Found]:
@@ -149,7 +193,7 @@ _LONGER: tuple[Callable[[_Found], str], ...] = (
 
 def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
     """Give the indices of sources whose results would get one name, on file systems that ignore case too."""
-    same: dict[tuple[Kind, str], list[int]] = defaultdict(list)
+    same: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
-        same[item.kind, stem.casefold()].append(i)
+        same[item.kind == "picture", stem.casefold()].append(i)
     return [indices for indices in same.values() if len(indices) > 1]

@@ -1,142 +1,230 @@
-"""A film through the network: every frame coloured, times and sound as they were."""
+"""A film or stream through the network: every frame coloured, times and sound as they were."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from threading import Event
 
-import numpy as np
 from av.audio.stream import AudioStream
 from av.error import InvalidDataError
 
-from maskpencil.classes import ClassSet
-from maskpencil.errors import VideoError
-from maskpencil.files import written_whole
+from maskpencil.errors import ConfigError, VideoError
 from maskpencil.images import RGBImage
-from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
-from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, probe_video
-from maskpencil.inference.video_writer import MP4_SOUND, VideoWriter, write_video
+from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
+from maskpencil.inference.hardware_decode import find_decoder
+from maskpencil.inference.opening import opening_of
+from maskpencil.inference.pipeline import PredictsImages, read_ahead
+from maskpencil.inference.selection import expected_frames, select
+from maskpencil.inference.smoothing import GivesProbabilities, Smoother
+from maskpencil.inference.sources import Source
+from maskpencil.inference.stream_reader import StreamReader
+from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, pictures, probe_video
+from maskpencil.inference.video_writer import MP4_SOUND, write_video
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
-from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, with_legend
 
 __all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
 
-QUEUE_DEPTH = 4
-"""Frames that may wait before each step: the network, painting, encoding."""
+
+WAKE_SECONDS = 0.05
+"""How long at most nobody looks whether the user wants to stop, while no frame comes."""
 
 
 @dataclass(frozen=True)
 class VideoReport:
-    """How a film went: its frames, and in `warnings` what was damaged or left out, one line each."""
+    """How a film went: its frames, what was damaged or left out, and what was measured, one line each."""
 
     frames: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def predict_video(
     segmenter: PredictsImages,
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    source: Source | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None,
     *,
+    masks: str | os.PathLike[str] | None = None,
+    options: FilmOptions | None = None,
     opacity: float = 0.5,
     find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
     on_frame: Callable[[int, int | None], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    stop: Event | None = None,
 ) -> VideoReport:
     """Lay the classes over every frame of a film and write it as MP4 with H.264, whole or not at all.
 
     Frame times and sound are kept, rotated films come out upright, and a legend stands below the picture (unless there
     are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the film's length. Of a damaged
-    film all that can be decoded is written. `find_boxes` gives the regions of each frame that get a box. `on_frame` is
-    called after each frame with its number, from 1, and the number of frames, which may be an estimate, or None where
-    nothing is known.
+    film all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or camera
+    is written in fragments.
+
+    `source` is a film's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
+    where the label maps go if `options` ask for them, a .mkv file or a folder. `find_boxes` gives the regions of each
+    frame that get a box. `on_frame` is called after each frame with its number, from 1, and the number of frames, which
+    may be an estimate, or None where nothing is known. `tell` gets lines for the user while it runs. Once `stop` is
+    set, a stream or camera ends as if it had no more frames, and a film is dropped.
 
     Raises:
-        VideoError: nothing of the film can be read.
+        ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
+        KeyboardInterrupt: a film was dropped.
         OutputError: the film cannot be written.
+        VideoError: nothing of the film can be read, or `start` lies behind its end.
     """
-    facts = probe_video(source)
-    sheet = _Sheet(segmenter.classes, facts.size)
+    options, stop = options or FilmOptions(), stop or Event()
+    predictor = _predictor(segmenter, options)
+    warnings: list[str] = []
+    hardware = _hardware(options, tell)
     count = 0
-    with VideoReader(source) as reader, _muxing(source):
+    with _opened(source, options, hardware, stop=stop, tell=tell) as reader, _muxing(reader.name):
+        facts = reader.facts()
+        if isinstance(reader, VideoReader):
+            reader.seek(options.start)
+        is_live = not (isinstance(reader, VideoReader) or facts.duration)
         kept = [stream for stream in reader.sound if _codec(stream) in MP4_SOUND]
         kept_indices = {stream.index for stream in kept}
-        with (
-            written_whole(out) as temporary,
-            VideoWriter(
-                temporary,
-                size=sheet.size,
-                frame_rate=reader.rate,
-                time_base=reader.time_base,
-                pixel_aspect=facts.pixel_aspect,
-                sound=kept,
-            ) as writer,
-            WriteBehind(depth=QUEUE_DEPTH) as encoding,
-            WriteBehind(depth=QUEUE_DEPTH) as painting,  # left first, while encoding still takes its frames
-            closing(read_ahead(reader.read(), depth=QUEUE_DEPTH)) as items,
-        ):
+        if out is not None:
+            warnings += [
+                _not_copied(reader.name, stream) for stream in reader.sound if stream.index not in kept_indices
+            ]
+        expected = None if is_live else expected_frames(options, facts.frames, facts.duration)
+        selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
+        outputs = FilmOutputs(
+            segmenter.classes,
+            FilmForm(
+                reader.name, facts.size, reader.rate / options.every, reader.time_base, facts.pixel_aspect, is_live
+            ),
+            options,
+            overlay=out,
+            masks=masks if options.masks else None,
+            sound=kept,
+            opacity=opacity,
+            find_boxes=find_boxes,
+            tell=tell,
+        )
 
-            def paint(prediction: Prediction, pts: int, duration: int) -> None:
-                boxes = find_boxes(prediction) if find_boxes else ()
-                encoding.submit(writer.write, sheet.paint(prediction, opacity, boxes), pts=pts, duration=duration)
-
+        # left last: a silent stream makes its reading thread wait, and the files need not
+        with closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS)) as items, outputs:
             for item in items:
+                outputs.refresh()
+                if stop.is_set() and isinstance(reader, VideoReader):
+                    raise KeyboardInterrupt
+                if stop.is_set() or outputs.is_left:
+                    break
                 if isinstance(item, Frame):
-                    (prediction,) = segmenter.predict_batch([item.pixels])
-                    painting.submit(paint, prediction, item.pts, item.duration)
+                    if count == 0 and hardware:
+                        _tell_decoder(reader, tell)
+                    outputs.submit(predictor.predict(item.pixels), pts=item.pts, duration=item.duration)
                     count += 1
                     if on_frame:
-                        on_frame(count, facts.frames)
-                elif item.stream_index in kept_indices:
-                    painting.submit(encoding.submit, writer.write_sound, item)
-        return VideoReport(count, tuple(_warnings(reader, kept_indices)))
+                        on_frame(count, expected)
+                elif item is not None and item.stream_index in kept_indices:
+                    outputs.submit_sound(item)
+            if count == 0:
+                raise _nothing_taken(reader, options, facts, stopped=stop.is_set())
+        return VideoReport(count, (*warnings, *_losses(reader)), tuple(_flicker(reader.name, predictor)))
+
+
+def _opened(
+    source: Source | str | os.PathLike[str],
+    options: FilmOptions,
+    hardware: str | None,
+    *,
+    stop: Event,
+    tell: Callable[[str], None],
+) -> VideoReader | StreamReader:
+    opening = opening_of(source)
+    if opening.is_file:
+        return VideoReader(opening, hardware=hardware)
+    return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
+
+
+def _predictor(segmenter: PredictsImages, options: FilmOptions) -> "_Alone | Smoother":
+    if not options.smooth:
+        return _Alone(segmenter)
+    if not isinstance(segmenter, GivesProbabilities):
+        raise ConfigError(
+            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not give; leave "
+            "--smooth out, or --class"
+        )
+    return Smoother(segmenter, share=options.smooth)
+
+
+class _Alone:
+    """Colours each frame by itself."""
+
+    flicker = None
+
+    def __init__(self, segmenter: PredictsImages) -> None:
+        self._segmenter = segmenter
+
+    def predict(self, image: RGBImage) -> Prediction:
+        (prediction,) = self._segmenter.predict_batch([image])
+        return prediction
+
+
+def _hardware(options: FilmOptions, tell: Callable[[str], None]) -> str | None:
+    if not options.hardware_decode:
+        return None
+    device = find_decoder()
+    if device is None:
+        tell("films are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
+    return device
+
+
+def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None]) -> None:
+    where = f"on {reader.decodes_on}" if reader.decodes_on else "in software: the hardware decoder cannot do this kind"
+    tell(f"{reader.name}: is decoded {where}")
 
 
 @contextmanager
-def _muxing(source: str | os.PathLike[str]) -> Iterator[None]:
+def _muxing(name: str) -> Iterator[None]:
     try:
         yield
     except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own pictures
         raise VideoError(
-            f"{os.fspath(source)}: its sound is too damaged to be copied; copy or export it again, or without sound"
+            f"{name}: its sound is too damaged to be copied; copy or export it again, or without sound"
         ) from error
 
 
-def _warnings(reader: VideoReader, kept: set[int]) -> list[str]:
-    warnings = [
-        f"{reader.path}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
+def _nothing_taken(
+    reader: VideoReader | StreamReader, options: FilmOptions, facts: VideoFacts, *, stopped: bool
+) -> VideoError:
+    if stopped:
+        return VideoError(f"{reader.name}: was stopped before a frame came, so that nothing is written")
+    length = "" if facts.duration is None else f", and it is {facts.duration:.1f} s long"
+    until = "" if options.end is None else f" to {options.end:g}"
+    return VideoError(
+        f"{reader.name}: has no frame in the stretch from second {options.start:g}{until}{length}; choose another "
+        "--start or --end"
+    )
+
+
+def _losses(reader: VideoReader | StreamReader) -> list[str]:
+    if isinstance(reader, StreamReader):
+        return [reader.gave_up] if reader.gave_up else []
+    if reader.damaged_from is None:
+        return []
+    since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
+    return [f"{since}; what could be read was done; copy or export it again"]
+
+
+def _not_copied(name: str, stream: AudioStream) -> str:
+    return (
+        f"{name}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
         "convert it to AAC first to keep it"
-        for stream in reader.sound
-        if stream.index not in kept
-    ]
-    if reader.damaged_from is not None:
-        warnings.append(
-            f"{reader.path}: is damaged or cut short from second {reader.damaged_from:.1f} on; what could be read was "
-            "done; copy or export it again"
-        )
-    return warnings
+    )
+
+
+def _flicker(name: str, predictor: "_Alone | Smoother") -> list[str]:
+    measured = predictor.flicker
+    if measured is None:
+        return []
+    before, after = f"{measured.before:.2%}", f"{measured.after:.2%}"
+    return [f"{name}: flicker {before} before smoothing, {after} after (pixels that change class from frame to frame)"]
 
 
 def _codec(stream: AudioStream) -> str:
     return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-
-
-class _Sheet:
-    """The page every frame is painted on: the picture above, the same legend below."""
-
-    def __init__(self, classes: ClassSet, size: tuple[int, int]) -> None:
-        empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
-        self._page = empty if len(classes) > MAX_LEGEND_CLASSES else with_legend(empty, classes)
-        self._left = (self._page.shape[1] - size[1]) // 2  # as with_legend centres narrow pictures
-
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width, _ = self._page.shape
-        return height, width
-
-    def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
-        page = self._page.copy()
-        picture = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
-        height, width, _ = picture.shape
-        page[:height, self._left : self._left + width] = picture
-        return page

@@ -1,31 +1,34 @@
 """Films in: upright RGB frames with their times, and the sound's packets beside them."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
-import numpy as np
+from av.error import BlockingIOError as NotYetError
 from av.error import FFmpegError
+from av.format import Flags
 from av.video.reformatter import VideoReformatter
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
+from maskpencil.inference.opening import Opening, open_container, opening_of
+from maskpencil.inference.orientation import orientation, rotation, turned
 
 FALLBACK_RATE = Fraction(25)
 """Frames a second of a film that does not say."""
 
-_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole film is
-_MISSING_SECONDS = 1.0  # sound, pictures and subtitles of an undamaged film end this close together
-_GAP_SECONDS = 0.25  # twice the longest packet of sound
-_UPRIGHT = (1, 0, 0, 1)
+MISSING_SECONDS = 1.0
+"""Sound, pictures and subtitles of an undamaged film end this close together."""
 
-Orientation = tuple[int, int, int, int]
-"""The signs (a, b, c, d) of a display matrix: stored (x, y) is shown at (a x + c y, b x + d y)."""
+_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole film is
+_GAP_SECONDS = 0.25  # twice the longest packet of sound
+_NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new picture
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,15 @@ class Frame:
     duration: int
 
 
+@dataclass(frozen=True)
+class StoredFrame:
+    """A frame as it was decoded, not yet RGB nor upright; times as in `Frame`."""
+
+    picture: av.VideoFrame
+    pts: int
+    duration: int
+
+
 def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
     """Read a film's header and its first frame.
 
@@ -62,39 +74,61 @@ def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
         VideoError: the file is missing, empty, not a film, or none of it can be decoded.
     """
     with VideoReader(path) as reader:
-        return reader._facts()
+        return reader.facts()
+
+
+def pictures(items: "Iterable[StoredFrame | av.Packet[Any]]") -> "Iterator[Frame | av.Packet[Any]]":
+    """Turn frames upright and into RGB of one size, that of the first; packets pass."""
+    reformatter = VideoReformatter()
+    size: tuple[int, int] | None = None
+    for item in items:
+        if isinstance(item, av.Packet):
+            yield item
+            continue
+        size = size or (item.picture.height, item.picture.width)
+        rgb = reformatter.reformat(item.picture, width=size[1], height=size[0], format="rgb24")
+        pixels: Any = rgb.to_ndarray()  # (H, W, 3) uint8, as rgb24 is
+        yield Frame(turned(pixels, orientation(item.picture)), item.pts, item.duration)
 
 
 class VideoReader:
-    """An open film, to be read once from start to end; a context manager.
+    """An open film, stream or camera, to be read once from start to end; a context manager.
 
-    `damaged_from` is set while reading: the second from which on something was missing or broken.
+    `damaged_from` is set while reading: the second from which on something was missing or broken. `broke_off` is what
+    ended the reading before the source's end, if something did.
+
+    Args:
+        source: a film's path, or how to open something else.
+        hardware: one of `hardware_decode.DEVICES` to decode on.
 
     Raises:
-        VideoError: the file is missing, empty, not a film, or holds no pictures.
+        VideoError: the source is missing, empty, does not answer, is not a film, or holds no pictures.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, source: str | os.PathLike[str] | Opening, *, hardware: str | None = None) -> None:
+        self.opening = source if isinstance(source, Opening) else opening_of(source)
+        self.name = self.opening.name
         self.damaged_from: float | None = None
-        try:
-            # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
-            self._container = av.open(
-                f"file:{self.path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
-            )
-        except FFmpegError as error:
-            raise _not_a_film(self.path, error) from error
+        self.broke_off: FFmpegError | None = None
+        self._hardware = hardware
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self.opening, hardware=self._hardware)
         videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             self._container.close()
             found = "pictures in a format unknown here" if videos else "no moving pictures"
-            raise VideoError(f"{self.path}: holds {found}; convert it to MP4 with H.264, or remove it")
+            raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
         self.sound = self._container.streams.audio
         self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
         self.time_base = self._video.time_base or 1 / self.rate
-        self._start = Fraction(self._container.start_time or 0, av.time_base)  # seconds
-        self._end = float(self._start)  # of all that was read
+        self.start = Fraction(self._container.start_time or 0, av.time_base)
+        """What the source calls the time of its beginning, in seconds."""
+        self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
+        self._items = self._decoded()
+        self._peeked: deque[av.VideoFrame | av.Packet[Any]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -104,55 +138,121 @@ class VideoReader:
     ) -> None:
         self._container.close()
 
+    @property
+    def is_untimed(self) -> bool:
+        """Whether the source carries no times of its own, as simple network cameras do not."""
+        return Flags.no_timestamps in Flags(self._container.format.flags)
+
+    @property
+    def duration(self) -> float | None:
+        """How long the source says it is, in seconds; None of one that has no end."""
+        return None if self._container.duration is None else self._container.duration / av.time_base
+
+    @property
+    def stated_duration(self) -> float | None:
+        """The duration where the source itself states it, and it is no estimate."""
+        return self.duration if self._container.format.name.startswith(_STATES_DURATION) else None
+
+    @property
+    def bytes(self) -> int | None:
+        """How long the source's file is, in bytes, where that is known."""
+        size = self._container.size
+        return size if size > 0 else None
+
+    @property
+    def decodes_on(self) -> str | None:
+        """What the frame read last was decoded on: one of `hardware_decode.DEVICES`, or None for software."""
+        context = self._video.codec_context
+        if self._hardware is None or not context.is_hwaccel or context.format is None:
+            return None
+        software = context.format.components  # a device's own format says nothing of its pixels
+        return None if software else self._hardware
+
+    def seek(self, seconds: float) -> None:
+        """Begin at or before a time after the film's start, as near to it as can be reached for certain."""
+        if seconds <= 0 or not self.opening.is_file:
+            return
+        self._peeked.clear()
+        try:
+            self._container.seek(round((seconds + float(self.start)) * av.time_base))
+        except FFmpegError:
+            self._reopen()
+            return
+        self._items, self._end = self._decoded(), None
+        first = self._first_frame()
+        # a film without an index may be entered too late, or at a frame that does not know its time
+        if first is None or first.pts is None or first.pts * self.time_base - self.start > seconds:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self.damaged_from = self.broke_off = None
+        self._open()
+
     def read(self) -> "Iterator[Frame | av.Packet[Any]]":
         """Give frames and the sound's packets in the order of the file, with times that start at 0.
 
         Frames are turned upright and of one size, that of the first. Their times always grow.
         """
-        reformatter = VideoReformatter()
-        size: tuple[int, int] | None = None
-        usual_duration = max(1, round(1 / self.rate / self.time_base))
+        return pictures(self.stored())
+
+    def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
+        """Give what `read` gives, its frames as they were decoded."""
         next_pts = earliest_pts = 0
-        start = round(self._start / self.time_base)
-        for item in self._decoded():
+        usual_duration = max(1, round(1 / self.rate / self.time_base))
+        start = round(self.start / self.time_base)
+        for item in self._replayed():
             if isinstance(item, av.Packet):
-                shift = round(self._start / item.time_base)
+                shift = round(self.start / item.time_base)
                 item.dts = None if item.dts is None else item.dts - shift
                 item.pts = None if item.pts is None else item.pts - shift
                 yield item
                 continue
-            size = size or (item.height, item.width)
-            rgb = reformatter.reformat(item, width=size[1], height=size[0], format="rgb24")
             pts = max(next_pts if item.pts is None else item.pts - start, earliest_pts)
             duration = item.duration or usual_duration
             next_pts, earliest_pts = pts + duration, pts + 1
-            pixels: Any = rgb.to_ndarray()  # (H, W, 3) uint8, as rgb24 is
-            yield Frame(_turned(pixels, _orientation(item)), pts, duration)
+            yield StoredFrame(item, pts, duration)
 
-    def _facts(self) -> VideoFacts:
-        first = next((item for item in self._decoded() if isinstance(item, av.VideoFrame)), None)
+    def facts(self) -> VideoFacts:
+        """What the source says of itself and its first frame shows; what was read for that is still given by `read`.
+
+        Raises:
+            VideoError: none of it can be decoded.
+        """
+        first = self._first_frame()
         if first is None:
-            raise VideoError(f"{self.path}: has no frame that can be decoded; copy or export it again, or remove it")
-        orientation = _orientation(first)
-        turned = orientation[0] == 0
-        length = self._container.duration
-        duration = None if length is None else length / av.time_base
-        frames = self._video.frames or (duration and round(duration * self.rate)) or None
+            reason = "copy or export it again, or remove it" if self.opening.is_file else "check that it sends pictures"
+            raise VideoError(f"{self.name}: has no frame that can be decoded; {reason}")
+        shown = orientation(first)
+        sideways = shown[0] == 0
+        frames = self._video.frames or (self.duration and round(self.duration * self.rate)) or None
         aspect = self._video.sample_aspect_ratio or Fraction(1)
         return VideoFacts(
-            size=(first.width, first.height) if turned else (first.height, first.width),
+            size=(first.width, first.height) if sideways else (first.height, first.width),
             frames=frames,
             rate=self.rate,
-            duration=duration,
-            rotation=_rotation(orientation),
+            duration=self.duration,
+            rotation=rotation(shown),
             has_sound=bool(self.sound),
-            pixel_aspect=1 / aspect if turned else aspect,
+            pixel_aspect=1 / aspect if sideways else aspect,
         )
+
+    def _first_frame(self) -> av.VideoFrame | None:
+        for item in self._items if not any(isinstance(item, av.VideoFrame) for item in self._peeked) else ():
+            self._peeked.append(item)
+            if isinstance(item, av.VideoFrame):
+                break
+        return next((item for item in self._peeked if isinstance(item, av.VideoFrame)), None)
+
+    def _replayed(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
+        while self._peeked:
+            yield self._peeked.popleft()
+        yield from self._items
 
     def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
         """Give frames and sound packets as they stand; what cannot be decoded is left out and noted."""
         try:
-            for packet in self._container.demux(self._video, *self.sound):
+            for packet in self._packets():
                 if packet.is_corrupt:
                     self._note_damage()
                 if packet.stream is self._video:  # its stream_index is wrong in the last, empty packets
@@ -160,11 +260,25 @@ class VideoReader:
                 elif packet.size and self._sounds(packet):  # the last of each stream is an empty one, for decoders
                     self._reach(packet.pts, packet.duration, packet.time_base)
                     yield packet
-        except FFmpegError:
+        except FFmpegError as error:
+            self.broke_off = error
             self._note_damage()
-        stated = self._container.duration if self._container.format.name.startswith(_STATES_DURATION) else None
-        if stated is not None and stated / av.time_base - self._end > _MISSING_SECONDS:
+        stated = self.stated_duration
+        if stated is not None and stated - (self._end or float(self.start)) > MISSING_SECONDS:
             self._note_damage()
+
+    def _packets(self) -> "Iterator[av.Packet[Any]]":
+        quiet_since = time.monotonic()
+        while True:
+            try:
+                for packet in self._container.demux(self._video, *self.sound):
+                    quiet_since = time.monotonic()
+                    yield packet
+                return
+            except NotYetError:  # how the cameras of macOS say that they have no new picture
+                if time.monotonic() - quiet_since > (self.opening.stall or 0):
+                    raise
+                time.sleep(_NOT_YET_SECONDS)
 
     def _decode(self, packet: "av.Packet[Any]") -> Iterator[av.VideoFrame]:
         try:
@@ -192,53 +306,12 @@ class VideoReader:
     def _reach(self, pts: int | None, duration: int | None, time_base: Fraction) -> None:
         if pts is None:
             return
+        begins = float(pts * time_base)
         # pictures alone may pause; when sound and pictures do, a stretch of the file was unreadable
-        if self.sound and pts * time_base - self._end > _GAP_SECONDS:
+        if self.sound and self._end is not None and begins - self._end > _GAP_SECONDS:
             self._note_damage()
-        self._end = max(self._end, float((pts + (duration or 0)) * time_base))
+        self._end = max(self._end or begins, begins + float((duration or 0) * time_base))
 
     def _note_damage(self) -> None:
         if self.damaged_from is None:
-            self.damaged_from = self._end - float(self._start)
-
-
-def _not_a_film(path: Path, error: FFmpegError) -> VideoError:
-    if not path.is_file():
-        return VideoError(f"{path}: there is no such file")
-    if path.stat().st_size == 0:
-        return VideoError(f"{path}: is empty (0 bytes); expected a film; copy or export it again")
-    reason = (error.strerror or type(error).__name__).lower()
-    return VideoError(
-        f"{path}: is damaged, cut short or not a film ({reason}); expected MP4, MOV, MKV, WebM, AVI, ...; "
-        "copy or export it again, or remove it"
-    )
-
-
-def _orientation(frame: av.VideoFrame) -> Orientation:
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return _UPRIGHT
-    (a, b, _), (c, d, _), _ = np.frombuffer(matrix, dtype=np.int32).reshape(3, 3)
-    if max(abs(a), abs(d)) >= max(abs(b), abs(c)):  # the nearest quarter turn
-        return (int(np.sign(a)), 0, 0, int(np.sign(d)))
-    return (0, int(np.sign(b)), int(np.sign(c)), 0)
-
-
-def _turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
-    """Show stored pixels as the film's display matrix asks: (H, W, 3), or (W, H, 3) after a quarter turn."""
-    if orientation == _UPRIGHT:
-        return pixels
-    a, b, c, d = orientation
-    if a == 0:
-        pixels = pixels.transpose(1, 0, 2)  # (W, H, 3)
-    if a + c < 0:
-        pixels = pixels[:, ::-1]
-    if b + d < 0:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _rotation(orientation: Orientation) -> int:
-    """Degrees clockwise, by where the stored picture's x axis points."""
-    a, b, _, _ = orientation
-    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
+            self.damaged_from = max(0.0, (self._end or float(self.start)) - float(self.start))

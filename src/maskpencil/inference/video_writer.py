@@ -27,6 +27,7 @@ PRESET = "veryfast"
 MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
 """Codecs whose packets are copied into the MP4 as they are."""
 
+_FRAGMENTS = {"movflags": "+frag_keyframe", "frag_duration": "2000000", "flush_packets": "1"}  # microseconds
 _BT709 = 1  # the code of matrix, primaries and transfer curve alike
 _LIMITED_RANGE = 1
 
@@ -41,6 +42,7 @@ class VideoWriter:
         time_base: the unit of `pts` and `duration`, in seconds.
         pixel_aspect: the width of a pixel over its height.
         sound: streams of an open film whose packets will come; each codec must be one of `MP4_SOUND`.
+        is_live: write in fragments, each complete by itself: the index of a film without end would fill memory.
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class VideoWriter:
         time_base: Fraction,
         pixel_aspect: Fraction = Fraction(1),
         sound: Sequence[AudioStream] = (),
+        is_live: bool = False,
     ) -> None:
-        self._container = av.open(
-            f"file:{os.fspath(path)}", "w", format="mp4", options={"movflags": "+faststart"}
-        )  # faststart: the index goes to the front, so that browsers play before all is loaded
+        # faststart: the index goes to the front, so that browsers play before all is loaded
+        layout = _FRAGMENTS if is_live else {"movflags": "+faststart"}
+        self._container = av.open(f"file:{os.fspath(path)}", "w", format="mp4", options=layout)
         options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven films
         self._stream = self._container.add_stream("libx264", frame_rate, options)
         self._height, self._width = (side + side % 2 for side in size)

@@ -1,0 +1,70 @@
+"""`FilmOptions`: how films and streams are taken, beside what pictures share with them."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from maskpencil.errors import ConfigError
+
+MaskFormat = Literal["video", "png"]
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """How films, streams and cameras are taken.
+
+    Args:
+        every: only each so-many-th frame is taken, from the first.
+        start: where to begin, in seconds of the film.
+        end: where to stop, in seconds of the film; None: where the film ends.
+        smooth: the share of the past in each frame's probabilities, 0 to below 1; 0 takes each frame by itself.
+        masks: also write the label maps: `video`, lossless grey levels, or `png`, one palette PNG a frame.
+        hardware_decode: decode on the graphics card or chip where that is possible.
+        reconnect: how often in a row a broken stream is tried again.
+        show: show the overlay in a window while it is made.
+        stdout: write the overlay's frames to standard output, raw rgb24.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    smooth: float = 0.0
+    masks: MaskFormat | None = None
+    hardware_decode: bool = False
+    reconnect: int = 5
+    show: bool = False
+    stdout: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every must be 1 (each frame) or more, but got {self.every}")
+        if not 0 <= self.start < float("inf"):
+            raise ConfigError(f"start must be 0 seconds or more, but got {self.start:g}")
+        if self.end is not None and not self.start < self.end < float("inf"):
+            raise ConfigError(f"end must be after start, which is second {self.start:g}, but got {self.end:g}")
+        if not 0 <= self.smooth < 1:
+            raise ConfigError(f"smooth must be from 0 (off) to below 1, but got {self.smooth:g}")
+        if self.masks not in (None, *get_args(MaskFormat)):
+            raise ConfigError(f"masks must be {' or '.join(get_args(MaskFormat))}, but got {self.masks!r}")
+        if self.reconnect < 0:
+            raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
+
+
+def seconds(text: str) -> float:
+    """Read a time as people write it: 90, 90.5, 1:30 or 0:01:30.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text, flags=re.ASCII):
+        raise ConfigError(f"a time must be seconds (90.5) or H:MM:SS (0:01:30.5), but got {text!r}")
+    *longer, rest = text.split(":")
+    total = 0
+    for part in longer:
+        total = (total + int(part)) * 60
+    if longer and float(rest) >= 60:
+        raise ConfigError(f"a time's seconds must be below 60 after a colon, but got {text!r}")
+    return total + float(rest)

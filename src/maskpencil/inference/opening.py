@@ -1,0 +1,112 @@
+"""A source -> an open FFmpeg container that may reach for nothing but that source."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, InvalidDataError
+
+from maskpencil.errors import VideoError
+from maskpencil.inference.addresses import protocols
+from maskpencil.inference.cameras import find_camera
+from maskpencil.inference.hardware_decode import accelerated
+from maskpencil.inference.sources import Source
+
+STALL_SECONDS = 10.0
+"""How long a stream may stay silent before it counts as broken."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How FFmpeg is to open a source.
+
+    `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use. `stall`
+    is after how many seconds of silence reading it fails.
+    """
+
+    name: str
+    address: str
+    whitelist: str
+    input_format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    stall: float | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it can be sought in, and stays as it is."""
+        return self.stall is None
+
+
+def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
+    """How a source is opened; a plain path is a film's file, whatever it looks like.
+
+    Raises:
+        VideoError: there is no such camera.
+    """
+    if not isinstance(source, Source):
+        return _file(os.fspath(Path(source)))
+    if source.kind == "stream":
+        # lost packets spoil pictures, so that TCP is tried before UDP
+        options = {"rtsp_flags": "prefer_tcp"} if source.address.lower().startswith("rtsp") else {}
+        return Opening(source.name, source.address, protocols(source.address), options=options, stall=STALL_SECONDS)
+    if source.kind == "camera":
+        camera = find_camera(int(source.address))
+        return Opening(source.name, camera.name, "file", camera.input_format, camera.options, STALL_SECONDS)
+    return _file(source.address)
+
+
+def open_container(opening: Opening, *, hardware: str | None = None) -> InputContainer:
+    """Open a source; `hardware` is one of `hardware_decode.DEVICES` to decode on.
+
+    Raises:
+        VideoError: it is missing, does not answer, or is no film.
+    """
+    try:
+        return av.open(
+            opening.address,
+            format=opening.input_format,
+            container_options={"protocol_whitelist": opening.whitelist, **opening.options},
+            metadata_errors="replace",
+            timeout=opening.stall,
+            hwaccel=accelerated(hardware) if hardware else None,
+        )
+    except FFmpegError as error:
+        raise (_not_a_film if opening.is_file else _no_stream)(opening.name, error) from error
+
+
+def reason_of(error: FFmpegError) -> str:
+    """What went wrong, in a few words without the address."""
+    if isinstance(error, ExitError):  # how FFmpeg calls our time limit
+        return f"nothing came for {STALL_SECONDS:g} s"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _file(path: str) -> Opening:
+    # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
+    return Opening(path, f"file:{path}", "file")
+
+
+def _not_a_film(name: str, error: FFmpegError) -> VideoError:
+    path = Path(name)
+    if not path.is_file():
+        return VideoError(f"{name}: there is no such file")
+    if path.stat().st_size == 0:
+        return VideoError(f"{name}: is empty (0 bytes); expected a film; copy or export it again")
+    return VideoError(
+        f"{name}: is damaged, cut short or not a film ({reason_of(error)}); expected MP4, MOV, MKV, WebM, AVI, ...; "
+        "copy or export it again, or remove it"
+    )
+
+
+def _no_stream(name: str, error: FFmpegError) -> VideoError:
+    if isinstance(error, InvalidDataError):
+        return VideoError(
+            f"{name}: sends nothing that can be read as a film ({reason_of(error)}); check that the address is the "
+            "film's own and not its page's; a film that must be sought in has to be downloaded first"
+        )
+    return VideoError(
+        f"{name}: cannot be opened ({reason_of(error)}); expected a film, stream or camera that answers; check that it "
+        "runs, and its address, user and password"
+    )

@@ -1,0 +1,99 @@
+"""Sources of films on 127.0.0.1, for the tests: each a context manager that gives its address."""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+
+from PIL import Image
+
+from .conftest import picture
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that leaves is no error here."""
+
+
+@contextmanager
+def http_server(answer: Callable[[BaseHTTPRequestHandler, int], None], name: str) -> Iterator[str]:
+    """`answer` gets each request and its number, from 1."""
+    numbers = count(1)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self, next(numbers))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _Quiet(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/{name}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def file_server(path: Path, *, break_at: Callable[[int], float | None] = lambda _: None):
+    """Serve a file; the connection of request number n ends after the share `break_at(n)` of it."""
+    data = path.read_bytes()
+
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        share = break_at(number)
+        handler.wfile.write(data if share is None else data[: round(share * len(data))])
+
+    return http_server(answer, path.name)
+
+
+def camera_server(*, frame_seconds: float = 0.02):
+    """An endless film of JPEG pictures without times, as network cameras send it."""
+
+    def answer(handler: BaseHTTPRequestHandler, _: int) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=--next")
+        handler.end_headers()
+        for i in count():
+            buffer = io.BytesIO()
+            Image.fromarray(picture((48, 64), i)).save(buffer, "JPEG")
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {buffer.tell()}\r\n\r\n"
+            handler.wfile.write(head.encode() + buffer.getvalue() + b"\r\n")
+            time.sleep(frame_seconds)
+
+    return http_server(answer, "camera")
+
+
+@contextmanager
+def tcp_server(data: bytes, *, times: int) -> Iterator[str]:
+    """Send the data to each of so many clients, closing the connection after each, then listen no more."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+
+    def serve() -> None:
+        with listening:
+            for _ in range(times):
+                try:
+                    client, _ = listening.accept()
+                except OSError:
+                    return
+                with client:
+                    client.sendall(data)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        listening.close()

@@ -1,0 +1,36 @@
+from typing import Any
+
+import pytest
+
+from maskpencil.errors import ConfigError
+from maskpencil.inference.film_options import FilmOptions, seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("90.5", 90.5), ("1:30", 90), ("0:01:30.25", 90.25), ("100:00:00", 360_000)]
+)
+def test_times_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:75", "1:2:3:4", "ten", "1e3", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="a time"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every": 0}, "every must be 1"),
+        ({"start": -1.0}, "start must be 0 seconds or more"),
+        ({"start": 5.0, "end": 5.0}, "end must be after start, which is second 5, but got 5"),
+        ({"end": float("nan")}, "end must be after start"),
+        ({"smooth": 1.0}, r"smooth must be from 0 \(off\) to below 1, but got 1"),
+        ({"masks": "gif"}, "masks must be video or png, but got 'gif'"),
+        ({"reconnect": -1}, "reconnect must be 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FilmOptions(**settings)

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import av
+import pytest
+
+from maskpencil.inference import hardware_decode, video
+from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.hardware_decode import find_decoder
+from maskpencil.inference.video import predict_video
+
+from .conftest import BrightnessSegmenter, MakeFilm
+
+
+class NoDevice:
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def create(self, *_: object) -> None:
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+
+def test_a_device_that_is_known_but_not_there_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware_decode, "hwdevices_available", lambda: ["cuda", "vaapi"])
+    monkeypatch.setattr(hardware_decode, "HWAccel", NoDevice)
+    assert find_decoder() is None
+
+
+def test_the_first_device_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware_decode, "hwdevices_available", lambda: ["vaapi", "opencl", "qsv"])
+    monkeypatch.setattr(hardware_decode, "_works", lambda device: device != "vaapi")
+    assert find_decoder() == "qsv"
+
+
+def test_without_a_device_films_are_decoded_in_software_and_that_is_told(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "find_decoder", lambda: None)
+    told: list[str] = []
+    report = predict_video(
+        segmenter, make_film(), tmp_path / "out.mp4", options=FilmOptions(hardware_decode=True), tell=told.append
+    )
+    assert report.frames == 12
+    (line,) = told
+    assert line.startswith("films are decoded in software: no hardware decoder")

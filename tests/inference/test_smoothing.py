@@ -1,0 +1,143 @@
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage
+from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.pipeline import PredictsImages
+from maskpencil.inference.predict import predict
+from maskpencil.inference.smoothing import CutFinder, GivesProbabilities, Smoother, most_probable
+from maskpencil.inference.sources import find_sources
+from maskpencil.inference.video import predict_video
+
+from .conftest import BrightnessSegmenter, MakeFilm, picture
+
+
+class UnsureSegmenter(BrightnessSegmenter):
+    """The probability of class 1 is the pixel's brightness."""
+
+    classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
+
+    def probabilities(self, images: Sequence[RGBImage]) -> np.ndarray:
+        self.seen.extend(images)
+        bright = np.stack([image.mean(axis=2, dtype=np.float32) / 255 for image in images])
+        return np.stack([1 - bright, bright], axis=1)  # (N, 2, H, W)
+
+
+def flickering(count: int, level: int, *, seed: int = 0) -> list[RGBImage]:
+    noise = np.random.default_rng(seed)
+    return [
+        np.repeat(noise.normal(level, 12, (48, 64, 1)).clip(0, 255), 3, axis=2).astype(np.uint8) for _ in range(count)
+    ]
+
+
+def changes(label_maps: Sequence[np.ndarray]) -> float:
+    return float(np.mean([np.mean(a != b) for a, b in pairwise(label_maps)]))
+
+
+def test_flicker_becomes_less_and_is_measured() -> None:
+    frames = flickering(30, 118)
+    segmenter = UnsureSegmenter()
+    alone = [segmenter.probabilities([frame])[0].argmax(axis=0) for frame in frames]
+    smoother = Smoother(segmenter, share=0.8)
+    smoothed = [smoother.predict(frame).label_map for frame in frames]
+    assert smoother.flicker is not None
+    assert smoother.flicker.before == pytest.approx(changes(alone))
+    assert smoother.flicker.after == pytest.approx(changes(smoothed))
+    assert changes(smoothed) < changes(alone) / 4
+
+
+def test_the_average_is_exponential() -> None:
+    levels = [100, 140, 140, 140]
+    smoother = Smoother(UnsureSegmenter(), share=0.6)
+    average = 100.0
+    for level in levels:
+        average = 0.6 * average + 0.4 * level
+        frame = np.full((8, 8, 3), level, dtype=np.uint8)
+        assert (smoother.predict(frame).label_map == (average > 127.5)).all()
+
+
+def test_a_cut_is_kept_and_counts_as_no_flicker() -> None:
+    frames = [*flickering(10, 30), *flickering(10, 220, seed=1)]
+    smoother = Smoother(UnsureSegmenter(), share=0.9)
+    smoothed = [smoother.predict(frame).label_map for frame in frames]
+    assert (smoothed[9] == 0).all()
+    assert (smoothed[10] == 1).all()
+    assert smoother.flicker is not None
+    assert smoother.flicker.before == smoother.flicker.after == 0
+
+
+def test_the_smoothed_prediction_is_of_its_own_frame() -> None:
+    smoother = Smoother(UnsureSegmenter(), share=0.5)
+    frame = picture((48, 64))
+    prediction = smoother.predict(frame)
+    assert prediction.image is frame
+    assert prediction.label_map.dtype == np.uint8
+    assert smoother.flicker is None
+
+
+def test_a_change_of_size_begins_anew() -> None:
+    smoother = Smoother(UnsureSegmenter(), share=0.9)
+    smoother.predict(picture((48, 64)))
+    assert smoother.predict(picture((24, 32))).label_map.shape == (24, 32)
+
+
+def test_pans_and_fades_are_no_cuts() -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (6, 60, 3), dtype=np.uint8).repeat(8, axis=0).repeat(16, axis=1)
+    finder = CutFinder()
+    assert not any(finder.is_cut(wide[:, 4 * i : 4 * i + 64]) for i in range(60))
+    finder = CutFinder()
+    assert not any(finder.is_cut(np.full((48, 64, 3), 6 * i, dtype=np.uint8)) for i in range(40))
+
+
+def test_a_lamp_that_goes_on_is_no_cut_and_another_picture_is() -> None:
+    squares = np.random.default_rng(0).integers(0, 150, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    finder = CutFinder()
+    still = [squares] * 10
+    assert [finder.is_cut(image) for image in (*still, squares + 40, *still, squares[::-1])] == [*[False] * 21, True]
+
+
+def test_the_most_probable_class_is_argmax() -> None:
+    probabilities = np.random.default_rng(0).random((7, 9, 11), dtype=np.float32)
+    probabilities[:, 0, 0] = 0.5  # the first of equals
+    np.testing.assert_array_equal(most_probable(probabilities), probabilities.argmax(axis=0))
+
+
+def test_a_film_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "film.mkv"), "w") as film:
+        stream = film.add_stream("ffv1", rate=12)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "bgr0"
+        for frame in flickering(20, 125):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        film.mux(stream.encode(None))
+    report = predict_video(
+        UnsureSegmenter(), tmp_path / "film.mkv", tmp_path / "out.mp4", options=FilmOptions(smooth=0.8)
+    )
+    (note,) = report.notes
+    before, after = (float(part.split("%")[0]) for part in note.split("flicker ")[1].split(" before smoothing, "))
+    assert after < before / 2
+
+
+def test_what_has_no_probabilities_is_refused_before_anything_is_done(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+) -> None:
+    assert not isinstance(segmenter, GivesProbabilities)
+    with pytest.raises(ConfigError, match="leave --smooth out, or --class"):
+        predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", film=FilmOptions(smooth=0.5))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_segmenter_gives_what_smoothing_needs() -> None:
+    from maskpencil.segmenter import Segmenter
+
+    def check(segmenter: Segmenter) -> tuple[PredictsImages, GivesProbabilities]:
+        return segmenter, segmenter
+
+    assert callable(check)
+    assert callable(Segmenter.probabilities)
