@@ -23,7 +23,7 @@ def untrained(names: tuple[str, ...], precision: str = "fp32") -> Segmenter:
         if name.startswith("score"):
             torch.nn.init.normal_(parameter, std=0.3)
     preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), None)
-    return Segmenter(model, ClassSet(names), preprocessing, device="cpu", precision=precision)
+    return Segmenter.of_network(model, ClassSet(names), preprocessing, device="cpu", precision=precision)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,8 @@ def test_a_class_is_scored_over_all_pixels_of_the_split(segmenter: Segmenter, ti
     targets, probabilities = [], []
     for pair in folder.pairs("val"):
         image, target = folder.read_pair(pair)
-        logits = segmenter.logits(torch.from_numpy(image).permute(2, 0, 1)[None])
         targets.append(target)
-        probabilities.append(logits.softmax(dim=1)[0, 1].numpy())
+        probabilities.append(segmenter.probabilities([image])[0, 1])
     is_box, chosen = np.array(targets) == 1, np.array(probabilities) >= scores.threshold
     assert (scores.positives, scores.negatives, scores.images) == (is_box.sum(), (~is_box).sum(), 3)
     assert scores.recall == pytest.approx((is_box & chosen).sum() / is_box.sum())

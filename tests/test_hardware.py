@@ -1,8 +1,19 @@
+import sys
+
 import pytest
 import torch
 
+from maskpencil import hardware
 from maskpencil.errors import ConfigError
-from maskpencil.hardware import autocast, choose_device, choose_precision, has_native_bf16
+from maskpencil.hardware import (
+    autocast,
+    choose_device,
+    choose_precision,
+    choose_runtime,
+    computes_on_cpu,
+    cpu_instructions,
+    has_native_bf16,
+)
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -14,7 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     def pretend(*devices: str, instructions: tuple[str, ...] = (), cuda_bf16: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+        monkeypatch.setattr(hardware, "cpu_instructions", lambda: frozenset(instructions))
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: cuda_bf16)
 
     return pretend
@@ -39,7 +50,7 @@ def test_a_device_that_is_not_there_is_refused(machine) -> None:
         choose_device("gpu")
 
 
-@pytest.mark.parametrize("instruction", ["avx512_bf16", "amx_bf16", "arm_bf16"])
+@pytest.mark.parametrize("instruction", ["avx512_bf16", "amx_bf16", "arm_bf16", "bf16"])
 def test_auto_is_bf16_where_the_cpu_computes_it(machine, instruction: str) -> None:
     machine(instructions=("avx2", instruction))
     assert choose_precision("auto", CPU) == "bf16"
@@ -54,7 +65,7 @@ def test_auto_is_bf16_where_the_gpu_computes_it(machine, native: bool, precision
 
 
 def test_auto_is_fp32_on_mps() -> None:
-    assert not has_native_bf16(MPS)
+    assert not has_native_bf16("mps")
     assert choose_precision("auto", MPS) == "fp32"
 
 
@@ -64,8 +75,39 @@ def test_a_named_precision_is_taken_or_refused() -> None:
     assert choose_precision("fp16", CUDA) == "fp16"
     with pytest.raises(ConfigError, match="fp16 needs a CUDA device, but the device is cpu"):
         choose_precision("fp16", CPU)
-    with pytest.raises(ConfigError, match="must be auto, fp32, bf16 or fp16, but got 'half'"):
+    with pytest.raises(ConfigError, match="must be auto, fp32, bf16, fp16 or int8, but got 'half'"):
         choose_precision("half", CPU)
+
+
+def test_int8_asks_for_a_quantized_model() -> None:
+    with pytest.raises(ConfigError, match="int8 needs a quantized model; make one with maskpencil quantize"):
+        choose_precision("int8", "cpu")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="torch is asked elsewhere")
+def test_the_instructions_that_linux_tells_of_are_those_that_torch_sees() -> None:
+    seen = {name for name, there in torch.cpu.get_capabilities().items() if there is True}
+    for name in ("avx2", "avx512_bf16", "amx_bf16"):
+        assert (name in cpu_instructions()) == (name in seen)
+
+
+def test_openvino_runs_on_the_cpu_and_torch_elsewhere(machine) -> None:
+    assert choose_runtime("auto", on_cpu=True) == "openvino"
+    assert choose_runtime("auto", on_cpu=False) == "torch"
+    assert choose_runtime("torch", on_cpu=True) == "torch"
+    with pytest.raises(ConfigError, match="openvino computes on the CPU; add --device cpu"):
+        choose_runtime("openvino", on_cpu=False)
+    with pytest.raises(ConfigError, match="runtime must be auto, torch or openvino, but got 'onnx'"):
+        choose_runtime("onnx", on_cpu=True)
+
+
+def test_torch_is_asked_for_a_device_only_where_there_may_be_one(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine("cuda")
+    monkeypatch.setattr(hardware, "_DRIVERS", ("/",))
+    assert not computes_on_cpu()
+    assert computes_on_cpu("cpu")
+    monkeypatch.setattr(hardware, "_DRIVERS", ())
+    assert computes_on_cpu() == sys.platform.startswith("linux")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

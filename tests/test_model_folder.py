@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -62,19 +63,19 @@ def test_a_segmenter_gives_label_maps_of_the_pictures_size_whatever_the_working_
 
 def test_confidence_is_the_softmax_of_the_class_chosen(folder):
     segmenter = Segmenter.from_pretrained(folder, device="cpu", precision="fp32")
-    images = torch.randint(0, 256, (1, 3, 40, 50), dtype=torch.uint8)
-    probabilities = segmenter.logits(images).softmax(1)
-    (prediction,) = segmenter.predict_batch([images[0].permute(1, 2, 0).numpy()], confidence=True)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    probabilities = torch.from_numpy(segmenter.logits([image])).softmax(1)
+    (prediction,) = segmenter.predict_batch([image], confidence=True)
     torch.testing.assert_close(torch.from_numpy(prediction.confidence), probabilities[0].max(0).values)
 
 
 def test_parts_that_do_not_fit_make_no_segmenter(folder):
     parts = read_model_folder(folder)
     with pytest.raises(ConfigError, match="3 classes"):
-        Segmenter(parts.model, ClassSet(("one", "two")), PREPROCESSING, device="cpu")
+        Segmenter.of_network(parts.model, ClassSet(("one", "two")), PREPROCESSING, device="cpu")
     grey = build_fcn(FCNConfig(3, "test_resnet", in_channels=1), weights="none")
     with pytest.raises(ConfigError, match="3 channels"):
-        Segmenter(grey, CLASSES, PREPROCESSING, device="cpu")
+        Segmenter.of_network(grey, CLASSES, PREPROCESSING, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -48,7 +48,19 @@ def test_the_training_settings_are_these():
 
 def test_the_commands_are_these_and_the_readme_uses_no_other():
     assert set(COMMANDS) == {
-        *("demo", "check", "convert", "train", "evaluate", "predict", "heatmap", "benchmark", "import", "info"),
+        *(
+            "demo",
+            "check",
+            "convert",
+            "train",
+            "evaluate",
+            "quantize",
+            "predict",
+            "heatmap",
+            "benchmark",
+            "import",
+            "info",
+        ),
     }
     used = re.findall(r"^(?:\.venv/bin/)?maskpencil (\w+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert {"train", "predict", "evaluate", "info"} <= set(used) <= set(COMMANDS)

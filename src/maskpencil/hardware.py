@@ -1,17 +1,33 @@
-"""What the machine offers: the rules behind `device="auto"` and `precision="auto"`."""
+"""What the machine offers: the rules behind `device="auto"`, `runtime="auto"` and `precision="auto"`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 
 from maskpencil.errors import ConfigError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose_device(name: str = "auto") -> torch.device:
+# torch is imported inside functions: a network that another runtime has is run without it
+
+RUNTIMES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")  # Linux, inside Windows, Jetson, AMD
+_NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"})
+
+
+def choose_device(name: str = "auto") -> "torch.device":
     """Name the device to compute on; `auto` is CUDA where there is a device, else Apple's MPS, else the CPU.
 
     Raises:
         ConfigError: the device is unknown or not on this machine.
     """
+    import torch
+
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(device for device, there in available.items() if there))
@@ -22,33 +38,69 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
+def computes_on_cpu(name: str = "auto") -> bool:
+    """Whether `choose_device` gives the CPU; torch is asked only where there may be something else."""
+    elsewhere = not sys.platform.startswith("linux") or any(Path(driver).exists() for driver in _DRIVERS)
+    if name == "cpu" or (name == "auto" and not elsewhere):
+        return True
+    return choose_device(name).type == "cpu"
+
+
+def choose_runtime(name: str, *, on_cpu: bool) -> str:
+    """Name the runtime of a network; `auto` is openvino on the CPU, else torch.
+
+    Raises:
+        ConfigError: the runtime is unknown or does not compute there.
+    """
+    if name not in RUNTIMES:
+        raise ConfigError(f"runtime must be {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, but got {name!r}")
+    if name == "openvino" and not on_cpu:
+        raise ConfigError("runtime openvino computes on the CPU; add --device cpu, or use --runtime auto")
+    return ("openvino" if on_cpu else "torch") if name == "auto" else name
+
+
+def choose_precision(name: str, device: "torch.device | str") -> str:
     """Name the precision of the convolutions; `auto` is bf16 where `device` computes it natively, else fp32.
 
     Raises:
         ConfigError: the precision is unknown or the device lacks it.
     """
-    if name not in ("auto", "fp32", "bf16", "fp16"):
-        raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, but got {name!r}")
-    if name == "fp16" and device.type != "cuda":
-        raise ConfigError(f"precision fp16 needs a CUDA device, but the device is {device.type}; use bf16 or fp32")
+    place = device if isinstance(device, str) else device.type
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision must be auto, fp32, bf16, fp16 or int8, but got {name!r}")
+    if name == "fp16" and place != "cuda":
+        raise ConfigError(f"precision fp16 needs a CUDA device, but the device is {place}; use bf16 or fp32")
+    if name == "int8":
+        raise ConfigError("precision int8 needs a quantized model; make one with maskpencil quantize MODEL DATA")
     if name == "auto":
-        return "bf16" if has_native_bf16(device) else "fp32"
+        return "bf16" if has_native_bf16(place) else "fp32"
     return name
 
 
-def has_native_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies bf16 numbers in hardware, and not by converting them."""
-    if device.type == "cuda":
+def has_native_bf16(device: str) -> bool:
+    """Whether the `device` cuda, mps or cpu multiplies bf16 numbers in hardware, and not by converting them."""
+    if device == "cuda":
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
-    return False
+    return device == "cpu" and bool(_NATIVE_BF16 & cpu_instructions())
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def cpu_instructions() -> frozenset[str]:
+    """The names of the sets of instructions that this machine's CPU has."""
+    if sys.platform.startswith("linux"):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        named = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+        return frozenset(named.partition(":")[2].split())
+    import torch
+
+    return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there)
+
+
+def autocast(device: "torch.device", precision: str) -> "torch.autocast":
     """A context in which convolutions run in `precision`."""
+    import torch
+
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 

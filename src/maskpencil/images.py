@@ -107,6 +107,13 @@ def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
+    """Scale a picture (H, W, 3) to (height, width) `size`, bilinear and anti-aliased; itself where that is its size."""
+    if image.shape[:2] == size:
+        return image
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
 def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
     """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
 

@@ -1,16 +1,16 @@
 """Other projects' networks as models of this one: with classes and preprocessing."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ModelError
 from maskpencil.known_classes import VOC
 from maskpencil.model_folder import ModelParts
-from maskpencil.models.architectures import Network
-from maskpencil.models.fcn import FCN
-from maskpencil.models.foreign.recognize import load_foreign
-from maskpencil.models.foreign.torchvision_fcn import IMAGE_SIZE, torchvision_fcn
 from maskpencil.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from maskpencil.models.architectures import Network
 
 PREFIX = "torchvision/"
 """Names that begin so are torchvision's networks, with the weights that it publishes."""
@@ -23,6 +23,8 @@ def published_model(name: str) -> ModelParts:
         ConfigError: there is no such network.
         ModelError: the weights cannot be had.
     """
+    from maskpencil.models.foreign.torchvision_fcn import torchvision_fcn
+
     return _parts(torchvision_fcn(name.removeprefix(PREFIX)), None, name)
 
 
@@ -36,10 +38,15 @@ def import_model(
     Raises:
         ModelError: the file cannot be read, is of another network, or does not fit; or the classes are too many or few.
     """
+    from maskpencil.models.foreign.recognize import load_foreign
+
     return _parts(load_foreign(path, at_once_scales=at_once_scales), classes, str(path))
 
 
-def _parts(model: Network, classes: ClassSet | None, source: str) -> ModelParts:
+def _parts(model: "Network", classes: ClassSet | None, source: str) -> ModelParts:
+    from maskpencil.models.fcn import FCN
+    from maskpencil.models.foreign.torchvision_fcn import IMAGE_SIZE
+
     count = model.config.num_classes
     if classes is None:
         classes = VOC if count == len(VOC) else ClassSet(tuple(f"class_{index}" for index in range(count)))

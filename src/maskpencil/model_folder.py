@@ -1,30 +1,41 @@
 """The model folder: `model.safetensors`, `config.json` and a model card. Never pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
-from maskpencil.models.architectures import Network, describe, rebuild
-from maskpencil.models.backbones.weights import load_strictly, read_tensors
 from maskpencil.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from maskpencil.models.architectures import Network
+
+# torch is imported inside functions: a model folder is understood without it where another runtime has the network
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """What a model folder says of itself, apart from its weights; `architecture` in plain values."""
+
+    architecture: Mapping[str, Any]
+    classes: ClassSet
+    preprocessing: Preprocessing
+    training: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ModelParts:
     """Everything a model folder holds; `training` says where the weights come from, in plain values."""
 
-    model: Network
+    model: "Network"
     classes: ClassSet
     preprocessing: Preprocessing
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +47,11 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    from maskpencil.models.architectures import describe
+
     config = {
         "format_version": FORMAT_VERSION,
         "architecture": describe(parts.model),
@@ -53,11 +69,11 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
         (folder / CARD).write_text(model_card(parts), encoding="utf-8")
 
 
-def read_model_folder(path: str | Path) -> ModelParts:
-    """Read a model folder back.
+def read_model_config(path: str | Path) -> ModelConfig:
+    """Read what a model folder says of itself; of its weights just that they are there.
 
     Raises:
-        ModelError: a file is missing, damaged, of a newer format, or the tensors do not fit the architecture.
+        ModelError: a file is missing or damaged, or of a newer format.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -67,18 +83,43 @@ def read_model_folder(path: str | Path) -> ModelParts:
             hint = "; did you mean its 'model' folder?" if (folder / "model" / CONFIG).is_file() else ""
             raise ModelError(f"{folder}: {name} is missing; a model folder holds {CONFIG} and {WEIGHTS}{hint}")
     config = _read_config(folder / CONFIG)
+    with _described(folder):
+        return ModelConfig(
+            config["architecture"],
+            ClassSet.from_dict(config["classes"]),
+            Preprocessing.from_dict(config["preprocessing"]),
+            config.get("training", {}),
+        )
+
+
+def read_model_folder(path: str | Path) -> ModelParts:
+    """Read a model folder back.
+
+    Raises:
+        ModelError: a file is missing, damaged, of a newer format, or the tensors do not fit the architecture.
+    """
+    from maskpencil.models.architectures import rebuild
+    from maskpencil.models.backbones.weights import load_strictly, read_tensors
+
+    folder = Path(path)
+    config = read_model_config(folder)
+    with _described(folder):
+        model = rebuild(config.architecture)
+    weights = folder / WEIGHTS
+    load_strictly(model, read_tensors(weights), unused=(), source=str(weights), expected=f"its {CONFIG}")
+    return ModelParts(model, config.classes, config.preprocessing, config.training)
+
+
+@contextmanager
+def _described(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the entries of config.json into one clear error."""
     try:
-        model = rebuild(config["architecture"])
-        classes = ClassSet.from_dict(config["classes"])
-        preprocessing = Preprocessing.from_dict(config["preprocessing"])
+        yield
     except MaskPencilError as error:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); write the folder again") from error
-    weights = folder / WEIGHTS
-    load_strictly(model, read_tensors(weights), unused=(), source=str(weights), expected=f"its {CONFIG}")
-    return ModelParts(model, classes, preprocessing, config.get("training", {}))
 
 
 def model_card(parts: ModelParts) -> str:

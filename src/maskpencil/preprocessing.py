@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import torch
-from torchvision.transforms.v2 import functional as transforms
+from typing import TYPE_CHECKING, Any, Literal
 
 from maskpencil.errors import ConfigError
-from maskpencil.images import RGBImage, fitted_size
+from maskpencil.images import RGBImage, fitted_size, scaled
+
+if TYPE_CHECKING:
+    import torch
+
+# torch is imported inside functions: pictures are prepared without it where another runtime has the network
 
 
-def stacked(images: Sequence[RGBImage]) -> torch.Tensor:
+def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
     """Pictures of one size, (H, W, 3) uint8 each, as one tensor (N, 3, H, W)."""
+    import torch
+
     return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
 
 
@@ -53,15 +57,14 @@ class Preprocessing:
         """The (height, width) at which the network sees a picture of (height, width) `size`."""
         return fitted_size(size, self.image_size)
 
-    def resize(self, images: torch.Tensor) -> torch.Tensor:
-        """Bring uint8 images (..., 3, H, W) to their working size, bilinear and anti-aliased."""
-        size = self.working_size((images.shape[-2], images.shape[-1]))
-        if size == tuple(images.shape[-2:]):
-            return images
-        return transforms.resize(images, list(size), antialias=True)  # type: ignore[no-any-return]
+    def resize(self, image: RGBImage) -> RGBImage:
+        """Bring a picture to its working size, bilinear and anti-aliased."""
+        return scaled(image, self.working_size((image.shape[0], image.shape[1])))
 
-    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+    def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
         """Turn uint8 RGB images (N, 3, H, W) into float32 with mean 0 and deviation 1 a channel, channels last."""
+        import torch
+
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
         normalized = (images.float() - mean) / std

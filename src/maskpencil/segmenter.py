@@ -3,81 +3,142 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
-from maskpencil.hardware import autocast, choose_device, choose_precision
+from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
 from maskpencil.images import ImageSource, RGBImage, read_image
 from maskpencil.imported import PREFIX, published_model
-from maskpencil.model_folder import ModelParts, read_model_folder, write_model_folder
-from maskpencil.models.architectures import Network
+from maskpencil.model_folder import ModelParts, read_model_config, read_model_folder, write_model_folder
 from maskpencil.prediction import Prediction
-from maskpencil.preprocessing import Preprocessing, stacked
+from maskpencil.preprocessing import Preprocessing
+from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
+from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
+
+if TYPE_CHECKING:
+    import torch
+
+    from maskpencil.models.architectures import Network
+    from maskpencil.runtimes.upscoring import Floats
+
+SMALL = 2**21
+"""Pictures of at most so many pixels are done as a whole by any network."""
+
+MEMORY = 2**30
+"""The bytes that a network may take for one picture, unless it is told otherwise."""
+
+# torch is imported inside functions: where another runtime has the network it is never needed
 
 
 class Segmenter:
-    """A network that colours every pixel of any picture.
+    """A network that colours every pixel of any picture. May be used from several threads.
 
     Args:
-        model: gives logits (N, K, H, W) for normalized images (N, 3, H, W); it is moved to the device.
+        runtime: runs the network.
         classes: its K classes.
         preprocessing: what its images went through in training.
         training: where the weights come from, as plain values for the model folder.
-        device: auto, cpu, cuda or mps; see `hardware.choose_device`.
-        precision: auto, fp32, bf16 or fp16; see `hardware.choose_precision`.
+        folder: the model folder that the runtime's network was read from, if it has no live one.
+
+    Attributes:
+        memory: the bytes that the network may take for one picture; larger ones are done in tiles.
+        tile: the side of tiles in pixels, a multiple of 32, or None where they follow from `memory`.
 
     Raises:
-        ConfigError: the parts do not fit each other, or the machine lacks the device.
+        ConfigError: the parts do not fit each other.
     """
 
     def __init__(
         self,
-        model: Network,
+        runtime: Runtime,
         classes: ClassSet,
         preprocessing: Preprocessing,
         *,
         training: Mapping[str, Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "auto",
+        folder: Path | None = None,
     ) -> None:
-        if model.config.num_classes != len(classes):
-            raise ConfigError(f"the model has {model.config.num_classes} classes, but {len(classes)} are named")
-        if model.config.in_channels != 3:
-            raise ConfigError(f"pictures have 3 channels, but the model takes {model.config.in_channels}")
-        self.device = device if isinstance(device, torch.device) else choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.classes = classes
-        self.preprocessing = preprocessing
-        self.training = dict(training or {})
+        if runtime.upscoring.classes != len(classes):
+            raise ConfigError(f"the model has {runtime.upscoring.classes} classes, but {len(classes)} are named")
+        self.runtime, self.classes, self.preprocessing = runtime, classes, preprocessing
+        self.training, self.folder = dict(training or {}), folder
+        self.memory = MEMORY
+        self.tile: int | None = None
+
+    @classmethod
+    def of_network(
+        cls,
+        network: "Network",
+        classes: ClassSet,
+        preprocessing: Preprocessing,
+        *,
+        training: Mapping[str, Any] | None = None,
+        device: "str | torch.device" = "auto",
+        precision: str = "auto",
+    ) -> "Segmenter":
+        """Make one of a live network, run by torch; the network is moved to the device.
+
+        `network` gives logits (N, K, H, W) for normalized images (N, 3, H, W); see `hardware` for device and precision.
+
+        Raises:
+            ConfigError: the parts do not fit each other, or the machine lacks the device.
+        """
+        from maskpencil.runtimes.torch_runtime import TorchRuntime
+
+        if network.config.in_channels != 3:
+            raise ConfigError(f"pictures have 3 channels, but the model takes {network.config.in_channels}")
+        place = choose_device(device) if isinstance(device, str) else device
+        runtime = TorchRuntime(network, preprocessing, device=place, precision=choose_precision(precision, place))
+        return cls(runtime, classes, preprocessing, training=training)
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
+        cls, path: str | os.PathLike[str], *, runtime: str = "auto", device: str = "auto", precision: str = "auto"
     ) -> "Segmenter":
         """Load a model folder, or torchvision's network of that name: torchvision/fcn_resnet50.
 
         Raises:
-            ConfigError: torchvision has no such network.
+            ConfigError: torchvision has no such network, or the machine lacks the device or the runtime.
             ModelError: the folder is missing, damaged or does not fit, or the weights cannot be had.
         """
         name = Path(path).as_posix()
-        published = name.startswith(PREFIX) and not Path(path).is_dir()
-        parts = published_model(name) if published else read_model_folder(name)
-        return cls(
-            parts.model,
-            parts.classes,
-            parts.preprocessing,
-            training=parts.training,
-            device=device,
-            precision=precision,
+        on_cpu = computes_on_cpu(device)
+        if name.startswith(PREFIX) and not Path(path).is_dir():
+            parts, folder = published_model(name), None
+        elif choose_runtime(runtime, on_cpu=on_cpu) == "openvino":
+            return cls._by_openvino(Path(path), precision)
+        else:
+            parts, folder = read_model_folder(name), Path(path)
+        segmenter = cls.of_network(
+            parts.model, parts.classes, parts.preprocessing, training=parts.training, device=device, precision=precision
         )
+        segmenter.folder = folder
+        return segmenter
+
+    @classmethod
+    def _by_openvino(cls, folder: Path, precision: str) -> "Segmenter":
+        from maskpencil.runtimes.openvino_runtime import OpenVINORuntime
+        from maskpencil.runtimes.prepared import prepared_network, quantized_network
+
+        config = read_model_config(folder)
+        quantized = quantized_network(folder) if precision in ("auto", "int8") else None
+        precision = "int8" if quantized else choose_precision(precision, "cpu")
+        runtime = OpenVINORuntime(quantized or prepared_network(folder), precision=precision)
+        return cls(runtime, config.classes, config.preprocessing, training=config.training, folder=folder)
+
+    @property
+    def network(self) -> "Network":
+        """The live network that torch runs, or a fresh one read from the model folder."""
+        from maskpencil.runtimes.torch_runtime import TorchRuntime
+
+        if isinstance(self.runtime, TorchRuntime):
+            return self.runtime.network
+        if self.folder is None:
+            raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
+        return read_model_folder(self.folder).model
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model folder, whole or not at all; a folder of that name is replaced.
@@ -85,7 +146,7 @@ class Segmenter:
         Raises:
             OutputError: the folder cannot be written.
         """
-        write_model_folder(os.fspath(path), ModelParts(self.model, self.classes, self.preprocessing, self.training))
+        write_model_folder(os.fspath(path), ModelParts(self.network, self.classes, self.preprocessing, self.training))
 
     def predict(self, image: ImageSource) -> Prediction:
         """Colour one picture: a path, encoded bytes, a Pillow image or an array, of any size.
@@ -100,36 +161,61 @@ class Segmenter:
 
         `confidence` also gives the probability of the chosen class.
         """
-        return self._predictions(images, self.logits(stacked(images)), confidence=confidence)
+        return self._predictions(images, self.maps(images, Wanted(confidence=confidence)))
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Colour pictures of one size and tell the probability of one class, in one pass.
 
         Each prediction is that of `predict_batch`; the probability is (H, W) float32 in 0..1.
         """
-        logits = self.logits(stacked(images))
-        probabilities = logits.softmax(dim=1)[:, index].cpu().numpy()
-        return list(zip(self._predictions(images, logits, confidence=False), probabilities, strict=True))
+        maps = self.maps(images, Wanted(class_index=index))
+        probabilities = [] if maps.probability is None else list(maps.probability)
+        return list(zip(self._predictions(images, maps), probabilities, strict=True))
 
-    def _predictions(self, images: Sequence[RGBImage], logits: torch.Tensor, *, confidence: bool) -> list[Prediction]:
-        best, label_maps = logits.max(dim=1)  # (N, H, W)
-        labels = label_maps.to(torch.uint8).cpu().numpy()
-        # the softmax of the greatest logit, without a second (N, K, H, W) map
-        sure = (best - logits.logsumexp(dim=1)).exp().cpu().numpy() if confidence else [None] * len(images)
+    def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
+        """The maps that are wanted of pictures of one size, (H, W, 3) uint8 each.
+
+        Large ones, that would take more than `memory`, are done part by part, with the same result.
+        """
+        size = _size(images)
+        if (tile := self.tile_for(size)) is None:
+            return self.runtime.maps(self._cells(images), size, wanted)
+        return stacked_maps([self._tiled(image, wanted, tile) for image in images])
+
+    def tile_for(self, size: tuple[int, int]) -> int | None:
+        """The side of the tiles in which a picture of `size` (H, W) is done, None where it is done as a whole."""
+        if not self.runtime.upscoring.in_place or self.preprocessing.working_size(size) != size:
+            return None
+        if self.tile:
+            return self.tile if max(size) > self.tile else None
+        if size[0] * size[1] <= SMALL:
+            return None
+        footprint = self.runtime.footprint
+        return footprint.tile(self.memory) if size[0] * size[1] * footprint.bytes_per_pixel > self.memory else None
+
+    def _tiled(self, image: RGBImage, wanted: Wanted, tile: int) -> Maps:
+        bands = tiled_maps(self.runtime, ArrayWindows(image), wanted, footprint=self.runtime.footprint, tile=tile)
+        return joined_maps([maps for _, maps in bands])
+
+    def probabilities(self, images: Sequence[RGBImage]) -> "Floats":
+        """The probabilities (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""
+        return self.runtime.everything(self._cells(images), _size(images), "probabilities")
+
+    def logits(self, images: Sequence[RGBImage]) -> "Floats":
+        """The logits (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""
+        return self.runtime.everything(self._cells(images), _size(images), "logits")
+
+    def _cells(self, images: Sequence[RGBImage]) -> Cells:
+        return self.runtime.cells([self.preprocessing.resize(image) for image in images])
+
+    def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
+        sure = [None] * len(images) if maps.confidence is None else list(maps.confidence)
         return [
             Prediction(image, label_map, certainty, self.classes)
-            for image, label_map, certainty in zip(images, labels, sure, strict=True)
+            for image, label_map, certainty in zip(images, maps.labels, sure, strict=True)
         ]
 
-    @torch.inference_mode()
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Run the network on uint8 RGB images (N, 3, H, W); float32 logits (N, K, H, W) of the same size."""
-        self.model.eval()
-        height, width = images.shape[-2:]
-        normalized = self.preprocessing.normalize(self.preprocessing.resize(images.to(self.device)))
-        with autocast(self.device, self.precision):
-            logits: torch.Tensor = self.model(normalized)
-        logits = logits.float()
-        if logits.shape[-2:] != (height, width):
-            logits = functional.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
-        return logits
+
+def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
+    height, width, _ = images[0].shape
+    return height, width

@@ -40,7 +40,7 @@ def command(
     classifier = dense_classifier(backbone, weights=weights).to(place)
     images = [read_image(path) for path in pictures] or [draw_scene(seed, (height, width)).image for seed in range(2)]
     preprocessing = Preprocessing(classifier.mean, classifier.std, (height, width))
-    batch = torch.cat([preprocessing.normalize(preprocessing.resize(stacked([image]).to(place))) for image in images])
+    batch = preprocessing.normalize(stacked([preprocessing.resize(image) for image in images]).to(place))
     result = compare(classifier.to(memory_format=torch.channels_last), batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
     print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")

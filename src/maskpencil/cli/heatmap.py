@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import Device, Precision
+from maskpencil.cli.options import Device, Precision, RuntimeName
 from maskpencil.files import numbered_folder
 
 
@@ -21,6 +21,7 @@ def command(
     out: Annotated[
         Path | None, Parameter(help="The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.")
     ] = None,
+    runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -37,7 +38,7 @@ def command(
 
     picture = read_image(image)
     if Path(model).is_dir():
-        segmenter = Segmenter.from_pretrained(model, device=device, precision=precision)
+        segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
         index = category_index(names, class_name)
         ((_, values),) = segmenter.predict_class([picture], index)

@@ -9,7 +9,14 @@ ModelFolder = Annotated[
     Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
-Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], Parameter(help="The precision of the convolutions.")]
+RuntimeName = Annotated[
+    Literal["auto", "torch", "openvino"],
+    Parameter(name="--runtime", help="What computes: openvino on CPUs, else torch."),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16", "int8"],
+    Parameter(help="The precision of the convolutions; int8 for a quantized model."),
+]
 DataImages = Annotated[Path | None, Parameter(help="The folder of the pictures, here or in DATA, if it is not found.")]
 DataMasks = Annotated[Path | None, Parameter(help="The folder of the masks, here or in DATA, if it is not found.")]
 SplitFile = Annotated[Path | None, Parameter(help="A file of lines NAME SPLIT: which pictures train, val and test.")]

@@ -72,7 +72,7 @@ def build_job(
     preprocessing = _preprocessing(config, model)
     model.to(device).to(memory_format=torch.channels_last)
     average = RunningAverage(model, config.average) if config.average else None
-    segmenter = Segmenter(
+    segmenter = Segmenter.of_network(
         average.network if average else model,
         data.classes,
         preprocessing,

@@ -104,9 +104,9 @@ def cached_features(
     Raises:
         OutputError: the disk lacks the room, or cannot be written.
     """
-    dtype = torch.float32 if segmenter.precision == "fp32" else torch.float16
+    dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
     samples = [dataset.read(index) for index in range(len(dataset))]
-    facts = {**identity, "views": views, "precision": segmenter.precision, "version": VERSION}
+    facts = {**identity, "views": views, "precision": segmenter.runtime.precision, "version": VERSION}
     key = _key(network, samples, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
@@ -175,9 +175,10 @@ def _features(
     # a sample of the full size makes `collate` pad the others
     blank = torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
     images, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
-    inputs = segmenter.preprocessing.normalize(images[:-1].to(segmenter.device))
+    device = next(network.parameters()).device
+    inputs = segmenter.preprocessing.normalize(images[:-1].to(device))
     network.eval()
-    with torch.inference_mode(), autocast(segmenter.device, segmenter.precision):
+    with torch.inference_mode(), autocast(device, segmenter.runtime.precision):
         features = network.features(inputs)
     return {stride: features[stride].permute(0, 2, 3, 1) for stride in strides_of(network)}, targets[:-1]
 

@@ -99,7 +99,7 @@ def steps_between_looks(job: Job) -> int:
     Processes that go by one clock have to agree on it at every step, for the learning rate follows from it.
     """
     by_one_clock = job.config.time_budget and job.accelerator.num_processes > 1
-    return STEPS_BETWEEN_LOOKS if job.segmenter.device.type == "cuda" and not by_one_clock else 1
+    return STEPS_BETWEEN_LOOKS if job.segmenter.runtime.device == "cuda" and not by_one_clock else 1
 
 
 def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
@@ -141,7 +141,7 @@ def validate(job: Job) -> Scores:
     """Score the model on the validation pictures, shared out among the processes and summed exactly."""
     accelerator, data = job.accelerator, job.data
     # what normalization layers measure is each process's own between two steps; the main one's is kept
-    broadcast(list(job.segmenter.model.buffers()))
+    broadcast(list(job.segmenter.network.buffers()))
     mine = data.pairs("val")[accelerator.process_index :: accelerator.num_processes]
     counted = count_pixels(job.segmenter, data, mine)
     matrix = ConfusionMatrix(len(data.classes))

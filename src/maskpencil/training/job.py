@@ -58,6 +58,12 @@ class Job:
             self.network.backbone.eval()
 
     @property
+    def device(self) -> torch.device:
+        """Where the network learns."""
+        place: torch.device = self.accelerator.device
+        return place
+
+    @property
     def rate(self) -> LearningRate:
         """The greatest learning rate."""
         return parse_learning_rate(self.config.learning_rate)

@@ -26,7 +26,7 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
     if progress.batch:
         return  # it was made before the run was stopped
     job.start_learning()
-    device, batches = job.segmenter.device, job.loader
+    device, batches = job.device, job.loader
     weight = torch.stack([job.loss.weigh(targets.to(device)) for _, targets in batches]).sum().clamp_min(1.0)
     losses: list[float] = []
 

@@ -25,7 +25,7 @@ def train_step(job: Job, progress: Progress, inputs: Inputs, targets: torch.Tens
     Raises:
         TrainingError: the batch, or in one process a single picture, is too much for the memory.
     """
-    targets = targets.to(job.segmenter.device, non_blocking=True)
+    targets = targets.to(job.device, non_blocking=True)
     seeds = np.random.SeedSequence([job.config.seed, progress.step, job.accelerator.process_index])
     torch.manual_seed(int(seeds.generate_state(1)[0]))
     while True:
@@ -54,7 +54,7 @@ def batch_loss(
     job: Job, inputs: Inputs, targets: torch.Tensor, *, weight: torch.Tensor, penalty: bool = True
 ) -> torch.Tensor:
     """The loss of a part of a batch of that `weight`, see `Loss`; with the `penalty` on the head's kernels."""
-    with autocast(job.segmenter.device, job.segmenter.precision):
+    with autocast(job.device, job.segmenter.runtime.precision):
         logits = job.model(_on_device(job, inputs))
     loss = job.loss(logits.float(), targets, weight=weight)
     if job.loss.reduction == "sum":
@@ -86,7 +86,7 @@ def _split(inputs: Inputs, parts: int) -> list[Inputs]:
 
 def _on_device(job: Job, inputs: Inputs) -> Inputs:
     """Pictures as the network takes them, or features as the head does."""
-    device = job.segmenter.device
+    device = job.device
     if isinstance(inputs, torch.Tensor):
         return job.segmenter.preprocessing.normalize(inputs.to(device, non_blocking=True))
     return tuple(tensor.to(device, torch.float32, non_blocking=True) for tensor in inputs)

@@ -186,7 +186,7 @@ def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     network = f"{job.network.config.title}, {start}"
     pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
     work = f"{job.course} in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
-    place = f"{job.segmenter.device.type} in {job.segmenter.precision}"
+    place = f"{job.device.type} in {job.segmenter.runtime.precision}"
     lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
     lines += job.notes
     if progress.step:

@@ -1,0 +1,166 @@
+"""What runs networks: `Runtime`, from pictures to cells and from cells to label maps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.images import LabelMap, RGBImage
+from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.upscoring import Block, Floats, Size, Upscoring
+
+Finish = Literal["labels", "confidence", "probabilities", "logits"]
+"""What is computed of a block: labels; labels and their probability; labels and all probabilities; logits."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for beside the label map: confidence, entropy, the probability of one class."""
+
+    confidence: bool = False
+    entropy: bool = False
+    class_index: int | None = None
+
+    @property
+    def finish(self) -> Finish:
+        """The least that gives it."""
+        if self.entropy or self.class_index is not None:
+            return "probabilities"
+        return "confidence" if self.confidence else "labels"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Of pictures (N, H, W): the label maps, uint8, and what else was asked for, float32.
+
+    `confidence` is the probability of the class chosen, `probability` that of the one asked for, both 0..1; `entropy`
+    is that of the probabilities, 0 (sure) to 1 (all classes alike).
+    """
+
+    labels: npt.NDArray[np.uint8]
+    confidence: Floats | None = None
+    entropy: Floats | None = None
+    probability: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Scores (N, K, h, w) on the finest grid of a network, where its runtime keeps them, of pictures of `working` size.
+
+    They may be a part of the grid: the rows from `first` on of so many `rows`.
+    """
+
+    values: Any
+    working: Size
+    first: int = 0
+    rows: int | None = None
+
+    @property
+    def grid(self) -> Size:
+        """(height, width) of the whole grid."""
+        height, width = self.values.shape[-2:]
+        return self.rows or int(height), int(width)
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+
+class Runtime(ABC):
+    """Runs a network on one device. May be used from several threads.
+
+    Args:
+        upscoring: the network's last step.
+        device: cpu, cuda or mps.
+        precision: of the convolutions: fp32, bf16, fp16 or int8. All after the cells is float32.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, upscoring: Upscoring, *, device: str, precision: str) -> None:
+        self.upscoring, self.device, self.precision = upscoring, device, precision
+
+    @property
+    def title(self) -> str:
+        """Where and how it computes, in words."""
+        return f"{self.device} by {self.name} in {self.precision}"
+
+    @abstractmethod
+    def cells(self, images: Sequence[RGBImage]) -> Cells:
+        """Run the network, but for its last upsampling, on pictures of one size, (H, W, 3) uint8 each."""
+
+    @abstractmethod
+    def fetched(self, cells: Cells) -> Floats:
+        """The values of cells as an array that stays as it is."""
+
+    @property
+    @abstractmethod
+    def footprint(self) -> Footprint:
+        """What the network needs of memory and around a cell; measured when it is first asked for."""
+
+    @abstractmethod
+    def finish(self, cells: Any, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+        """Compute one block of pixels (N, rows, columns) of the `values` of `Cells`.
+
+        Gives (labels,), (labels, confidence), (labels, probabilities (N, K, rows, columns)) or (logits,).
+        """
+
+    def maps(self, cells: Cells, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
+        """The maps of pictures `shown` (H, W), or of some of their rows: never are all logits there at once."""
+        top, bottom, _ = rows.indices(shown[0])
+        shape = (len(cells), bottom - top, shown[1])
+        maps = Maps(
+            np.empty(shape, np.uint8),
+            np.empty(shape, np.float32) if wanted.confidence else None,
+            np.empty(shape, np.float32) if wanted.entropy else None,
+            np.empty(shape, np.float32) if wanted.class_index is not None else None,
+        )
+        for whole in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown, rows=rows):
+            block = whole.moved(-cells.first)
+            within, columns = block.place
+            place = slice(None), slice(within.start - top, within.stop - top), columns
+            labels, *sure = self.finish(cells.values, block, wanted.finish)
+            maps.labels[place] = labels
+            if wanted.finish == "confidence" and maps.confidence is not None:
+                maps.confidence[place] = sure[0]
+            if wanted.finish == "probabilities":
+                _fill(maps, place, labels, sure[0], wanted)
+        return maps
+
+    def everything(self, cells: Cells, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
+        """All probabilities or logits of pictures `shown` (H, W): (N, K, H, W) float32."""
+        result = np.empty((len(cells), self.upscoring.classes, *shown), np.float32)
+        for block in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown):
+            result[:, :, block.place[0], block.place[1]] = self.finish(cells.values, block, kind)[-1]
+        return result
+
+
+def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities: Floats, wanted: Wanted) -> None:
+    """Write what follows from a block's probabilities (N, K, rows, columns)."""
+    if maps.confidence is not None:
+        maps.confidence[place] = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    if maps.probability is not None and wanted.class_index is not None:
+        maps.probability[place] = probabilities[:, wanted.class_index]
+    if maps.entropy is not None:
+        terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
+        maps.entropy[place] = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
+
+
+def joined_maps(bands: Sequence[Maps]) -> Maps:
+    """The maps of pictures of which these are bands of rows, the uppermost first."""
+    return _together(bands, axis=1)
+
+
+def stacked_maps(pictures: Sequence[Maps]) -> Maps:
+    """The maps of all pictures together."""
+    return _together(pictures, axis=0)
+
+
+def _together(parts: Sequence[Maps], *, axis: int) -> Maps:
+    def one(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays, axis=axis)
+
+    return Maps(*(one(field.name) for field in fields(Maps)))

@@ -1,0 +1,157 @@
+"""Networks run by OpenVINO: the runtime of CPUs. Without torch."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
+from queue import Empty, LifoQueue
+from threading import Lock
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+from openvino import opset13 as op
+
+from maskpencil.images import RGBImage
+from maskpencil.runtimes.base import Cells, Finish, Runtime
+from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.prepared import PreparedNetwork
+from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+class OpenVINORuntime(Runtime):
+    """Runs a network that was converted to OpenVINO's form.
+
+    Args:
+        prepared: the converted network.
+        precision: fp32 or bf16, or int8 where it is quantized.
+        threads: of the CPU; by default one a core.
+    """
+
+    name: ClassVar[str] = "openvino"
+
+    def __init__(self, prepared: PreparedNetwork, *, precision: str, threads: int | None = None) -> None:
+        super().__init__(prepared.upscoring, device="cpu", precision=precision)
+        self.prepared = prepared
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads or 0}
+        self._compile = _Compiler(settings, prepared.compiled)
+        self._network = self._compile(prepared.graph, _PRECISIONS[precision])
+        self._finishes: dict[tuple[Finish, bool], _Requests] = {}
+        self._lock = Lock()
+
+    def cells(self, images: Sequence[RGBImage]) -> Cells:
+        """See `Runtime`."""
+        pixels = images[0][None] if len(images) == 1 else np.stack(images)
+        with self._network.run(pixels) as (values,):
+            return Cells(values.copy(), (pixels.shape[1], pixels.shape[2]))
+
+    def fetched(self, cells: Cells) -> Floats:
+        """See `Runtime`."""
+        values: Floats = cells.values
+        return values
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """See `Runtime`."""
+        return self.prepared.footprint()
+
+    def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+        """See `Runtime`."""
+        down, across = block.down, block.across
+        inputs = [np.ascontiguousarray(cells[..., down.cells, across.cells])]
+        if down.matrix is not None and across.matrix is not None:
+            inputs += [down.matrix, across.matrix]
+        with self._finish(kind, mixed=len(inputs) > 1).run(*inputs) as outputs:
+            if len(inputs) > 1:
+                return tuple(output.copy() for output in outputs)
+            height, width = (place.stop - place.start for place in block.place)
+            rows, columns = slice(down.offset, down.offset + height), slice(across.offset, across.offset + width)
+            return tuple(output[..., rows, columns].copy() for output in outputs)
+
+    def _finish(self, kind: Finish, *, mixed: bool) -> "_Requests":
+        with self._lock:
+            if (kind, mixed) not in self._finishes:
+                self._finishes[kind, mixed] = self._compile(finish_graph(self.upscoring, kind, mixed=mixed), "f32")
+            return self._finishes[kind, mixed]
+
+
+def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> openvino.Model:
+    """The graph that makes a block of pixels of its cells.
+
+    Where rows and columns are `mixed` it takes the matrices after the cells.
+    """
+    cells = op.parameter([-1, upscoring.classes, -1, -1], np.float32, name="cells")
+    inputs, logits = [cells], cells
+    if upscoring.kernel is not None and upscoring.stride:
+        geometry = {"strides": [upscoring.stride] * 2, "pads_begin": [0, 0], "pads_end": [0, 0], "dilations": [1, 1]}
+        kernel, groups = upscoring.kernel, upscoring.groups  # (K, K / groups, k, k)
+        if groups == 1:
+            logits = op.convolution_backprop_data(logits, op.constant(kernel), **geometry)
+        else:
+            filters = op.constant(kernel.reshape(groups, len(kernel) // groups, *kernel.shape[1:]))
+            logits = op.group_convolution_backprop_data(logits, filters, **geometry)
+    if mixed:
+        rows = op.parameter([-1, -1], np.float32, name="rows")
+        columns = op.parameter([-1, -1], np.float32, name="columns")
+        inputs += [rows, columns]
+        logits = op.matmul(rows, op.matmul(logits, columns, False, True), False, False)  # (N, K, rows, columns)
+    return openvino.Model(_outputs(logits, kind), inputs, f"finish_{kind}")
+
+
+def _outputs(logits: Any, kind: Finish) -> list[Any]:
+    """Nodes of what is asked for of `logits` (N, K, H, W)."""
+    if kind == "logits":
+        return [logits]
+    axis = op.constant(np.array([1], np.int64))
+    best = op.topk(logits, op.constant(np.int64(1)), 1, "max", "none", index_element_type="i32")
+    labels = op.convert(op.squeeze(best.output(1), axis), "u8")
+    if kind == "labels":
+        return [labels]
+    if kind == "probabilities":
+        return [labels, op.softmax(logits, 1)]
+    others = op.reduce_sum(op.exp(op.subtract(logits, best.output(0))), axis, keep_dims=False)
+    return [labels, op.divide(op.constant(np.float32(1)), others)]
+
+
+class _Compiler:
+    """Compiles graphs, each once, and keeps what it made of them in a folder for the next process."""
+
+    def __init__(self, settings: dict[str, Any], kept: Path | None) -> None:
+        self.settings = settings | ({"CACHE_DIR": os.fspath(kept)} if kept else {})
+
+    def __call__(self, graph: "openvino.Model | Path", precision: str) -> "_Requests":
+        settings = self.settings | {"INFERENCE_PRECISION_HINT": precision}
+        compiled = _core().compile_model(
+            graph if isinstance(graph, openvino.Model) else os.fspath(graph), "CPU", settings
+        )
+        return _Requests(compiled.create_infer_request)
+
+
+class _Requests:
+    """Runs a compiled graph; every thread that runs it at the same time gets a request of its own."""
+
+    def __init__(self, create: Callable[[], openvino.InferRequest]) -> None:
+        self._create = create
+        self._free: LifoQueue[openvino.InferRequest] = LifoQueue()
+
+    @contextmanager
+    def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:
+        """Give the outputs, which are another run's after the block."""
+        try:
+            request = self._free.get_nowait()
+        except Empty:
+            request = self._create()
+        try:
+            request.infer(list(inputs), share_inputs=True)
+            yield [output.data for output in request.output_tensors]
+        finally:
+            self._free.put(request)
+
+
+@cache
+def _core() -> openvino.Core:
+    return openvino.Core()

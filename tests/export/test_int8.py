@@ -1,0 +1,63 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from maskpencil.data.folder import open_folder
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.evaluation import evaluate
+from maskpencil.export.int8 import quantize
+from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.preprocessing import Preprocessing
+from maskpencil.segmenter import Segmenter
+
+
+@pytest.fixture
+def model(tiny_folder, tmp_path):
+    """A network that knows nothing, but always the same."""
+    torch.manual_seed(0)
+    classes = open_folder(tiny_folder).classes
+    network = build_fcn(FCNConfig(len(classes), "test_resnet"), weights="none")
+    for name, parameter in network.named_parameters():
+        if name.startswith("score"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    Segmenter.of_network(network, classes, preprocessing, device="cpu").save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.slow
+def test_a_quantized_model_is_a_model_folder_whose_scores_are_those_that_were_told(model, tiny_folder, tmp_path):
+    data = open_folder(tiny_folder)
+    result = quantize(model, data, out=tmp_path / "small", max_drop=100)
+    segmenter = Segmenter.from_pretrained(tmp_path / "small", device="cpu")
+    assert segmenter.runtime.precision == "int8"
+    assert evaluate(segmenter, data).mean_iou == pytest.approx(result.after)
+    assert evaluate(Segmenter.from_pretrained(model, device="cpu"), data).mean_iou == pytest.approx(result.before)
+    config = json.loads((tmp_path / "small" / "config.json").read_text())
+    assert config["int8"]["mean_iou"] == round(result.after, 4)
+    assert "in int8: mean IoU" in (tmp_path / "small" / "README.md").read_text()
+    exact = Segmenter.from_pretrained(tmp_path / "small", device="cpu", precision="fp32")
+    image = data.read_pair(data.pairs("val")[0])[0]
+    assert (exact.predict(image).label_map == segmenter.predict(image).label_map).mean() > 0.8
+    np.testing.assert_allclose(
+        exact.logits([image]), Segmenter.from_pretrained(model, precision="fp32").logits([image]), atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_a_model_that_loses_too_much_is_not_written(model, tiny_folder, tmp_path, monkeypatch):
+    scores = iter([0.9, 0.5])
+    monkeypatch.setattr(
+        "maskpencil.export.int8.evaluate",
+        lambda *_, **__: type("Scores", (), {"mean_iou": next(scores)}),
+    )
+    with pytest.raises(ModelError, match=r"loses 40\.00 points of mean IoU .* more than the 0\.5 that --max-drop"):
+        quantize(model, open_folder(tiny_folder), out=tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+def test_settings_that_cannot_be_are_refused(model, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match="max_drop must be 0 or more and pictures 1 or more, but got -1 and 100"):
+        quantize(model, open_folder(tiny_folder), out=tmp_path / "small", max_drop=-1)

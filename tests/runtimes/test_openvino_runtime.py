@@ -1,0 +1,138 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.runtimes.base import Wanted
+from maskpencil.segmenter import Segmenter
+
+from .conftest import noise
+
+SIZES = ((1, 1), (37, 53), (64, 96), (70, 33))
+
+
+@pytest.fixture
+def both(make_segmenter, cache, tmp_path):
+    """The same network, run by torch and by OpenVINO, both in fp32."""
+
+    def make(*arguments, **settings) -> tuple[Segmenter, Segmenter]:
+        segmenter = make_segmenter(*arguments, **settings)
+        segmenter.save(tmp_path / "model")
+        other = Segmenter.from_pretrained(tmp_path / "model", runtime="openvino", device="cpu", precision="fp32")
+        return segmenter, other
+
+    return make
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("learned", ["none", "all"])
+@pytest.mark.parametrize("image_size", [None, (60, 84)])
+def test_openvino_and_torch_give_the_same(both, stride, learned, image_size):
+    by_torch, by_openvino = both(stride=stride, learned_upsampling=learned, image_size=image_size)
+    for size in SIZES:
+        images = [noise(*size, seed) for seed in range(2)]
+        np.testing.assert_allclose(by_openvino.logits(images), by_torch.logits(images), rtol=1e-4, atol=1e-4)
+        wanted = Wanted(confidence=True, entropy=True, class_index=1)
+        ours, theirs = by_torch.maps(images, wanted), by_openvino.maps(images, wanted)
+        assert (ours.labels == theirs.labels).mean() > 0.999
+        for name in ("confidence", "entropy", "probability"):
+            np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=1e-4)
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
+def test_what_else_is_asked_for_does_not_change_the_label_map(both, wanted):
+    image = noise(50, 70)
+    for segmenter in both():
+        expected = segmenter.logits([image]).argmax(axis=1)
+        np.testing.assert_array_equal(segmenter.maps([image], wanted).labels, expected)
+
+
+def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alike(make_segmenter):
+    segmenter = make_segmenter(learned_upsampling="none")
+    for name, parameter in segmenter.network.named_parameters():
+        if name.startswith("score"):
+            parameter.data.zero_()
+    maps = segmenter.maps([noise(40, 40)], Wanted(entropy=True, confidence=True))
+    np.testing.assert_allclose(maps.entropy, 1, atol=1e-6)
+    np.testing.assert_allclose(maps.confidence, 0.2, atol=1e-6)
+    segmenter.network.score_fr.bias.data[3] = 1000
+    maps = segmenter.maps([noise(40, 40)], Wanted(entropy=True))
+    assert maps.entropy.max() < 1e-6
+    assert (maps.labels == 3).all()
+
+
+def test_the_nets_as_released_and_torchvisions_run_by_openvino_too(both):
+    by_torch, by_openvino = both("alexnet", stride=32, as_released=True)
+    image = noise(45, 61)
+    np.testing.assert_allclose(by_openvino.logits([image]), by_torch.logits([image]), rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_is_converted_once_and_then_found_without_torch(both, cache, tmp_path):
+    segmenter, _ = both()
+    label_map = segmenter.predict(noise(40, 50)).label_map
+    assert len(list(cache.iterdir())) == 1
+    script = (
+        "import sys, numpy as np; from maskpencil.segmenter import Segmenter;"
+        f"s = Segmenter.from_pretrained({str(tmp_path / 'model')!r}, device='cpu', precision='fp32');"
+        "image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8);"
+        f"np.save({str(tmp_path / 'labels.npy')!r}, s.predict(image).label_map); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+    assert (np.load(tmp_path / "labels.npy") == label_map).mean() > 0.999
+
+
+def test_other_weights_are_another_network_in_the_cache(make_segmenter, cache, tmp_path):
+    image, segmenter = noise(40, 50), make_segmenter(learned_upsampling="none")
+    for bias in (-50, 50):
+        segmenter.network.score_fr.bias.data[4] = bias
+        segmenter.save(tmp_path / "model")
+        other = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32")
+        assert (other.predict(image).label_map == 4).all() == (bias > 0)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_where_the_cache_cannot_be_written_the_network_runs_all_the_same(make_segmenter, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    segmenter = make_segmenter()
+    segmenter.save(tmp_path / "model")
+    other = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32")
+    image = noise(40, 50)
+    np.testing.assert_allclose(other.logits([image]), segmenter.logits([image]), rtol=1e-4, atol=1e-4)
+
+
+def test_threads_that_predict_at_once_get_each_their_own_result(both):
+    images = [noise(30 + 7 * number, 60, number) for number in range(12)]
+    for segmenter in both():
+        expected = [segmenter.predict(image).label_map for image in images]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda image, s=segmenter: s.predict(image).label_map, images * 3))
+        for ours, theirs in zip(expected * 3, found, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_segmenter_without_torch_is_saved_as_it_was_read(both, tmp_path):
+    _, by_openvino = both()
+    by_openvino.save(tmp_path / "copy")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
+
+
+def test_damaged_weights_are_a_clear_error(make_segmenter, cache, tmp_path):
+    make_segmenter().save(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        Segmenter.from_pretrained(tmp_path / "model", device="cpu")
+    assert not list(cache.glob("*"))
+
+
+def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_path):
+    make_segmenter().save(tmp_path / "model")
+    for precision, told in (("fp16", "fp16 needs a CUDA device"), ("int8", "maskpencil quantize")):
+        with pytest.raises(ConfigError, match=told):
+            Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision=precision)

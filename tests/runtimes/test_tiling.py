@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maskpencil.runtimes.base import Wanted, joined_maps
+from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
+
+from .conftest import noise
+
+CLOSE = 1e-4
+
+
+def differing(segmenter, image, maps):
+    """How many labels differ where the two best logits do not as good as agree."""
+    logits = np.sort(segmenter.logits([image])[0], axis=0)
+    decided = logits[-1] - logits[-2] >= CLOSE
+    whole = segmenter.runtime.maps(segmenter.runtime.cells([image]), image.shape[:2], Wanted())
+    return int(((whole.labels[0] != maps.labels[0]) & decided).sum())
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Small networks of a short reach, by their stride."""
+    kept = {}
+
+    def of(make_segmenter, stride, learned):
+        if (stride, learned) not in kept:
+            kept[stride, learned] = make_segmenter(stride=stride, learned_upsampling=learned)
+        return kept[stride, learned]
+
+    return of
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 500),
+    width=st.integers(1, 500),
+    tile=st.sampled_from([32, 64, 96, 256]),
+    stride=st.sampled_from([8, 16, 32]),
+    learned=st.sampled_from(["none", "all"]),
+)
+def test_tiles_give_the_label_map_of_the_whole_picture(make_segmenter, networks, height, width, tile, stride, learned):
+    segmenter, image = networks(make_segmenter, stride, learned), noise(height, width)
+    footprint = segmenter.runtime.footprint
+    assert footprint.exact
+    bands = list(tiled_maps(segmenter.runtime, ArrayWindows(image), Wanted(), footprint=footprint, tile=tile))
+    assert [rows.stop for rows, _ in bands[:-1]] == [rows.start for rows, _ in bands[1:]]
+    assert differing(segmenter, image, joined_maps([maps for _, maps in bands])) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "regnetx_002"])
+def test_real_networks_give_the_label_map_of_the_whole_picture(make_segmenter, backbone):
+    segmenter = make_segmenter(backbone, fully_connected=False)
+    for number, tile in enumerate((256, 352, 512)):
+        image = noise(700 + 37 * number, 611 - 53 * number)
+        segmenter.tile = tile
+        assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
+
+
+def test_openvino_gives_the_same_in_tiles(make_segmenter, cache, tmp_path):
+    make_segmenter().save(tmp_path / "model")
+    segmenter = type(make_segmenter()).from_pretrained(tmp_path / "model", device="cpu", precision="fp32")
+    image = noise(333, 421)
+    segmenter.tile = 64
+    assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
+    assert len(list(cache.glob("*/footprint.json"))) == 1
+
+
+def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
+    segmenter, image = make_segmenter(), noise(300, 200)
+    footprint, wanted = segmenter.runtime.footprint, Wanted(confidence=True)
+    whole = segmenter.maps([image], wanted)
+    for start in (1, 95, 96, 250):
+        bands = tiled_maps(segmenter.runtime, ArrayWindows(image), wanted, footprint=footprint, tile=96, start=start)
+        rest = joined_maps([maps for _, maps in bands])
+        np.testing.assert_array_equal(rest.labels[0], whole.labels[0, start:])
+        np.testing.assert_allclose(rest.confidence[0], whole.confidence[0, start:], atol=1e-5)
+
+
+def test_a_network_that_looks_at_the_whole_picture_is_found_out_and_its_tiles_are_blended(make_segmenter):
+    segmenter, image = make_segmenter("mobilenetv3_small_050"), noise(600, 400)
+    assert segmenter.runtime.footprint.reach is None
+    bands = tiled_maps(
+        segmenter.runtime, ArrayWindows(image), Wanted(), footprint=segmenter.runtime.footprint, tile=256
+    )
+    labels = joined_maps([maps for _, maps in bands]).labels[0]
+    whole = segmenter.maps([image], Wanted()).labels[0]
+    assert labels.shape == whole.shape
+    assert (labels == whole).mean() > 0.8
+
+
+def test_a_tile_takes_no_more_than_its_memory():
+    footprint = Footprint(reach=256, bytes_per_pixel=200)
+    side = footprint.tile(2**30)
+    assert side % 32 == 0
+    assert (side + 512) ** 2 * 200 <= 2**30 < (side + 544) ** 2 * 200
+    assert footprint.tile(1) == 32
+
+
+def test_large_pictures_are_tiled_by_themselves(make_segmenter):
+    segmenter = make_segmenter()
+    assert segmenter.tile_for((1000, 1000)) is None
+    segmenter.memory = 2**27
+    tile = segmenter.tile_for((4000, 6000))
+    assert tile == segmenter.runtime.footprint.tile(2**27)
+    assert make_segmenter(image_size=(64, 64)).tile_for((4000, 6000)) is None
