@@ -17,6 +17,7 @@ from maskpencil.model_folder import ModelParts, read_model_config, read_model_fo
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
+from maskpencil.runtimes.footprint import ALIGNMENT
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Segmenter:
     Attributes:
         memory: the bytes that the network may take for one picture; larger ones are done in tiles.
         tile: the side of tiles in pixels, a multiple of 32, or None where they follow from `memory`.
+        has_blended: whether a picture was done in tiles by a network whose tiles are not exact.
 
     Raises:
         ConfigError: the parts do not fit each other.
@@ -67,6 +69,7 @@ class Segmenter:
         self.training, self.folder = dict(training or {}), folder
         self.memory = MEMORY
         self.tile: int | None = None
+        self.has_blended = False
 
     @classmethod
     def of_network(
@@ -140,6 +143,18 @@ class Segmenter:
             raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
         return read_model_folder(self.folder).model
 
+    def limit(self, *, memory: int | None = None, tile: int | None = None) -> None:
+        """Set the bytes that the network may take for one picture, or the side of tiles, which comes before it.
+
+        Raises:
+            ConfigError: the memory is not above 0, or the tile is not a multiple of 32 above 0.
+        """
+        if memory is not None and memory < 1:
+            raise ConfigError(f"memory must be 1 byte or more, but got {memory}")
+        if tile is not None and (tile < 1 or tile % ALIGNMENT):
+            raise ConfigError(f"tile must be a multiple of {ALIGNMENT} pixels above 0, but got {tile}")
+        self.memory, self.tile = memory or self.memory, tile or self.tile
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model folder, whole or not at all; a folder of that name is replaced.
 
@@ -194,7 +209,9 @@ class Segmenter:
         return footprint.tile(self.memory) if size[0] * size[1] * footprint.bytes_per_pixel > self.memory else None
 
     def _tiled(self, image: RGBImage, wanted: Wanted, tile: int) -> Maps:
-        bands = tiled_maps(self.runtime, ArrayWindows(image), wanted, footprint=self.runtime.footprint, tile=tile)
+        footprint = self.runtime.footprint
+        self.has_blended |= not footprint.exact
+        bands = tiled_maps(self.runtime, ArrayWindows(image), wanted, footprint=footprint, tile=tile)
         return joined_maps([maps for _, maps in bands])
 
     def probabilities(self, images: Sequence[RGBImage]) -> "Floats":

@@ -131,6 +131,18 @@ def test_damaged_weights_are_a_clear_error(make_segmenter, cache, tmp_path):
     assert not list(cache.glob("*"))
 
 
+def test_a_network_that_openvino_cannot_run_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise RuntimeError("\nNo conversion rule found for operations: aten::odd\nmore")
+
+    make_segmenter().save(tmp_path / "model")
+    monkeypatch.setattr("openvino.convert_model", lambda *_, **__: refuse())
+    with pytest.raises(
+        ModelError, match=r"cannot be run by openvino \(No conversion rule .*odd\); use --runtime torch"
+    ):
+        Segmenter.from_pretrained(tmp_path / "model", device="cpu")
+
+
 def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
     for precision, told in (("fp16", "fp16 needs a CUDA device"), ("int8", "maskpencil quantize")):

@@ -1,47 +1,79 @@
 """`maskpencil benchmark`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from maskpencil.cli.options import Device
+from maskpencil.images import RGBImage
+
+SLIDING_WINDOW = "sliding-window"
 
 
 def command(
-    what: Annotated[  # noqa: ARG001 - the one there is
-        Literal["sliding-window"], Parameter(help="The dense net beside the classifier window by window.")
+    what: Annotated[
+        str,
+        Parameter(
+            help="A model folder: every runtime of this machine. Or sliding-window: the dense net beside the "
+            "classifier window by window."
+        ),
     ],
     pictures: Annotated[tuple[Path, ...], Parameter(help="Pictures to run on; by default drawn streets.")] = (),
     /,
     *,
+    size: Annotated[
+        str | None,
+        Parameter(help="HEIGHTxWIDTH to which the pictures are scaled; by default as they come, drawn ones 360x480."),
+    ] = None,
+    repeats: Annotated[int, Parameter(help="Rounds; the median counts.")] = 5,
     backbone: Annotated[
-        str, Parameter(help="The classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")
+        str, Parameter(help="Of sliding-window, the classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")
     ] = "vgg16",
-    weights: Annotated[str, Parameter(help="imagenet, none or a file in torchvision's form.")] = "imagenet",
-    size: Annotated[str, Parameter(help="HEIGHTxWIDTH to which the pictures are scaled.")] = "500x500",
-    batch_size: Annotated[int, Parameter(help="Windows a pass.")] = 16,
-    repeats: Annotated[int, Parameter(help="Rounds; the median counts.")] = 3,
+    weights: Annotated[str, Parameter(help="Of sliding-window: imagenet, none or a file.")] = "imagenet",
+    batch_size: Annotated[int, Parameter(help="Of sliding-window: windows a pass.")] = 16,
     device: Device = "auto",
 ) -> None:
     """Time methods side by side, in turns, on this machine."""
+    if what == SLIDING_WINDOW:
+        _sliding_window(pictures, size or "500x500", repeats, backbone, weights, batch_size, device)
+    else:
+        _runtimes(Path(what), _pictures(pictures, size, "360x480"), repeats)
+
+
+def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int) -> None:
+    from maskpencil.benchmark.runtimes import compare_runtimes
+
+    results = compare_runtimes(model, images, repeats=repeats)
+    eager = results[0].seconds
+    print(f"{model}: {len(images)} pictures one by one, median of {repeats} rounds in turns")
+    heads = ("ms", 8), ("images/s", 9), ("to eager", 9), ("same class", 11), ("GFLOP/s", 8), ("of a matrix product", 20)
+    print(" ".join([" " * 24, *(f"{head:>{width}}" for head, width in heads)]))
+    for result in results:
+        share = "-" if result.peak is None else f"{result.rate / result.peak:.0%}"
+        print(
+            f"{result.name:24} {1000 * result.seconds:8.1f} {1 / result.seconds:9.1f} {eager / result.seconds:9.2f} "
+            f"{result.agreement:11.2%} {result.rate / 1e9:8.0f} {share:>20}"
+        )
+
+
+def _sliding_window(
+    pictures: Sequence[Path], size: str, repeats: int, backbone: str, weights: str, batch_size: int, device: str
+) -> None:
     import torch
 
     from maskpencil.benchmark.sliding_window import compare
-    from maskpencil.data.scenes import draw_scene
     from maskpencil.hardware import choose_device
-    from maskpencil.images import read_image
     from maskpencil.models.dense_classifier import dense_classifier
     from maskpencil.preprocessing import Preprocessing, stacked
-    from maskpencil.training.values import height_and_width
 
     place = choose_device(device)
-    height, width = height_and_width("--size", size, "HEIGHTxWIDTH")
+    images = _pictures(pictures, size, size)
     classifier = dense_classifier(backbone, weights=weights).to(place)
-    images = [read_image(path) for path in pictures] or [draw_scene(seed, (height, width)).image for seed in range(2)]
-    preprocessing = Preprocessing(classifier.mean, classifier.std, (height, width))
-    batch = preprocessing.normalize(stacked([preprocessing.resize(image) for image in images]).to(place))
-    result = compare(classifier.to(memory_format=torch.channels_last), batch, batch_size=batch_size, repeats=repeats)
+    batch = Preprocessing(classifier.mean, classifier.std).normalize(stacked(images).to(place))
+    classifier = classifier.to(memory_format=torch.channels_last)
+    result = compare(classifier, batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
     print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
     for method, seconds in (
@@ -53,3 +85,16 @@ def command(
     print(
         f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}"
     )
+
+
+def _pictures(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
+    """The pictures, scaled to `size` where it is given, or two streets of the size `drawn`."""
+    from maskpencil.data.scenes import draw_scene
+    from maskpencil.images import read_image, scaled
+    from maskpencil.training.values import height_and_width
+
+    sides = height_and_width("--size", size or drawn, "HEIGHTxWIDTH")
+    if not paths:
+        return [draw_scene(seed, sides).image for seed in range(2)]
+    images = [read_image(path) for path in paths]
+    return images if size is None else [scaled(image, sides) for image in images]

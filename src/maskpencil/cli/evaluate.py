@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import DataImages, DataMasks, Device, ModelFolder, Precision, RuntimeName, SplitFile
+from maskpencil.cli.loading import load_segmenter
+from maskpencil.cli.options import (
+    DataImages,
+    DataMasks,
+    Device,
+    ImageSize,
+    ModelFolder,
+    Precision,
+    RuntimeName,
+    SplitFile,
+)
 from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
@@ -28,6 +38,7 @@ def command(
     masks: DataMasks = None,
     split_file: SplitFile = None,
     json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the scores to this file.")] = None,
+    image_size: ImageSize = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
@@ -36,9 +47,8 @@ def command(
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class
-    from maskpencil.segmenter import Segmenter
 
-    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
+    segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
     with ProgressBar("reading masks", 1) as bar:  # how many there are it hears with the first

@@ -9,6 +9,9 @@ ModelFolder = Annotated[
     Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
+ImageSize = Annotated[
+    str | None, Parameter(help="Another size for the network to see: native, HEIGHTxWIDTH or the longer side.")
+]
 RuntimeName = Annotated[
     Literal["auto", "torch", "openvino"],
     Parameter(name="--runtime", help="What computes: openvino on CPUs, else torch."),

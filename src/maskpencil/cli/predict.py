@@ -1,13 +1,15 @@
 """`maskpencil predict`."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import AnnotationFormat, Device, ModelFolder, Precision, RuntimeName
+from maskpencil.cli.loading import load_segmenter
+from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFolder, Precision, RuntimeName
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder
@@ -16,7 +18,9 @@ from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 
 if TYPE_CHECKING:
+    from maskpencil.inference.pipeline import PredictsImages
     from maskpencil.inference.predict import Progress
+    from maskpencil.segmenter import Segmenter
 
 THRESHOLD = 0.5
 
@@ -50,6 +54,18 @@ def command(
         AnnotationFormat | None,
         Parameter(help="Also write a data set for an annotation tool, to be corrected there and trained on."),
     ] = None,
+    abstain: Annotated[
+        float | None, Parameter(help="Give pixels of less confidence no class: 255 in the mask.")
+    ] = None,
+    augment: Annotated[
+        list[Literal["flip", "scales"]] | None,
+        Parameter(help="Look at mirrored and at scaled pictures, too: better and slower.", consume_multiple=True),
+    ] = None,
+    image_size: ImageSize = None,
+    memory: Annotated[
+        str, Parameter(help="What the network may take for one picture; larger ones go in tiles.")
+    ] = "1GiB",
+    tile: Annotated[int | None, Parameter(help="The side of tiles, a multiple of 32, in place of --memory.")] = None,
     every: Annotated[int, Parameter(help="Of films, take only each so-many-th frame.")] = 1,
     start: Annotated[str, Parameter(help="Of films, begin here: seconds or H:MM:SS.")] = "0",
     end: Annotated[str | None, Parameter(help="Of films, stop here: seconds or H:MM:SS.")] = None,
@@ -76,10 +92,8 @@ def command(
     OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations to OUT/annotations. Ctrl-C ends a stream or
     camera: what came until then is whole.
     """
-    from maskpencil.inference.one_class import OneClass
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
-    from maskpencil.segmenter import Segmenter
 
     if not sources:
         raise ConfigError("predict needs pictures: maskpencil predict MODEL photo.jpg, a folder or a film")
@@ -97,8 +111,10 @@ def command(
         stdout=stdout,
     )
     found = find_sources(sources)
-    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
-    colours = OneClass(segmenter, class_name, threshold=threshold) if class_name else segmenter
+    segmenter = load_segmenter(
+        model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory, tile=tile
+    )
+    colours = _coloured(segmenter, augment or [], class_name, threshold, abstain)
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "picture" for source in found)
@@ -125,6 +141,10 @@ def command(
             tell=bar.say,
             stop=stop,
         )
+    if segmenter.has_blended:
+        bar.say(
+            "warning: this network looks at the whole picture, so that tiles were blended; --memory 8GiB makes less"
+        )
     for note in report.notes:
         bar.say(note)
     for warning in report.warnings:
@@ -136,6 +156,24 @@ def command(
     summary = f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second"
     (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
     return 1 if report.failures else 0
+
+
+def _coloured(
+    segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
+) -> "PredictsImages":
+    """The segmenter as the options let it see and speak."""
+    from maskpencil.inference.abstaining import Abstaining
+    from maskpencil.inference.augmented import SCALES, Augmented
+    from maskpencil.inference.one_class import OneClass
+
+    if abstain is not None and class_name:
+        raise ConfigError("--abstain is for all classes and --threshold for one; leave --abstain or --class out")
+    seen: Segmenter | Augmented = segmenter
+    if augment:
+        seen = Augmented(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))
+    if class_name:
+        return OneClass(seen, class_name, threshold=threshold)
+    return seen if abstain is None else Abstaining(seen, below=abstain)
 
 
 class _Reporter:

@@ -1,20 +1,29 @@
 """One class against all others, by its probability."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.prediction import Prediction
 
-if TYPE_CHECKING:
-    from maskpencil.segmenter import Segmenter
-
 _BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
 _OTHERS, _CLASS = 0, 1
+
+
+class TellsClass(Protocol):
+    """The part of `Segmenter` that is needed here."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """What may be asked for."""
+
+    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
+        """Colour pictures of one size and tell the probability (H, W) of one class."""
 
 
 class OneClass:
@@ -27,7 +36,7 @@ class OneClass:
         DataError: the model has no such class.
     """
 
-    def __init__(self, segmenter: "Segmenter", name: str, *, threshold: float) -> None:
+    def __init__(self, segmenter: TellsClass, name: str, *, threshold: float) -> None:
         if not 0 <= threshold < 1:
             raise ConfigError(f"--threshold must be a probability from 0 to below 1, but got {threshold}")
         self.segmenter, self.threshold = segmenter, threshold

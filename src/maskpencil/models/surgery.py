@@ -53,7 +53,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
     """A transposed convolution of each channel by the same bilinear kernel, which stays as it is.
 
     It is computed as a matrix along the columns and one along the rows, in float32: several times as fast, forward and
-    backward, as the convolution it is. Where tensors of another kernel were loaded, or it is traced, it is a convolution.
+    backward, as the convolution that it is where tensors of another kernel were loaded, or where it is traced.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, stride: int, padding: int) -> None:
@@ -65,7 +65,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
 
     def forward(self, scores: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C, H, W) -> (N, C, (H - 1) * stride - 2 * padding + kernel_size, likewise)."""
-        if not self.is_bilinear or torch.jit.is_tracing():
+        if not self.is_bilinear or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return super().forward(scores, output_size)
         rows, columns = (self._matrix(length, scores.device) for length in scores.shape[-2:])
         with torch.autocast(scores.device.type, enabled=False):

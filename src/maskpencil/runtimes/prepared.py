@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from maskpencil.errors import ModelError
 from maskpencil.files import cache_folder, written_whole
 from maskpencil.model_folder import CONFIG, WEIGHTS, read_model_folder
 from maskpencil.runtimes.footprint import Footprint
@@ -73,7 +74,7 @@ def prepared_network(folder: Path) -> PreparedNetwork:
     Where the cache cannot be written it is converted for this process alone.
 
     Raises:
-        ModelError: the folder is damaged or its tensors do not fit.
+        ModelError: the folder is damaged, its tensors do not fit, or OpenVINO cannot run the network.
     """
     key = _key(folder)
     place = cache_folder("openvino") / key
@@ -104,7 +105,13 @@ def _converted(folder: Path, place: Path) -> Path:
     from maskpencil.runtimes.conversion import convert_network
 
     parts = read_model_folder(folder)
-    graph, upscoring = convert_network(parts.model, parts.preprocessing)
+    try:
+        graph, upscoring = convert_network(parts.model, parts.preprocessing)
+    except RuntimeError as error:  # what OpenVINO raises for layers that it does not know
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{folder}: {parts.model.config.title} cannot be run by openvino ({reason[:200]}); use --runtime torch"
+        ) from error
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # a name of its own: other processes may be converting the same network

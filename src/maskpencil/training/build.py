@@ -28,7 +28,7 @@ from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCours
 from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
 from maskpencil.training.job import Batches, Job
 from maskpencil.training.losses import Loss
-from maskpencil.training.optimizers import build_optimizer
+from maskpencil.training.optimizers import build_optimizer, lbfgs
 from maskpencil.training.processes import in_turn
 from maskpencil.training.resolve import coarse_epochs
 from maskpencil.training.values import (
@@ -39,6 +39,7 @@ from maskpencil.training.values import (
     parse_loss,
     parse_time,
 )
+from maskpencil.training.whitening import Whitening
 
 GPU_WORKERS = 8
 KEPT_SHARE = 1 / 3
@@ -99,11 +100,14 @@ def build_job(
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
     trained: nn.Module = model
     loader: Batches = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
+    whitening: Whitening | None = None
     if config.cache_views:
         with in_turn(accelerator):
             cache = _cached(config, segmenter, model, dataset)
         trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
-    prepared, optimizer = _prepared(config, accelerator, trained, build_optimizer(model, config))
+        whitening = Whitening(model, cache) if config.optimizer == "lbfgs" else None
+    rule = lbfgs(whitening.coordinates) if whitening else build_optimizer(model, config)
+    prepared, optimizer = _prepared(config, accelerator, trained, rule)
     return Job(
         config=config,
         data=data,
@@ -112,6 +116,7 @@ def build_job(
         model=prepared,
         average=average,
         optimizer=optimizer,
+        whitening=whitening,
         batches=batches,
         loader=loader,
         loss=loss,

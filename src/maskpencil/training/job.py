@@ -17,6 +17,7 @@ from maskpencil.training.course import Course
 from maskpencil.training.feature_cache import Features
 from maskpencil.training.losses import Loss
 from maskpencil.training.values import LearningRate, parse_learning_rate
+from maskpencil.training.whitening import Whitening
 
 Batches = Iterable[tuple[torch.Tensor | Features, torch.Tensor]]
 """Pictures (N, 3, H, W) uint8, or their features, with targets (N, H, W)."""
@@ -27,8 +28,9 @@ class Job:
     """The parts of a run.
 
     `network` learns, in the form `model` that is prepared for training; `average` follows its weights, where there is
-    one. The segmenter, which is validated and saved, has the average's network, or else the one that learns. `notes`
-    tell in words how the network was started.
+    one. The optimizer moves the network's weights, or the coordinates of the `whitening` where there is one. The
+    segmenter, which is validated and saved, has the average's network, or else the one that learns. `notes` tell in
+    words how the network was started.
     """
 
     config: TrainConfig
@@ -38,6 +40,7 @@ class Job:
     model: nn.Module
     average: RunningAverage | None
     optimizer: torch.optim.Optimizer
+    whitening: Whitening | None
     batches: EpochBatches
     loader: Batches
     loss: Loss

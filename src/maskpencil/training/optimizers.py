@@ -1,5 +1,6 @@
 """From settings to the rule of the steps."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from maskpencil.training.config import TrainConfig
 from maskpencil.training.muon import RELATIVE_RATE, Muon, can_turn
 from maskpencil.training.values import parse_learning_rate
 
-ITERATIONS = 5
+ITERATIONS = 10
 HISTORY = 20
 
 
@@ -18,8 +19,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
     Every group has its greatest rate as `peak`.
     """
-    if config.optimizer == "lbfgs":
-        return _lbfgs(model)
     rate = parse_learning_rate(config.learning_rate).value
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = []
@@ -46,14 +45,13 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate, fused=True)
 
 
-def _lbfgs(model: nn.Module) -> torch.optim.Optimizer:
+def lbfgs(coordinates: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Rounds of at most `ITERATIONS` steps, each to where the loss along its direction is least.
 
     Source: Liu and Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", 1989.
     """
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.LBFGS(
-        learned, lr=1.0, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
+        coordinates, lr=1.0, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
     )
     optimizer.param_groups[0]["peak"] = 1.0
     return optimizer

@@ -23,15 +23,18 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
     Raises:
         TrainingError: the loss is not a finite number.
     """
-    if progress.batch:
+    if progress.batch or job.whitening is None:
         return  # it was made before the run was stopped
     job.start_learning()
+    whitening = job.whitening
+    whitening.read()
     device, batches = job.device, job.loader
     weight = torch.stack([job.loss.weigh(targets.to(device)) for _, targets in batches]).sum().clamp_min(1.0)
     losses: list[float] = []
 
     def evaluate() -> float:
-        job.optimizer.zero_grad()
+        whitening.write()
+        job.network.zero_grad()
         total = 0.0
         for number, (inputs, targets) in enumerate(batches):
             if stop.heard:
@@ -39,13 +42,15 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
             loss = batch_loss(job, inputs, targets.to(device), weight=weight, penalty=number == 0)
             job.accelerator.backward(loss)
             total += float(loss.detach())
+        whitening.take_gradients()
         losses.append(total)
         return total
 
-    learned = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
+    learned = [parameter for parameter in job.network.parameters() if parameter.requires_grad]
     weights, state = [parameter.detach().clone() for parameter in learned], deepcopy(job.optimizer.state_dict())
     try:
         job.optimizer.step(evaluate)
+        whitening.write()  # the last that was evaluated need not be the best
     except _StopError:
         with torch.no_grad():
             for parameter, before in zip(learned, weights, strict=True):

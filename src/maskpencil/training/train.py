@@ -13,9 +13,9 @@ from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
-from maskpencil.errors import ConfigError
+from maskpencil.errors import ConfigError, ModelError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
-from maskpencil.hardware import choose_device
+from maskpencil.hardware import choose_device, computes_on_cpu
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
@@ -86,6 +86,8 @@ def train(
         for line in _introduction(job, run, progress):
             log.say(line)
         finished = fit(job, progress, log, since=started)
+        if finished and job.accelerator.is_main_process and computes_on_cpu():
+            _prepare(run, log)
     for tracker in job.accelerator.trackers:
         tracker.finish()
     return Run(run.path, run.model, shared(job.accelerator, progress.best_score), finished)
@@ -147,6 +149,16 @@ def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Lo
         job.accelerator.init_trackers("maskpencil", config=job.config.to_dict())
     track = job.accelerator.log if job.config.tracker else None
     return Logbook(run, course=job.course, done=progress, track=track, quiet=quiet)
+
+
+def _prepare(run: RunFolder, log: Logbook) -> None:
+    """Bring the model into the form in which this machine's CPU runs it, so that its first prediction starts at once."""
+    from maskpencil.runtimes.prepared import prepared_network  # training needs it nowhere else
+
+    try:
+        prepared_network(run.model)
+    except ModelError as error:
+        log.say(f"warning: {error}")
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:

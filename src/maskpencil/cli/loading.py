@@ -1,0 +1,56 @@
+"""From options to a segmenter."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskpencil.errors import ConfigError
+from maskpencil.training.values import parse_image_size
+
+if TYPE_CHECKING:
+    from maskpencil.segmenter import Segmenter
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def load_segmenter(
+    model: Path,
+    *,
+    runtime: str,
+    device: str,
+    precision: str,
+    image_size: str | None = None,
+    memory: str | None = None,
+    tile: int | None = None,
+) -> "Segmenter":
+    """Load a model as its options ask; `image_size`, `memory` and `tile` as they are where None.
+
+    Raises:
+        ConfigError: an option is out of range, or the machine lacks what is asked for.
+        ModelError: the model cannot be read.
+    """
+    from maskpencil.segmenter import Segmenter
+
+    size = None if image_size is None else parse_image_size(image_size)
+    if size == "auto":
+        raise ConfigError("--image-size must be native, a number of pixels or HEIGHTxWIDTH here, but got auto")
+    limit = None if memory is None else parse_bytes("--memory", memory)
+    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
+    if image_size is not None:
+        segmenter.preprocessing = replace(segmenter.preprocessing, image_size=size)
+    segmenter.limit(memory=limit, tile=tile)
+    return segmenter
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """Read `2GiB`, `512M` or a number of bytes; units are powers of 1024.
+
+    Raises:
+        ConfigError: it is none of these, or 0.
+    """
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), flags=re.IGNORECASE)
+    count = float(parts[1]) * _UNITS[parts[2].upper()] if parts else 0.0
+    if not count >= 1:
+        raise ConfigError(f"{option} must be an amount such as 2GiB or 512MiB, but got {text!r}")
+    return int(count)

@@ -1,0 +1,80 @@
+"""Test-time augmentation: a picture is seen mirrored and at several scales, and the probabilities are averaged."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage, scaled
+from maskpencil.inference.smoothing import GivesProbabilities, Probabilities, most_probable
+from maskpencil.prediction import Prediction
+
+SCALES = (0.75, 1.0, 1.25)
+"""What `--augment scales` looks at."""
+
+
+class Augmented:
+    """Averages a segmenter's probabilities over views of each picture; it stands in for the segmenter in `predict`.
+
+    Args:
+        segmenter: what sees the views.
+        flip: look at each view mirrored, too.
+        scales: factors of the picture's size, each above 0. Scaled views' probabilities are scaled back.
+
+    Raises:
+        ConfigError: a scale is not above 0.
+    """
+
+    def __init__(self, segmenter: GivesProbabilities, *, flip: bool = True, scales: Sequence[float] = (1.0,)) -> None:
+        if not scales or min(scales) <= 0:
+            raise ConfigError(f"scales must be one or more factors above 0, but got {tuple(scales)}")
+        self.segmenter, self.flip, self.scales = segmenter, flip, tuple(scales)
+
+    @property
+    def classes(self) -> ClassSet:
+        """Those of the segmenter."""
+        return self.segmenter.classes
+
+    def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
+        """The average (N, K, H, W) of pictures of one size, (H, W, 3) uint8 each."""
+        height, width, _ = images[0].shape
+        total = np.zeros((len(images), len(self.classes), height, width), np.float32)
+        for factor in self.scales:
+            size = (max(1, round(height * factor)), max(1, round(width * factor)))
+            views = [scaled(image, size) for image in images]
+            for mirrored in (False, True) if self.flip else (False,):
+                seen = [np.ascontiguousarray(view[:, ::-1]) for view in views] if mirrored else views
+                found = self.segmenter.probabilities(seen)
+                total += _resized(found[..., ::-1] if mirrored else found, (height, width))
+        total /= len(self.scales) * (2 if self.flip else 1)
+        return total
+
+    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
+        """Colour pictures of one size; `confidence` also gives the probability of the chosen class."""
+        return [self._prediction(image, each, confidence) for image, each in self._each(images)]
+
+    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
+        """Colour pictures of one size and tell the probability (H, W) of one class."""
+        return [(self._prediction(image, each, False), each[index]) for image, each in self._each(images)]
+
+    def _each(self, images: Sequence[RGBImage]) -> list[tuple[RGBImage, Probabilities]]:
+        return list(zip(images, self.probabilities(images), strict=True))
+
+    def _prediction(self, image: RGBImage, probabilities: Probabilities, confidence: bool) -> Prediction:
+        sure = probabilities.max(axis=0) if confidence else None
+        return Prediction(image, most_probable(probabilities), sure, self.classes)
+
+
+def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
+    """Bilinear scaling of (N, K, H, W) to (height, width) `size`, one picture and class after the other."""
+    if probabilities.shape[-2:] == size:
+        return probabilities
+    import cv2  # slow to import, and most runs never need it
+
+    result = np.empty((*probabilities.shape[:2], *size), np.float32)
+    for picture, maps in enumerate(probabilities):
+        for index, one in enumerate(maps):
+            result[picture, index] = cv2.resize(np.ascontiguousarray(one), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return result
