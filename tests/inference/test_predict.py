@@ -12,7 +12,8 @@ from maskpencil.cli.options import AnnotationFormat
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, read_label_map, write_image
-from maskpencil.inference.predict import Progress, predict, write_prediction
+from maskpencil.inference.pictures import write_prediction
+from maskpencil.inference.predict import Progress, predict
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.regions import RegionFormat
 
@@ -280,3 +281,27 @@ def test_annotations_of_another_kind_are_refused(
         ConfigError, match="annotations must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"
     ):
         predict(segmenter, pictures, out=tmp_path / "out", annotations="paint")
+
+
+def test_pictures_of_one_size_go_through_the_network_together(segmenter, tmp_path):
+    sizes = [(20, 30), (20, 30), (20, 30), (24, 30), (20, 30)]
+    for number, size in enumerate(sizes):
+        Image.fromarray(picture(size, number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "2b.png").write_bytes(b"no picture")
+    calls = []
+    predict_batch = segmenter.predict_batch
+
+    def counted(images, *, confidence=False):
+        calls.append(len(images))
+        return predict_batch(images, confidence=confidence)
+
+    segmenter.predict_batch = counted
+    heard = []
+    report = predict(
+        segmenter, find_sources([tmp_path]), out=tmp_path / "out", batch_size=2, report=lambda p: heard.append(p.number)
+    )
+    assert calls == [2, 1, 1, 1]
+    assert heard == [1, 2, 3, 4, 5, 6]
+    assert (report.pictures, len(report.failures)) == (5, 1)
+    for number, size in enumerate(sizes):
+        assert read_label_map(tmp_path / "out" / "masks" / f"{number}.png").shape == size

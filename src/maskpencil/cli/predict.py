@@ -137,6 +137,7 @@ def command(
             region_classes=region_classes,
             annotations=annotations,
             film=film,
+            batch_size=segmenter.runtime.batch_size,
             report=_Reporter(bar),
             tell=bar.say,
             stop=stop,

@@ -1,26 +1,23 @@
 """Pictures, films and streams through the network, results into a folder."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from threading import Event
 
-from maskpencil.classes import ClassSet
-from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
-from maskpencil.errors import ConfigError, DataError, OutputError
-from maskpencil.images import RGBImage, read_image, write_image
+from maskpencil.data.writers import WRITERS
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import refuse_used_folder
+from maskpencil.inference.pictures import PictureResults, equal_groups, read_picture
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
-from maskpencil.inference.video import predict_video
 from maskpencil.prediction import Prediction
-from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
-from maskpencil.visualize import grayscale
+from maskpencil.regions import RegionFormat
 
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
@@ -86,6 +83,7 @@ def predict(
     region_classes: Sequence[str] | None = None,
     annotations: str | None = None,
     film: FilmOptions | None = None,
+    batch_size: int = 1,
     report: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
@@ -106,7 +104,8 @@ def predict(
     `annotations` asks for what is seen in the pictures as a data set in the format of an annotation tool, a key of
     `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
 
-    `film` says how films, streams and cameras are taken. `tell` gets lines for the user while it runs, such as that a
+    `film` says how films, streams and cameras are taken. Up to `batch_size` pictures of one size that follow each other
+    go through the network at once. `tell` gets lines for the user while it runs, such as that a
     stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
     not begun by then is told in the report's warnings.
 
@@ -154,31 +153,32 @@ def predict(
             report(Progress(source, number, len(sources), frame, frames, failure))
 
     with (
-        _region_files(out, segmenter.classes, regions if pictures else None) as add_regions,
-        _annotation_files(out / "annotations", segmenter.classes, annotations if pictures else None) as annotate,
+        PictureResults(
+            out,
+            segmenter.classes,
+            overlays=overlays,
+            confidence=confidence,
+            opacity=opacity,
+            regions=regions if pictures else None,
+            find_regions=find_regions,
+            annotations=annotations if pictures else None,
+        ) as results,
         WriteBehind(depth=QUEUE_DEPTH) as behind,
-        closing(read_ahead(map(_read, pictures), depth=QUEUE_DEPTH)) as images,
+        closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH)) as read,
     ):
-
-        def write(prediction: Prediction, source: Source) -> None:
-            found = find_regions(prediction) if regions else ()
-            shown = prediction if confidence else replace(prediction, confidence=None)
-            write_prediction(shown, out, source.stem, overlay=overlays, opacity=opacity, boxes=found)
-            if add_regions:
-                height, width = prediction.label_map.shape
-                add_regions(source.stem, PictureRegions(_name(source), (height, width), found))
-            if annotate:
-                annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
-
-        for number, (source, image) in enumerate(zip(pictures, images, strict=True), start=1):
+        number = 0
+        for group in equal_groups(read, size=batch_size):
             if stop.is_set():
                 raise KeyboardInterrupt
-            if isinstance(image, DataError):
-                tell_progress(source, number, frame=0, frames=1, error=image)
-                continue
-            (prediction,) = segmenter.predict_batch([image], confidence=confidence or regions is not None)
-            behind.submit(write, prediction, source)
-            tell_progress(source, number, frame=1, frames=1)
+            images = [image for _, image in group if not isinstance(image, DataError)]
+            sure = confidence or regions is not None
+            predictions = segmenter.predict_batch(images, confidence=sure) if images else []
+            for prediction, (source, _) in zip(predictions, group, strict=False):
+                behind.submit(results.write, prediction, source)
+            for source, image in group:
+                number += 1
+                error = image if isinstance(image, DataError) else None
+                tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
     undone = len(failures)
     notes: list[str] = []
     begun = 0
@@ -190,6 +190,8 @@ def predict(
 
         def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
             tell_progress(source, number, frame=frame, frames=total)
+
+        from maskpencil.inference.video import predict_video  # FFmpeg, which pictures do not need
 
         try:
             done = predict_video(
@@ -243,67 +245,3 @@ def _mask_place(out: Path, source: Source, options: FilmOptions) -> Path | None:
     if options.masks is None:
         return None
     return out / "masks" / (f"{source.stem}.mkv" if options.masks == "video" else source.stem)
-
-
-def write_prediction(
-    prediction: Prediction,
-    out: Path,
-    stem: str,
-    *,
-    overlay: bool = True,
-    opacity: float = 0.5,
-    boxes: Sequence[Region] = (),
-) -> None:
-    """Write a picture's results below `out`: the one way they are written.
-
-    masks/STEM.png always, overlays/STEM.png, with boxes around the regions in `boxes`, unless `overlay` is off,
-    confidence/STEM.png where the prediction holds it.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    prediction.save(out / "masks" / f"{stem}.png")
-    if overlay:
-        write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity, boxes=boxes))
-    if prediction.confidence is not None:
-        write_image(out / "confidence" / f"{stem}.png", grayscale(prediction.confidence))
-
-
-@contextmanager
-def _region_files(
-    out: Path, classes: ClassSet, file_format: RegionFormat | None
-) -> Iterator[Callable[[str, PictureRegions], None] | None]:
-    """Give what writes a picture's regions, with the stem to name them by, into one file of all or one of its own."""
-    if file_format is None:
-        yield None
-    elif file_format == "geojson":
-        yield lambda stem, picture: write_regions(
-            out / "regions" / f"{stem}.geojson", [picture], classes, file_format="geojson"
-        )
-    else:
-        with regions_file(out / "regions.json", classes, file_format=file_format, keep=True) as add:
-            yield lambda _, picture: add(picture)
-
-
-def _annotation_files(
-    folder: Path, classes: ClassSet, file_format: str | None
-) -> AbstractContextManager[AddPicture | None]:
-    """Give what adds a picture to a data set in `folder`, which must be new or empty."""
-    if file_format is None:
-        return nullcontext()
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: is not empty, and data sets are not mixed; give another --out or remove it")
-    return WRITERS[file_format](folder, classes)
-
-
-def _name(source: Source) -> str:
-    """The picture's file, below the folder it was found in: as its stem is, with the suffix."""
-    has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
-    return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"
-
-
-def _read(source: Source) -> RGBImage | DataError:
-    try:
-        return read_image(source.path)
-    except DataError as error:
-        return error

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -97,6 +96,8 @@ class CutFinder:
 
     def is_cut(self, image: RGBImage) -> bool:
         """Whether the next frame, (H, W, 3), is the first of a new scene; the first two never are."""
+        import cv2  # slow to import, and most runs never need it
+
         # (16, 16, 3) in 0..1
         thumbnail = np.asarray(cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA), np.float32) / np.float32(
             255

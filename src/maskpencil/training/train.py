@@ -152,7 +152,7 @@ def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Lo
 
 
 def _prepare(run: RunFolder, log: Logbook) -> None:
-    """Bring the model into the form in which this machine's CPU runs it, so that its first prediction starts at once."""
+    """Bring the model into the form in which the CPU runs it, so that its first prediction starts at once."""
     from maskpencil.runtimes.prepared import prepared_network  # training needs it nowhere else
 
     try:

@@ -1,0 +1,153 @@
+"""What is written of pictures: masks, overlays, confidence, regions, annotations."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Self
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
+from maskpencil.errors import DataError, OutputError
+from maskpencil.images import RGBImage, read_image, write_image
+from maskpencil.inference.sources import Source
+from maskpencil.prediction import Prediction
+from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
+from maskpencil.visualize import grayscale
+
+ReadPicture = tuple[Source, RGBImage | DataError]
+
+
+class PictureResults:
+    """Writes predictions below `out`, as `predict` is asked to; a context manager whose end completes all files.
+
+    `regions` and `annotations` name the formats of the files of all pictures, None for none; `find_regions` finds what
+    goes there and gets a box.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        classes: ClassSet,
+        *,
+        overlays: bool,
+        confidence: bool,
+        opacity: float,
+        regions: RegionFormat | None,
+        find_regions: Callable[[Prediction], Sequence[Region]],
+        annotations: str | None,
+    ) -> None:
+        self._out, self._overlays, self._confidence, self._opacity = out, overlays, confidence, opacity
+        self._find_regions = find_regions if regions else None
+        self._region_files = _region_files(out, classes, regions)
+        self._annotation_files = _annotation_files(out / "annotations", classes, annotations)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._add_regions = stack.enter_context(self._region_files)
+            self._annotate = stack.enter_context(self._annotation_files)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def write(self, prediction: Prediction, source: Source) -> None:
+        """Write all that is asked for of one picture.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        found = self._find_regions(prediction) if self._find_regions else ()
+        shown = prediction if self._confidence else replace(prediction, confidence=None)
+        write_prediction(shown, self._out, source.stem, overlay=self._overlays, opacity=self._opacity, boxes=found)
+        if self._add_regions:
+            height, width = prediction.label_map.shape
+            self._add_regions(source.stem, PictureRegions(_name(source), (height, width), found))
+        if self._annotate:
+            self._annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
+
+
+def read_picture(source: Source) -> ReadPicture:
+    """Read a picture, or why it cannot be read."""
+    try:
+        return source, read_image(source.path)
+    except DataError as error:
+        return source, error
+
+
+def equal_groups(pictures: Iterable[ReadPicture], *, size: int) -> Iterator[list[ReadPicture]]:
+    """Pictures of one size that follow each other, at most `size` together; what cannot be read comes alone."""
+    group: list[ReadPicture] = []
+    for source, image in pictures:
+        first = group[0][1] if group else image
+        alike = not isinstance(image, DataError) and not isinstance(first, DataError) and image.shape == first.shape
+        if group and not alike:
+            yield group
+            group = []
+        group.append((source, image))
+        if len(group) == size or isinstance(image, DataError):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def write_prediction(
+    prediction: Prediction,
+    out: Path,
+    stem: str,
+    *,
+    overlay: bool = True,
+    opacity: float = 0.5,
+    boxes: Sequence[Region] = (),
+) -> None:
+    """Write a picture's results below `out`: the one way they are written.
+
+    masks/STEM.png always, overlays/STEM.png, with boxes around the regions in `boxes`, unless `overlay` is off,
+    confidence/STEM.png where the prediction holds it.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    prediction.save(out / "masks" / f"{stem}.png")
+    if overlay:
+        write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity, boxes=boxes))
+    if prediction.confidence is not None:
+        write_image(out / "confidence" / f"{stem}.png", grayscale(prediction.confidence))
+
+
+@contextmanager
+def _region_files(
+    out: Path, classes: ClassSet, file_format: RegionFormat | None
+) -> Iterator[Callable[[str, PictureRegions], None] | None]:
+    """Give what writes a picture's regions, with the stem to name them by, into one file of all or one of its own."""
+    if file_format is None:
+        yield None
+    elif file_format == "geojson":
+        yield lambda stem, picture: write_regions(
+            out / "regions" / f"{stem}.geojson", [picture], classes, file_format="geojson"
+        )
+    else:
+        with regions_file(out / "regions.json", classes, file_format=file_format, keep=True) as add:
+            yield lambda _, picture: add(picture)
+
+
+def _annotation_files(
+    folder: Path, classes: ClassSet, file_format: str | None
+) -> AbstractContextManager[AddPicture | None]:
+    """Give what adds a picture to a data set in `folder`, which must be new or empty."""
+    if file_format is None:
+        return nullcontext()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder}: is not empty, and data sets are not mixed; give another --out or remove it")
+    return WRITERS[file_format](folder, classes)
+
+
+def _name(source: Source) -> str:
+    """The picture's file, below the folder it was found in: as its stem is, with the suffix."""
+    has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
+    return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"
