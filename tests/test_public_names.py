@@ -81,5 +81,5 @@ def test_every_option_in_the_readme_is_a_setting():
         "class",
         "backbone",
         "threshold",
-        *("memory", "abstain", "augment", "smooth", "masks", "every", "start", "end", "show", "no-overlays", "stdout"),
+        *("memory", "geotiff", "abstain", "augment", "smooth", "masks", "every", "start", "end", "show", "no-overlays", "stdout"),
     }

@@ -17,7 +17,7 @@ from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
 from maskpencil.files import written_whole
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that are taken for pictures."""
 
 MAX_PIXELS = 2**27
@@ -202,7 +202,7 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
         if width * height > MAX_PIXELS:
             raise ImageError(
                 f"{name}: is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
-                "cut it into smaller pictures"
+                "cut it into smaller pictures, or predict a TIFF with --geotiff"
             )
         yield image
 

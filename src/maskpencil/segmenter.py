@@ -1,7 +1,7 @@
 """`Segmenter`: a network with its classes and preprocessing, ready to use."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.footprint import ALIGNMENT
-from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
+from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
 
 if TYPE_CHECKING:
     import torch
@@ -193,9 +193,9 @@ class Segmenter:
         Large ones, that would take more than `memory`, are done part by part, with the same result.
         """
         size = _size(images)
-        if (tile := self.tile_for(size)) is None:
+        if self.tile_for(size) is None:
             return self.runtime.maps(self._cells(images), size, wanted)
-        return stacked_maps([self._tiled(image, wanted, tile) for image in images])
+        return stacked_maps([self._tiled(image, wanted) for image in images])
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
         """The side of the tiles in which a picture of `size` (H, W) is done, None where it is done as a whole."""
@@ -208,11 +208,25 @@ class Segmenter:
         footprint = self.runtime.footprint
         return footprint.tile(self.memory) if size[0] * size[1] * footprint.bytes_per_pixel > self.memory else None
 
-    def _tiled(self, image: RGBImage, wanted: Wanted, tile: int) -> Maps:
+    def _tiled(self, image: RGBImage, wanted: Wanted) -> Maps:
+        return joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)])
+
+    def bands(self, picture: Windows, wanted: Wanted) -> Iterator[tuple[slice, Maps]]:
+        """The maps of a picture of any size as bands of whole rows, from the uppermost down, without holding it.
+
+        Raises:
+            ConfigError: the network cannot be run in tiles.
+        """
+        if not self.runtime.upscoring.in_place or self.preprocessing.working_size(picture.size) != picture.size:
+            height, width = picture.size
+            raise ConfigError(
+                f"a picture of {width} x {height} pixels cannot be done in tiles by this model, which sees it whole, "
+                "at a size of its own; give --image-size native, or scale the picture down"
+            )
         footprint = self.runtime.footprint
         self.has_blended |= not footprint.exact
-        bands = tiled_maps(self.runtime, ArrayWindows(image), wanted, footprint=footprint, tile=tile)
-        return joined_maps([maps for _, maps in bands])
+        tile = self.tile or footprint.tile(self.memory)
+        return tiled_maps(self.runtime, picture, wanted, footprint=footprint, tile=tile)
 
     def probabilities(self, images: Sequence[RGBImage]) -> "Floats":
         """The probabilities (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from maskpencil.errors import ConfigError, MaskPencilError
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         print(f"error: there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    if not debug:  # what Pillow warns of is told in our own words, or of no use
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
         return _run(words[0], words[1:])
     except MaskPencilError as error:

@@ -66,6 +66,10 @@ def command(
         str, Parameter(help="What the network may take for one picture; larger ones go in tiles.")
     ] = "1GiB",
     tile: Annotated[int | None, Parameter(help="The side of tiles, a multiple of 32, in place of --memory.")] = None,
+    geotiff: Annotated[
+        bool,
+        Parameter(help="Do TIFF and JPEG2000 files of any size window by window; masks as GeoTIFF, where they were."),
+    ] = False,
     every: Annotated[int, Parameter(help="Of films, take only each so-many-th frame.")] = 1,
     start: Annotated[str, Parameter(help="Of films, begin here: seconds or H:MM:SS.")] = "0",
     end: Annotated[str | None, Parameter(help="Of films, stop here: seconds or H:MM:SS.")] = None,
@@ -137,6 +141,7 @@ def command(
             region_classes=region_classes,
             annotations=annotations,
             film=film,
+            geotiff=geotiff,
             batch_size=segmenter.runtime.batch_size,
             report=_Reporter(bar),
             tell=bar.say,

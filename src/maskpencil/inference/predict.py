@@ -14,6 +14,7 @@ from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import refuse_used_folder
 from maskpencil.inference.pictures import PictureResults, equal_groups, read_picture
 from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
+from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
@@ -84,6 +85,7 @@ def predict(
     annotations: str | None = None,
     film: FilmOptions | None = None,
     batch_size: int = 1,
+    geotiff: bool = False,
     report: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
@@ -105,8 +107,9 @@ def predict(
     `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
 
     `film` says how films, streams and cameras are taken. Up to `batch_size` pictures of one size that follow each other
-    go through the network at once. `tell` gets lines for the user while it runs, such as that a
-    stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
+    go through the network at once. With `geotiff` TIFF and JPEG2000 files are read and their masks written window by
+    window, of any size, as GeoTIFF with their georeference. `tell` gets lines for the user while it runs, such as that
+    a stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
     not begun by then is told in the report's warnings.
 
     Raises:
@@ -128,6 +131,12 @@ def predict(
     for name in region_classes or ():
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
+    rasters = [source for source in pictures if geotiff and source.path.suffix.lower() in RASTER_SUFFIXES]
+    if rasters and (regions or annotations or not isinstance(segmenter, GivesBands)):
+        raise ConfigError(
+            "geotiff writes masks, confidence and overlays of all classes; leave out what else is asked for, or geotiff"
+        )
+    pictures = [source for source in pictures if source not in rasters]
     films = [source for source in sources if source.kind != "picture"]
     _check_films(films, film, overlays=overlays, smooths=isinstance(segmenter, GivesProbabilities))
     for source in films if film.masks == "png" else ():
@@ -179,10 +188,15 @@ def predict(
                 number += 1
                 error = image if isinstance(image, DataError) else None
                 tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
+    for number, source in enumerate(rasters, start=len(pictures) + 1):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        error = _colour_raster(segmenter, source, out, confidence=confidence, overlay=overlays, opacity=opacity)
+        tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
     undone = len(failures)
     notes: list[str] = []
     begun = 0
-    for number, source in enumerate(films, start=len(pictures) + 1):
+    for number, source in enumerate(films, start=len(pictures) + len(rasters) + 1):
         if stop.is_set():
             warnings.append(f"{source.name}: was not begun, as the work was stopped before")
             continue
@@ -214,7 +228,7 @@ def predict(
             notes.extend(done.notes)
     return PredictionReport(
         out=out,
-        pictures=len(pictures) - undone,
+        pictures=len(pictures) + len(rasters) - undone,
         videos=begun - (len(failures) - undone),
         frames=frames,
         seconds=time.perf_counter() - started,
@@ -222,6 +236,20 @@ def predict(
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
+
+
+def _colour_raster(
+    segmenter: PredictsImages, source: Source, out: Path, *, confidence: bool, overlay: bool, opacity: float
+) -> DataError | None:
+    """Colour one raster; gives what was wrong with it."""
+    if isinstance(segmenter, GivesBands):  # as was made sure of
+        try:
+            predict_raster(
+                segmenter, source.path, out, source.stem, confidence=confidence, overlay=overlay, opacity=opacity
+            )
+        except DataError as error:
+            return error
+    return None
 
 
 def _check_films(films: Sequence[Source], options: FilmOptions, *, overlays: bool, smooths: bool) -> None:

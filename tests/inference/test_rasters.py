@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError, ImageError
+from maskpencil.images import read_image
+from maskpencil.inference.predict import predict
+from maskpencil.inference.rasters import predict_raster
+from maskpencil.inference.sources import find_sources
+from maskpencil.runtimes.base import Maps
+
+CLASSES = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
+PLACE = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.2, 0.2)}
+
+
+class Bands:
+    """Stands in for the network: dark and bright, in bands of an odd number of rows."""
+
+    classes = CLASSES
+
+    def bands(self, picture, wanted):
+        height, width = picture.size
+        for top in range(0, height, 97):
+            rows = slice(top, min(height, top + 97))
+            values = picture.read(rows, slice(0, width)).mean(axis=2)
+            sure = (np.abs(values - 127.5) / 127.5).astype(np.float32)[None] if wanted.confidence else None
+            yield rows, Maps((values > 127).astype(np.uint8)[None], sure)
+
+
+def pixels(bands: int, height: int, width: int, dtype: str = "uint8") -> np.ndarray:
+    most = np.iinfo(dtype).max
+    return np.random.default_rng(0).integers(0, most, (bands, height, width), dtype=dtype, endpoint=True)
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path):
+    def make(name: str, values: np.ndarray, **profile) -> Path:
+        count, height, width = values.shape
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        settings = {"count": count, "height": height, "width": width, "dtype": values.dtype, **PLACE, **profile}
+        with rasterio.open(path, "w", **settings) as dataset:
+            dataset.write(values)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("size", [(1300, 700), (512, 1024), (40, 30)])
+def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_raster, tmp_path, size):
+    values = pixels(3, *size)
+    path = make_raster("field.tif", values, tiled=size[0] > 100, blockxsize=256, blockysize=256)
+    heard: list[tuple[int, int]] = []
+    predict_raster(Bands(), path, tmp_path / "out", "field", confidence=True, on_rows=lambda *rows: heard.append(rows))
+    with rasterio.open(tmp_path / "out" / "masks" / "field.tif") as mask:
+        np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
+        assert (mask.crs, mask.transform, mask.nodata) == ("EPSG:32633", PLACE["transform"], 255)
+        assert {index: mask.colormap(1)[index][:3] for index in (0, 1, 255)} == {
+            **dict(enumerate(map(tuple, CLASSES.colors.tolist()))),
+            255: (224, 224, 192),
+        }
+    with rasterio.open(tmp_path / "out" / "confidence" / "field.tif") as sure:
+        expected = np.abs(values.mean(axis=0) - 127.5) / 127.5 * 255
+        assert np.abs(sure.read(1).astype(float) - expected).max() <= 1
+    assert heard[-1] == (size[0], size[0])
+    assert read_image(tmp_path / "out" / "overlays" / "field.png").shape[1] >= min(size[1], 100)
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_grey_and_many_bands_and_16_bits_are_read(make_raster, tmp_path, bands):
+    values = pixels(bands, 60, 50, "uint16")
+    path = make_raster("deep.tif", values)
+    predict_raster(Bands(), path, tmp_path / "out", "deep", overlay=False)
+    with rasterio.open(tmp_path / "out" / "masks" / "deep.tif") as mask:
+        seen = np.round(values[: 3 if bands == 4 else 1] / 257).mean(axis=0)
+        np.testing.assert_array_equal(mask.read(1), seen > 127)
+    assert not (tmp_path / "out" / "overlays").exists()
+
+
+def test_predict_does_rasters_by_windows_beside_what_cannot_be_read(make_raster, tmp_path):
+    make_raster("good.tif", pixels(3, 64, 64))
+    (tmp_path / "in" / "bad.tif").write_bytes(b"II*\0nothing")
+    make_raster("floats.tif", np.zeros((1, 8, 8), np.float32))
+    report = predict(Bands(), find_sources([tmp_path / "in"]), out=tmp_path / "out", geotiff=True)
+    assert report.pictures == 1
+    told = sorted(failure.message for failure in report.failures)
+    assert "bad.tif: cannot be read as a raster" in told[0]
+    assert "floats.tif: holds float32 numbers; expected 8 or 16 bits a band" in told[1]
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["good.tif"]
+
+
+def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
+    path = make_raster("cut.tif", pixels(3, 600, 600))
+    path.write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(ImageError, match=r"cut\.tif: (is damaged|cannot be read)"):
+        predict_raster(Bands(), path, tmp_path / "out", "cut")
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+
+
+def test_what_rasters_do_not_give_is_refused(make_raster, segmenter, tmp_path):
+    path = make_raster("field.tif", pixels(3, 8, 8))
+    for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
+        with pytest.raises(ConfigError, match="geotiff writes masks, confidence and overlays of all classes"):
+            predict(network, find_sources([path]), out=tmp_path / "out", geotiff=True, **settings)
