@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -121,13 +122,20 @@ def legend(
     A name too long for a row is cut; one in another script than Latin, which the built-in font lacks, becomes the
     class's number. Returns (rows, width, 3).
     """
-    chosen = range(len(classes)) if indices is None else indices
+    chosen = tuple(range(len(classes)) if indices is None else indices)
+    return _legend(classes, width, chosen, tuple((counts or {}).items()))
+
+
+@lru_cache(maxsize=32)
+def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tuple[tuple[int, int], ...]) -> RGBImage:
+    """See `legend`: pictures of one size as a rule have the same, and text takes longer to draw than colours."""
+    counts = dict(counted)
     font = _font(size := _text_size(width))
     gap, row_height = size // 2, size + size // 2 + 2
     places: list[tuple[int, int, int, str]] = []
     x, y = gap, gap // 2
     for index in chosen:
-        count = f" ({counts[index]})" if counts and index in counts else ""
+        count = f" ({counts[index]})" if index in counts else ""
         room = width - size - 3 * gap - round(font.getlength(count))
         name = _shortened(_printable(classes, index), font, room) + count
         needed = size + gap + round(font.getlength(name))
@@ -140,7 +148,9 @@ def legend(
     for x, y, index, name in places:
         draw.rectangle((x, y + 2, x + size - 1, y + size + 1), fill=classes.palette[index], outline=INK)
         draw.text((x + size + gap, y + 2 + size // 2), name, fill=INK, font=font, anchor="lm")
-    return np.asarray(strip)
+    drawn = np.array(strip)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def with_legend(
