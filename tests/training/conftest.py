@@ -5,6 +5,14 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.images import write_image, write_label_map
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _models_stay_as_they_are():
+    """No model is brought into OpenVINO's form after its run, which takes longer than most of the runs here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskpencil.training.train._prepare", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def odd_folder(tmp_path_factory):
     """Five pictures of five sizes, down to one pixel; the masks of the first three are ignored throughout."""

@@ -53,7 +53,7 @@ def test_it_learns(run):
 
 
 def test_the_model_scores_what_the_run_says(run, tiny_folder):
-    scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, device="cpu"), tiny_folder)
+    scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"), tiny_folder)
     assert scores.mean_iou == pytest.approx(run.mean_iou, abs=1e-6)
     assert json.loads((run.folder / "scores.json").read_text())["mean_iou"] == pytest.approx(scores.mean_iou, abs=1e-6)
 
