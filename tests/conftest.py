@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,9 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet, write_classes
 
+if TYPE_CHECKING:
+    from maskpencil.segmenter import Segmenter
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: test processes share the cores
 
 settings.register_profile("everywhere", deadline=None, derandomize=True)  # slow machines, and the same on each
@@ -17,6 +21,8 @@ settings.load_profile("everywhere")
 
 CLASSES = ClassSet(("ground", "box", "ball"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
 """The classes of `tiny_folder`; its pictures show each in its own colour, with noise."""
+
+SEGMENTER_CLASSES = ClassSet(("sky", "road", "car", "tree", "wall"))
 
 SaveFiles = Callable[[Mapping[str, npt.ArrayLike]], Path]
 
@@ -73,3 +79,30 @@ def draw_scene(
     label_map[(rows - row) ** 2 + (columns - column) ** 2 < 8**2] = 2
     image = CLASSES.colors[label_map] + random.normal(0, 12, (*size, 3))
     return image.clip(0, 255).astype(np.uint8), label_map
+
+
+@pytest.fixture
+def make_segmenter() -> Callable[..., "Segmenter"]:
+    """A network of random scores and upsamplings, run by torch in fp32: it gives every class somewhere."""
+    import torch
+
+    from maskpencil.models import FCNConfig, build_fcn
+    from maskpencil.preprocessing import Preprocessing
+    from maskpencil.segmenter import Segmenter
+
+    def make(
+        backbone: str = "test_resnet",
+        *,
+        classes: ClassSet = SEGMENTER_CLASSES,
+        image_size: tuple[int, int] | None = None,
+        **settings,
+    ) -> Segmenter:
+        torch.manual_seed(0)
+        network = build_fcn(FCNConfig(len(classes), backbone, **settings), weights="none")
+        for name, parameter in network.named_parameters():
+            if name.startswith("score") or (name.startswith("upscore") and parameter.requires_grad):
+                torch.nn.init.normal_(parameter, std=0.1)
+        preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2), image_size)
+        return Segmenter.of_network(network, classes, preprocessing, device="cpu", precision="fp32")
+
+    return make

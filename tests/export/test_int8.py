@@ -2,28 +2,18 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.evaluation import evaluate
 from maskpencil.export.int8 import quantize
-from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
 
 @pytest.fixture
-def model(tiny_folder, tmp_path):
+def model(make_segmenter, tiny_folder, tmp_path):
     """A network that knows nothing, but always the same."""
-    torch.manual_seed(0)
-    classes = open_folder(tiny_folder).classes
-    network = build_fcn(FCNConfig(len(classes), "test_resnet"), weights="none")
-    for name, parameter in network.named_parameters():
-        if name.startswith("score"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    Segmenter.of_network(network, classes, preprocessing, device="cpu").save(tmp_path / "model")
+    make_segmenter(classes=open_folder(tiny_folder).classes).save(tmp_path / "model")
     return tmp_path / "model"
 
 

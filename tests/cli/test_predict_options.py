@@ -1,0 +1,75 @@
+"""`maskpencil predict` with what it can get of each pixel."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskpencil.cli import main
+from maskpencil.images import read_label_map
+from maskpencil.segmenter import Segmenter
+
+
+@pytest.fixture
+def model(make_segmenter, tmp_path):
+    make_segmenter(image_size=(40, 60)).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def predicted(model, tmp_path):
+    """The mask that the command writes with some options."""
+    image = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+
+    def run(*options: str) -> np.ndarray:
+        out = tmp_path / "-".join(("out", *options))
+        assert main(["predict", str(model), str(tmp_path / "photo.png"), "--out", str(out), *options]) == 0
+        return read_label_map(out / "masks" / "photo.png")
+
+    run.image = image
+    return run
+
+
+def test_the_runtime_makes_no_difference_in_fp32(predicted):
+    by_torch, by_openvino = (predicted("--runtime", name, "--precision", "fp32") for name in ("torch", "openvino"))
+    assert (by_torch == by_openvino).mean() > 0.999
+
+
+def test_abstaining_takes_nothing_but_unsure_pixels(predicted, model):
+    sure = Segmenter.from_pretrained(model, device="cpu", precision="fp32").predict(predicted.image).confidence
+    below = round(float(np.median(sure)), 3)
+    plain, abstained = predicted("--precision", "fp32"), predicted("--precision", "fp32", "--abstain", str(below))
+    assert 0.2 < (sure < below).mean() < 0.8
+    np.testing.assert_array_equal(abstained, np.where(sure < below, 255, plain))
+
+
+def test_size_tiles_and_views_are_taken(predicted, model):
+    segmenter = Segmenter.from_pretrained(model, device="cpu", precision="fp32")
+    native = predicted("--precision", "fp32", "--image-size", "native")
+    tiled = predicted("--precision", "fp32", "--image-size", "native", "--tile", "32")
+    assert (native == tiled).mean() > 0.999
+    assert (native != predicted("--precision", "fp32")).any()
+    augmented = predicted("--precision", "fp32", "--augment", "flip")
+    mirrored = np.ascontiguousarray(predicted.image[:, ::-1])
+    both = segmenter.probabilities([predicted.image])[0] + segmenter.probabilities([mirrored])[0, ..., ::-1]
+    assert (augmented == both.argmax(axis=0)).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--abstain", "1.5"], "--abstain must be a probability above 0 and below 1"),
+        (["--abstain", "0.5", "--class", "road"], "leave --abstain or --class out"),
+        (["--tile", "50"], "tile must be a multiple of 32 pixels above 0, but got 50"),
+        (["--memory", "lots"], "--memory must be an amount such as 2GiB"),
+        (["--image-size", "auto"], "--image-size must be native"),
+        (["--precision", "int8"], "maskpencil quantize"),
+        (["--runtime", "openvino", "--precision", "fp16"], "fp16 needs a CUDA device"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, capsys, options, told):
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    assert main(["predict", str(model), str(tmp_path / "photo.png"), "--out", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert len(error.splitlines()) == 1
