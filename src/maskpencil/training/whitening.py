@@ -66,7 +66,7 @@ class _WhitenedLayer:
         self.layer = layer
         parts = torch.split(features, PICTURES_AT_ONCE)
         self.mean, self.factor = _moments(parts, scale, layer.weight.device)
-        self.kernel = nn.Parameter(layer.weight.detach()[:, :, 0, 0].clone())
+        self.kernel = nn.Parameter(layer.weight.detach()[:, :, 0, 0].clone(memory_format=torch.contiguous_format))
         self.bias = nn.Parameter(self._own_bias.detach().clone())
 
     def read(self) -> None:
@@ -85,7 +85,8 @@ class _WhitenedLayer:
             return
         centred = _double(kernel[:, :, 0, 0]) - torch.outer(_double(bias), self.mean)
         whitened = torch.linalg.solve_triangular(self.factor.T, centred, upper=True, left=False)
-        self.kernel.grad, self.bias.grad = whitened.to(kernel), bias.clone()
+        self.kernel.grad = whitened.to(kernel).contiguous()  # the optimizer takes no other
+        self.bias.grad = bias.clone()
 
     @property
     def _own_bias(self) -> nn.Parameter:
