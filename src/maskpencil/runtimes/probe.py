@@ -1,12 +1,14 @@
 """What a network needs: how far around a cell it looks, and how much memory a pixel takes. Measured, not derived."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from maskpencil.models.architectures import Network
+from maskpencil.models.surgery import BilinearUpsampling
 from maskpencil.runtimes.footprint import ALIGNMENT, Footprint
 
 _LENGTHS = (1024, 4096)
@@ -32,12 +34,26 @@ def footprint_of(network: Network) -> Footprint:
     network.eval()
     memory = _bytes_per_pixel(network)
     for length in _LENGTHS:
-        reaches = [_reach(network, length, upright=upright) for upright in (True, False)]
+        with _by_convolutions(network):
+            reaches = [_reach(network, length, upright=upright) for upright in (True, False)]
         if None not in reaches:
             reach = max(reach for reach in reaches if reach is not None)
             bounded = all(_repeats(network, reach, upright=upright) for upright in (True, False))
             return Footprint(reach if bounded else None, memory)
     return Footprint(None, memory)
+
+
+@contextmanager
+def _by_convolutions(network: Network) -> Iterator[None]:
+    """Let fixed upsamplings be convolutions: in a product of matrices not-a-numbers spread through its zeros."""
+    layers = [layer for layer in network.modules() if isinstance(layer, BilinearUpsampling) and layer.is_bilinear]
+    for layer in layers:
+        layer.is_bilinear = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.is_bilinear = True
 
 
 def _strip(network: Network, length: int, *, upright: bool) -> Tensor:
