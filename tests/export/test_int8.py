@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.evaluation import evaluate
@@ -46,6 +47,20 @@ def test_a_model_that_loses_too_much_is_not_written(model, tiny_folder, tmp_path
     with pytest.raises(ModelError, match=r"loses 40\.00 points of mean IoU .* more than the 0\.5 that --max-drop"):
         quantize(model, open_folder(tiny_folder), out=tmp_path / "small")
     assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.slow
+def test_the_command_leaves_no_empty_folder_where_nothing_was_written(
+    model, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    scores = iter([0.9, 0.5])
+    monkeypatch.setattr(
+        "maskpencil.export.int8.evaluate",
+        lambda *_, **__: type("Scores", (), {"mean_iou": next(scores)}),
+    )
+    assert main(["quantize", str(model), str(tiny_folder)]) == 1
+    assert "loses 40.00 points" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("model")] == ["model"]
 
 
 def test_settings_that_cannot_be_are_refused(model, tiny_folder, tmp_path):

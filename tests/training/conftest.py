@@ -5,7 +5,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.images import write_image, write_label_map
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _models_stay_as_they_are():
     """No model is brought into OpenVINO's form after its run, which takes longer than most of the runs here."""
     with pytest.MonkeyPatch.context() as patch:

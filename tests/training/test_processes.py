@@ -70,16 +70,17 @@ def step_losses(run: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_batches_twice_as_large(tiny_folder: Path, tmp_path: Path) -> None:
-    for done in launch(2, data=str(tiny_folder), out=str(tmp_path / "two"), batch_size=1, **SETTINGS):
+    runs = tmp_path / "runs"  # not where the cache is
+    for done in launch(2, data=str(tiny_folder), out=str(runs / "two"), batch_size=1, **SETTINGS):
         assert done.returncode == 0, done.stderr
-    one = train(tiny_folder, out=tmp_path / "one", batch_size=2, **SETTINGS)
-    losses = step_losses(tmp_path / "two"), step_losses(one.folder)
+    one = train(tiny_folder, out=runs / "one", batch_size=2, **SETTINGS)
+    losses = step_losses(runs / "two"), step_losses(one.folder)
     assert len(losses[0]) == 6
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    matrices = [(tmp_path / name / "scores.json").read_text() for name in ("two", "one")]
+    matrices = [(runs / name / "scores.json").read_text() for name in ("two", "one")]
     assert matrices[0] == matrices[1]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["one", "two"], "only one writes"
-    with (tmp_path / "two" / "metrics.csv").open() as file:
+    assert sorted(path.name for path in runs.iterdir() if path.is_dir()) == ["one", "two"], "only one writes"
+    with (runs / "two" / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 

@@ -5,11 +5,11 @@ import threading
 import time
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file
 
 import maskpencil as mp
-import maskpencil.model_folder
 from maskpencil.data.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
@@ -418,7 +418,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
 def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
-    save, calls = maskpencil.model_folder.save_file, []
+    save, calls = safetensors.torch.save_file, []
 
     def full_at_first(*arguments, **others):
         calls.append(arguments)
@@ -426,12 +426,12 @@ def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_
             raise SafetensorError("Error while serializing: No space left on device (os error 28)")
         save(*arguments, **others)
 
-    monkeypatch.setattr(maskpencil.model_folder, "save_file", full_at_first)
+    monkeypatch.setattr(safetensors.torch, "save_file", full_at_first)
     run = train(tiny_folder, out=tmp_path / "run", epochs=4, **SMALL)
     log = (run.folder / "train.log").read_text()
     assert "warning: what epoch 1 has learned is not kept" in log
     assert "No space left on device" in log
     assert mp.Segmenter.from_pretrained(run.model)
-    monkeypatch.setattr(maskpencil.model_folder, "save_file", lambda *_, **__: full_at_first(calls.clear()))
+    monkeypatch.setattr(safetensors.torch, "save_file", lambda *_, **__: full_at_first(calls.clear()))
     with pytest.raises(mp.OutputError, match="No space left"):
         train(tiny_folder, out=tmp_path / "never", epochs=1, **SMALL)

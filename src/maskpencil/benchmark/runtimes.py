@@ -10,9 +10,9 @@ from torch import nn
 
 from maskpencil.benchmark.timing import interleaved
 from maskpencil.images import LabelMap, RGBImage
-from maskpencil.model_folder import read_model_folder
+from maskpencil.model_folder import read_model_config, read_model_folder
 from maskpencil.models.architectures import Network
-from maskpencil.preprocessing import Preprocessing, stacked
+from maskpencil.preprocessing import stacked
 from maskpencil.runtimes.prepared import quantized_network
 from maskpencil.segmenter import Segmenter
 
@@ -47,11 +47,13 @@ def compare_runtimes(model: Path, images: Sequence[RGBImage], *, repeats: int = 
         ModelError: the model cannot be read.
     """
     ways = _ways(model)
-    images = [_preprocessing(model).resize(image) for image in images]
+    preprocessing = read_model_config(model).preprocessing
+    images = [preprocessing.resize(image) for image in images]
     found = {name: [colours(image) for image in images] for name, colours in ways.items()}
     calls = {name: _on_all(colours, images) for name, colours in ways.items()}
     seconds = interleaved({**calls, **_products()}, repeats=repeats)
-    work = sum(operations(read_model_folder(model).model, image.shape[:2]) for image in images)
+    network = read_model_folder(model).model
+    work = sum(operations(network, image.shape[:2]) for image in images)
     peaks = {name: 2 * _MATRIX**3 / seconds[name] for name in _products()}
     return [
         RuntimeResult(
@@ -112,10 +114,6 @@ def _eager(model: Path) -> Colours:
         return labels
 
     return colours
-
-
-def _preprocessing(model: Path) -> Preprocessing:
-    return read_model_folder(model).preprocessing
 
 
 def _on_all(colours: Colours, images: Sequence[RGBImage]) -> Callable[[], object]:

@@ -1,5 +1,7 @@
 """`maskpencil quantize`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,8 +38,18 @@ def command(
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(data, classes=classes, places=Places(images, masks, split_file), report=bar.update_of)
     place = numbered_folder(out or model.with_name(f"{model.name}-int8"))
-    with ProgressBar("quantizing and scoring", 1) as bar:
+    with ProgressBar("quantizing and scoring", 1) as bar, _removed_if_empty(place):
         result = quantize(
             model, folder, out=place, max_drop=max_drop, split=split, pictures=pictures, report=bar.update_of
         )
     print(f"mean IoU {result.before:.4f} before, {result.after:.4f} in int8: {place}")
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Take away the folder that was made for the name's sake, where nothing was written."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it holds the model
+            folder.rmdir()

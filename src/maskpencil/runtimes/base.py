@@ -13,6 +13,7 @@ from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.upscoring import Block, Floats, Size, Upscoring
 
 GPU_BATCH = 8
+"""Pictures that keep a GPU busy."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
 """What is computed of a block: labels; labels and their probability; labels and all probabilities; logits."""

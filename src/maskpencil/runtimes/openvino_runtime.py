@@ -29,16 +29,14 @@ class OpenVINORuntime(Runtime):
     Args:
         prepared: the converted network.
         precision: fp32 or bf16, or int8 where it is quantized.
-        threads: of the CPU; by default one a core.
     """
 
     name: ClassVar[str] = "openvino"
 
-    def __init__(self, prepared: PreparedNetwork, *, precision: str, threads: int | None = None) -> None:
+    def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
         super().__init__(prepared.upscoring, device="cpu", precision=precision)
         self.prepared = prepared
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads or 0}
-        self._compile = _Compiler(settings, prepared.compiled)
+        self._compile = _Compiler(prepared.compiled)
         self._network = self._compile(prepared.graph, _PRECISIONS[precision])
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
@@ -120,8 +118,8 @@ def _outputs(logits: Any, kind: Finish) -> list[Any]:
 class _Compiler:
     """Compiles graphs, each once, and keeps what it made of them in a folder for the next process."""
 
-    def __init__(self, settings: dict[str, Any], kept: Path | None) -> None:
-        self.settings = settings | ({"CACHE_DIR": os.fspath(kept)} if kept else {})
+    def __init__(self, kept: Path) -> None:
+        self.settings = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": os.fspath(kept)}
 
     def __call__(self, graph: "openvino.Model | Path", precision: str) -> "_Requests":
         settings = self.settings | {"INFERENCE_PRECISION_HINT": precision}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from maskpencil.errors import ModelError
+from maskpencil.errors import ModelError, OutputError
 from maskpencil.files import cache_folder, written_whole
 from maskpencil.model_folder import CONFIG, WEIGHTS, read_model_folder
 from maskpencil.runtimes.footprint import Footprint
@@ -58,7 +58,8 @@ class PreparedNetwork:
         from maskpencil.runtimes.probe import footprint_of
 
         footprint = footprint_of(read_model_folder(self.source).model)
-        with written_whole(kept) as temporary:
+        # where it cannot be kept it is measured again next time
+        with suppress(OutputError), written_whole(kept) as temporary:
             temporary.write_text(json.dumps(asdict(footprint)), encoding="utf-8")
         return footprint
 
@@ -115,27 +116,26 @@ def _converted(folder: Path, place: Path) -> Path:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # a name of its own: other processes may be converting the same network
-        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        write_prepared(temporary, graph, upscoring)
-        with suppress(OSError):  # another process was faster
-            temporary.rename(place)
-        return place if place.is_dir() else temporary
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
+            ready = Path(temporary) / place.name
+            ready.mkdir()
+            write_prepared(ready, graph, upscoring)
+            if not place.is_dir():
+                ready.rename(place)
     except OSError:
-        temporary = _process_folder() / place.name
-        temporary.mkdir(exist_ok=True)
-        write_prepared(temporary, graph, upscoring)
-        return temporary
+        if place.is_dir():  # another process was faster
+            return place
+        alone = Path(_process_folder().name) / place.name
+        alone.mkdir(exist_ok=True)
+        write_prepared(alone, graph, upscoring)
+        return alone
+    return place
 
 
 @cache
-def _process_folder() -> Path:
+def _process_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that goes with the process."""
-    kept = tempfile.TemporaryDirectory(prefix="maskpencil-")
-    _KEPT.append(kept)
-    return Path(kept.name)
-
-
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+    return tempfile.TemporaryDirectory(prefix="maskpencil-")
 
 
 def _key(folder: Path) -> str:

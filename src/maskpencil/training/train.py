@@ -157,8 +157,8 @@ def _prepare(run: RunFolder, log: Logbook) -> None:
 
     try:
         prepared_network(run.model)
-    except ModelError as error:
-        log.say(f"warning: {error}")
+    except (ModelError, OSError) as error:  # the run itself has ended well
+        log.say(f"warning: its first prediction will take longer: {error}")
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
