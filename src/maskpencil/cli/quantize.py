@@ -25,7 +25,7 @@ def command(
     masks: DataMasks = None,
     split_file: SplitFile = None,
 ) -> None:
-    """Make a model that CPUs run in int8, several times as fast, and measure what it loses.
+    """Make a model that CPUs run in int8, faster, and measure what it loses.
 
     The folder that is written is a model folder as any other: predict and evaluate use it.
     """

@@ -1,4 +1,4 @@
-"""A model in whole numbers of 8 bits: several times as fast on CPUs, and a little less exact."""
+"""A model in whole numbers of 8 bits: faster on CPUs, and a little less exact."""
 
 import json
 import shutil
