@@ -1,5 +1,6 @@
 """The model folder: `model.safetensors`, `config.json` and a model card. Never pickle."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -67,6 +68,18 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
             raise OSError(str(error)) from error
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (folder / CARD).write_text(model_card(parts), encoding="utf-8")
+
+
+def fingerprint(folder: Path) -> str:
+    """A name that follows from weights, architecture and preprocessing: 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    described = [config.get(name) for name in ("architecture", "preprocessing")]
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    with (folder / WEIGHTS).open("rb") as file:
+        while chunk := file.read(2**24):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_model_config(path: str | Path) -> ModelConfig:

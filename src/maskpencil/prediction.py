@@ -19,8 +19,8 @@ class Prediction:
     """A picture and its label map, of one size.
 
     `image` is (H, W, 3) uint8 RGB, `label_map` (H, W) uint8 class indices, `confidence` (H, W) float32 in 0..1: the
-    probability of the class chosen, or None where it was not asked for. Overlays leave the picture as it is where the
-    class is one of the indices `plain`.
+    probability of the class chosen, or None where it was not asked for, as `entropy` is: from 0 where one class is sure
+    to 1 where all are alike. Overlays leave the picture as it is where the class is one of the indices `plain`.
     """
 
     image: RGBImage
@@ -28,6 +28,7 @@ class Prediction:
     confidence: npt.NDArray[np.float32] | None
     classes: ClassSet
     plain: tuple[int, ...] = ()
+    entropy: npt.NDArray[np.float32] | None = None
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
         """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.

@@ -13,7 +13,13 @@ from maskpencil.errors import ConfigError
 from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
 from maskpencil.images import ImageSource, RGBImage, read_image
 from maskpencil.imported import PREFIX, published_model
-from maskpencil.model_folder import ModelParts, read_model_config, read_model_folder, write_model_folder
+from maskpencil.model_folder import (
+    ModelParts,
+    fingerprint,
+    read_model_config,
+    read_model_folder,
+    write_model_folder,
+)
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
@@ -171,12 +177,14 @@ class Segmenter:
         """
         return self.predict_batch([read_image(image)], confidence=True)[0]
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
         """Colour pictures of one size, (H, W, 3) uint8 each, in one pass.
 
-        `confidence` also gives the probability of the chosen class.
+        `confidence` also gives the probability of the chosen class, `entropy` how undecided the network is.
         """
-        return self._predictions(images, self.maps(images, Wanted(confidence=confidence)))
+        return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Colour pictures of one size and tell the probability of one class, in one pass.
@@ -211,8 +219,21 @@ class Segmenter:
     def _tiled(self, image: RGBImage, wanted: Wanted) -> Maps:
         return joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)])
 
-    def bands(self, picture: Windows, wanted: Wanted) -> Iterator[tuple[slice, Maps]]:
-        """The maps of a picture of any size as bands of whole rows, from the uppermost down, without holding it.
+    @property
+    def origin(self) -> dict[str, object] | None:
+        """All that the maps of a picture in `bands` follow from, as plain values; None for a network of no folder."""
+        if self.folder is None:
+            return None
+        footprint = self.runtime.footprint
+        return {
+            "model": fingerprint(self.folder),
+            "runtime": self.runtime.title,
+            "preprocessing": self.preprocessing.to_dict(),
+            "tile": None if footprint.exact else self.tile or footprint.tile(self.memory),
+        }
+
+    def bands(self, picture: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
+        """The maps of a picture of any size as bands of whole rows, from the row `start` down, without holding it.
 
         Raises:
             ConfigError: the network cannot be run in tiles.
@@ -226,7 +247,7 @@ class Segmenter:
         footprint = self.runtime.footprint
         self.has_blended |= not footprint.exact
         tile = self.tile or footprint.tile(self.memory)
-        return tiled_maps(self.runtime, picture, wanted, footprint=footprint, tile=tile)
+        return tiled_maps(self.runtime, picture, wanted, footprint=footprint, tile=tile, start=start)
 
     def probabilities(self, images: Sequence[RGBImage]) -> "Floats":
         """The probabilities (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""
@@ -240,10 +261,15 @@ class Segmenter:
         return self.runtime.cells([self.preprocessing.resize(image) for image in images])
 
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
-        sure = [None] * len(images) if maps.confidence is None else list(maps.confidence)
         return [
-            Prediction(image, label_map, certainty, self.classes)
-            for image, label_map, certainty in zip(images, maps.labels, sure, strict=True)
+            Prediction(
+                image,
+                maps.labels[number],
+                None if maps.confidence is None else maps.confidence[number],
+                self.classes,
+                entropy=None if maps.entropy is None else maps.entropy[number],
+            )
+            for number, image in enumerate(images)
         ]
 
 

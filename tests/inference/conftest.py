@@ -21,7 +21,9 @@ class BrightnessSegmenter:
     def __init__(self) -> None:
         self.seen: list[RGBImage] = []
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
         self.seen.extend(images)
         return [
             Prediction(
@@ -29,6 +31,7 @@ class BrightnessSegmenter:
                 (image.mean(axis=2) > 127).astype(np.uint8),
                 (np.abs(image.mean(axis=2) - 127.5) / 127.5).astype(np.float32) if confidence else None,
                 self.classes,
+                entropy=(1 - np.abs(image.mean(axis=2) - 127.5) / 127.5).astype(np.float32) if entropy else None,
             )
             for image in images
         ]

@@ -46,9 +46,11 @@ def test_label_maps_and_the_probability_of_a_class_follow_from_the_average():
     image[:, 30:] = 200
     augmented = Augmented(Leaning(), scales=(1, 1.25))
     (probabilities,) = augmented.probabilities([image])
-    (prediction,) = augmented.predict_batch([image], confidence=True)
+    (prediction,) = augmented.predict_batch([image], confidence=True, entropy=True)
     np.testing.assert_array_equal(prediction.label_map, probabilities.argmax(axis=0))
     np.testing.assert_array_equal(prediction.confidence, probabilities.max(axis=0))
+    in_bits = -(probabilities * np.log2(probabilities)).sum(axis=0)  # of two classes: 1 at most
+    np.testing.assert_allclose(prediction.entropy, in_bits, atol=1e-5)
     (bright,) = OneClass(augmented, "bright", threshold=0.6).predict_batch([image])
     np.testing.assert_array_equal(bright.label_map, probabilities[1] > 0.6)
 

@@ -24,10 +24,12 @@ def one_class(threshold=0.3):
 
 def test_the_class_is_where_its_probability_is_above_the_threshold():
     picture = np.full((2, 3, 3), 100, dtype=np.uint8)
-    (prediction,) = one_class().predict_batch([picture], confidence=True)
+    (prediction,) = one_class().predict_batch([picture], confidence=True, entropy=True)
     assert prediction.label_map.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert prediction.classes.names == ("not road", "road")
     np.testing.assert_array_equal(prediction.confidence, PROBABILITY)
+    in_bits = [[0, 0.8813, 0.8932], [1, 0.4690, 0]]  # of a coin that falls so
+    np.testing.assert_allclose(prediction.entropy, in_bits, atol=1e-4)
 
 
 def test_the_class_is_half_green_and_the_rest_as_it_was():

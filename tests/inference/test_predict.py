@@ -63,14 +63,17 @@ def test_overlays_show_picture_and_classes_by_the_opacity(
     assert np.array_equal(sheet[:40, left : left + 56], picture((40, 56)))
 
 
-def test_overlays_can_be_left_out_and_confidence_asked_for(
+def test_overlays_can_be_left_out_and_confidence_and_entropy_asked_for(
     tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
 ) -> None:
-    predict(segmenter, pictures[1:2], out=tmp_path / "out", overlays=False, confidence=True)
-    assert files_below(tmp_path / "out") == {"masks/a/2.png", "confidence/a/2.png"}
+    predict(segmenter, pictures[1:2], out=tmp_path / "out", overlays=False, confidence=True, entropy=True)
+    assert files_below(tmp_path / "out") == {"masks/a/2.png", "confidence/a/2.png", "entropy/a/2.png"}
     with Image.open(tmp_path / "out/confidence/a/2.png") as confidence:
         assert confidence.mode == "L"
         assert confidence.getpixel((0, 0)) == round((250 - 127.5) / 127.5 * 255)
+    with Image.open(tmp_path / "out/entropy/a/2.png") as entropy:
+        assert entropy.mode == "L"
+        assert entropy.getpixel((0, 0)) == round((1 - (250 - 127.5) / 127.5) * 255)
 
 
 def test_a_stem_with_a_dot_keeps_it(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
@@ -291,9 +294,9 @@ def test_pictures_of_one_size_go_through_the_network_together(segmenter, tmp_pat
     calls = []
     predict_batch = segmenter.predict_batch
 
-    def counted(images, *, confidence=False):
+    def counted(images, **asked):
         calls.append(len(images))
-        return predict_batch(images, confidence=confidence)
+        return predict_batch(images, **asked)
 
     segmenter.predict_batch = counted
     heard = []

@@ -22,13 +22,21 @@ class Bands:
 
     classes = CLASSES
 
-    def bands(self, picture, wanted):
+    def __init__(self, *, origin: dict[str, object] | None = None, stop_at: int | None = None) -> None:
+        self.origin, self.stop_at = origin, stop_at
+        self.starts: list[int] = []
+
+    def bands(self, picture, wanted, *, start=0):
+        self.starts.append(start)
         height, width = picture.size
-        for top in range(0, height, 97):
+        for top in range(start, height, 97):
+            if self.stop_at is not None and top >= self.stop_at:
+                raise KeyboardInterrupt
             rows = slice(top, min(height, top + 97))
             values = picture.read(rows, slice(0, width)).mean(axis=2)
             sure = (np.abs(values - 127.5) / 127.5).astype(np.float32)[None] if wanted.confidence else None
-            yield rows, Maps((values > 127).astype(np.uint8)[None], sure)
+            entropy = (values / 255).astype(np.float32)[None] if wanted.entropy else None
+            yield rows, Maps((values > 127).astype(np.uint8)[None], sure, entropy)
 
 
 def pixels(bands: int, height: int, width: int, dtype: str = "uint8") -> np.ndarray:
@@ -55,7 +63,8 @@ def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_ra
     values = pixels(3, *size)
     path = make_raster("field.tif", values, tiled=size[0] > 100, blockxsize=256, blockysize=256)
     heard: list[tuple[int, int]] = []
-    predict_raster(Bands(), path, tmp_path / "out", "field", confidence=True, on_rows=lambda *rows: heard.append(rows))
+    asked = {"confidence": True, "entropy": True}
+    predict_raster(Bands(), path, tmp_path / "out", "field", **asked, on_rows=lambda *rows: heard.append(rows))
     with rasterio.open(tmp_path / "out" / "masks" / "field.tif") as mask:
         np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
         assert (mask.crs, mask.transform, mask.nodata) == ("EPSG:32633", PLACE["transform"], 255)
@@ -66,6 +75,8 @@ def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_ra
     with rasterio.open(tmp_path / "out" / "confidence" / "field.tif") as sure:
         expected = np.abs(values.mean(axis=0) - 127.5) / 127.5 * 255
         assert np.abs(sure.read(1).astype(float) - expected).max() <= 1
+    with rasterio.open(tmp_path / "out" / "entropy" / "field.tif") as entropy:
+        assert np.abs(entropy.read(1).astype(float) - values.mean(axis=0)).max() <= 1
     assert heard[-1] == (size[0], size[0])
     assert read_image(tmp_path / "out" / "overlays" / "field.png").shape[1] >= min(size[1], 100)
 
@@ -104,5 +115,44 @@ def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
 def test_what_rasters_do_not_give_is_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
-        with pytest.raises(ConfigError, match="geotiff writes masks, confidence and overlays of all classes"):
+        with pytest.raises(ConfigError, match="geotiff writes masks, confidence, entropy and overlays of all classes"):
             predict(network, find_sources([path]), out=tmp_path / "out", geotiff=True, **settings)
+
+
+def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
+    values = pixels(3, 700, 300)
+    path, out = make_raster("field.tif", values), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt, match=r"field\.tif: 388 of 700 rows are kept: go on with --out .*out"):
+        predict_raster(Bands(origin={"model": 1}, stop_at=388), path, out, "field", confidence=True)
+    assert not (out / "masks" / "field.tif").exists()
+    again = Bands(origin={"model": 1})
+    predict_raster(again, path, out, "field", confidence=True)
+    assert again.starts == [388]
+    with rasterio.open(out / "masks" / "field.tif") as mask:
+        np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()) == [
+        "confidence/field.tif",
+        "masks/field.tif",
+        "overlays/field.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked"),
+    [
+        ({"model": 1}, {"model": 2}, {}),
+        ({"model": 1}, {"model": 1}, {"confidence": True}),
+        (None, None, {}),
+        ({"model": 1}, {"model": 1}, None),  # another raster of the same name
+    ],
+)
+def test_what_else_an_interrupted_raster_was_made_of_begins_anew(make_raster, tmp_path, first, second, asked):
+    path, out = make_raster("field.tif", pixels(3, 300, 100)), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        predict_raster(Bands(origin=first, stop_at=97), path, out, "field")
+    if asked is None:
+        make_raster("field.tif", pixels(3, 300, 120))
+    again = Bands(origin=second)
+    predict_raster(again, path, out, "field", **(asked or {}))
+    assert again.starts == [0]
+    assert len(list(out.rglob(".*"))) == 0

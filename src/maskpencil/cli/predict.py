@@ -37,6 +37,9 @@ def command(
     out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
     overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
     confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
+    entropy: Annotated[
+        bool, Parameter(help="Also write how undecided it is among all classes, as grey pictures.")
+    ] = False,
     opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
     class_name: Annotated[
         str | None, Parameter(name="--class", help="Colour this class only, green, where it is probable enough.")
@@ -135,6 +138,7 @@ def command(
             out=folder,
             overlays=overlays,
             confidence=confidence,
+            entropy=entropy,
             opacity=opacity,
             regions=regions,
             min_area=min_area,

@@ -29,10 +29,12 @@ class Abstaining:
         """Those of the segmenter."""
         return self.segmenter.classes
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
         """Colour pictures of one size, (H, W, 3) uint8 each."""
         results = []
-        for prediction in self.segmenter.predict_batch(images, confidence=True):
+        for prediction in self.segmenter.predict_batch(images, confidence=True, entropy=entropy):
             sure = prediction.confidence
             unsure = np.zeros(prediction.label_map.shape, bool) if sure is None else sure < self.below
             label_map = np.where(unsure, np.uint8(IGNORE_INDEX), prediction.label_map)

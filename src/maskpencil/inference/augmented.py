@@ -10,6 +10,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage, scaled
 from maskpencil.inference.smoothing import GivesProbabilities, Probabilities, most_probable
 from maskpencil.prediction import Prediction
+from maskpencil.runtimes.base import relative_entropy
 
 SCALES = (0.75, 1.0, 1.25)
 """What `--augment scales` looks at."""
@@ -51,20 +52,27 @@ class Augmented:
         total /= len(self.scales) * (2 if self.flip else 1)
         return total
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
-        """Colour pictures of one size; `confidence` also gives the probability of the chosen class."""
-        return [self._prediction(image, each, confidence) for image, each in self._each(images)]
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """See `Segmenter.predict_batch`."""
+        return [
+            Prediction(
+                image,
+                most_probable(probabilities),
+                probabilities.max(axis=0) if confidence else None,
+                self.classes,
+                entropy=relative_entropy(probabilities[None])[0] if entropy else None,
+            )
+            for image, probabilities in zip(images, self.probabilities(images), strict=True)
+        ]
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Colour pictures of one size and tell the probability (H, W) of one class."""
-        return [(self._prediction(image, each, False), each[index]) for image, each in self._each(images)]
-
-    def _each(self, images: Sequence[RGBImage]) -> list[tuple[RGBImage, Probabilities]]:
-        return list(zip(images, self.probabilities(images), strict=True))
-
-    def _prediction(self, image: RGBImage, probabilities: Probabilities, confidence: bool) -> Prediction:
-        sure = probabilities.max(axis=0) if confidence else None
-        return Prediction(image, most_probable(probabilities), sure, self.classes)
+        return [
+            (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
+            for image, probabilities in zip(images, self.probabilities(images), strict=True)
+        ]
 
 
 def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:

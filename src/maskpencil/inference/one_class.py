@@ -10,6 +10,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.prediction import Prediction
+from maskpencil.runtimes.base import relative_entropy
 
 _BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
 _OTHERS, _CLASS = 0, 1
@@ -43,8 +44,14 @@ class OneClass:
         self.index = segmenter.classes.index(name)
         self.classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> list[Prediction]:
-        """Colour pictures of one size, (H, W, 3) uint8 each; `confidence` also gives the class's probability."""
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """Colour pictures of one size, (H, W, 3) uint8 each.
+
+        `confidence` also gives the class's probability, `entropy` how undecided the network is between it and all
+        others together.
+        """
         return [
             Prediction(
                 image=prediction.image,
@@ -52,6 +59,7 @@ class OneClass:
                 confidence=probability if confidence else None,
                 classes=self.classes,
                 plain=(_OTHERS,),
+                entropy=relative_entropy(np.stack([probability, 1 - probability])[None])[0] if entropy else None,
             )
             for prediction, probability in self.segmenter.predict_class(images, self.index)
         ]

@@ -1,4 +1,4 @@
-"""What is written of pictures: masks, overlays, confidence, regions, annotations."""
+"""What is written of pictures: masks, overlays, confidence, entropy, regions, annotations."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -108,7 +108,7 @@ def write_prediction(
     """Write a picture's results below `out`: the one way they are written.
 
     masks/STEM.png always, overlays/STEM.png, with boxes around the regions in `boxes`, unless `overlay` is off,
-    confidence/STEM.png where the prediction holds it.
+    confidence/STEM.png and entropy/STEM.png where the prediction holds them.
 
     Raises:
         OutputError: a file cannot be written.
@@ -116,8 +116,9 @@ def write_prediction(
     prediction.save(out / "masks" / f"{stem}.png")
     if overlay:
         write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity, boxes=boxes))
-    if prediction.confidence is not None:
-        write_image(out / "confidence" / f"{stem}.png", grayscale(prediction.confidence))
+    for name, values in (("confidence", prediction.confidence), ("entropy", prediction.entropy)):
+        if values is not None:
+            write_image(out / name / f"{stem}.png", grayscale(values))
 
 
 @contextmanager

@@ -23,7 +23,9 @@ class PredictsImages(Protocol):
     def classes(self) -> ClassSet:
         """What the label maps' indices mean."""
 
-    def predict_batch(self, images: Sequence[RGBImage], *, confidence: bool = False) -> "list[Prediction]":
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> "list[Prediction]":
         """Colour pictures of one size, (H, W, 3) uint8 each."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from maskpencil.data.writers import WRITERS
 from maskpencil.errors import ConfigError, DataError
@@ -78,6 +79,7 @@ def predict(
     out: Path,
     overlays: bool = True,
     confidence: bool = False,
+    entropy: bool = False,
     opacity: float = 0.5,
     regions: RegionFormat | None = None,
     min_area: int = 1,
@@ -92,11 +94,12 @@ def predict(
 ) -> PredictionReport:
     """Colour pictures, then films, streams and cameras, and write the results below `out`.
 
-    Pictures give masks/STEM.png and, as asked for, overlays/STEM.png and confidence/STEM.png (8-bit grey, 255 = sure);
-    films, streams and cameras give overlays/STEM.mp4 and, if `film` asks for masks, masks/STEM.mkv (lossless grey
-    levels, the class indices) or masks/STEM/000001.png and on. Files of these names are replaced. Reading, the network
-    and writing overlap. A source that cannot be read is noted and the rest is done; every file that is there is whole,
-    also after an interruption. `opacity` is the overlay colours' share, 0..1.
+    Pictures give masks/STEM.png and, as asked for, overlays/STEM.png, confidence/STEM.png (8-bit grey, 255 = sure) and
+    entropy/STEM.png (8-bit grey, 0 = sure, 255 = all classes alike); films, streams and cameras give overlays/STEM.mp4
+    and, if `film` asks for masks, masks/STEM.mkv (lossless grey levels, the class indices) or masks/STEM/000001.png and
+    on. Files of these names are replaced. Reading, the network and writing overlap. A source that cannot be read is
+    noted and the rest is done; every file that is there is whole, also after an interruption. `opacity` is the overlay
+    colours' share, 0..1.
 
     `regions` asks for the connected components of at least `min_area` pixels, of all classes or of `region_classes`:
     boxes on the overlays, and for pictures, in that format, one regions.json (json, coco), which after an interruption
@@ -134,7 +137,8 @@ def predict(
     rasters = [source for source in pictures if geotiff and source.path.suffix.lower() in RASTER_SUFFIXES]
     if rasters and (regions or annotations or not isinstance(segmenter, GivesBands)):
         raise ConfigError(
-            "geotiff writes masks, confidence and overlays of all classes; leave out what else is asked for, or geotiff"
+            "geotiff writes masks, confidence, entropy and overlays of all classes; leave out what else is asked for, "
+            "or geotiff"
         )
     pictures = [source for source in pictures if source not in rasters]
     films = [source for source in sources if source.kind != "picture"]
@@ -181,7 +185,7 @@ def predict(
                 raise KeyboardInterrupt
             images = [image for _, image in group if not isinstance(image, DataError)]
             sure = confidence or regions is not None
-            predictions = segmenter.predict_batch(images, confidence=sure) if images else []
+            predictions = segmenter.predict_batch(images, confidence=sure, entropy=entropy) if images else []
             for prediction, (source, _) in zip(predictions, group, strict=False):
                 behind.submit(results.write, prediction, source)
             for source, image in group:
@@ -191,7 +195,9 @@ def predict(
     for number, source in enumerate(rasters, start=len(pictures) + 1):
         if stop.is_set():
             raise KeyboardInterrupt
-        error = _colour_raster(segmenter, source, out, confidence=confidence, overlay=overlays, opacity=opacity)
+        error = _colour_raster(
+            segmenter, source, out, confidence=confidence, entropy=entropy, overlay=overlays, opacity=opacity
+        )
         tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
     undone = len(failures)
     notes: list[str] = []
@@ -238,15 +244,11 @@ def predict(
     )
 
 
-def _colour_raster(
-    segmenter: PredictsImages, source: Source, out: Path, *, confidence: bool, overlay: bool, opacity: float
-) -> DataError | None:
-    """Colour one raster; gives what was wrong with it."""
+def _colour_raster(segmenter: PredictsImages, source: Source, out: Path, **asked: Any) -> DataError | None:
+    """Colour one raster as is `asked`; gives what was wrong with it."""
     if isinstance(segmenter, GivesBands):  # as was made sure of
         try:
-            predict_raster(
-                segmenter, source.path, out, source.stem, confidence=confidence, overlay=overlay, opacity=opacity
-            )
+            predict_raster(segmenter, source.path, out, source.stem, **asked)
         except DataError as error:
             return error
     return None

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError, ImageError
 from maskpencil.files import written_whole
 from maskpencil.images import IGNORE_COLOR, RGBImage, read_image, scaled, write_image
+from maskpencil.inference.rows_done import Rows, RowsDone
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.runtimes.tiling import Windows
@@ -39,8 +40,12 @@ class GivesBands(Protocol):
     def classes(self) -> ClassSet:
         """What the label maps' indices mean."""
 
-    def bands(self, picture: Windows, wanted: Wanted) -> Iterator[tuple[slice, Maps]]:
-        """The maps of a picture as bands of whole rows, from the uppermost down."""
+    @property
+    def origin(self) -> dict[str, object] | None:
+        """All that the maps follow from, as plain values; None where that is not known."""
+
+    def bands(self, picture: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
+        """The maps of a picture as bands of whole rows, from the row `start` down."""
 
 
 @dataclass(frozen=True)
@@ -86,46 +91,79 @@ def predict_raster(
     stem: str,
     *,
     confidence: bool = False,
+    entropy: bool = False,
     overlay: bool = True,
     opacity: float = 0.5,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Colour a raster window by window: masks/STEM.tif, as asked for confidence/STEM.tif, overlays/STEM.png for a look.
+    """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.png for a look, and as `predict` is asked to.
 
-    Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all.
+    Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
+    rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
     `on_rows` hears (rows done, of).
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
         ImageError: it is not a raster that can be read, or its numbers are not of 8 or 16 bits.
+        KeyboardInterrupt: Ctrl-C was pressed; it says how to go on.
         OutputError: a file cannot be written.
     """
     rasterio = _rasterio()
-    places = [("masks", "labels"), *([("confidence", "confidence")] if confidence else [])]
-    with _opened(rasterio, path) as dataset, ExitStack() as files:
+    wanted = Wanted(confidence=confidence, entropy=entropy)
+    with _opened(rasterio, path) as dataset:
         windows = RasterWindows(dataset)
-        colors = {index: tuple(color) for index, color in enumerate(segmenter.classes.colors.tolist())}
-        writers = {
-            name: files.enter_context(
-                _written(rasterio, out / folder / f"{stem}.tif", dataset, colors if name == "labels" else None)
-            )
-            for folder, name in places
-        }
-        for rows, maps in segmenter.bands(windows, Wanted(confidence=confidence)):
-            writers["labels"].add(maps.labels[0])
-            if maps.confidence is not None and confidence:
-                writers["confidence"].add(grayscale(maps.confidence[0]))
-            if on_rows:
-                on_rows(rows.stop, windows.size[0])
-        for writer in writers.values():
-            writer.finish()
-        if overlay:
-            height, width = windows.size
-            share = min(1.0, OVERVIEW / max(height, width))
-            size = max(1, round(height * share)), max(1, round(width * share))
-            labels = writers["labels"].overview(size)
-            seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
-            write_image(out / "overlays" / f"{stem}.png", seen.overlay(opacity=opacity))
+        done = _rows_done(segmenter, path, out / "masks" / stem, wanted)
+        try:
+            for rows, maps in segmenter.bands(windows, wanted, start=done.count):
+                done.add(_written_rows(maps))
+                if on_rows:
+                    on_rows(rows.stop, windows.size[0])
+        except ImageError:
+            done.remove()
+            raise
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(
+                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: go on with --out {out}"
+            ) from stop
+        with ExitStack() as files:
+            writers: dict[str, _RasterWriter] = {}
+            for band in done:
+                for name, values in band.items():
+                    if name not in writers:
+                        colors = segmenter.classes.colors if name == "masks" else None
+                        file = _written(rasterio, out / name / f"{stem}.tif", dataset, colors)
+                        writers[name] = files.enter_context(file)
+                    writers[name].add(values)
+            for writer in writers.values():
+                writer.finish()
+            if overlay:
+                height, width = windows.size
+                share = min(1.0, OVERVIEW / max(height, width))
+                size = max(1, round(height * share)), max(1, round(width * share))
+                labels = writers["masks"].overview(size)
+                seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
+                write_image(out / "overlays" / f"{stem}.png", seen.overlay(opacity=opacity))
+        done.remove()
+
+
+def _rows_done(segmenter: GivesBands, path: Path, place: Path, wanted: Wanted) -> RowsDone:
+    """What is done of a raster, whose results are called as `place` is."""
+    origin, status = segmenter.origin, path.stat()
+    facts = origin and {
+        **origin,
+        "wanted": asdict(wanted),
+        "raster": [os.fspath(path.resolve()), status.st_size, status.st_mtime_ns],
+    }
+    return RowsDone(place.with_name(f".{place.name}.unfinished"), facts)
+
+
+def _written_rows(maps: Maps) -> Rows:
+    """What is written of some rows."""
+    greys = {"confidence": maps.confidence, "entropy": maps.entropy}
+    return {
+        "masks": maps.labels[0],
+        **{name: grayscale(values[0]) for name, values in greys.items() if values is not None},
+    }
 
 
 class _RasterWriter:
@@ -164,9 +202,9 @@ class _RasterWriter:
 
 @contextmanager
 def _written(
-    rasterio: ModuleType, path: Path, like: Any, colors: dict[int, tuple[int, ...]] | None
+    rasterio: ModuleType, path: Path, like: Any, colors: npt.NDArray[np.uint8] | None
 ) -> Iterator[_RasterWriter]:
-    """Give what writes one band of the raster `like`, whole or not at all; class `colors` make it a palette."""
+    """Give what writes one band of the raster `like`, whole or not at all; class `colors` (K, 3) make it a palette."""
     profile = {
         "driver": "GTiff",
         "width": like.width,
@@ -186,7 +224,8 @@ def _written(
     # rasterio's errors are operating system errors, of which `written_whole` makes ours
     with written_whole(path) as temporary, rasterio.open(temporary, "w+", **profile) as dataset:
         if colors is not None:
-            dataset.write_colormap(1, colors | {IGNORE_INDEX: IGNORE_COLOR})
+            palette = {index: tuple(color) for index, color in enumerate(colors.tolist())}
+            dataset.write_colormap(1, palette | {IGNORE_INDEX: IGNORE_COLOR})
         yield _RasterWriter(dataset)
 
 

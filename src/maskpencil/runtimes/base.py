@@ -40,7 +40,7 @@ class Maps:
     """Of pictures (N, H, W): the label maps, uint8, and what else was asked for, float32.
 
     `confidence` is the probability of the class chosen, `probability` that of the one asked for, both 0..1; `entropy`
-    is that of the probabilities, 0 (sure) to 1 (all classes alike).
+    is as `relative_entropy` gives it.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -152,8 +152,14 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
     if maps.probability is not None and wanted.class_index is not None:
         maps.probability[place] = probabilities[:, wanted.class_index]
     if maps.entropy is not None:
-        terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
-        maps.entropy[place] = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
+        maps.entropy[place] = relative_entropy(probabilities)
+
+
+def relative_entropy(probabilities: Floats) -> Floats:
+    """The entropy (N, H, W) of probabilities (N, K, H, W): 0 where one class is sure, 1 where all are alike."""
+    terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
+    entropy: Floats = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
+    return entropy
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:

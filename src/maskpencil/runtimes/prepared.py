@@ -1,6 +1,5 @@
 """A model folder's network in OpenVINO's form, converted once and kept in the cache."""
 
-import hashlib
 import json
 import tempfile
 from contextlib import suppress
@@ -14,7 +13,7 @@ import numpy as np
 
 from maskpencil.errors import ModelError, OutputError
 from maskpencil.files import cache_folder, written_whole
-from maskpencil.model_folder import CONFIG, WEIGHTS, read_model_folder
+from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.upscoring import Upscoring
 
@@ -77,8 +76,7 @@ def prepared_network(folder: Path) -> PreparedNetwork:
     Raises:
         ModelError: the folder is damaged, its tensors do not fit, or OpenVINO cannot run the network.
     """
-    key = _key(folder)
-    place = cache_folder("openvino") / key
+    place = cache_folder("openvino") / f"{fingerprint(folder)}-{version('openvino')}-{VERSION}"
     if not (place / FACTS).is_file():
         place = _converted(folder, place)
     return _read(folder, place)
@@ -136,15 +134,3 @@ def _converted(folder: Path, place: Path) -> Path:
 def _process_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that goes with the process."""
     return tempfile.TemporaryDirectory(prefix="maskpencil-")
-
-
-def _key(folder: Path) -> str:
-    """A name that follows from weights, architecture, preprocessing and the converter."""
-    digest = hashlib.blake2b(f"{VERSION} {version('openvino')}".encode(), digest_size=16)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    described = [config.get(name) for name in ("architecture", "preprocessing")]
-    digest.update(json.dumps(described, sort_keys=True).encode())
-    with (folder / WEIGHTS).open("rb") as file:
-        while chunk := file.read(2**24):
-            digest.update(chunk)
-    return digest.hexdigest()
