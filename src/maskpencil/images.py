@@ -2,12 +2,13 @@
 
 import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
 from maskpencil.files import written_whole
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that are taken for pictures."""
@@ -33,7 +37,7 @@ _WRITING: dict[str, dict[str, int]] = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": {"
 
 RGBImage = npt.NDArray[np.uint8]
 LabelMap = npt.NDArray[np.uint8]
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic] | torch.Tensor"
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,10 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def read_image(source: ImageSource) -> RGBImage:
     """Decode a picture to RGB.
 
-    Takes a path, encoded bytes, a Pillow image or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
-    EXIF orientation is applied, transparency is laid over white, 16 bits are scaled to 8 over the full range, and of
-    several frames the first is taken.
+    Takes a path, encoded bytes, a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
+    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16. EXIF orientation is
+    applied, transparency is laid over white, 16 bits are scaled to 8 over the full range, and of several frames the
+    first is taken.
 
     Returns:
         (H, W, 3) uint8, 0-255, contiguous.
@@ -94,6 +99,8 @@ def read_image(source: ImageSource) -> RGBImage:
         return _array_to_rgb(source)
     if isinstance(source, Image.Image):
         return _to_rgb(source, "the picture")
+    if not isinstance(source, bytes | str | os.PathLike):
+        return _tensor_to_rgb(source)
     name = "the picture" if isinstance(source, bytes) else os.fspath(source)
     with _opened(source) as image, _decoding(name):
         return _to_rgb(image, name)
@@ -251,6 +258,17 @@ def _upright(image: Image.Image) -> Image.Image:
     """The picture as EXIF turns it; itself, not a copy, where there is nothing to turn."""
     turned = image.getexif().get(_ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
+
+
+def _tensor_to_rgb(tensor: "torch.Tensor") -> RGBImage:
+    if "torch" not in sys.modules or not isinstance(tensor, sys.modules["torch"].Tensor):
+        raise ImageError(
+            f"a picture must be a path, encoded bytes, a Pillow image, an array or a tensor, but got {type(tensor)}"
+        )
+    array = tensor.detach().cpu().numpy()
+    if array.ndim == 3 and array.shape[0] not in (1, 3, 4):
+        raise ImageError(f"a picture tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}")
+    return _array_to_rgb(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
 
 
 def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:

@@ -1,9 +1,10 @@
 """`Segmenter`: a network with its classes and preprocessing, ready to use."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from maskpencil.model_folder import (
     read_model_folder,
     write_model_folder,
 )
+from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
@@ -169,13 +171,38 @@ class Segmenter:
         """
         write_model_folder(os.fspath(path), ModelParts(self.network, self.classes, self.preprocessing, self.training))
 
-    def predict(self, image: ImageSource) -> Prediction:
-        """Colour one picture: a path, encoded bytes, a Pillow image or an array, of any size.
+    @overload
+    def predict(self, image: ImageSource) -> Prediction: ...
+    @overload
+    def predict(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
+    def predict(self, image: Any) -> Prediction | list[Prediction]:
+        """Colour one picture, all that `read_image` takes, of any size.
+
+        A list of them gives a list, as an array or tensor of several pictures, with four axes, does.
 
         Raises:
             ImageError: it is not a readable picture.
         """
+        if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4:
+            return list(self.predict_stream(image))
         return self.predict_batch([read_image(image)], confidence=True)[0]
+
+    def predict_stream(
+        self, images: Iterable[ImageSource], *, batch_size: int | None = None, confidence: bool = True
+    ) -> Iterator[Prediction]:
+        """Colour pictures as they come, each all that `read_image` takes, of any sizes; in their order.
+
+        A thread reads ahead of the network. Up to `batch_size` pictures of one size that follow each other go through
+        it at once, by default as many as make it fastest; 1 lets none wait for the next. Close the generator, or use it
+        up, to end the thread.
+
+        Raises:
+            ImageError: one is not a readable picture; those before it have been given.
+        """
+        size = batch_size or self.runtime.batch_size
+        with closing(read_ahead(map(read_image, images), depth=max(2, size))) as read:
+            for group in equal_groups(read, size=size, alike=lambda one, other: one.shape == other.shape):
+                yield from self.predict_batch(group, confidence=confidence)
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False

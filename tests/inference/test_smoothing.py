@@ -10,8 +10,8 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.pipeline import PredictsImages
 from maskpencil.inference.predict import predict
+from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.smoothing import CutFinder, GivesProbabilities, Smoother, most_probable
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video

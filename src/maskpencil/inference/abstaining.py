@@ -8,7 +8,7 @@ import numpy as np
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
-from maskpencil.inference.pipeline import PredictsImages
+from maskpencil.inference.protocols import PredictsImages
 from maskpencil.prediction import Prediction
 
 

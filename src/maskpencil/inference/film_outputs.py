@@ -17,10 +17,10 @@ from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import MaskFrames, MaskVideo, WritesMasks
-from maskpencil.inference.pipeline import WriteBehind
 from maskpencil.inference.raw_frames import RawFrames
 from maskpencil.inference.video_writer import VideoWriter
 from maskpencil.inference.window import Window
+from maskpencil.pipeline import WriteBehind
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
 from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, with_legend

@@ -1,6 +1,6 @@
 """What is written of pictures: masks, overlays, confidence, entropy, regions, annotations."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -79,21 +79,10 @@ def read_picture(source: Source) -> ReadPicture:
         return source, error
 
 
-def equal_groups(pictures: Iterable[ReadPicture], *, size: int) -> Iterator[list[ReadPicture]]:
-    """Pictures of one size that follow each other, at most `size` together; what cannot be read comes alone."""
-    group: list[ReadPicture] = []
-    for source, image in pictures:
-        first = group[0][1] if group else image
-        alike = not isinstance(image, DataError) and not isinstance(first, DataError) and image.shape == first.shape
-        if group and not alike:
-            yield group
-            group = []
-        group.append((source, image))
-        if len(group) == size or isinstance(image, DataError):
-            yield group
-            group = []
-    if group:
-        yield group
+def same_size(one: ReadPicture, other: ReadPicture) -> bool:
+    """Whether both are pictures that go through the network together."""
+    (_, first), (_, second) = one, other
+    return not isinstance(first, DataError) and not isinstance(second, DataError) and first.shape == second.shape
 
 
 def write_prediction(

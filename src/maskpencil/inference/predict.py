@@ -13,11 +13,12 @@ from maskpencil.data.writers import WRITERS
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import refuse_used_folder
-from maskpencil.inference.pictures import PictureResults, equal_groups, read_picture
-from maskpencil.inference.pipeline import PredictsImages, WriteBehind, read_ahead
+from maskpencil.inference.pictures import PictureResults, read_picture, same_size
+from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
+from maskpencil.pipeline import WriteBehind, equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
 
@@ -180,7 +181,7 @@ def predict(
         closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH)) as read,
     ):
         number = 0
-        for group in equal_groups(read, size=batch_size):
+        for group in equal_groups(read, size=batch_size, alike=same_size):
             if stop.is_set():
                 raise KeyboardInterrupt
             images = [image for _, image in group if not isinstance(image, DataError)]

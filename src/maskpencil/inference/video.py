@@ -15,13 +15,14 @@ from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
-from maskpencil.inference.pipeline import PredictsImages, read_ahead
+from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.selection import expected_frames, select
 from maskpencil.inference.smoothing import GivesProbabilities, Smoother
 from maskpencil.inference.sources import Source
 from maskpencil.inference.stream_reader import StreamReader
 from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, pictures, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, write_video
+from maskpencil.pipeline import read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
 

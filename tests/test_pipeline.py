@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from maskpencil.inference.pipeline import WriteBehind, read_ahead
+from maskpencil.pipeline import WriteBehind, read_ahead
 
 
 def our_threads() -> list[str]:

@@ -1,32 +1,13 @@
-"""Reading ahead of the network and writing behind it, each in a thread of its own and never far apart."""
+"""Reading ahead of the network and writing behind it, each in a thread of its own and never far apart; batches."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, overload
-
-from maskpencil.classes import ClassSet
-from maskpencil.images import RGBImage
-
-if TYPE_CHECKING:
-    from maskpencil.prediction import Prediction
+from typing import ParamSpec, Self, TypeVar, overload
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-class PredictsImages(Protocol):
-    """The part of `Segmenter` that inference needs, so that it runs without torch."""
-
-    @property
-    def classes(self) -> ClassSet:
-        """What the label maps' indices mean."""
-
-    def predict_batch(
-        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
-    ) -> "list[Prediction]":
-        """Colour pictures of one size, (H, W, 3) uint8 each."""
 
 
 @overload
@@ -64,6 +45,21 @@ def read_ahead(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def equal_groups(items: Iterable[T], *, size: int, alike: Callable[[T, T], bool]) -> Iterator[list[T]]:
+    """Items that follow each other and are `alike`, at most `size` together."""
+    group: list[T] = []
+    for item in items:
+        if group and not alike(group[0], item):
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == size:  # without waiting for the next
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 class WriteBehind:

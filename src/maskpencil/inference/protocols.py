@@ -1,0 +1,21 @@
+"""What inference needs of a segmenter, so that others may stand in for it, and it runs without torch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from maskpencil.classes import ClassSet
+from maskpencil.images import RGBImage
+from maskpencil.prediction import Prediction
+
+
+class PredictsImages(Protocol):
+    """The part of `Segmenter` that inference needs."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """What the label maps' indices mean."""
+
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """Colour pictures of one size, (H, W, 3) uint8 each."""
