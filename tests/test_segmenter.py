@@ -16,7 +16,7 @@ def pictures() -> list[np.ndarray]:
     return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
 
 
-@pytest.fixture(params=["torch", "openvino"])
+@pytest.fixture(params=["torch", "openvino", "onnx"])
 def segmenter(request, make_segmenter, tmp_path):
     make_segmenter().save(tmp_path / "model")
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # torch is imported inside functions: a network that another runtime has is run without it
 
-RUNTIMES = ("auto", "torch", "openvino")
+RUNTIMES = ("auto", "torch", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")  # Linux, inside Windows, Jetson, AMD
@@ -54,8 +54,8 @@ def choose_runtime(name: str, *, on_cpu: bool) -> str:
     """
     if name not in RUNTIMES:
         raise ConfigError(f"runtime must be {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, but got {name!r}")
-    if name == "openvino" and not on_cpu:
-        raise ConfigError("runtime openvino computes on the CPU; add --device cpu, or use --runtime auto")
+    if name in ("openvino", "onnx") and not on_cpu:
+        raise ConfigError(f"runtime {name} computes on the CPU; add --device cpu, or use --runtime auto")
     return ("openvino" if on_cpu else "torch") if name == "auto" else name
 
 

@@ -119,8 +119,8 @@ class Segmenter:
         on_cpu = computes_on_cpu(device)
         if name.startswith(PREFIX) and not Path(path).is_dir():
             parts, folder = published_model(name), None
-        elif choose_runtime(runtime, on_cpu=on_cpu) == "openvino":
-            return cls._by_openvino(Path(path), precision)
+        elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
+            return (cls._by_openvino if chosen == "openvino" else cls._by_onnx)(Path(path), precision)
         else:
             parts, folder = read_model_folder(name), Path(path)
         segmenter = cls.of_network(
@@ -137,7 +137,18 @@ class Segmenter:
         config = read_model_config(folder)
         quantized = quantized_network(folder) if precision in ("auto", "int8") else None
         precision = "int8" if quantized else choose_precision(precision, "cpu")
-        runtime = OpenVINORuntime(quantized or prepared_network(folder), precision=precision)
+        runtime = OpenVINORuntime(quantized or prepared_network(folder, "openvino"), precision=precision)
+        return cls(runtime, config.classes, config.preprocessing, training=config.training, folder=folder)
+
+    @classmethod
+    def _by_onnx(cls, folder: Path, precision: str) -> "Segmenter":
+        from maskpencil.runtimes.onnx_runtime import OnnxRuntime
+        from maskpencil.runtimes.prepared import prepared_network
+
+        if precision not in ("auto", "fp32"):
+            raise ConfigError(f"runtime onnx computes in fp32, but got precision {precision!r}; use --runtime auto")
+        config = read_model_config(folder)
+        runtime = OnnxRuntime(prepared_network(folder, "onnx"))
         return cls(runtime, config.classes, config.preprocessing, training=config.training, folder=folder)
 
     @property

@@ -13,7 +13,7 @@ ImageSize = Annotated[
     str | None, Parameter(help="Another size for the network to see: native, HEIGHTxWIDTH or the longer side.")
 ]
 RuntimeName = Annotated[
-    Literal["auto", "torch", "openvino"],
+    Literal["auto", "torch", "openvino", "onnx"],
     Parameter(name="--runtime", help="What computes: openvino on CPUs, else torch."),
 ]
 Precision = Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
@@ -15,7 +16,7 @@ from maskpencil.evaluation import evaluate
 from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, read_model_config
-from maskpencil.runtimes.prepared import INT8, PreparedNetwork, prepared_network, write_prepared
+from maskpencil.runtimes.prepared import GRAPHS, INT8, PreparedNetwork, prepared_network, write_upscoring
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_PICTURES = 100
@@ -65,13 +66,14 @@ def quantize(
     before = evaluate(
         Segmenter.from_pretrained(model, device="cpu", precision="auto"), data, split=split, report=report
     )
-    prepared = prepared_network(model)
+    prepared = prepared_network(model, "openvino")
     graph = _quantized(prepared, _spread(data, pictures), config.preprocessing.resize)
     with folder_written_whole(out) as folder:
         for name in (WEIGHTS, CONFIG, CARD):
             shutil.copy(model / name, folder / name)
         (folder / INT8).mkdir()
-        write_prepared(folder / INT8, graph, prepared.upscoring)
+        openvino.save_model(graph, folder / INT8 / GRAPHS["openvino"], compress_to_fp16=False)
+        write_upscoring(folder / INT8, prepared.upscoring)
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)
         result = Quantized(out, before.mean_iou, after.mean_iou)
@@ -81,14 +83,11 @@ def quantize(
                 f"{100 * after.mean_iou:.2f}), more than the {max_drop:g} that --max-drop allows; nothing was written; "
                 "give more --pictures or a greater --max-drop"
             )
-        shutil.rmtree(folder / INT8 / "compiled", ignore_errors=True)  # of this machine alone
         _tell(folder, data.root.name, result)
     return result
 
 
 def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Callable[[RGBImage], RGBImage]) -> Any:
-    import openvino
-
     try:
         import nncf
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A model folder's network in OpenVINO's form, converted once and kept in the cache."""
+"""A model folder's network in the form that a runtime takes, converted once and kept in the cache."""
 
 import json
 import tempfile
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from maskpencil.runtimes.upscoring import Upscoring
 VERSION = 1
 """Part of every cache name: a higher number makes all networks be converted anew."""
 
-GRAPH, FACTS, KERNEL = "cells.xml", "network.json", "last_kernel.npy"
-COMPILED, FOOTPRINT = "compiled", "footprint.json"
+Form = Literal["openvino", "onnx"]
+
+GRAPHS: dict[Form, str] = {"openvino": "cells.xml", "onnx": "cells.onnx"}
+FACTS, KERNEL = "network.json", "last_kernel.npy"
+FOOTPRINT = "footprint.json"
 
 INT8 = "int8"
 """The folder, in a model folder, of its network in int8."""
@@ -31,23 +34,20 @@ INT8 = "int8"
 class PreparedNetwork:
     """A converted network: from pictures (N, H, W, 3) uint8 to cells by `graph`, and on by `upscoring`.
 
-    It lies in the folder `place`, of the model folder `source`. In the folder `compiled` OpenVINO keeps what it makes
-    of the graph for this machine.
+    It lies in the folder `place`, of the model folder `source`, in that `form`. In the folder `compiled`, which is in
+    the cache, OpenVINO keeps what it makes of the graph for this machine.
     """
 
     source: Path
     place: Path
+    form: Form
     upscoring: Upscoring
+    compiled: Path
 
     @property
     def graph(self) -> Path:
         """The graph's file."""
-        return self.place / GRAPH
-
-    @property
-    def compiled(self) -> Path:
-        """The folder of what is compiled."""
-        return self.place / COMPILED
+        return self.place / GRAPHS[self.form]
 
     def footprint(self) -> Footprint:
         """The network's footprint: kept beside the graph, or measured now, for which torch is needed."""
@@ -65,59 +65,65 @@ class PreparedNetwork:
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
     """The network of a model folder in int8, where it was quantized."""
-    return _read(folder, folder / INT8) if (folder / INT8 / FACTS).is_file() else None
+    if not (folder / INT8 / FACTS).is_file():
+        return None
+    return _read(folder, folder / INT8, "openvino", compiled=cache_folder("openvino") / f"{fingerprint(folder)}-int8")
 
 
-def prepared_network(folder: Path) -> PreparedNetwork:
+def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
     """The network of a model folder, from the cache or converted now, for which torch is needed.
 
     Where the cache cannot be written it is converted for this process alone.
 
     Raises:
-        ModelError: the folder is damaged, its tensors do not fit, or OpenVINO cannot run the network.
+        ConfigError: what is needed to convert it is not installed.
+        ModelError: the folder is damaged, its tensors do not fit, or the runtime cannot run the network.
     """
-    place = cache_folder("openvino") / f"{fingerprint(folder)}-{version('openvino')}-{VERSION}"
+    converter = version("openvino" if form == "openvino" else "torch")
+    place = cache_folder(form) / f"{fingerprint(folder)}-{converter}-{VERSION}"
     if not (place / FACTS).is_file():
-        place = _converted(folder, place)
-    return _read(folder, place)
+        place = _converted(folder, place, form)
+    return _read(folder, place, form, compiled=place / "compiled")
 
 
-def _read(folder: Path, place: Path) -> PreparedNetwork:
+def _read(folder: Path, place: Path, form: Form, *, compiled: Path) -> PreparedNetwork:
     facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
     kernel = np.load(place / KERNEL) if (place / KERNEL).is_file() else None
-    return PreparedNetwork(folder, place, Upscoring(**facts["upscoring"], kernel=kernel))
+    return PreparedNetwork(folder, place, form, Upscoring(**facts["upscoring"], kernel=kernel), compiled)
 
 
-def write_prepared(place: Path, graph: Any, upscoring: Upscoring) -> None:
-    """Write a converted network, an openvino.Model, into an empty folder."""
-    import openvino
-
-    openvino.save_model(graph, place / GRAPH, compress_to_fp16=False)
+def write_upscoring(place: Path, upscoring: Upscoring) -> None:
+    """Write, beside a converted graph, what comes after it."""
     if upscoring.kernel is not None:
         np.save(place / KERNEL, upscoring.kernel)
     facts = {"upscoring": {name: value for name, value in asdict(upscoring).items() if name != "kernel"}}
     (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _converted(folder: Path, place: Path) -> Path:
+def _converted(folder: Path, place: Path, form: Form) -> Path:
     """Convert a model folder's network; gives where it lies, `place` if that can be written."""
     from maskpencil.runtimes.conversion import convert_network
+    from maskpencil.runtimes.torch_runtime import upscoring_of
 
     parts = read_model_folder(folder)
-    try:
-        graph, upscoring = convert_network(parts.model, parts.preprocessing)
-    except RuntimeError as error:  # what OpenVINO raises for layers that it does not know
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(
-            f"{folder}: {parts.model.config.title} cannot be run by openvino ({reason[:200]}); use --runtime torch"
-        ) from error
+
+    def convert(ready: Path) -> None:
+        try:
+            convert_network(parts.model, parts.preprocessing, ready / GRAPHS[form], form=form)
+        except RuntimeError as error:  # what the converters raise for layers that they do not know
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ModelError(
+                f"{folder}: {parts.model.config.title} cannot be run by {form} ({reason[:200]}); use --runtime torch"
+            ) from error
+        write_upscoring(ready, upscoring_of(parts.model))
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # a name of its own: other processes may be converting the same network
         with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
             ready = Path(temporary) / place.name
             ready.mkdir()
-            write_prepared(ready, graph, upscoring)
+            convert(ready)
             if not place.is_dir():
                 ready.rename(place)
     except OSError:
@@ -125,7 +131,7 @@ def _converted(folder: Path, place: Path) -> Path:
             return place
         alone = Path(_process_folder().name) / place.name
         alone.mkdir(exist_ok=True)
-        write_prepared(alone, graph, upscoring)
+        convert(alone)
         return alone
     return place
 

@@ -156,7 +156,7 @@ def _prepare(run: RunFolder, log: Logbook) -> None:
     from maskpencil.runtimes.prepared import prepared_network  # training needs it nowhere else
 
     try:
-        prepared_network(run.model)
+        prepared_network(run.model, "openvino")
     except (ModelError, OSError) as error:  # the run itself has ended well
         log.say(f"warning: its first prediction will take longer: {error}")
 

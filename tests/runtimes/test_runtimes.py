@@ -17,12 +17,12 @@ SIZES = ((1, 1), (37, 53), (64, 96), (70, 33))
 
 @pytest.fixture
 def both(make_segmenter, cache, tmp_path):
-    """The same network, run by torch and by OpenVINO, both in fp32."""
+    """The same network, run by torch and by another runtime, both in fp32."""
 
-    def make(*arguments, **settings) -> tuple[Segmenter, Segmenter]:
+    def make(*arguments, runtime: str = "openvino", **settings) -> tuple[Segmenter, Segmenter]:
         segmenter = make_segmenter(*arguments, **settings)
         segmenter.save(tmp_path / "model")
-        other = Segmenter.from_pretrained(tmp_path / "model", runtime="openvino", device="cpu", precision="fp32")
+        other = Segmenter.from_pretrained(tmp_path / "model", runtime=runtime, device="cpu", precision="fp32")
         return segmenter, other
 
     return make
@@ -31,22 +31,24 @@ def both(make_segmenter, cache, tmp_path):
 @pytest.mark.parametrize("stride", [8, 16, 32])
 @pytest.mark.parametrize("learned", ["none", "all"])
 @pytest.mark.parametrize("image_size", [None, (60, 84)])
-def test_openvino_and_torch_give_the_same(both, stride, learned, image_size):
-    by_torch, by_openvino = both(stride=stride, learned_upsampling=learned, image_size=image_size)
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned, image_size):
+    by_torch, other = both(runtime=runtime, stride=stride, learned_upsampling=learned, image_size=image_size)
     for size in SIZES:
         images = [noise(*size, seed) for seed in range(2)]
-        np.testing.assert_allclose(by_openvino.logits(images), by_torch.logits(images), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(other.logits(images), by_torch.logits(images), rtol=1e-4, atol=1e-4)
         wanted = Wanted(confidence=True, entropy=True, class_index=1)
-        ours, theirs = by_torch.maps(images, wanted), by_openvino.maps(images, wanted)
+        ours, theirs = by_torch.maps(images, wanted), other.maps(images, wanted)
         assert (ours.labels == theirs.labels).mean() > 0.999
         for name in ("confidence", "entropy", "probability"):
             np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=1e-4)
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
-def test_what_else_is_asked_for_does_not_change_the_label_map(both, wanted):
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_what_else_is_asked_for_does_not_change_the_label_map(both, runtime, wanted):
     image = noise(50, 70)
-    for segmenter in both():
+    for segmenter in both(runtime=runtime):
         expected = segmenter.logits([image]).argmax(axis=1)
         np.testing.assert_array_equal(segmenter.maps([image], wanted).labels, expected)
 
@@ -65,10 +67,11 @@ def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alik
     assert (maps.labels == 3).all()
 
 
-def test_the_nets_as_released_and_torchvisions_run_by_openvino_too(both):
-    by_torch, by_openvino = both("alexnet", stride=32, as_released=True)
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_the_nets_as_released_run_by_other_runtimes_too(both, runtime):
+    by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
-    np.testing.assert_allclose(by_openvino.logits([image]), by_torch.logits([image]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(other.logits([image]), by_torch.logits([image]), rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_is_converted_once_and_then_found_without_torch(both, cache, tmp_path):
@@ -154,10 +157,12 @@ def test_a_network_that_openvino_cannot_run_is_told_of_with_the_remedy(make_segm
 
     make_segmenter().save(tmp_path / "model")
     monkeypatch.setattr("openvino.convert_model", lambda *_, **__: refuse())
-    with pytest.raises(
-        ModelError, match=r"cannot be run by openvino \(No conversion rule .*odd\); use --runtime torch"
-    ):
-        Segmenter.from_pretrained(tmp_path / "model", device="cpu")
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: refuse())
+    for runtime in ("openvino", "onnx"):
+        with pytest.raises(
+            ModelError, match=rf"cannot be run by {runtime} \(No conversion rule .*odd\); use --runtime torch"
+        ):
+            Segmenter.from_pretrained(tmp_path / "model", runtime=runtime, device="cpu")
 
 
 def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_path):
@@ -165,3 +170,13 @@ def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_
     for precision, told in (("fp16", "fp16 needs a CUDA device"), ("int8", "maskpencil quantize")):
         with pytest.raises(ConfigError, match=told):
             Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision=precision)
+    with pytest.raises(ConfigError, match="runtime onnx computes in fp32, but got precision 'bf16'"):
+        Segmenter.from_pretrained(tmp_path / "model", runtime="onnx", device="cpu", precision="bf16")
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
+def test_what_the_onnx_runtime_lacks_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch, missing):
+    make_segmenter().save(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=rf"needs {missing}; install it with pip install maskpencil\[export\]"):
+        Segmenter.from_pretrained(tmp_path / "model", runtime="onnx", device="cpu")

@@ -1,0 +1,124 @@
+"""Networks run by ONNX Runtime, in ONNX, which most other programs take, too. Without torch."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage
+from maskpencil.runtimes.base import Cells, Finish, Runtime
+from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.prepared import PreparedNetwork
+from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
+
+_IR, _OPSET = 10, 18
+"""Of the graphs that finish: old enough for every ONNX Runtime that is in use."""
+
+
+class OnnxRuntime(Runtime):
+    """Runs a network that was converted to ONNX, on the CPU in float32.
+
+    Args:
+        prepared: the converted network.
+
+    Raises:
+        ConfigError: onnxruntime or onnx is not installed.
+    """
+
+    name: ClassVar[str] = "onnx"
+
+    def __init__(self, prepared: PreparedNetwork) -> None:
+        super().__init__(prepared.upscoring, device="cpu", precision="fp32")
+        self.prepared = prepared
+        self._network = _session(prepared.graph)
+        self._finishes: dict[tuple[Finish, bool], Any] = {}
+        self._lock = Lock()
+
+    def cells(self, images: Sequence[RGBImage]) -> Cells:
+        """See `Runtime`."""
+        pixels = np.stack(images)
+        (values,) = self._network.run(None, {"pixels": pixels})
+        return Cells(values, (pixels.shape[1], pixels.shape[2]))
+
+    def fetched(self, cells: Cells) -> Floats:
+        """See `Runtime`."""
+        values: Floats = cells.values
+        return values
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """See `Runtime`."""
+        return self.prepared.footprint()
+
+    def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+        """See `Runtime`."""
+        down, across = block.down, block.across
+        inputs = {"cells": np.ascontiguousarray(cells[..., down.cells, across.cells])}
+        if down.matrix is not None and across.matrix is not None:
+            inputs |= {"rows": down.matrix, "columns": np.ascontiguousarray(across.matrix.T)}
+        outputs = self._finish(kind, mixed=len(inputs) > 1).run(None, inputs)
+        if len(inputs) > 1:
+            return tuple(outputs)
+        height, width = (place.stop - place.start for place in block.place)
+        rows, columns = slice(down.offset, down.offset + height), slice(across.offset, across.offset + width)
+        return tuple(output[..., rows, columns] for output in outputs)
+
+    def _finish(self, kind: Finish, *, mixed: bool) -> Any:
+        with self._lock:
+            if (kind, mixed) not in self._finishes:
+                self._finishes[kind, mixed] = _session(finish_graph(self.upscoring, kind, mixed=mixed))
+            return self._finishes[kind, mixed]
+
+
+def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
+    """The graph that makes a block of pixels of its `cells`; where those are `mixed` by `rows` and `columns`."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, inputs, logits = [], [], ["cells"], "cells"
+    if upscoring.kernel is not None and upscoring.stride:
+        constants.append(numpy_helper.from_array(upscoring.kernel, "kernel"))
+        strides = [upscoring.stride] * 2
+        nodes.append(
+            helper.make_node("ConvTranspose", [logits, "kernel"], ["upscored"], strides=strides, group=upscoring.groups)
+        )
+        logits = "upscored"
+    if mixed:
+        inputs += ["rows", "columns"]
+        nodes.append(helper.make_node("MatMul", [logits, "columns"], ["across"]))
+        nodes.append(helper.make_node("MatMul", ["rows", "across"], ["logits"]))  # (N, K, rows, columns)
+        logits = "logits"
+    outputs = {"logits": [logits], "labels": ["labels"]}.get(kind, ["labels", kind])
+    if kind != "logits":
+        nodes.append(helper.make_node("ArgMax", [logits], ["best"], axis=1, keepdims=0))
+        nodes.append(helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8))
+    if len(outputs) > 1:
+        nodes.append(helper.make_node("Softmax", [logits], ["probabilities"], axis=1))
+    if kind == "confidence":
+        constants.append(numpy_helper.from_array(np.array([1], np.int64), "classes"))
+        nodes.append(helper.make_node("ReduceMax", ["probabilities", "classes"], ["confidence"], keepdims=0))
+    kinds = {"labels": TensorProto.UINT8}
+    graph = helper.make_graph(
+        nodes,
+        f"finish_{kind}",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inputs],
+        [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in outputs],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", _OPSET)]
+    return bytes(helper.make_model(graph, ir_version=_IR, opset_imports=opsets).SerializeToString())
+
+
+def _session(graph: Path | bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError("--runtime onnx needs onnxruntime; install it with pip install maskpencil[export]") from error
+    return onnxruntime.InferenceSession(
+        os.fspath(graph) if isinstance(graph, Path) else graph, providers=["CPUExecutionProvider"]
+    )
