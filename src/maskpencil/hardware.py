@@ -105,6 +105,19 @@ def autocast(device: "torch.device", precision: str) -> "torch.autocast":
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
+def peak_memory() -> int:
+    """The most bytes of main memory that this process has had."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what getrusage says would, after a fork, be the parent's
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def available_memory() -> int:
     """The bytes of main memory that can be taken without swapping."""
     return int(psutil.virtual_memory().available)

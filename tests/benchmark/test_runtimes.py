@@ -3,29 +3,64 @@ import pytest
 import torch
 
 from maskpencil.benchmark import runtimes
-from maskpencil.benchmark.runtimes import EAGER, compare_runtimes, operations
+from maskpencil.benchmark.chart import BAR, CHOSEN, chart
+from maskpencil.benchmark.runtimes import RuntimeResult, compare_runtimes, operations
+from maskpencil.benchmark.ways import Way, memory_of, ways_of
 from maskpencil.cli import main
+from maskpencil.images import read_image
 from maskpencil.models import FCNConfig, build_fcn
+
+WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 
 
 @pytest.fixture
 def model(make_segmenter, tmp_path, monkeypatch):
-    monkeypatch.setattr(runtimes, "_MATRIX", 64)
+    monkeypatch.setitem(runtimes._MATRIX, "cpu", 64)
     make_segmenter().save(tmp_path / "model")
     return tmp_path / "model"
 
 
-def test_every_runtime_is_timed_beside_the_eager_network_and_agrees_with_it(model):
+@pytest.fixture
+def without_processes(monkeypatch):
+    """Memory is told without a process of its own, which takes seconds."""
+    monkeypatch.setattr(runtimes, "memory_of", lambda *_: 300 * 2**20)
+
+
+def test_every_way_is_timed_beside_the_eager_network_and_agrees_with_it(model, without_processes):
     images = list(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8))
-    results = compare_runtimes(model, images, repeats=1)
-    names = [result.name for result in results]
-    assert names[:5] == [EAGER, "torch fp32", "torch bf16", "openvino fp32", "openvino bf16"]
-    assert names[5].startswith("auto: openvino ")
+    results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))
+    assert [result.name for result in results] == WAYS
+    assert [result.name for result in results if result.is_default] == ["openvino fp32"]
     for result in results:
         assert result.seconds > 0
         assert result.rate > 0
         assert result.peak
-        assert result.agreement == (1 if result.name == EAGER else pytest.approx(1, abs=0.1))
+        assert result.agreement == (1 if "eager" in result.name else pytest.approx(1, abs=0.1))
+
+
+def test_memory_is_that_of_a_process_of_its_own(model):
+    image = np.zeros((64, 96, 3), np.uint8)
+    small = memory_of(Way("eager", "fp32"), model, image)
+    large = memory_of(Way("eager", "fp32"), model, np.zeros((2048, 2048, 3), np.uint8))
+    assert 2**26 < small < large - 4 * 5 * 2048 * 2048  # its five maps of logits at least
+
+
+def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
+    assert [way.name for way in ways_of(model, "cuda")][1:] == ["torch fp32", "torch bf16", "torch fp16"]
+    (model / "int8").mkdir()
+    assert "openvino int8" not in [way.name for way in ways_of(model, "cpu")]
+    (model / "int8" / "network.json").write_text('{"upscoring": {"classes": 5, "stride": 8}}')
+    assert "openvino int8" in [way.name for way in ways_of(model, "cpu")]
+
+
+def test_bars_are_as_long_as_a_picture_takes():
+    results = [
+        RuntimeResult("one", False, 0.4, 2**28, 1.0, 1e9, 2e9),
+        RuntimeResult("two", True, 0.1, 2**28, 0.99, 4e9, None),
+    ]
+    picture = chart(results, "a model")
+    lengths = [(picture == color).all(axis=2).any(axis=0).sum() for color in (BAR, CHOSEN)]
+    assert lengths[0] - 1 == pytest.approx(4 * (lengths[1] - 1), abs=3)  # an end is drawn, too
 
 
 def test_operations_are_counted_by_hand():
@@ -47,10 +82,13 @@ class Pooled(torch.nn.Module):
         return {32: torch.zeros(1, self.channels, images.shape[2] // 32, images.shape[3] // 32)}
 
 
-def test_the_command_prints_a_table(model, capsys):
-    assert main(["benchmark", str(model), "--size", "64x64", "--repeats", "1"]) == 0
+def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_path, capsys):
+    out = tmp_path / "table.png"
+    assert main(["benchmark", str(model), "--size", "64x64", "--repeats", "1", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "2 pictures one by one" in lines[0]
     assert lines[1].split()[:2] == ["ms", "images/s"]
-    assert lines[2].startswith(EAGER)
-    assert lines[-1].startswith("auto: openvino")
+    assert lines[2].split()[:3] == ["torch", "fp32,", "eager"]
+    assert sum(line.startswith("* openvino") for line in lines) == 1
+    assert lines[-1].endswith(f"drawn in {out}")
+    assert len(np.unique(read_image(out).reshape(-1, 3), axis=0)) > 10

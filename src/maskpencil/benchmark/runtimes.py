@@ -9,62 +9,71 @@ import torch
 from torch import nn
 
 from maskpencil.benchmark.timing import interleaved
-from maskpencil.images import LabelMap, RGBImage
+from maskpencil.benchmark.ways import Colours, memory_of, ways_of
+from maskpencil.images import RGBImage
 from maskpencil.model_folder import read_model_config, read_model_folder
 from maskpencil.models.architectures import Network
-from maskpencil.preprocessing import stacked
-from maskpencil.runtimes.prepared import quantized_network
-from maskpencil.segmenter import Segmenter
 
-EAGER = "torch fp32, eager"
-"""How a network runs that nobody has prepared: the others are measured against it."""
-
-_MATRIX = 4096
-
-Colours = Callable[[RGBImage], LabelMap]
+_MATRIX = {"cpu": 4096, "mps": 4096, "cuda": 8192}
+_PRODUCT = "product of matrices, {}"
 
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """One way of running a model.
+    """One way of running a model; `is_default` tells whether `auto` is this one.
 
-    `seconds` a picture, in the median; `agreement` is the share of pixels, 0..1, that get the class that `EAGER` gives
-    them; `rate` are the operations a second of the convolutions (a multiplication and an addition are two), `peak`
-    those of a large product of matrices in the same precision in the same run, None where torch has none.
+    `seconds` a picture, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
+    pixels, 0..1, that get the class that the eager network gives them; `rate` are the operations a second of the
+    convolutions (a multiplication and an addition are two), `peak` those of a large product of matrices in the same
+    precision in the same run, None where torch has none.
     """
 
     name: str
+    is_default: bool
     seconds: float
+    memory: int
     agreement: float
     rate: float
     peak: float | None
 
 
-def compare_runtimes(model: Path, images: Sequence[RGBImage], *, repeats: int = 7) -> list[RuntimeResult]:
-    """Time a model on pictures (H, W, 3), one by one, each as the network sees it: first `EAGER`, last as by default.
+def compare_runtimes(
+    model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
+) -> list[RuntimeResult]:
+    """Time a model on pictures (H, W, 3), one by one, each as the network sees it: first eager.
+
+    `default` is the (runtime, precision) that `auto` stands for.
 
     Raises:
         ModelError: the model cannot be read.
     """
-    ways = _ways(model)
     preprocessing = read_model_config(model).preprocessing
     images = [preprocessing.resize(image) for image in images]
-    found = {name: [colours(image) for image in images] for name, colours in ways.items()}
-    calls = {name: _on_all(colours, images) for name, colours in ways.items()}
-    seconds = interleaved({**calls, **_products()}, repeats=repeats)
+    ways = ways_of(model, device)
+    memory = [memory_of(way, model, images[0]) for way in ways]
+    colours = {way.name: way.load(model) for way in ways}
+    found = {name: [one(image) for image in images] for name, one in colours.items()}
+    products = _products(device)
+    calls = {name: _on_all(one, images) for name, one in colours.items()}
+    seconds = interleaved({**calls, **products}, repeats=repeats)
     network = read_model_folder(model).model
     work = sum(operations(network, image.shape[:2]) for image in images)
-    peaks = {name: 2 * _MATRIX**3 / seconds[name] for name in _products()}
-    return [
-        RuntimeResult(
-            name,
-            seconds[name] / len(images),
-            float(np.mean([np.mean(a == b) for a, b in zip(maps, found[EAGER], strict=True)])),
-            work / seconds[name],
-            next((peak for precision, peak in peaks.items() if precision in name), None),
+    results = []
+    for way, bytes_needed in zip(ways, memory, strict=True):
+        product = _PRODUCT.format(way.precision)
+        same = [np.mean(a == b) for a, b in zip(found[way.name], found[ways[0].name], strict=True)]
+        results.append(
+            RuntimeResult(
+                name=way.name,
+                is_default=(way.runtime, way.precision) == default,
+                seconds=seconds[way.name] / len(images),
+                memory=bytes_needed,
+                agreement=float(np.mean(same)),
+                rate=work / seconds[way.name],
+                peak=2 * _MATRIX[device] ** 3 / seconds[product] if product in products else None,
+            )
         )
-        for name, maps in found.items()
-    ]
+    return results
 
 
 @torch.inference_mode()
@@ -87,44 +96,21 @@ def operations(network: Network, size: Sequence[int]) -> int:
     return total
 
 
-def _ways(model: Path) -> dict[str, Colours]:
-    ways: dict[str, Colours] = {EAGER: _eager(model)}
-    for runtime, precision in (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16")):
-        segmenter = Segmenter.from_pretrained(model, runtime=runtime, device="cpu", precision=precision)
-        ways[f"{runtime} {precision}"] = _by(segmenter)
-    if quantized_network(model):
-        ways["openvino int8"] = _by(Segmenter.from_pretrained(model, device="cpu", precision="int8"))
-    default = Segmenter.from_pretrained(model, device="cpu")
-    ways[f"auto: {default.runtime.name} {default.runtime.precision}"] = _by(default)
-    return ways
-
-
-def _by(segmenter: Segmenter) -> Colours:
-    return lambda image: segmenter.predict_batch([image])[0].label_map
-
-
-def _eager(model: Path) -> Colours:
-    parts = read_model_folder(model)
-    network = parts.model.eval()
-
-    @torch.inference_mode()
-    def colours(image: RGBImage) -> LabelMap:
-        logits = network(parts.preprocessing.normalize(stacked([image])).contiguous())
-        labels: LabelMap = logits.argmax(dim=1)[0].to(torch.uint8).numpy()
-        return labels
-
-    return colours
-
-
 def _on_all(colours: Colours, images: Sequence[RGBImage]) -> Callable[[], object]:
     return lambda: [colours(image) for image in images]
 
 
-def _products() -> dict[str, Callable[[], object]]:
-    """The product of two large matrices in each precision."""
-    sides = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    products: dict[str, Callable[[], object]] = {}
-    for name, dtype in sides.items():
-        matrix = torch.randn(_MATRIX, _MATRIX).to(dtype)
-        products[name] = lambda matrix=matrix: matrix @ matrix  # type: ignore[misc]
-    return products
+def _products(device: str) -> dict[str, Callable[[], object]]:
+    """The product of two large matrices in each precision that torch multiplies in."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})
+    side = _MATRIX[device]
+
+    def product(dtype: torch.dtype) -> Callable[[], object]:
+        matrix = torch.randn(side, side, device=device).to(dtype)
+
+        def call() -> float:
+            return float((matrix @ matrix)[0, 0])  # which waits until it is done
+
+        return call
+
+    return {_PRODUCT.format(name): product(dtype) for name, dtype in kinds.items()}

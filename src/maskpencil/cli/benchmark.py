@@ -33,29 +33,40 @@ def command(
     ] = "vgg16",
     weights: Annotated[str, Parameter(help="Of sliding-window: imagenet, none or a file.")] = "imagenet",
     batch_size: Annotated[int, Parameter(help="Of sliding-window: windows a pass.")] = 16,
+    out: Annotated[
+        Path | None, Parameter(help="Of a model, the PNG to draw; by default in a new folder in runs/benchmark.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Time methods side by side, in turns, on this machine."""
     if what == SLIDING_WINDOW:
         _sliding_window(pictures, size or "500x500", repeats, backbone, weights, batch_size, device)
     else:
-        _runtimes(Path(what), _pictures(pictures, size, "360x480"), repeats)
+        _runtimes(Path(what), _pictures(pictures, size, "360x480"), repeats, device, out)
 
 
-def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int) -> None:
+def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
+    from maskpencil.benchmark.chart import COLUMNS, cells, chart
     from maskpencil.benchmark.runtimes import compare_runtimes
+    from maskpencil.files import numbered_folder, short_name
+    from maskpencil.images import write_image
+    from maskpencil.segmenter import Segmenter
 
-    results = compare_runtimes(model, images, repeats=repeats)
-    eager = results[0].seconds
-    print(f"{model}: {len(images)} pictures one by one, median of {repeats} rounds in turns")
-    heads = ("ms", 8), ("images/s", 9), ("to eager", 9), ("same class", 11), ("GFLOP/s", 8), ("of a matrix product", 20)
-    print(" ".join([" " * 24, *(f"{head:>{width}}" for head, width in heads)]))
+    default = Segmenter.from_pretrained(model, device=device).runtime
+    results = compare_runtimes(
+        model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
+    )
+    title = f"{model}, {default.device}: {len(images)} pictures one by one, median of {repeats} rounds in turns"
+    print(title)
+    width = 2 + max(len(result.name) for result in results)
+    print(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
     for result in results:
-        share = "-" if result.peak is None else f"{result.rate / result.peak:.0%}"
-        print(
-            f"{result.name:24} {1000 * result.seconds:8.1f} {1 / result.seconds:9.1f} {eager / result.seconds:9.2f} "
-            f"{result.agreement:11.2%} {result.rate / 1e9:8.0f} {share:>20}"
-        )
+        texts = zip(COLUMNS, cells(result, results[0].seconds), strict=True)
+        mark = "* " if result.is_default else "  "
+        print(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
+    picture = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
+    write_image(picture, chart(results, title))
+    print(f"* is what auto stands for here; drawn in {picture}")
 
 
 def _sliding_window(

@@ -1,0 +1,82 @@
+"""The ways in which a machine can run one model, and what memory each takes."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from maskpencil.hardware import peak_memory
+from maskpencil.images import LabelMap, RGBImage
+from maskpencil.model_folder import read_model_folder
+from maskpencil.preprocessing import stacked
+from maskpencil.runtimes.prepared import quantized_network
+from maskpencil.segmenter import Segmenter
+
+Colours = Callable[[RGBImage], LabelMap]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a model; `eager` is how a network runs that nobody has prepared."""
+
+    runtime: str
+    precision: str
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return "torch fp32, eager" if self.runtime == "eager" else f"{self.runtime} {self.precision}"
+
+    def load(self, model: Path) -> Colours:
+        """What gives a picture's label map in this way."""
+        if self.runtime == "eager":
+            return _eager(model, torch.device(self.device))
+        segmenter = Segmenter.from_pretrained(model, runtime=self.runtime, device=self.device, precision=self.precision)
+        return lambda image: segmenter.predict_batch([image])[0].label_map
+
+
+def ways_of(model: Path, device: str) -> list[Way]:
+    """All ways of a `device` cpu, cuda or mps, the eager one first."""
+    ways = [Way("eager", "fp32", device), Way("torch", "fp32", device)]
+    if device != "mps":
+        ways.append(Way("torch", "bf16", device))
+    if device == "cuda":
+        ways.append(Way("torch", "fp16", device))
+    if device == "cpu":
+        ways += [Way("openvino", "fp32"), Way("openvino", "bf16")]
+        if quantized_network(model):
+            ways.append(Way("openvino", "int8"))
+        if find_spec("onnxruntime") and find_spec("onnxscript"):
+            ways.append(Way("onnx", "fp32"))
+    return ways
+
+
+def memory_of(way: Way, model: Path, image: RGBImage) -> int:
+    """The most bytes that a process of its own takes to colour a picture twice: on a GPU of its memory, else of RAM."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measured, way, model, image).result()
+
+
+def _measured(way: Way, model: Path, image: RGBImage) -> int:
+    colours = way.load(model)
+    for _ in range(2):
+        colours(image)
+    return int(torch.cuda.max_memory_allocated()) if way.device == "cuda" else peak_memory()
+
+
+def _eager(model: Path, device: torch.device) -> Colours:
+    parts = read_model_folder(model)
+    network = parts.model.eval().to(device)
+
+    @torch.inference_mode()
+    def colours(image: RGBImage) -> LabelMap:
+        logits = network(parts.preprocessing.normalize(stacked([image]).to(device)).contiguous())
+        labels: LabelMap = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        return labels
+
+    return colours
