@@ -13,7 +13,7 @@ from maskpencil.data.transforms import Size, training_transform
 
 FILL = (124, 116, 104)
 
-AUGMENT = training_transform(crop_size=(32, 40), scale=(0.5, 2), flip=0.5, color_jitter=0.3, fill=FILL)
+AUGMENT = training_transform(crop_size=(32, 40), scale=(0.5, 2), flip=0.5, fill=FILL)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,12 @@ def folder(tiny_folder: Path) -> DataFolder:
 
 def augmented(folder: DataFolder, seed: int = 0) -> SegmentationDataset:
     return SegmentationDataset(
-        folder, "train", working_size=lambda size: size, transform_of=lambda _: AUGMENT, seed=seed
+        folder,
+        "train",
+        working_size=lambda size: size,
+        transform_of=lambda _: AUGMENT,
+        color_jitter=0.3,
+        seed=seed,
     )
 
 
@@ -43,10 +48,11 @@ def same(one: Sample, other: Sample) -> bool:
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
     dataset = plain(folder)
     assert len(dataset) == 3
-    picture, target = dataset[Place(0, 2)]
+    picture, target, gains = dataset[Place(0, 2)]
     image, label_map = folder.read_pair(folder.pairs("val")[2])
     assert type(picture) is type(target) is torch.Tensor
     assert picture.dtype == target.dtype == torch.uint8
+    assert gains.tolist() == [1, 1, 1]
     np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image)
     np.testing.assert_array_equal(target.numpy(), label_map)
 
@@ -103,7 +109,7 @@ def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder,
 
 def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
     dataset = plain(folder, size=(20, 30))
-    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset[Place(0, index)])
+    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset.read(index))
 
 
 # batches
@@ -178,10 +184,10 @@ def test_no_batch_holds_one_picture_unless_asked_for(length: int, batch_size: in
 def test_pictures_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
     sizes = [(2, 5), (4, 3)]
     samples = [
-        (torch.full((3, *size), 7, dtype=torch.uint8), torch.full(size, i, dtype=torch.uint8))
+        Sample(torch.full((3, *size), 7, dtype=torch.uint8), torch.full(size, i, dtype=torch.uint8), torch.ones(3))
         for i, size in enumerate(sizes)
     ]
-    images, targets = collate(samples, fill=FILL)
+    (images, _), targets = collate(samples, fill=FILL)
     assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.uint8)
     assert (targets.shape, targets.dtype) == ((2, 4, 5), torch.int64)
     for i, (height, width) in enumerate(sizes):
@@ -196,8 +202,10 @@ def test_pictures_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
 def test_pictures_of_one_size_are_stacked_as_they_are() -> None:
     picture = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
     target = torch.randint(0, 3, (4, 6), dtype=torch.uint8)
-    images, targets = collate([(picture, target)] * 2, fill=FILL)
-    assert torch.equal(images, torch.stack([picture] * 2))
+    gains = [torch.tensor([1.0, 0.9, number]) for number in range(2)]
+    pictures, targets = collate([Sample(picture, target, each) for each in gains], fill=FILL)
+    assert torch.equal(pictures.pixels, torch.stack([picture] * 2))
+    assert torch.equal(pictures.gains, torch.stack(gains))
     assert torch.equal(targets, torch.stack([target.long()] * 2))
 
 
@@ -214,7 +222,9 @@ def test_batches_are_the_same_whoever_loads_them(folder: DataFolder) -> None:
             batches.epoch = epoch
             loaded[-1].extend(loader)
     assert len(loaded[0]) == len(loaded[1]) == 4
-    assert all(same(one, other) for one, other in zip(*loaded, strict=True))
-    assert loaded[0][0][0].shape == (4, 3, 32, 40)
+    flat = [[Sample(pictures.pixels, targets, pictures.gains) for pictures, targets in each] for each in loaded]
+    assert all(same(one, other) for one, other in zip(*flat, strict=True))
+    assert flat[0][0].picture.shape == (4, 3, 32, 40)
     expected = [augmented(folder)[place] for place in next(iter(EpochBatches(6, batch_size=4, seed=5)))]
-    assert same(loaded[0][0], collate(expected, fill=FILL))
+    pictures, targets = collate(expected, fill=FILL)
+    assert same(flat[0][0], Sample(pictures.pixels, targets, pictures.gains))

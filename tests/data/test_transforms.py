@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.transforms import FitSize, RandomScaleCrop, Size, training_transform
+from maskpencil.data.transforms import FitSize, RandomScaleCrop, Size, draw_gains, recolor, training_transform
 from maskpencil.images import fitted_size
 
 COLORS = np.array([[20, 20, 20], [230, 40, 40], [40, 230, 40], [60, 60, 240]], dtype=np.uint8)
@@ -28,7 +29,7 @@ def as_picture(image: np.ndarray[Any, Any]) -> tv_tensors.Image:
 def augmentation(
     crop_size: Size | None, scale: tuple[float, float], image_size: int | None = None
 ) -> Callable[..., tuple[torch.Tensor, ...]]:
-    augment = training_transform(crop_size=crop_size, scale=scale, flip=0.5, color_jitter=0, fill=FILL)
+    augment = training_transform(crop_size=crop_size, scale=scale, flip=0.5, fill=FILL)
     return v2.Compose([FitSize(lambda size: fitted_size(size, image_size)), augment])
 
 
@@ -124,22 +125,37 @@ def test_a_small_picture_stands_anywhere_in_the_window() -> None:
 def test_flips_mirror_both(flip: float, mirrored: bool) -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
-    transform = training_transform(crop_size=None, scale=(1, 1), flip=flip, color_jitter=0, fill=FILL)
+    transform = training_transform(crop_size=None, scale=(1, 1), flip=flip, fill=FILL)
     picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
     step = -1 if mirrored else 1
     np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image[:, ::step])
     np.testing.assert_array_equal(target.numpy(), label_map[:, ::step])
 
 
-def test_recoloring_changes_the_picture_and_not_the_target() -> None:
+def test_recoloring_is_torchvisions_of_every_picture_by_its_own_gains() -> None:
+    pixels = torch.randint(0, 256, (3, 3, 8, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    gains = torch.tensor([[1.3, 0.8, 1.2], [0.7, 1.4, 0.0], [1.0, 1.0, 1.0]])
+    changed = recolor(pixels, gains)
+    for picture, (brightness, contrast, saturation), found in zip(pixels, gains.tolist(), changed, strict=True):
+        expected = functional.adjust_brightness(picture.float() / 255, brightness)
+        expected = functional.adjust_contrast(expected, contrast)
+        expected = functional.adjust_saturation(expected, saturation) * 255
+        within = ((found > 0) & (found < 255)).all(dim=0)  # torchvision cuts after each of the three, we do at the end
+        assert within.float().mean() > 0.3
+        assert (found - expected)[:, within].abs().mean() < 4
+    assert torch.equal(changed[2], pixels[2].float())
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
+def test_gains_are_drawn_around_1_and_never_below_0() -> None:
     torch.manual_seed(0)
-    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-    label_map = np.random.default_rng(1).integers(0, 4, (8, 12), dtype=np.uint8)
-    transform = training_transform(crop_size=None, scale=(1, 1), flip=0, color_jitter=0.4, fill=FILL)
-    picture, target = transform(as_picture(image), tv_tensors.Mask(torch.from_numpy(label_map)))
-    assert picture.dtype == torch.uint8
-    assert (picture.permute(1, 2, 0).numpy() != image).mean() > 0.5
-    np.testing.assert_array_equal(target.numpy(), label_map)
+    gains = torch.stack([draw_gains(0.15) for _ in range(500)])
+    assert gains.shape == (500, 3)
+    assert 0.85 <= gains.min() < 0.86
+    assert 1.14 < gains.max() <= 1.15
+    assert draw_gains(0).tolist() == [1, 1, 1]
+    assert min(draw_gains(3).min() for _ in range(50)) == 0
 
 
 def test_fitting_leaves_a_picture_of_the_right_size_alone() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkstemp
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +15,30 @@ from torchvision import tv_tensors
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.transforms import Augmentation, FitSize, Size
+from maskpencil.data.transforms import Augmentation, FitSize, Size, draw_gains, recolor
 
-Sample = tuple[torch.Tensor, torch.Tensor]
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""A picture (3, H, W) uint8 and its target (H, W) uint8."""
+
+
+class Sample(NamedTuple):
+    """A pair as it is drawn, and the `gains` (3,) of its colours, see `recolor`."""
+
+    picture: torch.Tensor
+    target: torch.Tensor
+    gains: torch.Tensor
+
+
+class Pictures(NamedTuple):
+    """A batch as it comes from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colours."""
+
+    pixels: torch.Tensor
+    gains: torch.Tensor
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The pictures (N, 3, H, W) on a device, recoloured there, 0-255."""
+        pixels = self.pixels.to(device, non_blocking=True)
+        return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
 
 class Place(NamedTuple):
@@ -32,9 +53,10 @@ class SegmentationDataset(Dataset[Sample]):
     """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their resolution.
 
     A pair is read and brought to the size that `working_size` gives for its own; then comes the transform, made of
-    torchvision's v2, that `transform_of` gives for the resolution. An item is asked for by its `Place`: its random
-    numbers depend on epoch, picture and seed only, never on the order of loading or the number of workers, so a resumed
-    run sees what the uninterrupted one would have seen.
+    torchvision's v2, that `transform_of` gives for the resolution. Its colours are to change by at most the share
+    `color_jitter`. An item is asked for by its `Place`: its random numbers depend on epoch, picture and seed only,
+    never on the order of loading or the number of workers, so a resumed run sees what the uninterrupted one would have
+    seen.
     """
 
     def __init__(
@@ -44,11 +66,12 @@ class SegmentationDataset(Dataset[Sample]):
         *,
         working_size: Callable[[Size], Size],
         transform_of: Callable[[float], Augmentation],
+        color_jitter: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.data, self.pairs, self.transform_of, self.seed = data, data.pairs(split), transform_of, seed
-        self.fit = FitSize(working_size)
-        self._kept: list[Sample] = []
+        self.fit, self.color_jitter = FitSize(working_size), color_jitter
+        self._kept: list[Pair] = []
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -59,7 +82,8 @@ class SegmentationDataset(Dataset[Sample]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
             changed, labels = self.transform_of(resolution)(picture, target)
-        return changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
+            gains = draw_gains(self.color_jitter)
+        return Sample(changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor), gains)
 
     @property
     def memory(self) -> int:
@@ -76,8 +100,8 @@ class SegmentationDataset(Dataset[Sample]):
             samples = (sample for chunk in chunks for sample in pool.map(self.read, chunk))
             self._kept = list(samples if folder is None else self._moved(samples, folder))
 
-    def _moved(self, samples: Iterable[Sample], folder: Path) -> Iterator[Sample]:
-        """The samples, their numbers moved to a file."""
+    def _moved(self, samples: Iterable[Pair], folder: Path) -> Iterator[Pair]:
+        """The pairs, their numbers moved to a file."""
         descriptor, path = mkstemp(dir=folder)
         if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would end the process without a word
             os.posix_fallocate(descriptor, 0, self.memory)
@@ -94,12 +118,12 @@ class SegmentationDataset(Dataset[Sample]):
                 start += tensor.numel()
             yield moved[0], moved[1]
 
-    def read(self, index: int) -> Sample:
+    def read(self, index: int) -> Pair:
         """A pair at its working size, not yet transformed."""
         image, label_map = self.data.read_pair(self.pairs[index])
         picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
-        fitted: Sample = self.fit(picture, target)
+        fitted: Pair = self.fit(picture, target)
         return fitted
 
 
@@ -140,26 +164,26 @@ class EpochBatches(Sampler[list[Place]]):
         return [share * self.world for share in shares]
 
 
-def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> Sample:
+def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[Pictures, torch.Tensor]:
     """Stack samples of unequal size: pictures are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
 
-    Returns images (N, 3, H, W) uint8 and targets (N, H, W) int64, of the greatest height and width.
+    Returns pictures and targets (N, H, W) int64, of the greatest height and width.
     """
-    height = max(image.shape[-2] for image, _ in samples)
-    width = max(image.shape[-1] for image, _ in samples)
+    height = max(sample.picture.shape[-2] for sample in samples)
+    width = max(sample.picture.shape[-1] for sample in samples)
     images = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(samples), 1, height, width)
     targets = torch.full((len(samples), height, width), IGNORE_INDEX, dtype=torch.int64)
-    for i, (image, target) in enumerate(samples):
+    for i, (image, target, _) in enumerate(samples):
         images[i, :, : image.shape[-2], : image.shape[-1]] = image
         targets[i, : target.shape[-2], : target.shape[-1]] = target
-    return images, targets
+    return Pictures(images, torch.stack([sample.gains for sample in samples])), targets
 
 
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
-) -> DataLoader[Sample]:
+) -> Iterable[tuple[Pictures, torch.Tensor]]:
     """A loader of `batches`, in this process or in `workers` others."""
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -168,6 +192,7 @@ def load_batches(
         pin_memory=pin,
         generator=torch.Generator(),  # else every iterator draws a seed from the generator that dropout uses
     )
+    return loader
 
 
 class _Collate:
@@ -176,5 +201,5 @@ class _Collate:
     def __init__(self, fill: tuple[int, int, int]) -> None:
         self.fill = fill
 
-    def __call__(self, samples: Sequence[Sample]) -> Sample:
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Pictures, torch.Tensor]:
         return collate(samples, fill=self.fill)

@@ -1,4 +1,7 @@
-"""Picture and target changed together; targets always by nearest neighbour, padding is `IGNORE_INDEX`."""
+"""Picture and target changed together; targets always by nearest neighbour, padding is `IGNORE_INDEX`.
+
+Colours are changed later, of whole batches, where the network is.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,6 +13,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from maskpencil.classes import IGNORE_INDEX
+
+_LUMA = (0.2989, 0.587, 0.114)
+"""The shares of red, green and blue in the grey of ITU-R BT.601, as torchvision rounds them."""
 
 Size = tuple[int, int]
 Augmentation = Callable[..., tuple[torch.Tensor, torch.Tensor]]
@@ -78,22 +84,39 @@ def training_transform(
     crop_size: Size | None,
     scale: tuple[float, float],
     flip: float,
-    color_jitter: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored, recoloured.
+    """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored.
 
-    `flip` is the probability of mirroring left to right, `color_jitter` the greatest relative change of brightness,
-    contrast and saturation.
+    `flip` is the probability of mirroring left to right.
     """
     window = RandomScaleCrop(crop_size, scale=scale, fill=fill) if crop_size else v2.Identity()
     steps: list[v2.Transform] = [window]
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
-    if color_jitter:
-        steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
     augment: Augmentation = v2.Compose(steps)
     return augment
+
+
+def draw_gains(most: float) -> torch.Tensor:
+    """Draw the factors (3,) of brightness, contrast and saturation, each changed by at most the share `most`."""
+    return (1 + most * (2 * torch.rand(3) - 1)).clamp(min=0)
+
+
+def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    """Change brightness, then contrast, then saturation of pictures (N, 3, H, W) by their `gains` (N, 3).
+
+    As torchvision's ColorJitter does it in that order, in float32 and of the whole batch on its device: all three
+    together are one matrix a picture. Takes and gives values of 0 to 255.
+    """
+    brightness, contrast, saturation = gains.to(pixels.device).view(-1, 3, 1, 1).unbind(1)  # (N, 1, 1) each
+    flat = pixels.float().flatten(2)  # (N, 3, pixels)
+    luma = torch.tensor(_LUMA, device=pixels.device).view(1, 1, 3)
+    grey = (luma @ flat.mean(dim=2, keepdim=True)) * brightness  # of the whole picture, (N, 1, 1)
+    own = torch.eye(3, device=pixels.device)
+    matrix = brightness * contrast * (saturation * own + (1 - saturation) * luma)  # (N, 3, 3)
+    changed = torch.baddbmm((1 - contrast) * grey, matrix, flat)
+    return changed.clamp_(0, 255).view(pixels.shape)
 
 
 def _resize(inpt: Any, size: list[int]) -> Any:

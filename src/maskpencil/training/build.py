@@ -86,6 +86,7 @@ def build_job(
         "train",
         working_size=preprocessing.working_size,
         transform_of=_transforms(config, preprocessing).__getitem__,
+        color_jitter=config.color_jitter,
         seed=config.seed,
     )
     _keep(dataset, processes=accelerator.num_processes)
@@ -230,7 +231,6 @@ def _transforms(config: TrainConfig, preprocessing: Preprocessing) -> dict[float
             crop_size=(round(size[0] * resolution), round(size[1] * resolution)) if isinstance(size, tuple) else None,
             scale=(least * resolution, greatest * resolution),
             flip=config.flip,
-            color_jitter=config.color_jitter,
             fill=preprocessing.fill,
         )
 

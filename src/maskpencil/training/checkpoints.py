@@ -23,8 +23,11 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None = None,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Write weights and their average, optimizer state and progress; random numbers follow from the seed and these.
+
+    In fp16 the `scaler` of the loss belongs to it.
 
     Raises:
         OutputError: it cannot be written; the checkpoint before stays.
@@ -34,6 +37,7 @@ def save_checkpoint(
         "model": model.state_dict(),
         "average": average.state_dict() if average else None,
         "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler else None,
     }
     with folder_written_whole(path) as folder:
         try:
@@ -49,7 +53,12 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def load_checkpoint(
-    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Progress | None:
     """Bring everything back as it was; None where there is no checkpoint yet.
 
@@ -64,6 +73,8 @@ def load_checkpoint(
         if average:
             average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        if scaler:
+            scaler.load_state_dict(state["scaler"])
         return Progress(**state["progress"])
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]

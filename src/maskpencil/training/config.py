@@ -162,8 +162,9 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute: auto is CUDA where there is a device, else MPS, else the CPU."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """The precision of the convolutions: auto is bf16 where the device computes it natively, else fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """The precision of the convolutions: auto is bf16 where the device computes it natively, else fp32. fp16 is for
+    CUDA devices without bf16; the loss is scaled so that small gradients are not lost in it."""
 
     workers: int | None = None
     """Processes that load pictures; by default none on the CPU, else up to 8."""

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate
+from maskpencil.data.dataset import EpochBatches, Pair, Pictures, Place, Sample, SegmentationDataset, collate
 from maskpencil.errors import OutputError
 from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
 
-VERSION = 1
+VERSION = 2
 """Part of every cache name: a higher number makes all features be computed anew."""
 
 IMAGES_AT_ONCE = 4
@@ -173,17 +173,17 @@ def _features(
     """The features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
     fill = segmenter.preprocessing.fill
     # a sample of the full size makes `collate` pad the others
-    blank = torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
-    images, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
+    blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
+    padded, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
     device = next(network.parameters()).device
-    inputs = segmenter.preprocessing.normalize(images[:-1].to(device))
+    inputs = segmenter.preprocessing.normalize(Pictures(*(tensor[:-1] for tensor in padded)).on(device))
     network.eval()
     with torch.inference_mode(), autocast(device, segmenter.runtime.precision):
         features = network.features(inputs)
     return {stride: features[stride].permute(0, 2, 3, 1) for stride in strides_of(network)}, targets[:-1]
 
 
-def _largest(samples: Sequence[Sample]) -> tuple[int, int]:
+def _largest(samples: Sequence[Pair]) -> tuple[int, int]:
     """The greatest height and width."""
     return max(target.shape[0] for _, target in samples), max(target.shape[1] for _, target in samples)
 
@@ -192,7 +192,7 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
     return torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=dtype).view(*shape)
 
 
-def _key(network: FCN, samples: Sequence[Sample], facts: str) -> str:
+def _key(network: FCN, samples: Sequence[Pair], facts: str) -> str:
     """A name that follows from all that the features depend on."""
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()

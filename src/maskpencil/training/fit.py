@@ -192,7 +192,12 @@ def save(job: Job, progress: Progress, log: Logbook, *, needed: bool = False) ->
     average = job.average.network if job.average else None
     try:
         save_checkpoint(
-            log.run.checkpoint, progress=progress, model=job.network, optimizer=job.optimizer, average=average
+            log.run.checkpoint,
+            progress=progress,
+            model=job.network,
+            optimizer=job.optimizer,
+            average=average,
+            scaler=job.accelerator.scaler,
         )
     except OutputError as error:
         if needed:

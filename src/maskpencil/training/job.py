@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches
+from maskpencil.data.dataset import EpochBatches, Pictures
 from maskpencil.data.folder import DataFolder
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
@@ -19,8 +19,9 @@ from maskpencil.training.losses import Loss
 from maskpencil.training.values import LearningRate, parse_learning_rate
 from maskpencil.training.whitening import Whitening
 
-Batches = Iterable[tuple[torch.Tensor | Features, torch.Tensor]]
-"""Pictures (N, 3, H, W) uint8, or their features, with targets (N, H, W)."""
+Inputs = Pictures | Features
+Batches = Iterable[tuple[Inputs, torch.Tensor]]
+"""Pictures, or their features, with targets (N, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)

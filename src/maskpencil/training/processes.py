@@ -25,8 +25,10 @@ PATIENCE = timedelta(hours=12)
 CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated")
 
 
-def build_accelerator(*, on_cpu: bool, tracker: str | None = None) -> Accelerator:
+def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
     """The processes that train together: those that torchrun, accelerate launch or srun have started, or this alone.
+
+    In the `precision` fp16, on CUDA devices, it has a `scaler` of the loss.
 
     Raises:
         ConfigError: there is no such tracker, or it is not installed.
@@ -35,6 +37,7 @@ def build_accelerator(*, on_cpu: bool, tracker: str | None = None) -> Accelerato
         os.environ.setdefault(name, value)
     return Accelerator(
         cpu=on_cpu,
+        mixed_precision="fp16" if precision == "fp16" and not on_cpu else "no",
         log_with=None if tracker is None else checked_tracker(tracker),
         project_dir="runs",  # where trackers that write files put them
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],

@@ -9,8 +9,8 @@ import torch
 
 from maskpencil.errors import TrainingError
 from maskpencil.training.course import Progress
-from maskpencil.training.job import Job
-from maskpencil.training.steps import Inputs, train_step
+from maskpencil.training.job import Inputs, Job
+from maskpencil.training.steps import train_step
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0

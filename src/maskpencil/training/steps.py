@@ -5,14 +5,13 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
+from maskpencil.data.dataset import Pictures
 from maskpencil.errors import TrainingError
 from maskpencil.hardware import autocast
 from maskpencil.training.course import Progress
 from maskpencil.training.feature_cache import Features
-from maskpencil.training.job import Job
+from maskpencil.training.job import Inputs, Job
 from maskpencil.training.losses import l2_penalty
-
-Inputs = torch.Tensor | Features
 
 
 def train_step(job: Job, progress: Progress, inputs: Inputs, targets: torch.Tensor) -> torch.Tensor:
@@ -55,7 +54,7 @@ def batch_loss(
 ) -> torch.Tensor:
     """The loss of a part of a batch of that `weight`, see `Loss`; with the `penalty` on the head's kernels."""
     with autocast(job.device, job.segmenter.runtime.precision):
-        logits = job.model(_on_device(job, inputs))
+        logits = job.model(_seen(job, inputs))
     loss = job.loss(logits.float(), targets, weight=weight)
     if job.loss.reduction == "sum":
         loss = loss * job.accelerator.num_processes  # which average their gradients
@@ -79,14 +78,13 @@ def _gradients(job: Job, parts: int, inputs: Inputs, targets: torch.Tensor) -> t
 
 
 def _split(inputs: Inputs, parts: int) -> list[Inputs]:
-    if isinstance(inputs, torch.Tensor):
-        return list(inputs.tensor_split(parts))
-    return list(zip(*(tensor.tensor_split(parts) for tensor in inputs), strict=True))
+    pieces = zip(*(tensor.tensor_split(parts) for tensor in inputs), strict=True)
+    return [Pictures(*piece) if isinstance(inputs, Pictures) else piece for piece in pieces]
 
 
-def _on_device(job: Job, inputs: Inputs) -> Inputs:
+def _seen(job: Job, inputs: Inputs) -> torch.Tensor | Features:
     """Pictures as the network takes them, or features as the head does."""
     device = job.device
-    if isinstance(inputs, torch.Tensor):
-        return job.segmenter.preprocessing.normalize(inputs.to(device, non_blocking=True))
+    if isinstance(inputs, Pictures):
+        return job.segmenter.preprocessing.normalize(inputs.on(device))
     return tuple(tensor.to(device, torch.float32, non_blocking=True) for tensor in inputs)

@@ -15,7 +15,7 @@ from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
-from maskpencil.hardware import choose_device, computes_on_cpu
+from maskpencil.hardware import choose_device, choose_precision, computes_on_cpu
 from maskpencil.progress import ProgressBar, say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
@@ -127,7 +127,9 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
             recover_folder(run.model)
     job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint))
     average = job.average.network if job.average else None
-    progress = load_checkpoint(run.checkpoint, model=job.network, optimizer=job.optimizer, average=average)
+    progress = load_checkpoint(
+        run.checkpoint, model=job.network, optimizer=job.optimizer, average=average, scaler=accelerator.scaler
+    )
     progress = progress or Progress(parts=config.accumulate, processes=accelerator.num_processes)
     if progress.processes != accelerator.num_processes and not quiet:
         say(
@@ -139,7 +141,9 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
-    return build_accelerator(on_cpu=choose_device(config.device).type == "cpu", tracker=config.tracker)
+    device = choose_device(config.device)
+    choose_precision(config.precision, device)
+    return build_accelerator(on_cpu=device.type == "cpu", precision=config.precision, tracker=config.tracker)
 
 
 def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Logbook:
