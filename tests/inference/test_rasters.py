@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
+from rasterio.warp import transform_geom
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError
@@ -115,7 +117,7 @@ def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
 def test_what_rasters_do_not_give_is_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
-        with pytest.raises(ConfigError, match="geotiff writes masks, confidence, entropy and overlays of all classes"):
+        with pytest.raises(ConfigError, match=r"geotiff writes masks, .* and regions as geojson; leave out"):
             predict(network, find_sources([path]), out=tmp_path / "out", geotiff=True, **settings)
 
 
@@ -156,3 +158,39 @@ def test_what_else_an_interrupted_raster_was_made_of_begins_anew(make_raster, tm
     predict_raster(again, path, out, "field", **(asked or {}))
     assert again.starts == [0]
     assert len(list(out.rglob(".*"))) == 0
+
+
+def test_regions_of_a_raster_lie_where_it_lies(make_raster, tmp_path):
+    values = np.zeros((3, 40, 30), np.uint8)
+    values[:, 5:15, 10:20] = 255
+    values[:, 8:10, 12:14] = 0  # a hole
+    values[:, 15, 20] = 255  # touches by a corner
+    values[:, 30, 2] = 255
+    path = make_raster("field.tif", values)
+    asked = {"regions": "geojson", "min_area": 2, "region_classes": ["bright"]}
+    predict(Bands(), find_sources([path]), out=tmp_path / "out", geotiff=True, **asked)
+    (feature,) = json.loads((tmp_path / "out/regions/field.geojson").read_text())["features"]
+    assert feature["properties"] == {
+        "class": "bright",
+        "class_index": 1,
+        "area": 97,
+        "square_metres": round(97 * 0.04, 2),
+    }
+    placed = transform_geom("EPSG:4326", PLACE["crs"], feature["geometry"])
+    ring = np.array(placed["coordinates"][0])
+    np.testing.assert_allclose(ring.min(axis=0), [500_000 + 10 * 0.2, 5_400_000 - 16 * 0.2], atol=0.01)
+    np.testing.assert_allclose(ring.max(axis=0), [500_000 + 21 * 0.2, 5_400_000 - 5 * 0.2], atol=0.01)
+    assert len(placed["coordinates"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_regions_without_a_georeference_are_in_pixels(make_raster, tmp_path):
+    values = np.zeros((3, 20, 30), np.uint8)
+    values[:, 5:15, 10:20] = 255
+    path = make_raster("plain.tif", values, crs=None, transform=None)
+    predict_raster(Bands(), path, tmp_path / "out", "plain", regions=True)
+    features = json.loads((tmp_path / "out/regions/plain.geojson").read_text())["features"]
+    assert sorted(feature["properties"]["area"] for feature in features) == [100, 500]
+    bright = next(feature for feature in features if feature["properties"]["class"] == "bright")
+    assert bright["properties"] == {"class": "bright", "class_index": 1, "area": 100}
+    assert sorted(set(map(tuple, bright["geometry"]["coordinates"][0]))) == [(10, 5), (10, 15), (20, 5), (20, 15)]

@@ -136,10 +136,10 @@ def predict(
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
     rasters = [source for source in pictures if geotiff and source.path.suffix.lower() in RASTER_SUFFIXES]
-    if rasters and (regions or annotations or not isinstance(segmenter, GivesBands)):
+    if rasters and (regions not in (None, "geojson") or annotations or not isinstance(segmenter, GivesBands)):
         raise ConfigError(
-            "geotiff writes masks, confidence, entropy and overlays of all classes; leave out what else is asked for, "
-            "or geotiff"
+            "geotiff writes masks, confidence, entropy and overlays of all classes, and regions as geojson; leave out "
+            "what else is asked for, or geotiff"
         )
     pictures = [source for source in pictures if source not in rasters]
     films = [source for source in sources if source.kind != "picture"]
@@ -197,7 +197,16 @@ def predict(
         if stop.is_set():
             raise KeyboardInterrupt
         error = _colour_raster(
-            segmenter, source, out, confidence=confidence, entropy=entropy, overlay=overlays, opacity=opacity
+            segmenter,
+            source,
+            out,
+            confidence=confidence,
+            entropy=entropy,
+            overlay=overlays,
+            opacity=opacity,
+            regions=regions is not None,
+            min_area=min_area,
+            region_classes=region_classes,
         )
         tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
     undone = len(failures)

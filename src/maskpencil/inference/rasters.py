@@ -1,7 +1,7 @@
 """Rasters of any size: read window by window, their masks written so, the georeference kept."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError, ImageError
 from maskpencil.files import written_whole
 from maskpencil.images import IGNORE_COLOR, RGBImage, read_image, scaled, write_image
+from maskpencil.inference.raster_regions import write_raster_regions
 from maskpencil.inference.rows_done import Rows, RowsDone
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
@@ -94,13 +95,17 @@ def predict_raster(
     entropy: bool = False,
     overlay: bool = True,
     opacity: float = 0.5,
+    regions: bool = False,
+    min_area: int = 1,
+    region_classes: Sequence[str] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> None:
     """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.png for a look, and as `predict` is asked to.
 
     Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
     rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
-    `on_rows` hears (rows done, of).
+    `regions` gives regions/STEM.geojson, see `write_raster_regions`, with `min_area` and `region_classes`. `on_rows`
+    hears (rows done, of).
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
@@ -136,6 +141,10 @@ def predict_raster(
                     writers[name].add(values)
             for writer in writers.values():
                 writer.finish()
+            if regions:
+                place = out / "regions" / f"{stem}.geojson"
+                mask = writers["masks"].dataset
+                write_raster_regions(mask, place, segmenter.classes, min_area=min_area, wanted=region_classes)
             if overlay:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))

@@ -1,0 +1,66 @@
+"""Regions of rasters of any size, as GeoJSON where they lie on the earth."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.files import written_whole
+
+Ring = Sequence[tuple[float, float]]
+
+
+def write_raster_regions(
+    mask: Any, path: Path, classes: ClassSet, *, min_area: int = 1, wanted: Sequence[str] | None = None
+) -> None:
+    """Write the connected components (of 8 neighbours) of a mask, an open rasterio data set, as a FeatureCollection.
+
+    Coordinates are longitude and latitude (WGS 84), as RFC 7946 asks, or where the mask has no georeference pixels, x
+    to the right and y down. A feature tells its class, its `area` in pixels and, where the georeference is in metres,
+    its `square_metres`. Regions under `min_area` pixels are left out; `wanted` names the classes to look for, by
+    default all.
+
+    Raises:
+        DataError: there is no class of a wanted name.
+        OutputError: the file cannot be written.
+    """
+    chosen = range(len(classes)) if wanted is None else [classes.index(name) for name in wanted]
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type": "FeatureCollection", "features": [\n')
+        separator = ""
+        for feature in _features(mask, classes, set(chosen) - {IGNORE_INDEX}, min_area):
+            file.write(separator + json.dumps(feature))
+            separator = ",\n"
+        file.write("\n]}\n")
+
+
+def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> Iterator[dict[str, Any]]:
+    import rasterio
+    from rasterio.features import shapes
+    from rasterio.warp import transform_geom
+
+    in_metres = mask.crs is not None and mask.crs.is_projected and mask.crs.linear_units_factor[1] == 1
+    pixel = abs(mask.transform.determinant)
+    for geometry, value in shapes(rasterio.band(mask, 1), connectivity=8):  # where the mask lies
+        index, covered = int(value), _area(geometry["coordinates"])
+        if index not in chosen or round(covered / pixel) < min_area:
+            continue
+        properties = {"class": classes.names[index], "class_index": index, "area": round(covered / pixel)}
+        if in_metres:
+            properties["square_metres"] = round(covered, 2)
+        placed = geometry if mask.crs is None else transform_geom(mask.crs, "EPSG:4326", geometry)
+        yield {
+            "type": "Feature",
+            "geometry": {name: placed[name] for name in ("type", "coordinates")},
+            "properties": properties,
+        }
+
+
+def _area(rings: Sequence[Ring]) -> float:
+    """What is inside the outer ring, the first, and outside the others."""
+    outer, *holes = (
+        abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))) / 2 for ring in rings
+    )
+    return outer - sum(holes)
