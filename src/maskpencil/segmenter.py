@@ -26,6 +26,7 @@ from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.footprint import ALIGNMENT
+from maskpencil.runtimes.loading import load_runtime
 from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class Segmenter:
         if name.startswith(PREFIX) and not Path(path).is_dir():
             parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
-            return (cls._by_openvino if chosen == "openvino" else cls._by_onnx)(Path(path), precision)
+            config, loaded = read_model_config(name), load_runtime(Path(path), chosen, precision)
+            return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=Path(path))
         else:
             parts, folder = read_model_folder(name), Path(path)
         segmenter = cls.of_network(
@@ -128,28 +130,6 @@ class Segmenter:
         )
         segmenter.folder = folder
         return segmenter
-
-    @classmethod
-    def _by_openvino(cls, folder: Path, precision: str) -> "Segmenter":
-        from maskpencil.runtimes.openvino_runtime import OpenVINORuntime
-        from maskpencil.runtimes.prepared import prepared_network, quantized_network
-
-        config = read_model_config(folder)
-        quantized = quantized_network(folder) if precision in ("auto", "int8") else None
-        precision = "int8" if quantized else choose_precision(precision, "cpu")
-        runtime = OpenVINORuntime(quantized or prepared_network(folder, "openvino"), precision=precision)
-        return cls(runtime, config.classes, config.preprocessing, training=config.training, folder=folder)
-
-    @classmethod
-    def _by_onnx(cls, folder: Path, precision: str) -> "Segmenter":
-        from maskpencil.runtimes.onnx_runtime import OnnxRuntime
-        from maskpencil.runtimes.prepared import prepared_network
-
-        if precision not in ("auto", "fp32"):
-            raise ConfigError(f"runtime onnx computes in fp32, but got precision {precision!r}; use --runtime auto")
-        config = read_model_config(folder)
-        runtime = OnnxRuntime(prepared_network(folder, "onnx"))
-        return cls(runtime, config.classes, config.preprocessing, training=config.training, folder=folder)
 
     @property
     def network(self) -> "Network":

@@ -13,8 +13,9 @@ from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, read_label_map, write_image
 from maskpencil.inference.pictures import write_prediction
-from maskpencil.inference.predict import Progress, predict
+from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import Source, find_sources
+from maskpencil.inference.tally import Progress
 from maskpencil.regions import RegionFormat
 
 from .conftest import BrightnessSegmenter, MakeFilm, picture

@@ -11,9 +11,10 @@ import pytest
 
 from maskpencil.inference import film_outputs, stream_reader
 from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.predict import Progress, predict
+from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.stream_reader import StreamReader
+from maskpencil.inference.tally import Progress
 
 from .conftest import BrightnessSegmenter, MakeFilm
 from .servers import camera_server, file_server, http_server, tcp_server

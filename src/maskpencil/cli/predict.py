@@ -18,8 +18,8 @@ from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 
 if TYPE_CHECKING:
-    from maskpencil.inference.predict import Progress
     from maskpencil.inference.protocols import PredictsImages
+    from maskpencil.inference.tally import Progress
     from maskpencil.segmenter import Segmenter
 
 THRESHOLD = 0.5

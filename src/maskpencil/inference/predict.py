@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -12,65 +11,18 @@ from typing import Any
 from maskpencil.data.writers import WRITERS
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.mask_writer import refuse_used_folder
+from maskpencil.inference.films import check_films, predict_films
 from maskpencil.inference.pictures import PictureResults, read_picture, same_size
 from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
-from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
+from maskpencil.inference.tally import PredictionReport, Progress, Tally
 from maskpencil.pipeline import WriteBehind, equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
 
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A source that could not be done, and why, in one line that names it."""
-
-    source: Source
-    message: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the work stands, after every picture and every frame of a film.
-
-    `source` is the `number`-th, from 1, of `sources`. `frame` of `frames` is 1 of 1 for pictures; for films `frames`
-    may be an estimate, or None where nothing is known. After a source that failed, `failure` says why.
-    """
-
-    source: Source
-    number: int
-    sources: int
-    frame: int
-    frames: int | None
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class PredictionReport:
-    """What `predict` did.
-
-    `pictures` and `videos` (films, streams and cameras) were done, with `frames` of the latter, in `seconds`.
-    `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
-    """
-
-    out: Path
-    pictures: int
-    videos: int
-    frames: int
-    seconds: float
-    failures: tuple[Failure, ...]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def frames_per_second(self) -> float:
-        """Pictures and frames a second, reading and writing included."""
-        return (self.pictures + self.frames) / self.seconds
 
 
 def predict(
@@ -143,29 +95,14 @@ def predict(
         )
     pictures = [source for source in pictures if source not in rasters]
     films = [source for source in sources if source.kind != "picture"]
-    _check_films(films, film, overlays=overlays, smooths=isinstance(segmenter, GivesProbabilities))
-    for source in films if film.masks == "png" else ():
-        refuse_used_folder(out / "masks" / source.stem)
-    started = time.perf_counter()
-    failures: list[Failure] = []
-    warnings: list[str] = []
+    check_films(segmenter, films, film, out=out, overlays=overlays)
+    started, tally = time.perf_counter(), Tally(len(sources), report)
     if regions and films:
-        warnings.append(
+        tally.warnings.append(
             f"{films[0].name}: of a film's regions boxes are drawn and no file is written; to have them as a file, cut "
             "it into pictures"
         )
     find_regions = partial(Prediction.regions, min_area=min_area, wanted=region_classes)
-    frames = 0
-
-    def tell_progress(
-        source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
-    ) -> None:
-        failure = None if error is None else Failure(source, str(error))
-        if failure:
-            failures.append(failure)
-        if report:
-            report(Progress(source, number, len(sources), frame, frames, failure))
-
     with (
         PictureResults(
             out,
@@ -180,7 +117,6 @@ def predict(
         WriteBehind(depth=QUEUE_DEPTH) as behind,
         closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH)) as read,
     ):
-        number = 0
         for group in equal_groups(read, size=batch_size, alike=same_size):
             if stop.is_set():
                 raise KeyboardInterrupt
@@ -190,10 +126,8 @@ def predict(
             for prediction, (source, _) in zip(predictions, group, strict=False):
                 behind.submit(results.write, prediction, source)
             for source, image in group:
-                number += 1
-                error = image if isinstance(image, DataError) else None
-                tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
-    for number, source in enumerate(rasters, start=len(pictures) + 1):
+                tally.picture(source, image if isinstance(image, DataError) else None)
+    for source in rasters:
         if stop.is_set():
             raise KeyboardInterrupt
         error = _colour_raster(
@@ -208,50 +142,20 @@ def predict(
             min_area=min_area,
             region_classes=region_classes,
         )
-        tell_progress(source, number, frame=0 if error else 1, frames=1, error=error)
-    undone = len(failures)
-    notes: list[str] = []
-    begun = 0
-    for number, source in enumerate(films, start=len(pictures) + len(rasters) + 1):
-        if stop.is_set():
-            warnings.append(f"{source.name}: was not begun, as the work was stopped before")
-            continue
-        begun += 1
-
-        def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
-            tell_progress(source, number, frame=frame, frames=total)
-
-        from maskpencil.inference.video import predict_video  # FFmpeg, which pictures do not need
-
-        try:
-            done = predict_video(
-                segmenter,
-                source,
-                out / "overlays" / f"{source.stem}.mp4" if overlays else None,
-                masks=_mask_place(out, source, film),
-                options=film,
-                opacity=opacity,
-                find_boxes=partial(find_regions, polygons=False) if regions else None,
-                on_frame=on_frame,
-                tell=tell,
-                stop=stop,
-            )
-        except DataError as error:
-            tell_progress(source, number, frame=0, frames=None, error=error)
-        else:
-            frames += done.frames
-            warnings.extend(done.warnings)
-            notes.extend(done.notes)
-    return PredictionReport(
+        tally.picture(source, error)
+    predict_films(
+        segmenter,
+        films,
         out=out,
-        pictures=len(pictures) + len(rasters) - undone,
-        videos=begun - (len(failures) - undone),
-        frames=frames,
-        seconds=time.perf_counter() - started,
-        failures=tuple(failures),
-        warnings=tuple(warnings),
-        notes=tuple(notes),
+        options=film,
+        overlays=overlays,
+        opacity=opacity,
+        find_boxes=partial(find_regions, polygons=False) if regions else None,
+        tally=tally,
+        tell=tell,
+        stop=stop,
     )
+    return tally.result(out, time.perf_counter() - started)
 
 
 def _colour_raster(segmenter: PredictsImages, source: Source, out: Path, **asked: Any) -> DataError | None:
@@ -262,26 +166,3 @@ def _colour_raster(segmenter: PredictsImages, source: Source, out: Path, **asked
         except DataError as error:
             return error
     return None
-
-
-def _check_films(films: Sequence[Source], options: FilmOptions, *, overlays: bool, smooths: bool) -> None:
-    if not films:
-        return
-    if not (overlays or options.masks or options.show or options.stdout):
-        raise ConfigError(
-            f"{films[0].name}: without its overlay nothing is asked for of a film; leave overlays on, or ask for "
-            "--masks video, --show or --stdout"
-        )
-    if options.stdout and len(films) > 1:
-        raise ConfigError(
-            f"standard output takes the frames of one film, but got {len(films)}, {films[0].name} and "
-            f"{films[1].name} among them; give one"
-        )
-    if options.smooth and not smooths:
-        raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
-
-
-def _mask_place(out: Path, source: Source, options: FilmOptions) -> Path | None:
-    if options.masks is None:
-        return None
-    return out / "masks" / (f"{source.stem}.mkv" if options.masks == "video" else source.stem)

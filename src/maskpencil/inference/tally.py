@@ -1,0 +1,104 @@
+"""What became of the sources so far: progress, failures, warnings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskpencil.errors import DataError
+from maskpencil.inference.sources import Source
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A source that could not be done, and why, in one line that names it."""
+
+    source: Source
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the work stands, after every picture and every frame of a film.
+
+    `source` is the `number`-th, from 1, of `sources`. `frame` of `frames` is 1 of 1 for pictures; for films `frames`
+    may be an estimate, or None where nothing is known. After a source that failed, `failure` says why.
+    """
+
+    source: Source
+    number: int
+    sources: int
+    frame: int
+    frames: int | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What `predict` did.
+
+    `pictures` and `videos` (films, streams and cameras) were done, with `frames` of the latter, in `seconds`.
+    `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
+    """
+
+    out: Path
+    pictures: int
+    videos: int
+    frames: int
+    seconds: float
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frames_per_second(self) -> float:
+        """Pictures and frames a second, reading and writing included."""
+        return (self.pictures + self.frames) / self.seconds
+
+
+@dataclass
+class Tally:
+    """Counts sources as they are done, and tells `report` of each picture and frame."""
+
+    sources: int
+    report: Callable[[Progress], None] | None = None
+    pictures: int = 0
+    videos: int = 0
+    frames: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    begun: int = 0
+
+    def begin(self) -> int:
+        """The number of the source that comes next, from 1."""
+        self.begun += 1
+        return self.begun
+
+    def picture(self, source: Source, error: DataError | None = None) -> None:
+        """A picture is done, or could not be."""
+        number = self.begin()
+        self.pictures += error is None
+        self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
+
+    def tell(
+        self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
+    ) -> None:
+        """Tell of a picture or a frame of the source of that number."""
+        failure = None if error is None else Failure(source, str(error))
+        if failure:
+            self.failures.append(failure)
+        if self.report:
+            self.report(Progress(source, number, self.sources, frame, frames, failure))
+
+    def result(self, out: Path, seconds: float) -> PredictionReport:
+        """What was done, all in all."""
+        return PredictionReport(
+            out=out,
+            pictures=self.pictures,
+            videos=self.videos,
+            frames=self.frames,
+            seconds=seconds,
+            failures=tuple(self.failures),
+            warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
+        )
