@@ -237,7 +237,6 @@ class Segmenter:
     def _tiled(self, image: RGBImage, wanted: Wanted) -> Maps:
         return joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)])
 
-    @property
     def origin(self) -> dict[str, object] | None:
         """All that the maps of a picture in `bands` follow from, as plain values; None for a network of no folder."""
         if self.folder is None:

@@ -25,8 +25,11 @@ class Bands:
     classes = CLASSES
 
     def __init__(self, *, origin: dict[str, object] | None = None, stop_at: int | None = None) -> None:
-        self.origin, self.stop_at = origin, stop_at
+        self.known, self.stop_at = origin, stop_at
         self.starts: list[int] = []
+
+    def origin(self):
+        return self.known
 
     def bands(self, picture, wanted, *, start=0):
         self.starts.append(start)
