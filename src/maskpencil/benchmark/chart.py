@@ -11,7 +11,7 @@ from maskpencil.visualize import INK, PAPER
 
 BAR, CHOSEN = (150, 175, 200), (30, 120, 200)
 COLUMNS = ("ms", "images/s", "times eager", "MiB at most", "same class", "of a matrix product")
-_ROW, _TEXT, _NAMES, _BARS, _COLUMN = 34, 15, 190, 360, 120
+_ROW, _TEXT, _NAMES, _BARS, _COLUMN = 34, 15, 190, 320, 150
 
 
 def cells(result: RuntimeResult, eager: float) -> list[str]:

@@ -14,13 +14,14 @@ import numpy.typing as npt
 import openvino
 from openvino import opset13 as op
 
+from maskpencil.hardware import choose_precision
 from maskpencil.images import RGBImage
 from maskpencil.runtimes.base import Cells, Finish, Runtime
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.prepared import PreparedNetwork
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVINORuntime(Runtime):
@@ -37,7 +38,8 @@ class OpenVINORuntime(Runtime):
         super().__init__(prepared.upscoring, device="cpu", precision=precision)
         self.prepared = prepared
         self._compile = _Compiler(prepared.compiled)
-        self._network = self._compile(prepared.graph, _PRECISIONS[precision])
+        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
+        self._network = self._compile(prepared.graph, _PRECISIONS[others])
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
 
