@@ -32,12 +32,15 @@ def pictures(tmp_path: Path) -> list[Source]:
     return find_sources([tmp_path / "in"])
 
 
+RESULTS = (("masks", "png"), ("overlays", "jpg"))
+
+
 def test_pictures_give_masks_and_overlays_under_their_own_names(
     tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
 ) -> None:
     report = predict(segmenter, pictures, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == {
-        f"{k}/{s}.png" for k in ("masks", "overlays") for s in ("a/1", "a/2", "b/1")
+        f"{k}/{s}.{suffix}" for k, suffix in RESULTS for s in ("a/1", "a/2", "b/1")
     }
     assert (report.pictures, report.videos, report.failures, report.warnings) == (3, 0, (), ())
     assert report.frames_per_second > 0
@@ -59,9 +62,9 @@ def test_overlays_show_picture_and_classes_by_the_opacity(
     tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
 ) -> None:
     predict(segmenter, pictures[1:2], out=tmp_path / "out", opacity=0)
-    sheet = read_image(tmp_path / "out/overlays/a/2.png")
+    sheet = read_image(tmp_path / "out/overlays/a/2.jpg").astype(int)
     left = (sheet.shape[1] - 56) // 2
-    assert np.array_equal(sheet[:40, left : left + 56], picture((40, 56)))
+    assert np.abs(sheet[:40, left : left + 56] - picture((40, 56))).mean() < 2
 
 
 def test_overlays_can_be_left_out_and_confidence_and_entropy_asked_for(
@@ -95,7 +98,7 @@ def test_a_broken_file_is_told_and_the_rest_is_done(
     assert all("\n" not in f.message and f.message.startswith(f.source.name) for f in report.failures)
     assert (report.pictures, report.videos, report.frames) == (2, 1, 12)
     assert files_below(tmp_path / "out") == {
-        *(f"{kind}/{stem}.png" for kind in ("masks", "overlays") for stem in ("a/1", "b/1")),
+        *(f"{kind}/{stem}.{suffix}" for kind, suffix in RESULTS for stem in ("a/1", "b/1")),
         "overlays/film.mp4",
     }
     assert [p.failure.source.path for p in told if p.failure] == [pictures[1].path, empty]
@@ -162,7 +165,7 @@ def test_regions_of_all_pictures_are_one_json_file(
     predict(segmenter, pictures, out=tmp_path / "out", regions="json", region_classes=["bright"])
     assert files_below(tmp_path / "out") == {
         "regions.json",
-        *(f"{kind}/{stem}.png" for kind in ("masks", "overlays") for stem in ("a/1", "a/2", "b/1")),
+        *(f"{kind}/{stem}.{suffix}" for kind, suffix in RESULTS for stem in ("a/1", "a/2", "b/1")),
     }
     entries = json.loads((tmp_path / "out/regions.json").read_text())
     assert list(entries) == ["a/1.jpg", "a/2.png", "b/1.jpg"]
@@ -198,9 +201,11 @@ def test_overlays_have_boxes_where_regions_are_asked_for(
 ) -> None:
     predict(segmenter, pictures[1:2], out=tmp_path / "out", regions="json")
     (prediction,) = segmenter.predict_batch([read_image(pictures[1].path)])
-    expected = prediction.overlay(boxes=prediction.regions())
-    assert np.array_equal(read_image(tmp_path / "out/overlays/a/2.png"), expected)
-    assert not np.array_equal(expected, prediction.overlay())
+    found = read_image(tmp_path / "out/overlays/a/2.jpg").astype(int)
+    expected, plain = prediction.overlay(boxes=prediction.regions()), prediction.overlay()
+    near = np.abs(found[: len(plain)] - expected[: len(plain)]).mean()
+    assert near < 3
+    assert np.abs(found[: len(plain)] - plain).mean() > 2 * near
 
 
 def test_pictures_that_differ_in_their_suffix_keep_their_names(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:

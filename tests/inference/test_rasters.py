@@ -83,7 +83,7 @@ def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_ra
     with rasterio.open(tmp_path / "out" / "entropy" / "field.tif") as entropy:
         assert np.abs(entropy.read(1).astype(float) - values.mean(axis=0)).max() <= 1
     assert heard[-1] == (size[0], size[0])
-    assert read_image(tmp_path / "out" / "overlays" / "field.png").shape[1] >= min(size[1], 100)
+    assert read_image(tmp_path / "out" / "overlays" / "field.jpg").shape[1] >= min(size[1], 100)
 
 
 @pytest.mark.parametrize("bands", [1, 4])
@@ -138,7 +138,7 @@ def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
     assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()) == [
         "confidence/field.tif",
         "masks/field.tif",
-        "overlays/field.png",
+        "overlays/field.jpg",
     ]
 
 

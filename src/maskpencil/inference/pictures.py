@@ -96,7 +96,7 @@ def write_prediction(
 ) -> None:
     """Write a picture's results below `out`: the one way they are written.
 
-    masks/STEM.png always, overlays/STEM.png, with boxes around the regions in `boxes`, unless `overlay` is off,
+    masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless `overlay` is off,
     confidence/STEM.png and entropy/STEM.png where the prediction holds them.
 
     Raises:
@@ -104,7 +104,7 @@ def write_prediction(
     """
     prediction.save(out / "masks" / f"{stem}.png")
     if overlay:
-        write_image(out / "overlays" / f"{stem}.png", prediction.overlay(opacity=opacity, boxes=boxes))
+        write_image(out / "overlays" / f"{stem}.jpg", prediction.overlay(opacity=opacity, boxes=boxes))
     for name, values in (("confidence", prediction.confidence), ("entropy", prediction.entropy)):
         if values is not None:
             write_image(out / name / f"{stem}.png", grayscale(values))

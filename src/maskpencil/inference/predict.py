@@ -47,7 +47,7 @@ def predict(
 ) -> PredictionReport:
     """Colour pictures, then films, streams and cameras, and write the results below `out`.
 
-    Pictures give masks/STEM.png and, as asked for, overlays/STEM.png, confidence/STEM.png (8-bit grey, 255 = sure) and
+    Pictures give masks/STEM.png and, as asked for, overlays/STEM.jpg, confidence/STEM.png (8-bit grey, 255 = sure) and
     entropy/STEM.png (8-bit grey, 0 = sure, 255 = all classes alike); films, streams and cameras give overlays/STEM.mp4
     and, if `film` asks for masks, masks/STEM.mkv (lossless grey levels, the class indices) or masks/STEM/000001.png and
     on. Files of these names are replaced. Reading, the network and writing overlap. A source that cannot be read is

@@ -54,7 +54,7 @@ def predict_raster(
     region_classes: Sequence[str] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.png for a look, and as `predict` is asked to.
+    """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
 
     Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
     rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
@@ -104,7 +104,7 @@ def predict_raster(
                 size = max(1, round(height * share)), max(1, round(width * share))
                 labels = writers["masks"].overview(size)
                 seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
-                write_image(out / "overlays" / f"{stem}.png", seen.overlay(opacity=opacity))
+                write_image(out / "overlays" / f"{stem}.jpg", seen.overlay(opacity=opacity))
         done.remove()
 
 
