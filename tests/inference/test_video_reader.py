@@ -1,3 +1,4 @@
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -159,3 +160,18 @@ def test_a_still_picture_under_a_films_name_is_a_film_of_one_frame(tmp_path: Pat
     write_image(tmp_path / "still.png", picture((48, 64)))
     (tmp_path / "still.png").rename(tmp_path / "still.mp4")
     assert len(frames(tmp_path / "still.mp4")) == 1
+
+
+def test_frames_that_were_read_are_gone_at_once(make_film):
+    """And do not wait, megabytes each, for the collector of cycles."""
+    film = make_film(pts=range(40))
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(film) as reader:
+            for _ in reader.read():
+                pass
+            held = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert held < 5

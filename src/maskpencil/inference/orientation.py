@@ -4,6 +4,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 from maskpencil.images import RGBImage
 
@@ -15,7 +16,8 @@ UPRIGHT = (1, 0, 0, 1)
 
 def orientation(frame: av.VideoFrame) -> Orientation:
     """The nearest quarter turn, mirrored or not, that a frame asks for."""
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    # frame.side_data would be kept by the frame, which it keeps: a hundred frames wait for the collector of such cycles
+    matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if matrix is None:
         return UPRIGHT
     (a, b, _), (c, d, _), _ = np.frombuffer(matrix, dtype=np.int32).reshape(3, 3)
