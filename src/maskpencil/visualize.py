@@ -16,6 +16,9 @@ PAPER = (250, 250, 250)
 INK = (40, 40, 40)
 BOUNDARY = (255, 140, 0)
 MAX_LEGEND_CLASSES = 24
+_BAND = 1024
+"""Rows that are drawn at once."""
+
 MAX_TAG_SHARE = 4
 """A box gets no tag of more than so many times its area, under which the picture would vanish."""
 
@@ -46,9 +49,13 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
 
     `opacity` is the share of the colour, 0..1. Returns (H, W, 3), the size of `image` and `label_map`.
     """
-    colored = Image.fromarray(label_map)
-    colored.putpalette(_palette(classes))  # several times as quick as an index into an array
-    blended = np.array(Image.blend(Image.fromarray(image), colored.convert("RGB"), opacity))
+    blended = np.empty(image.shape, np.uint8)
+    palette = _palette(classes)
+    for top in range(0, len(image), _BAND):  # so that large pictures need little memory beside their own
+        rows = slice(top, top + _BAND)
+        colored = Image.fromarray(label_map[rows])
+        colored.putpalette(palette)  # several times as quick as an index into an array
+        blended[rows] = np.asarray(Image.blend(Image.fromarray(image[rows]), colored.convert("RGB"), opacity))
     ignored = label_map == IGNORE_INDEX
     if ignored.any():
         blended[ignored] = image[ignored]

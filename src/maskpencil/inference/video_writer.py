@@ -21,8 +21,8 @@ from maskpencil.visualize import PAPER
 CRF = 19
 """H.264 quality: 18 looks like the original, each step of 6 doubles or halves the file."""
 
-PRESET = "veryfast"
-"""The encoder's effort: slower ones make smaller files of the same quality, and the network wait."""
+PRESET = "superfast"
+"""The encoder's effort: veryfast makes files smaller by a third, and the network wait for 3 ms a frame of 720 lines."""
 
 MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
 """Codecs whose packets are copied into the MP4 as they are."""
