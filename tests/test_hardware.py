@@ -95,10 +95,12 @@ def test_openvino_runs_on_the_cpu_and_torch_elsewhere(machine) -> None:
     assert choose_runtime("auto", on_cpu=True) == "openvino"
     assert choose_runtime("auto", on_cpu=False) == "torch"
     assert choose_runtime("torch", on_cpu=True) == "torch"
-    with pytest.raises(ConfigError, match="openvino computes on the CPU; add --device cpu"):
-        choose_runtime("openvino", on_cpu=False)
-    with pytest.raises(ConfigError, match="runtime must be auto, torch or openvino, but got 'onnx'"):
-        choose_runtime("onnx", on_cpu=True)
+    for name in ("openvino", "onnx"):
+        assert choose_runtime(name, on_cpu=True) == name
+        with pytest.raises(ConfigError, match=f"{name} computes on the CPU; add --device cpu"):
+            choose_runtime(name, on_cpu=False)
+    with pytest.raises(ConfigError, match="runtime must be auto, torch, openvino or onnx, but got 'jax'"):
+        choose_runtime("jax", on_cpu=True)
 
 
 def test_torch_is_asked_for_a_device_only_where_there_may_be_one(machine, monkeypatch: pytest.MonkeyPatch) -> None:

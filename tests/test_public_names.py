@@ -85,6 +85,8 @@ def test_every_option_in_the_readme_is_a_setting():
             "memory",
             "geotiff",
             "abstain",
+            "confidence",
+            "entropy",
             "augment",
             "smooth",
             "masks",

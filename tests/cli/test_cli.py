@@ -117,8 +117,8 @@ def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatc
     pictures = tiny_folder / "images" / "val"
     assert main(["predict", str(run / "model"), str(pictures), "--confidence", "--device", "cpu"]) == 0
     (out,) = (tmp_path / "runs/predict").iterdir()
-    for kind in ("masks", "overlays", "confidence"):
-        assert len(list((out / kind).glob("*.png"))) == 3
+    for kind, suffix in (("masks", "png"), ("overlays", "jpg"), ("confidence", "png")):
+        assert len(list((out / kind).glob(f"*.{suffix}"))) == 3
 
     words = ["predict", str(run / "model"), str(pictures), "--out", "objects", "--device", "cpu"]
     assert main([*words, "--regions", "coco", "--min-area", "9", "--region-classes", "ball", "ground"]) == 0
