@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -12,8 +11,8 @@ import numpy.typing as npt
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import Cells, Finish, Runtime
-from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.base import Cells, Finish
+from maskpencil.runtimes.converted import ConvertedRuntime
 from maskpencil.runtimes.prepared import PreparedNetwork
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 
@@ -21,7 +20,7 @@ _IR, _OPSET = 10, 18
 """Of the graphs that finish: old enough for every ONNX Runtime that is in use."""
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(ConvertedRuntime):
     """Runs a network that was converted to ONNX, on the CPU in float32.
 
     Args:
@@ -34,8 +33,7 @@ class OnnxRuntime(Runtime):
     name: ClassVar[str] = "onnx"
 
     def __init__(self, prepared: PreparedNetwork) -> None:
-        super().__init__(prepared.upscoring, device="cpu", precision="fp32")
-        self.prepared = prepared
+        super().__init__(prepared, precision="fp32")
         self._network = _session(prepared.graph)
         self._finishes: dict[tuple[Finish, bool], Any] = {}
         self._lock = Lock()
@@ -45,16 +43,6 @@ class OnnxRuntime(Runtime):
         pixels = np.stack(images)
         (values,) = self._network.run(None, {"pixels": pixels})
         return Cells(values, (pixels.shape[1], pixels.shape[2]))
-
-    def fetched(self, cells: Cells) -> Floats:
-        """See `Runtime`."""
-        values: Floats = cells.values
-        return values
-
-    @cached_property
-    def footprint(self) -> Footprint:
-        """See `Runtime`."""
-        return self.prepared.footprint()
 
     def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """See `Runtime`."""

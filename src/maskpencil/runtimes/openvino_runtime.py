@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -16,15 +16,15 @@ from openvino import opset13 as op
 
 from maskpencil.hardware import choose_precision
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import Cells, Finish, Runtime
-from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.base import Cells, Finish
+from maskpencil.runtimes.converted import ConvertedRuntime
 from maskpencil.runtimes.prepared import PreparedNetwork
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
-class OpenVINORuntime(Runtime):
+class OpenVINORuntime(ConvertedRuntime):
     """Runs a network that was converted to OpenVINO's form.
 
     Args:
@@ -35,8 +35,7 @@ class OpenVINORuntime(Runtime):
     name: ClassVar[str] = "openvino"
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
-        super().__init__(prepared.upscoring, device="cpu", precision=precision)
-        self.prepared = prepared
+        super().__init__(prepared, precision=precision)
         self._compile = _Compiler(prepared.compiled)
         others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
         self._network = self._compile(prepared.graph, _PRECISIONS[others])
@@ -48,16 +47,6 @@ class OpenVINORuntime(Runtime):
         pixels = images[0][None] if len(images) == 1 else np.stack(images)
         with self._network.run(pixels) as (values,):
             return Cells(values.copy(), (pixels.shape[1], pixels.shape[2]))
-
-    def fetched(self, cells: Cells) -> Floats:
-        """See `Runtime`."""
-        values: Floats = cells.values
-        return values
-
-    @cached_property
-    def footprint(self) -> Footprint:
-        """See `Runtime`."""
-        return self.prepared.footprint()
 
     def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """See `Runtime`."""
