@@ -17,7 +17,8 @@ import numpy as np
 
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.data.folder import open_folder
-from maskpencil.images import write_image, write_label_map
+from maskpencil.images import write_image
+from maskpencil.label_maps import write_label_map
 from maskpencil.training.build import build_job
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Progress

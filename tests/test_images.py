@@ -17,17 +17,8 @@ from PIL import Image
 from maskpencil import images
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError, OutputError
-from maskpencil.images import (
-    IGNORE_COLOR,
-    LabelMap,
-    RGBImage,
-    fitted_size,
-    read_image,
-    read_label_map,
-    read_mask_pixels,
-    write_image,
-    write_label_map,
-)
+from maskpencil.images import RGBImage, fitted_size, read_image, write_image
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap, read_label_map, read_mask_pixels, write_label_map
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import DataError, OutputError
-from maskpencil.images import read_mask_pixels
+from maskpencil.label_maps import read_mask_pixels
 from maskpencil.prediction import Prediction
 from maskpencil.visualize import boxes, legend, overlay
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap
 from maskpencil.visualize import (
     BOUNDARY,
     INK,

@@ -1,4 +1,4 @@
-"""Pictures in and out: anything to RGB uint8, label maps as palette PNG."""
+"""Pictures in and out: anything to RGB uint8."""
 
 import io
 import os
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
 from maskpencil.files import written_whole
 
@@ -27,29 +26,14 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".p
 MAX_PIXELS = 2**27
 """Pictures of more pixels are refused: decoded, they would fill the memory of a small machine."""
 
-_ORIENTATION = 0x0112  # the EXIF tag
-
-IGNORE_COLOR = (224, 224, 192)
-"""How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 _JPEG = {"quality": 95, "subsampling": 0}
 _WRITING: dict[str, dict[str, int]] = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": {"compress_level": 1}}
 
 RGBImage = npt.NDArray[np.uint8]
-LabelMap = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic] | torch.Tensor"
-
-
-@dataclass(frozen=True)
-class MaskPixels:
-    """A mask file as it stands, not yet read as classes.
-
-    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for coloured ones. `palette`
-    is (n, 3) uint8 where the file has one.
-    """
-
-    values: npt.NDArray[np.integer]
-    palette: npt.NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises:
         ImageError: not a readable picture, or over `MAX_PIXELS`.
     """
-    with _opened(path) as image, _decoding(os.fspath(path)):
-        orientation = image.getexif().get(_ORIENTATION, 1)
+    with opened_image(path) as image, decoding(os.fspath(path)):
+        orientation = image.getexif().get(ORIENTATION, 1)
         return Header(image.mode, (image.height, image.width), orientation if orientation in range(1, 9) else 1)
 
 
@@ -102,7 +86,7 @@ def read_image(source: ImageSource) -> RGBImage:
     if not isinstance(source, bytes | str | os.PathLike):
         return _tensor_to_rgb(source)
     name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-    with _opened(source) as image, _decoding(name):
+    with opened_image(source) as image, decoding(name):
         return _to_rgb(image, name)
 
 
@@ -124,70 +108,6 @@ def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
-    """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
-
-    Raises:
-        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
-    """
-    with _opened(path) as opened, _decoding(os.fspath(path)):
-        image = _upright(opened)
-        if image.mode == "P":
-            flat = image.getpalette("RGB")
-            palette = None if flat is None else np.array(flat, dtype=np.uint8).reshape(-1, 3)
-            return MaskPixels(np.array(image), palette)
-        if image.mode == "F":
-            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
-        if image.mode in ("1", "L", "LA"):
-            return MaskPixels(np.array(image if image.mode == "L" else image.convert("L")), None)
-        if image.mode.startswith("I"):
-            return MaskPixels(np.array(image), None)
-        values = np.array(image.convert("RGB"))
-        first = values[..., 0]
-        if (values == first[..., None]).all():  # three equal channels are a grey picture
-            return MaskPixels(first.copy(), None)
-        return MaskPixels(values, None)
-
-
-def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
-    """Turn and mirror (H, W) as an EXIF `orientation` from 1 to 8 asks for."""
-    image = Image.fromarray(label_map)
-    image.getexif()[_ORIENTATION] = orientation
-    return np.array(ImageOps.exif_transpose(image))
-
-
-def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
-    """Read a label map that `write_label_map` wrote.
-
-    Returns:
-        (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
-
-    Raises:
-        ImageError: not a readable one-channel 8-bit picture.
-    """
-    values = read_mask_pixels(path).values
-    if values.ndim != 2 or values.dtype != np.uint8:
-        raise ImageError(
-            f"{path}: has {values.ndim}-d {values.dtype} values; expected one 8-bit channel of class numbers"
-        )
-    return values.astype(np.uint8)
-
-
-def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W) class indices as a palette PNG: the index is the class, `colors` (K, 3) show it.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[: len(colors)] = colors
-    palette[IGNORE_INDEX] = IGNORE_COLOR
-    image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
-    image.putpalette(palette.tobytes())
-    with written_whole(path) as temporary:
-        image.save(temporary, format="PNG")
-
-
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
     """Write an (H, W, 3) colour or (H, W) grey picture; the format follows the suffix.
 
@@ -202,9 +122,14 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+def opened_image(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+    """Open a picture, whose pixels are not decoded yet.
+
+    Raises:
+        ImageError: not a readable picture, or over `MAX_PIXELS`.
+    """
     name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-    with _decoding(name), warnings.catch_warnings():
+    with decoding(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     with image:
@@ -218,7 +143,7 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
+def decoding(name: str) -> Iterator[None]:
     """Turn everything Pillow raises on a damaged file into one clear error."""
     try:
         yield
@@ -243,7 +168,7 @@ def _decoding(name: str) -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image, name: str) -> RGBImage:
-    image = _upright(image)
+    image = upright(image)
     if image.mode == "F":
         raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
     if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
@@ -254,9 +179,9 @@ def _to_rgb(image: Image.Image, name: str) -> RGBImage:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """The picture as EXIF turns it; itself, not a copy, where there is nothing to turn."""
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
 

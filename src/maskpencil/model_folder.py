@@ -1,4 +1,7 @@
-"""The model folder: `model.safetensors`, `config.json` and a model card. Never pickle."""
+"""The model folder: `model.safetensors`, `config.json` and a model card. Never pickle.
+
+`runtimes.graph` adds what other runtimes than torch make of it.
+"""
 
 import hashlib
 import json
@@ -72,14 +75,22 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
 
 def fingerprint(folder: Path) -> str:
     """A name that follows from weights, architecture and preprocessing: 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    described = [config.get(name) for name in ("architecture", "preprocessing")]
-    digest.update(json.dumps(described, sort_keys=True).encode())
+    digest = hashlib.blake2b(_description(folder), digest_size=16)
     with (folder / WEIGHTS).open("rb") as file:
         while chunk := file.read(2**24):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def graph_fingerprint(folder: Path) -> str:
+    """A name that follows from architecture and preprocessing alone: 32 hexadecimal digits."""
+    return hashlib.blake2b(_description(folder), digest_size=16).hexdigest()
+
+
+def _description(folder: Path) -> bytes:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    described = [config.get(name) for name in ("architecture", "preprocessing")]
+    return json.dumps(described, sort_keys=True).encode()
 
 
 def read_model_config(path: str | Path) -> ModelConfig:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from maskpencil import visualize
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.images import LabelMap, RGBImage, write_label_map
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap, write_label_map
 from maskpencil.regions import Region, find_regions
 
 

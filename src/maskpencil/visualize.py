@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
-from maskpencil.images import IGNORE_COLOR, LabelMap, RGBImage
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap
 
 PAPER = (250, 250, 250)
 INK = (40, 40, 40)

@@ -148,6 +148,7 @@ def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, cap
     torch.save({name.removeprefix("backbone."): tensor for name, tensor in net.state_dict().items()}, "fcn32s.pth")
     assert main(["import", "fcn32s.pth", "--out", "model", "--classes", str(tiny_folder / "classes.yaml")]) == 0
     assert "FCN-32s on alexnet, 3 classes" in capsys.readouterr().out
+    assert (tmp_path / "model" / "graph" / "cells.xml").is_file()
     (picture, *_) = sorted((tiny_folder / "images" / "val").iterdir())
     assert main(["predict", "model", str(picture), "--device", "cpu", "--out", "out"]) == 0
     assert (tmp_path / "out" / "masks" / f"{picture.stem}.png").is_file()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from maskpencil.cli import main
-from maskpencil.images import read_label_map
+from maskpencil.label_maps import read_label_map
 from maskpencil.segmenter import Segmenter
 
 

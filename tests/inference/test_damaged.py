@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskpencil.images import read_label_map
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
+from maskpencil.label_maps import read_label_map
 
 from .conftest import picture
 

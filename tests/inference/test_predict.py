@@ -11,11 +11,12 @@ from PIL import Image
 from maskpencil.cli.options import AnnotationFormat
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
-from maskpencil.images import RGBImage, read_image, read_label_map, write_image
+from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.pictures import write_prediction
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.inference.tally import Progress
+from maskpencil.label_maps import read_label_map
 from maskpencil.regions import RegionFormat
 
 from .conftest import BrightnessSegmenter, MakeFilm, picture

@@ -8,7 +8,6 @@ import pytest
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.runtimes.base import Wanted
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.train import train
 
 from .conftest import noise
 
@@ -87,22 +86,6 @@ def test_a_network_is_converted_once_and_then_found_without_torch(both, cache, t
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
     assert (np.load(tmp_path / "labels.npy") == label_map).mean() > 0.999
-
-
-def test_a_trained_model_is_ready_for_its_first_prediction(cache, tiny_folder, tmp_path, monkeypatch):
-    run = train(
-        tiny_folder,
-        out=tmp_path / "run",
-        backbone="test_resnet",
-        weights="none",
-        crop_size="none",
-        epochs=1,
-        device="cpu",
-        quiet=True,
-    )
-    assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr("maskpencil.runtimes.prepared.read_model_folder", None)  # as what needs torch would be
-    Segmenter.from_pretrained(run.model, device="cpu").predict(noise(40, 50))
 
 
 def test_other_weights_are_another_network_in_the_cache(make_segmenter, cache, tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
-from maskpencil.images import write_image, write_label_map
+from maskpencil.images import write_image
+from maskpencil.label_maps import write_label_map
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from maskpencil.hardware import peak_memory
-from maskpencil.images import LabelMap, RGBImage
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
 from maskpencil.model_folder import read_model_folder
 from maskpencil.preprocessing import stacked
 from maskpencil.runtimes.prepared import quantized_network

@@ -1,5 +1,7 @@
 """`maskpencil import`."""
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +28,12 @@ def command(
     from maskpencil.classes import read_classes
     from maskpencil.imported import import_model
     from maskpencil.model_folder import write_model_folder
+    from maskpencil.runtimes.graph import add_graph
 
     parts = import_model(file, classes=read_classes(classes) if classes else None, at_once_scales=at_once_scales)
     folder = numbered_folder(out or Path("runs/import") / file.stem)
     write_model_folder(folder, parts)
+    add_graph(folder, warn=partial(print, file=sys.stderr))
     print(f"{parts.model.config.title}, {len(parts.classes)} classes")
     print(f"model: {folder}")
     print(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.images import LabelMap, MaskPixels, read_mask_pixels
+from maskpencil.label_maps import LabelMap, MaskPixels, read_mask_pixels
 
 Window = tuple[slice, slice]
 Points = npt.NDArray[np.float32]

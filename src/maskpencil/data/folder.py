@@ -20,7 +20,8 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts, scan_masks
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
-from maskpencil.images import LabelMap, RGBImage, read_image
+from maskpencil.images import RGBImage, read_image
+from maskpencil.label_maps import LabelMap
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from maskpencil.evaluation import evaluate
 from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, read_model_config
-from maskpencil.runtimes.prepared import GRAPHS, INT8, PreparedNetwork, prepared_network, write_upscoring
+from maskpencil.runtimes.graph import CELLS, FACTS, GRAPH, carries_graph
+from maskpencil.runtimes.prepared import INT8, PreparedNetwork, prepared_network
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_PICTURES = 100
@@ -71,9 +72,11 @@ def quantize(
     with folder_written_whole(out) as folder:
         for name in (WEIGHTS, CONFIG, CARD):
             shutil.copy(model / name, folder / name)
+        if carries_graph(model):
+            shutil.copytree(model / GRAPH, folder / GRAPH)
         (folder / INT8).mkdir()
-        openvino.save_model(graph, folder / INT8 / GRAPHS["openvino"], compress_to_fp16=False)
-        write_upscoring(folder / INT8, prepared.upscoring)
+        openvino.save_model(graph, folder / INT8 / CELLS, compress_to_fp16=False)
+        shutil.copy(prepared.place / FACTS, folder / INT8)
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)
         result = Quantized(out, before.mean_iou, after.mean_iou)

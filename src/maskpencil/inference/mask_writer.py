@@ -12,7 +12,7 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange
 
 from maskpencil.errors import OutputError
-from maskpencil.images import LabelMap, write_label_map
+from maskpencil.label_maps import LabelMap, write_label_map
 
 DIGITS = 6
 """Of the numbers that PNG frames are named by, from 000001 on."""

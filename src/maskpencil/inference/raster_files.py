@@ -14,7 +14,8 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError, ImageError
 from maskpencil.files import written_whole
-from maskpencil.images import IGNORE_COLOR, RGBImage, read_image
+from maskpencil.images import RGBImage, read_image
+from maskpencil.label_maps import IGNORE_COLOR
 
 BLOCK = 512
 """The side of the blocks of the files that are written, in pixels."""

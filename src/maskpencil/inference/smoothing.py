@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
-from maskpencil.images import LabelMap, RGBImage
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
 
 Probabilities = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ from maskpencil.models.surgery import bilinear_upsampling
 
 _COARSEST_STRIDE = 32
 _UPSAMPLINGS = ("all", "twofold", "none")
-_LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
+LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class FCNConfig:
                 raise ConfigError(f"{name} must be a whole number of {lowest} or more, but got {value!r}")
         if not isinstance(self.backbone, str) or not self.backbone:
             raise ConfigError(f"backbone must be a name such as 'vgg16', but got {self.backbone!r}")
-        if self.stride not in _LAST_UPSCORE:
+        if self.stride not in LAST_UPSCORE:
             raise ConfigError(f"stride must be 32, 16 or 8, but got {self.stride!r}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
@@ -130,7 +130,7 @@ class FCN(nn.Module):
             grid = grid.through(self.upscore_pool4)
             self.score_pool3c = Crop(grid.offset_of(backbone.grids[8]))
         last = _upsampling(config, config.stride, grid, learned=last_learned)
-        self.add_module(_LAST_UPSCORE[config.stride], last)
+        self.add_module(LAST_UPSCORE[config.stride], last)
         self.score = Crop(Grid().offset_of(grid.through(last)))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class FCN(nn.Module):
     @property
     def last_upscore(self) -> nn.ConvTranspose2d:
         """The upsampling from the finest scores to the image: (N, K, H/s, W/s) -> (N, K, at least H, at least W)."""
-        return cast(nn.ConvTranspose2d, self.get_submodule(_LAST_UPSCORE[self.config.stride]))
+        return cast(nn.ConvTranspose2d, self.get_submodule(LAST_UPSCORE[self.config.stride]))
 
 
 def _score(channels: int, classes: int) -> nn.Conv2d:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.images import LabelMap, RGBImage
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.upscoring import Block, Floats, Size, Upscoring
 

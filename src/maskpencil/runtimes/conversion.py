@@ -2,14 +2,17 @@
 
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from maskpencil.errors import ConfigError
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.runtimes.graph import PIXELS
 from maskpencil.runtimes.prepared import Form
 
 _EXAMPLE = (2, 64, 96, 3)
@@ -27,28 +30,68 @@ class _Cells(nn.Module):
         return cells
 
 
-def convert_network(network: Network, preprocessing: Preprocessing, path: Path, *, form: Form) -> None:
+class _Weightless(nn.Module):
+    """The same, of pictures and of the network's tensors of these names, which it forgets itself."""
+
+    def __init__(self, cells: _Cells, names: Sequence[str]) -> None:
+        super().__init__()
+        self.hidden = (cells,)  # not a layer of this one, so tracing records none of its tensors
+        self.names = names
+
+    def forward(self, pixels: Tensor, *tensors: Tensor) -> Tensor:
+        (cells,) = self.hidden
+        for name, tensor in zip(self.names, tensors, strict=True):
+            place, _, leaf = name.rpartition(".")
+            layer = cells.network.get_submodule(place)
+            layer._parameters.pop(leaf, None)
+            layer._buffers.pop(leaf, None)
+            object.__setattr__(layer, leaf, tensor)
+        made: Tensor = cells(pixels)
+        return made
+
+
+def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
     """Write the graph from pictures (N, H, W, 3) uint8 of any size to cells, normalization included.
+
+    OpenVINO's takes the weights as inputs, each under its name in the state dict; ONNX's holds them. The network is of
+    no use afterwards; errors name it by its `source`.
 
     Raises:
         ConfigError: what is needed for it is not installed.
-        RuntimeError: the form has no such layers.
+        ModelError: the form has no such layers.
     """
-    cells, example = _Cells(network.cpu().eval(), preprocessing), torch.zeros(_EXAMPLE, dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
-        (_to_openvino if form == "openvino" else _to_onnx)(cells, example, path)
+    cells = _Cells(parts.model.cpu().eval(), parts.preprocessing)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
+            (_to_openvino if form == "openvino" else _to_onnx)(cells, path)
+    except RuntimeError as error:  # what the converters raise for layers that they do not know
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{source}: {parts.model.config.title} cannot be run by {form} ({reason[:200]}); use --runtime torch"
+        ) from error
 
 
-def _to_openvino(cells: nn.Module, example: Tensor, path: Path) -> None:
-    import openvino
-
-    graph = openvino.convert_model(cells, example_input=example)
-    graph.reshape([-1, -1, -1, 3])
+def _to_openvino(cells: _Cells, path: Path) -> None:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigError("openvino is not installed; install it with pip install openvino") from error
+    tensors = _numbers(cells.network)
+    inputs = (torch.zeros(_EXAMPLE, dtype=torch.uint8), *tensors.values())
+    graph = openvino.convert_model(_Weightless(cells, list(tensors)), example_input=inputs)
+    graph.reshape(dict(enumerate([[-1, -1, -1, 3], *(list(tensor.shape) for tensor in tensors.values())])))
+    for port, name in zip(graph.inputs, [PIXELS, *tensors], strict=True):
+        port.get_tensor().set_names({name})
     openvino.save_model(graph, path, compress_to_fp16=False)
 
 
-def _to_onnx(cells: nn.Module, example: Tensor, path: Path) -> None:
+def _numbers(network: Network) -> Mapping[str, Tensor]:
+    """The tensors that training changes; what indices and counts there are follows from the architecture."""
+    return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+
+
+def _to_onnx(cells: _Cells, path: Path) -> None:
     try:
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
@@ -56,12 +99,12 @@ def _to_onnx(cells: nn.Module, example: Tensor, path: Path) -> None:
     free = torch.export.Dim.DYNAMIC
     torch.onnx.export(
         cells,
-        (example,),
+        (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
         os.fspath(path),
         dynamo=True,
-        input_names=["pixels"],
+        input_names=[PIXELS],
         output_names=["cells"],
-        dynamic_shapes={"pixels": {0: free, 1: free, 2: free}},
+        dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
         external_data=False,
         verbose=False,
     )

@@ -1,6 +1,7 @@
 """A model folder's network in the form that a runtime takes, converted once and kept in the cache."""
 
 import json
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -9,21 +10,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from maskpencil.errors import ModelError, OutputError
+from maskpencil.errors import OutputError
 from maskpencil.files import cache_folder, written_whole
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.graph import (
+    CELLS,
+    FACTS,
+    GRAPH,
+    carries_graph,
+    filled_graph,
+    read_upscoring,
+    write_facts,
+    write_graph,
+)
 from maskpencil.runtimes.upscoring import Upscoring
 
-VERSION = 1
+VERSION = 2
 """Part of every cache name: a higher number makes all networks be converted anew."""
 
 Form = Literal["openvino", "onnx"]
 
-GRAPHS: dict[Form, str] = {"openvino": "cells.xml", "onnx": "cells.onnx"}
-FACTS, KERNEL = "network.json", "last_kernel.npy"
+GRAPHS: dict[Form, str] = {"openvino": CELLS, "onnx": "cells.onnx"}
 FOOTPRINT = "footprint.json"
 
 INT8 = "int8"
@@ -71,9 +79,9 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """The network of a model folder, from the cache or converted now, for which torch is needed.
+    """The network of a model folder, from the cache or made now; torch is needed unless the folder carries its graph.
 
-    Where the cache cannot be written it is converted for this process alone.
+    Where the cache cannot be written it is made for this process alone.
 
     Raises:
         ConfigError: what is needed to convert it is not installed.
@@ -82,48 +90,24 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
     converter = version("openvino" if form == "openvino" else "torch")
     place = cache_folder(form) / f"{fingerprint(folder)}-{converter}-{VERSION}"
     if not (place / FACTS).is_file():
-        place = _converted(folder, place, form)
+        place = _made(folder, place, form)
     return _read(folder, place, form, compiled=place / "compiled")
 
 
 def _read(folder: Path, place: Path, form: Form, *, compiled: Path) -> PreparedNetwork:
-    facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
-    kernel = np.load(place / KERNEL) if (place / KERNEL).is_file() else None
-    return PreparedNetwork(folder, place, form, Upscoring(**facts["upscoring"], kernel=kernel), compiled)
+    return PreparedNetwork(folder, place, form, read_upscoring(place, folder), compiled)
 
 
-def write_upscoring(place: Path, upscoring: Upscoring) -> None:
-    """Write, beside a converted graph, what comes after it."""
-    if upscoring.kernel is not None:
-        np.save(place / KERNEL, upscoring.kernel)
-    facts = {"upscoring": {name: value for name, value in asdict(upscoring).items() if name != "kernel"}}
-    (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _converted(folder: Path, place: Path, form: Form) -> Path:
-    """Convert a model folder's network; gives where it lies, `place` if that can be written."""
-    from maskpencil.runtimes.conversion import convert_network
-    from maskpencil.runtimes.torch_runtime import upscoring_of
-
-    parts = read_model_folder(folder)
-
-    def convert(ready: Path) -> None:
-        try:
-            convert_network(parts.model, parts.preprocessing, ready / GRAPHS[form], form=form)
-        except RuntimeError as error:  # what the converters raise for layers that they do not know
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ModelError(
-                f"{folder}: {parts.model.config.title} cannot be run by {form} ({reason[:200]}); use --runtime torch"
-            ) from error
-        write_upscoring(ready, upscoring_of(parts.model))
-
+def _made(folder: Path, place: Path, form: Form) -> Path:
+    """Make a model folder's network; gives where it lies, `place` if that can be written."""
+    make = _make_onnx if form == "onnx" else _make_openvino
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        # a name of its own: other processes may be converting the same network
+        # a name of its own: other processes may be making the same network
         with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
             ready = Path(temporary) / place.name
             ready.mkdir()
-            convert(ready)
+            make(folder, ready)
             if not place.is_dir():
                 ready.rename(place)
     except OSError:
@@ -131,9 +115,29 @@ def _converted(folder: Path, place: Path, form: Form) -> Path:
             return place
         alone = Path(_process_folder().name) / place.name
         alone.mkdir(exist_ok=True)
-        convert(alone)
+        make(folder, alone)
         return alone
     return place
+
+
+def _make_openvino(folder: Path, ready: Path) -> None:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as temporary:
+        graph = folder / GRAPH
+        if not carries_graph(folder):
+            graph = Path(temporary)
+            write_graph(folder, graph)
+        openvino.save_model(filled_graph(graph, folder), ready / CELLS, compress_to_fp16=False)
+        shutil.copy(graph / FACTS, ready / FACTS)
+
+
+def _make_onnx(folder: Path, ready: Path) -> None:
+    from maskpencil.runtimes.conversion import convert_network
+
+    parts = read_model_folder(folder)
+    write_facts(ready, parts.model, of=folder)
+    convert_network(parts, ready / GRAPHS["onnx"], form="onnx", source=folder)
 
 
 @cache

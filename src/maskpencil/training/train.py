@@ -13,10 +13,11 @@ from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
-from maskpencil.errors import ConfigError, ModelError
+from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
-from maskpencil.hardware import choose_device, choose_precision, computes_on_cpu
+from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.progress import ProgressBar, say
+from maskpencil.runtimes.graph import add_graph
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
@@ -86,8 +87,8 @@ def train(
         for line in _introduction(job, run, progress):
             log.say(line)
         finished = fit(job, progress, log, since=started)
-        if finished and job.accelerator.is_main_process and computes_on_cpu():
-            _prepare(run, log)
+        if finished and job.accelerator.is_main_process:
+            add_graph(run.model, warn=log.say)
     for tracker in job.accelerator.trackers:
         tracker.finish()
     return Run(run.path, run.model, shared(job.accelerator, progress.best_score), finished)
@@ -153,16 +154,6 @@ def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Lo
         job.accelerator.init_trackers("maskpencil", config=job.config.to_dict())
     track = job.accelerator.log if job.config.tracker else None
     return Logbook(run, course=job.course, done=progress, track=track, quiet=quiet)
-
-
-def _prepare(run: RunFolder, log: Logbook) -> None:
-    """Bring the model into the form in which the CPU runs it, so that its first prediction starts at once."""
-    from maskpencil.runtimes.prepared import prepared_network  # training needs it nowhere else
-
-    try:
-        prepared_network(run.model, "openvino")
-    except (ModelError, OSError) as error:  # the run itself has ended well
-        log.say(f"warning: its first prediction will take longer: {error}")
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:

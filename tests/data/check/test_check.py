@@ -14,7 +14,8 @@ from maskpencil.cli import main
 from maskpencil.data.check.fix import write_fixed
 from maskpencil.data.check.report import Report, check
 from maskpencil.data.folder import open_folder
-from maskpencil.images import read_image, read_label_map
+from maskpencil.images import read_image
+from maskpencil.label_maps import read_label_map
 
 NAMES = ("ground", "box", "ball")
 COLORS = ((60, 110, 60), (210, 70, 50), (50, 80, 220))

@@ -17,8 +17,8 @@ from maskpencil.data.masks.discovery import check_values, count_classes, discove
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import scan_masks
 from maskpencil.errors import DataError, ImageError
-from maskpencil.images import IGNORE_COLOR, LabelMap, write_label_map
 from maskpencil.known_classes import KNOWN
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap, write_label_map
 
 BLACK, GRAY, WHITE, RED, BLUE = (0, 0, 0), (128, 128, 128), (255, 255, 255), (200, 0, 0), (0, 0, 200)
 STREET_NAMES = ClassSet(("ground", "car", "sky"))

@@ -3,8 +3,8 @@ from hypothesis import strategies as st
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet
 from maskpencil.data.writers.palettes import told_apart
-from maskpencil.images import IGNORE_COLOR
 from maskpencil.known_classes import ADE20K, CITYSCAPES, voc_color
+from maskpencil.label_maps import IGNORE_COLOR
 
 few_colors = st.sampled_from([(0, 0, 0), (128, 0, 0), (9, 9, 9), IGNORE_COLOR])
 

@@ -19,7 +19,8 @@ from maskpencil.data.writers.base import FreeNames
 from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
-from maskpencil.images import Header, LabelMap, turned_as_shown
+from maskpencil.images import Header
+from maskpencil.label_maps import LabelMap, turned_as_shown
 
 LOG = "changes.csv"
 SAME_SHAPE = 0.02

@@ -22,7 +22,8 @@ from maskpencil.data.layout import layout_of, picture_files
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES, read_header, read_mask_pixels
+from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.label_maps import read_mask_pixels
 
 LABELMAP = "labelmap.txt"
 

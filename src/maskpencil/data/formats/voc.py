@@ -17,8 +17,9 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
 from maskpencil.data.text_files import read_lines
-from maskpencil.images import IGNORE_COLOR, read_header
+from maskpencil.images import read_header
 from maskpencil.known_classes import VOC
+from maskpencil.label_maps import IGNORE_COLOR
 
 PICTURES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 

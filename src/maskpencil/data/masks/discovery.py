@@ -15,8 +15,8 @@ from maskpencil.data.masks.colors import LEAST_SHARE, are_mixtures, class_values
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts, channels, color_number
 from maskpencil.errors import DataError
-from maskpencil.images import IGNORE_COLOR
 from maskpencil.known_classes import KNOWN
+from maskpencil.label_maps import IGNORE_COLOR
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 TWO_CLASSES = ("background", "foreground")

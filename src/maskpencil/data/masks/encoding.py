@@ -12,7 +12,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.data.masks.facts import MaskFacts, as_numbers, channels, color_number, count_values
 from maskpencil.errors import DataError
-from maskpencil.images import IGNORE_COLOR, LabelMap, MaskPixels
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels
 
 NO_CLASS = -1
 NEIGHBOURHOOD = 17

@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskpencil.classes import Color
 from maskpencil.data.drawing import MaskSource, mask_pixels
-from maskpencil.images import MaskPixels
+from maskpencil.label_maps import MaskPixels
 
 MAX_VALUES = 256
 """So many values are kept of a mask, the most frequent; only compressed or smoothed masks hold more."""

@@ -24,7 +24,8 @@ from maskpencil.data.packed.budget import Budget
 from maskpencil.data.packed.columns import Columns, choose_columns, classes_in
 from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError, MaskPencilError
-from maskpencil.images import IMAGE_SUFFIXES, read_mask_pixels
+from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.label_maps import read_mask_pixels
 
 COPIED_FILES = (*CLASS_FILES, *READERS)
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}

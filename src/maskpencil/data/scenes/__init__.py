@@ -16,7 +16,8 @@ from maskpencil.data.scenes.facets import SCENE_CLASSES
 from maskpencil.data.scenes.painter import paint
 from maskpencil.data.scenes.street import Street
 from maskpencil.errors import ConfigError
-from maskpencil.images import write_image, write_label_map
+from maskpencil.images import write_image
+from maskpencil.label_maps import write_label_map
 
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 

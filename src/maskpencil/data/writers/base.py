@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskpencil.classes import ClassSet
 from maskpencil.files import written_whole
-from maskpencil.images import LabelMap
+from maskpencil.label_maps import LabelMap
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.formats.voc import MASKS
 from maskpencil.data.writers.base import AddPicture, LabelledPicture
 from maskpencil.data.writers.voc import VocForm
-from maskpencil.images import IGNORE_COLOR, write_image
+from maskpencil.images import write_image
 from maskpencil.known_classes import voc_color
+from maskpencil.label_maps import IGNORE_COLOR
 
 BACKGROUND = "background"
 """CVAT's name for what belongs to no label."""

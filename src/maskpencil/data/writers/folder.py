@@ -7,7 +7,7 @@ from pathlib import Path
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
 from maskpencil.data.writers.palettes import told_apart
-from maskpencil.images import write_label_map
+from maskpencil.label_maps import write_label_map
 
 
 @contextmanager

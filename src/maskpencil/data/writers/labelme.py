@@ -15,7 +15,7 @@ from maskpencil.data.drawing import Polygon
 from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
 from maskpencil.data.writers.undrawn import undrawn_class, with_ignore_label
 from maskpencil.files import written_whole
-from maskpencil.images import LabelMap
+from maskpencil.label_maps import LabelMap
 from maskpencil.regions import Region, find_regions
 from maskpencil.regions.outlines import Ring
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
-from maskpencil.images import IGNORE_COLOR
 from maskpencil.known_classes import voc_color
+from maskpencil.label_maps import IGNORE_COLOR
 
 
 def told_apart(classes: ClassSet) -> ClassSet:

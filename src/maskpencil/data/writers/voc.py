@@ -17,7 +17,7 @@ from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_pictu
 from maskpencil.data.writers.palettes import told_apart
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
-from maskpencil.images import IGNORE_COLOR, write_label_map
+from maskpencil.label_maps import IGNORE_COLOR, write_label_map
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""Label maps in and out: palette PNG, and masks as they stand."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.errors import ImageError
+from maskpencil.files import written_whole
+from maskpencil.images import ORIENTATION, decoding, opened_image, upright
+
+IGNORE_COLOR = (224, 224, 192)
+"""How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
+
+LabelMap = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MaskPixels:
+    """A mask file as it stands, not yet read as classes.
+
+    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for coloured ones. `palette`
+    is (n, 3) uint8 where the file has one.
+    """
+
+    values: npt.NDArray[np.integer]
+    palette: npt.NDArray[np.uint8] | None
+
+
+def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
+    """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
+
+    Raises:
+        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
+    """
+    with opened_image(path) as opened, decoding(os.fspath(path)):
+        image = upright(opened)
+        if image.mode == "P":
+            flat = image.getpalette("RGB")
+            palette = None if flat is None else np.array(flat, dtype=np.uint8).reshape(-1, 3)
+            return MaskPixels(np.array(image), palette)
+        if image.mode == "F":
+            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
+        if image.mode in ("1", "L", "LA"):
+            return MaskPixels(np.array(image if image.mode == "L" else image.convert("L")), None)
+        if image.mode.startswith("I"):
+            return MaskPixels(np.array(image), None)
+        values = np.array(image.convert("RGB"))
+        first = values[..., 0]
+        if (values == first[..., None]).all():  # three equal channels are a grey picture
+            return MaskPixels(first.copy(), None)
+        return MaskPixels(values, None)
+
+
+def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
+    """Turn and mirror (H, W) as an EXIF `orientation` from 1 to 8 asks for."""
+    image = Image.fromarray(label_map)
+    image.getexif()[ORIENTATION] = orientation
+    return np.array(ImageOps.exif_transpose(image))
+
+
+def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a label map that `write_label_map` wrote.
+
+    Returns:
+        (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
+
+    Raises:
+        ImageError: not a readable one-channel 8-bit picture.
+    """
+    values = read_mask_pixels(path).values
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ImageError(
+            f"{path}: has {values.ndim}-d {values.dtype} values; expected one 8-bit channel of class numbers"
+        )
+    return values.astype(np.uint8)
+
+
+def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) class indices as a palette PNG: the index is the class, `colors` (K, 3) show it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[: len(colors)] = colors
+    palette[IGNORE_INDEX] = IGNORE_COLOR
+    image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
+    image.putpalette(palette.tobytes())
+    with written_whole(path) as temporary:
+        image.save(temporary, format="PNG")

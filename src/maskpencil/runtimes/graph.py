@@ -1,0 +1,131 @@
+"""A network's graph without its weights. A model folder that carries it runs on CPUs without torch from the start.
+
+The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are pictures and, under their
+names in `model.safetensors`, the weights; and `network.json`, which says what comes after it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from maskpencil.errors import ConfigError, ModelError, OutputError
+from maskpencil.files import folder_written_whole
+from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, read_model_folder
+from maskpencil.runtimes.upscoring import Upscoring
+
+if TYPE_CHECKING:
+    from maskpencil.models.architectures import Network
+
+GRAPH = "graph"
+"""The folder, in a model folder."""
+
+CELLS, FACTS = "cells.xml", "network.json"
+PIXELS = "pixels"
+
+_VERSION = 1
+"""Of what the folder holds; a folder of another version is left alone."""
+
+
+def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
+    """Let a model folder carry its network's graph, where there can be one: `warn` hears why not. Needs torch."""
+    try:
+        with folder_written_whole(folder / GRAPH) as place:
+            write_graph(folder, place)
+    except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
+        warn(f"warning: its first prediction on a CPU will take longer: {error}")
+
+
+def carries_graph(folder: Path) -> bool:
+    """Whether a model folder carries a graph of its network and of this version."""
+    facts = folder / GRAPH / FACTS
+    return facts.is_file() and _read_facts(facts).get("of") == _name(folder)
+
+
+def write_graph(folder: Path, place: Path) -> None:
+    """Write the graph of a model folder's network into the folder `place`. Needs torch.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+        ModelError: the model folder is damaged, or OpenVINO cannot run the network.
+    """
+    from maskpencil.runtimes.conversion import convert_network
+
+    parts = read_model_folder(folder)
+    write_facts(place, parts.model, of=folder)
+    convert_network(parts, place / CELLS, form="openvino", source=folder)
+
+
+def filled_graph(place: Path, folder: Path) -> Any:
+    """The graph in the folder `place` with the weights of a model folder, an `openvino.Model`.
+
+    Raises:
+        ModelError: a file is damaged, or the weights do not fit the graph.
+    """
+    import openvino
+    from openvino import opset13 as op
+
+    try:
+        model = openvino.Core().read_model(place / CELLS)
+    except RuntimeError as error:
+        raise ModelError(f"{place / CELLS}: is damaged; remove the folder {place}, it is made anew") from error
+    tensors = _read_arrays(folder / WEIGHTS)
+    for parameter in model.get_parameters():
+        name, shape = parameter.output(0).get_any_name(), parameter.get_partial_shape()
+        if name == PIXELS:
+            continue
+        found = tensors.get(name)
+        if found is None or not shape.compatible(openvino.PartialShape(found.shape)):
+            told = "is missing" if found is None else f"is {found.shape} instead of {tuple(shape.to_shape())}"
+            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} {told}; expected its {CONFIG}")
+        parameter.output(0).replace(op.constant(found, shared_memory=True).output(0))
+        model.remove_parameter(parameter)
+    return model
+
+
+def write_facts(place: Path, network: "Network", *, of: Path) -> None:
+    """Write beside the graph of a network, that of the model folder `of`, what comes after it."""
+    from maskpencil.models.fcn import LAST_UPSCORE
+    from maskpencil.runtimes.torch_runtime import upscoring_of
+
+    upscoring = asdict(upscoring_of(network))
+    learned = upscoring.pop("kernel") is not None
+    kernel = f"{LAST_UPSCORE[upscoring['stride']]}.weight" if learned else None
+    facts = {"of": _name(of), "upscoring": upscoring, "kernel": kernel}
+    (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def read_upscoring(place: Path, folder: Path) -> Upscoring:
+    """What comes after the graph in the folder `place`; what has learned lies with the model folder's weights.
+
+    Raises:
+        ModelError: a file is damaged.
+    """
+    facts = _read_facts(place / FACTS)
+    kernel = facts["kernel"]
+    return Upscoring(**facts["upscoring"], kernel=_read_arrays(folder / WEIGHTS, kernel)[kernel] if kernel else None)
+
+
+def _name(folder: Path) -> list[object]:
+    return [_VERSION, graph_fingerprint(folder)]
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: is damaged; remove the folder {path.parent}, it is made anew") from error
+
+
+def _read_arrays(weights: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
+    """Read tensors, by default all, of a model folder's weights without torch."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy") as tensors:
+            return {name: tensors.get_tensor(name) for name in names or tensors.keys()}
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers that NumPy does not know
+        raise ModelError(f"{weights}: cannot be read as weights ({error}); copy or download it again") from error
