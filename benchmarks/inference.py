@@ -55,7 +55,9 @@ def pipeline(arguments: argparse.Namespace) -> None:
                 (named / f"{number}.jpg").symlink_to(path.resolve())
             sources = find_sources([named])
             whole = seconds(
-                lambda sources=sources, folder=folder: predict(segmenter, sources, out=Path(folder) / "out")
+                lambda sources=sources, folder=folder: predict(
+                    segmenter, sources, out=Path(folder) / "out", side_by_side=segmenter.side_by_side
+                )
             )
         ratios.append(bare / whole)
         rates.append((len(turn) / bare, len(turn) / whole))
@@ -80,7 +82,8 @@ def film(arguments: argparse.Namespace) -> None:
 
         sample = stills * 5
         before = seconds(lambda: [segmenter.predict_batch([image]) for image in sample]) / len(sample)
-        whole = seconds(lambda: predict_video(segmenter, source, Path(folder) / "out.mp4", on_frame=look)) / count
+        out, many = Path(folder) / "out.mp4", segmenter.side_by_side
+        whole = seconds(lambda: predict_video(segmenter, source, out, side_by_side=many, on_frame=look)) / count
         after = seconds(lambda: [segmenter.predict_batch([image]) for image in sample]) / len(sample)
         bare = (before + after) / 2
         print(f"{segmenter.runtime.title}, {count} frames of 1280x720 from film to film: {1 / whole:.2f} frames/s")

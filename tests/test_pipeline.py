@@ -4,11 +4,11 @@ from contextlib import closing
 
 import pytest
 
-from maskpencil.pipeline import WriteBehind, read_ahead
+from maskpencil.pipeline import WriteBehind, in_parallel, read_ahead
 
 
 def our_threads() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith(("read-ahead", "write-behind"))]
+    return [t.name for t in threading.enumerate() if t.name.startswith(("read-ahead", "write-behind", "in-parallel"))]
 
 
 def test_items_come_in_order_and_all() -> None:
@@ -114,4 +114,40 @@ def test_an_interruption_drops_what_has_not_begun() -> None:
         threading.Timer(0.05, go.set).start()
         raise KeyboardInterrupt
     assert done == [0]
+    assert our_threads() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_what_is_made_in_parallel_comes_in_order(workers: int) -> None:
+    together = threading.Barrier(workers, timeout=20)
+
+    def square(number: int) -> int:
+        together.wait()
+        return number**2
+
+    assert list(in_parallel(square, range(12), workers=workers)) == [number**2 for number in range(12)]
+    assert our_threads() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_parallel_comes_out_in_its_place(workers: int) -> None:
+    results = in_parallel(lambda number: 1 / number, [1, 2, 0, 4], workers=workers)
+    assert [next(results), next(results)] == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert our_threads() == []
+
+
+def test_no_more_is_taken_than_is_worked_on_and_an_early_end_drops_the_rest() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    with closing(in_parallel(str, items(), workers=2)) as results:
+        assert [next(results) for _ in range(5)] == ["1", "2", "3", "4", "5"]
+        assert taken == 7
     assert our_threads() == []

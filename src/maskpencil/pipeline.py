@@ -1,4 +1,4 @@
-"""Reading ahead of the network and writing behind it, each in a thread of its own and never far apart; batches."""
+"""Reading ahead of the network and writing behind it, in threads that are never far apart; batches; side by side."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, overload
 
 T = TypeVar("T")
+R = TypeVar("R")
 P = ParamSpec("P")
 
 
@@ -60,6 +61,28 @@ def equal_groups(items: Iterable[T], *, size: int, alike: Callable[[T, T], bool]
             group = []
     if group:
         yield group
+
+
+def in_parallel(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> Generator[R, None, None]:
+    """What `call` gives for the items, in their order, made by so many threads; one is none beside the caller's.
+
+    What a call raises comes out where its result would have. Close the generator to drop the calls not yet begun.
+    """
+    if workers == 1:
+        yield from map(call, items)
+        return
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers, "in-parallel") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(call, item))
+                if len(pending) > workers:  # one waits, so that no thread has to
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 class WriteBehind:

@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
+from threading import Barrier
 
 import av
 import numpy as np
@@ -35,6 +37,26 @@ class BrightnessSegmenter:
             )
             for image in images
         ]
+
+    @staticmethod
+    def side_by_side() -> AbstractContextManager[int]:
+        return nullcontext(1)
+
+
+class InPairs(BrightnessSegmenter):
+    """Ends no prediction before another one is made at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = Barrier(2, timeout=20)
+
+    def predict_batch(self, images: Sequence[RGBImage], **asked: bool) -> list[Prediction]:
+        self.other.wait()
+        return super().predict_batch(images, **asked)
+
+    @staticmethod
+    def side_by_side() -> AbstractContextManager[int]:
+        return nullcontext(2)
 
 
 @pytest.fixture

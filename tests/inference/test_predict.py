@@ -19,7 +19,7 @@ from maskpencil.inference.tally import Progress
 from maskpencil.label_maps import read_label_map
 from maskpencil.regions import RegionFormat
 
-from .conftest import BrightnessSegmenter, MakeFilm, picture
+from .conftest import BrightnessSegmenter, InPairs, MakeFilm, picture
 
 
 def files_below(folder: Path) -> set[str]:
@@ -315,3 +315,25 @@ def test_pictures_of_one_size_go_through_the_network_together(segmenter, tmp_pat
     assert (report.pictures, len(report.failures)) == (5, 1)
     for number, size in enumerate(sizes):
         assert read_label_map(tmp_path / "out" / "masks" / f"{number}.png").shape == size
+
+
+def test_pictures_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_path):
+    for number in range(6):
+        Image.fromarray(picture((20, 30 + number), number)).save(tmp_path / f"{number}.png")
+    sources, heard = find_sources([tmp_path]), []
+    in_pairs = InPairs()
+    predict(
+        in_pairs,
+        sources,
+        out=tmp_path / "two",
+        side_by_side=in_pairs.side_by_side,
+        report=lambda progress: heard.append(progress.source.stem),
+    )
+    assert heard == [str(number) for number in range(6)]
+    predict(segmenter, sources, out=tmp_path / "one")
+    for name in files_below(tmp_path / "one"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_for_a_few_pictures_nothing_is_made_ready_for_many(segmenter, pictures, tmp_path):
+    predict(segmenter, pictures, out=tmp_path / "out", side_by_side=lambda: pytest.fail("made ready"))

@@ -12,7 +12,7 @@ from maskpencil.inference import film_outputs
 from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_reader import Frame, VideoReader
 
-from .conftest import BrightnessSegmenter, MakeFilm
+from .conftest import BrightnessSegmenter, InPairs, MakeFilm
 
 
 def times(path: Path) -> list[Fraction]:
@@ -242,3 +242,15 @@ def test_names_that_look_like_addresses_are_files(
     monkeypatch.chdir(tmp_path)
     assert predict_video(segmenter, "http:a%03d.mp4", "out:%d.mp4").frames == 12
     assert (tmp_path / "out:%d.mp4").is_file()
+
+
+def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter, make_film):
+    source, in_pairs = make_film(sound="aac"), InPairs()
+    report = predict_video(in_pairs, source, tmp_path / "two.mp4", side_by_side=in_pairs.side_by_side)
+    assert report.frames == 12
+    predict_video(segmenter, source, tmp_path / "one.mp4")
+    assert times(tmp_path / "two.mp4") == times(source)
+    assert sound_packets(tmp_path / "two.mp4") == sound_packets(source)
+    with av.open(str(tmp_path / "one.mp4")) as one, av.open(str(tmp_path / "two.mp4")) as two:
+        for ours, theirs in zip(one.decode(video=0), two.decode(video=0), strict=True):
+            np.testing.assert_array_equal(ours.to_ndarray(format="rgb24"), theirs.to_ndarray(format="rgb24"))

@@ -118,6 +118,19 @@ def test_threads_that_predict_at_once_get_each_their_own_result(both):
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_predictions_side_by_side_are_those_made_alone(both, runtime):
+    for segmenter in both(runtime=runtime, image_size=(60, 84)):
+        images = [noise(40, 60, number) for number in range(8)]
+        alone, memory = [segmenter.logits([image]) for image in images], segmenter.memory
+        with segmenter.side_by_side() as workers, ThreadPoolExecutor(workers) as pool:
+            assert segmenter.memory == memory // workers
+            together = list(pool.map(lambda image, s=segmenter: s.logits([image]), images))
+        assert segmenter.memory == memory
+        np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(segmenter.logits(images[:1]), alone[0])
+
+
 def test_a_segmenter_without_torch_is_saved_as_it_was_read(both, tmp_path):
     _, by_openvino = both()
     by_openvino.save(tmp_path / "copy")

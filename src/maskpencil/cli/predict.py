@@ -147,6 +147,7 @@ def command(
             film=film,
             geotiff=geotiff,
             batch_size=segmenter.runtime.batch_size,
+            side_by_side=segmenter.side_by_side,
             report=_Reporter(bar),
             tell=bar.say,
             stop=stop,

@@ -7,7 +7,7 @@ from threading import Event
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import refuse_used_folder
-from maskpencil.inference.protocols import PredictsImages
+from maskpencil.inference.protocols import PredictsImages, SideBySide
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import Tally
@@ -24,6 +24,7 @@ def predict_films(
     overlays: bool,
     opacity: float,
     find_boxes: Callable[[Prediction], Sequence[Region]] | None,
+    side_by_side: SideBySide,
     tally: Tally,
     tell: Callable[[str], None],
     stop: Event,
@@ -54,6 +55,7 @@ def predict_films(
                 options=options,
                 opacity=opacity,
                 find_boxes=find_boxes,
+                side_by_side=side_by_side,
                 on_frame=on_frame,
                 tell=tell,
                 stop=stop,

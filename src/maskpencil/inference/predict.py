@@ -12,17 +12,20 @@ from maskpencil.data.writers import WRITERS
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.films import check_films, predict_films
-from maskpencil.inference.pictures import PictureResults, read_picture, same_size
-from maskpencil.inference.protocols import PredictsImages
+from maskpencil.inference.pictures import PictureResults, ReadPicture, read_picture, same_size
+from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
 from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import PredictionReport, Progress, Tally
-from maskpencil.pipeline import WriteBehind, equal_groups, read_ahead
+from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
 
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
+
+FEW = 3
+"""So many pictures are done one by one: to make ready for more would take longer."""
 
 
 def predict(
@@ -40,6 +43,7 @@ def predict(
     annotations: str | None = None,
     film: FilmOptions | None = None,
     batch_size: int = 1,
+    side_by_side: SideBySide = one_by_one,
     geotiff: bool = False,
     report: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -63,7 +67,8 @@ def predict(
     `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
 
     `film` says how films, streams and cameras are taken. Up to `batch_size` pictures of one size that follow each other
-    go through the network at once. With `geotiff` TIFF and JPEG2000 files are read and their masks written window by
+    go through the network at once, and as many of these batches, or of a film's frames, as `side_by_side` says, which
+    is the segmenter's. With `geotiff` TIFF and JPEG2000 files are read and their masks written window by
     window, of any size, as GeoTIFF with their georeference. `tell` gets lines for the user while it runs, such as that
     a stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
     not begun by then is told in the report's warnings.
@@ -103,7 +108,14 @@ def predict(
             "it into pictures"
         )
     find_regions = partial(Prediction.regions, min_area=min_area, wanted=region_classes)
+
+    def colour(group: list[ReadPicture]) -> tuple[list[ReadPicture], list[Prediction]]:
+        images = [image for _, image in group if not isinstance(image, DataError)]
+        sure = confidence or regions is not None
+        return group, segmenter.predict_batch(images, confidence=sure, entropy=entropy) if images else []
+
     with (
+        side_by_side() if len(pictures) > FEW else one_by_one() as workers,
         PictureResults(
             out,
             segmenter.classes,
@@ -116,13 +128,11 @@ def predict(
         ) as results,
         WriteBehind(depth=QUEUE_DEPTH) as behind,
         closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH)) as read,
+        closing(in_parallel(colour, equal_groups(read, size=batch_size, alike=same_size), workers=workers)) as coloured,
     ):
-        for group in equal_groups(read, size=batch_size, alike=same_size):
+        for group, predictions in coloured:
             if stop.is_set():
                 raise KeyboardInterrupt
-            images = [image for _, image in group if not isinstance(image, DataError)]
-            sure = confidence or regions is not None
-            predictions = segmenter.predict_batch(images, confidence=sure, entropy=entropy) if images else []
             for prediction, (source, _) in zip(predictions, group, strict=False):
                 behind.submit(results.write, prediction, source)
             for source, image in group:
@@ -151,6 +161,7 @@ def predict(
         overlays=overlays,
         opacity=opacity,
         find_boxes=partial(find_regions, polygons=False) if regions else None,
+        side_by_side=side_by_side,
         tally=tally,
         tell=tell,
         stop=stop,

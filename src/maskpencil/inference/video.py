@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
+from typing import TypeVar
 
+from av import Packet
 from av.audio.stream import AudioStream
 from av.error import InvalidDataError
 
@@ -15,19 +17,21 @@ from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
-from maskpencil.inference.protocols import PredictsImages
+from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
 from maskpencil.inference.selection import expected_frames, select
 from maskpencil.inference.smoothing import GivesProbabilities, Smoother
 from maskpencil.inference.sources import Source
 from maskpencil.inference.stream_reader import StreamReader
 from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, pictures, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, write_video
-from maskpencil.pipeline import read_ahead
+from maskpencil.pipeline import in_parallel, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
 
 __all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
 
+
+T = TypeVar("T")
 
 WAKE_SECONDS = 0.05
 """How long at most nobody looks whether the user wants to stop, while no frame comes."""
@@ -51,6 +55,7 @@ def predict_video(
     options: FilmOptions | None = None,
     opacity: float = 0.5,
     find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
+    side_by_side: SideBySide = one_by_one,
     on_frame: Callable[[int, int | None], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
@@ -64,9 +69,11 @@ def predict_video(
 
     `source` is a film's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
     where the label maps go if `options` ask for them, a .mkv file or a folder. `find_boxes` gives the regions of each
-    frame that get a box. `on_frame` is called after each frame with its number, from 1, and the number of frames, which
-    may be an estimate, or None where nothing is known. `tell` gets lines for the user while it runs. Once `stop` is
-    set, a stream or camera ends as if it had no more frames, and a film is dropped.
+    frame that get a box. As many frames of a film as `side_by_side` says, which is the segmenter's, go through the
+    network at once, unless each is smoothed by those before it. `on_frame` is called after each frame with its number,
+    from 1, and the number of frames, which may be an estimate, or None where nothing is known. `tell` gets lines for
+    the user while it runs. Once `stop` is set, a stream or camera ends as if it had no more frames, and a film is
+    dropped.
 
     Raises:
         ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
@@ -106,22 +113,30 @@ def predict_video(
             tell=tell,
         )
 
-        # left last: a silent stream makes its reading thread wait, and the files need not
-        with closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS)) as items, outputs:
-            for item in items:
+        def coloured(item: T) -> tuple[T, Prediction | None]:
+            return item, predictor.predict(item.pixels) if isinstance(item, Frame) else None
+
+        with (
+            one_by_one() if is_live or options.smooth else side_by_side() as workers,
+            # left after the files: a silent stream makes its reading thread wait, and the files need not
+            closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS)) as items,
+            closing(in_parallel(coloured, items, workers=workers)) as results,
+            outputs,
+        ):
+            for item, prediction in results:
                 outputs.refresh()
                 if stop.is_set() and isinstance(reader, VideoReader):
                     raise KeyboardInterrupt
                 if stop.is_set() or outputs.is_left:
                     break
-                if isinstance(item, Frame):
+                if isinstance(item, Frame) and prediction:
                     if count == 0 and hardware:
                         _tell_decoder(reader, tell)
-                    outputs.submit(predictor.predict(item.pixels), pts=item.pts, duration=item.duration)
+                    outputs.submit(prediction, pts=item.pts, duration=item.duration)
                     count += 1
                     if on_frame:
                         on_frame(count, expected)
-                elif item is not None and item.stream_index in kept_indices:
+                elif isinstance(item, Packet) and item.stream_index in kept_indices:
                     outputs.submit_sound(item)
             if count == 0:
                 raise _nothing_taken(reader, options, facts, stopped=stop.is_set())

@@ -1,7 +1,8 @@
 """What runs networks: `Runtime`, from pictures to cells and from cells to label maps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -95,6 +96,14 @@ class Runtime(ABC):
     def batch_size(self) -> int:
         """How many pictures of one size go through the network at once for the greatest speed."""
         return GPU_BATCH if self.device == "cuda" else 1
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[int]:
+        """Give how many predictions made at once, each in a thread of its own, are done fastest; until the block ends.
+
+        Within the block one that is made alone may take longer.
+        """
+        yield 1
 
     @abstractmethod
     def cells(self, images: Sequence[RGBImage]) -> Cells:

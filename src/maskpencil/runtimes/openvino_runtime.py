@@ -1,9 +1,9 @@
 """Networks run by OpenVINO: the runtime of CPUs. Without torch."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -21,6 +21,9 @@ from maskpencil.runtimes.converted import ConvertedRuntime
 from maskpencil.runtimes.prepared import PreparedNetwork
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 
+_MOST_AT_ONCE = 4
+"""Of pictures side by side, each of which takes memory of its own."""
+
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -36,16 +39,26 @@ class OpenVINORuntime(ConvertedRuntime):
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
         super().__init__(prepared, precision=precision)
-        self._compile = _Compiler(prepared.compiled)
-        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
-        self._network = self._compile(prepared.graph, _PRECISIONS[others])
-        self._finishes: dict[tuple[Finish, bool], _Requests] = {}
-        self._lock = Lock()
+        self._compiled = _Compiled(prepared, precision, "LATENCY")
+
+    @cached_property
+    def _for_many(self) -> "_Compiled":
+        """Of several pictures each has some of the cores for itself: no core waits for another after every layer."""
+        return _Compiled(self.prepared, self.precision, "THROUGHPUT")
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[int]:
+        """See `Runtime`."""
+        for_one, self._compiled = self._compiled, self._for_many
+        try:
+            yield self._compiled.cells.at_once
+        finally:
+            self._compiled = for_one
 
     def cells(self, images: Sequence[RGBImage]) -> Cells:
         """See `Runtime`."""
         pixels = images[0][None] if len(images) == 1 else np.stack(images)
-        with self._network.run(pixels) as (values,):
+        with self._compiled.cells.run(pixels) as (values,):
             return Cells(values.copy(), (pixels.shape[1], pixels.shape[2]))
 
     def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
@@ -54,18 +67,41 @@ class OpenVINORuntime(ConvertedRuntime):
         inputs = [np.ascontiguousarray(cells[..., down.cells, across.cells])]
         if down.matrix is not None and across.matrix is not None:
             inputs += [down.matrix, across.matrix]
-        with self._finish(kind, mixed=len(inputs) > 1).run(*inputs) as outputs:
+        with self._compiled.finish(kind, mixed=len(inputs) > 1).run(*inputs) as outputs:
             if len(inputs) > 1:
                 return tuple(output.copy() for output in outputs)
             height, width = (place.stop - place.start for place in block.place)
             rows, columns = slice(down.offset, down.offset + height), slice(across.offset, across.offset + width)
             return tuple(output[..., rows, columns].copy() for output in outputs)
 
-    def _finish(self, kind: Finish, *, mixed: bool) -> "_Requests":
+
+class _Compiled:
+    """A network's graphs, compiled for this machine by a hint of OpenVINO's, each once."""
+
+    def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
+        # CACHE_DIR keeps what was made of a graph for the next process
+        self._settings = {
+            "PERFORMANCE_HINT": hint,
+            "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
+            "CACHE_DIR": os.fspath(prepared.compiled),
+        }
+        self._upscoring = prepared.upscoring
+        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
+        self.cells = self._compile(prepared.graph, _PRECISIONS[others])
+        self._finishes: dict[tuple[Finish, bool], _Requests] = {}
+        self._lock = Lock()
+
+    def finish(self, kind: Finish, *, mixed: bool) -> "_Requests":
+        """The graph of `finish_graph`."""
         with self._lock:
             if (kind, mixed) not in self._finishes:
-                self._finishes[kind, mixed] = self._compile(finish_graph(self.upscoring, kind, mixed=mixed), "f32")
+                self._finishes[kind, mixed] = self._compile(finish_graph(self._upscoring, kind, mixed=mixed), "f32")
             return self._finishes[kind, mixed]
+
+    def _compile(self, graph: "openvino.Model | Path", precision: str) -> "_Requests":
+        settings = self._settings | {"INFERENCE_PRECISION_HINT": precision}
+        model = graph if isinstance(graph, openvino.Model) else os.fspath(graph)
+        return _Requests(_core().compile_model(model, "CPU", settings))
 
 
 def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> openvino.Model:
@@ -106,26 +142,14 @@ def _outputs(logits: Any, kind: Finish) -> list[Any]:
     return [labels, op.divide(op.constant(np.float32(1)), others)]
 
 
-class _Compiler:
-    """Compiles graphs, each once, and keeps what it made of them in a folder for the next process."""
-
-    def __init__(self, kept: Path) -> None:
-        self.settings = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": os.fspath(kept)}
-
-    def __call__(self, graph: "openvino.Model | Path", precision: str) -> "_Requests":
-        settings = self.settings | {"INFERENCE_PRECISION_HINT": precision}
-        compiled = _core().compile_model(
-            graph if isinstance(graph, openvino.Model) else os.fspath(graph), "CPU", settings
-        )
-        return _Requests(compiled.create_infer_request)
-
-
 class _Requests:
     """Runs a compiled graph; every thread that runs it at the same time gets a request of its own."""
 
-    def __init__(self, create: Callable[[], openvino.InferRequest]) -> None:
-        self._create = create
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._create = compiled.create_infer_request
         self._free: LifoQueue[openvino.InferRequest] = LifoQueue()
+
+        self.at_once = min(_MOST_AT_ONCE, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
 
     @contextmanager
     def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:
