@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -138,16 +139,30 @@ def test_an_error_in_parallel_comes_out_in_its_place(workers: int) -> None:
     assert our_threads() == []
 
 
-def test_no_more_is_taken_than_is_worked_on_and_an_early_end_drops_the_rest() -> None:
-    taken = 0
+def test_an_early_end_drops_what_is_not_begun() -> None:
+    with closing(in_parallel(str, itertools.count(), workers=2)) as results:
+        assert [next(results) for _ in range(5)] == ["0", "1", "2", "3", "4"]
+    assert our_threads() == []
+
+
+def test_few_results_wait_for_a_slow_one_before_them() -> None:
+    go, taken = threading.Event(), 0
 
     def items() -> Iterator[int]:
         nonlocal taken
-        while True:
-            taken += 1
+        for taken in range(100):
+            if taken == 50:
+                go.set()
             yield taken
 
-    with closing(in_parallel(str, items(), workers=2)) as results:
-        assert [next(results) for _ in range(5)] == ["1", "2", "3", "4", "5"]
-        assert taken == 7
-    assert our_threads() == []
+    results = in_parallel(lambda number: go.wait(20) if number == 0 else number, items(), workers=2)
+    threading.Timer(1, go.set).start()
+    assert next(results) is True
+    assert taken == 8
+    assert list(results) == list(range(1, 100))
+
+
+def test_what_takes_no_time_keeps_nobody_from_work() -> None:
+    together = threading.Barrier(2, timeout=20)
+    heavy = in_parallel(lambda number: number % 3 or (together.wait() and 0), range(30), workers=2)
+    assert list(heavy) == [number % 3 for number in range(30)]

@@ -2,13 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, overload
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+MOST_WAITING = 4
+"""Results for each worker of `in_parallel` that may wait for one before them."""
 
 
 @overload
@@ -66,7 +69,8 @@ def equal_groups(items: Iterable[T], *, size: int, alike: Callable[[T, T], bool]
 def in_parallel(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> Generator[R, None, None]:
     """What `call` gives for the items, in their order, made by so many threads; one is none beside the caller's.
 
-    What a call raises comes out where its result would have. Close the generator to drop the calls not yet begun.
+    What a call raises comes out where its result would have, what the items raise at once. Close the generator to drop
+    the calls not yet begun.
     """
     if workers == 1:
         yield from map(call, items)
@@ -76,7 +80,9 @@ def in_parallel(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> 
         try:
             for item in items:
                 pending.append(pool.submit(call, item))
-                if len(pending) > workers:  # one waits, so that no thread has to
+                while len(working := [future for future in pending if not future.done()]) > workers + 1:  # one waits
+                    wait(working, return_when=FIRST_COMPLETED)
+                while pending and (pending[0].done() or len(pending) > MOST_WAITING * workers):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
