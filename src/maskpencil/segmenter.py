@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -24,27 +24,19 @@ from maskpencil.model_folder import (
 from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
-from maskpencil.runtimes.footprint import ALIGNMENT
+from maskpencil.runtimes.base import Maps, Runtime, Wanted
 from maskpencil.runtimes.loading import load_runtime
-from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
+from maskpencil.runtimes.mapper import Mapper
 
 if TYPE_CHECKING:
     import torch
 
     from maskpencil.models.architectures import Network
-    from maskpencil.runtimes.upscoring import Floats
-
-SMALL = 2**21
-"""Pictures of at most so many pixels are done as a whole by any network."""
-
-MEMORY = 2**30
-"""The bytes that a network may take for one picture, unless it is told otherwise."""
 
 # torch is imported inside functions: where another runtime has the network it is never needed
 
 
-class Segmenter:
+class Segmenter(Mapper):
     """A network that colours every pixel of any picture. May be used from several threads.
 
     Args:
@@ -54,10 +46,7 @@ class Segmenter:
         training: where the weights come from, as plain values for the model folder.
         folder: the model folder that the runtime's network was read from, if it has no live one.
 
-    Attributes:
-        memory: the bytes that the network may take for one picture; larger ones are done in tiles.
-        tile: the side of tiles in pixels, a multiple of 32, or None where they follow from `memory`.
-        has_blended: whether a picture was done in tiles by a network whose tiles are not exact.
+    Attributes: see `Mapper`.
 
     Raises:
         ConfigError: the parts do not fit each other.
@@ -74,11 +63,8 @@ class Segmenter:
     ) -> None:
         if runtime.upscoring.classes != len(classes):
             raise ConfigError(f"the model has {runtime.upscoring.classes} classes, but {len(classes)} are named")
-        self.runtime, self.classes, self.preprocessing = runtime, classes, preprocessing
-        self.training, self.folder = dict(training or {}), folder
-        self.memory = MEMORY
-        self.tile: int | None = None
-        self.has_blended = False
+        super().__init__(runtime, preprocessing)
+        self.classes, self.training, self.folder = classes, dict(training or {}), folder
 
     @classmethod
     def of_network(
@@ -142,18 +128,6 @@ class Segmenter:
             raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
         return read_model_folder(self.folder).model
 
-    def limit(self, *, memory: int | None = None, tile: int | None = None) -> None:
-        """Set the bytes that the network may take for one picture, or the side of tiles, which comes before it.
-
-        Raises:
-            ConfigError: the memory is not above 0, or the tile is not a multiple of 32 above 0.
-        """
-        if memory is not None and memory < 1:
-            raise ConfigError(f"memory must be 1 byte or more, but got {memory}")
-        if tile is not None and (tile < 1 or tile % ALIGNMENT):
-            raise ConfigError(f"tile must be a multiple of {ALIGNMENT} pixels above 0, but got {tile}")
-        self.memory, self.tile = memory or self.memory, tile or self.tile
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model folder, whole or not at all; a folder of that name is replaced.
 
@@ -204,20 +178,6 @@ class Segmenter:
         """
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[int]:
-        """Give how many predictions made at once, each in a thread of its own, are done fastest; until the block ends.
-
-        Within the block one that is made alone may take longer. All together they keep to `memory`.
-        """
-        memory = self.memory
-        with self.runtime.side_by_side() as workers:
-            self.memory = memory // workers
-            try:
-                yield workers
-            finally:
-                self.memory = memory
-
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Colour pictures of one size and tell the probability of one class, in one pass.
 
@@ -226,30 +186,6 @@ class Segmenter:
         maps = self.maps(images, Wanted(class_index=index))
         probabilities = [] if maps.probability is None else list(maps.probability)
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
-
-    def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
-        """The maps that are wanted of pictures of one size, (H, W, 3) uint8 each.
-
-        Large ones, that would take more than `memory`, are done part by part, with the same result.
-        """
-        size = _size(images)
-        if self.tile_for(size) is None:
-            return self.runtime.maps(self._cells(images), size, wanted)
-        return stacked_maps([self._tiled(image, wanted) for image in images])
-
-    def tile_for(self, size: tuple[int, int]) -> int | None:
-        """The side of the tiles in which a picture of `size` (H, W) is done, None where it is done as a whole."""
-        if not self.runtime.upscoring.in_place or self.preprocessing.working_size(size) != size:
-            return None
-        if self.tile:
-            return self.tile if max(size) > self.tile else None
-        if size[0] * size[1] <= SMALL:
-            return None
-        footprint = self.runtime.footprint
-        return footprint.tile(self.memory) if size[0] * size[1] * footprint.bytes_per_pixel > self.memory else None
-
-    def _tiled(self, image: RGBImage, wanted: Wanted) -> Maps:
-        return joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)])
 
     def origin(self) -> dict[str, object] | None:
         """All that the maps of a picture in `bands` follow from, as plain values; None for a network of no folder."""
@@ -263,34 +199,6 @@ class Segmenter:
             "tile": None if footprint.exact else self.tile or footprint.tile(self.memory),
         }
 
-    def bands(self, picture: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
-        """The maps of a picture of any size as bands of whole rows, from the row `start` down, without holding it.
-
-        Raises:
-            ConfigError: the network cannot be run in tiles.
-        """
-        if not self.runtime.upscoring.in_place or self.preprocessing.working_size(picture.size) != picture.size:
-            height, width = picture.size
-            raise ConfigError(
-                f"a picture of {width} x {height} pixels cannot be done in tiles by this model, which sees it whole, "
-                "at a size of its own; give --image-size native, or scale the picture down"
-            )
-        footprint = self.runtime.footprint
-        self.has_blended |= not footprint.exact
-        tile = self.tile or footprint.tile(self.memory)
-        return tiled_maps(self.runtime, picture, wanted, footprint=footprint, tile=tile, start=start)
-
-    def probabilities(self, images: Sequence[RGBImage]) -> "Floats":
-        """The probabilities (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""
-        return self.runtime.everything(self._cells(images), _size(images), "probabilities")
-
-    def logits(self, images: Sequence[RGBImage]) -> "Floats":
-        """The logits (N, K, H, W) float32 of pictures of one size, (H, W, 3) uint8 each."""
-        return self.runtime.everything(self._cells(images), _size(images), "logits")
-
-    def _cells(self, images: Sequence[RGBImage]) -> Cells:
-        return self.runtime.cells([self.preprocessing.resize(image) for image in images])
-
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
         return [
             Prediction(
@@ -302,8 +210,3 @@ class Segmenter:
             )
             for number, image in enumerate(images)
         ]
-
-
-def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
-    height, width, _ = images[0].shape
-    return height, width
