@@ -1,7 +1,5 @@
 """What the runtimes of converted networks have in common. Without torch."""
 
-from functools import cached_property
-
 from maskpencil.runtimes.base import Cells, Runtime
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.prepared import PreparedNetwork
@@ -25,7 +23,7 @@ class ConvertedRuntime(Runtime):
         values: Floats = cells.values
         return values
 
-    @cached_property
+    @property
     def footprint(self) -> Footprint:
         """See `Runtime`."""
-        return self.prepared.footprint()
+        return self.prepared.footprint

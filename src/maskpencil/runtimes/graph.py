@@ -1,7 +1,8 @@
 """A network's graph without its weights. A model folder that carries it runs on CPUs without torch from the start.
 
 The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are pictures and, under their
-names in `model.safetensors`, the weights; and `network.json`, which says what comes after it.
+names in `model.safetensors`, the weights; and `network.json`, which says what comes after it and
+how far around a cell it looks.
 """
 
 import json
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from maskpencil.errors import ConfigError, ModelError, OutputError
 from maskpencil.files import folder_written_whole
 from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, read_model_folder
+from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.upscoring import Upscoring
 
 if TYPE_CHECKING:
@@ -87,26 +89,31 @@ def filled_graph(place: Path, folder: Path) -> Any:
 
 
 def write_facts(place: Path, network: "Network", *, of: Path) -> None:
-    """Write beside the graph of a network, that of the model folder `of`, what comes after it."""
+    """Write beside the graph of a network, that of the model folder `of`, what comes after it and what it needs."""
     from maskpencil.models.fcn import LAST_UPSCORE
+    from maskpencil.runtimes.probe import footprint_of
     from maskpencil.runtimes.torch_runtime import upscoring_of
 
-    upscoring = asdict(upscoring_of(network))
-    learned = upscoring.pop("kernel") is not None
-    kernel = f"{LAST_UPSCORE[upscoring['stride']]}.weight" if learned else None
-    facts = {"of": _name(of), "upscoring": upscoring, "kernel": kernel}
+    upscoring = upscoring_of(network)
+    # whose cells are not in place is never cut into tiles
+    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 0)
+    plain = {name: value for name, value in asdict(upscoring).items() if name != "kernel"}
+    learned = upscoring.kernel is not None and upscoring.stride
+    kernel = f"{LAST_UPSCORE[learned]}.weight" if learned else None
+    facts = {"of": _name(of), "upscoring": plain, "kernel": kernel, "footprint": asdict(footprint)}
     (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def read_upscoring(place: Path, folder: Path) -> Upscoring:
-    """What comes after the graph in the folder `place`; what has learned lies with the model folder's weights.
+def read_facts(place: Path, folder: Path) -> tuple[Upscoring, Footprint]:
+    """What comes after the graph in the folder `place`, and what it needs. What has learned lies in the model folder.
 
     Raises:
         ModelError: a file is damaged.
     """
     facts = _read_facts(place / FACTS)
     kernel = facts["kernel"]
-    return Upscoring(**facts["upscoring"], kernel=_read_arrays(folder / WEIGHTS, kernel)[kernel] if kernel else None)
+    learned = _read_arrays(folder / WEIGHTS, kernel)[kernel] if kernel else None
+    return Upscoring(**facts["upscoring"], kernel=learned), Footprint(**facts["footprint"])
 
 
 def _name(folder: Path) -> list[object]:

@@ -1,17 +1,14 @@
 """A model folder's network in the form that a runtime takes, converted once and kept in the cache."""
 
-import json
 import shutil
 import tempfile
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from maskpencil.errors import OutputError
-from maskpencil.files import cache_folder, written_whole
+from maskpencil.files import cache_folder
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.graph import (
@@ -20,19 +17,18 @@ from maskpencil.runtimes.graph import (
     GRAPH,
     carries_graph,
     filled_graph,
-    read_upscoring,
+    read_facts,
     write_facts,
     write_graph,
 )
 from maskpencil.runtimes.upscoring import Upscoring
 
-VERSION = 2
+VERSION = 3
 """Part of every cache name: a higher number makes all networks be converted anew."""
 
 Form = Literal["openvino", "onnx"]
 
 GRAPHS: dict[Form, str] = {"openvino": CELLS, "onnx": "cells.onnx"}
-FOOTPRINT = "footprint.json"
 
 INT8 = "int8"
 """The folder, in a model folder, of its network in int8."""
@@ -42,33 +38,20 @@ INT8 = "int8"
 class PreparedNetwork:
     """A converted network: from pictures (N, H, W, 3) uint8 to cells by `graph`, and on by `upscoring`.
 
-    It lies in the folder `place`, of the model folder `source`, in that `form`. In the folder `compiled`, which is in
+    It lies in the folder `place`, in that `form`. In the folder `compiled`, which is in
     the cache, OpenVINO keeps what it makes of the graph for this machine.
     """
 
-    source: Path
     place: Path
     form: Form
     upscoring: Upscoring
+    footprint: Footprint
     compiled: Path
 
     @property
     def graph(self) -> Path:
         """The graph's file."""
         return self.place / GRAPHS[self.form]
-
-    def footprint(self) -> Footprint:
-        """The network's footprint: kept beside the graph, or measured now, for which torch is needed."""
-        kept = self.place / FOOTPRINT
-        if kept.is_file():
-            return Footprint(**json.loads(kept.read_text(encoding="utf-8")))
-        from maskpencil.runtimes.probe import footprint_of
-
-        footprint = footprint_of(read_model_folder(self.source).model)
-        # where it cannot be kept it is measured again next time
-        with suppress(OutputError), written_whole(kept) as temporary:
-            temporary.write_text(json.dumps(asdict(footprint)), encoding="utf-8")
-        return footprint
 
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
@@ -95,7 +78,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
 
 
 def _read(folder: Path, place: Path, form: Form, *, compiled: Path) -> PreparedNetwork:
-    return PreparedNetwork(folder, place, form, read_upscoring(place, folder), compiled)
+    return PreparedNetwork(place, form, *read_facts(place, folder), compiled)
 
 
 def _made(folder: Path, place: Path, form: Form) -> Path:
