@@ -375,5 +375,11 @@ def test_a_picture_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def test_a_name_that_ends_in_no_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"picture: a picture's name must end in \.bmp, .*; add \.png"):
+        write_image(tmp_path / "picture", np.zeros((2, 2, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_greatest_size_is_what_the_message_says() -> None:
     assert round(images.MAX_PIXELS / 1e6) == 134

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskpencil.errors import ImageError
+from maskpencil.errors import ImageError, OutputError
 from maskpencil.files import written_whole
 
 if TYPE_CHECKING:
@@ -114,11 +114,22 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
     JPEG has quality 95 and 4:4:4; PNG is packed lightly, which takes a third of the time and 6 % more room.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or its name ends in no format of pictures.
     """
+    refuse_unknown_suffix(path)
     options: dict[str, Any] = {**_WRITING.get(Path(path).suffix.lower(), {})}
     with written_whole(path) as temporary:
         Image.fromarray(np.ascontiguousarray(image)).save(temporary, **options)
+
+
+def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
+    """Make sure that a file's name ends in a format of pictures.
+
+    Raises:
+        OutputError: it does not.
+    """
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        raise OutputError(f"{path}: a picture's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
 
 
 @contextmanager

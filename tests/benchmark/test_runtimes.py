@@ -92,3 +92,9 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
     assert sum(line.startswith("* openvino") for line in lines) == 1
     assert lines[-1].endswith(f"drawn in {out}")
     assert len(np.unique(read_image(out).reshape(-1, 3), axis=0)) > 10
+
+
+def test_a_drawing_that_could_not_be_written_is_refused_before_anything_is_timed(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("maskpencil.benchmark.runtimes.compare_runtimes", pytest.fail)
+    assert main(["benchmark", str(model), "--out", str(tmp_path / "drawing")]) == 1
+    assert "drawing: a picture's name must end in" in capsys.readouterr().err
