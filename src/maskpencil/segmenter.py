@@ -196,7 +196,7 @@ class Segmenter(Mapper):
             "model": fingerprint(self.folder),
             "runtime": self.runtime.title,
             "preprocessing": self.preprocessing.to_dict(),
-            "tile": None if footprint.exact else self.tile or footprint.tile(self.memory),
+            "tile": None if footprint.exact else self.tile or footprint.tile(self.budget),
         }
 
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:

@@ -122,11 +122,14 @@ def test_threads_that_predict_at_once_get_each_their_own_result(both):
 def test_predictions_side_by_side_are_those_made_alone(both, runtime):
     for segmenter in both(runtime=runtime, image_size=(60, 84)):
         images = [noise(40, 60, number) for number in range(8)]
-        alone, memory = [segmenter.logits([image]) for image in images], segmenter.memory
+        alone = [segmenter.logits([image]) for image in images]
         with segmenter.side_by_side() as workers, ThreadPoolExecutor(workers) as pool:
-            assert segmenter.memory == memory // workers
+            assert segmenter.budget == segmenter.memory // workers
+            with segmenter.side_by_side() as others:  # of another thread, say
+                assert others == workers
+            assert segmenter.budget == segmenter.memory // workers
             together = list(pool.map(lambda image, s=segmenter: s.logits([image]), images))
-        assert segmenter.memory == memory
+        assert segmenter.budget == segmenter.memory
         np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(segmenter.logits(images[:1]), alone[0])
 

@@ -97,13 +97,18 @@ class Runtime(ABC):
         """How many pictures of one size go through the network at once for the greatest speed."""
         return GPU_BATCH if self.device == "cuda" else 1
 
+    @property
+    def at_once(self) -> int:
+        """How many predictions made at once, each in a thread of its own, are done fastest; see `side_by_side`."""
+        return 1
+
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """Give how many predictions made at once, each in a thread of its own, are done fastest; until the block ends.
+        """Make ready for several predictions at once, and give `at_once`; until the block ends.
 
         Within the block one that is made alone may take longer.
         """
-        yield 1
+        yield self.at_once
 
     @abstractmethod
     def cells(self, images: Sequence[RGBImage]) -> Cells:

@@ -1,8 +1,8 @@
 """A network's graph without its weights. A model folder that carries it runs on CPUs without torch from the start.
 
 The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are pictures and, under their
-names in `model.safetensors`, the weights; and `network.json`, which says what comes after it and
-how far around a cell it looks.
+names in `model.safetensors`, the weights; and `network.json`, which says what comes after it and how far around a cell
+it looks.
 """
 
 import json
@@ -95,8 +95,8 @@ def write_facts(place: Path, network: "Network", *, of: Path) -> None:
     from maskpencil.runtimes.torch_runtime import upscoring_of
 
     upscoring = upscoring_of(network)
-    # whose cells are not in place is never cut into tiles
-    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 0)
+    # whose cells are not in place is never cut into tiles, whatever it needs
+    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 1)
     plain = {name: value for name, value in asdict(upscoring).items() if name != "kernel"}
     learned = upscoring.kernel is not None and upscoring.stride
     kernel = f"{LAST_UPSCORE[learned]}.weight" if learned else None

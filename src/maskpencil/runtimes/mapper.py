@@ -1,7 +1,7 @@
 """Pictures of any size to maps: as a whole where the memory allows it, else in tiles. Without torch."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
@@ -26,7 +26,7 @@ class Mapper:
         preprocessing: what its images went through in training.
 
     Attributes:
-        memory: the bytes that the network may take for one picture; larger ones are done in tiles.
+        memory: the bytes that the network may take for the pictures under way; larger ones are done in tiles.
         tile: the side of tiles in pixels, a multiple of 32, or None where they follow from `memory`.
         has_blended: whether a picture was done in tiles by a network whose tiles are not exact.
     """
@@ -49,19 +49,17 @@ class Mapper:
             raise ConfigError(f"tile must be a multiple of {ALIGNMENT} pixels above 0, but got {tile}")
         self.memory, self.tile = memory or self.memory, tile or self.tile
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[int]:
-        """Give how many predictions made at once, each in a thread of its own, are done fastest; until the block ends.
+    def side_by_side(self) -> AbstractContextManager[int]:
+        """Make ready for several predictions at once, each in a thread of its own, and say how many; until it ends.
 
         Within the block one that is made alone may take longer. All together they keep to `memory`.
         """
-        memory = self.memory
-        with self.runtime.side_by_side() as workers:
-            self.memory = memory // workers
-            try:
-                yield workers
-            finally:
-                self.memory = memory
+        return self.runtime.side_by_side()
+
+    @property
+    def budget(self) -> int:
+        """The bytes that the network may take for one picture now."""
+        return self.memory // self.runtime.at_once
 
     def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
         """The maps that are wanted of pictures of one size, (H, W, 3) uint8 each.
@@ -82,7 +80,7 @@ class Mapper:
         if size[0] * size[1] <= SMALL:
             return None
         footprint = self.runtime.footprint
-        return footprint.tile(self.memory) if size[0] * size[1] * footprint.bytes_per_pixel > self.memory else None
+        return footprint.tile(self.budget) if size[0] * size[1] * footprint.bytes_per_pixel > self.budget else None
 
     def _tiled(self, image: RGBImage, wanted: Wanted) -> Maps:
         return joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)])
@@ -101,7 +99,7 @@ class Mapper:
             )
         footprint = self.runtime.footprint
         self.has_blended |= not footprint.exact
-        tile = self.tile or footprint.tile(self.memory)
+        tile = self.tile or footprint.tile(self.budget)
         return tiled_maps(self.runtime, picture, wanted, footprint=footprint, tile=tile, start=start)
 
     def probabilities(self, images: Sequence[RGBImage]) -> Floats:

@@ -39,21 +39,33 @@ class OpenVINORuntime(ConvertedRuntime):
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
         super().__init__(prepared, precision=precision)
-        self._compiled = _Compiled(prepared, precision, "LATENCY")
+        self._for_one = _Compiled(prepared, precision, "LATENCY")
+        self._many, self._lock = 0, Lock()  # how many blocks of `side_by_side` there are now
 
     @cached_property
     def _for_many(self) -> "_Compiled":
         """Of several pictures each has some of the cores for itself: no core waits for another after every layer."""
         return _Compiled(self.prepared, self.precision, "THROUGHPUT")
 
+    @property
+    def _compiled(self) -> "_Compiled":
+        return self._for_many if self._many else self._for_one
+
+    @property
+    def at_once(self) -> int:
+        """See `Runtime`."""
+        return self._for_many.cells.at_once if self._many else 1
+
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
         """See `Runtime`."""
-        for_one, self._compiled = self._compiled, self._for_many
+        with self._lock:
+            self._many += 1
         try:
-            yield self._compiled.cells.at_once
+            yield self.at_once
         finally:
-            self._compiled = for_one
+            with self._lock:
+                self._many -= 1
 
     def cells(self, images: Sequence[RGBImage]) -> Cells:
         """See `Runtime`."""

@@ -38,8 +38,8 @@ INT8 = "int8"
 class PreparedNetwork:
     """A converted network: from pictures (N, H, W, 3) uint8 to cells by `graph`, and on by `upscoring`.
 
-    It lies in the folder `place`, in that `form`. In the folder `compiled`, which is in
-    the cache, OpenVINO keeps what it makes of the graph for this machine.
+    It lies in the folder `place`, in that `form`. In the folder `compiled`, which is in the cache, OpenVINO keeps what
+    it makes of the graph for this machine.
     """
 
     place: Path
