@@ -173,3 +173,11 @@ def test_plain_yaml_is_read_down_to_the_last_level(tmp_path: Path) -> None:
     assert value == "a & b *c"
     path.write_text("names: {0: road, 1: 'a & b'}\nnc: 2\nrate: 0.5\nempty:\nday: 2001-01-02\n")
     assert list(read_yaml(path)) == ["names", "nc", "rate", "empty", "day"]
+
+
+def test_a_misspelt_class_is_told_what_was_meant():
+    classes = ClassSet(("road", "car", "pedestrian"))
+    with pytest.raises(DataError, match=r"there is no class 'cra'; .* road, car, pedestrian; did you mean car\?"):
+        classes.index("cra")
+    with pytest.raises(DataError, match=r"the classes are road, car, pedestrian$"):
+        classes.index("sky")

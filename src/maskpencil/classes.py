@@ -3,6 +3,7 @@
 import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ class ClassSet:
             DataError: there is no such class.
         """
         if name not in self.names:
-            raise DataError(f"there is no class {name!r}; the classes are {', '.join(self.names)}")
+            close = get_close_matches(name, self.names, 1, cutoff=0.65)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise DataError(f"there is no class {name!r}; the classes are {', '.join(self.names)}{hint}")
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:

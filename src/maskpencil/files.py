@@ -140,7 +140,7 @@ def _output_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({reason}); choose a place you may write to, with --out, or free some space"
+            f"{path}: cannot be written ({reason}); choose a place you may write to, or free some space"
         ) from error
 
 

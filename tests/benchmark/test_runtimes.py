@@ -8,7 +8,9 @@ from maskpencil.benchmark.runtimes import RuntimeResult, compare_runtimes, opera
 from maskpencil.benchmark.ways import Way, memory_of, ways_of
 from maskpencil.cli import main
 from maskpencil.images import read_image
+from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.runtimes.graph import write_facts
 
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 
@@ -49,7 +51,7 @@ def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
     assert [way.name for way in ways_of(model, "cuda")][1:] == ["torch fp32", "torch bf16", "torch fp16"]
     (model / "int8").mkdir()
     assert "openvino int8" not in [way.name for way in ways_of(model, "cpu")]
-    (model / "int8" / "network.json").write_text('{"upscoring": {"classes": 5, "stride": 8}}')
+    write_facts(model / "int8", read_model_folder(model).model, of=model)
     assert "openvino int8" in [way.name for way in ways_of(model, "cpu")]
 
 

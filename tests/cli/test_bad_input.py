@@ -136,7 +136,7 @@ def test_an_output_that_cannot_be_written(command, folder, model, tmp_path, caps
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / "out"
     words = ["train", folder, *SETTINGS] if command == "train" else ["predict", model, folder / "images" / "val"]
-    refuse([*words, "--out", out], capsys, str(out), "cannot be written", "--out")
+    refuse([*words, "--out", out], capsys, str(out), "cannot be written", "choose a place")
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -6,6 +6,7 @@ import torch
 
 from maskpencil.classes import ClassSet
 from maskpencil.cli import main
+from maskpencil.data.folder import open_folder
 from maskpencil.model_folder import ModelParts, write_model_folder
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
@@ -68,3 +69,9 @@ def test_a_class_that_the_model_lacks_is_one_line_that_lists_those_it_has(model,
 def test_a_folder_that_is_not_there_is_one_line(model, tmp_path, capsys):
     assert run(model, tmp_path / "nowhere") == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'nowhere'}: there is no such folder")
+
+
+def test_which_pictures_were_scored_is_told(model, tiny_folder, capsys):
+    assert run(model, tiny_folder) == 0
+    count = {split: len(pairs) for split, pairs in open_folder(tiny_folder).splits.items()}
+    assert capsys.readouterr().out.startswith(f"the split val: {count['val']} of {sum(count.values())} pictures\n")

@@ -98,5 +98,5 @@ def _run(name: str, words: Sequence[str]) -> int:
     try:
         return int(app(words, exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split())}; see maskpencil {name} --help", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split()).rstrip('.')}; see maskpencil {name} --help", file=sys.stderr)
         return 2

@@ -59,6 +59,7 @@ def command(
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None
         else:
             scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
+    print(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} pictures\n")
     print(table(scores))
     entries = scores.to_dict()
     if of_class:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskpencil.errors import ConfigError
-from maskpencil.training.values import parse_image_size
+from maskpencil.training.values import parse_fixed_image_size
 
 if TYPE_CHECKING:
     from maskpencil.segmenter import Segmenter
@@ -32,15 +32,27 @@ def load_segmenter(
     """
     from maskpencil.segmenter import Segmenter
 
-    size = None if image_size is None else parse_image_size(image_size)
-    if size == "auto":
-        raise ConfigError("--image-size must be native, a number of pixels or HEIGHTxWIDTH here, but got auto")
+    size = None if image_size is None else parse_fixed_image_size(image_size)
     limit = None if memory is None else parse_bytes("--memory", memory)
     segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
     if image_size is not None:
         segmenter.preprocessing = replace(segmenter.preprocessing, image_size=size)
     segmenter.limit(memory=limit, tile=tile)
+    if limit and isinstance(size, tuple):
+        _refuse_too_large(segmenter, size, limit)
     return segmenter
+
+
+def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
+    """Refuse to scale pictures to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
+    from maskpencil.runtimes.mapper import SMALL
+
+    pixels = size[0] * size[1]
+    if pixels > SMALL and (needed := pixels * segmenter.runtime.footprint.bytes_per_pixel) > limit:
+        raise ConfigError(
+            f"pictures scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
+            f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"
+        )
 
 
 def parse_bytes(option: str, text: str) -> int:

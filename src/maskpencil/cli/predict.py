@@ -44,7 +44,9 @@ def command(
     class_name: Annotated[
         str | None, Parameter(name="--class", help="Colour this class only, green, where it is probable enough.")
     ] = None,
-    threshold: Annotated[float, Parameter(help="The probability above which --class is coloured.")] = THRESHOLD,
+    threshold: Annotated[
+        float | None, Parameter(help=f"The probability above which --class is coloured; by default {THRESHOLD}.")
+    ] = None,
     regions: Annotated[
         RegionFormat | None,
         Parameter(help="Also find the single objects: boxes on the overlays; of pictures, not of films, a file too."),
@@ -95,16 +97,16 @@ def command(
 ) -> int:
     """Colour pictures, folders of pictures, films, streams and cameras.
 
-    Masks go to OUT/masks as palette PNG, the number of a pixel being its class; overlays to OUT/overlays; regions to
-    OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations to OUT/annotations. Ctrl-C ends a stream or
-    camera: what came until then is whole.
+    Masks go to OUT/masks as palette PNG, the number of a pixel being its class (with --class 1 for it and 0 for all
+    others); overlays to OUT/overlays; regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations
+    to OUT/annotations. Ctrl-C ends a stream or camera: what came until then is whole.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
 
     if not sources:
         raise ConfigError("predict needs pictures: maskpencil predict MODEL photo.jpg, a folder or a film")
-    if threshold != THRESHOLD and not class_name:
+    if threshold is not None and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
     film = FilmOptions(
         every=every,
@@ -118,10 +120,15 @@ def command(
         stdout=stdout,
     )
     found = find_sources(sources)
+    if film != FilmOptions() and all(source.kind == "picture" for source in found):
+        raise ConfigError(
+            f"{found[0].name}: is no film, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
+            "--stdout, --hardware-decode and --reconnect are for films; leave them out"
+        )
     segmenter = load_segmenter(
         model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory, tile=tile
     )
-    colours = _coloured(segmenter, augment or [], class_name, threshold, abstain)
+    colours = _coloured(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "picture" for source in found)
@@ -164,8 +171,11 @@ def command(
         bar.say(f"error: {failure.message}")
     counted = ((report.pictures, "picture"), (report.videos, "film"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
-    summary = f"{' and '.join(done) or 'nothing'} done at {report.frames_per_second:.1f} a second"
-    (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
+    summary = (
+        f"{' and '.join(done)} done at {report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
+    )
+    if done:
+        (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
     return 1 if report.failures else 0
 
 

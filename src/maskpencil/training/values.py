@@ -46,16 +46,29 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
 
 
 def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
-    """Read `auto`, `native` (None), `512` or `360x480` (height, width).
+    """Read `auto`, or what `parse_fixed_image_size` reads.
 
     Raises:
         ConfigError: the text is none of these.
     """
-    if text in ("auto", "native"):
-        return "auto" if text == "auto" else None
+    return (
+        "auto" if text == "auto" else parse_fixed_image_size(text, "auto, native, a number of pixels or HEIGHTxWIDTH")
+    )
+
+
+def parse_fixed_image_size(
+    text: str, expected: str = "native, a number of pixels or HEIGHTxWIDTH"
+) -> int | tuple[int, int] | None:
+    """Read `native` (None), `512` or `360x480` (height, width).
+
+    Raises:
+        ConfigError: the text is none of these; it names what was `expected`.
+    """
+    if text == "native":
+        return None
     if text.isdigit() and int(text) > 0:
         return int(text)
-    return height_and_width("--image-size", text, "auto, native, a number of pixels or HEIGHTxWIDTH")
+    return height_and_width("--image-size", text, expected)
 
 
 def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
