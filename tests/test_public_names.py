@@ -72,7 +72,7 @@ def test_every_option_in_the_readme_is_a_setting():
     assert options <= settings | {
         "nproc-per-node",  # torchrun's
         *("fix", "to", "annotations", "images", "masks", "split-file"),
-        "json",
+        *("json", "split"),
         "resume",
         "out",
         "regions",
