@@ -1,6 +1,5 @@
 import json
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -12,7 +11,7 @@ from maskpencil.runtimes.graph import add_graph, carries_graph
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 
-from .conftest import noise
+from .conftest import noise, predicted_without_torch
 
 
 @pytest.fixture
@@ -55,15 +54,7 @@ def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
 
 def test_a_folder_with_a_graph_never_needs_torch(carrying, tmp_path):
     folder, segmenter = carrying()
-    script = (
-        "import sys, numpy as np; from maskpencil.segmenter import Segmenter;"
-        f"s = Segmenter.from_pretrained({str(folder)!r}, device='cpu', precision='fp32');"
-        "image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8);"
-        f"np.save({str(tmp_path / 'labels.npy')!r}, s.predict(image).label_map); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"]
-    assert (np.load(tmp_path / "labels.npy") == segmenter.predict(noise(40, 50)).label_map).mean() > 0.999
+    assert (predicted_without_torch(folder, tmp_path) == segmenter.predict(noise(40, 50)).label_map).mean() > 0.999
 
 
 @pytest.mark.parametrize("learned_upsampling", ["all", "none"])

@@ -12,8 +12,7 @@ from maskpencil.errors import ConfigError, ModelError
 from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.graph import PIXELS
-from maskpencil.runtimes.prepared import Form
+from maskpencil.runtimes.graph import PIXELS, Form
 
 _EXAMPLE = (2, 64, 96, 3)
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 GRAPH = "graph"
 """The folder, in a model folder."""
 
+Form = Literal["openvino", "onnx"]
+
 CELLS, FACTS = "cells.xml", "network.json"
+GRAPHS: dict[Form, str] = {"openvino": CELLS, "onnx": "cells.onnx"}
 PIXELS = "pixels"
 
 _VERSION = 1
@@ -36,7 +39,7 @@ def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
     """Let a model folder carry its network's graph, where there can be one: `warn` hears why not. Needs torch."""
     try:
         with folder_written_whole(folder / GRAPH) as place:
-            write_graph(folder, place)
+            write_graph(folder, place, "openvino")
     except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
         warn(f"warning: its first prediction on a CPU will take longer: {error}")
 
@@ -47,18 +50,20 @@ def carries_graph(folder: Path) -> bool:
     return facts.is_file() and _read_facts(facts).get("of") == _name(folder)
 
 
-def write_graph(folder: Path, place: Path) -> None:
-    """Write the graph of a model folder's network into the folder `place`. Needs torch.
+def write_graph(folder: Path, place: Path, form: Form) -> None:
+    """Write the graph of a model folder's network, in that form, into the folder `place`. Needs torch.
+
+    OpenVINO's is without the weights, ONNX's holds them.
 
     Raises:
-        ConfigError: OpenVINO is not installed.
-        ModelError: the model folder is damaged, or OpenVINO cannot run the network.
+        ConfigError: what is needed for it is not installed.
+        ModelError: the model folder is damaged, or the form has no such layers.
     """
     from maskpencil.runtimes.conversion import convert_network
 
     parts = read_model_folder(folder)
     write_facts(place, parts.model, of=folder)
-    convert_network(parts, place / CELLS, form="openvino", source=folder)
+    convert_network(parts, place / GRAPHS[form], form=form, source=folder)
 
 
 def filled_graph(place: Path, folder: Path) -> Any:

@@ -3,32 +3,28 @@
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from maskpencil.files import cache_folder
-from maskpencil.model_folder import fingerprint, read_model_folder
+from maskpencil.model_folder import fingerprint
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.graph import (
     CELLS,
     FACTS,
     GRAPH,
+    GRAPHS,
+    Form,
     carries_graph,
     filled_graph,
     read_facts,
-    write_facts,
     write_graph,
 )
 from maskpencil.runtimes.upscoring import Upscoring
 
 VERSION = 3
 """Part of every cache name: a higher number makes all networks be converted anew."""
-
-Form = Literal["openvino", "onnx"]
-
-GRAPHS: dict[Form, str] = {"openvino": CELLS, "onnx": "cells.onnx"}
 
 INT8 = "int8"
 """The folder, in a model folder, of its network in int8."""
@@ -83,7 +79,7 @@ def _read(folder: Path, place: Path, form: Form, *, compiled: Path) -> PreparedN
 
 def _made(folder: Path, place: Path, form: Form) -> Path:
     """Make a model folder's network; gives where it lies, `place` if that can be written."""
-    make = _make_onnx if form == "onnx" else _make_openvino
+    make = _make_openvino if form == "openvino" else partial(write_graph, form=form)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # a name of its own: other processes may be making the same network
@@ -110,17 +106,9 @@ def _make_openvino(folder: Path, ready: Path) -> None:
         graph = folder / GRAPH
         if not carries_graph(folder):
             graph = Path(temporary)
-            write_graph(folder, graph)
+            write_graph(folder, graph, "openvino")
         openvino.save_model(filled_graph(graph, folder), ready / CELLS, compress_to_fp16=False)
         shutil.copy(graph / FACTS, ready / FACTS)
-
-
-def _make_onnx(folder: Path, ready: Path) -> None:
-    from maskpencil.runtimes.conversion import convert_network
-
-    parts = read_model_folder(folder)
-    write_facts(ready, parts.model, of=folder)
-    convert_network(parts, ready / GRAPHS["onnx"], form="onnx", source=folder)
 
 
 @cache
