@@ -76,10 +76,12 @@ class Segmenter(Mapper):
         training: Mapping[str, Any] | None = None,
         device: "str | torch.device" = "auto",
         precision: str = "auto",
+        compiled: bool = False,
     ) -> "Segmenter":
         """Make one of a live network, run by torch; the network is moved to the device.
 
         `network` gives logits (N, K, H, W) for normalized images (N, 3, H, W); see `hardware` for device and precision.
+        One that is `compiled` (see `CompiledCells`) learns no more.
 
         Raises:
             ConfigError: the parts do not fit each other, or the machine lacks the device.
@@ -89,17 +91,27 @@ class Segmenter(Mapper):
         if network.config.in_channels != 3:
             raise ConfigError(f"pictures have 3 channels, but the model takes {network.config.in_channels}")
         place = choose_device(device) if isinstance(device, str) else device
-        runtime = TorchRuntime(network, preprocessing, device=place, precision=choose_precision(precision, place))
+        precision = choose_precision(precision, place)
+        runtime = TorchRuntime(network, preprocessing, device=place, precision=precision, compiled=compiled)
         return cls(runtime, classes, preprocessing, training=training)
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike[str], *, runtime: str = "auto", device: str = "auto", precision: str = "auto"
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        compiled: bool = False,
     ) -> "Segmenter":
         """Load a model folder, or torchvision's network of that name: torchvision/fcn_resnet50.
 
+        `compiled` lets torch make one program of it for each size of pictures: half a minute each, then faster.
+
         Raises:
-            ConfigError: torchvision has no such network, or the machine lacks the device or the runtime.
+            ConfigError: torchvision has no such network, the machine lacks the device or the runtime, or a runtime that
+                always compiles is to be `compiled`.
             ModelError: the folder is missing, damaged or does not fit, or the weights cannot be had.
         """
         name = Path(path).as_posix()
@@ -107,15 +119,28 @@ class Segmenter(Mapper):
         if name.startswith(PREFIX) and not Path(path).is_dir():
             parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
+            if compiled:
+                raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
             config, loaded = read_model_config(name), load_runtime(Path(path), chosen, precision)
             return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=Path(path))
         else:
             parts, folder = read_model_folder(name), Path(path)
         segmenter = cls.of_network(
-            parts.model, parts.classes, parts.preprocessing, training=parts.training, device=device, precision=precision
+            parts.model,
+            parts.classes,
+            parts.preprocessing,
+            training=parts.training,
+            device=device,
+            precision=precision,
+            compiled=compiled,
         )
         segmenter.folder = folder
         return segmenter
+
+    @property
+    def legend(self) -> Sequence[int]:
+        """See `PredictsImages`."""
+        return range(len(self.classes))
 
     @property
     def network(self) -> "Network":

@@ -48,7 +48,8 @@ def test_memory_is_that_of_a_process_of_its_own(model):
 
 
 def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
-    assert [way.name for way in ways_of(model, "cuda")][1:] == ["torch fp32", "torch bf16", "torch fp16"]
+    names = ["torch fp32", "torch bf16", "torch fp16", "torch bf16, compiled"]
+    assert [way.name for way in ways_of(model, "cuda")][1:] == names
     (model / "int8").mkdir()
     assert "openvino int8" not in [way.name for way in ways_of(model, "cpu")]
     write_facts(model / "int8", read_model_folder(model).model, of=model)

@@ -65,7 +65,7 @@ def compare_runtimes(
         results.append(
             RuntimeResult(
                 name=way.name,
-                is_default=(way.runtime, way.precision) == default,
+                is_default=(way.runtime, way.precision) == default and not way.compiled,
                 seconds=seconds[way.name] / len(images),
                 memory=bytes_needed,
                 agreement=float(np.mean(same)),

@@ -27,17 +27,22 @@ class Way:
     runtime: str
     precision: str
     device: str = "cpu"
+    compiled: bool = False
 
     @property
     def name(self) -> str:
         """In words."""
-        return "torch fp32, eager" if self.runtime == "eager" else f"{self.runtime} {self.precision}"
+        if self.runtime == "eager":
+            return "torch fp32, eager"
+        return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colours:
         """What gives a picture's label map in this way."""
         if self.runtime == "eager":
             return _eager(model, torch.device(self.device))
-        segmenter = Segmenter.from_pretrained(model, runtime=self.runtime, device=self.device, precision=self.precision)
+        segmenter = Segmenter.from_pretrained(
+            model, runtime=self.runtime, device=self.device, precision=self.precision, compiled=self.compiled
+        )
         return lambda image: segmenter.predict_batch([image])[0].label_map
 
 
@@ -47,7 +52,7 @@ def ways_of(model: Path, device: str) -> list[Way]:
     if device != "mps":
         ways.append(Way("torch", "bf16", device))
     if device == "cuda":
-        ways.append(Way("torch", "fp16", device))
+        ways += [Way("torch", "fp16", device), Way("torch", "bf16", device, compiled=True)]
     if device == "cpu":
         ways += [Way("openvino", "fp32"), Way("openvino", "bf16")]
         if quantized_network(model):

@@ -23,6 +23,7 @@ def load_segmenter(
     image_size: str | None = None,
     memory: str | None = None,
     tile: int | None = None,
+    compiled: bool = False,
 ) -> "Segmenter":
     """Load a model as its options ask; `image_size`, `memory` and `tile` as they are where None.
 
@@ -34,7 +35,7 @@ def load_segmenter(
 
     size = None if image_size is None else parse_fixed_image_size(image_size)
     limit = None if memory is None else parse_bytes("--memory", memory)
-    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
+    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision, compiled=compiled)
     if image_size is not None:
         segmenter.preprocessing = replace(segmenter.preprocessing, image_size=size)
     segmenter.limit(memory=limit, tile=tile)

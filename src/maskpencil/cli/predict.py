@@ -1,8 +1,8 @@
 """`maskpencil predict`."""
 
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +14,7 @@ from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder
 from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
-from maskpencil.progress import ProgressBar
+from maskpencil.progress import ProgressBar, say
 from maskpencil.regions import RegionFormat
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ def command(
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    compiled: Annotated[
+        bool,
+        Parameter(name="--compile", negative="", help="On GPUs: half a minute for each size of pictures, then faster."),
+    ] = False,
 ) -> int:
     """Colour pictures, folders of pictures, films, streams and cameras.
 
@@ -119,23 +123,31 @@ def command(
         show=show,
         stdout=stdout,
     )
-    found = find_sources(sources)
+    found = find_sources(sources, tell=say)
     if film != FilmOptions() and all(source.kind == "picture" for source in found):
         raise ConfigError(
             f"{found[0].name}: is no film, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
             "--stdout, --hardware-decode and --reconnect are for films; leave them out"
         )
     segmenter = load_segmenter(
-        model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory, tile=tile
+        model,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        image_size=image_size,
+        memory=memory,
+        tile=tile,
+        compiled=compiled,
     )
     colours = _coloured(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "picture" for source in found)
     name = found[0].stem if found[0].is_live else Path(sources[0]).stem.strip("*?")
-    folder = out or (numbered_folder(Path("runs/predict") / name) if is_written else Path())
+    place = _run_folder(name) if is_written and out is None else nullcontext(out or Path())
     is_live = any(source.is_live for source in found)
     with (
+        place as folder,
         ProgressBar(f"predicting on {segmenter.runtime.title}", len(found)) as bar,
         stopped_by_signals(bar.say) if is_live else nullcontext() as stop,
     ):
@@ -177,6 +189,17 @@ def command(
     if done:
         (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
     return 1 if report.failures else 0
+
+
+@contextmanager
+def _run_folder(name: str) -> Iterator[Path]:
+    """A new folder of a run, which goes again where nothing was written."""
+    folder = numbered_folder(Path("runs/predict") / name)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _coloured(

@@ -16,6 +16,7 @@ from maskpencil.models.architectures import Network
 from maskpencil.models.surgery import bilinear_kernel
 from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.base import Cells, Finish, Runtime
+from maskpencil.runtimes.compiled import CompiledCells
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.probe import footprint_of
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
@@ -29,14 +30,24 @@ class TorchRuntime(Runtime):
         preprocessing: how pictures are normalized.
         device: where to compute.
         precision: of the convolutions: fp32, bf16 or fp16.
+        compiled: by `CompiledCells`; the network then learns no more.
     """
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, network: Network, preprocessing: Preprocessing, *, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        *,
+        device: torch.device,
+        precision: str,
+        compiled: bool = False,
+    ) -> None:
         super().__init__(upscoring_of(network), device=device.type, precision=precision)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.preprocessing, self.place = preprocessing, device
+        self._cells = CompiledCells(network.cells) if compiled else network.cells
 
     @torch.inference_mode()
     def cells(self, images: Sequence[RGBImage]) -> Cells:
@@ -44,7 +55,7 @@ class TorchRuntime(Runtime):
         self.network.eval()
         pixels = stacked(images)  # (N, 3, H, W)
         with autocast(self.place, self.precision):
-            values = self.network.cells(self.preprocessing.normalize(pixels.to(self.place)))
+            values = self._cells(self.preprocessing.normalize(pixels.to(self.place)))
         return Cells(values.float(), (pixels.shape[-2], pixels.shape[-1]))
 
     def fetched(self, cells: Cells) -> Floats:

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+from maskpencil.errors import ConfigError
+from maskpencil.runtimes import compiled
+from maskpencil.runtimes.compiled import CompiledCells
+from maskpencil.segmenter import Segmenter
+
+from .conftest import noise
+
+
+@pytest.fixture
+def make_cells(monkeypatch):
+    """A stand-in for a network: plain it gives the double of its pictures, compiled the triple."""
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 3 * images)
+    return lambda: CompiledCells(lambda images: 2 * images)
+
+
+def factor(cells: CompiledCells, *shape: int) -> float:
+    return float(cells(torch.ones(1, 3, *shape)).mean())
+
+
+def test_a_shape_is_compiled_when_it_comes_again(make_cells):
+    cells = make_cells()
+    assert [factor(cells, 4, 6) for _ in range(3)] == [2, 3, 3]
+    assert factor(cells, 4, 7) == 2
+    assert float(cells(torch.ones(2, 3, 4, 6)).mean()) == 2  # two pictures are another shape
+
+
+def test_only_the_first_shapes_are_compiled(make_cells, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_SHAPES", 2)
+    cells = make_cells()
+    for _ in range(3):
+        last = [factor(cells, side, 4) for side in (4, 5, 6)]
+    assert last == [3, 3, 2]
+    assert len(cells.shapes) == 2
+
+
+def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
+    def fails(images):
+        raise TorchDynamoException("\nno compiler of C++ was found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
+    cells = CompiledCells(lambda images: images)
+    cells(torch.zeros(1, 3, 2, 2))
+    with pytest.raises(ConfigError, match=r"here \(no compiler of C\+\+ was found\); leave --compile out") as caught:
+        cells(torch.zeros(1, 3, 2, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path):
+    make_segmenter().save(tmp_path / "model")
+    with pytest.raises(ConfigError, match="runtime torch, and openvino always compiles; leave --compile out"):
+        Segmenter.from_pretrained(tmp_path / "model", device="cpu", compiled=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    make_segmenter().save(tmp_path / "model")
+    settings = {"runtime": "torch", "device": device, "precision": "fp32"}
+    plain, fast = (Segmenter.from_pretrained(tmp_path / "model", **settings, compiled=each) for each in (False, True))
+    images = [noise(64, 96, seed) for seed in range(4)]
+    expected = [plain.logits([image]) for image in images]
+    made = [fast.logits([image]) for image in images]  # the graph's memory is not what was given before
+    assert len(fast.runtime._cells.shapes) == 1
+    for one, other in zip(made, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
