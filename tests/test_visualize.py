@@ -222,3 +222,12 @@ def test_boundaries_of_the_target_are_white_those_of_the_prediction_over_them() 
     assert (drawn[:, [0, 2, 4, 5]] == 50).all()
     target[:, 2:4] = IGNORE_INDEX
     assert (boundaries(image, target, prediction) == 50).all()
+
+
+def test_pixels_without_class_can_have_their_place_in_the_legend() -> None:
+    bare, marked = (legend(CLASSES, width=300, indices=indices) for indices in ((0, 1), (0, 1, IGNORE_INDEX)))
+    assert not (bare == IGNORE_COLOR).all(axis=2).any()
+    assert (marked == IGNORE_COLOR).all(axis=2).any()
+    label_map = np.array([[0] * 60 + [IGNORE_INDEX] * 9 + [7]], dtype=np.uint8)
+    page = add_legend(np.zeros((1, 70, 3), np.uint8), MANY, indices=(0, 1, IGNORE_INDEX), label_map=label_map)
+    np.testing.assert_array_equal(page[1:], legend(MANY, width=240, indices=(0, IGNORE_INDEX)))

@@ -34,9 +34,12 @@ class Prediction:
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
         """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.
 
-        `boxes` are regions to draw a box around; the legend then counts them.
+        `boxes` are regions to draw a box around; the legend then counts them. It names `plain` classes never, and "no
+        class" where there are such pixels.
         """
-        drawn = self.label_map
+        drawn, named = self.label_map, [index for index in range(len(self.classes)) if index not in self.plain]
+        if (drawn == IGNORE_INDEX).any():
+            named.append(IGNORE_INDEX)
         if self.plain:
             drawn = np.where(np.isin(drawn, self.plain), np.uint8(IGNORE_INDEX), drawn)
         picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
@@ -45,7 +48,7 @@ class Prediction:
         if not legend:
             return picture
         counts = Counter(region.class_index for region in boxes)
-        return visualize.with_legend(picture, self.classes, label_map=drawn, counts=counts)
+        return visualize.with_legend(picture, self.classes, indices=named, label_map=self.label_map, counts=counts)
 
     def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
         """Find the objects: the connected components of each class, by class, the largest first.

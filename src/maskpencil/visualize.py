@@ -121,7 +121,8 @@ def legend(
 ) -> RGBImage:
     """Draw a strip `width` pixels wide with a swatch and the name of each class, in as many rows as it takes.
 
-    `indices` chooses the classes; without it all are named. `counts`, of things by class, follow the names in brackets.
+    `indices` chooses the classes, without it all are named; `IGNORE_INDEX` among them gets a swatch that is struck out.
+    `counts`, of things by class, follow the names in brackets.
     A name too long for a row is cut; one in another script than Latin, which the built-in font lacks, becomes the
     class's number. Returns (rows, width, 3).
     """
@@ -149,7 +150,10 @@ def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tup
     strip = Image.new("RGB", (width, y + row_height + gap // 2), PAPER)
     draw = ImageDraw.Draw(strip)
     for x, y, index, name in places:
-        draw.rectangle((x, y + 2, x + size - 1, y + size + 1), fill=classes.palette[index], outline=INK)
+        swatch = (x, y + 2, x + size - 1, y + size + 1)
+        draw.rectangle(swatch, fill=IGNORE_COLOR if index == IGNORE_INDEX else classes.palette[index], outline=INK)
+        if index == IGNORE_INDEX:
+            draw.line(swatch, fill=INK)
         draw.text((x + size + gap, y + 2 + size // 2), name, fill=INK, font=font, anchor="lm")
     drawn = np.array(strip)
     drawn.flags.writeable = False
@@ -160,17 +164,19 @@ def with_legend(
     picture: RGBImage,
     classes: ClassSet,
     *,
+    indices: Sequence[int] | None = None,
     label_map: LabelMap | None = None,
     counts: Mapping[int, int] | None = None,
 ) -> RGBImage:
     """Put a legend under a picture; a picture narrower than the legend's shortest readable row is centred on paper.
 
-    With a `label_map` and many classes only those that occur in it are named; `counts` as in `legend`.
+    With a `label_map` and many classes only those that occur in it are named; `indices` and `counts` as in `legend`.
     """
-    indices: Sequence[int] | None = None
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
-        present = np.bincount(label_map.ravel(), minlength=256)[: len(classes)]
-        indices = [int(i) for i in np.argsort(-present, kind="stable")[:MAX_LEGEND_CLASSES] if present[i]]
+        present = np.bincount(label_map.ravel(), minlength=256)
+        among = np.array(range(len(classes)) if indices is None else indices)
+        largest_first = among[np.argsort(-present[among], kind="stable")]
+        indices = [int(index) for index in largest_first[:MAX_LEGEND_CLASSES] if present[index]]
     width = max(picture.shape[1], 240)
     strip = legend(classes, width=width, indices=indices, counts=counts)
     sheet = np.empty((picture.shape[0] + strip.shape[0], width, 3), dtype=np.uint8)
@@ -257,6 +263,8 @@ def _ink_on(color: Color) -> Color:
 
 def _printable(classes: ClassSet, index: int) -> str:
     """The name in ASCII, which is all that the built-in font has: without accents, or "class N"."""
+    if index == IGNORE_INDEX:
+        return "no class"
     letters = unicodedata.normalize("NFKD", classes.names[index].replace("ß", "ss"))
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return plain if plain.isascii() else f"class {index}"

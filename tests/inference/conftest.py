@@ -19,6 +19,7 @@ class BrightnessSegmenter:
     """Stands in for the network: dark pixels are class 0, bright ones class 1."""
 
     classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
+    legend = (0, 1)
 
     def __init__(self) -> None:
         self.seen: list[RGBImage] = []

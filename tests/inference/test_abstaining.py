@@ -3,6 +3,7 @@ import pytest
 
 from maskpencil.errors import ConfigError
 from maskpencil.inference.abstaining import Abstaining
+from maskpencil.visualize import legend
 
 IMAGE = np.array([[0, 40, 120], [130, 200, 255]], dtype=np.uint8)[..., None].repeat(3, axis=2)
 
@@ -22,6 +23,17 @@ def test_what_has_no_class_stays_as_it_was_in_the_overlay(segmenter):
     unsure = prediction.label_map == 255
     np.testing.assert_array_equal(overlay[unsure], IMAGE[unsure])
     assert (overlay[~unsure] != IMAGE[~unsure]).any(axis=1).all()
+
+
+def test_the_legend_tells_of_pixels_without_class(segmenter):
+    abstaining = Abstaining(segmenter, below=0.5)
+    assert tuple(abstaining.legend) == (0, 1, 255)
+    (prediction,) = abstaining.predict_batch([IMAGE])
+    np.testing.assert_array_equal(
+        prediction.overlay()[len(IMAGE) :], legend(segmenter.classes, width=240, indices=(0, 1, 255))
+    )
+    (prediction,) = segmenter.predict_batch([IMAGE])
+    np.testing.assert_array_equal(prediction.overlay()[len(IMAGE) :], legend(segmenter.classes, width=240))
 
 
 @pytest.mark.parametrize("below", [0, 1, -0.5, 2])

@@ -14,7 +14,7 @@ from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.raw_frames import RawFrames
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.video import predict_video
+from maskpencil.inference.video import predict_video, probe_video
 
 from .conftest import BrightnessSegmenter, MakeFilm, picture
 from .servers import camera_server
@@ -74,7 +74,7 @@ def test_a_reader_that_leaves_is_noticed_and_no_error() -> None:
     raw.close()
 
 
-def test_standard_output_gets_the_overlays_and_their_size_is_told(
+def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     told: list[str] = []
@@ -87,10 +87,13 @@ def test_standard_output_gets_the_overlays_and_their_size_is_told(
     with av.open(str(tmp_path / "out.mp4")) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     (line,) = told
-    width, height = (int(side) for side in line.split(" frames of ")[1].split(" ")[0].split("x"))
+    height, width = probe_video(make_film()).size
+    left = (frames[0].shape[1] - width) // 2  # the legend is wider than the film
     pages = np.frombuffer(raw, dtype=np.uint8).reshape(12, height, width, 3)
     assert report.frames == 12
-    assert np.abs(pages.astype(int) - [frame[:height, :width] for frame in frames]).mean() < 5
+    assert left > 0
+    assert np.abs(pages.astype(int) - [frame[:height, left : left + width] for frame in frames]).mean() < 5
+    assert f" frames of {width}x{height} (width x height)" in line
     assert "rgb24" in line
     assert not (tmp_path / "out").exists()
 

@@ -5,6 +5,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.one_class import OneClass
 from maskpencil.prediction import Prediction
+from maskpencil.visualize import legend
 
 CLASSES = ClassSet(("sky", "road", "car"))
 PROBABILITY = np.array([[0.0, 0.3, 0.31], [0.5, 0.9, 1.0]], dtype=np.float32)
@@ -40,6 +41,9 @@ def test_the_class_is_half_green_and_the_rest_as_it_was():
     green = overlay[prediction.label_map == 1].astype(int)
     np.testing.assert_allclose(green, np.broadcast_to([50, 177, 50], green.shape), atol=1)
     assert prediction.confidence is None
+    named = legend(prediction.classes, width=240, indices=(1,))  # what stays as it was has no colour to explain
+    np.testing.assert_array_equal(prediction.overlay()[2:], named)
+    assert tuple(one_class().legend) == (1,)
 
 
 def test_unknown_classes_and_thresholds_out_of_range_are_refused():

@@ -29,6 +29,11 @@ class Abstaining:
         """Those of the segmenter."""
         return self.segmenter.classes
 
+    @property
+    def legend(self) -> Sequence[int]:
+        """See `PredictsImages`."""
+        return (*self.segmenter.legend, IGNORE_INDEX)
+
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:

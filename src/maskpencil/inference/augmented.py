@@ -38,6 +38,11 @@ class Augmented:
         """Those of the segmenter."""
         return self.segmenter.classes
 
+    @property
+    def legend(self) -> Sequence[int]:
+        """See `PredictsImages`."""
+        return range(len(self.classes))
+
     def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
         """The average (N, K, H, W) of pictures of one size, (H, W, 3) uint8 each."""
         height, width, _ = images[0].shape

@@ -44,7 +44,8 @@ class FilmForm:
 class FilmOutputs:
     """Takes a film's predictions; a context manager whose end completes all files, or removes them after an error.
 
-    `overlay` and `masks` are the paths to write, or None; what `masks` is, a file or a folder, `options` says.
+    `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
+    `masks` is, a file or a folder, `options` says.
 
     Raises:
         ConfigError: there is no screen for a window.
@@ -54,6 +55,7 @@ class FilmOutputs:
     def __init__(
         self,
         classes: ClassSet,
+        legend: Sequence[int],
         form: FilmForm,
         options: FilmOptions,
         *,
@@ -67,7 +69,7 @@ class FilmOutputs:
         self._classes, self._form, self._options, self._sound = classes, form, options, sound
         self._overlay_path, self._masks_path = overlay, masks
         self._opacity, self._find_boxes, self._tell = opacity, find_boxes, tell
-        self._sheet = Sheet(classes, form.size)
+        self._sheet = Sheet(classes, legend, form.size)
         self._overlay: VideoWriter | None = None
         self._masks: WritesMasks | None = None
         self._window: Window | None = None
@@ -83,7 +85,7 @@ class FilmOutputs:
                 self._masks = self._mask_writer(stack, self._masks_path)
             if self._options.stdout:
                 self._pipe = stack.enter_context(closing(RawFrames()))
-                height, width = self._sheet.size
+                height, width = self._form.size
                 self._tell(
                     f"{self._form.name}: standard output gets raw rgb24 frames of {width}x{height} (width x height), "
                     f"{float(self._form.frame_rate):g} a second in the mean"
@@ -155,7 +157,7 @@ class FilmOutputs:
         if self._window:
             self._window.offer(page)
         if self._pipe:
-            self._encoding.submit(self._pipe.write, page)
+            self._encoding.submit(self._pipe.write, self._sheet.picture(page))
         if self._overlay:
             self._encoding.submit(self._overlay.write, page, pts=pts, duration=duration)
 
@@ -163,10 +165,11 @@ class FilmOutputs:
 class Sheet:
     """The page every frame is painted on: the picture above, the same legend below."""
 
-    def __init__(self, classes: ClassSet, size: tuple[int, int]) -> None:
+    def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
-        self._page = empty if len(classes) > MAX_LEGEND_CLASSES else with_legend(empty, classes)
-        self._left = (self._page.shape[1] - size[1]) // 2  # as with_legend centres narrow pictures
+        self._page = empty if len(classes) > MAX_LEGEND_CLASSES else with_legend(empty, classes, indices=legend)
+        left = (self._page.shape[1] - size[1]) // 2  # as with_legend centres narrow pictures
+        self._place = slice(0, size[0]), slice(left, left + size[1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -177,7 +180,9 @@ class Sheet:
     def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
         """The page of one frame, (H, W, 3)."""
         page = self._page.copy()
-        picture = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
-        height, width, _ = picture.shape
-        page[:height, self._left : self._left + width] = picture
+        self.picture(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
         return page
+
+    def picture(self, page: RGBImage) -> RGBImage:
+        """The part of a page where the frame is, without its legend."""
+        return page[self._place]

@@ -43,6 +43,7 @@ class OneClass:
         self.segmenter, self.threshold = segmenter, threshold
         self.index = segmenter.classes.index(name)
         self.classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
+        self.legend: Sequence[int] = (_CLASS,)
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False

@@ -24,6 +24,10 @@ class PredictsImages(Protocol):
     def classes(self) -> ClassSet:
         """What the label maps' indices mean."""
 
+    @property
+    def legend(self) -> Sequence[int]:
+        """The indices that overlays can show, as `visualize.legend` takes them."""
+
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:

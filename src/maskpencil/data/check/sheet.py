@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.check.report import Report
 from maskpencil.data.masks.encoding import MaskEncoding
@@ -20,15 +21,18 @@ def overlay_sheet(report: Report) -> RGBImage | None:
     if report.encoding is None:
         return None
     shown = [view for view in report.seen if _fits(view, report.encoding)]
-    rows = []
+    rows, indices = [], list(range(len(report.encoding.classes)))
     for view in _spread(shown, ROWS):
         image, label_map = read_image(view.pair.image), report.encoding.read(view.pair.mask)
+        if IGNORE_INDEX not in indices and (label_map == IGNORE_INDEX).any():
+            indices.append(IGNORE_INDEX)
         rows.append(
             (image, overlay(image, label_map, report.encoding.classes), colorize(label_map, report.encoding.classes))
         )
     if not rows:
         return None
-    return with_legend(contact_sheet(rows, captions=("picture", "overlay", "classes")), report.encoding.classes)
+    sheet = contact_sheet(rows, captions=("picture", "overlay", "classes"))
+    return with_legend(sheet, report.encoding.classes, indices=indices)
 
 
 def _fits(view: PairFacts, encoding: MaskEncoding) -> bool:
