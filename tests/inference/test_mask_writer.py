@@ -8,10 +8,11 @@ from PIL import Image
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.frames import Frame
 from maskpencil.inference.mask_writer import MaskVideo
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.video_reader import Frame, VideoReader
+from maskpencil.inference.video_reader import VideoReader
 from maskpencil.label_maps import read_label_map
 
 from .conftest import BrightnessSegmenter, MakeFilm

@@ -35,6 +35,16 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert stems(f"{tmp_path}/*.jpg") == ["1"]
 
 
+def test_of_a_data_set_the_pictures_are_taken_and_the_masks_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "set/Images/val/1.jpg", "set/masks/val/1.png", "set/other/2.png", "masks/3.png")
+    told: list[str] = []
+    found = find_sources([tmp_path], tell=told.append)
+    assert [source.stem for source in found] == ["masks/3", "set/Images/val/1", "set/other/2"]
+    (line,) = told
+    assert line.startswith(f"{tmp_path / 'set' / 'masks'}: holds masks, which are left out")
+    assert stems(tmp_path / "set" / "masks") == ["val/1"]
+
+
 def test_a_pattern_keeps_the_names_below_its_fixed_part(tmp_path: Path) -> None:
     touch(tmp_path, "a/img/1.jpg", "b/img/1.jpg", "b/img/notes.txt")
     assert stems(f"{tmp_path}/*/img/*") == ["a/img/1", "b/img/1"]
@@ -85,6 +95,7 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("ftp://example.org/a.mp4", "addresses of the kind ftp cannot be read, only http, https, rtsp"),
         ("file:///film.mp4", "addresses of the kind file cannot be read"),
         ("/dev/null", "is not a file"),
+        ("model", "is a model, and the model comes first"),
     ],
 )
 def test_what_cannot_be_found_is_told_in_one_line(
@@ -92,6 +103,7 @@ def test_what_cannot_be_found_is_told_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "notes.txt")
+    touch(tmp_path, "model/model.safetensors")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=reason) as caught:
         find_sources([argument])

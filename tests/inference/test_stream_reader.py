@@ -5,14 +5,16 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
+import av
 import pytest
 
 from maskpencil.errors import VideoError
 from maskpencil.inference import opening, stream_reader
+from maskpencil.inference.frames import StoredFrame
 from maskpencil.inference.opening import opening_of
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.stream_reader import StreamReader
-from maskpencil.inference.video_reader import StoredFrame, VideoReader
+from maskpencil.inference.video_reader import VideoReader
 
 from .conftest import MakeFilm
 from .servers import camera_server, file_server, http_server, tcp_server
@@ -67,6 +69,21 @@ def test_a_stream_that_breaks_off_is_opened_again_and_its_times_go_on(make_film:
     assert [line.split("(")[-1] for line in told] == ["1 of 2)", "1 of 2)", "1 of 2)", "2 of 2)"]
     assert reader.gave_up
     assert "did not come back in 2 tries; what came until then is done" in reader.gave_up
+
+
+def test_a_live_stream_begins_with_the_first_picture_that_can_be_decoded(make_film: MakeFilm, tmp_path: Path) -> None:
+    film, late = (
+        make_film("film.ts", pts=range(30), encoder={"g": "10", "bf": "0", "sc_threshold": "0"}),
+        tmp_path / "late.ts",
+    )
+    with av.open(str(film)) as source, av.open(str(late), "w") as joined:
+        stream = joined.add_stream_from_template(source.streams.video[0])
+        for packet in list(source.demux(video=0))[3:-1]:  # without the key frame of the first ten
+            packet.stream = stream
+            joined.mux(packet)
+    with tcp_server(late.read_bytes(), times=1) as address:
+        times = frame_times(opened(address, tries=0))
+    assert [float(time) for time in times] == pytest.approx([number / 12 for number in range(20)], abs=1e-3)
 
 
 def test_a_wait_between_two_tries_ends_at_once_when_it_is_stopped(

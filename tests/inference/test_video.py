@@ -9,8 +9,9 @@ import pytest
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError
 from maskpencil.inference import film_outputs
+from maskpencil.inference.frames import Frame
 from maskpencil.inference.video import predict_video
-from maskpencil.inference.video_reader import Frame, VideoReader
+from maskpencil.inference.video_reader import VideoReader
 
 from .conftest import BrightnessSegmenter, InPairs, MakeFilm
 

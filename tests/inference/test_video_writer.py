@@ -8,7 +8,8 @@ import pytest
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
-from maskpencil.inference.video_reader import Frame, VideoReader, probe_video
+from maskpencil.inference.frames import Frame
+from maskpencil.inference.video_reader import VideoReader, probe_video
 from maskpencil.inference.video_writer import write_video
 
 from .conftest import picture

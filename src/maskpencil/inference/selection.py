@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.video_reader import StoredFrame
+from maskpencil.inference.frames import StoredFrame
 
 _SOUND_BEHIND = 1  # seconds by which a film's sound may come after its pictures
 

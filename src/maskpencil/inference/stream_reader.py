@@ -12,8 +12,9 @@ import av
 from av.audio.stream import AudioStream
 
 from maskpencil.errors import VideoError
+from maskpencil.inference.frames import StoredFrame, VideoFacts
 from maskpencil.inference.opening import Opening, reason_of
-from maskpencil.inference.video_reader import MISSING_SECONDS, StoredFrame, VideoFacts, VideoReader
+from maskpencil.inference.video_reader import MISSING_SECONDS, VideoReader
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before the first try to open a broken stream again, doubled from try to try, and the most of them."""
@@ -24,8 +25,9 @@ _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, wh
 class StreamReader:
     """What `VideoReader` is for a file; a film's address, which has an end, goes on where it broke off.
 
-    After a break of a live stream the times go on by the clock, so that the film shows how long it was. `gave_up` is
-    set while reading: why the stream was left before its end.
+    A live stream begins with the first picture that can be decoded, which may be seconds after the first packet. After
+    a break its times go on by the clock, so that the film shows how long it was. `gave_up` is set while reading: why
+    the stream was left before its end.
 
     Args:
         opening: how to open it.
@@ -77,10 +79,15 @@ class StreamReader:
                 if self._stop.is_set():
                     return
                 broke_at = time.monotonic()
+                is_first = self._last_pts < 0 and not (self._by_clock or self._has_an_end())
                 if isinstance(item, av.Packet):
+                    if is_first:
+                        continue  # sound of pictures that nobody could see
                     if self._sound_kinds.get(item.stream_index) == _kinds(self._reader.sound)[item.stream_index]:
                         yield _later(item, round(shift * self.time_base / item.time_base))
                     continue
+                if is_first:
+                    shift = -item.pts
                 frame = self._timed(item, shift)
                 if frame.pts > self._last_pts:
                     self._failed = 0

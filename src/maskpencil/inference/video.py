@@ -15,6 +15,7 @@ from maskpencil.errors import ConfigError, VideoError
 from maskpencil.images import RGBImage
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
+from maskpencil.inference.frames import Frame, VideoFacts, pictures
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
 from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
@@ -22,7 +23,7 @@ from maskpencil.inference.selection import expected_frames, select
 from maskpencil.inference.smoothing import GivesProbabilities, Smoother
 from maskpencil.inference.sources import Source
 from maskpencil.inference.stream_reader import StreamReader
-from maskpencil.inference.video_reader import Frame, VideoFacts, VideoReader, pictures, probe_video
+from maskpencil.inference.video_reader import VideoReader, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, write_video
 from maskpencil.pipeline import in_parallel, read_ahead
 from maskpencil.prediction import Prediction
@@ -101,6 +102,7 @@ def predict_video(
         selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
         outputs = FilmOutputs(
             segmenter.classes,
+            segmenter.legend,
             FilmForm(
                 reader.name, facts.size, reader.rate / options.every, reader.time_base, facts.pixel_aspect, is_live
             ),

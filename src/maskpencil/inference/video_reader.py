@@ -3,8 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -13,12 +12,11 @@ import av
 from av.error import BlockingIOError as NotYetError
 from av.error import FFmpegError
 from av.format import Flags
-from av.video.reformatter import VideoReformatter
 
 from maskpencil.errors import VideoError
-from maskpencil.images import RGBImage
+from maskpencil.inference.frames import Frame, StoredFrame, VideoFacts, pictures
 from maskpencil.inference.opening import Opening, open_container, opening_of
-from maskpencil.inference.orientation import orientation, rotation, turned
+from maskpencil.inference.orientation import orientation, rotation
 
 FALLBACK_RATE = Fraction(25)
 """Frames a second of a film that does not say."""
@@ -31,42 +29,6 @@ _GAP_SECONDS = 0.25  # twice the longest packet of sound
 _NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new picture
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """What a film says of itself.
-
-    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored picture
-    (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None where nothing is known. `rate` is in
-    frames a second. `pixel_aspect` is the width of a shown pixel over its height.
-    """
-
-    size: tuple[int, int]
-    frames: int | None
-    rate: Fraction
-    duration: float | None
-    rotation: int
-    has_sound: bool
-    pixel_aspect: Fraction
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a film, (H, W, 3) RGB, shown at `pts` for `duration`, both in units of the reader's time base."""
-
-    pixels: RGBImage
-    pts: int
-    duration: int
-
-
-@dataclass(frozen=True)
-class StoredFrame:
-    """A frame as it was decoded, not yet RGB nor upright; times as in `Frame`."""
-
-    picture: av.VideoFrame
-    pts: int
-    duration: int
-
-
 def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
     """Read a film's header and its first frame.
 
@@ -75,20 +37,6 @@ def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
     """
     with VideoReader(path) as reader:
         return reader.facts()
-
-
-def pictures(items: "Iterable[StoredFrame | av.Packet[Any]]") -> "Iterator[Frame | av.Packet[Any]]":
-    """Turn frames upright and into RGB of one size, that of the first; packets pass."""
-    reformatter = VideoReformatter()
-    size: tuple[int, int] | None = None
-    for item in items:
-        if isinstance(item, av.Packet):
-            yield item
-            continue
-        size = size or (item.picture.height, item.picture.width)
-        rgb = reformatter.reformat(item.picture, width=size[1], height=size[0], format="rgb24")
-        pixels: Any = rgb.to_ndarray()  # (H, W, 3) uint8, as rgb24 is
-        yield Frame(turned(pixels, orientation(item.picture)), item.pts, item.duration)
 
 
 class VideoReader:
