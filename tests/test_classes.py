@@ -179,5 +179,7 @@ def test_a_misspelt_class_is_told_what_was_meant():
     classes = ClassSet(("road", "car", "pedestrian"))
     with pytest.raises(DataError, match=r"there is no class 'cra'; .* road, car, pedestrian; did you mean car\?"):
         classes.index("cra")
+    with pytest.raises(DataError, match=r"did you mean car\?"):
+        classes.index("CAR")
     with pytest.raises(DataError, match=r"the classes are road, car, pedestrian$"):
         classes.index("sky")

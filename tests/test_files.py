@@ -11,6 +11,7 @@ from maskpencil.files import (
     folder_written_whole,
     numbered_folder,
     recover_folder,
+    refuse_unwritable,
     remove_leftovers,
     short_name,
     written_whole,
@@ -96,6 +97,15 @@ def test_a_place_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
             raise AssertionError("the block must not run")
     with pytest.raises(OutputError, match="cannot be written"):
         numbered_folder(tmp_path / "file" / "below")
+
+
+def test_what_could_not_be_written_after_the_work_is_refused_before_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "below", tmp_path):
+        with pytest.raises(OutputError, match=rf"{place}: cannot be written"):
+            refuse_unwritable(place)
+    refuse_unwritable(tmp_path / "new" / "scores.json")
+    assert not any((tmp_path / "new").iterdir())
 
 
 def test_a_full_disk_while_writing_is_our_error(tmp_path: Path) -> None:

@@ -75,8 +75,9 @@ class ClassSet:
             DataError: there is no such class.
         """
         if name not in self.names:
-            close = get_close_matches(name, self.names, 1, cutoff=0.65)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            names = {known.casefold(): known for known in self.names}
+            close = get_close_matches(name.casefold(), names, 1, cutoff=0.65)
+            hint = f"; did you mean {names[close[0]]}?" if close else ""
             raise DataError(f"there is no class {name!r}; the classes are {', '.join(self.names)}{hint}")
         return self.names.index(name)
 

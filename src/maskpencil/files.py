@@ -1,5 +1,6 @@
 """Files that other programs may read appear whole or not at all."""
 
+import errno
 import os
 import re
 import secrets
@@ -22,11 +23,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder cannot be made or the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    with _output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-        permissions = temporary.stat().st_mode
+    temporary = _begun(path)
+    permissions = temporary.stat().st_mode
     try:
         with _output_errors(path):
             yield temporary
@@ -131,6 +129,26 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
                     return candidate
                 number += 1
                 candidate = path.with_name(f"{path.name}-{number}")
+
+
+def refuse_unwritable(path: str | os.PathLike[str]) -> None:
+    """Say before the work what `written_whole` would say after it.
+
+    Raises:
+        OutputError: the folder cannot be made or the file cannot be written.
+    """
+    _begun(Path(path)).unlink()
+
+
+def _begun(path: Path) -> Path:
+    """The temporary file that becomes `path`."""
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    with _output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch(exist_ok=False)
+    return temporary
 
 
 @contextmanager

@@ -100,6 +100,10 @@ def read_model_config(path: str | Path) -> ModelConfig:
         ModelError: a file is missing or damaged, or of a newer format.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise ModelError(
+            f"{folder}: is a file, and models are folders; the model comes first, before what it is to see"
+        )
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such model folder; expected the 'model' folder of a training run")
     for name in (CONFIG, WEIGHTS):

@@ -123,6 +123,13 @@ def test_a_broken_picture_among_good_ones_is_reported_and_the_rest_is_done(folde
     assert len(list((out / "masks").iterdir())) == len(list((out / "overlays").iterdir())) == 2
 
 
+def test_a_prediction_that_fails_leaves_no_folder(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").touch()
+    refuse(["predict", model, "photo.jpg", "--device", "cpu"], capsys, "photo.jpg", "is not a picture")
+    assert not any((tmp_path / "runs" / "predict").iterdir())
+
+
 def test_an_empty_film(model, tmp_path, capsys):
     film = tmp_path / "film.mp4"
     film.touch()

@@ -23,7 +23,7 @@ def test_every_command_explains_itself_and_each_of_its_options(name, capsys):
     assert inspect.getdoc(function).splitlines()[0].split()[0] in shown
     options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
-        if option.name not in ("config", "json_file", "class_name"):
+        if option.name not in ("config", "json_file", "class_name", "compiled"):
             assert f"--{option.name.replace('_', '-')}" in shown
 
 
@@ -73,6 +73,8 @@ def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["predcit", "MODEL"], "there is no command 'predcit'; did you mean predict?\n"),
+        (["paint"], "there is no command 'paint'; the commands are demo, check, convert,"),
         (["predict", "MODEL"], "predict needs pictures"),
         (["predict", "MODEL", "a.png", "--threshold", "0.2"], "--threshold is for one class; name it with --class"),
         (["check", "DATA", "--processes", "0"], "--processes must be 1 or more, but got 0"),

@@ -50,6 +50,13 @@ def test_a_class_is_scored_besides_the_usual_table(model, tiny_folder, tmp_path,
     ]
 
 
+@pytest.mark.parametrize("command", ["evaluate", "check"])
+def test_a_place_for_the_scores_that_cannot_be_written_is_told_at_once(command, model, tmp_path, capsys):
+    words = [str(model)] if command == "evaluate" else []
+    assert main([command, *words, str(tmp_path / "no data"), "--json", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: cannot be written (Is a directory)")
+
+
 def test_a_class_that_does_not_occur_has_no_numbers(model, save_files, capsys):
     files = {
         f"{kind}/test/1.png": np.zeros((8, 9, *more), dtype=np.uint8) for kind, *more in (("images", 3), ("masks",))

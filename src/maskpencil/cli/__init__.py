@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from maskpencil.errors import ConfigError, MaskPencilError
 
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(version("maskpencil"))
         return 0
     if words[0] not in COMMANDS:
-        print(f"error: there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
+        meant = "".join(f"; did you mean {close}?" for close in get_close_matches(words[0], COMMANDS, 1, cutoff=0.65))
+        hint = meant or f"; the commands are {', '.join(COMMANDS)}"
+        print(f"error: there is no command {words[0]!r}{hint}", file=sys.stderr)
         return 2
     if not debug:  # what Pillow warns of is told in our own words, or of no use
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from maskpencil.classes import ClassSet
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.errors import ConfigError
-from maskpencil.files import numbered_folder, short_name, written_whole
+from maskpencil.files import numbered_folder, refuse_unwritable, short_name, written_whole
 from maskpencil.progress import ProgressBar, say
 
 MOST_PROCESSES = 60
@@ -40,6 +40,8 @@ def command(
     from maskpencil.data.layout import Places
     from maskpencil.images import write_image
 
+    if json_file:
+        refuse_unwritable(json_file)  # before minutes are spent
     with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
         report = check(
             data,

@@ -18,7 +18,7 @@ from maskpencil.cli.options import (
     RuntimeName,
     SplitFile,
 )
-from maskpencil.files import written_whole
+from maskpencil.files import refuse_unwritable, written_whole
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 from maskpencil.threshold_metrics import RoadScores
@@ -48,6 +48,8 @@ def command(
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class
 
+    if json_file:
+        refuse_unwritable(json_file)  # before minutes are spent
     segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long

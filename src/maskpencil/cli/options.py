@@ -10,7 +10,11 @@ ModelFolder = Annotated[
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 ImageSize = Annotated[
-    str | None, Parameter(help="Another size for the network to see: native, HEIGHTxWIDTH or the longer side.")
+    str | None,
+    Parameter(
+        help="Another size for the network to see: native, HEIGHTxWIDTH, or the longer side, to which larger pictures "
+        "are brought down."
+    ),
 ]
 RuntimeName = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
@@ -74,12 +75,15 @@ class _Found:
         return (self.live.kind, self.live.address) if self.live else self.path.resolve()
 
 
-def find_sources(arguments: Sequence[str | os.PathLike[str]]) -> list[Source]:
+def find_sources(
+    arguments: Sequence[str | os.PathLike[str]], *, tell: Callable[[str], None] = lambda _: None
+) -> list[Source]:
     """Find the pictures and films that files, folders and glob patterns stand for, and the streams and cameras.
 
     A number is a camera, unless a file has that name; addresses are streams, also those of films. Folders are searched
     through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
-    before 10). What is named twice is taken once.
+    before 10). What is named twice is taken once. Of a data set's folder the pictures are taken and the masks, in a
+    folder masks beside images, left out, which is told.
 
     Raises:
         DataError: a path does not exist, a file is neither picture nor film, a folder or pattern yields neither, or an
@@ -87,16 +91,18 @@ def find_sources(arguments: Sequence[str | os.PathLike[str]]) -> list[Source]:
     """
     found: dict[object, _Found] = {}
     for argument in arguments:
-        for item in _find(os.fspath(argument)):
+        for item in _find(os.fspath(argument), tell):
             found.setdefault(item.identity, item)
     items = list(found.values())
     return [Source(item.kind, item.address, stem) for item, stem in zip(items, _stems(items), strict=True)]
 
 
-def _find(argument: str) -> list[_Found]:
+def _find(argument: str, tell: Callable[[str], None]) -> list[_Found]:
     path = Path(argument)
     if path.is_dir():
-        items = _in_order(_Found(file, file.relative_to(path)) for file in _files_below(path))
+        items = _in_order(_Found(file, file.relative_to(path)) for file in _files_below(path, tell))
+        if not items and (path / "model.safetensors").is_file():
+            raise DataError(f"{argument}: is a model, and the model comes first, before what it is to see: swap them")
         if not items:
             raise DataError(f"{argument}: holds no pictures and no films; {_EXPECTED} in it or in its subfolders")
         return items
@@ -116,7 +122,7 @@ def _find(argument: str) -> list[_Found]:
     if number is not None:
         return [_live(Source("camera", str(number), f"camera-{number}"))]
     if glob.has_magic(argument):
-        return _match(argument)
+        return _match(argument, tell)
     if path.exists():
         raise DataError(f"{argument}: is not a file; {_EXPECTED}, an address or the number of a camera")
     raise DataError(f"{argument}: there is no such file or folder; check the path")
@@ -126,7 +132,7 @@ def _live(source: Source) -> _Found:
     return _Found(Path(source.stem), Path(f"{source.stem}.stream"), source)  # names lose their suffix
 
 
-def _match(pattern: str) -> list[_Found]:
+def _match(pattern: str, tell: Callable[[str], None]) -> list[_Found]:
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
@@ -136,19 +142,28 @@ def _match(pattern: str) -> list[_Found]:
         matched = []
     if not matched:
         raise DataError(f"{pattern}: nothing matches this pattern; check it, and that it is quoted")
-    below = [file for path in matched for file in (_files_below(path) if path.is_dir() else [path])]
+    below = [file for path in matched for file in (_files_below(path, tell) if path.is_dir() else [path])]
     files = [file for file in below if _is_known(file) and not file.name.startswith(".")]
     if not files:
         raise DataError(f"{pattern}: matches no pictures and no films; {_EXPECTED}")
     return _in_order(_Found(file, file.relative_to(fixed)) for file in files)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        masks = _beside_pictures(folders)
+        for name in masks:
+            tell(f"{Path(parent, name)}: holds masks, which are left out; name the folder itself to have them coloured")
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             if not name.startswith(".") and _is_known(Path(name)):
                 yield Path(parent, name)
+
+
+def _beside_pictures(folders: Sequence[str]) -> list[str]:
+    """Those of folders beside each other that hold a data set's masks."""
+    has_pictures = any(name.lower() in IMAGE_FOLDERS for name in folders)
+    return [name for name in folders if has_pictures and name.lower() in MASK_FOLDERS]
 
 
 def _refuse(error: OSError) -> None:
