@@ -3,13 +3,17 @@
     python benchmarks/inference.py pipeline MODEL PICTURES [--count 500]
     python benchmarks/inference.py film MODEL [--seconds 60]
     python benchmarks/inference.py peers [--backbone resnet18] [--size 352x480]
+    python benchmarks/inference.py batches [--backbones vgg16 resnet18] [--sizes 360x480 1024x2048] [--device cuda]
 
 `pipeline` colours JPEG files from path to saved mask and overlay, `film` a drawn drive of 1280x720 from MP4 to MP4;
 both in turns with the bare network on decoded pictures. `peers` times untrained networks of other projects as people
 run them (eager, float32), beside ours by default. segmentation_models.pytorch takes part where it is installed.
+`batches` times untrained FCN-8s by torch, eager in float32 and by automatic mixed precision, beside ours and ours
+compiled: picture by picture and in the batch that is fastest for each.
 """
 
 import argparse
+import copy
 import itertools
 import resource
 import tempfile
@@ -25,12 +29,13 @@ import torch
 from maskpencil.benchmark.timing import interleaved
 from maskpencil.classes import ClassSet
 from maskpencil.data.scenes import draw_scene
+from maskpencil.hardware import autocast, choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video, write_video
-from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.preprocessing import Preprocessing
+from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.segmenter import Segmenter
 
 TURNS = 5
@@ -112,6 +117,56 @@ def peers(arguments: argparse.Namespace) -> None:
         print(f"{name:44} {1000 * value:8.1f} ms {value / times['plain eager FCN-8s']:8.2f} of the plain FCN-8s")
 
 
+def batches(arguments: argparse.Namespace) -> None:
+    """Pictures a second by torch: picture by picture, and in the best batch."""
+    place = choose_device(arguments.device)
+    precision = choose_precision("auto", place)
+    for backbone, size in itertools.product(arguments.backbones, arguments.sizes):
+        image = draw_scene(0, tuple(map(int, size.split("x")))).image
+        network = build_fcn(FCNConfig(11, backbone), weights="none").eval().to(place)
+        rates: dict[str, dict[int, float]] = {}
+        for count in arguments.batches:
+            try:
+                calls = by_torch(network, [image] * count, place, precision)
+                times = interleaved(calls, repeats=arguments.repeats)
+            except torch.OutOfMemoryError:
+                break
+            for name, value in times.items():
+                rates.setdefault(name, {})[count] = count / value
+        print(f"{backbone}, {size}, {place.type}, pictures a second")
+        for name, by_count in rates.items():
+            best = max(by_count, key=by_count.__getitem__)
+            print(f"{name:20} {by_count[min(by_count)]:8.1f} one by one {by_count[best]:8.1f} in batches of {best}")
+
+
+def by_torch(
+    network: FCN, images: list[RGBImage], place: torch.device, precision: str
+) -> dict[str, Callable[[], object]]:
+    """The ways to bring pictures to label maps by torch."""
+    preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    classes = ClassSet(tuple(f"class_{index}" for index in range(11)))
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+
+    @torch.inference_mode()
+    def eager(precision: str) -> object:
+        with autocast(place, precision):
+            inputs = preprocessing.normalize(stacked(images).to(place)).contiguous()
+            return plain(inputs).argmax(dim=1).to(torch.uint8).cpu()
+
+    calls: dict[str, Callable[[], object]] = {
+        "eager fp32": lambda: eager("fp32"),
+        f"eager AMP {precision}": lambda: eager(precision),
+    }
+    for compiled in (False, True):
+        ours = Segmenter.of_network(
+            copy.deepcopy(network), classes, preprocessing, device=place, precision=precision, compiled=compiled
+        )
+        calls[f"maskpencil{', compiled' if compiled else ''}"] = lambda ours=ours: ours.predict_batch(images)
+    for call in calls.values():
+        call()  # what is compiled is so from the second time on, that of warming up
+    return calls
+
+
 def foreign() -> dict[str, torch.nn.Module]:
     """Networks of torchvision and, where it is installed, segmentation_models.pytorch, without weights."""
     from torchvision.models.segmentation import fcn_resnet50
@@ -175,6 +230,13 @@ def main() -> None:
     one.add_argument("--size", default="352x480")
     one.add_argument("--repeats", type=int, default=7)
     one.set_defaults(run=peers)
+    one = commands.add_parser("batches")
+    one.add_argument("--backbones", nargs="+", default=["vgg16", "resnet18"])
+    one.add_argument("--sizes", nargs="+", default=["360x480", "1024x2048"])
+    one.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32])
+    one.add_argument("--repeats", type=int, default=7)
+    one.add_argument("--device", default="auto")
+    one.set_defaults(run=batches)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -37,9 +37,9 @@ class CompiledCells:
         Raises:
             ConfigError: torch cannot compile it on this machine.
         """
+        if not self._is_compiled(images.shape):
+            return self._plain(images)
         with self._lock:
-            if not self._is_compiled(images.shape):
-                return self._plain(images)
             try:
                 return self._compiled(images).clone()  # the next replay of the graph writes into the same memory
             except TorchDynamoException as error:
@@ -49,7 +49,8 @@ class CompiledCells:
                 ) from error
 
     def _is_compiled(self, shape: torch.Size) -> bool:
-        if shape in self._seen and len(self.shapes) < MOST_SHAPES:
-            self.shapes.add(shape)
-        self._seen.add(shape)
-        return shape in self.shapes
+        with self._lock:
+            if shape in self._seen and len(self.shapes) < MOST_SHAPES:
+                self.shapes.add(shape)
+            self._seen.add(shape)
+            return shape in self.shapes
