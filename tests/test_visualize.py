@@ -114,18 +114,26 @@ def test_a_tag_finds_room_within_the_picture(box: tuple[int, int, int, int]) -> 
     assert (drawn == CLASSES.palette[1]).all(axis=2).sum() > 100, "a tag beside the frame"
 
 
-def test_the_tag_of_a_larger_box_is_not_hidden_and_specks_have_none() -> None:
+def test_the_tag_of_a_larger_box_is_not_hidden_and_tiny_boxes_have_none() -> None:
     gray = np.full((200, 300, 3), 128, dtype=np.uint8)
     large = Thing(1, 1, (100, 80, 220, 160))
     alone = boxes(gray, [large], CLASSES)
-    specks = [Thing(0, i, (100 + 5 * i, 70, 103 + 5 * i, 73)) for i in range(1, 9)]
+    tiny = [Thing(0, i, (100 + 5 * i, 70, 105 + 5 * i, 75)) for i in range(1, 9)]
     hidden = [Thing(0, 9, (110, 82, 150, 122))]
-    for small in (specks, hidden):
+    for small in (tiny, hidden):
         drawn = boxes(gray, [*small, large], CLASSES)
         tag = alone[62:79, 100:140]
         kept = (drawn[62:79, 100:140] == tag).all(axis=2)
         assert kept[:7].all()
         assert (drawn == CLASSES.palette[0]).all(axis=2).any()
+
+
+def test_specks_get_no_frame() -> None:
+    gray = np.full((200, 300, 3), 128, dtype=np.uint8)
+    specks = [Thing(0, i, (20 * i, 70, 20 * i + 4, 74)) for i in range(1, 9)]
+    assert (boxes(gray, specks, CLASSES) == 128).all()
+    thin = [Thing(0, i, (20 * i, 70, 20 * i + 2, 90)) for i in range(1, 9)]
+    assert (boxes(gray, thin, CLASSES) == CLASSES.palette[0]).all(axis=2).sum() > 8 * 20
 
 
 def test_a_legend_can_count() -> None:

@@ -20,6 +20,9 @@ MAX_LEGEND_CLASSES = 24
 _BAND = 1024
 """Rows that are drawn at once."""
 
+LEAST_SIDES = 5
+"""A box gets no frame if its longer side is less than so many times as long as the frame is thick."""
+
 MAX_TAG_SHARE = 4
 """A box gets no tag of more than so many times its area, under which the picture would vanish."""
 
@@ -77,15 +80,17 @@ def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBIm
 def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
     """Draw a frame in the class's colour within the box of each region, and a tag with its class and number.
 
-    A line a pixel wide around each frame sets it off from its surroundings. Small boxes lie over large ones. A tag
-    stands above its box, in it or below it; it is left out where it would hide the tag of a larger box, or where the
-    box is tiny beside it. Returns (H, W, 3), the size of `picture`.
+    A line a pixel wide around each frame sets it off from its surroundings. Small boxes lie over large ones; specks, of
+    which a frame would leave nothing to see, get none. A tag stands above its box, in it or below it; it is left out
+    where it would hide the tag of a larger box, or where the box is tiny beside it. Returns (H, W, 3), the size of
+    `picture`.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     font = _font(size := max(10, round(0.8 * _text_size(image.width))))
     thickness, margin, tag_height = max(1, size // 6), size // 3, size + size // 3
-    largest_first = sorted(regions, key=_box_area, reverse=True)
+    seen = [region for region in regions if _longer_side(region) >= LEAST_SIDES * thickness]
+    largest_first = sorted(seen, key=_box_area, reverse=True)
     for region in largest_first:
         x0, y0, x1, y1 = region.box
         color = classes.palette[region.class_index]
@@ -253,6 +258,11 @@ def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
 def _box_area(region: Boxed) -> int:
     x0, y0, x1, y1 = region.box
     return (x1 - x0) * (y1 - y0)
+
+
+def _longer_side(region: Boxed) -> int:
+    x0, y0, x1, y1 = region.box
+    return max(x1 - x0, y1 - y0)
 
 
 def _ink_on(color: Color) -> Color:

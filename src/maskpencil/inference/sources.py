@@ -153,7 +153,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         masks = _beside_pictures(folders)
         for name in masks:
-            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder itself to have them coloured")
+            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them coloured")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             if not name.startswith(".") and _is_known(Path(name)):
