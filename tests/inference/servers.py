@@ -2,6 +2,7 @@
 
 import io
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
+import av
 from PIL import Image
 
 from .conftest import picture
@@ -73,6 +75,61 @@ def camera_server(*, frame_seconds: float = 0.02):
             time.sleep(frame_seconds)
 
     return http_server(answer, "camera")
+
+
+class _Sends(io.RawIOBase):
+    """A file whose every write is a packet."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self._send(bytes(data))
+        return len(data)
+
+
+@contextmanager
+def rtsp_server(path: Path) -> Iterator[str]:
+    """Play an H.264 film that tells its settings at each key frame, as .ts does, to one client: RTP within RTSP."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:v\r\n"
+    answers = {
+        "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}",
+        "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n\r\n",
+    }
+
+    def play(client: socket.socket) -> None:
+        def send(packet: bytes) -> None:
+            is_report = 200 <= packet[1] <= 204
+            client.sendall(struct.pack(">cBH", b"$", is_report, len(packet)) + packet)
+
+        with av.open(str(path)) as film, av.open(_Sends(send), "w", format="rtp") as sent:
+            stream = sent.add_stream_from_template(film.streams.video[0])
+            for packet in film.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    sent.mux(packet)
+
+    def serve() -> None:
+        client, _ = listening.accept()
+        with client, client.makefile("r", newline="\r\n") as requests:
+            method = ""
+            while method != "PLAY":
+                method = requests.readline().split()[0]
+                lines = iter(requests.readline, "\r\n")
+                number = next(line for line in list(lines) if line.lower().startswith("cseq"))
+                answer = answers.get(method, "\r\n")
+                client.sendall(f"RTSP/1.0 200 OK\r\n{number}{answer}".encode())
+            play(client)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with listening:
+        yield f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live"
+    thread.join()
 
 
 @contextmanager

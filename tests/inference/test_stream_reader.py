@@ -17,7 +17,7 @@ from maskpencil.inference.stream_reader import StreamReader
 from maskpencil.inference.video_reader import VideoReader
 
 from .conftest import MakeFilm
-from .servers import camera_server, file_server, http_server, tcp_server
+from .servers import camera_server, file_server, http_server, rtsp_server, tcp_server
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,15 @@ def test_a_live_stream_begins_with_the_first_picture_that_can_be_decoded(make_fi
     with tcp_server(late.read_bytes(), times=1) as address:
         times = frame_times(opened(address, tries=0))
     assert [float(time) for time in times] == pytest.approx([number / 12 for number in range(20)], abs=1e-3)
+
+
+def test_a_network_camera_is_read_by_rtsp(make_film: MakeFilm) -> None:
+    film = make_film("film.ts", pts=range(30), encoder={"bf": "0"})
+    with rtsp_server(film) as address:
+        reader = opened(address, tries=0)
+        assert reader.facts().size == (48, 64)
+        times = frame_times(reader)
+    assert [float(time) for time in times] == pytest.approx([number / 12 for number in range(30)], abs=1e-3)
 
 
 def test_a_wait_between_two_tries_ends_at_once_when_it_is_stopped(

@@ -147,6 +147,7 @@ class VideoReader:
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
         """Give what `read` gives, its frames as they were decoded."""
         next_pts = earliest_pts = 0
+        is_timed = False
         usual_duration = max(1, round(1 / self.rate / self.time_base))
         start = round(self.start / self.time_base)
         for item in self._replayed():
@@ -156,6 +157,10 @@ class VideoReader:
                 item.pts = None if item.pts is None else item.pts - shift
                 yield item
                 continue
+            if not is_timed and item.pts is not None:
+                is_timed = True
+                if next_pts:  # of a stream the first frames may not know their times: they come right before this one
+                    start = min(start, item.pts - next_pts)
             pts = max(next_pts if item.pts is None else item.pts - start, earliest_pts)
             duration = item.duration or usual_duration
             next_pts, earliest_pts = pts + duration, pts + 1
