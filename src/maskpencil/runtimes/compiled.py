@@ -6,7 +6,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 
 from maskpencil.errors import ConfigError
 
@@ -39,6 +38,8 @@ class CompiledCells:
         """
         if not self._is_compiled(images.shape):
             return self._plain(images)
+        from torch._dynamo.exc import TorchDynamoException  # slow to import
+
         with self._lock:
             try:
                 return self._compiled(images).clone()  # the next replay of the graph writes into the same memory
