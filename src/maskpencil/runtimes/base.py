@@ -99,12 +99,12 @@ class Runtime(ABC):
 
     @property
     def at_once(self) -> int:
-        """How many predictions made at once, each in a thread of its own, are done fastest; see `side_by_side`."""
+        """How many pictures the network works at in the same time; see `side_by_side`."""
         return 1
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """Make ready for several predictions at once, and give `at_once`; until the block ends.
+        """Make ready for several predictions at once, and say how many threads make them fastest; until the block ends.
 
         Within the block one that is made alone may take longer.
         """
