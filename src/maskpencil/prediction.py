@@ -37,9 +37,7 @@ class Prediction:
         `boxes` are regions to draw a box around; the legend then counts them. It names `plain` classes never, and "no
         class" where there are such pixels.
         """
-        drawn, named = self.label_map, [index for index in range(len(self.classes)) if index not in self.plain]
-        if (drawn == IGNORE_INDEX).any():
-            named.append(IGNORE_INDEX)
+        drawn = self.label_map
         if self.plain:
             drawn = np.where(np.isin(drawn, self.plain), np.uint8(IGNORE_INDEX), drawn)
         picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
@@ -47,6 +45,9 @@ class Prediction:
             picture = visualize.boxes(picture, boxes, self.classes)
         if not legend:
             return picture
+        named = [index for index in range(len(self.classes)) if index not in self.plain]
+        if (self.label_map == IGNORE_INDEX).any():
+            named.append(IGNORE_INDEX)
         counts = Counter(region.class_index for region in boxes)
         return visualize.with_legend(picture, self.classes, indices=named, label_map=self.label_map, counts=counts)
 
