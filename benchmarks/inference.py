@@ -19,6 +19,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -27,15 +28,16 @@ import numpy as np
 import torch
 
 from maskpencil.benchmark.timing import interleaved
+from maskpencil.benchmark.ways import eager
 from maskpencil.classes import ClassSet
 from maskpencil.data.scenes import draw_scene
-from maskpencil.hardware import autocast, choose_device, choose_precision
+from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video, write_video
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.preprocessing import Preprocessing, stacked
+from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
 TURNS = 5
@@ -108,7 +110,7 @@ def peers(arguments: argparse.Namespace) -> None:
         Segmenter.of_network(network, classes, preprocessing, device="cpu").save(Path(folder) / "model")
         ours = Segmenter.from_pretrained(Path(folder) / "model", device="cpu")
         nets = {"plain eager FCN-8s": build_fcn(FCNConfig(11, arguments.backbone), weights="none"), **foreign()}
-        calls: dict[str, Callable[[], object]] = {name: eager(net.eval(), inputs) for name, net in nets.items()}
+        calls: dict[str, Callable[[], object]] = {name: in_float32(net.eval(), inputs) for name, net in nets.items()}
         name = f"maskpencil FCN-8s, {ours.runtime.name} {ours.runtime.precision}"
         calls[name] = lambda: ours.predict_batch([image])
         times = interleaved(calls, repeats=arguments.repeats)
@@ -145,23 +147,14 @@ def by_torch(
     """The ways to bring pictures to label maps by torch."""
     preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     classes = ClassSet(tuple(f"class_{index}" for index in range(11)))
-    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-
-    @torch.inference_mode()
-    def eager(precision: str) -> object:
-        with autocast(place, precision):
-            inputs = preprocessing.normalize(stacked(images).to(place)).contiguous()
-            return plain(inputs).argmax(dim=1).to(torch.uint8).cpu()
-
-    calls: dict[str, Callable[[], object]] = {
-        "eager fp32": lambda: eager("fp32"),
-        f"eager AMP {precision}": lambda: eager(precision),
-    }
+    calls: dict[str, Callable[[], object]] = {}
+    for name, kind in (("eager fp32", "fp32"), (f"eager AMP {precision}", precision)):
+        calls[name] = partial(eager(network, preprocessing, place, kind), images)
     for compiled in (False, True):
         ours = Segmenter.of_network(
             copy.deepcopy(network), classes, preprocessing, device=place, precision=precision, compiled=compiled
         )
-        calls[f"maskpencil{', compiled' if compiled else ''}"] = lambda ours=ours: ours.predict_batch(images)
+        calls[f"maskpencil{', compiled' if compiled else ''}"] = partial(ours.predict_batch, images)
     for call in calls.values():
         call()  # what is compiled is so from the second time on, that of warming up
     return calls
@@ -182,7 +175,7 @@ def foreign() -> dict[str, torch.nn.Module]:
     return nets
 
 
-def eager(net: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
+def in_float32(net: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
     """A network's label map of one picture, in float32."""
 
     @torch.inference_mode()

@@ -44,3 +44,8 @@ class OutputError(MaskPencilError):
 
 class TrainingError(MaskPencilError):
     """Training cannot go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another project's error says, at most 200 characters; its kind where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

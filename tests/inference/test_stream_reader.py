@@ -72,10 +72,8 @@ def test_a_stream_that_breaks_off_is_opened_again_and_its_times_go_on(make_film:
 
 
 def test_a_live_stream_begins_with_the_first_picture_that_can_be_decoded(make_film: MakeFilm, tmp_path: Path) -> None:
-    film, late = (
-        make_film("film.ts", pts=range(30), encoder={"g": "10", "bf": "0", "sc_threshold": "0"}),
-        tmp_path / "late.ts",
-    )
+    film = make_film("film.ts", pts=range(30), encoder={"g": "10", "bf": "0", "sc_threshold": "0"})
+    late = tmp_path / "late.ts"
     with av.open(str(film)) as source, av.open(str(late), "w") as joined:
         stream = joined.add_stream_from_template(source.streams.video[0])
         for packet in list(source.demux(video=0))[3:-1]:  # without the key frame of the first ten

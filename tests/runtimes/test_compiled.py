@@ -10,6 +10,8 @@ from maskpencil.segmenter import Segmenter
 
 from .conftest import noise
 
+NEEDS_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
+
 
 @pytest.fixture
 def make_cells(monkeypatch):
@@ -58,10 +60,8 @@ def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
 def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     make_segmenter().save(tmp_path / "model")
     settings = {"runtime": "torch", "device": device, "precision": "fp32"}
     plain, fast = (Segmenter.from_pretrained(tmp_path / "model", **settings, compiled=each) for each in (False, True))

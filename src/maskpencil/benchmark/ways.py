@@ -1,19 +1,22 @@
 """The ways in which a machine can run one model, and what memory each takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from maskpencil.hardware import peak_memory
+from maskpencil.hardware import autocast, peak_memory
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.model_folder import read_model_folder
-from maskpencil.preprocessing import stacked
+from maskpencil.models.architectures import Network
+from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.prepared import quantized_network
 from maskpencil.segmenter import Segmenter
 
@@ -39,7 +42,9 @@ class Way:
     def load(self, model: Path) -> Colours:
         """What gives a picture's label map in this way."""
         if self.runtime == "eager":
-            return _eager(model, torch.device(self.device))
+            parts = read_model_folder(model)
+            run = eager(parts.model, parts.preprocessing, torch.device(self.device))
+            return lambda image: run([image])[0]
         segmenter = Segmenter.from_pretrained(
             model, runtime=self.runtime, device=self.device, precision=self.precision, compiled=self.compiled
         )
@@ -75,14 +80,17 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
     return int(torch.cuda.max_memory_allocated()) if way.device == "cuda" else peak_memory()
 
 
-def _eager(model: Path, device: torch.device) -> Colours:
-    parts = read_model_folder(model)
-    network = parts.model.eval().to(device)
+def eager(
+    network: Network, preprocessing: Preprocessing, device: torch.device, precision: str = "fp32"
+) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
+    """What gives the label maps (N, H, W) of pictures of one size by a network that nobody has prepared."""
+    network = network.eval().to(device)
 
     @torch.inference_mode()
-    def colours(image: RGBImage) -> LabelMap:
-        logits = network(parts.preprocessing.normalize(stacked([image]).to(device)).contiguous())
-        labels: LabelMap = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    def run(images: Sequence[RGBImage]) -> npt.NDArray[np.uint8]:
+        with autocast(device, precision):
+            logits = network(preprocessing.normalize(stacked(images).to(device)).contiguous())
+        labels: npt.NDArray[np.uint8] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return labels
 
-    return colours
+    return run

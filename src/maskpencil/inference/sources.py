@@ -14,6 +14,7 @@ from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
 from maskpencil.inference.cameras import camera_number
+from maskpencil.model_folder import WEIGHTS
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 """File name endings, in lower case, that are taken for films."""
@@ -101,7 +102,7 @@ def _find(argument: str, tell: Callable[[str], None]) -> list[_Found]:
     path = Path(argument)
     if path.is_dir():
         items = _in_order(_Found(file, file.relative_to(path)) for file in _files_below(path, tell))
-        if not items and (path / "model.safetensors").is_file():
+        if not items and (path / WEIGHTS).is_file():
             raise DataError(f"{argument}: is a model, and the model comes first, before what it is to see: swap them")
         if not items:
             raise DataError(f"{argument}: holds no pictures and no films; {_EXPECTED} in it or in its subfolders")

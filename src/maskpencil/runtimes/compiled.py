@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from maskpencil.errors import ConfigError
+from maskpencil.errors import ConfigError, first_line
 
 MOST_SHAPES = 8
 """Each takes time to compile, and memory of its own."""
@@ -44,9 +44,8 @@ class CompiledCells:
             try:
                 return self._compiled(images).clone()  # the next replay of the graph writes into the same memory
             except TorchDynamoException as error:
-                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 raise ConfigError(
-                    f"torch cannot compile the network here ({reason[:200]}); leave --compile out"
+                    f"torch cannot compile the network here ({first_line(error)}); leave --compile out"
                 ) from error
 
     def _is_compiled(self, shape: torch.Size) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from maskpencil.errors import ConfigError, ModelError
+from maskpencil.errors import ConfigError, ModelError, first_line
 from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
@@ -65,9 +65,8 @@ def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) 
             warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
             (_to_openvino if form == "openvino" else _to_onnx)(cells, path)
     except RuntimeError as error:  # what the converters raise for layers that they do not know
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{source}: {parts.model.config.title} cannot be run by {form} ({reason[:200]}); use --runtime torch"
+            f"{source}: {parts.model.config.title} cannot be run by {form} ({first_line(error)}); use --runtime torch"
         ) from error
 
 
