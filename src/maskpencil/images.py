@@ -117,9 +117,28 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
         OutputError: the file cannot be written, or its name ends in no format of pictures.
     """
     refuse_unknown_suffix(path)
-    options: dict[str, Any] = {**_WRITING.get(Path(path).suffix.lower(), {})}
+    suffix = Path(path).suffix.lower()
+    save_image(
+        path,
+        Image.fromarray(np.ascontiguousarray(image)),
+        Image.registered_extensions()[suffix],
+        **_WRITING.get(suffix, {}),
+    )
+
+
+def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
+    """Write a Pillow image, whole or not at all, in a format by Pillow's name and with its `options`.
+
+    It is encoded in memory: of what Pillow's encoders write to a file themselves, a full disk cuts the end off without
+    an error.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    encoded = io.BytesIO()
+    image.save(encoded, format=image_format, **options)
     with written_whole(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(image)).save(temporary, **options)
+        temporary.write_bytes(encoded.getbuffer())
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:

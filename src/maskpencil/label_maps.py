@@ -10,8 +10,7 @@ from PIL import Image, ImageOps
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
-from maskpencil.files import written_whole
-from maskpencil.images import ORIENTATION, decoding, opened_image, upright
+from maskpencil.images import ORIENTATION, decoding, opened_image, save_image, upright
 
 IGNORE_COLOR = (224, 224, 192)
 """How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
@@ -93,5 +92,4 @@ def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: n
     palette[IGNORE_INDEX] = IGNORE_COLOR
     image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
     image.putpalette(palette.tobytes())
-    with written_whole(path) as temporary:
-        image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
+    save_image(path, image, "PNG", compress_type=zlib.Z_RLE)

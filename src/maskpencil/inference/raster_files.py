@@ -1,5 +1,6 @@
 """Raster files, read and written window by window by rasterio."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,11 +115,30 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
         profile |= {"nodata": IGNORE_INDEX}
     rasterio = _rasterio()
     # rasterio's errors are operating system errors, of which `written_whole` makes ours
-    with written_whole(path) as temporary, rasterio.open(temporary, "w+", **profile) as dataset:
-        if colors is not None:
-            palette = {index: tuple(color) for index, color in enumerate(colors.tolist())}
-            dataset.write_colormap(1, palette | {IGNORE_INDEX: IGNORE_COLOR})
-        yield RasterWriter(dataset)
+    with written_whole(path) as temporary:
+        with rasterio.open(temporary, "w+", **profile) as dataset:
+            if colors is not None:
+                palette = {index: tuple(color) for index, color in enumerate(colors.tolist())}
+                dataset.write_colormap(1, palette | {IGNORE_INDEX: IGNORE_COLOR})
+            yield RasterWriter(dataset)
+        _refuse_cut(temporary)
+
+
+def _refuse_cut(path: Path) -> None:
+    """Make sure that every block of a TIFF file lies within it: closing a raster reports no full disk.
+
+    Raises:
+        OSError: one does not.
+    """
+    size = path.stat().st_size
+    with _rasterio().open(path) as dataset:
+        for (row, column), _ in dataset.block_windows(1):
+            place, length = (
+                int(dataset.get_tag_item(f"BLOCK_{name}_{column}_{row}", "TIFF", bidx=1) or 0)
+                for name in ("OFFSET", "SIZE")
+            )
+            if place + length > size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,7 +60,9 @@ class VideoWriter:
     ) -> None:
         # faststart: the index goes to the front, so that browsers play before all is loaded
         layout = _FRAGMENTS if is_live else {"movflags": "+faststart"}
-        self._container = av.open(f"file:{os.fspath(path)}", "w", format="mp4", options=layout)
+        # FFmpeg does not report that a fragment could not be written; Python does
+        self._file = Path(path).open("wb") if is_live else None  # noqa: SIM115 - closed by __exit__
+        self._container = av.open(self._file or f"file:{os.fspath(path)}", "w", format="mp4", options=layout)
         options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven films
         self._stream = self._container.add_stream("libx264", frame_rate, options)
         self._height, self._width = (side + side % 2 for side in size)
@@ -104,7 +108,8 @@ class VideoWriter:
             if error is None:
                 self._container.mux(self._stream.encode(None))
         finally:
-            self._container.close()
+            with self._file or nullcontext():
+                self._container.close()
 
     def _even(self, pixels: RGBImage) -> RGBImage:
         height, width, _ = pixels.shape
