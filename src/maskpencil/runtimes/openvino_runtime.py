@@ -24,7 +24,16 @@ from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 _MOST_AT_ONCE = 4
 """Of pictures side by side, each of which takes memory of its own."""
 
+_KERNELS_KEPT = 256
+"""Compiled layers that OpenVINO may keep in memory, each for one image size; it keeps 5,000 unless it is limited.
+
+An image size takes about two of them, of half a MiB each: images of a hundred sizes are computed without compiling a
+layer twice.
+"""
+
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+
+_first_use = Lock()
 
 
 class OpenVINORuntime(ConvertedRuntime):
@@ -39,6 +48,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
         super().__init__(prepared, precision=precision)
+        _initialize_bindings()
         self._for_one = _Compiled(prepared, precision, "LATENCY")
         self._many, self._lock = 0, Lock()  # how many blocks of `side_by_side` there are now
 
@@ -61,6 +71,7 @@ class OpenVINORuntime(ConvertedRuntime):
         """See `Runtime`."""
         with self._lock:
             self._many += 1
+            _ = self._for_many  # compiled by one thread alone
         try:
             yield self.at_once + 1  # the next is ready when one is done: no core waits
         finally:
@@ -95,6 +106,7 @@ class _Compiled:
         self._settings = {
             "PERFORMANCE_HINT": hint,
             "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
             "CACHE_DIR": os.fspath(prepared.compiled),
         }
         self._upscoring = prepared.upscoring
@@ -175,6 +187,20 @@ class _Requests:
             yield [output.data for output in request.output_tensors]
         finally:
             self._free.put(request)
+
+
+def _initialize_bindings() -> None:
+    """Make OpenVINO's tables of number types in one thread, before any other thread can need them.
+
+    Its Python binding makes them on first use inside a C++ static initializer, which releases the interpreter lock
+    while it imports NumPy. Of two threads that use them first at the same time, one then waits for the initializer with
+    the interpreter lock held, the other for the interpreter lock inside the initializer: neither ever goes on.
+    """
+    with _first_use:
+        for number in (np.uint8, np.float32):
+            tensor = openvino.Tensor(np.zeros(1, number))
+            tensor.element_type.to_dtype()
+            tensor.data.sum()
 
 
 @cache
