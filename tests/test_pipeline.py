@@ -1,10 +1,16 @@
 import itertools
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
+from maskpencil import pipeline
+from maskpencil.errors import StalledError
 from maskpencil.pipeline import WriteBehind, in_parallel, read_ahead
 
 
@@ -166,3 +172,94 @@ def test_what_takes_no_time_keeps_nobody_from_work() -> None:
     together = threading.Barrier(2, timeout=20)
     heavy = in_parallel(lambda number: number % 3 or (together.wait() and 0), range(30), workers=2)
     assert list(heavy) == [number % 3 for number in range(30)]
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let steps count as stalled after 0.2 s; gives what stalled threads wait for, set at the end."""
+    monkeypatch.setattr(pipeline, "PATIENCE", 0.2)
+    monkeypatch.setattr(pipeline, "POLL", 0.05)
+    go = threading.Event()
+    yield go
+    go.set()
+
+
+def stuck_items(go: threading.Event) -> Iterator[int]:
+    yield 1
+    go.wait(60)
+
+
+def test_reading_that_stalls_is_an_error_that_says_where(little_patience: threading.Event) -> None:
+    with closing(read_ahead(stuck_items(little_patience), depth=2, step="reading images")) as ahead:
+        assert next(ahead) == 1
+        with pytest.raises(StalledError, match=r"reading images: no result .* in wait \(threading.py, line \d+\)"):
+            next(ahead)
+
+
+def test_reading_that_stalls_is_an_error_beside_a_short_patience_too(little_patience: threading.Event) -> None:
+    ahead = read_ahead(stuck_items(little_patience), depth=2, step="reading frames", patience=0.01)
+    with closing(ahead), pytest.raises(StalledError, match="reading frames"):
+        assert set(itertools.islice(ahead, 10_000)) == {1, None}
+
+
+def test_a_stream_may_be_silent_as_long_as_it_likes(little_patience: threading.Event) -> None:
+    threading.Timer(1, little_patience.set).start()
+    assert list(read_ahead(stuck_items(little_patience), depth=2, step=None)) == [1]
+
+
+def test_a_computation_that_stalls_is_an_error(little_patience: threading.Event) -> None:
+    def stuck(number: int) -> int:
+        if number == 3:
+            little_patience.wait(60)
+        return number
+
+    with closing(in_parallel(stuck, range(100), workers=2, step="running the network")) as results:
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(StalledError, match="running the network"):
+            next(results)
+
+
+def test_a_long_computation_is_no_stall(little_patience: threading.Event) -> None:
+    def busy(number: int) -> int:
+        began = time.process_time()
+        while time.process_time() - began < 0.8:
+            sum(range(1000))
+        return number
+
+    assert list(in_parallel(busy, range(2), workers=2)) == [0, 1]
+
+
+def test_writing_that_stalls_is_an_error(little_patience: threading.Event) -> None:
+    with pytest.raises(StalledError, match="writing masks"), WriteBehind(depth=2, step="writing masks") as behind:
+        behind.submit(little_patience.wait, 60)  # type: ignore[arg-type]
+
+
+def test_a_paused_process_has_not_stalled() -> None:
+    """As after Ctrl-Z and fg: much time has passed at once, without a chance to get on."""
+    script = (
+        "import time, maskpencil.pipeline as p; p.PATIENCE, p.POLL = 1.0, 0.1\n"
+        "def items():\n    print('at work', flush=True); time.sleep(0.5); yield 1\n"
+        "print(list(p.read_ahead(items(), depth=1)), flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "[1]\n"
+
+
+def test_a_command_that_stalled_ends_though_its_thread_does_not() -> None:
+    script = (
+        "import sys, threading, types, maskpencil.pipeline as p; p.PATIENCE, p.POLL = 0.2, 0.05\n"
+        "import maskpencil.cli as cli\n"
+        "def run(*_):\n"
+        "    return list(p.in_parallel(lambda _: threading.Event().wait(), [1], workers=2, step='predicting'))\n"
+        "cli._run = run\n"
+        "sys.exit(cli.main(['info']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: predicting: no result for")
+    assert len(done.stderr.splitlines()) == 1

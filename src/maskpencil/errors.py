@@ -7,7 +7,8 @@
     │       └── VideoError a file that is not a readable film
     ├── ModelError         model folders and weights
     ├── OutputError        a place that cannot be written
-    └── TrainingError      training went wrong (a loss that is not a number, ...)
+    ├── TrainingError      training went wrong (a loss that is not a number, ...)
+    └── StalledError       a thread that neither ends nor computes
 
 A message names the file, what was found, what was expected and the remedy, in one line. The command line prints it
 as `error: MESSAGE` and exits with 1.
@@ -44,6 +45,10 @@ class OutputError(MaskPencilError):
 
 class TrainingError(MaskPencilError):
     """Training cannot go on."""
+
+
+class StalledError(MaskPencilError):
+    """A step made no progress for minutes. Its thread goes on waiting: only the end of the process ends it."""
 
 
 def first_line(error: BaseException) -> str:

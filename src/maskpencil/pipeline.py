@@ -1,10 +1,21 @@
-"""Reading ahead of the network and writing behind it, in threads that are never far apart; batches; side by side."""
+"""Reading ahead of the network and writing behind it, in threads that are never far apart; batches; side by side.
 
+Whoever waits for one of these threads watches it: a `step` that gives no result for `PATIENCE` seconds, while the
+process computes nothing, raises `StalledError` instead of waiting for ever. Its thread cannot be ended and is left.
+"""
+
+import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from types import TracebackType
-from typing import ParamSpec, Self, TypeVar, overload
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from maskpencil.errors import StalledError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -13,19 +24,34 @@ P = ParamSpec("P")
 MOST_WAITING = 4
 """Results for each worker of `in_parallel` that may wait for one before them."""
 
+PATIENCE = 180.0
+"""Seconds without a result and without computing after which a step counts as stalled."""
+
+POLL = 5.0
+"""Seconds between two looks at a step that is waited for. A pause of the whole process counts as one of them."""
+
+IDLE_SHARE = 0.02
+"""Of one processor's time: a process that uses less computes nothing."""
+
 
 @overload
-def read_ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]: ...
+def read_ahead(items: Iterable[T], *, depth: int, step: str | None = "reading") -> Generator[T, None, None]: ...
 @overload
-def read_ahead(items: Iterable[T], *, depth: int, patience: float) -> Generator[T | None, None, None]: ...
 def read_ahead(
-    items: Iterable[T], *, depth: int, patience: float | None = None
+    items: Iterable[T], *, depth: int, step: str | None = "reading", patience: float
+) -> Generator[T | None, None, None]: ...
+def read_ahead(
+    items: Iterable[T], *, depth: int, step: str | None = "reading", patience: float | None = None
 ) -> Generator[T, None, None] | Generator[T | None, None, None]:
     """Give the items in order, while a thread fetches up to `depth` more of them.
 
     What the items raise comes out where the item would have. With `patience` None is given, too, each time that so many
     seconds passed without an item. Close the generator (`contextlib.closing`) to stop the thread early; it ends after
-    the item at hand.
+    the item at hand. Errors name the `step`, None where items may rightly be awaited without end, as those of a live
+    stream.
+
+    Raises:
+        StalledError: no item came for `PATIENCE` seconds.
     """
     iterator = iter(items)
 
@@ -35,11 +61,12 @@ def read_ahead(
         except StopIteration:  # which no future can carry
             return None
 
-    with ThreadPoolExecutor(1, "read-ahead") as pool:
+    watch = _Watch(step, "read-ahead")
+    with _pool(1, "read-ahead") as pool:
         pending = deque(pool.submit(take) for _ in range(depth))
         try:
             while True:
-                while patience and not wait([pending[0]], timeout=patience).done:
+                while not watch.wait([pending[0]], timeout=patience):
                     yield None
                 taken = pending.popleft().result()
                 if taken is None:
@@ -66,25 +93,33 @@ def equal_groups(items: Iterable[T], *, size: int, alike: Callable[[T, T], bool]
         yield group
 
 
-def in_parallel(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> Generator[R, None, None]:
-    """What `call` gives for the items, in their order, made by so many threads; one is none beside the caller's.
+def in_parallel(
+    call: Callable[[T], R], items: Iterable[T], *, workers: int, step: str | None = "computing"
+) -> Generator[R, None, None]:
+    """Apply `call` to `items` in `workers` threads and yield the results in order; one worker is the caller's thread.
 
     What a call raises comes out where its result would have, what the items raise at once. Close the generator to drop
-    the calls not yet begun.
+    the calls not yet begun. Errors name the `step`, None where a call may rightly wait without end.
+
+    Raises:
+        StalledError: no call gave a result for `PATIENCE` seconds.
     """
     if workers == 1:
         yield from map(call, items)
         return
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers, "in-parallel") as pool:
+    watch = _Watch(step, "in-parallel")
+    with _pool(workers, "in-parallel") as pool:
         try:
             for item in items:
                 pending.append(pool.submit(call, item))
                 while len(working := [future for future in pending if not future.done()]) > workers + 1:  # one waits
-                    wait(working, return_when=FIRST_COMPLETED)
+                    watch.wait(working)
                 while pending and (pending[0].done() or len(pending) > MOST_WAITING * workers):
+                    watch.wait([pending[0]])
                     yield pending.popleft().result()
             while pending:
+                watch.wait([pending[0]])
                 yield pending.popleft().result()
         finally:
             for future in pending:
@@ -98,15 +133,20 @@ class WriteBehind:
     call raises comes out of a later `submit` or of the end of the block.
     """
 
-    def __init__(self, *, depth: int) -> None:
+    def __init__(self, *, depth: int, step: str | None = "writing") -> None:
         self._pool = ThreadPoolExecutor(1, "write-behind")
         self._pending: deque[Future[None]] = deque()
         self._depth = depth
+        self._watch = _Watch(step, "write-behind")
 
     def submit(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run `call` after all earlier ones."""
+        """Run `call` after all earlier ones.
+
+        Raises:
+            StalledError: an earlier one has not ended for `PATIENCE` seconds.
+        """
         if len(self._pending) == self._depth:
-            self._pending.popleft().result()
+            self._finish_first()
         self._pending.append(self._pool.submit(call, *args, **kwargs))
 
     def __enter__(self) -> Self:
@@ -115,8 +155,77 @@ class WriteBehind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        stalled = isinstance(error, StalledError)
         try:
             while error is None and self._pending:
-                self._pending.popleft().result()
+                self._finish_first()
+        except StalledError:
+            stalled = True
+            raise
         finally:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown(wait=not stalled, cancel_futures=True)
+
+    def _finish_first(self) -> None:
+        self._watch.wait([self._pending[0]])
+        self._pending.popleft().result()
+
+
+@contextmanager
+def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads for a block; after it they have ended, but for one that stalled, which never does."""
+    pool, stalled = ThreadPoolExecutor(workers, name), False
+    try:
+        yield pool
+    except StalledError:
+        stalled = True
+        raise
+    finally:
+        pool.shutdown(wait=not stalled, cancel_futures=True)
+
+
+class _Watch:
+    """Waits for the threads whose names begin with `threads`, and looks whether they still get on."""
+
+    def __init__(self, step: str | None, threads: str) -> None:
+        self._step, self._threads = step, threads
+        self._idle = 0.0  # seconds without a result and without computing
+
+    def wait(self, futures: Collection[Future[Any]], *, timeout: float | None = None) -> bool:
+        """Wait until one of the futures is done; False when `timeout` seconds pass before.
+
+        Raises:
+            StalledError: nothing was done or computed for `PATIENCE` seconds.
+        """
+        left = timeout
+        while True:
+            pause = POLL if left is None else min(POLL, left)
+            computed = time.process_time()
+            if wait(futures, timeout=pause, return_when=FIRST_COMPLETED).done:
+                self._idle = 0.0
+                return True
+            is_idle = time.process_time() - computed < IDLE_SHARE * pause
+            self._idle = self._idle + pause if is_idle else 0.0
+            if self._step is not None and self._idle >= PATIENCE:
+                raise StalledError(
+                    f"{self._step}: no result for {PATIENCE:.0f} s, and nothing was computed meanwhile; it waits in "
+                    f"{self._place()}; start the command again, and report this line if it comes back"
+                )
+            if left is not None:
+                left -= pause
+                if left <= 0:
+                    return False
+
+    def _place(self) -> str:
+        """Where the threads stand, as function, file and line."""
+        frames = sys._current_frames()
+        standing = [
+            frames[thread.ident]
+            for thread in threading.enumerate()
+            if thread.name.startswith(self._threads) and thread.ident in frames
+        ]
+        return ", ".join(sorted({_described(frame) for frame in standing})) or "a thread that has ended"
+
+
+def _described(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_name} ({Path(code.co_filename).name}, line {frame.f_lineno})"

@@ -190,7 +190,7 @@ class Segmenter(Mapper):
             ImageError: one is not a readable picture; those before it have been given.
         """
         size = batch_size or self.runtime.batch_size
-        with closing(read_ahead(map(read_image, images), depth=max(2, size))) as read:
+        with closing(read_ahead(map(read_image, images), depth=max(2, size), step=None)) as read:
             for group in equal_groups(read, size=size, alike=lambda one, other: one.shape == other.shape):
                 yield from self.predict_batch(group, confidence=confidence)
 

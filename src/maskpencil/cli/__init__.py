@@ -6,8 +6,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import NoReturn
 
-from maskpencil.errors import ConfigError, MaskPencilError
+from maskpencil.errors import ConfigError, MaskPencilError, StalledError
 
 COMMANDS = {
     "demo": "Draw a street, train a small network on it, colour a film of a drive.",
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if isinstance(error, StalledError):
+            _leave_at_once()
         return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:  # whoever read what is printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing it at the exit fails again
@@ -78,6 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         return 130
+
+
+def _leave_at_once() -> NoReturn:
+    """End the process with exit code 1 without waiting for its threads, one of which never ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def usage() -> str:

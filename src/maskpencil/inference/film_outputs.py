@@ -90,8 +90,11 @@ class FilmOutputs:
                     f"{self._form.name}: standard output gets raw rgb24 frames of {width}x{height} (width x height), "
                     f"{float(self._form.frame_rate):g} a second in the mean"
                 )
-            self._encoding = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH))
-            self._painting = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH))  # left while encoding takes frames
+            # whoever reads standard output may pause as long as they like
+            step = None if self._pipe else f"{self._form.name}: writing frames"
+            self._encoding = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
+            # left while encoding takes frames
+            self._painting = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
             self._stack = stack.pop_all()
         return self
 

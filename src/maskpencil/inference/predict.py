@@ -126,9 +126,16 @@ def predict(
             find_regions=find_regions,
             annotations=annotations if pictures else None,
         ) as results,
-        WriteBehind(depth=QUEUE_DEPTH) as behind,
-        closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH)) as read,
-        closing(in_parallel(colour, equal_groups(read, size=batch_size, alike=same_size), workers=workers)) as coloured,
+        WriteBehind(depth=QUEUE_DEPTH, step="writing masks") as behind,
+        closing(read_ahead(map(read_picture, pictures), depth=QUEUE_DEPTH, step="reading images")) as read,
+        closing(
+            in_parallel(
+                colour,
+                equal_groups(read, size=batch_size, alike=same_size),
+                workers=workers,
+                step="running the network on images",
+            )
+        ) as coloured,
     ):
         for group, predictions in coloured:
             if stop.is_set():

@@ -115,14 +115,16 @@ def predict_video(
             tell=tell,
         )
 
+        reading = None if is_live else f"{reader.name}: reading frames"
+
         def coloured(item: T) -> tuple[T, Prediction | None]:
             return item, predictor.predict(item.pixels) if isinstance(item, Frame) else None
 
         with (
             one_by_one() if is_live or options.smooth else side_by_side() as workers,
             # left after the files: a silent stream makes its reading thread wait, and the files need not
-            closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS)) as items,
-            closing(in_parallel(coloured, items, workers=workers)) as results,
+            closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)) as items,
+            closing(in_parallel(coloured, items, workers=workers, step="running the network on frames")) as results,
             outputs,
         ):
             for item, prediction in results:
