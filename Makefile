@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: setup demo test lint format lock clean
+.PHONY: setup demo test stress lint format lock clean
 
 demo: $(READY)  ## draw scenes, train a small network, colour a film
 	$(BIN)/maskpencil demo
 
 test: $(READY)  ## run the test suite with its coverage
 	$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+STRESS ?= 1
+
+stress: $(READY)  ## fresh processes, kills, load and memory: 15 minutes; STRESS=0.3 tries less often, STRESS=10 more
+	MASKPENCIL_STRESS=$(STRESS) $(BIN)/pytest -m stress tests/stress
 
 lint: $(READY)  ## style, types and the floor plan
 	$(BIN)/ruff check .
