@@ -24,11 +24,11 @@ from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 _MOST_AT_ONCE = 4
 """Of pictures side by side, each of which takes memory of its own."""
 
-_KERNELS_KEPT = 256
-"""Compiled layers that OpenVINO may keep in memory, each for one image size; it keeps 5,000 unless it is limited.
+_KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
+"""Compiled layers that OpenVINO may keep in memory, each for one image size, by its hint and for each of its streams.
 
-An image size takes about two of them, of half a MiB each: images of a hundred sizes are computed without compiling a
-layer twice.
+It keeps 5,000 unless it is limited. An image size takes about two of them, of half a MiB each: images of a hundred
+sizes are computed without compiling a layer twice.
 """
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -106,7 +106,7 @@ class _Compiled:
         self._settings = {
             "PERFORMANCE_HINT": hint,
             "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
-            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
             "CACHE_DIR": os.fspath(prepared.compiled),
         }
         self._upscoring = prepared.upscoring
