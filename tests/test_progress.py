@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from maskpencil import progress
-from maskpencil.progress import ProgressBar, say
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import say
 
 
 class Clock:

@@ -325,7 +325,7 @@ def test_a_file_without_pictures_can_be_read(file_format: RegionFormat, tmp_path
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_name_that_is_not_text_can_be_written(file_format: RegionFormat, tmp_path: Path) -> None:
-    assert "\\udcff" in json.dumps(written(tmp_path / "r.json", {"\udcff.jpg": drawn("#")}, file_format))
+    assert "\\\\xff.jpg" in json.dumps(written(tmp_path / "r.json", {"\udcff.jpg": drawn("#")}, file_format))
 
 
 def one(name: str) -> PictureRegions:

@@ -10,6 +10,7 @@
 Names are loaded when they are first used, so that importing the package is quick.
 """
 
+import maskpencil._safe_path  # isort: skip  # noqa: F401 - before anything else is imported
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""`python -m maskpencil`."""
+"""`python -m maskpencil`; see the package's beginning for what it does to the paths of modules."""
 
 import sys
 

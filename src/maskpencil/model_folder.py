@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maskpencil.classes import ClassSet
 from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
+from maskpencil.plain_text import markdown
 from maskpencil.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -154,10 +155,10 @@ def model_card(parts: ModelParts) -> str:
     """A short description for people, in Markdown."""
     config, training = parts.model.config, parts.training
     lines = [
-        f"# {config.title}",
+        f"# {markdown(config.title)}",
         "",
         "A fully convolutional network that gives every pixel of a picture one of these classes: "
-        + ", ".join(parts.classes.names)
+        + ", ".join(map(markdown, parts.classes.names))
         + ".",
         "",
         "```",
@@ -166,7 +167,12 @@ def model_card(parts: ModelParts) -> str:
         "",
     ]
     if training:
-        lines += ["## Training", "", *(f"- {name.replace('_', ' ')}: {value}" for name, value in training.items()), ""]
+        lines += [
+            "## Training",
+            "",
+            *(f"- {markdown(name.replace('_', ' '))}: {markdown(str(value))}" for name, value in training.items()),
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -1,12 +1,15 @@
 """Progress for people: a bar on a terminal, plain lines elsewhere, always on standard error."""
 
-import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from maskpencil import terminal
+from maskpencil.plain_text import visible
 
 PLAIN_SECONDS = 10.0
 """How often a plain line is written where there is no terminal."""
@@ -19,7 +22,7 @@ class ProgressBar:
     """
 
     def __init__(self, title: str, total: int, *, console: Console | None = None) -> None:
-        self.title, self.total, self.done, self.words = title, max(1, total), 0.0, ""
+        self.title, self.total, self.done, self.words = visible(title), max(1, total), 0.0, ""
         self.console = console or Console(stderr=True)
         self._shown = time.monotonic()
         self._first: tuple[float, float] | None = None  # when the first update came, and what was done by then
@@ -28,11 +31,11 @@ class ProgressBar:
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[words]}"),
+                TextColumn("{task.fields[words]}", markup=False),
                 console=self.console,
                 transient=True,
             )
@@ -49,12 +52,12 @@ class ProgressBar:
     def update(self, done: float, words: str = "") -> None:
         """Show that `done` of the steps are done."""
         self._first = self._first or (time.monotonic(), done)
-        self.done, self.words = done, words
+        self.done, self.words = done, visible(words)
         if self._bar:
-            self._bar.update(self._task, completed=done, words=words)
+            self._bar.update(self._task, completed=done, words=self.words)
         elif time.monotonic() - self._shown > PLAIN_SECONDS:
             self._shown = time.monotonic()
-            self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", words, self._time_left()))))
+            self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", self.words, self._time_left()))))
 
     def update_of(self, done: int, total: int) -> None:
         """Show that `done` of `total` steps are done, where the total is known only now."""
@@ -66,19 +69,16 @@ class ProgressBar:
 
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""
-        console = self._bar.console if self._bar else self.console
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self._bar:
+            self.console.print(Text(visible(line)), soft_wrap=True)
+        else:
+            terminal.say(line, file=cast(TextIO, self.console.file))
 
     def _time_left(self) -> str:
         if self._first is None or self.done <= self._first[1]:
             return ""  # nothing to judge by
         seconds_a_step = (time.monotonic() - self._first[0]) / (self.done - self._first[1])
         return f"{_clock(seconds_a_step * (self.total - self.done))} left"
-
-
-def say(line: str) -> None:
-    """Write a line to standard error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what the user reads
 
 
 def _clock(seconds: float) -> str:

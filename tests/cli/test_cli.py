@@ -54,11 +54,11 @@ def test_a_wrong_command_line_is_one_line_and_code_2(words, capsys):
     assert captured.err.count("\n") == 1
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    from maskpencil.errors import DataError
-
-    with pytest.raises(DataError):
-        main(["train", str(tmp_path / "nothing"), "--debug"])
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    assert main(["train", str(tmp_path / "nothing"), "--debug"]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "Traceback (most recent call last):"
+    assert shown[-1].startswith("error: ")
 
 
 def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):

@@ -169,5 +169,5 @@ def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_
 def test_what_the_onnx_runtime_lacks_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch, missing):
     make_segmenter().save(tmp_path / "model")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ConfigError, match=rf"needs {missing}; install it with pip install maskpencil\[export\]"):
+    with pytest.raises(ConfigError, match=rf"needs {missing}; install it with pip install 'maskpencil\[export\]'"):
         Segmenter.from_pretrained(tmp_path / "model", runtime="onnx", device="cpu")

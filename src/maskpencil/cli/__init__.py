@@ -3,12 +3,11 @@
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import NoReturn
+from typing import IO, cast
 
 from maskpencil.errors import ConfigError, MaskPencilError, StalledError
+from maskpencil.terminal import RESULTS, finish, open_closed_streams, say, show
 
 COMMANDS = {
     "demo": "Draw a street, train a small network on it, colour a film of a drive.",
@@ -48,46 +47,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted.
     """
+    open_closed_streams()
+    os.environ["PYTHONSAFEPATH"] = "1"  # processes that are started import nothing from the current folder
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    try:
+        code = _answer(words, debug=debug)
+    except KeyboardInterrupt as interrupt:
+        say(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}")
+        code = 130
+    except Exception as error:  # the last resort: nothing that a user meets is a traceback
+        from maskpencil.cli.failures import memory_refused, say_failure, say_traceback
+
+        if debug:
+            say_traceback(error)
+        if isinstance(error, MaskPencilError) and not memory_refused(error):
+            say(f"error: {error}")
+        else:
+            say_failure(error, words[0])
+        code = 2 if isinstance(error, ConfigError) else 1
+        if isinstance(error, StalledError):
+            os._exit(finish(code))  # without waiting for the threads, one of which never ends
+    return finish(code)
+
+
+def _answer(words: Sequence[str], *, debug: bool) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        show(*usage().splitlines())
         return 0
     if words[0] == "--version":
         from importlib.metadata import version  # slow to import, not needed for the usage
 
-        print(version("maskpencil"))
+        show(version("maskpencil"))
         return 0
     if words[0] not in COMMANDS:
-        meant = "".join(f"; did you mean {close}?" for close in get_close_matches(words[0], COMMANDS, 1, cutoff=0.65))
-        hint = meant or f"; the commands are {', '.join(COMMANDS)}"
-        print(f"error: there is no command {words[0]!r}{hint}", file=sys.stderr)
+        from maskpencil.cli.hints import instead_of_command
+
+        say(f"error: there is no command {words[0]!r}{instead_of_command(words[0], COMMANDS)}")
         return 2
-    if not debug:  # what Pillow warns of is told in our own words, or of no use
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    try:
-        return _run(words[0], words[1:])
-    except MaskPencilError as error:
-        if debug:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        if isinstance(error, StalledError):
-            _leave_at_once()
-        return 2 if isinstance(error, ConfigError) else 1
-    except BrokenPipeError:  # whoever read what is printed has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushing it at the exit fails again
-        return 0
-    except KeyboardInterrupt as interrupt:
-        print(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
-        return 130
+    from maskpencil.cli.libraries import as_plain_lines
 
-
-def _leave_at_once() -> NoReturn:
-    """End the process with exit code 1 without waiting for its threads, one of which never ends."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+    as_plain_lines(quiet=not debug)
+    return _run(words[0], words[1:])
 
 
 def usage() -> str:
@@ -97,10 +99,12 @@ def usage() -> str:
 
 def _run(name: str, words: Sequence[str]) -> int:
     from cyclopts import App, CycloptsError, Parameter  # slow to import, not needed for the usage
+    from rich.console import Console
 
     module = importlib.import_module(f"maskpencil.cli.{MODULES.get(name, name)}")
     app = App(
         name=f"maskpencil {name}",
+        console=Console(file=cast("IO[str]", RESULTS)),
         help_format="plaintext",
         version_flags=(),
         default_parameter=Parameter(negative_iterable=()),
@@ -111,5 +115,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     try:
         return int(app(words, exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split()).rstrip('.')}; see maskpencil {name} --help", file=sys.stderr)
+        from maskpencil.cli.hints import explained
+
+        say(f"error: {explained(error, name, words, app)}; see maskpencil {name} --help")
         return 2

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model
 from maskpencil.cli.options import Device
 from maskpencil.images import RGBImage
+from maskpencil.terminal import show
 
 SLIDING_WINDOW = "sliding-window"
 
@@ -42,7 +44,8 @@ def command(
     if what == SLIDING_WINDOW:
         _sliding_window(pictures, size or "500x500", repeats, backbone, weights, batch_size, device)
     else:
-        _runtimes(Path(what), _pictures(pictures, size, "360x480"), repeats, device, out)
+        model = found_model(Path(what), "benchmark", pictures)
+        _runtimes(model, _pictures(pictures, size, "360x480"), repeats, device, out)
 
 
 def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
@@ -59,16 +62,16 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
     )
     title = f"{model}, {default.device}: {len(images)} pictures one by one, median of {repeats} rounds in turns"
-    print(title)
+    show(title)
     width = 2 + max(len(result.name) for result in results)
-    print(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
+    show(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
     for result in results:
         texts = zip(COLUMNS, cells(result, results[0].seconds), strict=True)
         mark = "* " if result.is_default else "  "
-        print(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
+        show(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
     picture = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
     write_image(picture, chart(results, title))
-    print(f"* is what auto stands for here; drawn in {picture}")
+    show(f"* is what auto stands for here; drawn in {picture}")
 
 
 def _sliding_window(
@@ -88,16 +91,14 @@ def _sliding_window(
     classifier = classifier.to(memory_format=torch.channels_last)
     result = compare(classifier, batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
-    print(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
+    show(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
     for method, seconds in (
         ("dense", result.dense),
         ("windows in batches", result.batched),
         ("windows one by one", result.single),
     ):
-        print(f"{method:<20} {1000 * seconds:10.1f} ms a picture {seconds / result.dense:8.1f} times the dense net's")
-    print(
-        f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}"
-    )
+        show(f"{method:<20} {1000 * seconds:10.1f} ms a picture {seconds / result.dense:8.1f} times the dense net's")
+    show(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")
 
 
 def _pictures(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:

@@ -1,18 +1,19 @@
 """`maskpencil check`."""
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from maskpencil.classes import ClassSet
+from maskpencil.cli.arguments import refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder, refuse_unwritable, short_name, written_whole
-from maskpencil.progress import ProgressBar, say
+from maskpencil.plain_text import json_text, visible
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import Line, say, show
 
 MOST_PROCESSES = 60
 """Windows waits for no more at once."""
@@ -40,6 +41,7 @@ def command(
     from maskpencil.data.layout import Places
     from maskpencil.images import write_image
 
+    refuse_model_as_data(data, "check")
     if json_file:
         refuse_unwritable(json_file)  # before minutes are spent
     with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
@@ -52,40 +54,38 @@ def command(
     for note in report.notes:
         say(f"{data}: {note}")
     for fault in report.faults:
-        print(fault.line)
+        show(fault.line)
     if report.faults:
-        print()
+        show("")
     if report.encoding and report.classes:
         shown = {name: (count.pixels, count.masks, count.share) for name, count in report.classes.items()}
-        print(class_table(shown, report.encoding.classes, colored=_shows_colors()))
-        print()
+        show(*class_table(shown, report.encoding.classes), "")
     if json_file:
         with written_whole(json_file) as temporary:
-            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json_text(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     sheet = overlay_sheet(report)
     if sheet is not None:
         folder = numbered_folder(out or Path("runs/check") / short_name(data))
         write_image(folder / "overlays.png", sheet)
-        print(f"overlays: {folder / 'overlays.png'}")
-    print(report.verdict)
+        show(f"overlays: {folder / 'overlays.png'}")
+    show(report.verdict)
     if fix is None:
         return 0 if report.usable else 1
     folder = numbered_folder(fix)
     with ProgressBar("writing", len(report.seen)) as bar:
         changes = write_fixed(report, folder, progress=bar.update_of)
-    print(f"fixed: {folder}, {len(changes)} changes, see {folder / LOG}")
+    show(f"fixed: {folder}, {len(changes)} changes, see {folder / LOG}")
     return 0
 
 
-def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet, *, colored: bool) -> str:
-    """Each class's (pixels, images, share of all pixels that count), and its colour, as aligned text."""
-    width = max(len(name) for name in (*counts, "class"))
-    lines = [f"{'class':<{width}}  {'colour':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
-    for (name, (pixels, images, share)), (red, green, blue) in zip(counts.items(), classes.palette, strict=True):
-        swatch = f"\x1b[48;2;{red};{green};{blue}m  \x1b[0m" if colored else "  "
-        color = f"{swatch}#{red:02x}{green:02x}{blue:02x}"
-        lines.append(f"{name:<{width}}  {color}  {pixels:>14,}  {images:>7,}  {share:>7.2%}")
-    return "\n".join(lines)
+def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) -> list[Line]:
+    """Each class's (pixels, images, share of all pixels that count), and its colour, as aligned lines."""
+    width = max(len(visible(name)) for name in (*counts, "class"))
+    lines: list[Line] = [f"{'class':<{width}}  {'colour':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
+    for (name, (pixels, images, share)), color in zip(counts.items(), classes.palette, strict=True):
+        facts = f"#{bytes(color).hex()}  {pixels:>14,}  {images:>7,}  {share:>7.2%}"
+        lines.append((f"{visible(name):<{width}}  ", color, facts))
+    return lines
 
 
 def processes_for(asked: int | None) -> int:
@@ -97,7 +97,3 @@ def processes_for(asked: int | None) -> int:
     if asked is not None and asked < 1:
         raise ConfigError(f"--processes must be 1 or more, but got {asked}")
     return min(MOST_PROCESSES, asked or os.cpu_count() or 1)
-
-
-def _shows_colors() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -5,9 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import refuse_model_as_data
 from maskpencil.cli.options import AnnotationFormat, DataImages, DataMasks, SplitFile
 from maskpencil.files import numbered_folder, short_name
-from maskpencil.progress import ProgressBar, say
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import say, show
 
 
 def command(
@@ -25,6 +27,7 @@ def command(
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
 
+    refuse_model_as_data(data, "convert")
     with ProgressBar("reading", 1) as bar:
         folder = open_folder(data, places=Places(images, masks, split_file), report=bar.update_of)
     for note in folder.notes:
@@ -32,4 +35,4 @@ def command(
     target = numbered_folder(out or Path("runs/convert") / short_name(data))
     with ProgressBar("writing", 1) as bar:
         count = convert(folder, target, to, report=bar.update_of)
-    print(f"{count} pictures: {target}")
+    show(f"{count} pictures: {target}")

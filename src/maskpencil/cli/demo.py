@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from maskpencil.cli.evaluate import table
 from maskpencil.cli.options import Device
 from maskpencil.files import numbered_folder
-from maskpencil.progress import ProgressBar, say
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import say, show
 
 SIZE = (192, 320)
 """Height and width of the stills to learn from."""
@@ -80,12 +81,11 @@ def command(
     pictures = [pair.image for pair in islice(data.pairs("test"), 12)]
     predict(segmenter, find_sources([*pictures, film]), out=folder)
 
-    print(table(scores))
-    print(f"\nDone in {time.monotonic() - started:.0f} s. Look at")
-    print(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, coloured by the network")
-    print(f"  {folder / 'unseen.png'}            scenes it had not seen, the truth, and what it says")
-    print(f"  {run.folder / 'preview'}         how it learned, epoch by epoch")
-    print(f"  {folder / 'data'}                  what it learned from: a folder like yours could be")
-    print("\nWith your own images/ and masks/ in a folder DATA, type")
-    print("  maskpencil train DATA")
-    print(f"and on any picture or film of a street like this one\n  maskpencil predict {run.model} FILE")
+    show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
+    show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, coloured by the network")
+    show(f"  {folder / 'unseen.png'}            scenes it had not seen, the truth, and what it says")
+    show(f"  {run.folder / 'preview'}         how it learned, epoch by epoch")
+    show(f"  {folder / 'data'}                  what it learned from: a folder like yours could be")
+    show("", "With your own images/ and masks/ in a folder DATA, type")
+    show("  maskpencil train DATA")
+    show("and on any picture or film of a street like this one", f"  maskpencil predict {run.model} FILE")

@@ -1,12 +1,12 @@
 """`maskpencil evaluate`."""
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import (
     DataImages,
@@ -20,7 +20,9 @@ from maskpencil.cli.options import (
 )
 from maskpencil.files import refuse_unwritable, written_whole
 from maskpencil.metrics import Scores
+from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
+from maskpencil.terminal import show
 from maskpencil.threshold_metrics import RoadScores
 
 
@@ -48,6 +50,8 @@ def command(
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class
 
+    model = found_model(model, "evaluate", [data])
+    refuse_model_as_data(data, "evaluate")
     if json_file:
         refuse_unwritable(json_file)  # before minutes are spent
     segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
@@ -61,26 +65,26 @@ def command(
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None
         else:
             scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
-    print(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} pictures\n")
-    print(table(scores))
+    show(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} pictures", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
-        print(f"\n{class_name} by its probability\n{class_table(of_class)}")
+        show("", f"{class_name} by its probability", *class_table(of_class))
         entries["threshold_scores"] = {"class": class_name, **of_class.to_dict()}
     if json_file:
         with written_whole(json_file) as temporary:
-            temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json_text(entries, indent=2) + "\n", encoding="utf-8")
 
 
-def table(scores: Scores) -> str:
-    """The scores as aligned text, classes first."""
-    width = max(len(name) for name in (*scores.classes, "class"))
+def table(scores: Scores) -> list[str]:
+    """The scores as aligned lines, classes first."""
+    width = max(len(visible(name)) for name in (*scores.classes, "class"))
     total = sum(each.pixels for each in scores.classes.values()) or 1
     lines = [f"{'class':<{width}}     IoU  accuracy   share of pixels"]
     for name, each in scores.classes.items():
         iou, accuracy = (f"{v:.4f}" if v is not None else "-" for v in (each.iou, each.accuracy))
-        lines.append(f"{name:<{width}}  {iou:>6}  {accuracy:>8}   {each.pixels / total:>15.2%}")
-    lines += [
+        lines.append(f"{visible(name):<{width}}  {iou:>6}  {accuracy:>8}   {each.pixels / total:>15.2%}")
+    return [
+        *lines,
         "",
         f"{'mean IoU':<24} {scores.mean_iou:.4f}",
         f"{'pixel accuracy':<24} {scores.pixel_accuracy:.4f}",
@@ -88,11 +92,10 @@ def table(scores: Scores) -> str:
         f"{'frequency weighted IoU':<24} {scores.frequency_weighted_iou:.4f}",
         f"{'images':<24} {scores.images}",
     ]
-    return "\n".join(lines)
 
 
-def class_table(scores: RoadScores) -> str:
-    """The scores of one class's probability as aligned text."""
+def class_table(scores: RoadScores) -> list[str]:
+    """The scores of one class's probability as aligned lines."""
     values = {
         "MaxF1": scores.max_f1,
         "at the threshold": scores.threshold,
@@ -102,4 +105,4 @@ def class_table(scores: RoadScores) -> str:
         "false positive rate": scores.false_positive_rate,
         "false negative rate": scores.false_negative_rate,
     }
-    return "\n".join(f"{label:<24} {'-' if math.isnan(value) else f'{value:.4f}'}" for label, value in values.items())
+    return [f"{label:<24} {'-' if math.isnan(value) else f'{value:.4f}'}" for label, value in values.items()]

@@ -5,8 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model
 from maskpencil.cli.options import Device, Precision, RuntimeName
 from maskpencil.files import numbered_folder
+from maskpencil.terminal import show
 
 
 def command(
@@ -36,9 +38,10 @@ def command(
     from maskpencil.segmenter import Segmenter
     from maskpencil.visualize import heat
 
+    place = found_model(Path(model), "heatmap", [image])
     picture = read_image(image)
-    if Path(model).is_dir():
-        segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision)
+    if place.is_dir():
+        segmenter = Segmenter.from_pretrained(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
         index = category_index(names, class_name)
         ((_, values),) = segmenter.predict_class([picture], index)
@@ -50,4 +53,4 @@ def command(
     path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
     write_image(path, heat(picture, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
-    print(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")
+    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")

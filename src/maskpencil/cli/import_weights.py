@@ -1,13 +1,12 @@
 """`maskpencil import`."""
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from maskpencil.files import numbered_folder
+from maskpencil.terminal import say, show
 
 
 def command(
@@ -33,7 +32,7 @@ def command(
     parts = import_model(file, classes=read_classes(classes) if classes else None, at_once_scales=at_once_scales)
     folder = numbered_folder(out or Path("runs/import") / file.stem)
     write_model_folder(folder, parts)
-    add_graph(folder, warn=partial(print, file=sys.stderr))
-    print(f"{parts.model.config.title}, {len(parts.classes)} classes")
-    print(f"model: {folder}")
-    print(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")
+    add_graph(folder, warn=say)
+    show(f"{parts.model.config.title}, {len(parts.classes)} classes")
+    show(f"model: {folder}")
+    show(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")

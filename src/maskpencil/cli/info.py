@@ -7,6 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model
+from maskpencil.plain_text import visible
+from maskpencil.terminal import show
+
 
 def command(
     topic: Annotated[str | None, Parameter(help="A model folder, 'backbones' or 'recipes'; else this machine.")] = None,
@@ -20,8 +24,8 @@ def command(
     elif topic == "recipes":
         lines = recipes()
     else:
-        lines = model(Path(topic))
-    print("\n".join(lines))
+        lines = model(found_model(Path(topic), "info"))
+    show(*lines)
 
 
 def machine() -> list[str]:
@@ -69,7 +73,7 @@ def model(path: Path) -> list[str]:
     lines = [
         f"{'network':<12} {config.title}, {count / 1e6:.1f} million weights",
         f"{'image size':<12} {size or 'as it comes'}",
-        f"{'classes':<12} {', '.join(parts.classes.names)}",
+        f"{'classes':<12} {', '.join(map(visible, parts.classes.names))}",
     ]
     return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in parts.training.items()]
 

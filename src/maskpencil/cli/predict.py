@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil import terminal
+from maskpencil.cli.arguments import found_model
 from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFolder, Precision, RuntimeName
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import numbered_folder
 from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
-from maskpencil.progress import ProgressBar, say
+from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
+from maskpencil.terminal import say
 
 if TYPE_CHECKING:
     from maskpencil.inference.protocols import PredictsImages
@@ -109,7 +112,9 @@ def command(
     from maskpencil.inference.sources import find_sources
 
     if not sources:
-        raise ConfigError("predict needs pictures: maskpencil predict MODEL photo.jpg, a folder or a film")
+        raise ConfigError(
+            f"predict needs pictures after the model: maskpencil predict {model} photo.jpg, a folder or a film"
+        )
     if threshold is not None and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
     film = FilmOptions(
@@ -123,6 +128,7 @@ def command(
         show=show,
         stdout=stdout,
     )
+    model = found_model(model, "predict", sources)
     found = find_sources(sources, tell=say)
     if film != FilmOptions() and all(source.kind == "picture" for source in found):
         raise ConfigError(
@@ -187,7 +193,7 @@ def command(
         f"{' and '.join(done)} done at {report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
     )
     if done:
-        (bar.say if stdout else print)(f"{summary}: {folder}" if is_written else summary)
+        (bar.say if stdout else terminal.show)(f"{summary}: {folder}" if is_written else summary)
     return 1 if report.failures else 0
 
 

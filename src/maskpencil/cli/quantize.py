@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
+from maskpencil.terminal import show
 
 
 def command(
@@ -34,6 +36,8 @@ def command(
     from maskpencil.export.int8 import quantize
     from maskpencil.model_folder import read_model_config
 
+    model = found_model(model, "quantize", [data])
+    refuse_model_as_data(data, "quantize")
     classes = read_model_config(model).classes
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(data, classes=classes, places=Places(images, masks, split_file), report=bar.update_of)
@@ -42,7 +46,7 @@ def command(
         result = quantize(
             model, folder, out=place, max_drop=max_drop, split=split, pictures=pictures, report=bar.update_of
         )
-    print(f"mean IoU {result.before:.4f} before, {result.after:.4f} in int8: {place}")
+    show(f"mean IoU {result.before:.4f} before, {result.after:.4f} in int8: {place}")
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """`maskpencil train`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
 
@@ -26,6 +29,10 @@ def command(
 
     Settings that are not given are the recipe's. The best model so far is in RUN/model.
     """
+    if data:
+        refuse_model_as_data(data, "train")
+    if config.init:
+        config = replace(config, init=str(found_model(Path(config.init), "train DATA --init")))
     from accelerate import PartialState
 
     from maskpencil.training.train import train
@@ -44,8 +51,8 @@ def command(
     if not processes.is_main_process:
         return
     if not run.finished:
-        print(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
+        show(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
         return
-    print(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
-    print(f"model: {run.model}")
-    print(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")
+    show(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
+    show(f"model: {run.model}")
+    show(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")

@@ -93,8 +93,8 @@ def quantize(
 def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Callable[[RGBImage], RGBImage]) -> Any:
     try:
         import nncf
-    except ImportError as error:
-        raise ConfigError("quantizing needs nncf; install it with pip install maskpencil[export]") from error
+    except ModuleNotFoundError as error:
+        raise ConfigError("quantizing needs nncf; install it with pip install 'maskpencil[export]'") from error
     samples = [np.ascontiguousarray(resize(image))[None] for image in images]
     graph = openvino.Core().read_model(prepared.graph)
     return nncf.quantize(graph, nncf.Dataset(samples), preset=nncf.QuantizationPreset.MIXED, subset_size=len(samples))

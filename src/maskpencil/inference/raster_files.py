@@ -176,6 +176,6 @@ def _rasterio() -> ModuleType:
     try:
         import rasterio
         import rasterio.errors
-    except ImportError as error:
-        raise ConfigError("--geotiff needs rasterio; install it with pip install maskpencil[geo]") from error
+    except ModuleNotFoundError as error:
+        raise ConfigError("--geotiff needs rasterio; install it with pip install 'maskpencil[geo]'") from error
     return rasterio  # type: ignore[no-any-return]

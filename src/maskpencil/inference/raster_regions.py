@@ -1,6 +1,5 @@
 """Regions of rasters of any size, as GeoJSON where they lie on the earth."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.files import written_whole
+from maskpencil.plain_text import json_text
 
 Ring = Sequence[tuple[float, float]]
 
@@ -31,7 +31,7 @@ def write_raster_regions(
         file.write('{"type": "FeatureCollection", "features": [\n')
         separator = ""
         for feature in _features(mask, classes, set(chosen) - {IGNORE_INDEX}, min_area):
-            file.write(separator + json.dumps(feature))
+            file.write(separator + json_text(feature))
             separator = ",\n"
         file.write("\n]}\n")
 

@@ -1,6 +1,5 @@
 """Regions as files that other programs read: JSON, GeoJSON, COCO."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import numpy as np
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
+from maskpencil.plain_text import json_text
 from maskpencil.regions.find import Region
 from maskpencil.regions.outlines import Polygon, Ring
 
@@ -218,4 +218,4 @@ def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
 
 
 def _text(entry: object) -> str:
-    return json.dumps(entry)
+    return json_text(entry)

@@ -73,7 +73,7 @@ def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) 
 def _to_openvino(cells: _Cells, path: Path) -> None:
     try:
         import openvino
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ConfigError("openvino is not installed; install it with pip install openvino") from error
     tensors = _numbers(cells.network)
     inputs = (torch.zeros(_EXAMPLE, dtype=torch.uint8), *tensors.values())
@@ -92,8 +92,10 @@ def _numbers(network: Network) -> Mapping[str, Tensor]:
 def _to_onnx(cells: _Cells, path: Path) -> None:
     try:
         import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ImportError as error:
-        raise ConfigError("--runtime onnx needs onnxscript; install it with pip install maskpencil[export]") from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "--runtime onnx needs onnxscript; install it with pip install 'maskpencil[export]'"
+        ) from error
     free = torch.export.Dim.DYNAMIC
     torch.onnx.export(
         cells,

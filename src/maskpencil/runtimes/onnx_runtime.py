@@ -105,8 +105,10 @@ def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
 def _session(graph: Path | bytes) -> Any:
     try:
         import onnxruntime
-    except ImportError as error:
-        raise ConfigError("--runtime onnx needs onnxruntime; install it with pip install maskpencil[export]") from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "--runtime onnx needs onnxruntime; install it with pip install 'maskpencil[export]'"
+        ) from error
     return onnxruntime.InferenceSession(
         os.fspath(graph) if isinstance(graph, Path) else graph, providers=["CPUExecutionProvider"]
     )

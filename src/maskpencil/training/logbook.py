@@ -15,6 +15,7 @@ from maskpencil.images import write_image
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
+from maskpencil.terminal import say
 from maskpencil.training.course import Course, Progress
 from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
 from maskpencil.visualize import colorize, contact_sheet
@@ -63,7 +64,7 @@ class Logbook:
         if not self.quiet:
             self.bar.say(line)
         with suppress(OSError), self.run.log.open("a", encoding="utf-8") as log:  # a full disk ends no run for a line
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=log)
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
         """Tell of one step: the epoch's mean loss so far, the learning rate, and pictures a second."""

@@ -16,8 +16,9 @@ from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision
-from maskpencil.progress import ProgressBar, say
+from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.graph import add_graph
+from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from maskpencil.errors import ConfigError
@@ -11,6 +12,25 @@ CROSS_ENTROPY = "cross-entropy"
 
 LOSS_TERMS = (CROSS_ENTROPY, "ohem", "dice", "lovasz")
 """What a loss may consist of."""
+
+_NEAREST_LOSS = {
+    "focal": "ohem",
+    "hard-mining": "ohem",
+    "topk": "ohem",
+    "bootstrapped-ce": "ohem",
+    "ce": CROSS_ENTROPY,
+    "bce": CROSS_ENTROPY,
+    "nll": CROSS_ENTROPY,
+    "softmax": CROSS_ENTROPY,
+    "binary-cross-entropy": CROSS_ENTROPY,
+    "iou": "lovasz",
+    "jaccard": "lovasz",
+    "tversky": "dice",
+    "dice-ce": "dice+cross-entropy",
+    "dicece": "dice+cross-entropy",
+    "ce-dice": "cross-entropy+dice",
+}
+"""What stands here for losses of other tools: ohem, as focal loss does, gives hard pixels more weight."""
 
 FIND = "find"
 """The learning rate that is still to be found."""
@@ -90,8 +110,11 @@ def parse_loss(text: str) -> tuple[str, ...]:
     """
     terms = tuple(text.split("+"))
     if unknown := [term for term in terms if term not in LOSS_TERMS]:
+        plain = unknown[0].lower().replace("_", "-").removesuffix("-loss").removesuffix("loss")
+        near = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65) or filter(None, [_NEAREST_LOSS.get(plain)])
+        hint = "".join(f"; the nearest is {term}" for term in near)
         raise ConfigError(
-            f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}"
+            f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}{hint}"
         )
     return terms
 

@@ -21,6 +21,7 @@ from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import Header
 from maskpencil.label_maps import LabelMap, turned_as_shown
+from maskpencil.plain_text import csv_cell
 
 LOG = "changes.csv"
 SAME_SHAPE = 0.02
@@ -75,7 +76,8 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
         alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
         changes += [Change(file, f"left out: has no {lacking}") for file in alone]
     with written_whole(out / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("file", "change"), *((change.file, change.change) for change in changes)])
+        rows = ((csv_cell(change.file), csv_cell(change.change)) for change in changes)
+        csv.writer(file).writerows([("file", "change"), *rows])
     return changes
 
 

@@ -111,7 +111,7 @@ def _pyarrow(path: Path) -> Any:
     try:
         import_module("pyarrow.parquet")
         return import_module("pyarrow")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DataError(
             f"{path}: is read with pyarrow, which is not installed; pip install 'maskpencil[parquet]'"
         ) from error

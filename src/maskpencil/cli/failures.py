@@ -1,0 +1,88 @@
+"""What ends a command and is no `MaskPencilError`: too little memory, and faults of this program."""
+
+import errno
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskpencil.errors import MaskPencilError, OutputError, first_line
+from maskpencil.files import cache_folder, written_whole
+from maskpencil.plain_text import visible
+from maskpencil.terminal import say
+
+_NO_MEMORY = re.compile(
+    r"bad[ _]alloc|out ?of ?memory|(can'?t|cannot|unable to|failed to) (allocate|map segment|create file mapping)"
+    r"|can'?t start new thread|not enough memory|insufficient memory|DefaultCPUAllocator"
+    r"|cannot (allocate|apply) (memory|additional memory)|killed by signal: Killed|terminated abruptly",
+    re.IGNORECASE,
+)
+"""How Python, NumPy, torch, OpenVINO, OpenCV, the linker and process pools say that memory was refused."""
+
+_NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
+"""Errors whose words may be a file's name and so are no evidence."""
+
+_LESS_MEMORY = {
+    "predict": "take less with --memory 256MiB, or a smaller --image-size",
+    "train": "take less with a smaller --batch-size, --crop-size or --image-size, or --accumulate 2",
+    "evaluate": "take less with a smaller --image-size",
+    "check": "read fewer files at once with --processes 1",
+}
+
+
+def say_failure(error: Exception, command: str) -> None:
+    """Say in one line, to standard error, why a command ended, and what to do."""
+    if reason := memory_refused(error):
+        remedy = _LESS_MEMORY.get(command, "use smaller images or a smaller model")
+        say(f"error: there is not enough memory ({reason}); {_limit()}{remedy}, or close other programs")
+        return
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    say(
+        f"error: {type(error).__name__}: {first_line(error)} ({Path(place.filename).name}, line {place.lineno}); this "
+        f"is a fault of maskpencil, please report it with {_kept_traceback(error)}"
+    )
+
+
+def memory_refused(error: BaseException | None) -> str:
+    """What an error, or one that led to it, says of memory that was refused; empty where none was."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return first_line(error)
+        lines = [] if isinstance(error, _NAME_FILES) else str(error).splitlines()
+        if found := [line.strip() for line in lines if _NO_MEMORY.search(line)]:
+            return found[0][:200]
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def say_traceback(error: BaseException) -> None:
+    """Write where an error came from to standard error."""
+    for line in _traceback(error):
+        say(line)
+
+
+def _traceback(error: BaseException) -> Sequence[str]:
+    return "".join(traceback.format_exception(error)).splitlines()
+
+
+def _kept_traceback(error: BaseException) -> str:
+    """Where the traceback was written: what happens once in a long run could not be shown by a second one."""
+    place = cache_folder("errors") / "traceback.txt"
+    try:
+        with written_whole(place) as temporary:
+            temporary.write_text("\n".join(map(visible, _traceback(error))) + "\n", encoding="utf-8")
+    except OutputError:
+        return "what it prints with --debug added"
+    return f"{place}, or with what it prints when --debug is added"
+
+
+def _limit() -> str:
+    """The limit on this process's memory, as a remedy, where one is set."""
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    least = min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
+    return f"raise the limit of {least / 2**30:.1f} GiB that is set here (ulimit), " if least is not None else ""
