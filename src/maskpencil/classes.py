@@ -13,6 +13,7 @@ import yaml
 
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
+from maskpencil.plain_text import is_utf8
 
 IGNORE_INDEX = 255
 """The value, in memory and in the files this package writes, of pixels that count in no loss and no metric."""
@@ -46,6 +47,8 @@ class ClassSet:
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise DataError(f"class names must differ, but {', '.join(map(repr, repeated))} stands more than once")
+        if broken := [name for name in self.names if not is_utf8(name)]:
+            raise DataError(f"a class name must be valid Unicode, but {broken[0]!r} is not; rename the class")
         if not self.palette:
             object.__setattr__(self, "palette", distinct_colors(len(self.names)))
         if len(self.palette) != len(self.names):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.writers import WRITERS, LabelledPicture
-from maskpencil.data.writers.base import FreeNames
+from maskpencil.data.writers.base import FreeNames, refuse_names
 from maskpencil.errors import ConfigError
 
 
@@ -22,6 +22,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
     if file_format not in WRITERS:
         raise ConfigError(f"the format must be {', '.join(WRITERS)}, but got {file_format!r}")
     pairs = [(split, pair) for split, pairs in data.splits.items() for pair in pairs]
+    refuse_names((pair.image for _, pair in pairs), file_format)
     names = FreeNames()
     with WRITERS[file_format](out, data.classes) as add:
         for done, (split, pair) in enumerate(pairs, start=1):

@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from maskpencil.data.writers import WRITERS
+from maskpencil.data.writers.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.films import check_films, predict_films
@@ -89,6 +90,8 @@ def predict(
         raise ConfigError("min_area and region_classes choose among regions; ask for these too, with --regions json")
     if annotations is not None and annotations not in WRITERS:
         raise ConfigError(f"annotations must be {', '.join(WRITERS)}, but got {annotations!r}")
+    if annotations is not None:
+        refuse_names((source.path for source in sources if source.kind == "picture"), annotations)
     for name in region_classes or ():
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.errors import ConfigError, ImageError
+from maskpencil.errors import ConfigError, ImageError, OutputError
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage, read_image
 from maskpencil.label_maps import IGNORE_COLOR
+from maskpencil.plain_text import is_utf8
 
 BLOCK = 512
 """The side of the blocks of the files that are written, in pixels."""
@@ -114,6 +115,8 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
     if colors is not None:
         profile |= {"nodata": IGNORE_INDEX}
     rasterio = _rasterio()
+    if not is_utf8(os.fspath(path)):
+        raise OutputError(f"{path}: its path is not valid UTF-8, which GDAL needs; choose another with --out")
     # rasterio's errors are operating system errors, of which `written_whole` makes ours
     with written_whole(path) as temporary:
         with rasterio.open(temporary, "w+", **profile) as dataset:
@@ -150,6 +153,8 @@ def opened_raster(path: Path) -> Iterator[Any]:
         ImageError: it is not a raster that can be read, or its numbers are not of 8 or 16 bits.
     """
     rasterio = _rasterio()
+    if not is_utf8(os.fspath(path)):
+        raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename it")
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         try:
             dataset = rasterio.open(os.fspath(path))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskpencil.errors import DataError
+from maskpencil.errors import DataError, OutputError
 from maskpencil.files import numbered_folder, written_whole
+from maskpencil.plain_text import is_utf8
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def new_run(path: Path) -> RunFolder:
     """Make a run folder; a number is added when the name is taken.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be made, or TensorBoard cannot write there.
     """
+    if not is_utf8(str(path)):
+        raise OutputError(f"{path}: its name is not valid UTF-8, which TensorBoard needs; choose another with --out")
     return RunFolder(numbered_folder(path))
 
 

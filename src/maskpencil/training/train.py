@@ -16,6 +16,7 @@ from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision
+from maskpencil.plain_text import visible
 from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.graph import add_graph
 from maskpencil.terminal import say
@@ -78,7 +79,7 @@ def train(
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
         source = {name: _lasting(Path(path)) for name, path in given.items() if path is not None}
-        place = Path(out or Path("runs/train") / short_name(data))
+        place = Path(out or Path("runs/train") / visible(short_name(data)))
         job, run, progress = _begin(place, config or TrainConfig(**settings), source, quiet=quiet)
     elif data is not None or out is not None or config is not None or settings:
         raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")

@@ -1,14 +1,16 @@
 """What is handed to the writers of other tools' formats, and what they share."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskpencil.classes import ClassSet
+from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.label_maps import LabelMap
+from maskpencil.plain_text import is_utf8
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,25 @@ def copy_picture(picture: LabelledPicture, target: Path) -> None:
     """
     with written_whole(target) as temporary:
         shutil.copyfile(picture.image, temporary)
+
+
+def refuse_names(images: Iterable[Path], file_format: str) -> None:
+    """Refuse images whose names the files of a format cannot hold, before any is written.
+
+    Args:
+        images: the files.
+        file_format: a key of `writers.WRITERS`; folder and yolo hold no names.
+
+    Raises:
+        DataError: a name is not valid UTF-8, or has a line break where a line is a name.
+    """
+    if file_format in ("folder", "yolo"):
+        return
+    for image in images:
+        if not is_utf8(image.name):
+            raise DataError(f"{image}: its name is not valid UTF-8, which {file_format} needs; rename the file")
+        if file_format in ("voc", "cvat") and len(image.name.splitlines()) != 1:
+            raise DataError(f"{image}: its name has a line break, which {file_format} cannot hold; rename the file")
 
 
 class FreeNames:
