@@ -8,7 +8,6 @@ read end no work.
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TextIO
 
 from maskpencil.plain_text import visible
@@ -55,9 +54,7 @@ class Results:
 
     def _drop(self, error: OSError) -> None:
         self.failure = error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # else what is buffered fails again at the exit
-        os.close(nowhere)
+        _drop_rest(sys.stdout)
 
 
 RESULTS = Results()
@@ -73,9 +70,12 @@ def show(*lines: Line) -> None:
 def say(line: str, *, file: TextIO | None = None) -> None:
     """Write a line to standard error, or to another terminal or log; one that takes no more is ignored."""
     file = file or sys.stderr
-    with suppress(OSError):
+    try:
         file.write(_encodable(visible(line), file.encoding) + "\n")
         file.flush()
+    except OSError:
+        if file is sys.stderr:
+            _drop_rest(file)
 
 
 def finish(code: int) -> int:
@@ -98,6 +98,13 @@ def open_closed_streams() -> None:
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
             setattr(sys, name, os.fdopen(opened, "w" if number else "r"))
+
+
+def _drop_rest(stream: TextIO) -> None:
+    """Lead a standard stream nowhere; else what is buffered fails again at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _part(part: str | Swatch) -> str:

@@ -34,8 +34,9 @@ _LESS_MEMORY = {
 def say_failure(error: Exception, command: str) -> None:
     """Say in one line, to standard error, why a command ended, and what to do."""
     if reason := memory_refused(error):
-        remedy = _LESS_MEMORY.get(command, "use smaller images or a smaller model")
-        say(f"error: there is not enough memory ({reason}); {_limit()}{remedy}, or close other programs")
+        less = _LESS_MEMORY.get(command, "use smaller images or a smaller model")
+        remedies = [*_raised_limit(), *([] if isinstance(error, ImportError) else [less]), "close other programs"]
+        say(f"error: there is not enough memory ({reason}); {', or '.join(remedies)}")
         return
     place = traceback.extract_tb(error.__traceback__)[-1]
     say(
@@ -77,12 +78,12 @@ def _kept_traceback(error: BaseException) -> str:
     return f"{place}, or with what it prints when --debug is added"
 
 
-def _limit() -> str:
-    """The limit on this process's memory, as a remedy, where one is set."""
+def _raised_limit() -> list[str]:
+    """To raise the limit on this process's memory, where one is set."""
     if sys.platform == "win32":
-        return ""
+        return []
     import resource
 
-    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    least = min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
-    return f"raise the limit of {least / 2**30:.1f} GiB that is set here (ulimit), " if least is not None else ""
+    limits = {resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)}
+    limits.discard(resource.RLIM_INFINITY)
+    return [f"raise the limit of {min(limits) / 2**30:.1f} GiB that is set for this process (ulimit)"] if limits else []
