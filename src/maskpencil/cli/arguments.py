@@ -1,6 +1,7 @@
 """The arguments MODEL and DATA: what is taken for them, and what was meant where they are something else."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from maskpencil.errors import ConfigError, DataError, ModelError
@@ -14,6 +15,9 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """Files of networks that nothing here reads."""
+
+SOME = 10_000
+"""So many files are looked at to see whether a folder holds images."""
 
 
 def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) -> Path:
@@ -85,5 +89,4 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
 
 
 def _holds_images(folder: Path) -> bool:
-    places = (folder, *(path for path in folder.iterdir() if path.is_dir()))
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for place in places for path in place.iterdir())
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), SOME))

@@ -89,7 +89,7 @@ OPTIONS_MEANT = {
     "--end": "until end-time",
     "--show": "view view-img display imshow",
     "--to": "format f target-format output-format type",
-    "--json": "json-file report save-json output-json",
+    "--json": "json-file report save-json output-json output out o",
     "--runtime": "backend engine provider",
     "--max-drop": "tolerance max-loss",
     "--pictures": "images num-images samples calib-size calibration-images",

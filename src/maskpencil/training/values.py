@@ -111,8 +111,9 @@ def parse_loss(text: str) -> tuple[str, ...]:
     terms = tuple(text.split("+"))
     if unknown := [term for term in terms if term not in LOSS_TERMS]:
         plain = unknown[0].lower().replace("_", "-").removesuffix("-loss").removesuffix("loss")
-        near = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65) or filter(None, [_NEAREST_LOSS.get(plain)])
-        hint = "".join(f"; the nearest is {term}" for term in near)
+        close = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65)
+        nearest = _NEAREST_LOSS.get(plain) or "".join(close)
+        hint = f"; the nearest is {nearest}" if nearest else ""
         raise ConfigError(
             f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}{hint}"
         )
