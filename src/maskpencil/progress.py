@@ -51,6 +51,7 @@ class ProgressBar:
 
     def update(self, done: float, words: str = "") -> None:
         """Show that `done` of the steps are done."""
+        done = min(done, self.total)  # what takes longer than was planned is not more than all
         self._first = self._first or (time.monotonic(), done)
         self.done, self.words = done, visible(words)
         if self._bar:

@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import IO, cast
 
 from maskpencil.errors import ConfigError, MaskPencilError, StalledError
+from maskpencil.signals import ended_by_signals, exit_code
 from maskpencil.terminal import RESULTS, finish, open_closed_streams, say, show
 
 COMMANDS = {
@@ -45,7 +47,8 @@ maskpencil demo shows everything at work."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted.
+    0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted. 143: ended by
+    SIGTERM. 129: ended by SIGHUP, the terminal was closed.
     """
     open_closed_streams()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that are started import nothing from the current folder
@@ -53,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        code = _answer(words, debug=debug)
+        with ended_by_signals() as ended:
+            code = _answer(words, debug=debug)
     except KeyboardInterrupt as interrupt:
-        say(f"interrupted{f'; {interrupt}' if str(interrupt) else ''}")
-        code = 130
+        number = ended.number or signal.SIGINT
+        how = f"ended by {signal.Signals(number).name}" if ended.number else "interrupted"
+        say(f"{how}{f'; {interrupt}' if str(interrupt) else ''}")
+        code = exit_code(number)
     except Exception as error:  # the last resort: nothing that a user meets is a traceback
         from maskpencil.cli.failures import memory_refused, say_failure, say_traceback
 

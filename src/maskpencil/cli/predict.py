@@ -18,6 +18,7 @@ from maskpencil.files import numbered_folder
 from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
+from maskpencil.signals import ENDING, exit_code
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ def command(
     )
     if done:
         (bar.say if stdout else terminal.show)(f"{summary}: {folder}" if is_written else summary)
+    if stop is not None and stop.number in ENDING:  # Ctrl-C is how a stream is ended; these end the program
+        return exit_code(stop.number)
     return 1 if report.failures else 0
 
 

@@ -1,5 +1,7 @@
 """`maskpencil train`."""
 
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,7 @@ from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.signals import exit_code
 from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
@@ -24,11 +27,12 @@ def command(
     split_file: SplitFile = None,
     resume: Annotated[Path | None, Parameter(help="A run folder to continue where it was cut short.")] = None,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
-) -> None:
+) -> int:
     """Train a network on a folder of pictures and masks.
 
     Settings that are not given are the recipe's. The best model so far is in RUN/model.
     """
+    started = time.monotonic()  # before torch is loaded, for a time budget is that of the clock on the wall
     if data:
         refuse_model_as_data(data, "train")
     if config.init:
@@ -45,14 +49,22 @@ def command(
         split_file=split_file,
         resume=resume,
         config=None if config == TrainConfig() else config,
+        since=started,
     )
     processes = PartialState()
     processes.destroy_process_group()
-    if not processes.is_main_process:
-        return
     if not run.finished:
-        show(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
-        return
-    show(f"mean IoU {run.mean_iou:.4f} on the validation pictures")
+        if processes.is_main_process:
+            show(f"stopped, nothing is lost; continue with maskpencil train --resume {run.folder}")
+        return exit_code(run.stopped_by)
+    if not processes.is_main_process:
+        return 0
+    if math.isnan(run.mean_iou):
+        show("no score: no pixel of the validation pictures is labelled; the last model was kept")
+    else:
+        show(
+            f"mean IoU {run.mean_iou:.4f} on {f'{run.scored_on} of ' if run.scored_on else ''}the validation pictures"
+        )
     show(f"model: {run.model}")
     show(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")
+    return 0

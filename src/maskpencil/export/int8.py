@@ -1,6 +1,7 @@
 """A model in whole numbers of 8 bits: faster on CPUs, and a little less exact."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def quantize(
     Raises:
         ConfigError: `max_drop`, in points of mean IoU, or `pictures` is out of range, or nncf is not installed.
         DataError: the data lack a split, or have other classes than the model.
-        ModelError: the model loses more than `max_drop`; nothing is written.
+        ModelError: the model loses more than `max_drop`, or that cannot be measured; nothing is written.
         OutputError: the folder cannot be written.
     """
     if max_drop < 0 or pictures < 1:
@@ -80,6 +81,11 @@ def quantize(
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)
         result = Quantized(out, before.mean_iou, after.mean_iou)
+        if math.isnan(result.drop):
+            raise ModelError(
+                f"{data.root}: no pixel of its {split} pictures is labelled, so what {model} loses in int8 cannot be "
+                "measured; nothing was written; give a --split with labelled pixels"
+            )
         if result.drop > max_drop:
             raise ModelError(
                 f"{model}: loses {result.drop:.2f} points of mean IoU in int8 ({100 * before.mean_iou:.2f} to "

@@ -12,7 +12,7 @@ from torch import nn
 from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, training_transform
-from maskpencil.errors import ConfigError
+from maskpencil.errors import ConfigError, ModelError
 from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
 from maskpencil.model_folder import read_model_folder
@@ -26,6 +26,7 @@ from maskpencil.training.class_weights import class_weights
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
 from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
+from maskpencil.training.finite import first_not_finite
 from maskpencil.training.job import Batches, Job
 from maskpencil.training.losses import Loss
 from maskpencil.training.optimizers import build_optimizer, lbfgs
@@ -61,13 +62,17 @@ def build_job(
 
     Raises:
         ConfigError: the settings do not fit the backbone, the machine or the number of processes.
-        ModelError: the backbone's weights cannot be had.
+        ModelError: the backbone's weights cannot be had, or are not finite numbers.
     """
     torch.manual_seed(config.seed)
     device = accelerator.device
     _refuse(config, accelerator)
     loss = _loss(config, data, device)
     model, started = _network(config, data, start=start)
+    if start and (broken := first_not_finite(model.state_dict())):
+        raise ModelError(
+            f"{config.init or config.weights}: the weights to start from are not finite numbers ({broken}); use others"
+        )
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)

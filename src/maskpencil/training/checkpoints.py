@@ -12,6 +12,7 @@ from torch import nn
 from maskpencil.errors import ModelError
 from maskpencil.files import folder_written_whole, recover_folder
 from maskpencil.training.course import Progress
+from maskpencil.training.finite import first_not_finite
 
 FILE = "state.pt"
 
@@ -63,12 +64,18 @@ def load_checkpoint(
     """Bring everything back as it was; None where there is no checkpoint yet.
 
     Raises:
-        ModelError: the checkpoint is damaged or of another network.
+        ModelError: the checkpoint is damaged or of another network, or holds values that are not finite numbers.
     """
     if not has_checkpoint(path):
         return None
     try:
         state: Mapping[str, Any] = torch.load(path / FILE, map_location="cpu", weights_only=True)
+        broken = first_not_finite({name: state[name] for name in ("model", "average", "optimizer")})
+        if broken:
+            raise ModelError(
+                f"{path / FILE}: cannot be resumed from, for the run had diverged (not finite: {broken}); start the "
+                "run anew, with a smaller --learning-rate or --precision fp32"
+            )
         model.load_state_dict(state["model"])
         if average:
             average.load_state_dict(state["average"])

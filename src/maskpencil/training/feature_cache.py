@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from maskpencil.data.dataset import EpochBatches, Pair, Pictures, Place, Sample, SegmentationDataset, collate
-from maskpencil.errors import OutputError
+from maskpencil.errors import OutputError, TrainingError
 from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
 
-VERSION = 2
+VERSION = 3
 """Part of every cache name: a higher number makes all features be computed anew."""
 
 IMAGES_AT_ONCE = 4
@@ -103,6 +103,7 @@ def cached_features(
 
     Raises:
         OutputError: the disk lacks the room, or cannot be written.
+        TrainingError: the features are no finite numbers, or too large to be kept.
     """
     dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
     samples = [dataset.read(index) for index in range(len(dataset))]
@@ -148,7 +149,7 @@ def _compute(
             features, labels = _features(segmenter, network, dataset, places[start : start + IMAGES_AT_ONCE], size)
             rows = slice(start, start + len(labels))
             for stride, tensor in features.items():
-                tensors[str(stride)][rows] = tensor.to(dtype).cpu()
+                tensors[str(stride)][rows] = _kept(tensor, dtype)
             targets[rows] = labels.to(torch.uint8)
             if report:
                 report(start + len(labels), len(places))
@@ -181,6 +182,26 @@ def _features(
     with torch.inference_mode(), autocast(device, segmenter.runtime.precision):
         features = network.features(inputs)
     return {stride: features[stride].permute(0, 2, 3, 1) for stride in strides_of(network)}, targets[:-1]
+
+
+def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The features in the precision of the cache, on the CPU.
+
+    Raises:
+        TrainingError: they are no finite numbers, or too large for it.
+    """
+    kept = features.to(dtype)
+    if not bool(kept.isfinite().all()):
+        if not bool(features.isfinite().all()):
+            raise TrainingError(
+                "the frozen backbone gives features that are not finite numbers; check its weights, or try "
+                "--precision fp32"
+            )
+        raise TrainingError(
+            f"the frozen backbone gives features of up to {float(features.abs().max()):.3g}, more than {dtype} holds; "
+            "give --precision fp32"
+        )
+    return kept.cpu()
 
 
 def _largest(samples: Sequence[Pair]) -> tuple[int, int]:

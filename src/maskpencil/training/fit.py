@@ -1,51 +1,47 @@
-"""The loop: batches, steps, validation, checkpoints."""
+"""The loop: batches, steps, validation, checkpoints; and the plan of a run against the clock."""
 
 import math
 import signal
 import time
 
 import torch
-from accelerate.utils import broadcast
 
-from maskpencil.errors import OutputError, TrainingError
-from maskpencil.evaluation import count_pixels
-from maskpencil.metrics import ConfusionMatrix, Scores
-from maskpencil.training.checkpoints import save_checkpoint
-from maskpencil.training.course import Progress, Watch
+from maskpencil.errors import TrainingError
+from maskpencil.training.course import Progress, TimedCourse, Watch
+from maskpencil.training.finite import diverged, refuse_broken
 from maskpencil.training.job import Job
-from maskpencil.training.logbook import Logbook, write_preview
+from maskpencil.training.keeping import keep, measure_saving, rehearse, save
+from maskpencil.training.logbook import Logbook
 from maskpencil.training.processes import agree
-from maskpencil.training.run_folder import RunFolder, write_json
 from maskpencil.training.schedule import rate_factor
 from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import train_step
 from maskpencil.training.stopping import StopRequest
+from maskpencil.training.validation import Validation, expected_validation, validate
 
 STEPS_BETWEEN_LOOKS = 10
 """On a GPU, where to look at the loss means to wait for it."""
 
 
-def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> bool:
+def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> int:
     """Train from where `progress` stands to the end; model and checkpoints are written on the way.
 
-    `since` is the time.monotonic() from which on time counts. Gives whether it came to the end: on SIGTERM a checkpoint
-    of the last whole step is written, and it did not.
+    `since` is the time.monotonic() from which on time counts. Gives 0 where it came to the end, else the number of the
+    signal that ended it, after a checkpoint of the last whole step was written.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last whole step was written.
         OutputError: the model cannot be written at the end, or the checkpoint when a stop is asked for; what cannot be
             written before is told of, and the run goes on.
-        TrainingError: the loss is not a finite number, a picture is too much for the memory, or the time was over
-            before the first step.
+        TrainingError: the loss, the weights or the scores are not finite numbers, an image is too much for the memory,
+            or the time was over before the first step.
     """
     watch = Watch(since)
-    if job.config.time_budget and not progress.validation_seconds:
-        progress.validation_seconds = expected_validation(job)
-    progress.other_seconds += watch.lap()
     with StopRequest() as stop:
+        if isinstance(job.course, TimedCourse) and not progress.ended:
+            plan(job, job.course, progress, log, stop, watch)
+        progress.other_seconds += watch.lap()
         agree(job.accelerator, progress, stop)
-        if job.course.ended(progress) and not progress.step:
-            raise TrainingError(f"--time-budget: {job.course} were over before the first step; give more")
         while not progress.ended:
             if job.config.optimizer == "lbfgs":
                 solve_round(job, progress, log, stop, watch)
@@ -54,13 +50,31 @@ def fit(job: Job, progress: Progress, log: Logbook, *, since: float) -> bool:
             agree(job.accelerator, progress, stop)
             if stop.number:
                 save(job, progress, log, needed=True)
-                if stop.number == signal.SIGTERM:
-                    return False
+                if stop.number != signal.SIGINT:
+                    return stop.number
                 raise KeyboardInterrupt(f"nothing is lost: continue with maskpencil train --resume {log.run.path}")
-            finish_epoch(job, progress, log)
+            finish_epoch(job, progress, log, watch)
             progress.other_seconds += watch.lap()
             agree(job.accelerator, progress, stop)
-    return True
+    return 0
+
+
+def plan(job: Job, course: TimedCourse, progress: Progress, log: Logbook, stop: StopRequest, watch: Watch) -> None:
+    """Measure how long validating and writing take, so that time is kept for them at the end.
+
+    Raises:
+        TrainingError: there is no time for a first step.
+    """
+    progress.validation_seconds = progress.validation_seconds or expected_validation(job)
+    rehearse(job, progress, log)
+    progress.other_seconds += watch.lap()
+    agree(job.accelerator, progress, stop)
+    if course.ended(progress) and not progress.step:
+        start, end = course.behind(progress), course.budget - course.training_end(progress)
+        raise TrainingError(
+            f"--time-budget {job.config.time_budget}: was over before the first step: starting took {start:.0f} s, and "
+            f"validating and writing take {end:.0f} s; give more, {math.ceil(2 * (start + end))}s at least"
+        )
 
 
 def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, watch: Watch) -> None:
@@ -81,7 +95,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
         job.batches.resolution = job.course.resolution(progress)
         if len(losses) < every:
             continue
-        look(job, progress, losses)
+        look(job, progress, log, losses)
         agree(job.accelerator, progress, stop)
         speed = pictures / (progress.seconds - before)
         log.step(progress, loss=progress.loss_sum / progress.batch, rate=job.rate.value * factor, speed=speed)
@@ -90,7 +104,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
         if progress.seconds - progress.saved >= 60 * job.config.checkpoint_minutes:
             save(job, progress, log)
             progress.other_seconds += watch.lap()
-    look(job, progress, losses)
+    look(job, progress, log, losses)
 
 
 def steps_between_looks(job: Job) -> int:
@@ -102,7 +116,7 @@ def steps_between_looks(job: Job) -> int:
     return STEPS_BETWEEN_LOOKS if job.segmenter.runtime.device == "cuda" and not by_one_clock else 1
 
 
-def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
+def look(job: Job, progress: Progress, log: Logbook, losses: list[torch.Tensor]) -> None:
     """Add the losses of some steps, averaged over the processes, to the epoch's, and empty the list.
 
     Raises:
@@ -111,95 +125,51 @@ def look(job: Job, progress: Progress, losses: list[torch.Tensor]) -> None:
     if losses:
         total = float(job.accelerator.reduce(torch.stack(losses).sum(), reduction="mean"))
         if not math.isfinite(total):
-            raise TrainingError(
-                f"the loss became {total} at step {progress.step} (epoch {progress.epoch + 1}); try a smaller "
-                f"--learning-rate (it is {job.config.learning_rate}), --precision fp32, or look at the masks"
-            )
+            raise diverged(job, progress, log.run, f"the loss became {total}")
         progress.loss_sum += total
         losses.clear()
 
 
-def finish_epoch(job: Job, progress: Progress, log: Logbook) -> None:
-    """Validate and show if it is time, keep the best model, tell, write the checkpoint."""
-    loss, scores = progress.loss_sum / progress.batch, None
+def finish_epoch(job: Job, progress: Progress, log: Logbook, watch: Watch) -> None:
+    """Validate and show if it is time, keep the best model, tell, write the checkpoint.
+
+    Raises:
+        TrainingError: the network gives no numbers any more.
+    """
+    loss, validation = progress.loss_sum / progress.batch, None
     rate = job.rate.value * rate_factor(job.config.schedule, job.course.work(progress))
     speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+    progress.other_seconds += watch.lap()
     progress.ended = job.course.ended(progress)
+    refuse_broken(job, progress, log.run)
     if job.course.validates(progress):
-        started = time.monotonic()
-        scores = validate(job)
-        if job.accelerator.is_main_process:
-            keep(job, progress, log, scores)
-        progress.validation_seconds = time.monotonic() - started
-        progress.validated = job.course.behind(progress) + progress.validation_seconds
-    log.epoch(progress, loss=loss, rate=rate, speed=speed, scores=scores)
-    save(job, progress, log)
-
-
-def validate(job: Job) -> Scores:
-    """Score the model on the validation pictures, shared out among the processes and summed exactly."""
-    accelerator, data = job.accelerator, job.data
-    # what normalization layers measure is each process's own between two steps; the main one's is kept
-    broadcast(list(job.segmenter.network.buffers()))
-    mine = data.pairs("val")[accelerator.process_index :: accelerator.num_processes]
-    counted = count_pixels(job.segmenter, data, mine)
-    matrix = ConfusionMatrix(len(data.classes))
-    together = accelerator.reduce(torch.from_numpy(counted.counts).to(accelerator.device), reduction="sum")
-    matrix.add(together.cpu().numpy(), images=len(data.pairs("val")))
-    return matrix.scores(data.classes.names)
-
-
-def expected_validation(job: Job) -> float:
-    """The seconds that a validation will take, from those of one picture."""
-    pictures = job.data.pairs("val")
-    count_pixels(job.segmenter, job.data, pictures[:1])  # the first is slower
+        validation = validated(job, progress, log, watch)
     started = time.monotonic()
-    count_pixels(job.segmenter, job.data, pictures[:1])
-    return (time.monotonic() - started) * len(pictures) / int(job.accelerator.num_processes)
+    if validation and job.accelerator.is_main_process:
+        keep(job, progress, log, validation)
+    log.epoch(progress, loss=loss, rate=rate, speed=speed, validation=validation)
+    save(job, progress, log)
+    if validation:
+        measure_saving(progress, time.monotonic() - started)
 
 
-def keep(job: Job, progress: Progress, log: Logbook, scores: Scores) -> None:
-    """Write a preview, and the model with its scores if it is the best so far; tell where it cannot be written.
-
-    Raises:
-        OutputError: a model cannot be written at the end of the run; what was there before stays.
-    """
-    run: RunFolder = log.run
-    score = 0.0 if math.isnan(scores.mean_iou) else scores.mean_iou
-    try:
-        if score > progress.best_score:
-            job.segmenter.training |= {"epoch": progress.epoch, "mean_iou": round(score, 4)}
-            job.segmenter.save(run.model)
-            write_json(run.scores, scores.to_dict())
-            progress.best_score = score
-        write_preview(run.preview / f"epoch_{progress.epoch:03}.png", job.segmenter, job.data, job.data.pairs("val"))
-    except OutputError as error:
-        if progress.ended and score > progress.best_score:
-            raise
-        log.say(f"warning: what epoch {progress.epoch} has learned is not kept: {error}")
-
-
-def save(job: Job, progress: Progress, log: Logbook, *, needed: bool = False) -> None:
-    """Write a checkpoint. Where it fails and is not `needed` now, tell so: the last good one stays.
+def validated(job: Job, progress: Progress, log: Logbook, watch: Watch) -> Validation:
+    """Validate; against the clock as many images as there is time for.
 
     Raises:
-        OutputError: it was needed and could not be written.
+        TrainingError: the network gives no numbers any more.
     """
-    progress.saved = progress.seconds
-    if not job.accelerator.is_main_process:
-        return
-    average = job.average.network if job.average else None
-    try:
-        save_checkpoint(
-            log.run.checkpoint,
-            progress=progress,
-            model=job.network,
-            optimizer=job.optimizer,
-            average=average,
-            scaler=job.accelerator.scaler,
-        )
-    except OutputError as error:
-        if needed:
-            raise
-        log.say(f"warning: no checkpoint of step {progress.step}, the one before stays: {error}")
+    until = None
+    if isinstance(job.course, TimedCourse):
+        course = job.course
+        end = course.validation_end(progress) if progress.ended else course.training_end(progress)
+        until = watch.last + end - course.behind(progress)
+    started = time.monotonic()
+    validation = validate(job, until=until)
+    if validation is None:
+        raise diverged(job, progress, log.run, "the scores of the network are not finite numbers")
+    seconds = time.monotonic() - started
+    progress.validation_seconds = seconds / validation.scores.images * validation.images
+    progress.validated = job.course.behind(progress) + seconds
+    return validation

@@ -1,5 +1,6 @@
 """What a run tells: lines on the terminal and in train.log, metrics.csv, TensorBoard events, previews."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +19,12 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.terminal import say
 from maskpencil.training.course import Course, Progress
 from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
+from maskpencil.training.validation import Validation
 from maskpencil.visualize import colorize, contact_sheet
 
 PREVIEW_PICTURES = 4
+
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 BOARD_ROOM = 1 << 20
 """TensorBoard's events, of which a few may be lost, are not written when fewer bytes are free."""
@@ -75,7 +79,9 @@ class Logbook:
             words += [f"mean IoU {self._last_score:.3f}"] if self._last_score is not None else []
             self.bar.update(self.course.behind(progress), " · ".join(words))
 
-    def epoch(self, progress: Progress, *, loss: float, rate: float, speed: float, scores: Scores | None) -> None:
+    def epoch(
+        self, progress: Progress, *, loss: float, rate: float, speed: float, validation: Validation | None
+    ) -> None:
         """Tell of one epoch that has ended; `progress.epoch` epochs are done."""
         row = {
             "epoch": str(progress.epoch),
@@ -85,18 +91,21 @@ class Logbook:
             "images_per_second": f"{speed:.2f}",
             "seconds": f"{progress.seconds:.1f}",
         }
-        named = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-        row |= {name: f"{getattr(scores, name):.6f}" if scores else "" for name in named}
+        scores = _numbers(validation.scores) if validation else {}
+        row |= {name: f"{scores[name]:.6f}" if scores else "" for name in SCORES}
         self._rows.append(row)
         try:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
             self.say(f"warning: the row of epoch {progress.epoch} waits for the next: {error}")
         line = f"epoch {self.course.place(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
-        if scores:
-            self._last_score = scores.mean_iou
-            line += f", mean IoU {scores.mean_iou:.4f}, pixel accuracy {scores.pixel_accuracy:.4f}"
-            self._record({f"val/{name}": getattr(scores, name) for name in named}, progress.step)
+        if validation and scores:
+            self._last_score = scores["mean_iou"]
+            line += f", mean IoU {scores['mean_iou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}"
+            line += f" on {validation.part} validation images" if validation.part else ""
+            self._record({f"val/{name}": value for name, value in scores.items()}, progress.step)
+        elif validation:
+            line += ", no score: no validated pixel is labelled"
         with suppress(OSError):
             self._board.flush()
         self.say(line)
@@ -130,8 +139,15 @@ class Silent(Logbook):
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
         """Tell of no step."""
 
-    def epoch(self, progress: Progress, *, loss: float, rate: float, speed: float, scores: Scores | None) -> None:
+    def epoch(
+        self, progress: Progress, *, loss: float, rate: float, speed: float, validation: Validation | None
+    ) -> None:
         """Tell of no epoch."""
+
+
+def _numbers(scores: Scores) -> dict[str, float]:
+    """The published scores by name; none where no pixel was labelled."""
+    return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 
 def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair]) -> None:

@@ -22,7 +22,7 @@ FIRST_PORT, PORTS = 20_000, 10_000
 PATIENCE = timedelta(hours=12)
 """So long the others wait for the main process, which reads the data and computes features first."""
 
-CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated")
+CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated", "saving_seconds", "leaving_seconds")
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:

@@ -38,6 +38,9 @@ def find_learning_rate(job: Job) -> Trial:
 
     The rate is that of the steepest fall of the loss, per factor of the rate, before the loss is least.
 
+    Raises:
+        TrainingError: the loss is not a finite number even at the lowest rate, or falls at none.
+
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3.
     """
     job.start_learning()
@@ -47,9 +50,16 @@ def find_learning_rate(job: Job) -> Trial:
         for group in job.optimizer.param_groups:
             group["lr"] = group["peak"] * rate  # the peaks are those for a rate of 1
         loss = float(job.accelerator.reduce(train_step(job, progress, inputs, targets), reduction="mean"))
+        if not math.isfinite(loss):
+            if not losses:
+                raise TrainingError(
+                    f"--learning-rate find: the loss is {loss} even at the rate {rate:g}; try --precision fp32 or "
+                    "other --weights, or look at the masks"
+                )
+            break
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         losses[rate] = smooth / (1 - SMOOTHING ** (progress.step + 1))
-        if not math.isfinite(loss) or losses[rate] > WORSE * min(losses.values()):
+        if losses[rate] > WORSE * min(losses.values()):
             del losses[rate]
             break
     return Trial(steepest(losses), losses)

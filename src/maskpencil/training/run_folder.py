@@ -49,6 +49,16 @@ class RunFolder:
         return self.path / "checkpoints" / "last"
 
     @property
+    def fingerprint(self) -> Path:
+        """The classes and the images that the run began with."""
+        return self.path / "fingerprint.json"
+
+    @property
+    def rehearsal(self) -> Path:
+        """Where a run against the clock tries how long writing takes; it is there for that time only."""
+        return self.path / ".rehearsal"
+
+    @property
     def model(self) -> Path:
         """The best model so far, a model folder."""
         return self.path / "model"

@@ -5,8 +5,8 @@ from copy import deepcopy
 
 import torch
 
-from maskpencil.errors import TrainingError
 from maskpencil.training.course import Progress, Watch
+from maskpencil.training.finite import diverged
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook
 from maskpencil.training.steps import batch_loss
@@ -58,7 +58,7 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
         job.optimizer.load_state_dict(state)
         return
     if not math.isfinite(losses[-1]):
-        raise TrainingError(f"the loss became {losses[-1]} in round {progress.epoch + 1}; look at the masks")
+        raise diverged(job, progress, log.run, f"the loss became {losses[-1]}")
     progress.batch, progress.step = len(job.batches), progress.step + len(job.batches)
     progress.loss_sum = losses[-1] * progress.batch
     seconds = watch.lap()

@@ -1,11 +1,13 @@
-"""Ctrl-C and SIGTERM, heard between two steps so that nothing is cut in half."""
+"""Ctrl-C, SIGTERM and SIGHUP, taken between two steps so that nothing is cut in half."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+from maskpencil.signals import ENDING, is_ignored, mute_closed_terminal
+
+STOPPING = (signal.SIGINT, *ENDING)
 
 
 class StopRequest:
@@ -22,7 +24,8 @@ class StopRequest:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
-                self._before[number] = signal.signal(number, self._hear)
+                if not (number in ENDING and is_ignored(number)):
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(
@@ -34,4 +37,7 @@ class StopRequest:
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT == self.heard:
             raise KeyboardInterrupt
-        self.heard = number
+        if number in ENDING:
+            mute_closed_terminal(number)
+        if number in ENDING or not self.heard:
+            self.heard = number

@@ -23,7 +23,7 @@ from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
-from maskpencil.training.course import Progress
+from maskpencil.training.course import Progress, counted
 from maskpencil.training.fit import fit
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
@@ -38,13 +38,21 @@ from maskpencil.training.values import FIND
 class Run:
     """A training run that has ended: its folder, its best model and that model's validation mean IoU.
 
-    It is not `finished` where SIGTERM ended it: it can be resumed.
+    The score is NaN where no validation pixel is labelled. `scored_on` is the number of validation images that it was
+    measured on where time sufficed for a part of them only, else 0. `stopped_by` is the number of the signal that
+    ended it before its end, SIGTERM or SIGHUP, else 0: it can be resumed.
     """
 
     folder: Path
     model: Path
     mean_iou: float
-    finished: bool
+    scored_on: int = 0
+    stopped_by: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return not self.stopped_by
 
 
 def train(
@@ -57,23 +65,25 @@ def train(
     masks: str | Path | None = None,
     split_file: str | Path | None = None,
     quiet: bool = False,
+    since: float | None = None,
     **settings: Any,
 ) -> Run:
     """Train a network on a folder of pictures and masks.
 
     `settings` are those of `TrainConfig`, or give a whole `config`. The run goes to the new folder `out` (by default
     runs/train/NAME after the data). `resume` continues a run that was cut short, exactly, with its own settings.
-    `images`, `masks` and `split_file` say where things lie where that is not found, see `data.layout.Places`.
+    `images`, `masks` and `split_file` say where things lie where that is not found, see `data.layout.Places`. A time
+    budget counts from `since`, a time of `time.monotonic`, by default from now.
 
     Raises:
         ConfigError: a setting cannot work, or there is nothing to resume.
         DataError: the folder is at fault, or nothing can be learned from it.
         ModelError: the backbone's weights cannot be had.
         OutputError: the run folder cannot be written.
-        TrainingError: the loss is not a finite number.
+        TrainingError: the loss, weights or scores are not finite numbers, or there is no time for a first step.
         KeyboardInterrupt: stopped by Ctrl-C, after writing a checkpoint to resume from.
     """
-    started = time.monotonic()
+    started = time.monotonic() if since is None else since
     if resume is None:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
@@ -88,12 +98,14 @@ def train(
     with _logbook(job, run, progress, quiet=quiet) as log:
         for line in _introduction(job, run, progress):
             log.say(line)
-        finished = fit(job, progress, log, since=started)
-        if finished and job.accelerator.is_main_process:
+        stopped_by = fit(job, progress, log, since=started)
+        if not stopped_by and job.accelerator.is_main_process:
             add_graph(run.model, warn=log.say)
     for tracker in job.accelerator.trackers:
         tracker.finish()
-    return Run(run.path, run.model, shared(job.accelerator, progress.best_score), finished)
+    score, scored_on = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
+    is_part = 0 < scored_on < len(job.data.pairs("val"))
+    return Run(run.path, run.model, score, scored_on if is_part else 0, stopped_by)
 
 
 def _begin(
@@ -193,11 +205,16 @@ def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     config, data = job.config, job.data
     start = f"started from {config.init}" if config.init else f"weights {config.weights}"
     network = f"{job.network.config.title}, {start}"
-    pictures = f"{len(data.pairs('train'))} pictures to train, {len(data.pairs('val'))} to validate"
+    pictures = f"{counted(len(data.pairs('train')), 'picture')} to train, {len(data.pairs('val'))} to validate"
     work = f"{job.course} in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
     place = f"{job.device.type} in {job.segmenter.runtime.precision}"
     lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
     lines += job.notes
     if progress.step:
-        lines.append(f"resumed after {progress.step} steps")
+        lines.append(f"resumed after {counted(progress.step, 'step')}")
+    if not data.class_counts("val").any():
+        lines.append(
+            "warning: no pixel of the validation pictures is labelled, so there will be no score: the last model is "
+            "kept, not the best"
+        )
     return lines

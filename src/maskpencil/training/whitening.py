@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from maskpencil.errors import TrainingError
 from maskpencil.models import FCN
 from maskpencil.training.feature_cache import FeatureCache, strides_of
 
@@ -110,4 +111,9 @@ def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tup
     deviation = torch.where(deviation > 0, deviation, 1.0)  # some features are always 0
     correlation = covariance / torch.outer(deviation, deviation)
     correlation.diagonal().add_(RIDGE)
+    if not bool(correlation.isfinite().all()):
+        raise TrainingError(
+            "the features of the frozen backbone are too large for --optimizer lbfgs; check its weights, or give "
+            "--optimizer adamw"
+        )
     return mean, deviation[:, None] * torch.linalg.cholesky(correlation)
