@@ -2,7 +2,6 @@ import csv
 import json
 import signal
 import threading
-import time
 
 import pytest
 import safetensors.torch
@@ -37,7 +36,7 @@ def test_a_run_leaves_everything_behind(run):
     events = {name for name in left if name.startswith("events.out.tfevents")}
     assert len(events) == 1
     assert left - events == {
-        *("config.yaml", "data.json", "metrics.csv", "scores.json", "train.log"),
+        *("config.yaml", "data.json", "fingerprint.json", "metrics.csv", "scores.json", "train.log"),
         *("checkpoints/last/state.pt", "model/README.md", "model/config.json", "model/model.safetensors"),
         *("splits/train.txt", "splits/val.txt"),
         *(f"preview/epoch_{epoch:03}.png" for epoch in range(1, 11)),
@@ -260,37 +259,6 @@ def test_a_compiled_network_learns_the_same(tiny_folder, tmp_path):
     assert (
         load_file(runs[0].model / "model.safetensors").keys() == load_file(runs[1].model / "model.safetensors").keys()
     )
-
-
-def test_a_run_against_the_clock_ends_with_its_rate_at_the_lowest(tiny_folder, tmp_path):
-    settings = {**SMALL, "backbone": "test_resnet", "crop_size": "128x128", "batch_size": 2}
-    started = time.monotonic()
-    run = train(tiny_folder, out=tmp_path / "run", time_budget="6s", **settings)
-    assert 5 < time.monotonic() - started < 60
-    with (run.folder / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert float(rows[-1]["learning_rate"]) < 0.1 * max(float(row["learning_rate"]) for row in rows)
-    assert 1 <= sum(bool(row["mean_iou"]) for row in rows) < len(rows), "not every epoch is validated"
-    assert rows[-1]["mean_iou"], "the last one is"
-    config = read_config(run.folder / "config.yaml")
-    assert config.epochs is None
-    assert config.coarse_share > 0
-    before = (run.folder / "metrics.csv").read_text()
-    assert train(resume=run.folder, quiet=True).mean_iou == run.mean_iou
-    assert (run.folder / "metrics.csv").read_text() == before
-
-
-def test_a_run_against_the_clock_validates_what_it_has_learned_last(tiny_folder, tmp_path):
-    """Even where an epoch ends just before the time does, or a resumed run has hardly any left."""
-    settings = {**SMALL, "backbone": "test_resnet", "batch_size": 2}
-    run = train(tiny_folder, out=tmp_path / "run", time_budget="4s", **settings)
-    state = run.folder / "checkpoints" / "last" / "state.pt"
-    saved = torch.load(state, weights_only=True)
-    saved["progress"] |= {"ended": False, "best_score": -1.0}  # as if it had been killed just before
-    torch.save(saved, state)
-    assert train(resume=run.folder, quiet=True).mean_iou > 0
-    with (run.folder / "metrics.csv").open() as file:
-        assert list(csv.DictReader(file))[-1]["mean_iou"]
 
 
 def test_a_time_that_is_over_before_the_first_step_is_told(tiny_folder, tmp_path):

@@ -43,6 +43,9 @@ from maskpencil.training.values import (
 from maskpencil.training.whitening import Whitening
 
 GPU_WORKERS = 8
+CLASS_LAYERS = ("score", "upscore")
+"""How the names of layers begin whose channels are the classes."""
+
 KEPT_SHARE = 1 / 3
 """How much of the free memory, or of the free disk, decoded pictures may take."""
 
@@ -203,7 +206,8 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
     """The network with its first weights, and what is to say of them."""
     if not start or not config.init:
         return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
-    model, other = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init).model
+    model, parts = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init)
+    other = parts.model
     if not isinstance(other, FCN) or any(
         getattr(other.config, name) != getattr(model.config, name) for name in ("backbone", "as_released")
     ):
@@ -211,8 +215,12 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
             f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
             f"{model.config.title}, both as released or neither"
         )
-    new = transplant(other.state_dict(), model)
-    return model, (f"layers that start anew, for {config.init} has none of their shape: {', '.join(new) or 'none'}",)
+    alike, why = parts.classes.names == data.classes.names, "none of their shape"
+    if not alike:  # or in another order: what scores one class must not come to score another
+        why = f"other classes ({', '.join(parts.classes.names)}) or {why}"
+    taken = {name: each for name, each in other.state_dict().items() if alike or not name.startswith(CLASS_LAYERS)}
+    new = transplant(taken, model)
+    return model, (f"layers that start anew, for {config.init} has {why}: {', '.join(new) or 'none'}",)
 
 
 def _architecture(config: TrainConfig, data: DataFolder) -> FCNConfig:

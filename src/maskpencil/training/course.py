@@ -15,6 +15,9 @@ VALIDATION_SHARE = 0.1
 LAST_VALIDATION_SHARE = 0.2
 """The greatest share of its time that a run against the clock keeps for its last validation."""
 
+LEAST_BUDGET_WITH_GRAPH = 20.0
+"""The seconds from which on a run against the clock makes its model's graph, which takes some of them."""
+
 
 @dataclass
 class Progress:
@@ -156,6 +159,11 @@ class TimedCourse:
         often_enough = max(VALIDATION_SHARE * self.budget, takes / VALIDATION_SHARE)
         fits = spent + takes + progress.saving_seconds < self.training_end(progress)
         return progress.ended or (fits and spent - progress.validated >= often_enough)
+
+    @property
+    def makes_graph(self) -> bool:
+        """Whether the budget is large enough for the graph with which a model starts without torch."""
+        return self.budget >= LEAST_BUDGET_WITH_GRAPH
 
     def place(self, epoch: int) -> str:
         """The number of an epoch, from 1; of how many is not known."""

@@ -84,7 +84,7 @@ def save(job: Job, progress: Progress, log: Logbook, *, needed: bool = False) ->
         log.say(f"warning: no checkpoint of step {progress.step}, the one before stays: {error}")
 
 
-def rehearse(job: Job, progress: Progress, log: Logbook) -> None:
+def rehearse(job: Job, progress: Progress, log: Logbook, *, with_graph: bool) -> None:
     """Measure what a run against the clock has to keep time for at its end, by doing it once with the first weights."""
     if not job.accelerator.is_main_process:
         return
@@ -96,10 +96,11 @@ def rehearse(job: Job, progress: Progress, log: Logbook) -> None:
         model = time.monotonic() - started
         write_preview(place / "preview.png", job.segmenter, job.data, job.data.pairs("val"))
         preview = time.monotonic() - started - model
-        add_graph(place / "model", warn=lambda _: None)  # which is told at the end
-        graph = time.monotonic() - started - model - preview
         progress.saving_seconds = max(progress.saving_seconds, model * (1 + CHECKPOINT_SHARE) + preview)
-        progress.leaving_seconds = graph * SECOND_GRAPH_SHARE
+        if with_graph:
+            add_graph(place / "model", warn=lambda _: None)  # which is told at the end
+            graph = time.monotonic() - started - model - preview
+            progress.leaving_seconds = graph * SECOND_GRAPH_SHARE
     except OutputError as error:
         log.say(f"warning: no time is kept for writing at the end, which could not be tried: {error}")
     finally:

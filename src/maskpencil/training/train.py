@@ -23,7 +23,8 @@ from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
-from maskpencil.training.course import Progress, counted
+from maskpencil.training.course import Progress, TimedCourse, counted
+from maskpencil.training.fingerprint import Fingerprint, changes, read_fingerprint, refuse_other_classes
 from maskpencil.training.fit import fit
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
@@ -100,7 +101,7 @@ def train(
             log.say(line)
         stopped_by = fit(job, progress, log, since=started)
         if not stopped_by and job.accelerator.is_main_process:
-            add_graph(run.model, warn=log.say)
+            _finish_model(job, run, log)
     for tracker in job.accelerator.trackers:
         tracker.finish()
     score, scored_on = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
@@ -140,7 +141,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
             has_checkpoint(run.checkpoint)
             remove_leftovers(run.path)
             recover_folder(run.model)
-    job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint))
+    job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint), notes=_changes(run, folder))
     average = job.average.network if job.average else None
     progress = load_checkpoint(
         run.checkpoint, model=job.network, optimizer=job.optimizer, average=average, scaler=accelerator.scaler
@@ -153,6 +154,19 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
         )
     progress.share_among(accelerator.num_processes, batches=len(job.batches))
     return job, run, progress
+
+
+def _changes(run: RunFolder, folder: DataFolder) -> tuple[str, ...]:
+    """What has changed in the data since the run began, to be told; nothing of runs that did not keep it.
+
+    Raises:
+        DataError: the classes are others, or what the run kept of them is damaged.
+    """
+    before, now = read_fingerprint(run.fingerprint), Fingerprint.of(folder)
+    if before is None:
+        return ()
+    refuse_other_classes(before, now, run=run.path, data=folder.root)
+    return changes(before, now)
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
@@ -173,6 +187,7 @@ def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Lo
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
     run = new_run(out)
     write_json(run.data, source)
+    Fingerprint.of(data).write(run.fingerprint)
     write_splits(run.splits, {split: [pair.name for pair in pairs] for split, pairs in data.splits.items()})
     write_config(run.config, config)
     return run
@@ -199,6 +214,14 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
         return folder.check_pictures()
     with ProgressBar("reading pictures", 1) as bar:
         return folder.check_pictures(bar.update_of)
+
+
+def _finish_model(job: Job, run: RunFolder, log: Logbook) -> None:
+    """Let the best model carry its graph, unless the time is too short for it."""
+    if isinstance(job.course, TimedCourse) and not job.course.makes_graph:
+        log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
+    else:
+        add_graph(run.model, warn=log.say)
 
 
 def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
