@@ -101,3 +101,32 @@ def test_everything_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "a plain line\na line of the bar\n"
+
+
+def test_more_than_all_is_never_shown_and_no_time_below_zero(clock: Clock, page: Console) -> None:
+    with ProgressBar("training", 60, console=page) as bar:
+        for seconds in (0, 11, 104, 150):
+            clock.now = 1000 + seconds
+            bar.update(float(seconds))
+    shown = page.file.getvalue()
+    assert "60/60" in shown
+    assert "104" not in shown
+    assert "-" not in shown
+
+
+def test_a_terminal_shows_no_time_below_zero() -> None:
+    terminal = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with ProgressBar("training", 60, console=terminal) as bar:
+        bar.update(1)
+        bar.update(104)
+    assert not re.search(r"-\d", re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", terminal.file.getvalue()))
+
+
+def test_a_terminal_that_was_closed_ends_no_work() -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    with ProgressBar("training", 60, console=Console(file=Closed())) as bar:
+        bar.say("a line")
+        bar.update(1)

@@ -1,6 +1,7 @@
 """Progress for people: a bar on a terminal, plain lines elsewhere, always on standard error."""
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO, cast
 
@@ -47,7 +48,8 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._bar:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
 
     def update(self, done: float, words: str = "") -> None:
         """Show that `done` of the steps are done."""
@@ -70,10 +72,11 @@ class ProgressBar:
 
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""
-        if self._bar:
-            self.console.print(Text(visible(line)), soft_wrap=True)
-        else:
-            terminal.say(line, file=cast(TextIO, self.console.file))
+        with suppress(OSError):  # the terminal was closed, which ends no work by itself
+            if self._bar:
+                self.console.print(Text(visible(line)), soft_wrap=True)
+            else:
+                terminal.say(line, file=cast(TextIO, self.console.file))
 
     def _time_left(self) -> str:
         if self._first is None or self.done <= self._first[1]:

@@ -40,14 +40,14 @@ def signal_after(frames, segmenter, number):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_camera_well(number, tmp_path, capsys, no_network):
+@pytest.mark.parametrize(("number", "ended"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network):
     before = signal.getsignal(number)
     with camera_server() as address:
         thread = signal_after(11, no_network, number)  # the last of them may be dropped
         code = main(["predict", "MODEL", address, "--out", str(tmp_path / "out")])
         thread.join()
-    assert code == 0
+    assert code == ended
     shown = capsys.readouterr()
     assert shown.out.startswith("1 film done at ")
     assert "finishing what is begun; once more to leave at once" in shown.err
