@@ -63,7 +63,7 @@ def mute_closed_terminal(number: int) -> None:
         return
     for descriptor in (1, 2):
         with suppress(OSError):  # it is closed
-            if os.isatty(descriptor) or stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a closed terminal no longer passes for one
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)
