@@ -96,5 +96,7 @@ def test_a_folder_with_other_classes_is_an_error_that_names_both(score, save_fil
     pictures = {f"images/{i}.png": np.zeros((8, 8, 3), dtype=np.uint8) for i in range(2)}
     masks = {f"masks/{i}.png": np.eye(8, dtype=np.uint8) for i in range(2)}
     folder = save_files({**pictures, **masks, "classes.yaml": "names: [a, box]"})
-    with pytest.raises(DataError, match="has the classes a, box, but the model knows ground, box, ball; evaluate on"):
+    with pytest.raises(
+        DataError, match=r"has the classes a, box, but the model knows ground, box, ball; .*; evaluate a model"
+    ):
         score(untrained(NAMES), folder)

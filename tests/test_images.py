@@ -1,5 +1,6 @@
 import io
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,11 +22,16 @@ from maskpencil.images import RGBImage, fitted_size, read_image, write_image
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, read_label_map, read_mask_pixels, write_label_map
 
 
-@pytest.fixture
-def photo() -> RGBImage:
-    """A smooth picture whose corners all differ, 24 x 32 (height x width)."""
+def photo_like() -> RGBImage:
+    """A smooth picture whose corners all differ, 24 x 32 (height x width), of 0 to 255."""
     rows, columns = np.indices((24, 32))
     return np.stack([rows * 10, columns * 8, 255 - rows * 5], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def photo() -> RGBImage:
+    """`photo_like`."""
+    return photo_like()
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -166,7 +172,7 @@ def test_arrays_of_one_three_and_four_channels_become_rgb(
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 6), dtype=np.float32), "must be uint8 or uint16, but got float32; scale it"),
+        (np.zeros((4, 6), dtype=np.float32), r"must be uint8 or uint16, but got float32 .* give \(array \* 255\)"),
         (np.zeros((4, 6), dtype=bool), "but got bool"),
         (np.zeros((4, 6, 2), dtype=np.uint8), r"but got \(4, 6, 2\)"),
         (np.zeros((2, 4, 6, 3), dtype=np.uint8), r"but got \(2, 4, 6, 3\)"),
@@ -270,6 +276,159 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
         content[int(place * len(content))] = value
     with suppress(ImageError):
         assert read_image(bytes(content[: max(1, int(share * len(content)))])).ndim == 3
+
+
+# sources in memory
+
+
+def test_a_picture_may_be_bytes_of_any_kind_an_open_file_or_lie_at_home(
+    photo: RGBImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encoded(Image.fromarray(photo), "PNG")
+    (tmp_path / "photo.png").write_bytes(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = io.BytesIO()
+    written.write(content)  # and stands at its end
+    with (tmp_path / "photo.png").open("rb") as file, tempfile.SpooledTemporaryFile() as spooled:
+        file.seek(10)
+        spooled.write(content)
+        for source in (content, bytearray(content), memoryview(content), written, file, spooled):
+            np.testing.assert_array_equal(read_image(source), photo)
+    for path in ("~/photo.png", Path("~/photo.png")):
+        np.testing.assert_array_equal(read_image(path), photo)
+
+
+def test_a_file_that_cannot_be_rewound_is_read_from_where_it_is(photo: RGBImage) -> None:
+    class Response:
+        def __init__(self) -> None:
+            self._parts = [encoded(Image.fromarray(photo), "PNG")]
+
+        def read(self) -> bytes:
+            return self._parts.pop()
+
+    np.testing.assert_array_equal(read_image(Response()), photo)
+
+
+def test_files_that_give_no_bytes_are_refused_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_text("text")
+    with path.open() as text, pytest.raises(ImageError, match=r"photo\.png: is open as text; open it with mode 'rb'"):
+        read_image(text)
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(ImageError, match=r"photo\.png: cannot be read \(.*closed"):
+        read_image(closed)
+    with path.open("rb") as damaged, pytest.raises(ImageError, match=r"photo\.png: is not a picture"):
+        read_image(damaged)
+    for strange in (None, 3, object(), [1], {"a": 1}):
+        with pytest.raises(
+            ImageError, match=r"a picture must be a path, encoded bytes, a file opened with 'rb'"
+        ) as caught:
+            read_image(strange)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_pillow_image_is_our_error(photo: RGBImage) -> None:
+    cut = Image.open(io.BytesIO(encoded(Image.fromarray(photo), "PNG")[:-30]))
+    with pytest.raises(ImageError, match="the picture: is damaged or cut short"):
+        read_image(cut)
+
+
+NUMBERS = {
+    "0 to 1": photo_like().astype(np.float64) / 255,
+    "0 to 255": photo_like().astype(np.float32),
+    "-1 to 1": photo_like().astype(np.float64) / 127.5 - 1,
+    "float16": (photo_like() / 255).astype(np.float16),
+    "int32": photo_like().astype(np.int32),
+    "int64": photo_like().astype(np.int64),
+    "uint32": photo_like().astype(np.uint32),
+    "wide": photo_like().astype(np.int64) * 257,
+    "negative": photo_like().astype(np.int32) - 1000,
+    "large": photo_like().astype(np.float64) * 1e6 + 123456789,
+    "bool": photo_like() > 100,
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_the_remedy_for_other_numbers_works_as_it_is_typed(kind: str) -> None:
+    array = NUMBERS[kind]
+    with pytest.raises(
+        ImageError, match=r"must be uint8 or uint16, but got .* if its full range is .*, give "
+    ) as caught:
+        read_image(array)
+    assert "\n" not in str(caught.value)
+    read = read_image(eval(str(caught.value).rpartition(", give ")[2], {"array": array}))
+    expected = photo_like() if kind != "bool" else (photo_like() > 100) * 255
+    assert np.abs(read.astype(int) - expected).max() <= (1 if kind in ("float16", "large") else 0)
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_the_remedy_for_tensors_of_other_numbers_works_as_it_is_typed(kind: str) -> None:
+    import torch
+
+    if kind == "uint32":
+        pytest.skip("torch hardly computes with it")
+    tensor = torch.from_numpy(NUMBERS[kind]).permute(2, 0, 1)
+    with pytest.raises(ImageError, match=r"a picture tensor must be uint8 or uint16, but got .*, give ") as caught:
+        read_image(tensor)
+    read = read_image(eval(str(caught.value).rpartition(", give ")[2], {"tensor": tensor, "torch": torch}))
+    np.testing.assert_allclose(
+        read.astype(int),
+        photo_like() if kind != "bool" else (photo_like() > 100) * 255,
+        atol=1 if kind in ("float16", "large") else 0,
+    )
+
+
+@pytest.mark.parametrize("array", [photo_like()[..., 0].astype(np.int32), photo_like()[..., 0] / np.float32(255)])
+def test_the_remedy_for_pillow_images_of_other_numbers_works_as_it_is_typed(array: npt.NDArray[Any]) -> None:
+    import PIL
+
+    image = Image.fromarray(array)
+    with pytest.raises(ImageError, match=r"a Pillow image must be uint8 or uint16, but got .*, give ") as caught:
+        read_image(image)
+    fixed = eval(str(caught.value).rpartition(", give ")[2], {"image": image, "numpy": np, "PIL": PIL})
+    np.testing.assert_array_equal(read_image(fixed)[..., 0], photo_like()[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((4, 6), np.nan), "float64 that holds NaN or infinity; correct it first"),
+        (np.full((4, 6), np.inf, dtype=np.float32), "float32 that holds NaN or infinity"),
+        (np.zeros((0, 6, 3)), "float64 that holds nothing"),
+        (np.zeros((4, 6), dtype=complex), "complex128, which is no brightness"),
+        (np.full((4, 6), "a"), "which is no brightness"),
+        (np.full((4, 6), None), "object, which is no brightness"),
+        (np.zeros((3, 40, 60), dtype=np.uint8), r"got \(3, 40, 60\); for \(C, H, W\) give array.transpose\(1, 2, 0\)"),
+    ],
+)
+def test_arrays_that_no_expression_mends_are_refused_in_a_line(array: npt.NDArray[Any], message: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(array)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_of_strange_kinds_are_refused_in_a_line() -> None:
+    import torch
+
+    strange = [
+        torch.zeros(3, 4, 6, dtype=torch.bfloat16),
+        torch.zeros(3, 4, 6, dtype=torch.complex64),
+        torch.zeros(3, 4, 6, device="meta", dtype=torch.uint8),
+        torch.zeros(3, 4, 6).to_sparse(),
+        torch.zeros(5, 6, 3, dtype=torch.uint8),
+        torch.zeros(3, 4, 6, requires_grad=True),
+    ]
+    for tensor in strange:
+        with pytest.raises(ImageError, match="a picture tensor must be") as caught:
+            read_image(tensor)
+        assert "\n" not in str(caught.value)
+
+
+def test_16_bit_numbers_of_either_byte_order_are_the_same() -> None:
+    wide = photo_like().astype(np.uint16) * 257
+    for order in "<>":
+        np.testing.assert_array_equal(read_image(wide.astype(f"{order}u2")), photo_like())
 
 
 # sizes

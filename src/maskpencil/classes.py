@@ -1,7 +1,7 @@
 """`ClassSet`: the names, colours and ignore index of the classes a mask can hold."""
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from maskpencil.errors import DataError
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.files import written_whole
+from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.plain_text import is_utf8
 
 IGNORE_INDEX = 255
@@ -42,6 +43,12 @@ class ClassSet:
     ignore_index: int = IGNORE_INDEX
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", _plain_names(self.names))
+        object.__setattr__(self, "palette", _plain_palette(self.palette))
+        try:
+            object.__setattr__(self, "ignore_index", read_whole("ignore_index", self.ignore_index))
+        except ConfigError as error:
+            raise DataError(str(error)) from error
         if not 1 <= len(self.names) <= MAX_CLASSES:
             raise DataError(f"a class set must have 1 to {MAX_CLASSES} classes, but got {len(self.names)}")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
@@ -55,9 +62,6 @@ class ClassSet:
             raise DataError(
                 f"a class set must have one colour a class, but got {len(self.palette)} for {len(self.names)}"
             )
-        for color in self.palette:
-            if len(color) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in color):
-                raise DataError(f"a colour must be three whole numbers from 0 to 255, but got {list(color)}")
         if 0 <= self.ignore_index < len(self.names):
             raise DataError(
                 f"ignore_index must not be a class, but {self.ignore_index} is {self.names[self.ignore_index]!r}"
@@ -77,6 +81,8 @@ class ClassSet:
         Raises:
             DataError: there is no such class.
         """
+        if not isinstance(name, str):
+            raise DataError(f"a class must be named by a text, but got {shown(name)}")
         if name not in self.names:
             names = {known.casefold(): known for known in self.names}
             close = get_close_matches(name.casefold(), names, 1, cutoff=0.65)
@@ -172,6 +178,34 @@ def write_classes(path: str | Path, classes: ClassSet) -> None:
             classes.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
         )
         temporary.write_text(text, encoding="utf-8")
+
+
+def _plain_names(names: Any) -> tuple[str, ...]:
+    """The names of classes as a tuple of plain texts."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise DataError(f"names must be a list of class names, but got {shown(names)}")
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise DataError(f"names must be a list of class names, but one is {shown(name)}")
+    return tuple(str.__str__(name) for name in names)
+
+
+def _plain_palette(palette: Any) -> tuple[Color, ...]:
+    """Colours, which may be the rows of an array, as a tuple of plain numbers."""
+    if not isinstance(palette, Iterable):
+        raise DataError(f"palette must be a list of [red, green, blue], but got {shown(palette)}")
+    plain = []
+    for color in palette:
+        try:
+            values = [read_whole("a colour", value) for value in color] if is_several(color) else []
+        except ConfigError:
+            values = []
+        if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+            found = shown(list(color) if is_several(color) else color)
+            raise DataError(f"a colour must be three whole numbers from 0 to 255, but got {found}")
+        plain.append((values[0], values[1], values[2]))
+    return tuple(plain)
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

@@ -1,49 +1,61 @@
 """Segmenter + labelled folder -> `Scores`, and `RoadScores` of one class."""
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
-from maskpencil.errors import DataError
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.parsing import did_you_mean, read_path, shown
 from maskpencil.segmenter import Segmenter
 from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
 
+MOST_NAMES = 20
+"""Of classes that an error lists."""
+
 
 def evaluate(
-    segmenter: Segmenter,
-    data: str | Path | DataFolder,
+    segmenter: Segmenter | str | os.PathLike[str],
+    data: str | os.PathLike[str] | DataFolder,
     *,
     split: str = "val",
     report: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Scores:
     """Score a segmenter on one split of a folder, every picture whole and at its own size.
 
-    `report` hears (pictures done, of).
+    `segmenter` may be a model folder, which is loaded. Where the data have the model's classes in another order they
+    are matched by name, see `match_classes`, and `tell` gets a line that says so. `report` hears (pictures done, of).
 
     Raises:
+        ConfigError: an argument cannot be what it should.
         DataError: the folder cannot be read, lacks the split, or has other classes than the segmenter.
+        ModelError: the model folder cannot be read.
     """
-    folder = _opened(segmenter, data)
+    segmenter, folder = _opened(segmenter, data, tell)
     return count_pixels(segmenter, folder, folder.pairs(split), report=report).scores(segmenter.classes.names)
 
 
 def evaluate_class(
-    segmenter: Segmenter,
-    data: str | Path | DataFolder,
+    segmenter: Segmenter | str | os.PathLike[str],
+    data: str | os.PathLike[str] | DataFolder,
     name: str,
     *,
     split: str = "val",
     report: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
     """As `evaluate`, and score how well the probability of the class `name` tells it from the others, in one pass.
 
     Raises:
         DataError: the model has no such class, or as `evaluate`.
     """
+    segmenter = _loaded(segmenter)
     index = segmenter.classes.index(name)
-    folder = _opened(segmenter, data)
+    segmenter, folder = _opened(segmenter, data, tell)
     pairs = folder.pairs(split)
     matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)
     for done, pair in enumerate(pairs, start=1):
@@ -73,15 +85,74 @@ def count_pixels(
     return matrix
 
 
-def _opened(segmenter: Segmenter, data: str | Path | DataFolder) -> DataFolder:
-    folder = data if isinstance(data, DataFolder) else open_folder(data, classes=segmenter.classes)
-    if folder.classes.names != segmenter.classes.names:
-        raise DataError(
-            f"{folder.root}: has the classes {_listed(folder.classes.names)}, but the model knows "
-            f"{_listed(segmenter.classes.names)}; evaluate on a folder with the model's classes, in its order"
-        )
-    return folder
+def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:
+    """Bring the classes of a folder into the order of a model's, by their names.
+
+    Returns:
+        The folder, whose masks are read as the model numbers its classes, and a line that says so where their order
+        differed, else an empty text.
+
+    Raises:
+        DataError: the names differ, and not in their order alone.
+    """
+    own = folder.classes
+    if own.names == classes.names:
+        return folder, ""
+    if {*own.names} != {*classes.names}:
+        raise DataError(_names_differ(folder, classes))
+    numbers = [classes.index(name) for name in own.names]
+    codes = {
+        value: IGNORE_INDEX if index == IGNORE_INDEX else numbers[index]
+        for value, index in folder.encoding.table.items()
+    }
+    line = (
+        f"{folder.root}: has the model's classes in another order ({_listed(own.names)}), which are matched by name to "
+        f"{_listed(classes.names)}"
+    )
+    encoding = replace(folder.encoding, classes=classes, codes=codes)
+    return replace(folder, encoding=encoding, notes=(*folder.notes, line)), line
+
+
+def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
+    own = folder.classes.names
+    lacking = [name for name in classes.names if name not in own]
+    others = [name for name in own if name not in classes.names]
+    differing = ", ".join(
+        [f"{name!r} is not the model's{did_you_mean(name, lacking).rstrip('?')}" for name in others]
+        + ([f"the data lack {', '.join(map(repr, lacking))}"] if lacking else [])
+    )
+    remedy = (
+        f"if they mean the same, give them the model's names in {folder.root / 'classes.yaml'}; else train a model on "
+        "these classes"
+        if len(own) == len(classes)
+        else "evaluate a model that was trained on these classes"
+    )
+    return (
+        f"{folder.root}: has the classes {_listed(own)}, but the model knows {_listed(classes.names)}; {differing}; "
+        f"{remedy}"
+    )
+
+
+def _opened(
+    segmenter: Segmenter | str | os.PathLike[str],
+    data: str | os.PathLike[str] | DataFolder,
+    tell: Callable[[str], None],
+) -> tuple[Segmenter, DataFolder]:
+    segmenter = _loaded(segmenter)
+    folder = data if isinstance(data, DataFolder) else open_folder(read_path("data", data), classes=segmenter.classes)
+    folder, line = match_classes(folder, segmenter.classes)
+    if line:
+        tell(line)
+    return segmenter, folder
+
+
+def _loaded(segmenter: Segmenter | str | os.PathLike[str]) -> Segmenter:
+    if isinstance(segmenter, str | os.PathLike):
+        return Segmenter.from_pretrained(segmenter)
+    if not isinstance(segmenter, Segmenter):
+        raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(segmenter)}")
+    return segmenter
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return ", ".join(names[:MOST_NAMES]) + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")

@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from maskpencil.errors import ConfigError
+from maskpencil.parsing import read_choice
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,22 @@ _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")  # Linux, in
 _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"})
 
 
+def device_name(device: Any) -> Any:
+    """The name of a `torch.device`, as `choose_device` takes it; anything else as it is.
+
+    Raises:
+        ConfigError: it is a GPU other than the first.
+    """
+    if "torch" not in sys.modules or not isinstance(device, sys.modules["torch"].device):
+        return device
+    if device.index:
+        raise ConfigError(
+            f"device must be auto, cpu, cuda or mps, but got {device}; set the environment variable "
+            f"CUDA_VISIBLE_DEVICES={device.index} before Python starts, and use cuda"
+        )
+    return device.type
+
+
 def choose_device(name: str = "auto") -> "torch.device":
     """Name the device to compute on; `auto` is CUDA where there is a device, else Apple's MPS, else the CPU.
 
@@ -29,10 +46,9 @@ def choose_device(name: str = "auto") -> "torch.device":
     import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = read_choice("device", name, ("auto", "cpu", "cuda", "mps"))
     if name == "auto":
         return torch.device(next(device for device, there in available.items() if there))
-    if name not in available:
-        raise ConfigError(f"device must be auto, cpu, cuda or mps, but got {name!r}")
     if not available[name]:
         raise ConfigError(f"device {name!r} is not on this machine; use auto or cpu")
     return torch.device(name)
@@ -41,7 +57,7 @@ def choose_device(name: str = "auto") -> "torch.device":
 def computes_on_cpu(name: str = "auto") -> bool:
     """Whether `choose_device` gives the CPU; torch is asked only where there may be something else."""
     elsewhere = not sys.platform.startswith("linux") or any(Path(driver).exists() for driver in _DRIVERS)
-    if name == "cpu" or (name == "auto" and not elsewhere):
+    if isinstance(name, str) and (name == "cpu" or (name == "auto" and not elsewhere)):
         return True
     return choose_device(name).type == "cpu"
 
@@ -52,8 +68,7 @@ def choose_runtime(name: str, *, on_cpu: bool) -> str:
     Raises:
         ConfigError: the runtime is unknown or does not compute there.
     """
-    if name not in RUNTIMES:
-        raise ConfigError(f"runtime must be {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, but got {name!r}")
+    name = read_choice("runtime", name, RUNTIMES)
     if name in ("openvino", "onnx") and not on_cpu:
         raise ConfigError(f"runtime {name} computes on the CPU; add --device cpu, or use --runtime auto")
     return ("openvino" if on_cpu else "torch") if name == "auto" else name
@@ -66,8 +81,7 @@ def choose_precision(name: str, device: "torch.device | str") -> str:
         ConfigError: the precision is unknown or the device lacks it.
     """
     place = device if isinstance(device, str) else device.type
-    if name not in PRECISIONS:
-        raise ConfigError(f"precision must be auto, fp32, bf16, fp16 or int8, but got {name!r}")
+    name = read_choice("precision", name, PRECISIONS)
     if name == "fp16" and place != "cuda":
         raise ConfigError(f"precision fp16 needs a CUDA device, but the device is {place}; use bf16 or fp32")
     if name == "int8":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskpencil.errors import ImageError, OutputError
 from maskpencil.files import written_whole
+from maskpencil.parsing import shown
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,10 @@ _JPEG = {"quality": 95, "subsampling": 0}
 _WRITING: dict[str, dict[str, int]] = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": {"compress_level": 1}}
 
 RGBImage = npt.NDArray[np.uint8]
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic] | torch.Tensor"
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.generic] "
+    "| torch.Tensor"
+)
 
 
 @dataclass(frozen=True)
@@ -68,25 +72,30 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def read_image(source: ImageSource) -> RGBImage:
     """Decode a picture to RGB.
 
-    Takes a path, encoded bytes, a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
-    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16. EXIF orientation is
-    applied, transparency is laid over white, 16 bits are scaled to 8 over the full range, and of several frames the
-    first is taken.
+    Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
+    where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
+    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16, of 0-255 or 0-65535,
+    in the order red, green, blue (OpenCV's blue, green, red: `image[..., ::-1]`). EXIF orientation is applied,
+    transparency is laid over white, 16 bits are scaled to 8 over the full range, and of several frames the first is
+    taken.
 
     Returns:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats).
+        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+            wider whole numbers, booleans): the message has the expression that makes it uint8.
     """
     if isinstance(source, np.ndarray):
         return _array_to_rgb(source)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, "the picture")
-    if not isinstance(source, bytes | str | os.PathLike):
+        with decoding("the picture"):
+            _refuse_wide(source)
+            return _to_rgb(source, "the picture")
+    if _is_tensor(source):
         return _tensor_to_rgb(source)
-    name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-    with opened_image(source) as image, decoding(name):
+    file, name = _as_file(source)
+    with opened_image(file, name=name) as image, decoding(name):
         return _to_rgb(image, name)
 
 
@@ -152,13 +161,13 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def opened_image(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
-    """Open a picture, whose pixels are not decoded yet.
+def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
+    """Open a picture, whose pixels are not decoded yet; messages call it `name`, by default its path.
 
     Raises:
         ImageError: not a readable picture, or over `MAX_PIXELS`.
     """
-    name = "the picture" if isinstance(source, bytes) else os.fspath(source)
+    name = name or ("the picture" if isinstance(source, bytes) else os.fspath(source))
     with decoding(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -215,27 +224,111 @@ def upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if turned else image
 
 
-def _tensor_to_rgb(tensor: "torch.Tensor") -> RGBImage:
-    if "torch" not in sys.modules or not isinstance(tensor, sys.modules["torch"].Tensor):
+def _as_file(source: Any) -> tuple[str | bytes, str]:
+    """The path or the encoded bytes of a source that is a file in one form or another, and what messages call it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "the picture"
+    if isinstance(source, str | os.PathLike):
+        path = os.path.expanduser(os.fsdecode(source))  # noqa: PTH111 - Path.expanduser fails without a home
+        return path, path
+    if not hasattr(source, "read"):
         raise ImageError(
-            f"a picture must be a path, encoded bytes, a Pillow image, an array or a tensor, but got {type(tensor)}"
+            "a picture must be a path, encoded bytes, a file opened with 'rb', a Pillow image, an array or a tensor, "
+            f"but got {shown(source)} of {type(source).__name__}"
         )
+    name = getattr(source, "name", None)
+    name = name if isinstance(name, str) else "the picture"
+    try:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
+        content = source.read()
+    except (OSError, ValueError) as error:  # such as that it is closed
+        raise ImageError(f"{name}: cannot be read ({error}); give a file that is open for reading") from error
+    if not isinstance(content, bytes):
+        raise ImageError(f"{name}: is open as text; open it with mode 'rb', or give its path")
+    return content, name
+
+
+def _is_tensor(source: Any) -> bool:
+    return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
+
+
+def _tensor_to_rgb(tensor: Any) -> RGBImage:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+        raise ImageError(f"a picture tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
+    if kind not in ("uint8", "uint16"):
+        raise _unfit_numbers(tensor.detach().double().cpu().numpy(), kind, "tensor")
     array = tensor.detach().cpu().numpy()
     if array.ndim == 3 and array.shape[0] not in (1, 3, 4):
-        raise ImageError(f"a picture tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}")
+        turn = "; for (H, W, C) give tensor.permute(2, 0, 1)" if array.shape[2] in (1, 3, 4) else ""
+        raise ImageError(f"a picture tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}{turn}")
     return _array_to_rgb(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
 
 
 def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:
-    if array.dtype == np.uint16:
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise _unfit_numbers(array, str(array.dtype), "array")
+    if array.dtype.itemsize == 2:
         array = np.round(array.astype(np.float32) / 257)  # 65535 -> 255
-    elif array.dtype != np.uint8:
-        raise ImageError(f"a picture array must be uint8 or uint16, but got {array.dtype}; scale it to 0-255 first")
     pixels = array.astype(np.uint8)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
-        raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}")
+        turn = "; for (C, H, W) give array.transpose(1, 2, 0)" if array.ndim == 3 and len(array) in (1, 3, 4) else ""
+        raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}{turn}")
     if pixels.shape[2] == 4:
         return _to_rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
     return np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2))
+
+
+def _refuse_wide(image: Image.Image) -> None:
+    """Refuse an image made in memory of numbers of 32 bits that are not clearly of 16; of files the format says it."""
+    if image.mode == "F" or (image.mode == "I" and image.format is None):
+        array = np.array(image)
+        if image.mode == "F" or array.min() < 0 or array.max() > 65535 or 0 < array.max() <= 255:
+            raise _unfit_numbers(array, str(array.dtype), "image")
+
+
+def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError:
+    """The error that an image of numbers without a fixed range is, with the expression that makes it uint8 or uint16.
+
+    Args:
+        values: the numbers, whose least and greatest say which expression works.
+        kind: their type.
+        what: "array", "tensor" or "image" (Pillow's), as messages call it.
+    """
+    must = f"{'a Pillow image' if what == 'image' else f'a picture {what}'} must be uint8 or uint16, but got {kind}"
+    if values.dtype.kind not in "biuf":
+        return ImageError(f"{must}, which is no brightness")
+    if not values.size or not np.isfinite(values).all():
+        return ImageError(f"{must} that holds {'NaN or infinity' if values.size else 'nothing'}; correct it first")
+    name = "numpy.array(image)" if what == "image" else what
+    low, high = float(values.min()), float(values.max())
+    if kind == "bool":
+        full, scaled, bits = "False to True", name, 8
+    else:
+        full, scaled, bits = _scaling(name, low, high, whole=not kind.startswith(("float", "bfloat")))
+    if what == "tensor":
+        scaled += ".byte()" if bits == 8 else ".to(torch.uint16)"
+    else:
+        scaled += f".astype('uint{bits}')"
+    if kind == "bool":
+        scaled += " * 255"
+    if what == "image":
+        scaled = f"PIL.Image.fromarray({scaled})"
+    return ImageError(f"{must} from {low:.6g} to {high:.6g}; if its full range is {full}, give {scaled}")
+
+
+def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
+    """What the range of numbers from `low` to `high` may be, how it becomes that of so many bits, and the bits."""
+    if low >= 0 and high <= 1 and not whole:
+        return "0 to 1", f"({name} * 255).round()", 8
+    if low >= 0 and high <= 255:
+        return "0 to 255", name if whole else f"{name}.round()", 8
+    if low >= 0 and high <= 65535 and whole:
+        return "0 to 65535", name, 16
+    if low >= -1 and high <= 1 and not whole:
+        return "-1 to 1", f"(({name} + 1) * 127.5).round()", 8
+    least, greatest = f"{low:.9g}", f"{max(high, low + 1):.9g}"
+    return f"{least} to {greatest}", f"(({name} - ({least})) * (255 / ({greatest} - ({least})))).round()", 8

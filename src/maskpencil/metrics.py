@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import DataError
+from maskpencil.parsing import read_whole
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int) -> None:
+        num_classes = read_whole("num_classes", num_classes, least=1, most=MAX_CLASSES)
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
         self.images = 0
 
@@ -65,8 +68,12 @@ class ConfusionMatrix:
         """Add one image: `target` and `prediction` (H, W); pixels whose target is no class (255) are left out.
 
         Raises:
-            DataError: the shapes differ, or a counted pixel's prediction is no class.
+            DataError: the shapes differ, the numbers are not whole, or a counted pixel's prediction is no class.
         """
+        target, prediction = np.asarray(target), np.asarray(prediction)
+        for name, array in (("target", target), ("prediction", prediction)):
+            if array.dtype.kind not in "biu":
+                raise DataError(f"{name} must be an array of whole class numbers, but got {array.dtype}")
         if target.shape != prediction.shape:
             raise DataError(f"target and prediction must have one shape, but got {target.shape} and {prediction.shape}")
         num_classes = len(self.counts)

@@ -12,6 +12,7 @@ from maskpencil import visualize
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap, write_label_map
+from maskpencil.parsing import read_number, read_path
 from maskpencil.regions import Region, find_regions
 
 
@@ -37,7 +38,7 @@ class Prediction:
         `boxes` are regions to draw a box around; the legend then counts them. It names `plain` classes never, and "no
         class" where there are such pixels.
         """
-        drawn = self.label_map
+        opacity, drawn = read_number("opacity", opacity, least=0, most=1), self.label_map
         if self.plain:
             drawn = np.where(np.isin(drawn, self.plain), np.uint8(IGNORE_INDEX), drawn)
         picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
@@ -76,4 +77,4 @@ class Prediction:
         Raises:
             OutputError: the file cannot be written.
         """
-        write_label_map(path, self.label_map, self.classes.colors)
+        write_label_map(read_path("path", path), self.label_map, self.classes.colors)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
-from maskpencil.errors import ConfigError
-from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
+from maskpencil.errors import ConfigError, ImageError, ModelError
+from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu, device_name
 from maskpencil.images import ImageSource, RGBImage, read_image
 from maskpencil.imported import PREFIX, published_model
 from maskpencil.model_folder import (
@@ -21,10 +21,12 @@ from maskpencil.model_folder import (
     read_model_folder,
     write_model_folder,
 )
+from maskpencil.parsing import read_flag, read_path, read_path_text, read_whole, shown
 from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Maps, Runtime, Wanted
+from maskpencil.runtimes.converted import ConvertedRuntime
 from maskpencil.runtimes.loading import load_runtime
 from maskpencil.runtimes.mapper import Mapper
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 class Segmenter(Mapper):
     """A network that colours every pixel of any picture. May be used from several threads.
+
+    It can be copied and pickled, also into other processes: a live network goes along with its weights, any other is
+    loaded again from its model folder, with the same settings.
 
     Args:
         runtime: runs the network.
@@ -61,6 +66,8 @@ class Segmenter(Mapper):
         training: Mapping[str, Any] | None = None,
         folder: Path | None = None,
     ) -> None:
+        if not isinstance(classes, ClassSet):
+            raise ConfigError(f"classes must be a ClassSet, but got {shown(classes)}")
         if runtime.upscoring.classes != len(classes):
             raise ConfigError(f"the model has {runtime.upscoring.classes} classes, but {len(classes)} are named")
         super().__init__(runtime, preprocessing)
@@ -91,6 +98,7 @@ class Segmenter(Mapper):
         if network.config.in_channels != 3:
             raise ConfigError(f"pictures have 3 channels, but the model takes {network.config.in_channels}")
         place = choose_device(device) if isinstance(device, str) else device
+        compiled = read_flag("compiled", compiled)
         precision = choose_precision(precision, place)
         runtime = TorchRuntime(network, preprocessing, device=place, precision=precision, compiled=compiled)
         return cls(runtime, classes, preprocessing, training=training)
@@ -101,7 +109,7 @@ class Segmenter(Mapper):
         path: str | os.PathLike[str],
         *,
         runtime: str = "auto",
-        device: str = "auto",
+        device: "str | torch.device" = "auto",
         precision: str = "auto",
         compiled: bool = False,
     ) -> "Segmenter":
@@ -114,23 +122,24 @@ class Segmenter(Mapper):
                 always compiles is to be `compiled`.
             ModelError: the folder is missing, damaged or does not fit, or the weights cannot be had.
         """
-        name = Path(path).as_posix()
-        on_cpu = computes_on_cpu(device)
-        if name.startswith(PREFIX) and not Path(path).is_dir():
+        name = Path(read_path_text("the model", path)).as_posix()
+        path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
+        on_cpu = computes_on_cpu(place)
+        if name.startswith(PREFIX) and not path.is_dir():
             parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
                 raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
-            config, loaded = read_model_config(name), load_runtime(Path(path), chosen, precision)
-            return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=Path(path))
+            config, loaded = read_model_config(path), load_runtime(path, chosen, precision)
+            return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=path)
         else:
-            parts, folder = read_model_folder(name), Path(path)
+            parts, folder = read_model_folder(path), path
         segmenter = cls.of_network(
             parts.model,
             parts.classes,
             parts.preprocessing,
             training=parts.training,
-            device=device,
+            device=place,
             precision=precision,
             compiled=compiled,
         )
@@ -159,7 +168,9 @@ class Segmenter(Mapper):
         Raises:
             OutputError: the folder cannot be written.
         """
-        write_model_folder(os.fspath(path), ModelParts(self.network, self.classes, self.preprocessing, self.training))
+        write_model_folder(
+            read_path("path", path), ModelParts(self.network, self.classes, self.preprocessing, self.training)
+        )
 
     @overload
     def predict(self, image: ImageSource) -> Prediction: ...
@@ -189,7 +200,7 @@ class Segmenter(Mapper):
         Raises:
             ImageError: one is not a readable picture; those before it have been given.
         """
-        size = batch_size or self.runtime.batch_size
+        size = self.runtime.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
         with closing(read_ahead(map(read_image, images), depth=max(2, size), step=None)) as read:
             for group in equal_groups(read, size=size, alike=lambda one, other: one.shape == other.shape):
                 yield from self.predict_batch(group, confidence=confidence)
@@ -201,6 +212,7 @@ class Segmenter(Mapper):
 
         `confidence` also gives the probability of the chosen class, `entropy` how undecided the network is.
         """
+        _refuse_unfit(images)
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
@@ -208,6 +220,8 @@ class Segmenter(Mapper):
 
         Each prediction is that of `predict_batch`; the probability is (H, W) float32 in 0..1.
         """
+        _refuse_unfit(images)
+        index = read_whole("index", index, least=0, most=len(self.classes) - 1)
         maps = self.maps(images, Wanted(class_index=index))
         probabilities = [] if maps.probability is None else list(maps.probability)
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
@@ -224,6 +238,25 @@ class Segmenter(Mapper):
             "tile": None if footprint.exact else self.tile or footprint.tile(self.budget),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if isinstance(self.runtime, ConvertedRuntime):
+            if self.folder is None:
+                raise ConfigError("this segmenter has no model folder to be copied by; load it with runtime='torch'")
+            read_model_config(self.folder)  # tells whether it is still there
+            folder = self.folder.resolve()
+            state |= {"folder": folder, "runtime": (self.runtime.name, self.runtime.precision, fingerprint(folder))}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if not isinstance(state["runtime"], Runtime):
+            folder, (name, precision, loaded) = state["folder"], state["runtime"]
+            read_model_config(folder)
+            if fingerprint(folder) != loaded:
+                raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it anew")
+            state = state | {"runtime": load_runtime(folder, name, precision)}
+        self.__dict__.update(state)
+
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
         return [
             Prediction(
@@ -235,3 +268,17 @@ class Segmenter(Mapper):
             )
             for number, image in enumerate(images)
         ]
+
+
+def _refuse_unfit(images: Sequence[RGBImage]) -> None:
+    """Refuse what did not come from `read_image`: floats, for one, would give a wrong label map without an error."""
+    shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        found = ", ".join(
+            f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}" for image in images[:3]
+        )
+        raise ImageError(
+            f"a batch must be one or more arrays (H, W, 3) of uint8 and one size, but got {found or 'none'}; "
+            "Segmenter.predict takes images of all kinds and sizes"
+        )

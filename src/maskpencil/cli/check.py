@@ -15,9 +15,6 @@ from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import Line, say, show
 
-MOST_PROCESSES = 60
-"""Windows waits for no more at once."""
-
 
 def command(
     data: Annotated[Path, Parameter(help="A folder of pictures and masks, or a file in which it is packed.")],
@@ -94,6 +91,8 @@ def processes_for(asked: int | None) -> int:
     Raises:
         ConfigError: less than one is asked for.
     """
+    from maskpencil.data.check.report import MOST_PROCESSES
+
     if asked is not None and asked < 1:
         raise ConfigError(f"--processes must be 1 or more, but got {asked}")
     return min(MOST_PROCESSES, asked or os.cpu_count() or 1)

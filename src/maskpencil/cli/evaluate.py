@@ -48,7 +48,7 @@ def command(
     """Score a model on a labelled folder: one confusion matrix over all its pixels."""
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
-    from maskpencil.evaluation import evaluate, evaluate_class
+    from maskpencil.evaluation import evaluate, evaluate_class, match_classes
 
     model = found_model(model, "evaluate", [data])
     refuse_model_as_data(data, "evaluate")
@@ -60,6 +60,9 @@ def command(
     with ProgressBar("reading masks", 1) as bar:  # how many there are it hears with the first
         places = Places(images, masks, split_file)
         folder = open_folder(data, classes=segmenter.classes, places=places, report=bar.update_of)
+        folder, line = match_classes(folder, segmenter.classes)
+        if line:
+            bar.say(line)
     with ProgressBar("evaluating", 1) as bar:
         if class_name is None:
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None

@@ -33,6 +33,7 @@ def command(
     """
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
+    from maskpencil.evaluation import match_classes
     from maskpencil.export.int8 import quantize
     from maskpencil.model_folder import read_model_config
 
@@ -41,6 +42,9 @@ def command(
     classes = read_model_config(model).classes
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(data, classes=classes, places=Places(images, masks, split_file), report=bar.update_of)
+        folder, line = match_classes(folder, classes)
+        if line:
+            bar.say(line)
     place = numbered_folder(out or model.with_name(f"{model.name}-int8"))
     with ProgressBar("quantizing and scoring", 1) as bar, _removed_if_empty(place):
         result = quantize(

@@ -22,6 +22,7 @@ from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import RGBImage, read_image
 from maskpencil.label_maps import LabelMap
+from maskpencil.parsing import shown
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class DataFolder:
         Raises:
             DataError: the folder has no such split.
         """
-        if not self.splits.get(split):
-            raise DataError(f"{self.root}: has no {split!r} pictures; it has {', '.join(self.splits)}")
+        if not isinstance(split, str) or not self.splits.get(split):
+            raise DataError(f"{self.root}: has no {shown(split)} pictures; it has {', '.join(self.splits)}")
         return self.splits[split]
 
     def read_pair(self, pair: Pair) -> tuple[RGBImage, LabelMap]:

@@ -1,16 +1,18 @@
 """Pictures, films and streams through the network, results into a folder."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, get_args
 
 from maskpencil.data.writers import WRITERS
 from maskpencil.data.writers.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
+from maskpencil.inference.arguments import read_segmenter, read_sources
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.films import check_films, predict_films
 from maskpencil.inference.pictures import PictureResults, ReadPicture, read_picture, same_size
@@ -18,6 +20,7 @@ from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_on
 from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import PredictionReport, Progress, Tally
+from maskpencil.parsing import is_several, read_choice, read_number, read_path, read_whole, shown
 from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
@@ -30,10 +33,10 @@ FEW = 3
 
 
 def predict(
-    segmenter: PredictsImages,
-    sources: Sequence[Source],
+    segmenter: PredictsImages | str | os.PathLike[str],
+    sources: Sequence[Source | str | os.PathLike[str]] | str | os.PathLike[str],
     *,
-    out: Path,
+    out: str | os.PathLike[str],
     overlays: bool = True,
     confidence: bool = False,
     entropy: bool = False,
@@ -51,6 +54,8 @@ def predict(
     stop: Event | None = None,
 ) -> PredictionReport:
     """Colour pictures, then films, streams and cameras, and write the results below `out`.
+
+    `segmenter` may be a model folder, and `sources` a file, folder, pattern or address, or several of them.
 
     Pictures give masks/STEM.png and, as asked for, overlays/STEM.jpg, confidence/STEM.png (8-bit grey, 255 = sure) and
     entropy/STEM.png (8-bit grey, 0 = sure, 255 = all classes alike); films, streams and cameras give overlays/STEM.mp4
@@ -81,18 +86,25 @@ def predict(
         KeyboardInterrupt: `stop` was set among pictures or within a film, which is dropped.
         OutputError: a result cannot be written.
     """
+    segmenter, sources, out = read_segmenter(segmenter), read_sources(sources), read_path("out", out)
     film, stop = film or FilmOptions(), stop or Event()
+    opacity, min_area = read_number("opacity", opacity), read_whole("min_area", min_area)
+    batch_size = read_whole("batch_size", batch_size, least=1)
+    if regions is not None:
+        regions = read_choice("regions", regions, get_args(RegionFormat))
+    if region_classes is not None and not is_several(region_classes):
+        raise ConfigError(f"region_classes must be a list of names, but got {shown(region_classes)}")
     if not 0 <= opacity <= 1:
         raise ConfigError(f"opacity must be from 0 to 1, but got {opacity}")
     if min_area < 1:
         raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
     if regions is None and (min_area > 1 or region_classes is not None):
         raise ConfigError("min_area and region_classes choose among regions; ask for these too, with --regions json")
-    if annotations is not None and annotations not in WRITERS:
-        raise ConfigError(f"annotations must be {', '.join(WRITERS)}, but got {annotations!r}")
+    if annotations is not None and (not isinstance(annotations, str) or annotations not in WRITERS):
+        raise ConfigError(f"annotations must be {', '.join(WRITERS)}, but got {shown(annotations)}")
     if annotations is not None:
         refuse_names((source.path for source in sources if source.kind == "picture"), annotations)
-    for name in region_classes or ():
+    for name in () if region_classes is None else region_classes:
         segmenter.classes.index(name)
     pictures = [source for source in sources if source.kind == "picture"]
     rasters = [source for source in pictures if geotiff and source.path.suffix.lower() in RASTER_SUFFIXES]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, DataError
+from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.regions.outlines import Polygon, outlines
 
 Box = tuple[int, int, int, int]
@@ -62,6 +63,9 @@ def find_regions(
         ConfigError: `min_area` is under 1.
         DataError: there is no class of a wanted name, or label map and confidence differ in size.
     """
+    min_area = read_whole("min_area", min_area)
+    if wanted is not None and not is_several(wanted):
+        raise ConfigError(f"wanted must be a list of class names, but got {shown(wanted)}")
     if min_area < 1:
         raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
     if confidence is not None and confidence.shape != label_map.shape:

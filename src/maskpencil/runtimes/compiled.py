@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -47,6 +47,10 @@ class CompiledCells:
                 raise ConfigError(
                     f"torch cannot compile the network here ({first_line(error)}); leave --compile out"
                 ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies compile anew: a compiled program and a lock belong to one process."""
+        return CompiledCells, (self._plain,)
 
     def _is_compiled(self, shape: torch.Size) -> bool:
         with self._lock:

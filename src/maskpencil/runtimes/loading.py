@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from maskpencil.errors import ConfigError
-from maskpencil.hardware import choose_precision
+from maskpencil.hardware import PRECISIONS, choose_precision
+from maskpencil.parsing import read_choice
 from maskpencil.runtimes.base import Runtime
 from maskpencil.runtimes.prepared import prepared_network, quantized_network
 
@@ -15,6 +16,7 @@ def load_runtime(folder: Path, name: str, precision: str) -> Runtime:
         ConfigError: the runtime lacks the precision, or is not installed.
         ModelError: the folder is damaged, or the runtime cannot run its network.
     """
+    precision = read_choice("precision", precision, PRECISIONS)
     if name == "onnx":
         from maskpencil.runtimes.onnx_runtime import OnnxRuntime
 

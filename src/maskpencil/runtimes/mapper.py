@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
+from maskpencil.parsing import read_whole
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.footprint import ALIGNMENT
@@ -43,6 +44,8 @@ class Mapper:
         Raises:
             ConfigError: the memory is not above 0, or the tile is not a multiple of 32 above 0.
         """
+        memory = None if memory is None else read_whole("memory", memory)
+        tile = None if tile is None else read_whole("tile", tile)
         if memory is not None and memory < 1:
             raise ConfigError(f"memory must be 1 byte or more, but got {memory}")
         if tile is not None and (tile < 1 or tile % ALIGNMENT):

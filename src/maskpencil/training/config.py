@@ -1,15 +1,31 @@
 """`TrainConfig`: every setting of a training run, at once Python argument, command-line option and YAML file."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
+from maskpencil.hardware import device_name
+from maskpencil.parsing import (
+    did_you_mean,
+    is_several,
+    read_choice,
+    read_flag,
+    read_number,
+    read_path_text,
+    read_text,
+    read_whole,
+    shown,
+)
 from maskpencil.training.values import (
+    as_size_text,
     parse_crop_size,
     parse_image_size,
     parse_learning_rate,
@@ -20,10 +36,22 @@ from maskpencil.training.values import (
 RECIPE: Any = None
 """The value of a setting until `recipes.resolve` has filled it."""
 
+SIZES = ("image_size", "crop_size")
+FILES = ("weights", "init", "class_weights")
+"""Settings that may be a file."""
+
+READERS: Mapping[Any, Any] = {bool: read_flag, int: read_whole, float: read_number, str: read_text}
+
+MOST_SEED = 2**63 - 1
+"""The greatest seed of torch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of a run; those not given are left to the recipe.
+
+    Numbers may be numpy's or torch's, files a `Path`, sizes a number or a pair (height, width), `device` a
+    `torch.device`: the settings hold the plain values.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -127,7 +155,8 @@ class TrainConfig:
     side at most, or auto (native up to 1024 pixels)."""
 
     crop_size: str = RECIPE
-    """The training window: HEIGHTxWIDTH, none (whole pictures) or auto (about two thirds of the picture's sides)."""
+    """The training window: HEIGHTxWIDTH, a number of pixels for both sides, none (whole pictures) or auto (about two
+    thirds of the picture's sides)."""
 
     scale: tuple[float, float] = RECIPE
     """The random scale of training pictures, least and greatest factor."""
@@ -170,11 +199,20 @@ class TrainConfig:
     """Processes that load pictures; by default none on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            if value is not None or getattr(type(self), name) is not None:  # what has no default may stay unset
+                object.__setattr__(self, name, _plain(name, kind, value))
+        self._refuse_out_of_range()
+
+    def _refuse_out_of_range(self) -> None:
         positive = ("epochs", "batch_size", "validate_every", "backbone_rate", "accumulate", "checkpoint_minutes")
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{_option(name)} must be above 0, but got {value}")
+        if self.seed > MOST_SEED:
+            raise ConfigError(f"--seed must be at most {MOST_SEED}, but got {self.seed}")
         lengths = ("weight_decay", "clip_norm", "head_l2", "color_jitter", "bias_rate")
         for name in (*lengths, "workers", "seed", "cache_views"):
             value = getattr(self, name)
@@ -218,11 +256,12 @@ class TrainConfig:
         Raises:
             ConfigError: a setting is unknown or out of range.
         """
-        unknown = sorted(set(entries) - {field.name for field in fields(cls)})
+        known = [field.name for field in fields(cls)]
+        unknown = sorted({*map(str, entries)} - {*known})
         if unknown:
-            raise ConfigError(f"unknown training settings: {', '.join(unknown)}")
-        scale = entries.get("scale")
-        return cls(**{**entries, "scale": None if scale is None else tuple(scale)})
+            hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+            raise ConfigError(f"unknown training settings: {', '.join(unknown)}{hint}")
+        return cls(**entries)
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -233,16 +272,57 @@ def read_config(path: Path) -> TrainConfig:
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return TrainConfig.from_dict(entries)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read as training settings ({reason})") from error
+    if not isinstance(entries, Mapping):
+        raise ConfigError(f"{path}: cannot be read as training settings (it holds a {type(entries).__name__})")
+    return TrainConfig.from_dict(entries)
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """Write config.yaml, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """The type of each setting, without None."""
+    hints = get_type_hints(TrainConfig)
+    return {field.name: _without_none(hints[field.name]) for field in fields(TrainConfig)}
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    kinds = [each for each in get_args(kind) if each is not type(None)]
+    return kinds[0] if len(kinds) == 1 else kind
+
+
+def _plain(name: str, kind: Any, value: Any) -> Any:
+    """The value of a setting in its plain type.
+
+    Raises:
+        ConfigError: it is of another kind.
+    """
+    option = _option(name)
+    if name in SIZES:
+        return as_size_text(option, value)
+    if name in FILES:
+        text = read_path_text(option, value)
+        return os.path.expanduser(text)  # noqa: PTH111 - it may be no path
+    if name == "learning_rate":
+        return read_text(option, value) if isinstance(value, str) else read_number(option, value)
+    if name == "scale":
+        if not is_several(value) or len(value) != 2:
+            raise ConfigError(f"{option} must be the least and the greatest factor above 0, but got {shown(value)}")
+        return tuple(read_number(option, each) for each in value)
+    if get_origin(kind) is Literal:
+        return read_choice(option, device_name(value) if name == "device" else value, get_args(kind))
+    if name == "time_budget":
+        parse_time(option, value)
+    return READERS[kind](option, value)
 
 
 def _option(name: str) -> str:

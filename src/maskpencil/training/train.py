@@ -16,6 +16,7 @@ from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision
+from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
 from maskpencil.plain_text import visible
 from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.graph import add_graph
@@ -85,17 +86,18 @@ def train(
         KeyboardInterrupt: stopped by Ctrl-C, after writing a checkpoint to resume from.
     """
     started = time.monotonic() if since is None else since
+    quiet = read_flag("quiet", quiet)
     if resume is None:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
-        source = {name: _lasting(Path(path)) for name, path in given.items() if path is not None}
-        place = Path(out or Path("runs/train") / visible(short_name(data)))
-        job, run, progress = _begin(place, config or TrainConfig(**settings), source, quiet=quiet)
+        source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
+        place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
+        job, run, progress = _begin(place, _settings(config, settings), source, quiet=quiet)
     elif data is not None or out is not None or config is not None or settings:
         raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
     else:
-        job, run, progress = _resume(existing_run(Path(resume)), quiet=quiet)
+        job, run, progress = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
     with _logbook(job, run, progress, quiet=quiet) as log:
         for line in _introduction(job, run, progress):
             log.say(line)
@@ -107,6 +109,17 @@ def train(
     score, scored_on = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
     is_part = 0 < scored_on < len(job.data.pairs("val"))
     return Run(run.path, run.model, score, scored_on if is_part else 0, stopped_by)
+
+
+def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
+    """The settings of a new run, given as a whole or one by one."""
+    if config is None:
+        return TrainConfig.from_dict(settings)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"config must be a TrainConfig, but got {shown(config)}; TrainConfig.from_dict makes one")
+    if settings:
+        raise ConfigError(f"a whole config is given, and {', '.join(settings)} besides; put all into one of them")
+    return config
 
 
 def _begin(

@@ -4,9 +4,10 @@ import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from maskpencil.errors import ConfigError
+from maskpencil.parsing import is_several, read_text, read_whole, shown
 
 CROSS_ENTROPY = "cross-entropy"
 
@@ -31,6 +32,9 @@ _NEAREST_LOSS = {
     "ce-dice": "cross-entropy+dice",
 }
 """What stands here for losses of other tools: ohem, as focal loss does, gives hard pixels more weight."""
+
+MOST_DIGITS = 9
+"""Of a number of pixels."""
 
 FIND = "find"
 """The learning rate that is still to be found."""
@@ -60,9 +64,24 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
         value = 0.0
     if not 0 < value < math.inf:
         raise ConfigError(
-            f"--learning-rate must be a number above 0, such as 1e-3 or sum:1e-10, or {FIND}, but got {rate!r}"
+            f"--learning-rate must be a number above 0, such as 1e-3 or sum:1e-10, or {FIND}, but got {shown(rate)}"
         )
     return LearningRate(value, "mean" if number == text else "sum")
+
+
+def as_size_text(option: str, size: Any) -> str:
+    """Write a size, given as a number, a pair (height, width) or a text, as the text that is parsed.
+
+    Raises:
+        ConfigError: it is none of these, or a side is not above 0.
+    """
+    if isinstance(size, str):
+        return read_text(option, size)
+    if not is_several(size):
+        return str(read_whole(option, size, least=1))
+    if len(size) != 2:
+        raise ConfigError(f"{option} must be a number of pixels or a pair (height, width), but got {shown(size)}")
+    return "x".join(str(read_whole(option, side, least=1)) for side in size)
 
 
 def parse_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
@@ -86,20 +105,19 @@ def parse_fixed_image_size(
     """
     if text == "native":
         return None
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    return height_and_width("--image-size", text, expected)
+    return _side(text) or height_and_width("--image-size", text, expected)
 
 
 def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
-    """Read `auto`, `none` (None) or `240x320` (height, width).
+    """Read `auto`, `none` (None), `240x320` (height, width) or `256`, both sides.
 
     Raises:
         ConfigError: the text is none of these.
     """
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None
-    return height_and_width("--crop-size", text, "auto, none or HEIGHTxWIDTH")
+    sides = f"{text}x{text}" if text.isdecimal() else text
+    return height_and_width("--crop-size", sides, "auto, none, a number of pixels or HEIGHTxWIDTH")
 
 
 def parse_loss(text: str) -> tuple[str, ...]:
@@ -120,17 +138,18 @@ def parse_loss(text: str) -> tuple[str, ...]:
     return terms
 
 
-def parse_time(option: str, text: str) -> float:
+def parse_time(option: str, text: Any) -> float:
     """Read `90s`, `20m`, `1h30m` or `1h` as seconds.
 
     Raises:
         ConfigError: the text is none of these.
     """
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text)
+    written = text if isinstance(text, str) else ""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", written)
     hours, minutes, rest = (float(part or 0) for part in parts.groups()) if parts else (0.0, 0.0, 0.0)
     seconds = 3600 * hours + 60 * minutes + rest
-    if not seconds > 0:
-        raise ConfigError(f"{option} must be a time such as 90s, 20m or 1h30m, but got {text!r}")
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"{option} must be a time such as 90s, 20m or 1h30m, but got {shown(text)}")
     return seconds
 
 
@@ -141,6 +160,12 @@ def height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
         ConfigError: it is none.
     """
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"{option} must be {expected}, but got {text!r}")
-    return int(height), int(width)
+    sides = _side(height), _side(width)
+    if not all(sides):
+        raise ConfigError(f"{option} must be {expected}, but got {shown(text)}")
+    return sides
+
+
+def _side(text: str) -> int:
+    """A number of pixels, or 0 where the text is none that a picture could have."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0

@@ -19,9 +19,13 @@ from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.discovery import count_classes
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.errors import DataError
+from maskpencil.errors import ConfigError, DataError
+from maskpencil.parsing import read_path, read_whole, shown
 
 ORDER = ("error", "warning", "note")
+
+MOST_PROCESSES = 60
+"""More than these Windows does not wait for."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,13 @@ def check(
     see Python's `multiprocessing`.
 
     Raises:
+        ConfigError: an argument cannot be what it should.
         DataError: there is no such folder, or nothing in it that makes a pair.
     """
-    found = find_folder(Path(root), places=places)
+    if not isinstance(places, Places):
+        raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
+    processes = read_whole("processes", processes, least=1, most=MOST_PROCESSES)
+    found = find_folder(read_path("root", root), places=places)
     pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
     seen = inspect_pairs(pairs, processes=processes, report=report)
     faults = [*check_files(found.layout, seen), *check_pictures(seen)]

@@ -1,0 +1,43 @@
+"""What `predict` is given, in the forms in which Python programs give it."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, cast
+
+from maskpencil.errors import ConfigError
+from maskpencil.inference.protocols import PredictsImages
+from maskpencil.inference.sources import Source, find_sources
+from maskpencil.parsing import read_path, read_path_text, shown
+from maskpencil.segmenter import Segmenter
+
+
+def read_segmenter(value: Any) -> PredictsImages:
+    """Take a segmenter as it is, or load a model folder.
+
+    Raises:
+        ConfigError: it is neither.
+        ModelError: the folder cannot be read.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Segmenter.from_pretrained(value)
+    if not hasattr(value, "predict_batch"):
+        raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(value)}")
+    return cast(PredictsImages, value)
+
+
+def read_sources(value: Any) -> Sequence[Source]:
+    """Take sources as they are, or find those that a path, or several, stand for; see `find_sources`.
+
+    Raises:
+        ConfigError: it is none of these.
+        DataError: a path yields nothing to predict.
+    """
+    if isinstance(value, str | os.PathLike):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise ConfigError(f"sources must be paths or what find_sources gives, but got {shown(value)}")
+    if all(isinstance(each, Source) for each in value):
+        return value
+    for each in value:
+        read_path_text("each of the sources", each)
+    return find_sources([each if "://" in os.fspath(each) else read_path("source", each) for each in value])

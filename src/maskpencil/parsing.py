@@ -1,0 +1,147 @@
+"""Arguments as people give them: paths, numbers, flags, choices. Each is read here, or refused by its name."""
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from maskpencil.errors import ConfigError
+
+T = TypeVar("T", str, int)
+
+LONGEST = 80
+"""Characters of a wrong value that an error shows."""
+
+
+def read_path(name: str, value: Any) -> Path:
+    """Read a path, a text or an `os.PathLike`, where a leading ~ is the home folder.
+
+    Raises:
+        ConfigError: it is none, or empty.
+    """
+    return Path(os.path.expanduser(read_path_text(name, value)))  # noqa: PTH111 - Path.expanduser fails without a home
+
+
+def read_path_text(name: str, value: Any) -> str:
+    """Read a path as the text it is given as, for places that may hold something other than a path.
+
+    Raises:
+        ConfigError: it is none, or empty.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigError(f"{name} must be a path, but got {shown(value)}")
+    return str.__str__(text)  # numpy's texts and enumerations, too, become plain
+
+
+def read_optional_path(name: str, value: Any) -> Path | None:
+    """Read a path, or None."""
+    return None if value is None else read_path(name, value)
+
+
+def read_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
+    """Read a whole number of any kind, numpy's and torch's included, from `least` to `most`.
+
+    Raises:
+        ConfigError: it is none (True, 3.0 and "3" are none either), or out of range.
+    """
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise ConfigError(f"{name} must be a whole number, but got {shown(value)}")
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise ConfigError(f"{name} must be a whole number {_range(least, most)}, but got {shown(number)}")
+    return number
+
+
+def read_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> float:
+    """Read a finite number of any kind, numpy's and torch's included, from `least` to `most`.
+
+    Raises:
+        ConfigError: it is none (True and "0.5" are none either), not finite, or out of range.
+    """
+    is_number = hasattr(type(value), "__float__") and not isinstance(value, bool | np.bool_)
+    try:
+        number = float(value) if is_number and getattr(value, "ndim", 0) == 0 else math.nan
+    except (TypeError, ValueError, OverflowError):  # of several numbers, complex ones, or too large a one
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{name} must be a finite number, but got {shown(value)}")
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise ConfigError(f"{name} must be a number {_range(least, most)}, but got {shown(number)}")
+    return number
+
+
+def is_several(value: Any) -> bool:
+    """Whether a value is a list, a tuple or a row of numbers, and not a text."""
+    return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or getattr(value, "ndim", 0) == 1
+
+
+def read_flag(name: str, value: Any) -> bool:
+    """Read True or False, also numpy's.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
+    return bool(value)
+
+
+def read_text(name: str, value: Any) -> str:
+    """Read a text that is not empty.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} must be a text, but got {shown(value)}")
+    return str.__str__(value)
+
+
+def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
+    """Read one of a few texts or whole numbers.
+
+    Raises:
+        ConfigError: it is none of them; the nearest one is named.
+    """
+    for choice in choices:
+        if isinstance(choice, str) and isinstance(value, str) and choice == value:
+            return choice
+        if isinstance(choice, int) and not isinstance(value, str | bool | np.bool_) and _equals(value, choice):
+            return choice
+    listed = ", ".join(map(str, choices[:-1])) + f" or {choices[-1]}"
+    raise ConfigError(f"{name} must be {listed}, but got {shown(value)}{did_you_mean(value, map(str, choices))}")
+
+
+def did_you_mean(value: Any, known: Iterable[str]) -> str:
+    """A hint at the name in `known` that is most like `value`, or an empty text."""
+    names = {name.casefold(): name for name in known}
+    close = get_close_matches(str(value).casefold().replace("-", "_"), names, 1) if isinstance(value, str) else []
+    return f"; did you mean {names[close[0]]}?" if close else ""
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: in one line, and not long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _equals(value: Any, choice: int) -> bool:
+    try:
+        return operator.index(value) == choice
+    except TypeError:
+        return False
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if most is None:
+        return f"of {least} or more"
+    return f"of {most} or less" if least is None else f"from {least} to {most}"
