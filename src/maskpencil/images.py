@@ -66,7 +66,10 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """
     with opened_image(path) as image, decoding(os.fspath(path)):
         orientation = image.getexif().get(ORIENTATION, 1)
-        return Header(image.mode, (image.height, image.width), orientation if orientation in range(1, 9) else 1)
+        orientation = orientation if orientation in range(1, 9) else 1
+        # of a TIFF Pillow gives the size as it is shown
+        size = image.size if image.format == "TIFF" and orientation >= 5 else (image.height, image.width)
+        return Header(image.mode, size, orientation)
 
 
 def read_image(source: ImageSource) -> RGBImage:

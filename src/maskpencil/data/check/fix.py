@@ -39,10 +39,10 @@ class Change:
 def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write what can be used of a checked data set to the empty folder `out`, and every change to `out`/changes.csv.
 
-    Pictures are copied, masks become palette PNGs of class numbers, a classes.yaml names the classes. Left out are
-    files that cannot be read, pictures without a mask, masks that are ignored throughout or of another shape than their
-    picture, and copies of pictures, in train first. Masks are turned or scaled to fit, values of no class are ignored,
-    numbers that begin with 1 begin with 0. `progress` hears (done, of).
+    Pictures are copied, upright where EXIF turns them, masks become palette PNGs of class numbers, a classes.yaml names
+    the classes. Left out are files that cannot be read, pictures without a mask, masks that are ignored throughout or
+    of another shape than their picture, and copies of pictures, in train first. Masks are turned or scaled to fit,
+    values of no class are ignored, numbers that begin with 1 begin with 0. `progress` hears (done, of).
 
     Raises:
         DataError: the masks were not understood, or nothing is left.
@@ -67,6 +67,8 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
                 name = names.free(view.split, view.pair.name)
                 if name != view.pair.name:
                     changes.append(Change(str(view.pair.image), f"renamed to {name}"))
+                if view.picture.header and view.picture.header.orientation != 1:
+                    changes.append(Change(str(view.pair.image), "its pixels turned as EXIF says, the entry removed"))
                 add(LabelledPicture(view.split, name, view.pair.image, label_map))
             if progress:
                 progress(done, len(report.seen))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskpencil.classes import ClassSet
+from maskpencil.data.writers.upright import is_turned, write_upright
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.label_maps import LabelMap
@@ -37,13 +38,20 @@ When the block ends, all is written. Memory does not grow with the label maps.
 
 
 def copy_picture(picture: LabelledPicture, target: Path) -> None:
-    """Copy the picture's file to `target`, whole or not at all.
+    """Copy the picture's file to `target`, whole or not at all: byte for byte, or upright where EXIF turns it.
+
+    So it is of its label map's size for tools, too, that show images as they are stored.
 
     Raises:
+        ImageError: the picture cannot be read.
         OutputError: it cannot be written.
     """
+    turned = is_turned(picture.image)
     with written_whole(target) as temporary:
-        shutil.copyfile(picture.image, temporary)
+        if turned:
+            write_upright(picture.image, temporary)
+        else:
+            shutil.copyfile(picture.image, temporary)
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:

@@ -12,7 +12,7 @@ from maskpencil.label_maps import write_label_map
 
 @contextmanager
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write pictures as they are and masks as palette PNG, whose index is the class and 255 ignored.
+    """Write pictures as `base.copy_picture` does and masks as palette PNG, whose index is the class and 255 ignored.
 
     Colours that repeat are replaced, see `palettes.told_apart`.
 
