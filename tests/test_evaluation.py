@@ -1,13 +1,17 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
+from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
-from maskpencil.evaluation import evaluate, evaluate_class
+from maskpencil.evaluation import evaluate, evaluate_class, match_classes
+from maskpencil.images import write_image
+from maskpencil.label_maps import read_label_map, write_label_map
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
@@ -100,3 +104,109 @@ def test_a_folder_with_other_classes_is_an_error_that_names_both(score, save_fil
         DataError, match=r"has the classes a, box, but the model knows ground, box, ball; .*; evaluate a model"
     ):
         score(untrained(NAMES), folder)
+
+
+ORDERS = (("ball", "ground", "box"), ("box", "ball", "ground"))
+
+
+def reordered(folder: Path, out: Path, names: tuple[str, ...], *, colored: bool = False) -> Path:
+    """A copy of a folder whose classes stand in another order."""
+    classes = open_folder(folder).classes
+    numbers = np.full(256, IGNORE_INDEX, np.uint8)
+    numbers[: len(names)] = [names.index(name) for name in classes.names]
+    colors = tuple(classes.palette[classes.index(name)] for name in names)
+    shutil.copytree(folder / "images", out / "images")
+    for path in (folder / "masks").rglob("*.png"):
+        label_map = numbers[read_label_map(path)]
+        target = out / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, np.array(colors, np.uint8)[label_map]) if colored else write_label_map(
+            target, label_map, np.array(colors, np.uint8)
+        )
+    write_classes(out / "classes.yaml", ClassSet(names, colors))
+    return out
+
+
+@pytest.mark.parametrize("colored", [False, True])
+@pytest.mark.parametrize("names", ORDERS)
+def test_the_models_classes_in_another_order_are_matched_by_name(
+    names: tuple[str, ...], colored: bool, segmenter: Segmenter, tiny_folder: Path, tmp_path: Path
+) -> None:
+    other = reordered(tiny_folder, tmp_path / "other", names, colored=colored)
+    expected, told = evaluate(segmenter, tiny_folder), []
+    found = evaluate(segmenter, other, tell=told.append)
+    np.testing.assert_array_equal(found.confusion_matrix, expected.confusion_matrix)
+    assert found.to_dict() == expected.to_dict()
+    (line,) = told
+    assert line.startswith(f"{other}: has the model's classes in another order ({', '.join(names)}), which are matched")
+    assert line.endswith(" by name to ground, box, ball")
+    scores, road = evaluate_class(segmenter, open_folder(other), "box")
+    np.testing.assert_array_equal(scores.confusion_matrix, expected.confusion_matrix)
+    assert road.positives == expected.classes["box"].pixels
+
+
+def test_ignored_pixels_stay_ignored_where_classes_are_matched(
+    segmenter: Segmenter, tiny_folder: Path, tmp_path: Path
+) -> None:
+    other = reordered(tiny_folder, tmp_path / "other", ORDERS[0])
+    for path in (other / "masks" / "val").iterdir():
+        label_map = read_label_map(path)
+        label_map[:, :20] = IGNORE_INDEX
+        write_label_map(path, label_map, open_folder(other).classes.colors)
+    folder, line = match_classes(open_folder(other), segmenter.classes)
+    assert "in another order" in line
+    assert line in folder.notes
+    for pair in folder.pairs("val"):
+        expected = read_label_map(tiny_folder / "masks" / "val" / f"{pair.name}.png")
+        expected[:, :20] = IGNORE_INDEX
+        np.testing.assert_array_equal(folder.read_pair(pair)[1], expected)
+    assert folder.class_counts("val").sum() == 3 * 48 * 44
+
+
+def test_the_same_order_tells_nothing(segmenter: Segmenter, tiny_folder: Path) -> None:
+    folder = open_folder(tiny_folder)
+    assert match_classes(folder, segmenter.classes) == (folder, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (
+            "[ground, boxes, ball]",
+            "'boxes' is not the model's (did you mean box?), the data lack 'box'; if they mean the same",
+        ),
+        ("[ground, box, ball, tree]", "'tree' is not the model's; evaluate a model that was trained on these classes"),
+    ],
+)
+def test_other_names_are_refused_with_what_differs_and_a_remedy(
+    names: str, words: str, segmenter: Segmenter, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "data"))
+    (folder / "classes.yaml").write_text(f"names: {names}")
+    with pytest.raises(DataError) as caught:
+        evaluate(segmenter, folder)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_remedy_for_other_names_works(segmenter: Segmenter, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "data"))
+    (folder / "classes.yaml").write_text("names: [floor, box, ball]")
+    with pytest.raises(DataError, match=r"give them the model's names in .*classes\.yaml; else train"):
+        evaluate(segmenter, folder)
+    (folder / "classes.yaml").write_text("names: [ground, box, ball]")
+    assert evaluate(segmenter, folder).images == 3
+
+
+def test_the_command_says_that_classes_are_matched(
+    segmenter: Segmenter, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segmenter.save(tmp_path / "model")
+    other = reordered(tiny_folder, tmp_path / "other", ORDERS[0])
+    printed = []
+    for data in (tiny_folder, other):
+        assert main(["evaluate", str(tmp_path / "model"), str(data), "--runtime", "torch", "--precision", "fp32"]) == 0
+        printed.append(capsys.readouterr())
+    assert printed[0].out == printed[1].out
+    assert "in another order" not in printed[0].err
+    assert "in another order" in printed[1].err

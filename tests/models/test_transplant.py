@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.models.transplant import transplant
+from maskpencil.models.transplant import in_class_order, transplant
 
 
 def fcn(stride: int, *, classes: int = 3) -> FCN:
@@ -37,3 +37,22 @@ def test_other_classes_keep_the_trunk_and_the_new_layers_are_told():
     theirs = before.backbone.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in after.backbone.state_dict().items())
     assert torch.equal(after(torch.randn(1, 3, 32, 32)), torch.zeros(1, 5, 32, 32))
+
+
+def test_classes_in_another_order_are_taken_over_by_their_names():
+    before = build_fcn(FCNConfig(3, "test_resnet", 8, learned_upsampling="all"), weights="none").eval()
+    torch.manual_seed(0)
+    for name, parameter in before.named_parameters():
+        if name.startswith(("score", "upscore")):
+            nn.init.normal_(parameter)
+    after = build_fcn(before.config, weights="none").eval()
+    assert transplant(in_class_order(before.state_dict(), ("a", "b", "c"), ("c", "a", "b")), after) == []
+    images = torch.randn(1, 3, 64, 96)
+    torch.testing.assert_close(after(images), before(images)[:, [2, 0, 1]], rtol=1e-4, atol=1e-4)
+
+
+def test_classes_of_other_names_start_anew_though_they_are_as_many():
+    before, after = trained(8), fcn(8)
+    new = transplant(in_class_order(before.state_dict(), ("a", "b", "c"), ("a", "b", "d")), after)
+    assert new == ["score_fr", "upscore2", "score_pool4", "upscore_pool4", "score_pool3", "upscore8"]
+    assert torch.equal(after(torch.randn(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32))

@@ -134,5 +134,5 @@ def test_a_model_of_other_classes_lends_its_features_and_not_its_scores(run, dat
     write_classes(data / "classes.yaml", ClassSet(("ground", "ball", "box"), COLORS))
     other = train(data, out=tmp_path / "other", init=str(run.model), **SETTINGS)
     log = (other.folder / "train.log").read_text()
-    assert "has other classes (ground, box, ball) or none of their shape: " in log
+    assert "its classes are others, so that its scores start anew: ground, box, ball; " in log
     assert "score_fr" in log

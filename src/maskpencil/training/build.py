@@ -17,7 +17,7 @@ from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
 from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.models.transplant import transplant
+from maskpencil.models.transplant import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
@@ -43,9 +43,6 @@ from maskpencil.training.values import (
 from maskpencil.training.whitening import Whitening
 
 GPU_WORKERS = 8
-CLASS_LAYERS = ("score", "upscore")
-"""How the names of layers begin whose channels are the classes."""
-
 KEPT_SHARE = 1 / 3
 """How much of the free memory, or of the free disk, decoded pictures may take."""
 
@@ -207,7 +204,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
     if not start or not config.init:
         return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
     model, parts = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init)
-    other = parts.model
+    other, theirs, ours = parts.model, parts.classes.names, data.classes.names
     if not isinstance(other, FCN) or any(
         getattr(other.config, name) != getattr(model.config, name) for name in ("backbone", "as_released")
     ):
@@ -215,12 +212,14 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
             f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
             f"{model.config.title}, both as released or neither"
         )
-    alike, why = parts.classes.names == data.classes.names, "none of their shape"
-    if not alike:  # or in another order: what scores one class must not come to score another
-        why = f"other classes ({', '.join(parts.classes.names)}) or {why}"
-    taken = {name: each for name, each in other.state_dict().items() if alike or not name.startswith(CLASS_LAYERS)}
-    new = transplant(taken, model)
-    return model, (f"layers that start anew, for {config.init} has {why}: {', '.join(new) or 'none'}",)
+    new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
+    notes = [
+        f"layers that start anew, for {config.init} has none of their shape and classes: {', '.join(new) or 'none'}"
+    ]
+    if theirs != ours:
+        what = "in another order, matched by name" if {*theirs} == {*ours} else "others, so that its scores start anew"
+        notes.append(f"{config.init}: its classes are {what}: {', '.join(theirs)}; the data's are {', '.join(ours)}")
+    return model, tuple(notes)
 
 
 def _architecture(config: TrainConfig, data: DataFolder) -> FCNConfig:

@@ -288,7 +288,7 @@ FAULTS = {
         more_classes,
         "classes-never-seen",
         "warning",
-        "classes that never occur: 2 (car, tree)",
+        "classes that never occur: 2 of 5 (car, tree)",
     ),
     "a class in val alone": (
         balls_in_val_alone,

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.check.copies import check_copies
 from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding
@@ -47,7 +48,7 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     for each in faults:
         if each.severity == "error":
             raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; maskpencil check tells more")
-    return faults
+    return [*check_copies(folder.splits), *faults]
 
 
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
@@ -83,10 +84,12 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
         "classes-never-seen",
-        "warning" if declared else "note",
+        "warning" if declared or 2 * len(absent) > len(totals) else "note",
         absent,
-        "classes that never occur: {n}",
-        "remove them from the class file, or add pictures that show them",
+        f"classes that never occur: {{n}} of {len(totals)}",
+        "remove them from the class file, or add pictures that show them"
+        if declared
+        else "a network cannot learn them; if the numbers have gaps, name the classes in a classes.yaml or renumber",
     )
 
 

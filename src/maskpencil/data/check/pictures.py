@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from maskpencil.data.check.copies import leaves_train
 from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.check.inspect import PairFacts
 
@@ -20,6 +21,9 @@ BLANK = 2.0
 
 FAR = 8.0
 """So many times the usual spread from the middle, a picture is unlike the rest."""
+
+MUCH = 0.5
+"""Where so much of a split is also in train, its share is named."""
 
 ENOUGH = 20
 """Of fewer pictures no usual spread is known."""
@@ -38,11 +42,12 @@ def check_pictures(seen: Sequence[PairFacts]) -> list[Fault]:
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
     """The `id` of every entry that is, byte by byte, the picture of another: one of each stays, not in train if it can.
 
-    So what is scored stays as it is, and training does not see it.
+    So what is scored stays as it is, and training does not see it. Where most of train would go it stays in train.
     """
-    leave = set()
-    for group in _same_bytes(seen):
-        kept = min(group, key=lambda place: (seen[place].split == "train", place))
+    leave, groups = set(), _same_bytes(seen)
+    from_train = _leave_train(seen, groups)
+    for group in groups:
+        kept = min(group, key=lambda place: ((seen[place].split == "train") == from_train, place))
         leave |= {id(seen[place]) for place in group if place != kept}
     return leave
 
@@ -55,19 +60,28 @@ def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
     return [group for group in by_digest.values() if len(group) > 1]
 
 
+def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
+    """Whether what train shares with other splits is to leave train; see `leaves_train`."""
+    shared = [group for group in groups if len({views[place].split for place in group}) > 1]
+    copies = sum(views[place].split == "train" for group in shared for place in group)
+    return leaves_train(copies, sum(view.split == "train" for view in views))
+
+
 def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> list[Fault]:
     within: list[str] = []
     across: list[str] = []
     for group in groups:
         text = " = ".join(_name(views[place]) for place in group)
         (across if len({views[place].split for place in group}) > 1 else within).append(text)
+    where = "train" if _leave_train(views, groups) else "the others: most of train would go"
     return [
         *fault(
             "duplicates-across-splits",
             "error",
             across,
-            "pictures that stand in several splits, so that what is scored was trained on: {n}",
-            "remove them from train, as --fix does",
+            "pictures that stand in several splits, so that what is scored was trained on: {n}"
+            + _all_of(views, groups),
+            f"remove them from {where}, as --fix does",
         ),
         *fault(
             "duplicates",
@@ -77,6 +91,22 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
             "keep one of each, as --fix does",
         ),
     ]
+
+
+def _all_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
+    """Of which splits much is also in train, in words."""
+    told = []
+    for split in dict.fromkeys(view.split for view in views):
+        shared = sum(
+            views[place].split == split
+            for group in groups
+            if any(views[other].split == "train" for other in group)
+            for place in group
+        )
+        every = sum(view.split == split for view in views)
+        if split != "train" and shared >= MUCH * every:
+            told.append(f", {'all' if shared == every else f'{shared} of {every}'} of {split}")
+    return "".join(told)
 
 
 def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:

@@ -1,0 +1,155 @@
+"""Images of validation that are also in train."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskpencil.cli import main
+from maskpencil.data.check.classes import refuse_nonsense
+from maskpencil.data.check.copies import check_copies
+from maskpencil.data.check.fix import write_fixed
+from maskpencil.data.check.report import check
+from maskpencil.data.folder import open_folder
+from maskpencil.errors import DataError
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "data"))
+
+
+def copy_train(folder: Path, *, renamed: bool = False, keep: int = 0) -> None:
+    """Make val a copy of train, but for `keep` images of its own."""
+    for kind in ("images", "masks"):
+        for path in sorted((folder / kind / "val").iterdir())[keep:]:
+            path.unlink()
+        for path in (folder / kind / "train").iterdir():
+            name = f"v{path.name}" if renamed or keep else path.name
+            shutil.copy(path, folder / kind / "val" / name)
+
+
+def lines(folder: Path) -> list[str]:
+    return [fault.line for fault in refuse_nonsense(open_folder(folder))]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "share", "file"),
+    [
+        (copy_train, "6 of 6 (val/0 = train/0, ", "all of val"),
+        (lambda folder: copy_train(folder, renamed=True), "6 of 6 (val/v0 = train/0, ", "all of val"),
+        (lambda folder: copy_train(folder, keep=1), "6 of 7 (val/v0 = train/0, ", "6 of 7 of val"),
+    ],
+)
+def test_a_validation_that_is_train_is_told_in_a_line(
+    spoil: Callable[[Path], None], share: str, file: str, folder: Path
+) -> None:
+    spoil(folder)
+    (line,) = [line for line in lines(folder) if "also in train" in line]
+    assert line.startswith(
+        f"warning: pictures of val that are also in train, so that what is scored was trained on: {share}"
+    )
+    (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates-across-splits"]
+    assert f"so that what is scored was trained on: 6, {file}" in fault.what
+    assert fault.remedy == "remove them from the others: most of train would go, as --fix does"
+
+
+def test_one_copy_among_others_is_told_too(folder: Path) -> None:
+    shutil.copy(folder / "images/train/2.png", folder / "images/val/1.png")
+    assert any(
+        "trained on: 1 of 3 (val/1 = train/2); maskpencil check DATA --fix CLEAN" in line for line in lines(folder)
+    )
+
+
+def test_nothing_is_told_of_images_that_differ(folder: Path) -> None:
+    assert not any("also in train" in line for line in lines(folder))
+
+
+def test_files_of_one_size_and_one_beginning_are_told_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    for split, number in (("train", 0), ("train", 1), ("val", 2), ("val", 3)):
+        image[0, 0] = number  # of the last row: BMP begins below
+        for kind, pixels in (("images", image), ("masks", np.eye(200, dtype=np.uint8))):
+            path = tmp_path / kind / split / f"{number}.{'bmp' if kind == 'images' else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    splits = open_folder(tmp_path).splits
+    assert len({pair.image.stat().st_size for pairs in splits.values() for pair in pairs}) == 1
+    assert check_copies(splits) == []
+    shutil.copy(tmp_path / "images/train/0.bmp", tmp_path / "images/val/3.bmp")
+    (fault,) = check_copies(splits)
+    assert fault.files == ("val/3 = train/0",)
+
+
+def test_only_files_of_one_size_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits, opened = open_folder(folder).splits, Counter()
+    sizes = Counter(pair.image.stat().st_size for pairs in splits.values() for pair in pairs)
+    alone = {pair.image for pairs in splits.values() for pair in pairs if sizes[pair.image.stat().st_size] == 1}
+    plain = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: (opened.update([self]), plain(self, *a, **k))[1])
+    check_copies(splits)
+    assert alone
+    assert not alone & set(opened)
+
+
+def test_a_fixed_copy_of_a_data_set_whose_validation_is_train_can_be_trained_on(folder: Path, tmp_path: Path) -> None:
+    copy_train(folder)
+    out = tmp_path / "clean"
+    out.mkdir()
+    write_fixed(check(folder), out)
+    clean = open_folder(out)
+    assert {split: len(pairs) > 0 for split, pairs in clean.splits.items()} == {"train": True, "val": True}
+    assert sum(map(len, clean.splits.values())) == 6
+    assert check_copies(clean.splits) == []
+
+
+def test_a_few_copies_still_leave_train(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "images/train/2.png", folder / "images/val/1.png")
+    out = tmp_path / "clean"
+    out.mkdir()
+    write_fixed(check(folder), out)
+    assert not (out / "images/train/2.png").exists()
+    assert (out / "images/val/1.png").is_file()
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_classes_without_a_pixel_are_told_by_train_with_or_without_a_class_file(declared: bool, save_files) -> None:
+    label_map = np.zeros((40, 40), np.uint8)
+    label_map[:10], label_map[30:] = 5, 17
+    random = np.random.default_rng(0)
+    files = {f"masks/{i}.png": label_map for i in range(6)}
+    files |= {f"images/{i}.png": random.integers(0, 256, (40, 40, 3), dtype=np.uint8) for i in range(6)}
+    if declared:
+        files["classes.yaml"] = f"names: [{', '.join(f'c{i}' for i in range(18))}]"
+    (line,) = [line for line in lines(save_files(files)) if "never occur" in line]
+    assert line.startswith("warning: classes that never occur: 15 of 18 (")
+    assert ("class file" in line) == declared
+
+
+def test_the_command_tells_both(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_train(folder)
+    (folder / "classes.yaml").write_text("names: [ground, box, ball, a, b, c, d, e]")
+    assert main(["check", str(folder)]) == 1
+    printed = capsys.readouterr().out
+    assert (
+        "error: pictures that stand in several splits, so that what is scored was trained on: 6, all of val" in printed
+    )
+    assert "warning: classes that never occur: 5 of 8 (a, b, c, d, e)" in printed
+
+
+def test_a_training_says_it_before_it_begins(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_further(*_: object, **__: object) -> None:
+        raise DataError("enough is seen")
+
+    copy_train(folder)
+    monkeypatch.setattr("maskpencil.training.train.build_job", no_further)
+    assert main(["train", str(folder), "--out", str(tmp_path / "run"), "--weights", "none", "--epochs", "1"]) == 1
+    assert "that are also in train, so that what is scored was trained on: 6 of 6" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
