@@ -12,6 +12,7 @@ import yaml
 
 import maskpencil as mp
 from maskpencil.errors import MaskPencilError
+from maskpencil.inference.film_options import FilmOptions
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config
 
@@ -248,7 +249,18 @@ def test_prediction_takes_paths_and_a_model_folder(
 
 @pytest.mark.parametrize(
     "name",
-    ["segmenter", "sources", "out", "opacity", "min_area", "regions", "region_classes", "annotations", "batch_size"],
+    [
+        "segmenter",
+        "sources",
+        "out",
+        "opacity",
+        "min_area",
+        "regions",
+        "region_classes",
+        "annotations",
+        "batch_size",
+        "film",
+    ],
 )
 def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
     name: str, model: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +272,12 @@ def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
     for value in [*ODD, "jsn", ["bal"], "ball"]:
         report = taken(lambda value=value: mp.predict(**{**right, name: value}))
         assert report is None or not any("\n" in failure.message for failure in report.failures)
+
+
+@pytest.mark.parametrize("name", ["every", "start", "end", "smooth", "masks", "reconnect"])
+def test_any_option_of_films_is_taken_or_refused_in_a_line(name: str) -> None:
+    for value in [*ODD, "vidoe"]:
+        taken(lambda value=value: FilmOptions(**{name: value}))
 
 
 @pytest.mark.parametrize("name", ["segmenter", "data", "split"])

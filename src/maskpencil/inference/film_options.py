@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from maskpencil.errors import ConfigError
+from maskpencil.parsing import read_choice, read_number, read_whole
 
 MaskFormat = Literal["video", "png"]
 
@@ -39,6 +40,10 @@ class FilmOptions:
     stdout: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("every", "reconnect"):
+            object.__setattr__(self, name, read_whole(name, getattr(self, name)))
+        for name in ("start", "smooth") if self.end is None else ("start", "smooth", "end"):
+            object.__setattr__(self, name, read_number(name, getattr(self, name)))
         if self.every < 1:
             raise ConfigError(f"every must be 1 (each frame) or more, but got {self.every}")
         if not 0 <= self.start < float("inf"):
@@ -47,8 +52,8 @@ class FilmOptions:
             raise ConfigError(f"end must be after start, which is second {self.start:g}, but got {self.end:g}")
         if not 0 <= self.smooth < 1:
             raise ConfigError(f"smooth must be from 0 (off) to below 1, but got {self.smooth:g}")
-        if self.masks not in (None, *get_args(MaskFormat)):
-            raise ConfigError(f"masks must be {' or '.join(get_args(MaskFormat))}, but got {self.masks!r}")
+        if self.masks is not None:
+            object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
             raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
 

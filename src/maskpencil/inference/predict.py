@@ -87,7 +87,9 @@ def predict(
         OutputError: a result cannot be written.
     """
     segmenter, sources, out = read_segmenter(segmenter), read_sources(sources), read_path("out", out)
-    film, stop = film or FilmOptions(), stop or Event()
+    film, stop = FilmOptions() if film is None else film, stop or Event()
+    if not isinstance(film, FilmOptions):
+        raise ConfigError(f"film must be FilmOptions, but got {shown(film)}")
     opacity, min_area = read_number("opacity", opacity), read_whole("min_area", min_area)
     batch_size = read_whole("batch_size", batch_size, least=1)
     if regions is not None:

@@ -46,12 +46,11 @@ def copy_picture(picture: LabelledPicture, target: Path) -> None:
         ImageError: the picture cannot be read.
         OutputError: it cannot be written.
     """
-    turned = is_turned(picture.image)
+    if is_turned(picture.image):
+        write_upright(picture.image, target)
+        return
     with written_whole(target) as temporary:
-        if turned:
-            write_upright(picture.image, temporary)
-        else:
-            shutil.copyfile(picture.image, temporary)
+        shutil.copyfile(picture.image, temporary)
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:

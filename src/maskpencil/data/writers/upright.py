@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps
 
-from maskpencil.images import ORIENTATION, decoding, opened_image
+from maskpencil.images import ORIENTATION, decoding, opened_image, save_image
 
 TURNED = range(2, 9)
 """EXIF orientations that turn or mirror; 1 and what is no orientation do nothing."""
@@ -38,16 +38,18 @@ def is_turned(path: Path) -> bool:
 def write_upright(source: Path, target: Path) -> None:
     """Write an image with its pixels as EXIF turns them, in its own format, without an orientation.
 
-    Kept are mode and depth, EXIF's other entries, the ICC profile and the resolution. PNG, TIFF and WebP lose nothing;
-    JPEG is encoded once more, at quality 100 and 4:4:4. Of several frames the first is written.
+    The file is whole or not there. Kept are mode and depth, EXIF's other entries (not in TIFF), the ICC profile and the
+    resolution. PNG, TIFF and WebP lose nothing; JPEG is encoded once more, at quality 100 and 4:4:4. Of several frames
+    the first is written.
 
     Raises:
         ImageError: `source` is not a readable image.
-        OSError: `target` cannot be written.
+        OutputError: `target` cannot be written.
     """
     with opened_image(source) as image:
         with decoding(str(source)):
-            file_format = "JPEG" if image.format == "MPO" else image.format  # a phone's JPEG with more images behind it
+            own = image.format or ""
+            file_format = "JPEG" if own == "MPO" else own  # a phone's JPEG with more images behind it
             image.load()  # turns a TIFF
             turned = ImageOps.exif_transpose(image)
         exif = turned.getexif()
@@ -55,7 +57,7 @@ def write_upright(source: Path, target: Path) -> None:
         if _WIDTH in details and _HEIGHT in details:
             details[_WIDTH], details[_HEIGHT] = turned.size
         metadata = {name: turned.info[name] for name in ("icc_profile", "dpi", "xmp") if turned.info.get(name)}
-        turned.save(target, file_format, exif=exif, **metadata, **_OPTIONS.get(file_format or "", {}))
+        save_image(target, turned, file_format, exif=exif, **metadata, **_OPTIONS.get(file_format, {}))
 
 
 def _has_late_metadata(path: Path) -> bool:
