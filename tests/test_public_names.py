@@ -70,6 +70,7 @@ def test_every_option_in_the_readme_is_a_setting():
     options = set(re.findall(r"--([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     settings = {field.name.replace("_", "-") for field in dataclasses.fields(TrainConfig)}
     assert options <= settings | {
+        "debug",  # of all commands
         "nproc-per-node",  # torchrun's
         *("fix", "to", "annotations", "images", "masks", "split-file"),
         *("json", "split"),

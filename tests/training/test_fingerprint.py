@@ -128,11 +128,3 @@ def test_a_damaged_fingerprint_is_one_line_with_a_remedy_that_works(text, run):
         train(resume=run.folder, quiet=True)
     path.unlink()
     assert "resumed after" in resumed(run)
-
-
-def test_a_model_of_other_classes_lends_its_features_and_not_its_scores(run, data, tmp_path):
-    write_classes(data / "classes.yaml", ClassSet(("ground", "ball", "box"), COLORS))
-    other = train(data, out=tmp_path / "other", init=str(run.model), **SETTINGS)
-    log = (other.folder / "train.log").read_text()
-    assert "its classes are others, so that its scores start anew: ground, box, ball; " in log
-    assert "score_fr" in log

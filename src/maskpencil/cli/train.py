@@ -62,9 +62,7 @@ def command(
     if math.isnan(run.mean_iou):
         show("no score: no pixel of the validation pictures is labelled; the last model was kept")
     else:
-        show(
-            f"mean IoU {run.mean_iou:.4f} on {f'{run.scored_on} of ' if run.scored_on else ''}the validation pictures"
-        )
+        show(f"mean IoU {run.mean_iou:.4f} on {f'{run.scored_on} of ' if run.scored_on else ''}the validation pictures")
     show(f"model: {run.model}")
     show(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")
     return 0

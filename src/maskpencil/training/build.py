@@ -43,6 +43,7 @@ from maskpencil.training.values import (
 from maskpencil.training.whitening import Whitening
 
 GPU_WORKERS = 8
+
 KEPT_SHARE = 1 / 3
 """How much of the free memory, or of the free disk, decoded pictures may take."""
 
