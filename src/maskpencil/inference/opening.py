@@ -6,11 +6,13 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError, InvalidDataError
+from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.addresses import protocols
 from maskpencil.inference.cameras import find_camera
+from maskpencil.inference.containers import read_structure
+from maskpencil.inference.demuxers import FILE_DEMUXERS, stream_demuxers
 from maskpencil.inference.hardware_decode import accelerated
 from maskpencil.inference.sources import Source
 
@@ -22,13 +24,14 @@ STALL_SECONDS = 10.0
 class Opening:
     """How FFmpeg is to open a source.
 
-    `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use. `stall`
-    is after how many seconds of silence reading it fails.
+    `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use,
+    `demuxers` FFmpeg's readers of containers. `stall` is after how many seconds of silence reading it fails.
     """
 
     name: str
     address: str
     whitelist: str
+    demuxers: frozenset[str]
     input_format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     stall: float | None = None
@@ -50,10 +53,18 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
     if source.kind == "stream":
         # lost packets spoil pictures, so that TCP is tried before UDP
         options = {"rtsp_flags": "prefer_tcp"} if source.address.lower().startswith("rtsp") else {}
-        return Opening(source.name, source.address, protocols(source.address), options=options, stall=STALL_SECONDS)
+        return Opening(
+            source.name,
+            source.address,
+            protocols(source.address),
+            stream_demuxers(source.address),
+            options=options,
+            stall=STALL_SECONDS,
+        )
     if source.kind == "camera":
         camera = find_camera(int(source.address))
-        return Opening(source.name, camera.name, "file", camera.input_format, camera.options, STALL_SECONDS)
+        demuxers = frozenset({camera.input_format})
+        return Opening(source.name, camera.name, "file", demuxers, camera.input_format, camera.options, STALL_SECONDS)
     return _file(source.address)
 
 
@@ -63,11 +74,17 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
     Raises:
         VideoError: it is missing, does not answer, or is no film.
     """
+    if opening.is_file:
+        _refuse_no_file(opening.name)
     try:
         return av.open(
             opening.address,
             format=opening.input_format,
-            container_options={"protocol_whitelist": opening.whitelist, **opening.options},
+            container_options={
+                "protocol_whitelist": opening.whitelist,
+                "format_whitelist": ",".join(sorted(opening.demuxers)),
+                **opening.options,
+            },
             metadata_errors="replace",
             timeout=opening.stall,
             hwaccel=accelerated(hardware) if hardware else None,
@@ -85,15 +102,35 @@ def reason_of(error: FFmpegError) -> str:
 
 def _file(path: str) -> Opening:
     # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
-    return Opening(path, f"file:{path}", "file")
+    return Opening(path, f"file:{path}", "file", FILE_DEMUXERS)
+
+
+def _refuse_no_file(name: str) -> None:
+    path = Path(name)
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise VideoError(f"{name}: is empty (0 bytes); expected a video; copy or export it again")
+        return
+    if path.exists():  # a pipe would be waited for without end
+        raise VideoError(f"{name}: is not a regular file; expected a video; give the path of one")
+    raise VideoError(f"{name}: there is no such file")
 
 
 def _not_a_film(name: str, error: FFmpegError) -> VideoError:
-    path = Path(name)
-    if not path.is_file():
-        return VideoError(f"{name}: there is no such file")
-    if path.stat().st_size == 0:
-        return VideoError(f"{name}: is empty (0 bytes); expected a film; copy or export it again")
+    if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
+        return VideoError(
+            f"{name}: is damaged, or no video but such as a playlist or a text, which could name other files and is "
+            "not opened; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove it"
+        )
+    try:
+        is_cut = read_structure(name).is_cut
+    except OSError:
+        is_cut = False  # what keeps it from being read is the error already
+    if is_cut:
+        return VideoError(
+            f"{name}: is cut short, and what a video's beginning needs is in the part that is missing "
+            f"({reason_of(error)}); copy or export it again, or remove it"
+        )
     return VideoError(
         f"{name}: is damaged, cut short or not a film ({reason_of(error)}); expected MP4, MOV, MKV, WebM, AVI, ...; "
         "copy or export it again, or remove it"

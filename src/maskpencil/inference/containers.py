@@ -1,0 +1,144 @@
+"""Whether a video file is whole, by the sizes that its own container states.
+
+FFmpeg reads a file that lacks its end as if it ended there. Only headers are read here, and what lies between them is
+skipped.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_MP4_BOXES = frozenset(
+    kind.encode()
+    for kind in (
+        *("ftyp", "styp", "moov", "mdat", "free", "skip", "wide", "moof", "mfra", "sidx", "ssix", "uuid"),
+        *("meta", "udta", "pnot", "PICT", "prft", "emsg", "pdin"),
+    )
+)
+_EBML = bytes.fromhex("1a45dfa3")
+_EBML_IDS = 4  # the longest ID of an element, in bytes
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_TS_SYNC, _TS_SIZES, _TS_LOOKS = 0x47, ((188, 0), (192, 4), (204, 0)), 5  # packet size, offset of the sync byte
+
+_MAX_HEADERS = 1_000_000
+"""More are not read: a file made of nothing else would keep the reading busy for hours."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a container's headers state: whether the file ends too early, and whether a second video is behind it."""
+
+    is_cut: bool = False
+    has_unread_video: bool = False
+    """Whether a complete second MP4 follows the first one, which FFmpeg passes over."""
+
+
+def read_structure(path: str | os.PathLike[str]) -> Structure:
+    """Read the sizes that an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file states.
+
+    Of other files, and of those whose headers make no sense, nothing is stated: they count as whole.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(16)
+        if start[4:8] in _MP4_BOXES:
+            return _mp4(file, size)
+        if start[:4] == _EBML:
+            return Structure(is_cut=_matroska_is_cut(file, size))
+        if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+            return Structure(is_cut=_avi_is_cut(file, size))
+        if start == _ASF_HEADER:
+            return Structure(is_cut=_asf_is_cut(file, size))
+        return Structure(is_cut=_ts_is_cut(file, size))
+
+
+def _mp4(file: BinaryIO, size: int) -> Structure:
+    """Walk over the boxes: 32-bit size (1: a 64-bit one follows the type; 0: to the end), type."""
+    at, starts = 0, 0
+    for _ in range(_MAX_HEADERS):
+        head = _read(file, at, 16)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack(">I4s", head[:8])
+        if length == 1 and len(head) == 16:
+            (length,) = struct.unpack(">Q", head[8:])
+        if kind not in _MP4_BOXES or 0 < length < 8:  # a camera's own data behind the last box
+            break
+        starts += kind == b"ftyp"
+        if length == 0:
+            break
+        at += length
+    return Structure(is_cut=at > size, has_unread_video=starts > 1)
+
+
+def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
+    """Walk over the elements, into those of unknown size, as of recordings whose end was not known."""
+    at = 0
+    for _ in range(_MAX_HEADERS):
+        if at >= size:
+            break
+        head = _read(file, at, _EBML_IDS + 8)
+        id_length = 9 - head[0].bit_length()
+        if id_length > _EBML_IDS:
+            return False  # no element begins here
+        if id_length >= len(head):
+            return True
+        size_length = 9 - head[id_length].bit_length()
+        if size_length > 8:
+            return False
+        if id_length + size_length > len(head):
+            return True
+        at += id_length + size_length
+        stated = int.from_bytes(head[id_length : id_length + size_length], "big") - (1 << 7 * size_length)
+        if stated != (1 << 7 * size_length) - 1:  # all ones: unknown
+            at += stated
+    return at > size
+
+
+def _avi_is_cut(file: BinaryIO, size: int) -> bool:
+    """Walk over the RIFF chunks, several in long files."""
+    at = 0
+    for _ in range(_MAX_HEADERS):
+        if at + 8 > size:
+            break
+        kind, length = struct.unpack("<4sI", _read(file, at, 8))
+        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):  # the size was never filled in
+            return False
+        at += 8 + length
+        if at > size:
+            return True
+        at += length % 2
+    return False
+
+
+def _asf_is_cut(file: BinaryIO, size: int) -> bool:
+    (end,) = struct.unpack("<Q", _read(file, 16, 8))
+    at = 30
+    for _ in range(_MAX_HEADERS):
+        if at + 48 > min(end, size):
+            break
+        kind, length = struct.unpack("<16sQ", _read(file, at, 24))
+        if kind == _ASF_FILE:
+            (stated,) = struct.unpack("<Q", _read(file, at + 40, 8))
+            return bool(stated > size)
+        if length < 24:
+            return False
+        at += length
+    return False
+
+
+def _ts_is_cut(file: BinaryIO, size: int) -> bool:
+    for packet, offset in _TS_SIZES:
+        places = range(offset, offset + packet * _TS_LOOKS, packet)
+        if places[-1] < size and all(_read(file, place, 1)[0] == _TS_SYNC for place in places):
+            return size % packet != 0
+    return False
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
