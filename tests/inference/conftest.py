@@ -83,6 +83,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
         sound_first: bool = False,
         options: dict[str, str] | None = None,
         encoder: dict[str, str] | None = None,
+        noise: np.random.Generator | None = None,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w", options=options or {}) as container:
@@ -102,7 +103,10 @@ def make_film(tmp_path: Path) -> MakeFilm:
                 voice.codec_context.layout = "stereo"
             durations = [*np.diff(pts).tolist(), 1]
             for i, (time, duration) in enumerate(zip(pts, durations, strict=True)):
-                frame = av.VideoFrame.from_ndarray(picture(size, i), format="rgb24")
+                image = picture(size, i)
+                if noise:
+                    image ^= noise.integers(16, size=image.shape, dtype=np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame.pts, frame.duration, frame.time_base = time, duration, time_base
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

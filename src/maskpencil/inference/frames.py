@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from maskpencil.images import RGBImage
+from maskpencil.inference.colors import ColorConverter
 from maskpencil.inference.orientation import orientation, turned
 
 
@@ -48,15 +48,47 @@ class StoredFrame:
     duration: int
 
 
-def pictures(items: "Iterable[StoredFrame | av.Packet[Any]]") -> "Iterator[Frame | av.Packet[Any]]":
-    """Turn frames upright and into RGB of one size, that of the first; packets pass."""
-    reformatter = VideoReformatter()
-    size: tuple[int, int] | None = None
+class FrameConverter:
+    """Turns the frames of one video upright and into RGB of one size, that of the first, and notes what they were.
+
+    Args:
+        name: what error messages call the video.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._colors = ColorConverter(name)
+        self._size: tuple[int, int] | None = None  # as shown
+        self.is_interlaced = False
+        """Whether any frame holds two fields of different times."""
+        self.resized: tuple[int, tuple[int, int]] | None = None
+        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the first one's size."""
+
+    @property
+    def hdr(self) -> str | None:
+        """The transfer function of the first HDR frame, "PQ" or "HLG"; None of a video that is SDR."""
+        return self._colors.hdr
+
+    def convert(self, stored: StoredFrame) -> Frame:
+        """Give a frame as it is shown.
+
+        Raises:
+            VideoError: its colors are of a kind that cannot be read.
+        """
+        frame = stored.picture
+        turn = orientation(frame)
+        is_sideways = turn[0] == 0
+        shown = (frame.width, frame.height) if is_sideways else (frame.height, frame.width)
+        self._size = self._size or shown
+        if self.resized is None and shown != self._size:
+            self.resized = (stored.pts, shown)
+        self.is_interlaced = self.is_interlaced or frame.interlaced_frame
+        target = self._size[::-1] if is_sideways else self._size
+        return Frame(turned(self._colors.convert(frame, target), turn), stored.pts, stored.duration)
+
+
+def pictures(
+    items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
+) -> "Iterator[Frame | av.Packet[Any]]":
+    """Convert the frames among `items`; packets pass."""
     for item in items:
-        if isinstance(item, av.Packet):
-            yield item
-            continue
-        size = size or (item.picture.height, item.picture.width)
-        rgb = reformatter.reformat(item.picture, width=size[1], height=size[0], format="rgb24")
-        pixels: Any = rgb.to_ndarray()  # (H, W, 3) uint8, as rgb24 is
-        yield Frame(turned(pixels, orientation(item.picture)), item.pts, item.duration)
+        yield item if isinstance(item, av.Packet) else converter.convert(item)

@@ -13,9 +13,10 @@ from av.error import InvalidDataError
 
 from maskpencil.errors import ConfigError, VideoError
 from maskpencil.images import RGBImage
+from maskpencil.inference.colors import WHITE
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
-from maskpencil.inference.frames import Frame, VideoFacts, pictures
+from maskpencil.inference.frames import Frame, FrameConverter, VideoFacts, pictures
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
 from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
@@ -100,6 +101,7 @@ def predict_video(
             ]
         expected = None if is_live else expected_frames(options, facts.frames, facts.duration)
         selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
+        converter = FrameConverter(reader.name)
         outputs = FilmOutputs(
             segmenter.classes,
             segmenter.legend,
@@ -123,7 +125,9 @@ def predict_video(
         with (
             one_by_one() if is_live or options.smooth else side_by_side() as workers,
             # left after the files: a silent stream makes its reading thread wait, and the files need not
-            closing(read_ahead(pictures(selected), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)) as items,
+            closing(
+                read_ahead(pictures(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
+            ) as items,
             closing(in_parallel(coloured, items, workers=workers, step="running the network on frames")) as results,
             outputs,
         ):
@@ -144,7 +148,9 @@ def predict_video(
                     outputs.submit_sound(item)
             if count == 0:
                 raise _nothing_taken(reader, options, facts, stopped=stop.is_set())
-        return VideoReport(count, (*warnings, *_losses(reader)), tuple(_flicker(reader.name, predictor)))
+        resized = _resized(reader, converter, facts, options.start)
+        notes = (*_kinds(reader.name, converter), *_flicker(reader.name, predictor))
+        return VideoReport(count, (*warnings, *_losses(reader), *resized), notes)
 
 
 def _opened(
@@ -222,13 +228,54 @@ def _nothing_taken(
     )
 
 
-def _losses(reader: VideoReader | StreamReader) -> list[str]:
+def _losses(reader: VideoReader | StreamReader) -> Iterator[str]:
     if isinstance(reader, StreamReader):
-        return [reader.gave_up] if reader.gave_up else []
-    if reader.damaged_from is None:
-        return []
-    since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
-    return [f"{since}; what could be read was done; copy or export it again"]
+        if reader.gave_up:
+            yield reader.gave_up
+        return
+    if reader.damaged_from is not None:
+        count = reader.damaged_frames
+        found = [f"{count} damaged frame{'s' if count > 1 else ''}"] if count else []
+        found += ["the file ends before the end that it states"] if reader.is_cut else []
+        details = f" ({'; '.join(found)})" if found else ""
+        since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
+        yield f"{since}{details}; what could be read was done; copy or export it again"
+    for joint in reader.joints[:1]:
+        more = f", and {len(reader.joints) - 1} more times later" if len(reader.joints) > 1 else ""
+        yield (
+            f"{reader.name}: its times begin anew at second {joint:.1f}{more}, as where videos were joined; the result "
+            "goes on from there"
+        )
+    if reader.has_unread_video:
+        yield (
+            f"{reader.name}: another video stands behind the first one in this file and was not read; join them in a "
+            "video program, or give each as a file"
+        )
+
+
+def _resized(
+    reader: VideoReader | StreamReader, converter: FrameConverter, facts: VideoFacts, start: float
+) -> Iterator[str]:
+    if converter.resized:
+        pts, (height, width) = converter.resized
+        before, after = f"{facts.size[1]}x{facts.size[0]}", f"{width}x{height}"
+        yield (
+            f"{reader.name}: changes its size from {before} to {after} (width x height) at second "
+            f"{start + float(pts * reader.time_base):.1f}; all frames were scaled to the first size"
+        )
+
+
+def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
+    if converter.hdr:
+        yield (
+            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and brighter "
+            "is white"
+        )
+    if converter.is_interlaced:
+        yield (
+            f"{name}: is interlaced, and its frames, of two moments each, were taken as they are; deinterlace it first "
+            "for clean edges of what moves"
+        )
 
 
 def _not_copied(name: str, stream: AudioStream) -> str:

@@ -14,9 +14,11 @@ from av.error import FFmpegError
 from av.format import Flags
 
 from maskpencil.errors import VideoError
-from maskpencil.inference.frames import Frame, StoredFrame, VideoFacts, pictures
+from maskpencil.inference.containers import Structure, read_structure
+from maskpencil.inference.frames import Frame, FrameConverter, StoredFrame, VideoFacts, pictures
 from maskpencil.inference.opening import Opening, open_container, opening_of
 from maskpencil.inference.orientation import orientation, rotation
+from maskpencil.inference.timeline import Timeline
 
 FALLBACK_RATE = Fraction(25)
 """Frames a second of a film that does not say."""
@@ -26,6 +28,7 @@ MISSING_SECONDS = 1.0
 
 _STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole film is
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
+_JOINT_SECONDS = 2.0  # the packets around a joint of two streams look as if some were lost
 _NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new picture
 
 
@@ -42,8 +45,9 @@ def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
 class VideoReader:
     """An open film, stream or camera, to be read once from start to end; a context manager.
 
-    `damaged_from` is set while reading: the second from which on something was missing or broken. `broke_off` is what
-    ended the reading before the source's end, if something did.
+    `damaged_frames` is counted while reading: frames that the decoder found damaged or could not decode at all. Not all
+    damage can be found: most codecs carry no checksums. `broke_off` is what ended the reading before the source's end,
+    if something did.
 
     Args:
         source: a film's path, or how to open something else.
@@ -56,8 +60,6 @@ class VideoReader:
     def __init__(self, source: str | os.PathLike[str] | Opening, *, hardware: str | None = None) -> None:
         self.opening = source if isinstance(source, Opening) else opening_of(source)
         self.name = self.opening.name
-        self.damaged_from: float | None = None
-        self.broke_off: FFmpegError | None = None
         self._hardware = hardware
         self._open()
 
@@ -69,12 +71,20 @@ class VideoReader:
             found = "pictures in a format unknown here" if videos else "no moving pictures"
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
+        if self.opening.is_file and self._video.codec_context.name == "h264":
+            # with threads within a frame, which are the default, FFmpeg loses what this decoder finds damaged
+            self._video.thread_type = "FRAME"
         self.sound = self._container.streams.audio
         self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
         self.time_base = self._video.time_base or 1 / self.rate
         self.start = Fraction(self._container.start_time or 0, av.time_base)
         """What the source calls the time of its beginning, in seconds."""
         self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
+        self.broke_off: FFmpegError | None = None
+        self.damaged_frames = 0
+        self._damaged_at: list[float] = []  # in seconds after the start
+        self._structure = Structure()
+        self._timeline = Timeline()
         self._items = self._decoded()
         self._peeked: deque[av.VideoFrame | av.Packet[Any]] = deque()
 
@@ -85,6 +95,28 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._container.close()
+
+    @property
+    def damaged_from(self) -> float | None:
+        """From which second on something was missing or broken in what was read so far."""
+        joints = self.joints
+        around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
+        return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
+
+    @property
+    def joints(self) -> list[float]:
+        """The seconds at which the times of what was read so far began anew, as where streams were joined."""
+        return [joint - float(self.start) for joint in self._timeline.joints]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file, read to its end, ends earlier than its container states."""
+        return self._structure.is_cut
+
+    @property
+    def has_unread_video(self) -> bool:
+        """As `Structure.has_unread_video`, of a file that was read to its end."""
+        return self._structure.has_unread_video
 
     @property
     def is_untimed(self) -> bool:
@@ -126,7 +158,7 @@ class VideoReader:
         except FFmpegError:
             self._reopen()
             return
-        self._items, self._end = self._decoded(), None
+        self._items, self._end, self._timeline = self._decoded(), None, Timeline()
         first = self._first_frame()
         # a film without an index may be entered too late, or at a frame that does not know its time
         if first is None or first.pts is None or first.pts * self.time_base - self.start > seconds:
@@ -134,7 +166,6 @@ class VideoReader:
 
     def _reopen(self) -> None:
         self._container.close()
-        self.damaged_from = self.broke_off = None
         self._open()
 
     def read(self) -> "Iterator[Frame | av.Packet[Any]]":
@@ -142,7 +173,7 @@ class VideoReader:
 
         Frames are turned upright and of one size, that of the first. Their times always grow.
         """
-        return pictures(self.stored())
+        return pictures(self.stored(), FrameConverter(self.name))
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
         """Give what `read` gives, its frames as they were decoded."""
@@ -211,13 +242,16 @@ class VideoReader:
                 if packet.stream is self._video:  # its stream_index is wrong in the last, empty packets
                     yield from self._decode(packet)
                 elif packet.size and self._sounds(packet):  # the last of each stream is an empty one, for decoders
+                    self._place(packet)
                     self._reach(packet.pts, packet.duration, packet.time_base)
                     yield packet
         except FFmpegError as error:
             self.broke_off = error
             self._note_damage()
+        if self.opening.is_file:
+            self._structure = read_structure(self.name)
         stated = self.stated_duration
-        if stated is not None and stated - (self._end or float(self.start)) > MISSING_SECONDS:
+        if self.is_cut or (stated is not None and stated - (self._end or float(self.start)) > MISSING_SECONDS):
             self._note_damage()
 
     def _packets(self) -> "Iterator[av.Packet[Any]]":
@@ -238,10 +272,13 @@ class VideoReader:
             frames: list[av.VideoFrame] = packet.decode()
         except FFmpegError:
             self._note_damage()
+            self.damaged_frames += 1
             return
         for frame in frames:
+            self._place(frame)
             if frame.is_corrupt:
                 self._note_damage()
+                self.damaged_frames += 1
             self._reach(frame.pts, frame.duration, self.time_base)
             yield frame
 
@@ -256,6 +293,14 @@ class VideoReader:
             return False
         return True
 
+    def _place(self, item: "av.VideoFrame | av.Packet[Any]") -> None:
+        """Move an item's times to where they go on behind a joint."""
+        number = item.stream_index if isinstance(item, av.Packet) else self._video.index
+        shift = self._timeline.shift(number, item.pts, item.time_base or self.time_base, end=self._end)
+        if shift:
+            item.pts = None if item.pts is None else item.pts + shift
+            item.dts = None if item.dts is None else item.dts + shift
+
     def _reach(self, pts: int | None, duration: int | None, time_base: Fraction) -> None:
         if pts is None:
             return
@@ -266,5 +311,6 @@ class VideoReader:
         self._end = max(self._end or begins, begins + float((duration or 0) * time_base))
 
     def _note_damage(self) -> None:
-        if self.damaged_from is None:
-            self.damaged_from = max(0.0, (self._end or float(self.start)) - float(self.start))
+        at = max(0.0, (self._end or float(self.start)) - float(self.start))
+        if not self._damaged_at or at > self._damaged_at[-1] + _JOINT_SECONDS / 2:
+            self._damaged_at.append(at)
