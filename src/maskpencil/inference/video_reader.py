@@ -71,7 +71,7 @@ class VideoReader:
             found = "pictures in a format unknown here" if videos else "no moving pictures"
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
-        if self.opening.is_file and self._video.codec_context.name == "h264":
+        if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":
             # with threads within a frame, which are the default, FFmpeg loses what this decoder finds damaged
             self._video.thread_type = "FRAME"
         self.sound = self._container.streams.audio
