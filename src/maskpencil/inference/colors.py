@@ -4,7 +4,7 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
-from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
@@ -62,8 +62,10 @@ class ColorConverter:
             ) from error
 
     def _tone_mapped(self, frame: av.VideoFrame, size: tuple[int, int]) -> Any:
+        # unscaled: a chroma sample stands for all its pixels, as FFmpeg reads SDR of 8 bits, else edges would differ
+        scaling = Interpolation.POINT if (frame.height, frame.width) == size else Interpolation.BILINEAR
         # from the array, uncopied: a frame without the metadata of the mastering display
-        deep = av.VideoFrame.from_numpy_buffer(self._pixels(frame, size, "rgb48le"), format="rgb48le")
+        deep = av.VideoFrame.from_numpy_buffer(self._pixels(frame, size, "rgb48le", scaling), format="rgb48le")
         deep.color_trc = frame.color_trc
         unknown = frame.color_primaries in (_UNSPECIFIED, *_RESERVED)
         deep.color_primaries = _BT2020 if unknown else frame.color_primaries
@@ -72,6 +74,9 @@ class ColorConverter:
         )
         return toned.to_ndarray()  # (H, W, 3) uint8
 
-    def _pixels(self, frame: av.VideoFrame, size: tuple[int, int], pixel_format: str) -> Any:
+    def _pixels(
+        self, frame: av.VideoFrame, size: tuple[int, int], pixel_format: str, scaling: Interpolation | None = None
+    ) -> Any:
         height, width = size
-        return self._decoded.reformat(frame, width=width, height=height, format=pixel_format).to_ndarray()
+        rgb = self._decoded.reformat(frame, width=width, height=height, format=pixel_format, interpolation=scaling)
+        return rgb.to_ndarray()
