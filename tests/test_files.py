@@ -152,7 +152,7 @@ def test_a_folder_stays_as_it_was_when_the_new_one_cannot_be_moved_in(
     rename = Path.rename
 
     def failing_rename(path: Path, target: Path) -> Path:
-        if path.name.endswith(".new"):
+        if path.name.endswith("-new"):
             raise OSError(5, "Input/output error")
         return rename(path, target)
 

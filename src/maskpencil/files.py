@@ -1,15 +1,32 @@
-"""Files that other programs may read appear whole or not at all."""
+"""Files that other programs may read appear whole or not at all; what a killed process left is removed."""
 
 import errno
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from maskpencil.errors import OutputError
+from maskpencil.errors import DataError, MaskPencilError, OutputError
+
+PATIENCE = 2.0
+"""Seconds to wait for a process that removes leftovers from a folder, which takes milliseconds."""
+
+JUST_BEGUN = 1.0
+"""Seconds for which an empty temporary folder counts as that of a process that is alive."""
+
+_TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
+_SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
+
+Record = Callable[[Path, os.stat_result], None]
+"""Gets a path that is about to appear, and the state (size, times) that its file will have."""
+
+_recorders: list[tuple[Path, Record]] = []
 
 
 @contextmanager
@@ -17,23 +34,27 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; after the block it is flushed to disk and renamed to `path`.
 
     When the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the
-    suffix, so writers that choose their format by it work. Missing parent folders are made.
+    suffix, so writers that choose their format by it work. Missing parent folders are made. What a process leaves that
+    is killed meanwhile, `remove_leftovers` removes.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
     """
     path = Path(path)
-    temporary = _begun(path)
-    permissions = temporary.stat().st_mode
-    try:
-        with _output_errors(path):
-            yield temporary
-            temporary.chmod(permissions)  # the writer may have put another file in its place
-            _flush(temporary)
-            temporary.replace(path)
-            _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent, alone=False):
+            temporary = _begun(path)
+            permissions = temporary.stat().st_mode
+            try:
+                yield temporary
+                temporary.chmod(permissions)  # the writer may have put another file in its place
+                _flush(temporary)
+                _announce(path, temporary)
+                temporary.replace(path)
+                _flush(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def cache_folder(kind: str) -> Path:
@@ -42,62 +63,164 @@ def cache_folder(kind: str) -> Path:
     return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "maskpencil" / kind
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove, in a folder and those below, what a process left that died in the middle of `written_whole`.
+def remove_leftovers(folder: str | os.PathLike[str], *, deep: bool = True) -> None:
+    """Remove, in a folder and unless `deep` is false in those below, what processes left that died while writing there.
 
-    Only the folder's one writer may call this.
+    Other processes may be writing there: what is theirs, and every file that `written_whole` did not begin, stays.
+    Where the file system cannot lock folders nothing is removed.
     """
-    for path in Path(folder).rglob(".*"):
-        if re.fullmatch(r"\..*\.[0-9a-f]{8}(\.[^.]*)?", path.name) and path.is_file():
-            path.unlink()
+    for place, folders, names in os.walk(folder):
+        if not deep:
+            folders.clear()
+        left = [name for name in names if _TEMPORARY.fullmatch(name)]
+        if left:
+            with locked(Path(place), alone=True) as alone:
+                for name in left if alone else ():
+                    with suppress(OSError):  # it may not be removed, or was just now
+                        Path(place, name).unlink()
+
+
+def temporary_beside(path: Path) -> Path:
+    """Give a name that no file has, which ends as that of `path` does, for what `remove_leftovers` may remove."""
+    suffix = path.suffix if len(path.suffix.encode(errors="surrogateescape")) < 100 else ""
+    return path.with_name(f".maskpencil-{secrets.token_hex(6)}{suffix}")
 
 
 @contextmanager
-def folder_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def recorded_below(folder: Path, record: Record) -> Iterator[None]:
+    """Let `record` be called, from any thread, before a file below `folder` appears that `written_whole` writes."""
+    entry = (folder, record)
+    _recorders.append(entry)
+    try:
+        yield
+    finally:
+        _recorders.remove(entry)
+
+
+@contextmanager
+def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`; after the block it takes the place of the folder `path`.
 
     When the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk:
     the old one is moved to a hidden name just before the new one is moved in, and removed after. What a process left
-    that died in between, `recover_folder` puts right. A folder must have one writer at a time.
+    that died in between, `recover_folder` puts right.
+
+    Args:
+        path: the folder to write.
+        fresh: whether `path` must be missing or empty, so that nothing is ever replaced.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, another process is writing it, or it is not `fresh`.
     """
     path = Path(path)
     new, old = _beside(path)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(path)
-        new.mkdir()
-    try:
-        with _output_errors(path):
-            yield new
-            permissions = new.stat().st_mode & 0o666
-            for file in new.rglob("*"):
-                if file.is_file():
-                    file.chmod(permissions)  # safetensors gives its files to their owner alone
-                _flush(file)
-            _flush(new)
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-            _flush(path.parent)
-    finally:
-        recover_folder(path)
+        if fresh and path.is_dir() and any(path.iterdir()):
+            raise OutputError(f"{path}: is not empty, and nothing is mixed into it; give another --out, or remove it")
+        try:
+            new.mkdir()  # which succeeds in one process alone
+        except FileExistsError as error:
+            raise OutputError(
+                f"{path}: is being written by another process; wait until that has ended, or give another --out"
+            ) from error
+        with locked(new, alone=False):
+            try:
+                yield new
+                permissions = new.stat().st_mode & 0o666
+                for file in new.rglob("*"):
+                    if file.is_file():
+                        file.chmod(permissions)  # safetensors gives its files to their owner alone
+                    _flush(file)
+                _flush(new)
+                if fresh:
+                    _announce(path, new)
+                    if os.name == "nt" and path.exists():
+                        path.rmdir()
+                elif path.exists():
+                    path.rename(old)
+                new.rename(path)
+                _flush(path.parent)
+            finally:
+                _put_right(path)
 
 
 def recover_folder(path: str | os.PathLike[str]) -> None:
     """Put right what a process left that died in the middle of `folder_written_whole(path)`.
 
-    The old folder is brought back where the new one had not taken its place, and what was half-written is removed. Only
-    the folder's writer may call this, since a swap in progress looks the same.
+    The old folder is brought back where the new one had not taken its place, and what was half-written is removed.
+    While another process is writing the folder nothing is done.
     """
     path = Path(path)
-    new, old = _beside(path)
-    if old.exists() and not path.exists():
-        old.rename(path)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    new, _ = _beside(path)
+    if not new.is_dir():
+        _put_right(path)
+        return
+    with locked(new, alone=True) as alone:
+        # a process that has just made the folder is about to lock it
+        has_begun = any(new.iterdir()) or time.time() - new.stat().st_mtime > JUST_BEGUN
+        if alone is not False and has_begun:
+            _put_right(path)
+
+
+@contextmanager
+def locked(folder: Path, *, alone: bool) -> Iterator[bool | None]:
+    """Lock a folder for the block; the system frees it when the process dies.
+
+    A lock that is not `alone` is for all that write in the folder, and waits for one that is: at most `PATIENCE`.
+
+    Returns:
+        Whether it is locked; None where that cannot be done, as on Windows and some network file systems.
+    """
+    if sys.platform == "win32":
+        yield None
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + (0 if alone else PATIENCE)
+        locked: bool | None = False
+        while not locked:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_NB | (fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+                locked = True
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    break
+                time.sleep(0.01)
+            except OSError:
+                locked = None
+                break
+        yield locked
+    finally:
+        os.close(handle)
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and what is not there.
+
+    Reading a special file may wait for ever, or never end.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - names with a NUL byte or of any length, too
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), "a device")
+
+
+def refuse_special(path: str | os.PathLike[str], *, error: type[MaskPencilError] = DataError) -> None:
+    """Make sure before a file is read that it is no named pipe, device or socket.
+
+    Raises:
+        MaskPencilError: it is one; of the class `error`.
+    """
+    kind = special_kind(path)
+    if kind:
+        raise error(f"{os.fspath(path)}: is {kind}; expected a regular file; copy what it holds to a file")
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
@@ -132,23 +255,35 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Say before the work what `written_whole` would say after it.
+    """Refuse before the work what `written_whole` would refuse after it; remove what a killed process left beside.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
     """
-    _begun(Path(path)).unlink()
+    path = Path(path)
+    with _output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, deep=False)
+        with locked(path.parent, alone=False):
+            _begun(path).unlink()
 
 
 def _begun(path: Path) -> Path:
-    """The temporary file that becomes `path`."""
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    with _output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary.touch(exist_ok=False)
+    """Make the temporary file that becomes `path`."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if kind := special_kind(path):  # which a file would replace
+        raise OutputError(f"{path}: is {kind}, and files are written beside their place; name a file")
+    temporary = temporary_beside(path)
+    temporary.touch(exist_ok=False)
     return temporary
+
+
+def _announce(path: Path, made: Path) -> None:
+    """Call the recorders of a path that is about to appear as `made` is now."""
+    for folder, record in tuple(_recorders):
+        if path.is_relative_to(folder):
+            record(path, made.stat())
 
 
 @contextmanager
@@ -163,8 +298,17 @@ def _output_errors(path: Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """Where the new folder is written and where the old one waits."""
-    return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    """Return where the new folder is written and where the old one waits."""
+    return path.with_name(f".{path.name}.maskpencil-new"), path.with_name(f".{path.name}.maskpencil-old")
+
+
+def _put_right(path: Path) -> None:
+    """Bring the old folder back where the new one had not taken its place, and remove what is half-written."""
+    new, old = _beside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -18,12 +18,14 @@ from maskpencil.inference.sources import Source, find_sources
 from maskpencil.inference.tally import Progress
 from maskpencil.label_maps import read_label_map
 from maskpencil.regions import RegionFormat
+from maskpencil.results import MARKER
 
 from .conftest import BrightnessSegmenter, InPairs, MakeFilm, picture
 
 
 def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
+    return {path.relative_to(folder).as_posix() for path in files}
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from pathlib import Path
 from threading import Event
 
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.mask_writer import refuse_used_folder
+from maskpencil.inference.film_options import FilmOptions, MaskFormat
 from maskpencil.inference.protocols import PredictsImages, SideBySide
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import Tally
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
+from maskpencil.results import clear, recorded_results
 
 
 def predict_films(
@@ -44,22 +44,26 @@ def predict_films(
         def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
             tally.tell(source, number, frame=frame, frames=total)
 
+        masks = _mask_place(out, source, options.masks) if options.masks else None
+        if masks and options.masks == "png":
+            clear(out, masks)
         from maskpencil.inference.video import predict_video  # FFmpeg, which pictures do not need
 
         try:
-            done = predict_video(
-                segmenter,
-                source,
-                out / "overlays" / f"{source.stem}.mp4" if overlays else None,
-                masks=_mask_place(out, source, options),
-                options=options,
-                opacity=opacity,
-                find_boxes=find_boxes,
-                side_by_side=side_by_side,
-                on_frame=on_frame,
-                tell=tell,
-                stop=stop,
-            )
+            with recorded_results(out):
+                done = predict_video(
+                    segmenter,
+                    source,
+                    _overlay_file(out, source) if overlays else None,
+                    masks=masks,
+                    options=options,
+                    opacity=opacity,
+                    find_boxes=find_boxes,
+                    side_by_side=side_by_side,
+                    on_frame=on_frame,
+                    tell=tell,
+                    stop=stop,
+                )
         except DataError as error:
             tally.tell(source, number, frame=0, frames=None, error=error)
         else:
@@ -69,14 +73,11 @@ def predict_films(
             tally.notes.extend(done.notes)
 
 
-def check_films(
-    segmenter: PredictsImages, films: Sequence[Source], options: FilmOptions, *, out: Path, overlays: bool
-) -> None:
+def check_films(segmenter: PredictsImages, films: Sequence[Source], options: FilmOptions, *, overlays: bool) -> None:
     """Refuse what cannot be asked of films, before anything is done.
 
     Raises:
         ConfigError: nothing is asked for, one output is for several films, or the segmenter cannot smooth.
-        OutputError: the folder of a film's masks is in use.
     """
     if not films:
         return
@@ -92,11 +93,24 @@ def check_films(
         )
     if options.smooth and not isinstance(segmenter, GivesProbabilities):
         raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
-    for source in films if options.masks == "png" else ():
-        refuse_used_folder(out / "masks" / source.stem)
 
 
-def _mask_place(out: Path, source: Source, options: FilmOptions) -> Path | None:
-    if options.masks is None:
-        return None
-    return out / "masks" / (f"{source.stem}.mkv" if options.masks == "video" else source.stem)
+def film_files(out: Path, films: Sequence[Source], options: FilmOptions, *, overlays: bool) -> list[Path]:
+    """Return all files that are written of films, but for those in `frame_folders`."""
+    files = [_overlay_file(out, source) for source in films] if overlays else []
+    if options.masks == "video":
+        files += [_mask_place(out, source, "video") for source in films]
+    return files
+
+
+def frame_folders(out: Path, films: Sequence[Source], options: FilmOptions) -> list[Path]:
+    """Return the folders that hold the masks of a film's frames, where these are asked for."""
+    return [_mask_place(out, source, "png") for source in films] if options.masks == "png" else []
+
+
+def _overlay_file(out: Path, source: Source) -> Path:
+    return out / "overlays" / f"{source.stem}.mp4"
+
+
+def _mask_place(out: Path, source: Source, mask_format: MaskFormat) -> Path:
+    return out / "masks" / (f"{source.stem}.mkv" if mask_format == "video" else source.stem)

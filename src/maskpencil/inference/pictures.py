@@ -1,7 +1,7 @@
 """What is written of pictures: masks, overlays, confidence, entropy, regions, annotations."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -9,12 +9,19 @@ from typing import Self
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
-from maskpencil.errors import DataError, OutputError
+from maskpencil.errors import DataError
+from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
 from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
 from maskpencil.visualize import grayscale
+
+RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
+"""The folders of what is written of each picture, and the endings of the files."""
+
+REGIONS = "regions.json"
+"""The file of all pictures' regions, in the formats that have one file."""
 
 ReadPicture = tuple[Source, RGBImage | DataError]
 
@@ -71,6 +78,23 @@ class PictureResults:
             self._annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
 
 
+def result_file(out: Path, kind: str, stem: str) -> Path:
+    """Return where a result of a picture is written; `kind` is a key of `RESULTS`."""
+    return out / kind / f"{stem}.{RESULTS[kind]}"
+
+
+def picture_files(
+    out: Path, sources: Sequence[Source], kinds: Sequence[str], regions: RegionFormat | None
+) -> list[Path]:
+    """Return all files that `PictureResults` writes of pictures, but for the annotations."""
+    files = [result_file(out, kind, source.stem) for source in sources for kind in kinds]
+    if regions == "geojson":
+        files += [result_file(out, "regions", source.stem) for source in sources]
+    elif regions and sources:
+        files.append(out / REGIONS)
+    return files
+
+
 def read_picture(source: Source) -> ReadPicture:
     """Read a picture, or why it cannot be read."""
     try:
@@ -102,12 +126,12 @@ def write_prediction(
     Raises:
         OutputError: a file cannot be written.
     """
-    prediction.save(out / "masks" / f"{stem}.png")
+    prediction.save(result_file(out, "masks", stem))
     if overlay:
-        write_image(out / "overlays" / f"{stem}.jpg", prediction.overlay(opacity=opacity, boxes=boxes))
+        write_image(result_file(out, "overlays", stem), prediction.overlay(opacity=opacity, boxes=boxes))
     for name, values in (("confidence", prediction.confidence), ("entropy", prediction.entropy)):
         if values is not None:
-            write_image(out / name / f"{stem}.png", grayscale(values))
+            write_image(result_file(out, name, stem), grayscale(values))
 
 
 @contextmanager
@@ -119,22 +143,21 @@ def _region_files(
         yield None
     elif file_format == "geojson":
         yield lambda stem, picture: write_regions(
-            out / "regions" / f"{stem}.geojson", [picture], classes, file_format="geojson"
+            result_file(out, "regions", stem), [picture], classes, file_format="geojson"
         )
     else:
-        with regions_file(out / "regions.json", classes, file_format=file_format, keep=True) as add:
+        with regions_file(out / REGIONS, classes, file_format=file_format, keep=True) as add:
             yield lambda _, picture: add(picture)
 
 
-def _annotation_files(
-    folder: Path, classes: ClassSet, file_format: str | None
-) -> AbstractContextManager[AddPicture | None]:
-    """Give what adds a picture to a data set in `folder`, which must be new or empty."""
+@contextmanager
+def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddPicture | None]:
+    """Give what adds a picture to a data set in `folder`, which must be new or empty and appears whole."""
     if file_format is None:
-        return nullcontext()
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: is not empty, and data sets are not mixed; give another --out or remove it")
-    return WRITERS[file_format](folder, classes)
+        yield None
+    else:
+        with folder_written_whole(folder, fresh=True) as new, WRITERS[file_format](new, classes) as add:
+            yield add
 
 
 def _name(source: Source) -> str:

@@ -14,16 +14,17 @@ from maskpencil.data.writers.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.arguments import read_segmenter, read_sources
 from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.films import check_films, predict_films
-from maskpencil.inference.pictures import PictureResults, ReadPicture, read_picture, same_size
+from maskpencil.inference.films import check_films, film_files, frame_folders, predict_films
+from maskpencil.inference.pictures import PictureResults, ReadPicture, picture_files, read_picture, same_size
 from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
-from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster
+from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster, raster_files
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import PredictionReport, Progress, Tally
 from maskpencil.parsing import is_several, read_choice, read_number, read_path, read_whole, shown
 from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
+from maskpencil.results import recorded_results, refuse_to_replace
 
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
@@ -60,9 +61,9 @@ def predict(
     Pictures give masks/STEM.png and, as asked for, overlays/STEM.jpg, confidence/STEM.png (8-bit grey, 255 = sure) and
     entropy/STEM.png (8-bit grey, 0 = sure, 255 = all classes alike); films, streams and cameras give overlays/STEM.mp4
     and, if `film` asks for masks, masks/STEM.mkv (lossless grey levels, the class indices) or masks/STEM/000001.png and
-    on. Files of these names are replaced. Reading, the network and writing overlap. A source that cannot be read is
-    noted and the rest is done; every file that is there is whole, also after an interruption. `opacity` is the overlay
-    colours' share, 0..1.
+    on. Nothing is replaced but results of an earlier run, which `results.MARKER` records, as these were written.
+    Reading, the network and writing overlap. A source that cannot be read is noted and the rest is done; every file
+    that is there is whole, also after an interruption. `opacity` is the overlay colours' share, 0..1.
 
     `regions` asks for the connected components of at least `min_area` pixels, of all classes or of `region_classes`:
     boxes on the overlays, and for pictures, in that format, one regions.json (json, coco), which after an interruption
@@ -84,7 +85,7 @@ def predict(
             are chosen among but not asked for, or there is no such format of annotations.
         DataError: there is no class of a name in `region_classes`, or the format cannot name the classes.
         KeyboardInterrupt: `stop` was set among pictures or within a film, which is dropped.
-        OutputError: a result cannot be written.
+        OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
     segmenter, sources, out = read_segmenter(segmenter), read_sources(sources), read_path("out", out)
     film, stop = FilmOptions() if film is None else film, stop or Event()
@@ -117,7 +118,16 @@ def predict(
         )
     pictures = [source for source in pictures if source not in rasters]
     films = [source for source in sources if source.kind != "picture"]
-    check_films(segmenter, films, film, out=out, overlays=overlays)
+    check_films(segmenter, films, film, overlays=overlays)
+    asked = {"masks": True, "overlays": overlays, "confidence": confidence, "entropy": entropy}
+    kinds = [kind for kind, is_asked in asked.items() if is_asked]
+    files = [
+        *picture_files(out, pictures, kinds, regions),
+        *raster_files(out, rasters, [*kinds, "regions"] if regions else kinds),
+        *film_files(out, films, film, overlays=overlays),
+    ]
+    paths = [source.path for source in sources if not source.is_live]
+    refuse_to_replace(out, files, sources=paths, alone=frame_folders(out, films, film))
     started, tally = time.perf_counter(), Tally(len(sources), report)
     if regions and films:
         tally.warnings.append(
@@ -132,6 +142,7 @@ def predict(
         return group, segmenter.predict_batch(images, confidence=sure, entropy=entropy) if images else []
 
     with (
+        recorded_results(out),
         side_by_side() if len(pictures) > FEW else one_by_one() as workers,
         PictureResults(
             out,
@@ -197,7 +208,8 @@ def _colour_raster(segmenter: PredictsImages, source: Source, out: Path, **asked
     """Colour one raster as is `asked`; gives what was wrong with it."""
     if isinstance(segmenter, GivesBands):  # as was made sure of
         try:
-            predict_raster(segmenter, source.path, out, source.stem, **asked)
+            with recorded_results(out):
+                predict_raster(segmenter, source.path, out, source.stem, **asked)
         except DataError as error:
             return error
     return None

@@ -13,6 +13,7 @@ from maskpencil.images import scaled, write_image
 from maskpencil.inference.raster_files import RasterWindows, RasterWriter, opened_raster, written_raster
 from maskpencil.inference.raster_regions import write_raster_regions
 from maskpencil.inference.rows_done import Rows, RowsDone
+from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.runtimes.tiling import Windows
@@ -22,6 +23,8 @@ RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
 
 OVERVIEW = 2048
 """The longest side of the overlay, which is for a look."""
+
+_ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 
 
 @runtime_checkable
@@ -37,6 +40,16 @@ class GivesBands(Protocol):
 
     def bands(self, picture: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
         """The maps of a picture as bands of whole rows, from the row `start` down."""
+
+
+def raster_file(out: Path, kind: str, stem: str) -> Path:
+    """Return where a result of a raster is written: masks, confidence, entropy, overlays or regions."""
+    return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
+
+
+def raster_files(out: Path, sources: Sequence[Source], kinds: Sequence[str]) -> list[Path]:
+    """Return all files that `predict_raster` writes of rasters; for `kinds` see `raster_file`."""
+    return [raster_file(out, kind, source.stem) for source in sources for kind in kinds]
 
 
 def predict_raster(
@@ -89,13 +102,13 @@ def predict_raster(
                 for name, values in band.items():
                     if name not in writers:
                         colors = segmenter.classes.colors if name == "masks" else None
-                        file = written_raster(out / name / f"{stem}.tif", dataset, colors)
+                        file = written_raster(raster_file(out, name, stem), dataset, colors)
                         writers[name] = files.enter_context(file)
                     writers[name].add(values)
             for writer in writers.values():
                 writer.finish()
             if regions:
-                place = out / "regions" / f"{stem}.geojson"
+                place = raster_file(out, "regions", stem)
                 mask = writers["masks"].dataset
                 write_raster_regions(mask, place, segmenter.classes, min_area=min_area, wanted=region_classes)
             if overlay:
@@ -104,7 +117,7 @@ def predict_raster(
                 size = max(1, round(height * share)), max(1, round(width * share))
                 labels = writers["masks"].overview(size)
                 seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
-                write_image(out / "overlays" / f"{stem}.jpg", seen.overlay(opacity=opacity))
+                write_image(raster_file(out, "overlays", stem), seen.overlay(opacity=opacity))
         done.remove()
 
 

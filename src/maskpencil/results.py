@@ -1,0 +1,265 @@
+"""Results never replace what is the user's: what an earlier run wrote is recorded beside it, and only that is replaced.
+
+A folder of results holds `MARKER`: a line for each file, with its size and its time, added before the file appears. So
+the record is right after every interruption, and a file that the user has put or changed there is told from ours.
+"""
+
+import json
+import os
+import stat
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from maskpencil.errors import OutputError
+from maskpencil.files import locked, recorded_below, refuse_unwritable, remove_leftovers, temporary_beside
+
+MARKER = "maskpencil-results.jsonl"
+"""The name of the record in a folder of results."""
+
+MOST_BYTES = 2**27
+"""Of a record, some two million files; a larger one is not ours."""
+
+MOST_JSON_BYTES = 2**27
+
+SPARE_LINES = 1000
+"""Beside twice as many lines as there are files, before a record is written anew without what is out of date."""
+
+SAME_TIME = 2 * 10**9
+"""Nanoseconds by which the times of one file may differ: some file systems keep even seconds."""
+
+JUNK = frozenset({"thumbs.db", "desktop.ini"})
+"""Files, in lower case, that desktops put into every folder."""
+
+FEW = 3
+"""How many files are named in a message."""
+
+_HEAD = {"maskpencil": "results", "lines": "file, bytes, time in nanoseconds"}
+
+Stamp = tuple[int, int]
+"""The size of a file in bytes, and its time of modification in nanoseconds."""
+
+
+class Results:
+    """What earlier runs have written into a folder; made by `find_results`."""
+
+    def __init__(self, folder: Path, stamps: Mapping[str, Sequence[Stamp]]) -> None:
+        self.folder, self._stamps = folder, stamps
+
+    def names(self, path: Path) -> bool:
+        """Whether a path below the folder is, by its name, that of a result, or lies in a folder that is one."""
+        below = path.relative_to(self.folder)
+        return _key(below) in self._stamps or any(_key(parent) in self._stamps for parent in below.parents)
+
+    def wrote(self, path: Path, status: os.stat_result) -> bool:
+        """Whether a file below the folder, with this status of itself and no link's target, is as it was written."""
+        stamps = self._stamps.get(_key(path.relative_to(self.folder)), ())
+        return stat.S_ISREG(status.st_mode) and any(
+            status.st_size == size and abs(status.st_mtime_ns - time) <= SAME_TIME for size, time in stamps
+        )
+
+    @property
+    def is_long(self) -> bool:
+        """Whether most lines of the record are out of date."""
+        return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
+
+    def to_bytes(self) -> bytes:
+        """Return the record without what is out of date: of a killed run's file the one before the last may count."""
+        lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
+        return b"".join(map(_line, (_HEAD, *lines)))
+
+
+def find_results(folder: Path) -> Results | None:
+    """Read which files in a folder are results of earlier runs; None where it is no folder of results."""
+    path = folder / MARKER
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > MOST_BYTES:
+        return None
+    stamps: dict[str, list[Stamp]] = {}
+    with path.open("rb") as file:
+        head = file.readline(len(_line(_HEAD)))
+        if head and _parsed(head) != _HEAD:  # another process may have made it just now
+            return None
+        for line in file:
+            match _parsed(line):
+                case [str(name), int(size), int(time)]:
+                    stamps.setdefault(name, []).append((size, time))
+    return Results(folder, stamps)
+
+
+@contextmanager
+def recorded_results(folder: Path) -> Iterator[None]:
+    """Record the files that the block writes below a folder, which other processes may do at the same time.
+
+    Nothing is made before the first of these files.
+
+    Raises:
+        OutputError: the record cannot be written.
+    """
+    with ExitStack() as stack:
+        record = _Record(folder, stack)
+        stack.enter_context(recorded_below(folder, record))
+        yield
+
+
+def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Path], alone: Sequence[Path] = ()) -> None:
+    """Make sure before the work that results replace nothing but results of earlier runs as these were written.
+
+    What killed processes left among them is removed.
+
+    Args:
+        out: the folder that the results go to.
+        files: all files to be written, below `out`: in a folder of it, such as `out / "masks"`, or right in it.
+        sources: the files that are read.
+        alone: folders below `out` that will hold nothing but what is written now; `clear` empties them.
+
+    Raises:
+        OutputError: a result would replace a source or a file of the user, or lie among the user's files.
+    """
+    if not out.is_dir() or not (files or alone):
+        return
+    kinds = sorted({out / path.relative_to(out).parts[0] for path in (*files, *alone) if path.parent != out})
+    remove_leftovers(out, deep=False)
+    for kind in kinds:
+        remove_leftovers(kind)
+    others = [path for kind in kinds for path in _visible_files(kind)]
+    replaced = {path: status for path in files if (status := _status(path))}
+    replaced |= {path: path.lstat() for folder in alone for path in _visible_files(folder)}
+    results = find_results(out)  # after the folders were looked at: a file is recorded before it appears
+    if results is None and os.path.lexists(out / MARKER):
+        raise OutputError(f"{out / MARKER}: is no record of results; move it away, or give another --out")
+    results = results or Results(out, {})
+    _refuse_sources(replaced, sources)
+    for path, status in replaced.items():
+        if not results.wrote(path, status):
+            found = "was changed since it was written" if results.names(path) else "was not written by an earlier run"
+            raise OutputError(f"{path}: {found} and would be replaced; move it away, or give another --out")
+    foreign = [path for path in others if not results.names(path)]
+    if foreign:
+        kind = out / foreign[0].relative_to(out).parts[0]
+        names = [str(path.relative_to(kind)) for path in foreign if path.is_relative_to(kind)]
+        shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
+        raise OutputError(
+            f"{kind}: holds what no earlier run has written ({shown}), and results are not mixed with that; give "
+            "another --out"
+        )
+    _shorten(out, results)
+
+
+def clear(out: Path, folder: Path) -> None:
+    """Remove the results of earlier runs in a folder below `out`, as far as they are as they were written."""
+    results = find_results(out)
+    for path in list(_visible_files(folder)) if results else ():
+        if results and results.wrote(path, path.lstat()):
+            path.unlink()
+
+
+def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -> None:
+    """Make sure before the work that a file which the user names for an output can be written, and is new or ours.
+
+    Args:
+        path: the file.
+        keys: of JSON files, those that ours have at the top: such a file is replaced. Other files never are.
+
+    Raises:
+        OutputError: the file cannot be written, or is there and not ours.
+    """
+    refuse_unwritable(path)
+    if os.path.lexists(path) and not (keys and not path.is_symlink() and _has_keys(path, keys)):
+        found = "exists and was not written by this command" if keys else "exists, and nothing is replaced"
+        raise OutputError(f"{path}: {found}; give another name, or move it away")
+
+
+class _Record:
+    """Adds lines to the record of a folder, which is opened with the first."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self._file: FileIO | None = None
+        self._opening = Lock()
+
+    def __call__(self, path: Path, status: os.stat_result) -> None:
+        below = path.relative_to(self._folder)
+        if any(part.startswith(".") for part in below.parts[:-1]):  # it waits to be moved elsewhere
+            return
+        with self._opening:
+            self._file = self._file or self._opened()
+        # in one piece, which other processes do not part
+        self._file.write(_line([_key(below), status.st_size, status.st_mtime_ns]))
+
+    def _opened(self) -> FileIO:
+        self._stack.enter_context(locked(self._folder, alone=False))
+        file = self._stack.enter_context((self._folder / MARKER).open("ab+", buffering=0))
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            file.write(_line(_HEAD))
+        else:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":  # a full disk cut the last line
+                file.write(b"\n")
+        return file
+
+
+def _shorten(folder: Path, results: Results) -> None:
+    """Write the record of a folder anew where most of its lines are out of date, unless somebody adds to it."""
+    if not results.is_long:
+        return
+    with locked(folder, alone=True) as alone:
+        latest = find_results(folder) if alone else None
+        if latest:
+            temporary = temporary_beside(folder / MARKER)
+            temporary.write_bytes(latest.to_bytes())
+            temporary.replace(folder / MARKER)
+
+
+def _refuse_sources(replaced: Mapping[Path, os.stat_result], sources: Iterable[Path]) -> None:
+    if not replaced:
+        return
+    identities = {(status.st_dev, status.st_ino) for path in sources if (status := _status(path, follow=True))}
+    for path in replaced:
+        status = _status(path, follow=True)
+        if status and (status.st_dev, status.st_ino) in identities:
+            raise OutputError(f"{path}: is to be read, and a result would replace it; give another --out")
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """Give the files below a folder, and the links to folders, but for hidden ones and `JUNK`."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and name.lower() not in JUNK:
+                yield Path(place, name)
+        yield from (path for name in folders if (path := Path(place, name)).is_symlink())
+
+
+def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
+    with suppress(OSError):
+        return path.stat(follow_symlinks=follow)
+    return None
+
+
+def _key(below: Path) -> str:
+    """Return the name of a file below a folder of results, alike for what is one file on Windows and macOS."""
+    return unicodedata.normalize("NFC", below.as_posix()).casefold()
+
+
+def _has_keys(path: Path, keys: Collection[str]) -> bool:
+    if path.stat().st_size > MOST_JSON_BYTES:
+        return False
+    entries = _parsed(path.read_bytes())
+    return isinstance(entries, dict) and entries.keys() >= set(keys)
+
+
+def _line(entry: object) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _parsed(text: bytes) -> Any:
+    """Return what a text of JSON holds, or None."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
