@@ -14,7 +14,7 @@ from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFolder, Precision, RuntimeName
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
-from maskpencil.files import numbered_folder
+from maskpencil.files import numbered_folder, short_name
 from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
@@ -130,7 +130,7 @@ def command(
         stdout=stdout,
     )
     model = found_model(model, "predict", sources)
-    found = find_sources(sources, tell=say)
+    found = find_sources(sources, out=out, tell=say)
     if film != FilmOptions() and all(source.kind == "picture" for source in found):
         raise ConfigError(
             f"{found[0].name}: is no film, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
@@ -150,7 +150,7 @@ def command(
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "picture" for source in found)
-    name = found[0].stem if found[0].is_live else Path(sources[0]).stem.strip("*?")
+    name = found[0].stem if found[0].is_live else _name_of(sources[0])
     place = _run_folder(name) if is_written and out is None else nullcontext(out or Path())
     is_live = any(source.is_live for source in found)
     with (
@@ -198,6 +198,11 @@ def command(
     if stop is not None and stop.number in ENDING:  # Ctrl-C is how a stream is ended; these end the program
         return exit_code(stop.number)
     return 1 if report.failures else 0
+
+
+def _name_of(source: str) -> str:
+    """Return what the results of a file, folder or pattern are called after."""
+    return Path(source).stem.strip("*?") or short_name(Path(source).parent)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from typing import Literal
 
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import DataError
+from maskpencil.files import special_kind
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
 from maskpencil.inference.cameras import camera_number
+from maskpencil.inference.earlier_results import without_results
 from maskpencil.model_folder import WEIGHTS
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
@@ -77,14 +79,21 @@ class _Found:
 
 
 def find_sources(
-    arguments: Sequence[str | os.PathLike[str]], *, tell: Callable[[str], None] = lambda _: None
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    out: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Source]:
     """Find the pictures and films that files, folders and glob patterns stand for, and the streams and cameras.
 
     A number is a camera, unless a file has that name; addresses are streams, also those of films. Folders are searched
     through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
     before 10). What is named twice is taken once. Of a data set's folder the pictures are taken and the masks, in a
-    folder masks beside images, left out, which is told.
+    folder masks beside images, left out, which is told; so are named pipes, devices and sockets.
+
+    Results of earlier runs in a folder or pattern are left out, too: files that a `results.MARKER` records, run folders
+    of training, and `runs/COMMAND`. A folder that holds nothing but results can be named to have them coloured, unless
+    the results go there: `out`.
 
     Raises:
         DataError: a path does not exist, a file is neither picture nor film, a folder or pattern yields neither, or an
@@ -92,16 +101,17 @@ def find_sources(
     """
     found: dict[object, _Found] = {}
     for argument in arguments:
-        for item in _find(os.fspath(argument), tell):
+        for item in _find(os.fspath(argument), out, tell):
             found.setdefault(item.identity, item)
     items = list(found.values())
     return [Source(item.kind, item.address, stem) for item, stem in zip(items, _stems(items), strict=True)]
 
 
-def _find(argument: str, tell: Callable[[str], None]) -> list[_Found]:
+def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[_Found]:
     path = Path(argument)
     if path.is_dir():
-        items = _in_order(_Found(file, file.relative_to(path)) for file in _files_below(path, tell))
+        files = without_results(path, _files_below(path, tell), out=out, tell=tell)
+        items = _in_order(_Found(file, file.relative_to(path)) for file in files)
         if not items and (path / WEIGHTS).is_file():
             raise DataError(f"{argument}: is a model, and the model comes first, before what it is to see: swap them")
         if not items:
@@ -123,9 +133,9 @@ def _find(argument: str, tell: Callable[[str], None]) -> list[_Found]:
     if number is not None:
         return [_live(Source("camera", str(number), f"camera-{number}"))]
     if glob.has_magic(argument):
-        return _match(argument, tell)
-    if path.exists():
-        raise DataError(f"{argument}: is not a file; {_EXPECTED}, an address or the number of a camera")
+        return _match(argument, out, tell)
+    if kind := special_kind(path):
+        raise DataError(f"{argument}: is not a file but {kind}; {_EXPECTED}, an address or the number of a camera")
     raise DataError(f"{argument}: there is no such file or folder; check the path")
 
 
@@ -133,7 +143,7 @@ def _live(source: Source) -> _Found:
     return _Found(Path(source.stem), Path(f"{source.stem}.stream"), source)  # names lose their suffix
 
 
-def _match(pattern: str, tell: Callable[[str], None]) -> list[_Found]:
+def _match(pattern: str, out: Path | None, tell: Callable[[str], None]) -> list[_Found]:
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
@@ -144,7 +154,8 @@ def _match(pattern: str, tell: Callable[[str], None]) -> list[_Found]:
     if not matched:
         raise DataError(f"{pattern}: nothing matches this pattern; check it, and that it is quoted")
     below = [file for path in matched for file in (_files_below(path, tell) if path.is_dir() else [path])]
-    files = [file for file in below if _is_known(file) and not file.name.startswith(".")]
+    known = [file for file in below if _is_known(file) and not file.name.startswith(".") and _is_regular(file, tell)]
+    files = without_results(fixed, known, out=out, tell=tell)
     if not files:
         raise DataError(f"{pattern}: matches no pictures and no films; {_EXPECTED}")
     return _in_order(_Found(file, file.relative_to(fixed)) for file in files)
@@ -157,8 +168,9 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
             tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them coloured")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
-            if not name.startswith(".") and _is_known(Path(name)):
-                yield Path(parent, name)
+            path = Path(parent, name)
+            if not name.startswith(".") and _is_known(path) and _is_regular(path, tell):
+                yield path
 
 
 def _beside_pictures(folders: Sequence[str]) -> list[str]:
@@ -169,6 +181,13 @@ def _beside_pictures(folders: Sequence[str]) -> list[str]:
 
 def _refuse(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be searched ({error.strerror}); check its permissions") from error
+
+
+def _is_regular(path: Path, tell: Callable[[str], None]) -> bool:
+    kind = special_kind(path)
+    if kind:
+        tell(f"{path}: is {kind} and left out")
+    return kind is None
 
 
 def _is_known(path: Path) -> bool:
