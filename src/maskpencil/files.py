@@ -254,6 +254,21 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
                 candidate = path.with_name(f"{path.name}-{number}")
 
 
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a `numbered_folder` for the block; where nothing is in it at the end it is removed.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    folder = numbered_folder(path)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
+
+
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
     """Refuse before the work what `written_whole` would refuse after it; remove what a killed process left beside.
 

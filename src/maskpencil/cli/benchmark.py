@@ -53,10 +53,12 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     from maskpencil.benchmark.runtimes import compare_runtimes
     from maskpencil.files import numbered_folder, short_name
     from maskpencil.images import refuse_unknown_suffix, write_image
+    from maskpencil.results import refuse_to_replace_file
     from maskpencil.segmenter import Segmenter
 
     if out:
         refuse_unknown_suffix(out)  # before minutes are spent
+        refuse_to_replace_file(out)
     default = Segmenter.from_pretrained(model, device=device).runtime
     results = compare_runtimes(
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)

@@ -10,10 +10,15 @@ from maskpencil.classes import ClassSet
 from maskpencil.cli.arguments import refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
 from maskpencil.errors import ConfigError
-from maskpencil.files import numbered_folder, refuse_unwritable, short_name, written_whole
+from maskpencil.files import new_folder, numbered_folder, short_name, written_whole
 from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
+from maskpencil.results import recorded_results, refuse_to_replace_file
 from maskpencil.terminal import Line, say, show
+
+
+JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict")
+"""By which a file of findings that this command has written is told."""
 
 
 def command(
@@ -40,7 +45,7 @@ def command(
 
     refuse_model_as_data(data, "check")
     if json_file:
-        refuse_unwritable(json_file)  # before minutes are spent
+        refuse_to_replace_file(json_file, keys=JSON_KEYS)  # before minutes are spent
     with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
         report = check(
             data,
@@ -63,13 +68,13 @@ def command(
     sheet = overlay_sheet(report)
     if sheet is not None:
         folder = numbered_folder(out or Path("runs/check") / short_name(data))
-        write_image(folder / "overlays.png", sheet)
+        with recorded_results(folder):
+            write_image(folder / "overlays.png", sheet)
         show(f"overlays: {folder / 'overlays.png'}")
     show(report.verdict)
     if fix is None:
         return 0 if report.usable else 1
-    folder = numbered_folder(fix)
-    with ProgressBar("writing", len(report.seen)) as bar:
+    with new_folder(fix) as folder, ProgressBar("writing", len(report.seen)) as bar:
         changes = write_fixed(report, folder, progress=bar.update_of)
     show(f"fixed: {folder}, {len(changes)} changes, see {folder / LOG}")
     return 0

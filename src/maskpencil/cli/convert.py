@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from maskpencil.cli.arguments import refuse_model_as_data
 from maskpencil.cli.options import AnnotationFormat, DataImages, DataMasks, SplitFile
-from maskpencil.files import numbered_folder, short_name
+from maskpencil.files import new_folder, short_name
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
 
@@ -32,7 +32,6 @@ def command(
         folder = open_folder(data, places=Places(images, masks, split_file), report=bar.update_of)
     for note in folder.notes:
         say(f"{data}: {note}")
-    target = numbered_folder(out or Path("runs/convert") / short_name(data))
-    with ProgressBar("writing", 1) as bar:
+    with new_folder(out or Path("runs/convert") / short_name(data)) as target, ProgressBar("writing", 1) as bar:
         count = convert(folder, target, to, report=bar.update_of)
     show(f"{count} pictures: {target}")

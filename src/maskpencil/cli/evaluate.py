@@ -18,12 +18,16 @@ from maskpencil.cli.options import (
     RuntimeName,
     SplitFile,
 )
-from maskpencil.files import refuse_unwritable, written_whole
+from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
 from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
+from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
 from maskpencil.threshold_metrics import RoadScores
+
+JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
+"""By which a file of scores that this command has written is told."""
 
 
 def command(
@@ -53,7 +57,7 @@ def command(
     model = found_model(model, "evaluate", [data])
     refuse_model_as_data(data, "evaluate")
     if json_file:
-        refuse_unwritable(json_file)  # before minutes are spent
+        refuse_to_replace_file(json_file, keys=JSON_KEYS)  # before minutes are spent
     segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long

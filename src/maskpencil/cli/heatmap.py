@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from maskpencil.cli.arguments import found_model
 from maskpencil.cli.options import Device, Precision, RuntimeName
 from maskpencil.files import numbered_folder
+from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
 
 
@@ -32,13 +33,16 @@ def command(
     A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
     which is drawn over the picture. A model folder's own probabilities are drawn pixel by pixel.
     """
-    from maskpencil.images import read_image, write_image
+    from maskpencil.images import read_image, refuse_unknown_suffix, write_image
     from maskpencil.inference.heatmap import category_index, classifier_heatmap
     from maskpencil.models.dense_classifier import dense_classifier
     from maskpencil.segmenter import Segmenter
     from maskpencil.visualize import heat
 
     place = found_model(Path(model), "heatmap", [image])
+    if out:  # before the network is made ready
+        refuse_unknown_suffix(out)
+        refuse_to_replace_file(out)
     picture = read_image(image)
     if place.is_dir():
         segmenter = Segmenter.from_pretrained(place, runtime=runtime, device=device, precision=precision)

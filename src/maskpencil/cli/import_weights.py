@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.files import numbered_folder
+from maskpencil.files import new_folder
 from maskpencil.terminal import say, show
 
 
@@ -30,9 +30,9 @@ def command(
     from maskpencil.runtimes.graph import add_graph
 
     parts = import_model(file, classes=read_classes(classes) if classes else None, at_once_scales=at_once_scales)
-    folder = numbered_folder(out or Path("runs/import") / file.stem)
-    write_model_folder(folder, parts)
-    add_graph(folder, warn=say)
+    with new_folder(out or Path("runs/import") / file.stem) as folder:
+        write_model_folder(folder, parts)
+        add_graph(folder, warn=say)
     show(f"{parts.model.config.title}, {len(parts.classes)} classes")
     show(f"model: {folder}")
     show(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")

@@ -1,8 +1,8 @@
 """`maskpencil predict`."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +14,7 @@ from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFolder, Precision, RuntimeName
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
-from maskpencil.files import numbered_folder, short_name
+from maskpencil.files import new_folder, short_name
 from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
@@ -151,7 +151,7 @@ def command(
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "picture" for source in found)
     name = found[0].stem if found[0].is_live else _name_of(sources[0])
-    place = _run_folder(name) if is_written and out is None else nullcontext(out or Path())
+    place = new_folder(Path("runs/predict") / name) if is_written and out is None else nullcontext(out or Path())
     is_live = any(source.is_live for source in found)
     with (
         place as folder,
@@ -203,17 +203,6 @@ def command(
 def _name_of(source: str) -> str:
     """Return what the results of a file, folder or pattern are called after."""
     return Path(source).stem.strip("*?") or short_name(Path(source).parent)
-
-
-@contextmanager
-def _run_folder(name: str) -> Iterator[Path]:
-    """A new folder of a run, which goes again where nothing was written."""
-    folder = numbered_folder(Path("runs/predict") / name)
-    try:
-        yield folder
-    finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _coloured(

@@ -1,7 +1,5 @@
 """`maskpencil quantize`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +7,7 @@ from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.options import DataImages, DataMasks, SplitFile
-from maskpencil.files import numbered_folder
+from maskpencil.files import new_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import show
 
@@ -45,19 +43,9 @@ def command(
         folder, line = match_classes(folder, classes)
         if line:
             bar.say(line)
-    place = numbered_folder(out or model.with_name(f"{model.name}-int8"))
-    with ProgressBar("quantizing and scoring", 1) as bar, _removed_if_empty(place):
+    wanted = out or model.with_name(f"{model.name}-int8")
+    with new_folder(wanted) as place, ProgressBar("quantizing and scoring", 1) as bar:
         result = quantize(
             model, folder, out=place, max_drop=max_drop, split=split, pictures=pictures, report=bar.update_of
         )
     show(f"mean IoU {result.before:.4f} before, {result.after:.4f} in int8: {place}")
-
-
-@contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Take away the folder that was made for the name's sake, where nothing was written."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # it holds the model
-            folder.rmdir()

@@ -7,24 +7,25 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.data.writers import WRITERS, LabelledPicture
 from maskpencil.data.writers.base import FreeNames, refuse_names
 from maskpencil.errors import ConfigError
+from maskpencil.files import folder_written_whole
 
 
 def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
-    """Write all pairs of a data set to the empty folder `out`; returns how many there were.
+    """Write all pairs of a data set to `out`, which is missing or empty and appears whole; return how many there were.
 
     `file_format` is a key of `writers.WRITERS`. `report` hears (done, of).
 
     Raises:
         ConfigError: there is no such format.
         DataError: the format cannot say what the masks hold, or a mask cannot be read.
-        OutputError: `out` cannot be written.
+        OutputError: `out` cannot be written, is not empty, or another process is writing it.
     """
     if file_format not in WRITERS:
         raise ConfigError(f"the format must be {', '.join(WRITERS)}, but got {file_format!r}")
     pairs = [(split, pair) for split, pairs in data.splits.items() for pair in pairs]
     refuse_names((pair.image for _, pair in pairs), file_format)
     names = FreeNames()
-    with WRITERS[file_format](out, data.classes) as add:
+    with folder_written_whole(out, fresh=True) as folder, WRITERS[file_format](folder, data.classes) as add:
         for done, (split, pair) in enumerate(pairs, start=1):
             _, label_map = data.read_pair(pair)
             add(LabelledPicture(split, names.free(split, pair.name), pair.image, label_map))

@@ -60,7 +60,7 @@ def quantize(
         ConfigError: `max_drop`, in points of mean IoU, or `pictures` is out of range, or nncf is not installed.
         DataError: the data lack a split, or have other classes than the model.
         ModelError: the model loses more than `max_drop`, or that cannot be measured; nothing is written.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or is not empty.
     """
     if max_drop < 0 or pictures < 1:
         raise ConfigError(f"max_drop must be 0 or more and pictures 1 or more, but got {max_drop} and {pictures}")
@@ -70,7 +70,7 @@ def quantize(
     )
     prepared = prepared_network(model, "openvino")
     graph = _quantized(prepared, _spread(data, pictures), config.preprocessing.resize)
-    with folder_written_whole(out) as folder:
+    with folder_written_whole(out, fresh=True) as folder:
         for name in (WEIGHTS, CONFIG, CARD):
             shutil.copy(model / name, folder / name)
         if carries_graph(model):

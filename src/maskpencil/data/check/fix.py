@@ -18,7 +18,7 @@ from maskpencil.data.writers import LabelledPicture
 from maskpencil.data.writers.base import FreeNames
 from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError
-from maskpencil.files import written_whole
+from maskpencil.files import folder_written_whole, written_whole
 from maskpencil.images import Header
 from maskpencil.label_maps import LabelMap, turned_as_shown
 from maskpencil.plain_text import csv_cell
@@ -37,16 +37,17 @@ class Change:
 
 
 def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
-    """Write what can be used of a checked data set to the empty folder `out`, and every change to `out`/changes.csv.
+    """Write what can be used of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    Pictures are copied, upright where EXIF turns them, masks become palette PNGs of class numbers, a classes.yaml names
-    the classes. Left out are files that cannot be read, pictures without a mask, masks that are ignored throughout or
-    of another shape than their picture, and copies of pictures, in train first. Masks are turned or scaled to fit,
-    values of no class are ignored, numbers that begin with 1 begin with 0. `progress` hears (done, of).
+    The folder is missing or empty before, and appears whole. Pictures are copied, upright where EXIF turns them, masks
+    become palette PNGs of class numbers, a classes.yaml names the classes. Left out are files that cannot be read,
+    pictures without a mask, masks that are ignored throughout or of another shape than their picture, and copies of
+    pictures, in train first. Masks are turned or scaled to fit, values of no class are ignored, numbers that begin with
+    1 begin with 0. `progress` hears (done, of).
 
     Raises:
         DataError: the masks were not understood, or nothing is left.
-        OutputError: the copy cannot be written.
+        OutputError: the copy cannot be written, `out` is not empty, or another process is writing it.
     """
     if report.encoding is None:
         raise DataError(
@@ -55,31 +56,33 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
     encoding, changes = _from_zero(report, report.encoding)
     copies = superfluous_copies(report.seen)
     names = FreeNames()
-    with write_folder(out, encoding.classes) as add:
-        for done, view in enumerate(report.seen, start=1):
-            label_map, told = (
-                _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another"])
-            )
-            changes += [
-                Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
-            ]
-            if label_map is not None:
-                name = names.free(view.split, view.pair.name)
-                if name != view.pair.name:
-                    changes.append(Change(str(view.pair.image), f"renamed to {name}"))
-                if view.picture.header and view.picture.header.orientation != 1:
-                    changes.append(Change(str(view.pair.image), "its pixels turned as EXIF says, the entry removed"))
-                add(LabelledPicture(view.split, name, view.pair.image, label_map))
-            if progress:
-                progress(done, len(report.seen))
-        if not names.taken:
-            raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
-    for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "picture")):
-        alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
-        changes += [Change(file, f"left out: has no {lacking}") for file in alone]
-    with written_whole(out / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = ((csv_cell(change.file), csv_cell(change.change)) for change in changes)
-        csv.writer(file).writerows([("file", "change"), *rows])
+    with folder_written_whole(out, fresh=True) as folder:
+        with write_folder(folder, encoding.classes) as add:
+            for done, view in enumerate(report.seen, start=1):
+                label_map, told = (
+                    _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another"])
+                )
+                changes += [
+                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
+                ]
+                if label_map is not None:
+                    name = names.free(view.split, view.pair.name)
+                    if name != view.pair.name:
+                        changes.append(Change(str(view.pair.image), f"renamed to {name}"))
+                    if view.picture.header and view.picture.header.orientation != 1:
+                        change = "its pixels turned as EXIF says, the entry removed"
+                        changes.append(Change(str(view.pair.image), change))
+                    add(LabelledPicture(view.split, name, view.pair.image, label_map))
+                if progress:
+                    progress(done, len(report.seen))
+            if not names.taken:
+                raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
+        for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "picture")):
+            alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
+            changes += [Change(file, f"left out: has no {lacking}") for file in alone]
+        with written_whole(folder / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            rows = ((csv_cell(change.file), csv_cell(change.change)) for change in changes)
+            csv.writer(file).writerows([("file", "change"), *rows])
     return changes
 
 
