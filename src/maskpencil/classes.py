@@ -12,7 +12,7 @@ import numpy.typing as npt
 import yaml
 
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.files import written_whole
+from maskpencil.files import refuse_special, written_whole
 from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.plain_text import is_utf8
 
@@ -150,6 +150,7 @@ def read_yaml(path: str | Path) -> Any:
         DataError: the file cannot be read, is not YAML or is refused.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise DataError(f"{path}: is larger than {MAX_YAML_BYTES >> 10} KiB; expected a short YAML file")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskpencil.errors import ImageError, OutputError
-from maskpencil.files import written_whole
+from maskpencil.files import refuse_special, written_whole
 from maskpencil.parsing import shown
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
         ImageError: not a readable picture, or over `MAX_PIXELS`.
     """
     name = name or ("the picture" if isinstance(source, bytes) else os.fspath(source))
+    if not isinstance(source, bytes):
+        refuse_special(source, error=ImageError)
     with decoding(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)

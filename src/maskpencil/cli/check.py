@@ -16,7 +16,6 @@ from maskpencil.progress import ProgressBar
 from maskpencil.results import recorded_results, refuse_to_replace_file
 from maskpencil.terminal import Line, say, show
 
-
 JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict")
 """By which a file of findings that this command has written is told."""
 

@@ -14,7 +14,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.formats import Recognized, recognize
-from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout
+from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, check_values, count_classes, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts, scan_masks
@@ -23,6 +23,9 @@ from maskpencil.errors import DataError
 from maskpencil.images import RGBImage, read_image
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
+
+FEW = 3
+"""So many files are named in a note."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,14 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         packed = unpacked(root)
         recognized = None if places != ANYWHERE else recognize(packed.folder)
         layout = recognized.layout if recognized else find_layout(packed.folder, places)
+        special = special_files(packed.folder)
         given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
     except PermissionError as error:
         raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
     notes = [*packed.notes, *layout.notes]
+    if special:
+        shown = ", ".join(map(str, special[:FEW])) + (", ..." if len(special) > FEW else "")
+        notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
         notes.insert(len(packed.notes), f"read as {recognized.name}: {_count(classes)}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from maskpencil.errors import DataError
+from maskpencil.files import refuse_special
 
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
@@ -11,6 +12,7 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
     Raises:
         DataError: it cannot be read.
     """
+    refuse_special(path)
     try:
         return numbered_lines(path.read_text(encoding="utf-8-sig"))  # Windows editors begin files with a mark
     except (OSError, UnicodeDecodeError) as error:

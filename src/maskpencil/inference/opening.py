@@ -9,6 +9,7 @@ from av.container import InputContainer
 from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 
 from maskpencil.errors import VideoError
+from maskpencil.files import refuse_special
 from maskpencil.inference.addresses import protocols
 from maskpencil.inference.cameras import find_camera
 from maskpencil.inference.containers import read_structure
@@ -46,7 +47,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
     """How a source is opened; a plain path is a film's file, whatever it looks like.
 
     Raises:
-        VideoError: there is no such camera.
+        VideoError: there is no such camera, or the path is that of a named pipe, a device or a socket.
     """
     if not isinstance(source, Source):
         return _file(os.fspath(Path(source)))
@@ -101,6 +102,7 @@ def reason_of(error: FFmpegError) -> str:
 
 
 def _file(path: str) -> Opening:
+    refuse_special(path, error=VideoError)
     # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
     return Opening(path, f"file:{path}", "file", FILE_DEMUXERS)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError, ImageError, OutputError
-from maskpencil.files import written_whole
+from maskpencil.files import refuse_special, written_whole
 from maskpencil.images import RGBImage, read_image
 from maskpencil.label_maps import IGNORE_COLOR
 from maskpencil.plain_text import is_utf8
@@ -155,6 +155,7 @@ def opened_raster(path: Path) -> Iterator[Any]:
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
         raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename it")
+    refuse_special(path, error=ImageError)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         try:
             dataset = rasterio.open(os.fspath(path))

@@ -92,8 +92,9 @@ def existing_run(path: Path) -> RunFolder:
         DataError: it is none.
     """
     run = RunFolder(path)
-    if not run.config.is_file():
-        raise DataError(f"{path}: is no training run (config.yaml is missing); expected a folder like runs/train/NAME")
+    absent = next((file.name for file in (run.config, run.data) if not file.is_file()), None)
+    if absent:
+        raise DataError(f"{path}: is no training run ({absent} is missing); expected a folder like runs/train/NAME")
     return run
 
 

@@ -81,7 +81,7 @@ def shown(value: object) -> str:
 def mentions(path: Path, keys: Iterable[str]) -> bool:
     """Whether all keys stand somewhere in a JSON file: much quicker than to parse it; false where it cannot be read."""
     try:
-        if not path.stat().st_size:
+        if not path.is_file() or not path.stat().st_size:
             return False
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return all(content.find(f'"{key}"'.encode()) >= 0 for key in keys)

@@ -10,6 +10,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.layout.named_files import find_picture
 from maskpencil.errors import DataError
+from maskpencil.files import refuse_special
 
 __all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_picture", "read_json"]
 
@@ -67,6 +68,7 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: it cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
     """
+    refuse_special(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; split it into several files")

@@ -57,7 +57,8 @@ def _pictures(root: Path) -> dict[str, Path]:
     folder = next((root / name for name in (PICTURES, "images") if (root / name).is_dir()), None)
     if folder:
         return picture_files(folder)
-    return {path.stem: path for path in sorted(root.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return {path.stem: path for path in files}
 
 
 def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncoding:

@@ -38,7 +38,7 @@ def recognize(root: Path) -> Recognized | None:
         DataError: an entry is not in Datumaro's form, or no item has its picture.
     """
     files = {}
-    for path in sorted(root.glob("annotations/*.json")):
+    for path in sorted(filter(Path.is_file, root.glob("annotations/*.json"))):
         if mentions(path, ("categories", "labels", "items")):
             content = read_json(path)
             if isinstance(content, dict) and isinstance(content.get("categories"), dict) and "items" in content:

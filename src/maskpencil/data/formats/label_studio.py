@@ -59,7 +59,7 @@ def recognize(root: Path) -> Recognized | None:
     """
     if not root.is_dir():
         return None
-    contents = {path: content for path in sorted(root.glob("*.json")) if (content := _tasks(path))}
+    contents = {path: content for path in sorted(root.glob("*.json")) if path.is_file() and (content := _tasks(path))}
     tasks = [
         Entry.of(path, f"task {n}", task)
         for path, content in contents.items()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.errors import DataError
+from maskpencil.files import refuse_special
 
 TOLERANCE = 0.01
 """Shares may lie so far out of 0..1, as Ultralytics allows."""
@@ -39,6 +40,7 @@ def read_label_file(path: Path, class_count: int) -> list[LabelLine]:
     Raises:
         DataError: a line is not in its form, names a class from `class_count` on, or leads out of the picture.
     """
+    refuse_special(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

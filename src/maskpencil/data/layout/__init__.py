@@ -9,7 +9,7 @@ from maskpencil.data.layout.find import (
     find_layout,
     layout_of,
 )
-from maskpencil.data.layout.pairs import Found, Pair, files_below, picture_files
+from maskpencil.data.layout.pairs import Found, Pair, files_below, picture_files, special_files
 
 __all__ = [
     "ANYWHERE",
@@ -23,4 +23,5 @@ __all__ = [
     "find_layout",
     "layout_of",
     "picture_files",
+    "special_files",
 ]

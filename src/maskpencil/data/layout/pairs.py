@@ -8,6 +8,7 @@ from pathlib import Path
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.layout.pairing import pair_names
 from maskpencil.errors import DataError
+from maskpencil.files import special_kind
 from maskpencil.images import IMAGE_SUFFIXES
 
 
@@ -71,6 +72,24 @@ def picture_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
         elif strict:
             raise DataError(f"{path}: has the same name as {files[name].name}; rename or remove one of them")
     return files
+
+
+def special_files(folder: Path) -> list[Path]:
+    """Find the named pipes, devices and sockets below a folder, hidden ones left out; no reader takes them."""
+    found, places = [], [folder]
+    while places:
+        try:
+            with os.scandir(places.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(Path(entry.path))
+                    elif not entry.is_file(follow_symlinks=False) and special_kind(entry.path):
+                        found.append(Path(entry.path))
+        except PermissionError:  # which those who read it tell of
+            continue
+    return sorted(found)
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
