@@ -1,19 +1,24 @@
 import os
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from maskpencil.errors import OutputError
+from maskpencil.errors import ModelError, OutputError
 from maskpencil.files import (
     folder_written_whole,
+    new_folder,
     numbered_folder,
     recover_folder,
+    refuse_special,
     refuse_unwritable,
     remove_leftovers,
     short_name,
+    special_kind,
     written_whole,
 )
 
@@ -125,6 +130,138 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     remove_leftovers(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"kept.csv", ".hidden", ".mine.backup.csv", "deep/kept.png"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
+def test_what_a_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "deep" / "film.mp4") as temporary:
+        temporary.write_text("half")
+        remove_leftovers(tmp_path)
+        assert temporary.exists()
+        refuse_unwritable(tmp_path / "deep" / "film.mp4")
+        assert temporary.exists()
+    assert names(tmp_path / "deep") == ["film.mp4"]
+
+
+def test_hidden_files_of_the_user_are_no_leftovers(tmp_path: Path) -> None:
+    mine = [".a.1a2b3c4d.png", ".maskpencil", ".maskpencil-notes.txt", ".maskpencil-1a2b3c", ".model.new"]
+    for name in mine:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    recover_folder(tmp_path / "model")
+    assert names(tmp_path) == sorted(mine)
+
+
+def test_only_the_folder_itself_is_tidied_if_so_wanted(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "below"):
+        folder.mkdir(exist_ok=True)
+        (folder / ".maskpencil-0123456789ab.png").touch()
+    remove_leftovers(tmp_path, deep=False)
+    assert names(tmp_path) == ["below"]
+    assert names(tmp_path / "below") == [".maskpencil-0123456789ab.png"]
+
+
+def test_names_as_long_as_can_be_are_written(tmp_path: Path) -> None:
+    for name in ("x" * 255, "x" * 4 + "." + "y" * 250, "\u304a" * 83 + ".json"):
+        with written_whole(tmp_path / name) as temporary:
+            temporary.touch()
+        assert (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files")
+def test_a_device_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name, kind in (("pipe", "a named pipe"), ("null", "a device")):
+        refused = pytest.raises(OutputError, match=f"{name}: is {kind}")
+        with refused, written_whole(tmp_path / name):
+            raise AssertionError("the block must not run")
+    assert names(tmp_path) == ["null", "pipe"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files")
+def test_special_files_are_told_without_opening_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
+        listening.bind("socket")
+    found = [special_kind(tmp_path / name) for name in ("pipe", "link", "socket")]
+    assert found == ["a named pipe", "a named pipe", "a socket"]
+    assert [special_kind(path) for path in ("/dev/null", tmp_path, __file__, "absent", "a\0b", "x" * 9999)] == [
+        "a device",
+        *[None] * 5,
+    ]
+    with pytest.raises(ModelError, match="pipe: is a named pipe; expected a regular file"):
+        refuse_special(tmp_path / "pipe", error=ModelError)
+
+
+def test_what_is_to_be_fresh_replaces_nothing(tmp_path: Path) -> None:
+    for name in ("empty", "taken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    for name in ("absent", "empty"):
+        with folder_written_whole(tmp_path / name, fresh=True) as folder:
+            (folder / "file").touch()
+        assert names(tmp_path / name) == ["file"]
+    refused = pytest.raises(OutputError, match="taken: is not empty, and nothing is mixed into it")
+    with refused, folder_written_whole(tmp_path / "taken", fresh=True):
+        raise AssertionError("the block must not run")
+    assert names(tmp_path) == ["absent", "empty", "taken"]
+    assert names(tmp_path / "taken") == ["mine"]
+
+
+def test_what_the_user_puts_into_a_fresh_folder_meanwhile_stays(tmp_path: Path) -> None:
+    refused = pytest.raises(OutputError, match="out: cannot be written")
+    with refused, folder_written_whole(tmp_path / "out", fresh=True):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").touch()
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["mine"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    with folder_written_whole(tmp_path / "out", fresh=True) as folder:
+        (folder / "file").touch()
+        refused = pytest.raises(OutputError, match="out: is being written by another process; wait")
+        with refused, folder_written_whole(tmp_path / "out", fresh=True):
+            raise AssertionError("the block must not run")
+        recover_folder(tmp_path / "out")
+    assert names(tmp_path / "out") == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
+def test_of_many_processes_that_write_one_folder_one_does(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, time
+        from maskpencil.errors import ModelError, OutputError
+        from maskpencil.files import folder_written_whole
+        start, out, name = float(sys.argv[1]), sys.argv[2], sys.argv[3]
+        time.sleep(max(0, start - time.time()))
+        try:
+            with folder_written_whole(out, fresh=True) as folder:
+                (folder / name).touch()
+                time.sleep(0.2)
+        except OutputError:
+            sys.exit(3)
+    """
+    start = str(time.time() + 1)
+    commands = [[sys.executable, "-c", code, start, str(tmp_path / "out"), str(number)] for number in range(6)]
+    processes = [subprocess.Popen(command) for command in commands]
+    codes = [process.wait(60) for process in processes]
+    assert sorted(codes) == [0, 3, 3, 3, 3, 3]
+    assert names(tmp_path / "out") == [str(codes.index(0))]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_new_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "file").touch()
+    assert names(tmp_path / "out") == ["file"]
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

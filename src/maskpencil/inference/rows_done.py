@@ -26,13 +26,15 @@ class RowsDone:
             facts were the same. None where they are not known: then nothing is.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds something else.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, object] | None) -> None:
         self.folder = folder
         described = "" if facts is None else json.dumps(facts, sort_keys=True)
         known = folder / FACTS
+        if not known.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise OutputError(f"{folder}: holds no rows of an earlier run; move it away, or give another --out")
         if not described or not known.is_file() or known.read_text(encoding="utf-8") != described:
             self.remove()
             with written_whole(known) as temporary:
