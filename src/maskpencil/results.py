@@ -119,6 +119,10 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
     Raises:
         OutputError: a result would replace a source or a file of the user, or lie among the user's files.
     """
+    if ".." in out.parts:  # of a folder that is yet to be made leads back, too
+        place = out.resolve()
+        files, alone = ([place / path.relative_to(out) for path in paths] for paths in (files, alone))
+        out = place
     if not out.is_dir() or not (files or alone):
         return
     kinds = sorted({out / path.relative_to(out).parts[0] for path in (*files, *alone) if path.parent != out})

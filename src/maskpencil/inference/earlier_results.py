@@ -37,7 +37,7 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
             own.append(file)
         else:
             others[writer] = others.get(writer, 0) + 1
-    if own and not kept and not others and not (out is not None and out.exists() and out.samefile(root)):
+    if own and not kept and not others and not (out is not None and out.resolve() == root.resolve()):
         return own
     if own:
         others[root] = len(own)
