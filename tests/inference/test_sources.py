@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from maskpencil.errors import DataError
+from maskpencil.errors import DataError, VideoError
+from maskpencil.inference.opening import opening_of
 from maskpencil.inference.sources import find_sources
 
 
@@ -142,3 +143,29 @@ def test_streams_and_films_of_one_name_give_two_names(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "a.jpg")
     assert stems(tmp_path, "http://x.org/a.mp4") == ["a", "a.mp4", "a.stream"]
     assert stems("http://x.org/a", "http://y.org/a", "http://x.org/a") == ["a", "a-2"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files")
+def test_special_files_among_images_are_left_out_and_told(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "sub/2.mp4")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "sub" / "pipe.mp4")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for argument in (tmp_path, f"{tmp_path}/**/*.*"):
+        told: list[str] = []
+        assert [source.stem for source in find_sources([argument], tell=told.append)] == ["1", "sub/2"]
+        assert sorted(told) == [
+            f"{tmp_path / 'pipe.png'}: is a named pipe and left out",
+            f"{tmp_path / 'sub/pipe.mp4'}: is a named pipe and left out",
+            f"{tmp_path / 'zero.jpg'}: is a device and left out",
+        ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files")
+def test_a_special_file_that_is_named_is_refused_at_once(tmp_path: Path) -> None:
+    for name in ("pipe.png", "pipe.mp4"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match=f"{name}: is not a file but a named pipe"):
+            find_sources([tmp_path / name])
+        with pytest.raises(VideoError, match=f"{name}: is a named pipe; expected a regular file"):
+            opening_of(tmp_path / name)
