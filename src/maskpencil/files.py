@@ -88,7 +88,10 @@ def temporary_beside(path: Path) -> Path:
 
 @contextmanager
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
-    """Let `record` be called, from any thread, before a file below `folder` appears that `written_whole` writes."""
+    """Let `record` be called, from any thread, before a file below `folder` appears.
+
+    Those are the files that `written_whole` writes, and those of folders that are written whole and `fresh`.
+    """
     entry = (folder, record)
     _recorders.append(entry)
     try:
@@ -135,7 +138,9 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
                     _flush(file)
                 _flush(new)
                 if fresh:
-                    _announce(path, new)
+                    for file in new.rglob("*"):
+                        if file.is_file():
+                            _announce(path / file.relative_to(new), file)
                     if os.name == "nt" and path.exists():
                         path.rmdir()
                 elif path.exists():

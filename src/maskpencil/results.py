@@ -51,9 +51,8 @@ class Results:
         self.folder, self._stamps = folder, stamps
 
     def names(self, path: Path) -> bool:
-        """Whether a path below the folder is, by its name, that of a result, or lies in a folder that is one."""
-        below = path.relative_to(self.folder)
-        return _key(below) in self._stamps or any(_key(parent) in self._stamps for parent in below.parents)
+        """Whether a path below the folder is, by its name, that of a result."""
+        return _key(path.relative_to(self.folder)) in self._stamps
 
     def wrote(self, path: Path, status: os.stat_result) -> bool:
         """Whether a file below the folder, with this status of itself and no link's target, is as it was written."""
@@ -154,11 +153,23 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
 
 
 def clear(out: Path, folder: Path) -> None:
-    """Remove the results of earlier runs in a folder below `out`, as far as they are as they were written."""
+    """Remove a folder below `out` with results of earlier runs, but for what was changed or put there since.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
     results = find_results(out)
-    for path in list(_visible_files(folder)) if results else ():
-        if results and results.wrote(path, path.lstat()):
-            path.unlink()
+    if results is None:
+        return
+    try:
+        for path in list(_visible_files(folder)):
+            if results.wrote(path, path.lstat()):
+                path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it") from error
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # it holds something
+            Path(place).rmdir()
 
 
 def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -> None:

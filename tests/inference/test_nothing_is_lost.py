@@ -134,10 +134,14 @@ def test_after_an_interruption_the_same_call_works_annotations_included(
     with pytest.raises(KeyboardInterrupt):
         predict(segmenter, sources, out=out, annotations="coco", regions="json", report=interrupt)
     assert not (out / "annotations").exists(), "a data set appears whole or not at all"
+    predict(segmenter, sources, out=out, annotations="voc", regions="json")
     predict(segmenter, sources, out=out, annotations="coco", regions="json")
-    assert (out / "annotations/annotations/instances_default.json").is_file()
-    with pytest.raises(OutputError, match="annotations: is not empty, and nothing is mixed into it"):
-        predict(segmenter, sources, out=out, annotations="coco")
+    file = out / "annotations/annotations/instances_default.json"
+    assert not (out / "annotations/labelmap.txt").exists(), "data sets are not mixed"
+    file.write_text("corrected")
+    segmenter.seen.clear()
+    message = refused(segmenter, out, data / "images", out=out, annotations="coco")
+    assert "instances_default.json: was changed since it was written" in message
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")

@@ -12,7 +12,7 @@ from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import Tally
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
-from maskpencil.results import clear, recorded_results
+from maskpencil.results import recorded_results
 
 
 def predict_films(
@@ -45,8 +45,6 @@ def predict_films(
             tally.tell(source, number, frame=frame, frames=total)
 
         masks = _mask_place(out, source, options.masks) if options.masks else None
-        if masks and options.masks == "png":
-            clear(out, masks)
         from maskpencil.inference.video import predict_video  # FFmpeg, which pictures do not need
 
         try:

@@ -23,6 +23,9 @@ RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "p
 REGIONS = "regions.json"
 """The file of all pictures' regions, in the formats that have one file."""
 
+ANNOTATIONS = "annotations"
+"""The folder of the data set for an annotation tool."""
+
 ReadPicture = tuple[Source, RGBImage | DataError]
 
 
@@ -48,7 +51,7 @@ class PictureResults:
         self._out, self._overlays, self._confidence, self._opacity = out, overlays, confidence, opacity
         self._find_regions = find_regions if regions else None
         self._region_files = _region_files(out, classes, regions)
-        self._annotation_files = _annotation_files(out / "annotations", classes, annotations)
+        self._annotation_files = _annotation_files(out / ANNOTATIONS, classes, annotations)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

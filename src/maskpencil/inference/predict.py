@@ -15,7 +15,14 @@ from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.arguments import read_segmenter, read_sources
 from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.films import check_films, film_files, frame_folders, predict_films
-from maskpencil.inference.pictures import PictureResults, ReadPicture, picture_files, read_picture, same_size
+from maskpencil.inference.pictures import (
+    ANNOTATIONS,
+    PictureResults,
+    ReadPicture,
+    picture_files,
+    read_picture,
+    same_size,
+)
 from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
 from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster, raster_files
 from maskpencil.inference.sources import Source
@@ -24,7 +31,7 @@ from maskpencil.parsing import is_several, read_choice, read_number, read_path, 
 from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
-from maskpencil.results import recorded_results, refuse_to_replace
+from maskpencil.results import clear, recorded_results, refuse_to_replace
 
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
@@ -126,8 +133,13 @@ def predict(
         *raster_files(out, rasters, [*kinds, "regions"] if regions else kinds),
         *film_files(out, films, film, overlays=overlays),
     ]
+    folders = frame_folders(out, films, film)
+    if annotations and pictures:
+        folders.append(out / ANNOTATIONS)
     paths = [source.path for source in sources if not source.is_live]
-    refuse_to_replace(out, files, sources=paths, alone=frame_folders(out, films, film))
+    refuse_to_replace(out, files, sources=paths, alone=folders)
+    for folder in folders:
+        clear(out, folder)
     started, tally = time.perf_counter(), Tally(len(sources), report)
     if regions and films:
         tally.warnings.append(
