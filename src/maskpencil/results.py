@@ -52,11 +52,11 @@ class Results:
 
     def names(self, path: Path) -> bool:
         """Whether a path below the folder is, by its name, that of a result."""
-        return _key(path.relative_to(self.folder)) in self._stamps
+        return _key(self.folder, path) in self._stamps
 
     def wrote(self, path: Path, status: os.stat_result) -> bool:
         """Whether a file below the folder, with this status of itself and no link's target, is as it was written."""
-        stamps = self._stamps.get(_key(path.relative_to(self.folder)), ())
+        stamps = self._stamps.get(_key(self.folder, path), ())
         return stat.S_ISREG(status.st_mode) and any(
             status.st_size == size and abs(status.st_mtime_ns - time) <= SAME_TIME for size, time in stamps
         )
@@ -124,7 +124,8 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
         out = place
     if not out.is_dir() or not (files or alone):
         return
-    kinds = sorted({out / path.relative_to(out).parts[0] for path in (*files, *alone) if path.parent != out})
+    depth = len(out.parts)
+    kinds = sorted(out / name for name in {p.parts[depth] for p in (*files, *alone) if len(p.parts) > depth + 1})
     remove_leftovers(out, deep=False)
     for kind in kinds:
         remove_leftovers(kind)
@@ -142,7 +143,7 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
             raise OutputError(f"{path}: {found} and would be replaced; move it away, or give another --out")
     foreign = [path for path in others if not results.names(path)]
     if foreign:
-        kind = out / foreign[0].relative_to(out).parts[0]
+        kind = out / foreign[0].parts[depth]
         names = [str(path.relative_to(kind)) for path in foreign if path.is_relative_to(kind)]
         shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
         raise OutputError(
@@ -197,13 +198,14 @@ class _Record:
         self._opening = Lock()
 
     def __call__(self, path: Path, status: os.stat_result) -> None:
-        below = path.relative_to(self._folder)
-        if any(part.startswith(".") for part in below.parts[:-1]):  # it waits to be moved elsewhere
+        if any(
+            part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]
+        ):  # it waits to be moved elsewhere
             return
         with self._opening:
             self._file = self._file or self._opened()
         # in one piece, which other processes do not part
-        self._file.write(_line([_key(below), status.st_size, status.st_mtime_ns]))
+        self._file.write(_line([_key(self._folder, path), status.st_size, status.st_mtime_ns]))
 
     def _opened(self) -> FileIO:
         self._stack.enter_context(locked(self._folder, alone=False))
@@ -256,9 +258,10 @@ def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
     return None
 
 
-def _key(below: Path) -> str:
+def _key(folder: Path, path: Path) -> str:
     """Return the name of a file below a folder of results, alike for what is one file on Windows and macOS."""
-    return unicodedata.normalize("NFC", below.as_posix()).casefold()
+    below = "/".join(path.parts[len(folder.parts) :])
+    return unicodedata.normalize("NFC", below).casefold()
 
 
 def _has_keys(path: Path, keys: Collection[str]) -> bool:
