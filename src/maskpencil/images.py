@@ -30,8 +30,21 @@ MAX_PIXELS = 2**27
 ORIENTATION = 0x0112
 """The EXIF tag."""
 
-_JPEG = {"quality": 95, "subsampling": 0}
-_WRITING: dict[str, dict[str, int]] = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": {"compress_level": 1}}
+_JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
+_WRITING: dict[str, tuple[str, dict[str, int]]] = {
+    ".bmp": ("BMP", {}),
+    ".gif": ("GIF", {}),
+    ".jp2": ("JPEG2000", {}),
+    ".jpeg": _JPEG,
+    ".jpg": _JPEG,
+    ".pgm": ("PPM", {}),
+    ".png": ("PNG", {"compress_level": 1}),
+    ".ppm": ("PPM", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".webp": ("WEBP", {}),
+}
+"""Pillow's name of a suffix's format, and its options."""
 
 RGBImage = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = (
@@ -129,13 +142,8 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
         OutputError: the file cannot be written, or its name ends in no format of pictures.
     """
     refuse_unknown_suffix(path)
-    suffix = Path(path).suffix.lower()
-    save_image(
-        path,
-        Image.fromarray(np.ascontiguousarray(image)),
-        Image.registered_extensions()[suffix],
-        **_WRITING.get(suffix, {}),
-    )
+    image_format, options = _WRITING[Path(path).suffix.lower()]
+    save_image(path, Image.fromarray(np.ascontiguousarray(image)), image_format, **options)
 
 
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
