@@ -205,8 +205,9 @@ def test_a_file_cut_short_is_an_error_that_names_it(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a picture in a known format .* save it again"),
-        (b"not a picture at all\n" * 20, "is not a picture in a known format"),
+        (b"", r"is empty \(0 bytes\); copy or download it again, or remove it"),
+        (b"not a picture at all\n" * 20, "is text, not an image"),
+        (bytes(range(1, 256)) * 3, "is not a picture in a known format .*; convert it to JPEG or PNG"),
         (b"\x89PNG\r\n\x1a\n", "is not a picture|damaged"),
     ],
 )
@@ -232,7 +233,7 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Image, "open", refuse)  # the superuser, who may run the tests, may read anything
+    monkeypatch.setattr(Path, "open", refuse)  # the superuser, who may run the tests, may read anything
     with pytest.raises(ImageError, match=r"photo\.png: may not be read; check its permissions"):
         read_image(tmp_path / "photo.png")
 
@@ -253,13 +254,15 @@ def test_a_picture_of_many_pixels_is_read_without_a_warning(
     assert read_image(encoded(Image.fromarray(photo), "PNG")).shape == photo.shape
 
 
-def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
+def test_floating_point_pictures_are_read_from_0_to_1_and_else_refused(tmp_path: Path) -> None:
     path = tmp_path / "depth.tif"
-    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(path)
-    with pytest.raises(ImageError, match=r"depth\.tif: holds floating-point numbers; expected 8 or 16 bits"):
-        read_image(path)
+    Image.fromarray(np.array([[0, 0.5, 1, 1.2]], dtype=np.float32)).save(path)
+    assert read_image(path)[..., 0].tolist() == [[0, 128, 255, 255]]
     with pytest.raises(ImageError, match="holds floating-point numbers; expected whole class numbers"):
         read_mask_pixels(path)
+    Image.fromarray(np.array([[0, 30.5]], dtype=np.float32)).save(path)
+    with pytest.raises(ImageError, match=r"depth\.tif: holds floating-point numbers from 0 to 30\.5; expected 0 to 1"):
+        read_image(path)
 
 
 @given(
@@ -318,7 +321,7 @@ def test_files_that_give_no_bytes_are_refused_in_a_line(tmp_path: Path) -> None:
         pass
     with pytest.raises(ImageError, match=r"photo\.png: cannot be read \(.*closed"):
         read_image(closed)
-    with path.open("rb") as damaged, pytest.raises(ImageError, match=r"photo\.png: is not a picture"):
+    with path.open("rb") as damaged, pytest.raises(ImageError, match=r"photo\.png: is text, not an image"):
         read_image(damaged)
     for strange in (None, 3, object(), [1], {"a": 1}):
         with pytest.raises(

@@ -53,7 +53,7 @@ def test_a_stream_gives_what_each_picture_alone_gives_in_order(segmenter, batch_
 def test_a_stream_tells_what_cannot_be_read_after_what_could(segmenter):
     stream = segmenter.predict_stream([pictures()[0], b"no picture"])
     assert next(stream).label_map.shape == SIZES[0]
-    with pytest.raises(ImageError, match="is not a picture in a known format"):
+    with pytest.raises(ImageError, match="is text, not an image"):
         next(stream)
 
 

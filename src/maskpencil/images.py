@@ -1,12 +1,14 @@
-"""Pictures in and out: anything to RGB uint8."""
+"""Pictures in and out: anything to RGB uint8. Here alone are image files opened."""
 
 import io
 import os
+import struct
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -14,8 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from maskpencil import tiff
+from maskpencil.bands import Bands, Levels, empty_pixels
 from maskpencil.errors import ImageError, OutputError
+from maskpencil.file_kinds import HEAD, what_it_is
 from maskpencil.files import refuse_special, written_whole
+from maskpencil.jpeg2000 import HEAD as JPEG2000_HEAD
+from maskpencil.jpeg2000 import jpeg2000_facts
 from maskpencil.parsing import shown
 
 if TYPE_CHECKING:
@@ -24,8 +31,17 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that are taken for pictures."""
 
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's decoders that a file can reach, whatever its name: none of them starts a program or reads another file."""
+
+for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+    import_module(f"PIL.{_name}ImagePlugin")  # at once: else the first file of each makes Pillow load all it has
+
 MAX_PIXELS = 2**27
 """Pictures of more pixels are refused: decoded, they would fill the memory of a small machine."""
+
+MAX_BYTES = 2**31
+"""Pictures of more decoded bytes, which many bands make, are refused as well."""
 
 ORIENTATION = 0x0112
 """The EXIF tag."""
@@ -46,6 +62,9 @@ _WRITING: dict[str, tuple[str, dict[str, int]]] = {
 }
 """Pillow's name of a suffix's format, and its options."""
 
+_SEVERAL = ("GIF", "PNG", "WEBP")
+"""Formats that may hold several pictures; those of MPO are previews and views of the first."""
+
 RGBImage = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.generic] "
@@ -58,17 +77,45 @@ class Header:
     """What a picture file says of itself before its pixels.
 
     `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the picture,
-    and from 5 on its height and width are exchanged.
+    and from 5 on its height and width are exchanged. `pages` counts the pictures in the file.
     """
 
     mode: str
     size: tuple[int, int]
     orientation: int
+    pages: int = 1
 
     @property
     def shown_size(self) -> tuple[int, int]:
         """(height, width) as `read_image` gives it."""
         return self.size[::-1] if self.orientation >= 5 else self.size
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A picture as it is seen, and what its file says beyond it.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, 0-255, contiguous.
+        empty: (H, W) where the file holds nothing: fully transparent, nodata or masked; None where no pixel is empty.
+        pages: how many pictures the file holds; this is the first.
+        bands: which of the file's bands are seen, in words; nothing where there is no choice.
+        levels: how its numbers became 0-255, in words; nothing for 8 bits.
+        has_place: whether the file says where on the earth the picture lies.
+    """
+
+    rgb: RGBImage
+    empty: npt.NDArray[np.bool_] | None = None
+    pages: int = 1
+    bands: str = ""
+    levels: str = ""
+    has_place: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should be told of how the file was read, as the ends of sentences about it."""
+        several = f"page 1 of {self.pages} is taken; save the others as files of their own" if self.pages > 1 else ""
+        return tuple(text for text in (self.bands, self.levels, several) if text)
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -77,23 +124,20 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises:
         ImageError: not a readable picture, or over `MAX_PIXELS`.
     """
-    with opened_image(path) as image, decoding(os.fspath(path)):
-        orientation = image.getexif().get(ORIENTATION, 1)
-        orientation = orientation if orientation in range(1, 9) else 1
-        # of a TIFF Pillow gives the size as it is shown
-        size = image.size if image.format == "TIFF" and orientation >= 5 else (image.height, image.width)
-        return Header(image.mode, size, orientation)
+    name = os.fspath(path)
+    with decoding(name):
+        if is_tiff(path):
+            with Path(path).open("rb") as file, naming(name):
+                pages = tiff.read_pages(file)
+                page = _first_page(pages)
+                mode = {"palette": "P", "rgb": "RGB", "cmyk": "CMYK"}.get(page.bands.model, "L")
+            return Header(mode, page.size, page.orientation, len(tiff.main_pages(pages)))
+        with opened_image(path) as image:
+            return Header(image.mode, (image.height, image.width), _orientation(image), _pages(image))
 
 
 def read_image(source: ImageSource) -> RGBImage:
-    """Decode a picture to RGB.
-
-    Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
-    where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
-    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16, of 0-255 or 0-65535,
-    in the order red, green, blue (OpenCV's blue, green, red: `image[..., ::-1]`). EXIF orientation is applied,
-    transparency is laid over white, 16 bits are scaled to 8 over the full range, and of several frames the first is
-    taken.
+    """Decode a picture to RGB, see `read_pixels`.
 
     Returns:
         (H, W, 3) uint8, 0-255, contiguous.
@@ -102,17 +146,41 @@ def read_image(source: ImageSource) -> RGBImage:
         ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
             wider whole numbers, booleans): the message has the expression that makes it uint8.
     """
+    return read_pixels(source).rgb
+
+
+def read_pixels(source: ImageSource) -> Pixels:
+    """Decode a picture to RGB, and find the pixels that hold nothing.
+
+    Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
+    where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
+    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16, of 0-255 or 0-65535,
+    in the order red, green, blue (OpenCV's blue, green, red: `image[..., ::-1]`). EXIF orientation is applied, and of
+    several pages the first is taken. Transparency is laid over white. In TIFF and JPEG 2000 files it only says where
+    they are empty, as in GDAL; which of their bands are seen and how their numbers become 8 bits, see
+    `maskpencil.bands`. 16 bits elsewhere are scaled to 8 over the full range.
+
+    Raises:
+        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+            wider whole numbers, booleans): the message has the expression that makes it uint8.
+    """
     if isinstance(source, np.ndarray):
-        return _array_to_rgb(source)
+        return _array_to_pixels(source)
     if isinstance(source, Image.Image):
         with decoding("the picture"):
             _refuse_wide(source)
-            return _to_rgb(source, "the picture")
+            return _to_pixels(source, "the picture")
     if _is_tensor(source):
-        return _tensor_to_rgb(source)
+        return _tensor_to_pixels(source)
     file, name = _as_file(source)
-    with opened_image(file, name=name) as image, decoding(name):
-        return _to_rgb(image, name)
+    with decoding(name):
+        if is_tiff(file):
+            return _tiff_pixels(file, name)
+        with opened_image(file, name=name) as image:
+            pages = _pages(image)
+            if image.format == "JPEG2000":
+                return _jpeg2000_pixels(image, file, name)
+            return replace(_to_pixels(image, name), pages=pages)
 
 
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -183,14 +251,15 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
         refuse_special(source, error=ImageError)
     with decoding(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        warnings.simplefilter("ignore", UserWarning)  # of a phone's JPEG with a preview that is not as it should be
+        try:
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            found, remedy = what_it_is(_head(source, HEAD))
+            raise ImageError(f"{name}: {found}; {remedy}") from error
     with image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(
-                f"{name}: is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
-                "cut it into smaller pictures, or predict a TIFF with --geotiff"
-            )
+        with naming(name):
+            _check_size((image.height, image.width))
         yield image
 
 
@@ -205,30 +274,181 @@ def decoding(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: is a folder; expected a picture") from error
     except PermissionError as error:
         raise ImageError(f"{name}: may not be read; check its permissions") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: is not a picture in a known format (JPEG, PNG, WebP, TIFF, BMP, ...); open and save it again "
-            "in an image program, or remove it"
-        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller pictures"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:  # what Pillow's decoders raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: needs more memory than there is; cut it into smaller pictures") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # what decoders raise
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
 
 
-def _to_rgb(image: Image.Image, name: str) -> RGBImage:
+def is_tiff(source: str | os.PathLike[str] | bytes) -> bool:
+    """Whether a file is a TIFF by its first bytes."""
+    return tiff.is_tiff(_head(source, 4))
+
+
+def _head(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
+    """The first bytes, all where `size` is -1."""
+    if isinstance(source, bytes):
+        return source[: None if size < 0 else size]
+    refuse_special(source, error=ImageError)
+    with Path(source).open("rb") as file:
+        return file.read(size)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    height, width = size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
+            "cut it into smaller pictures, or predict a TIFF with --geotiff"
+        )
+
+
+def _pages(image: Image.Image) -> int:
+    """The number of pictures in a file."""
+    return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _to_pixels(image: Image.Image, name: str) -> Pixels:
     image = upright(image)
     if image.mode == "F":
         raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
     if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
-        return _array_to_rgb(np.array(image).clip(0, 65535).astype(np.uint16))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return _array_to_pixels(np.array(image).clip(0, 65535).astype(np.uint16))
+    if not image.has_transparency_data:
+        return Pixels(np.array(image if image.mode == "RGB" else image.convert("RGB")))
+    image = image.convert("RGBA")
+    empty = np.array(image.getchannel("A")) == 0
+    over_white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return Pixels(np.array(over_white.convert("RGB")), empty if empty.any() else None)
+
+
+def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
+    """The first page of a TIFF file."""
+    path = None if isinstance(source, bytes) else Path(source)
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, naming(name):
+        pages = tiff.read_pages(file)
+        page = _first_page(pages)
+        bands = page.bands
+        seen = bands.colors if bands.alpha is None else (*bands.colors, bands.alpha)
+        samples = page.samples(file, seen)
+        mask = _tiff_mask(file, page, pages, path)
+    alpha = None if bands.alpha is None else samples[..., -1]
+    found = _seen(samples[..., : len(bands.colors)], bands, name, alpha=alpha, mask=mask)
+    return replace(
+        found,
+        rgb=np.ascontiguousarray(tiff.turned(found.rgb, page.orientation)),
+        empty=None if found.empty is None else tiff.turned(found.empty, page.orientation),
+        pages=len(tiff.main_pages(pages)),
+        has_place=page.has_place or (path is not None and tiff.has_world_file(path)),
+    )
+
+
+def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
+    """The page that is taken.
+
+    Raises:
+        ImageError: it is too large, or the file is no picture.
+    """
+    page = tiff.main_pages(pages)[0]
+    _check_size(page.size)
+    height, width = page.size
+    if 0 in page.size:
+        raise ImageError("has no pixels; replace it or remove it")
+    if tiff.is_raw_photo(page):
+        raise ImageError("is a raw photo (DNG), whatever its name says; develop it to JPEG or TIFF first")
+    if height * width * page.count * page.bits // 8 > MAX_BYTES:
+        raise ImageError(
+            f"is {width} x {height} pixels with {page.count} bands of {page.bits} bits, more than can be read at "
+            "once; cut it into smaller pictures, or predict it with --geotiff"
+        )
+    return page
+
+
+def _tiff_mask(
+    file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
+) -> npt.NDArray[np.generic] | None:
+    """Where a page is empty (0), by a mask within the file or in a file beside it, (H, W)."""
+    within = tiff.mask_of(page, pages)
+    if within:
+        return within.samples(file, (0,))[..., 0]
+    if path is None or not tiff.mask_file(path).is_file():
+        return None
+    with tiff.mask_file(path).open("rb") as beside:
+        first = tiff.read_pages(beside, most=1)[0]
+        if first.size != page.size:
+            raise ImageError(
+                f"its mask {tiff.mask_file(path).name} is of another size; remove the mask or make it anew"
+            )
+        return first.samples(beside, (0,))[..., 0]
+
+
+def _jpeg2000_pixels(image: Image.Image, source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
+    facts = jpeg2000_facts(_head(source, JPEG2000_HEAD))
+    if facts.called_gray and facts.count > 1:  # as GDAL writes bands without colors, at which Pillow fails
+        with opened_image(_head(source, -1)[facts.start :]) as bare:
+            values = np.array(bare)
+    else:
+        values = np.array(image)
+    bits = facts.bits
+    samples = values if values.ndim == 3 else values[..., None]
+    if bits > 8 and samples.shape[2] > 1:
+        raise ImageError(
+            f"{name}: is JPEG 2000 of {bits} bits in {samples.shape[2]} bands, of which only 8 bits would be seen; "
+            "predict it with --geotiff, or convert it: gdal_translate IN.jp2 OUT.tif"
+        )
+    if image.mode.startswith("I"):
+        samples = samples.astype(np.uint16) >> np.uint16(16 - bits)
+    elif image.mode not in ("L", "LA", "RGB", "RGBA"):
+        samples = np.array(image.convert("RGB"))
+    count = samples.shape[2]
+    alpha = samples[..., -1] if count in (2, 4) else None
+    colors = samples[..., : count - (alpha is not None)]
+    bands = Bands(
+        count=count,
+        dtype=samples.dtype,
+        bits=max(8, bits),
+        model="rgb" if colors.shape[2] == 3 else "gray",
+        colors=tuple(range(colors.shape[2])),
+        alpha=None if alpha is None else count - 1,
+    )
+    return _seen(colors, bands, name, alpha=alpha)
+
+
+def _seen(
+    colors: npt.NDArray[np.generic],
+    bands: Bands,
+    name: str,
+    *,
+    alpha: npt.NDArray[np.generic] | None = None,
+    mask: npt.NDArray[np.generic] | None = None,
+) -> Pixels:
+    """A picture of the numbers (H, W, n) of its seen bands."""
+    empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
+    if levels.by_numbers:
+        levels.count(colors, empty)
+    rgb = levels.to_rgb(colors, name)
+    return Pixels(rgb, empty if empty is not None and empty.any() else None, 1, bands.text, levels.text(name))
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the file's name before an error's message that lacks it."""
+    try:
+        yield
+    except ImageError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise ImageError(f"{name}: {error}") from error
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -266,7 +486,7 @@ def _is_tensor(source: Any) -> bool:
     return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
 
 
-def _tensor_to_rgb(tensor: Any) -> RGBImage:
+def _tensor_to_pixels(tensor: Any) -> Pixels:
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
         raise ImageError(f"a picture tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
@@ -276,10 +496,10 @@ def _tensor_to_rgb(tensor: Any) -> RGBImage:
     if array.ndim == 3 and array.shape[0] not in (1, 3, 4):
         turn = "; for (H, W, C) give tensor.permute(2, 0, 1)" if array.shape[2] in (1, 3, 4) else ""
         raise ImageError(f"a picture tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}{turn}")
-    return _array_to_rgb(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
+    return _array_to_pixels(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
 
 
-def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:
+def _array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise _unfit_numbers(array, str(array.dtype), "array")
     if array.dtype.itemsize == 2:
@@ -291,8 +511,8 @@ def _array_to_rgb(array: npt.NDArray[np.generic]) -> RGBImage:
         turn = "; for (C, H, W) give array.transpose(1, 2, 0)" if array.ndim == 3 and len(array) in (1, 3, 4) else ""
         raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}{turn}")
     if pixels.shape[2] == 4:
-        return _to_rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
-    return np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2))
+        return _to_pixels(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
+    return Pixels(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)))
 
 
 def _refuse_wide(image: Image.Image) -> None:

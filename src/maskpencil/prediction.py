@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,17 @@ class Prediction:
     classes: ClassSet
     plain: tuple[int, ...] = ()
     entropy: npt.NDArray[np.float32] | None = None
+
+    def emptied(self, empty: npt.NDArray[np.bool_] | None) -> "Prediction":
+        """Give the pixels `empty` (H, W) no class, no confidence and full entropy; itself where it is None."""
+        if empty is None:
+            return self
+        return replace(
+            self,
+            label_map=np.where(empty, np.uint8(IGNORE_INDEX), self.label_map),
+            confidence=None if self.confidence is None else np.where(empty, np.float32(0), self.confidence),
+            entropy=None if self.entropy is None else np.where(empty, np.float32(1), self.entropy),
+        )
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
         """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError, ModelError
 from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu, device_name
-from maskpencil.images import ImageSource, RGBImage, read_image
+from maskpencil.images import ImageSource, RGBImage, read_pixels
 from maskpencil.imported import PREFIX, published_model
 from maskpencil.model_folder import (
     ModelParts,
@@ -177,7 +177,7 @@ class Segmenter(Mapper):
     @overload
     def predict(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
     def predict(self, image: Any) -> Prediction | list[Prediction]:
-        """Colour one picture, all that `read_image` takes, of any size.
+        """Colour one picture, all that `read_image` takes, of any size; its empty pixels get no class.
 
         A list of them gives a list, as an array or tensor of several pictures, with four axes, does.
 
@@ -186,7 +186,8 @@ class Segmenter(Mapper):
         """
         if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4:
             return list(self.predict_stream(image))
-        return self.predict_batch([read_image(image)], confidence=True)[0]
+        pixels = read_pixels(image)
+        return self.predict_batch([pixels.rgb], confidence=True)[0].emptied(pixels.empty)
 
     def predict_stream(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None, confidence: bool = True
@@ -201,9 +202,11 @@ class Segmenter(Mapper):
             ImageError: one is not a readable picture; those before it have been given.
         """
         size = self.runtime.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
-        with closing(read_ahead(map(read_image, images), depth=max(2, size), step=None)) as read:
-            for group in equal_groups(read, size=size, alike=lambda one, other: one.shape == other.shape):
-                yield from self.predict_batch(group, confidence=confidence)
+        with closing(read_ahead(map(read_pixels, images), depth=max(2, size), step=None)) as read:
+            for group in equal_groups(read, size=size, alike=lambda one, other: one.rgb.shape == other.rgb.shape):
+                predictions = self.predict_batch([pixels.rgb for pixels in group], confidence=confidence)
+                for prediction, pixels in zip(predictions, group, strict=True):
+                    yield prediction.emptied(pixels.empty)
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False

@@ -112,7 +112,7 @@ def test_a_truncated_jpeg(folder, capsys):
 def test_a_text_file_named_png(folder, capsys):
     path = sorted((folder / "images" / "val").iterdir())[0]
     path.write_text("this is not a picture")
-    refuse_training(folder, capsys, path.name, "is not a picture")
+    refuse_training(folder, capsys, path.name, "is text, not an image")
 
 
 def test_a_broken_picture_among_good_ones_is_reported_and_the_rest_is_done(folder, model, tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_a_broken_picture_among_good_ones_is_reported_and_the_rest_is_done(folde
 def test_a_prediction_that_fails_leaves_no_folder(model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").touch()
-    refuse(["predict", model, "photo.jpg", "--device", "cpu"], capsys, "photo.jpg", "is not a picture")
+    refuse(["predict", model, "photo.jpg", "--device", "cpu"], capsys, "photo.jpg", "is empty (0 bytes)")
     assert not any((tmp_path / "runs" / "predict").iterdir())
 
 

@@ -20,9 +20,10 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts, scan_masks
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
-from maskpencil.images import RGBImage, read_image
+from maskpencil.images import RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
+from maskpencil.remarks import Remarks
 
 FEW = 3
 """So many files are named in a note."""
@@ -77,10 +78,16 @@ class DataFolder:
     def _counts(self) -> Mapping[MaskSource, npt.NDArray[np.int64]]:
         return dict(zip(self.facts, count_classes(list(self.facts.values()), self.encoding), strict=True))
 
-    def check_pictures(self, report: Callable[[int, int], None] | None = None) -> dict[str, list[tuple[int, int]]]:
+    def check_pictures(
+        self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
+    ) -> dict[str, list[tuple[int, int]]]:
         """Decode every picture once, so that a broken one is found before training and not an hour into it.
 
-        `report` hears (done, of). Returns the (height, width) of the pictures of each split.
+        Returns the (height, width) of the pictures of each split.
+
+        Args:
+            report: called with (done, of).
+            tell: called with lines on how files were read, such as that the first of several pages was taken.
 
         Raises:
             ImageError: a file is not a readable picture.
@@ -88,13 +95,18 @@ class DataFolder:
         """
         pairs = [(split, pair) for split, pairs in self.splits.items() for pair in pairs]
         sizes: dict[str, list[tuple[int, int]]] = {split: [] for split in self.splits}
+        remarks = Remarks()
         with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
-            images = pool.map(lambda entry: read_image(entry[1].image).shape, pairs)
-            for done, ((split, pair), (height, width, _)) in enumerate(zip(pairs, images, strict=True), start=1):
-                _compare_sizes(pair, (height, width), self.facts[pair.mask].size)
+            images = pool.map(lambda entry: _facts_of(entry[1].image), pairs)
+            for done, ((split, pair), (size, texts, levels)) in enumerate(zip(pairs, images, strict=True), start=1):
+                height, width = size
+                _compare_sizes(pair, size, self.facts[pair.mask].size)
+                remarks.add(pair.image.name, texts, levels)
                 sizes[split].append((height, width))
                 if report:
                     report(done, len(pairs))
+        for line in (*remarks.lines, *(f"warning: {warning}" for warning in remarks.warnings)):
+            tell(line)
         return sizes
 
 
@@ -210,6 +222,13 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
         if alike and shown.encoding.kind != "color":
             return shown
     return discover_encoding(facts, classes)
+
+
+def _facts_of(image: Path) -> tuple[tuple[int, int], tuple[str, ...], str]:
+    """The size of a picture, and what is said of how it was read; not its pixels."""
+    pixels = read_pixels(image)
+    height, width, _ = pixels.rgb.shape
+    return (height, width), pixels.remarks, pixels.levels
 
 
 def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole
-from maskpencil.images import RGBImage, read_image, write_image
+from maskpencil.images import Pixels, read_pixels, write_image
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
 from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
@@ -26,7 +26,7 @@ REGIONS = "regions.json"
 ANNOTATIONS = "annotations"
 """The folder of the data set for an annotation tool."""
 
-ReadPicture = tuple[Source, RGBImage | DataError]
+ReadPicture = tuple[Source, Pixels | DataError]
 
 
 class PictureResults:
@@ -101,7 +101,7 @@ def picture_files(
 def read_picture(source: Source) -> ReadPicture:
     """Read a picture, or why it cannot be read."""
     try:
-        return source, read_image(source.path)
+        return source, read_pixels(source.path)
     except DataError as error:
         return source, error
 
@@ -109,7 +109,9 @@ def read_picture(source: Source) -> ReadPicture:
 def same_size(one: ReadPicture, other: ReadPicture) -> bool:
     """Whether both are pictures that go through the network together."""
     (_, first), (_, second) = one, other
-    return not isinstance(first, DataError) and not isinstance(second, DataError) and first.shape == second.shape
+    return (
+        not isinstance(first, DataError) and not isinstance(second, DataError) and first.rgb.shape == second.rgb.shape
+    )
 
 
 def write_prediction(

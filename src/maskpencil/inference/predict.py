@@ -36,6 +36,8 @@ from maskpencil.results import clear, recorded_results, refuse_to_replace
 QUEUE_DEPTH = 2
 """Pictures decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
 
+PLACE_LOST = "has a place on the earth, which its PNG mask cannot hold; --geotiff writes masks that do"
+
 FEW = 3
 """So many pictures are done one by one: to make ready for more would take longer."""
 
@@ -151,7 +153,9 @@ def predict(
     def colour(group: list[ReadPicture]) -> tuple[list[ReadPicture], list[Prediction]]:
         images = [image for _, image in group if not isinstance(image, DataError)]
         sure = confidence or regions is not None
-        return group, segmenter.predict_batch(images, confidence=sure, entropy=entropy) if images else []
+        seen = [image.rgb for image in images]
+        predictions = segmenter.predict_batch(seen, confidence=sure, entropy=entropy) if seen else []
+        return group, [each.emptied(image.empty) for each, image in zip(predictions, images, strict=True)]
 
     with (
         recorded_results(out),
@@ -183,7 +187,12 @@ def predict(
             for prediction, (source, _) in zip(predictions, group, strict=False):
                 behind.submit(results.write, prediction, source)
             for source, image in group:
-                tally.picture(source, image if isinstance(image, DataError) else None)
+                if isinstance(image, DataError):
+                    tally.picture(source, image)
+                else:
+                    tally.remark(source, image.remarks, image.levels)
+                    tally.remark(source, (PLACE_LOST,) if image.has_place else ())
+                    tally.picture(source)
     for source in rasters:
         if stop.is_set():
             raise KeyboardInterrupt
@@ -198,6 +207,7 @@ def predict(
             regions=regions is not None,
             min_area=min_area,
             region_classes=region_classes,
+            remark=partial(tally.remark, source),
         )
         tally.picture(source, error)
     predict_films(

@@ -2,9 +2,10 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,24 +13,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskpencil import tiff
+from maskpencil.bands import Bands, Levels, choose_bands, empty_pixels
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError, ImageError, OutputError
+from maskpencil.file_kinds import HEAD, what_it_is
 from maskpencil.files import refuse_special, written_whole
-from maskpencil.images import RGBImage, read_image
+from maskpencil.images import RGBImage, decoding, naming
 from maskpencil.label_maps import IGNORE_COLOR
 from maskpencil.plain_text import is_utf8
 
 BLOCK = 512
 """The side of the blocks of the files that are written, in pixels."""
 
+TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
+"""GDAL's drivers that a file can reach, whatever its name: others read further files or addresses."""
+
 _CACHE_MB = 64
 
 
 @dataclass(frozen=True)
 class RasterWindows:
-    """An open raster as `Windows`: its first three bands, or its one as grey; 16 bits are scaled to 8."""
+    """An open raster as `Windows`: its pixels as `images.read_pixels` gives those of the whole file.
+
+    Attributes:
+        dataset: the open rasterio data set.
+        bands: what its bands stand for.
+        levels: how its numbers become 0-255.
+        remarks: what a user should be told of how the file is read, as the ends of sentences about it.
+        jpeg: what reads the colors in place of GDAL, if anything.
+    """
 
     dataset: Any
+    bands: Bands
+    levels: Levels
+    remarks: tuple[str, ...] = ()
+    jpeg: tiff.JpegWindows | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,27 +57,64 @@ class RasterWindows:
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
         """See `Windows`."""
-        from rasterio.windows import Window
+        return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
-        return self._read(window=Window.from_slices(rows, columns))
+    def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of some whole rows hold nothing, (rows, W); None where none can be empty."""
+        bands, window = self.bands, _window(rows, slice(0, self.dataset.width))
+        masked = self._has_mask
+        if bands.nodata is None and bands.alpha is None and not masked and bands.dtype.kind != "f":
+            return None
+        alpha = None if bands.alpha is None else self._read([bands.alpha + 1], window=window)[..., 0]
+        mask = self._reading(self.dataset.read_masks, 1, window=window) if masked else None
+        colors = self._part(rows, slice(0, self.dataset.width))
+        return empty_pixels(colors, bands, alpha=alpha, mask=mask)
 
     def overview(self, size: tuple[int, int]) -> RGBImage:
         """The whole raster at (height, width) `size`."""
         from rasterio.enums import Resampling
 
-        bands = 3 if self.dataset.count >= 3 else 1
-        return self._read(out_shape=(bands, *size), resampling=Resampling.average)
+        how = Resampling.nearest if self.bands.model == "palette" else Resampling.average
+        shape = (len(self.bands.colors), *size)
+        return self.levels.to_rgb(self._colors(out_shape=shape, resampling=how), self.dataset.name)
 
-    def _read(self, **how: Any) -> RGBImage:
+    def count(self) -> None:
+        """Count the numbers of the whole raster, where these decide how they become 0-255."""
+        height, width = self.size
+        for top in range(0, height if self.levels.by_numbers else 0, BLOCK):
+            rows = slice(top, min(height, top + BLOCK))
+            self.levels.count(self._part(rows, slice(0, width)), self.empty(rows))
+
+    @property
+    def _has_mask(self) -> bool:
+        from rasterio.enums import MaskFlags
+
+        flags = set(self.dataset.mask_flag_enums[0])
+        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+    def _part(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """The numbers of the seen bands in some rows and columns, (rows, columns, n)."""
+        if self.jpeg is None:
+            return self._colors(window=_window(rows, columns))
+        with decoding(self.dataset.name):
+            return self.jpeg.read(rows, columns)
+
+    def _colors(self, **how: Any) -> npt.NDArray[Any]:
+        """The numbers of the seen bands, (H, W, n)."""
+        return self._read([band + 1 for band in self.bands.colors], **how)
+
+    def _read(self, bands: list[int], **how: Any) -> npt.NDArray[Any]:
+        return np.moveaxis(self._reading(self.dataset.read, bands, **how), 0, 2)
+
+    def _reading(self, read: Callable[..., npt.NDArray[Any]], *arguments: Any, **how: Any) -> npt.NDArray[Any]:
         from rasterio.errors import RasterioIOError
 
         try:
-            bands = self.dataset.read([1, 2, 3] if self.dataset.count >= 3 else [1], **how)  # (1 or 3, H, W)
+            return read(*arguments, **how)
         except RasterioIOError as error:
             raise ImageError(
                 f"{self.dataset.name}: is damaged or cut short ({_in_short(error)}); replace it or remove it"
             ) from error
-        return read_image(np.ascontiguousarray(np.moveaxis(bands, 0, 2)))
 
 
 class RasterWriter:
@@ -110,8 +166,9 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
         "compress": "deflate",
         "bigtiff": "if_safer",
     }
-    if like.crs is not None:
-        profile |= {"crs": like.crs, "transform": like.transform}
+    points, points_crs = like.gcps
+    if not points:
+        profile |= {"crs": like.crs, **({} if like.transform.is_identity else {"transform": like.transform})}
     if colors is not None:
         profile |= {"nodata": IGNORE_INDEX}
     rasterio = _rasterio()
@@ -120,6 +177,12 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
     # rasterio's errors are operating system errors, of which `written_whole` makes ours
     with written_whole(path) as temporary:
         with rasterio.open(temporary, "w+", **profile) as dataset:
+            if points:
+                dataset.gcps = points, points_crs or rasterio.CRS()
+            if like.rpcs is not None:
+                dataset.rpcs = like.rpcs
+            if like.tags().get("AREA_OR_POINT") == "Point":
+                dataset.update_tags(AREA_OR_POINT="Point")
             if colors is not None:
                 palette = {index: tuple(color) for index, color in enumerate(colors.tolist())}
                 dataset.write_colormap(1, palette | {IGNORE_INDEX: IGNORE_COLOR})
@@ -145,33 +208,79 @@ def _refuse_cut(path: Path) -> None:
 
 
 @contextmanager
-def opened_raster(path: Path) -> Iterator[Any]:
-    """Open a raster as a rasterio data set.
+def opened_raster(path: Path) -> Iterator[RasterWindows]:
+    """Open a TIFF or JPEG 2000 file by GDAL, to be read by windows.
 
     Raises:
         ConfigError: rasterio is not installed.
-        ImageError: it is not a raster that can be read, or its numbers are not of 8 or 16 bits.
+        ImageError: it is not a raster that can be read.
     """
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
         raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename it")
     refuse_special(path, error=ImageError)
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # which is no fault
+        with decoding(os.fspath(path)), naming(os.fspath(path)):
+            page, pages = _tiff_page(path)
         try:
-            dataset = rasterio.open(os.fspath(path))
+            dataset = rasterio.open(os.fspath(path), driver=TIFF_DRIVER if page else JPEG2000_DRIVER)
         except rasterio.errors.RasterioIOError as error:
-            if not path.is_file():
-                raise ImageError(f"{path}: there is no such file") from error
-            raise ImageError(
-                f"{path}: cannot be read as a raster ({_in_short(error)}); replace it or remove it"
-            ) from error
-        with dataset:
-            kinds = set(dataset.dtypes[:3])
-            if not kinds <= {"uint8", "uint16"}:
-                raise ImageError(
-                    f"{path}: holds {', '.join(sorted(kinds))} numbers; expected 8 or 16 bits a band; convert it first"
-                )
-            yield dataset
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+            found, remedy = what_it_is(head)
+            raise ImageError(f"{path}: {found} ({_in_short(error)}); {remedy}") from error
+        with dataset, path.open("rb") as file:
+            with decoding(os.fspath(path)), naming(os.fspath(path)):
+                bands = _bands(dataset, page)
+                jpeg = tiff.JpegWindows(file, page) if page and page.has_coarse_color else None
+            windows = RasterWindows(dataset, bands, Levels(bands), jpeg=jpeg)
+            windows.count()
+            several = f"page 1 of {pages} is taken; save the others as files of their own" if pages > 1 else ""
+            turned = "" if page is None or page.orientation == 1 else "its Orientation tag is not applied, as in GDAL"
+            remarks = (bands.text, windows.levels.text(os.fspath(path)), several, turned)
+            yield replace(windows, remarks=tuple(filter(None, remarks)))
+
+
+def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
+    """The page of a TIFF file that is taken, and how many there are.
+
+    Raises:
+        ImageError: it is a raw photo, or a file beside it that GDAL would read as well is no TIFF.
+    """
+    with path.open("rb") as file:
+        if not tiff.is_tiff(file.read(4)):
+            return None, 1
+        pages = tiff.main_pages(tiff.read_pages(file))
+    if tiff.is_raw_photo(pages[0]):
+        raise ImageError("is a raw photo (DNG), whatever its name says; develop it to JPEG or TIFF first")
+    for suffix in (".ovr", ".msk"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_file():
+            with beside.open("rb") as file:
+                if not tiff.is_tiff(file.read(4)):
+                    raise ImageError(f"{beside.name} beside it is no TIFF; remove it or make it anew")
+    return pages[0], len(pages)
+
+
+def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
+    """What the bands stand for, by the tags of a TIFF or by what GDAL says of a JPEG 2000."""
+    if page is not None:
+        bands = page.bands
+        if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
+            return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
+        return bands
+    marks = [mark.name for mark in dataset.colorinterp]
+    model, colors, alpha, marked = choose_bands(dataset.count, marks)
+    dtype = np.dtype(dataset.dtypes[0])
+    bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * dtype.itemsize))
+    return Bands(dataset.count, dtype, bits, model, colors, alpha, marked, dataset.nodata)
+
+
+def _window(rows: slice, columns: slice) -> Any:
+    from rasterio.windows import Window
+
+    return Window.from_slices(rows, columns)
 
 
 def _in_short(error: Exception) -> str:

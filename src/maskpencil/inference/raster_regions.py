@@ -17,8 +17,9 @@ def write_raster_regions(
 ) -> None:
     """Write the connected components (of 8 neighbours) of a mask, an open rasterio data set, as a FeatureCollection.
 
-    Coordinates are longitude and latitude (WGS 84), as RFC 7946 asks, or where the mask has no georeference pixels, x
-    to the right and y down. A feature tells its class, its `area` in pixels and, where the georeference is in metres,
+    Coordinates are longitude and latitude (WGS 84), as RFC 7946 asks; where the mask has a transform or ground control
+    points without a coordinate system of the earth theirs, and where it has neither, pixels, x to the right and y down.
+    A feature tells its class, its `area` in pixels and, where the georeference is in metres,
     its `square_metres`. Regions under `min_area` pixels are left out; `wanted` names the classes to look for, by
     default all.
 
@@ -39,10 +40,17 @@ def write_raster_regions(
 def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> Iterator[dict[str, Any]]:
     import rasterio
     from rasterio.features import shapes
+    from rasterio.transform import GCPTransformer
     from rasterio.warp import transform_geom
 
-    in_metres = mask.crs is not None and mask.crs.is_projected and mask.crs.linear_units_factor[1] == 1
+    in_metres = (
+        is_placed(mask) and mask.crs is not None and mask.crs.is_projected and mask.crs.linear_units_factor[1] == 1
+    )
     pixel = abs(mask.transform.determinant)
+    points, points_crs = mask.gcps
+    crs = points_crs if points else mask.crs
+    on_earth = is_placed(mask) and crs is not None and (crs.is_geographic or crs.is_projected)
+    by_points = GCPTransformer(points) if points else None
     for geometry, value in shapes(rasterio.band(mask, 1), connectivity=8):  # where the mask lies
         index, covered = int(value), _area(geometry["coordinates"])
         if index not in chosen or round(covered / pixel) < min_area:
@@ -50,12 +58,27 @@ def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> 
         properties = {"class": classes.names[index], "class_index": index, "area": round(covered / pixel)}
         if in_metres:
             properties["square_metres"] = round(covered, 2)
-        placed = geometry if mask.crs is None else transform_geom(mask.crs, "EPSG:4326", geometry)
+        if by_points:
+            rings = [_moved(ring, by_points) for ring in geometry["coordinates"]]
+            geometry = {"type": geometry["type"], "coordinates": rings}
+        placed = transform_geom(crs, "EPSG:4326", geometry) if on_earth else geometry
         yield {
             "type": "Feature",
             "geometry": {name: placed[name] for name in ("type", "coordinates")},
             "properties": properties,
         }
+
+
+def is_placed(mask: Any) -> bool:
+    """Whether a mask, an open rasterio data set, has a transform or ground control points."""
+    return bool(mask.gcps[0]) or not mask.transform.is_identity
+
+
+def _moved(ring: Ring, transformer: Any) -> list[tuple[float, float]]:
+    """A ring of pixel corners (x, y), by ground control points."""
+    columns, rows = zip(*ring, strict=True)
+    x, y = transformer.xy(rows, columns, offset="ul")
+    return list(zip(map(float, x), map(float, y), strict=True))
 
 
 def _area(rings: Sequence[Ring]) -> float:

@@ -7,11 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from maskpencil.classes import ClassSet
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ImageError
 from maskpencil.images import scaled, write_image
-from maskpencil.inference.raster_files import RasterWindows, RasterWriter, opened_raster, written_raster
-from maskpencil.inference.raster_regions import write_raster_regions
+from maskpencil.inference.raster_files import RasterWriter, opened_raster, written_raster
+from maskpencil.inference.raster_regions import is_placed, write_raster_regions
 from maskpencil.inference.rows_done import Rows, RowsDone
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
@@ -25,6 +28,10 @@ OVERVIEW = 2048
 """The longest side of the overlay, which is for a look."""
 
 _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
+
+
+Remark = Callable[[Sequence[str], str], None]
+"""Takes what is to be said of how a file was read, as `Tally.remark` does."""
 
 
 @runtime_checkable
@@ -66,27 +73,30 @@ def predict_raster(
     min_area: int = 1,
     region_classes: Sequence[str] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
+    remark: Remark | None = None,
 ) -> None:
     """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
 
     Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
     rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
     `regions` gives regions/STEM.geojson, see `write_raster_regions`, with `min_area` and `region_classes`. `on_rows`
-    hears (rows done, of).
+    hears (rows done, of), `remark` how the file was read. Pixels that hold nothing get 255 in the mask, 0 in the
+    confidence and 255 in the entropy. The place on the earth comes out as it went in: a coordinate system, a transform,
+    ground control points, RPCs; that of a world file is written into the mask.
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
-        ImageError: it is not a raster that can be read, or its numbers are not of 8 or 16 bits.
+        ImageError: it is not a raster that can be read.
         KeyboardInterrupt: Ctrl-C was pressed; it says how to go on.
         OutputError: a file cannot be written.
     """
     wanted = Wanted(confidence=confidence, entropy=entropy)
-    with opened_raster(path) as dataset:
-        windows = RasterWindows(dataset)
+    with opened_raster(path) as windows:
+        dataset = windows.dataset
         done = _rows_done(segmenter, path, out / "masks" / stem, wanted)
         try:
             for rows, maps in segmenter.bands(windows, wanted, start=done.count):
-                done.add(_written_rows(maps))
+                done.add(_written_rows(maps, windows.empty(rows)))
                 if on_rows:
                     on_rows(rows.stop, windows.size[0])
         except ImageError:
@@ -111,6 +121,8 @@ def predict_raster(
                 place = raster_file(out, "regions", stem)
                 mask = writers["masks"].dataset
                 write_raster_regions(mask, place, segmenter.classes, min_area=min_area, wanted=region_classes)
+                if remark and not is_placed(mask):
+                    remark(("has no place on the earth that outlines could follow: they are in pixels",), "")
             if overlay:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))
@@ -119,6 +131,8 @@ def predict_raster(
                 seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
                 write_image(raster_file(out, "overlays", stem), seen.overlay(opacity=opacity))
         done.remove()
+        if remark:
+            remark(windows.remarks, windows.levels.text(dataset.name))
 
 
 def _rows_done(segmenter: GivesBands, path: Path, place: Path, wanted: Wanted) -> RowsDone:
@@ -132,10 +146,14 @@ def _rows_done(segmenter: GivesBands, path: Path, place: Path, wanted: Wanted) -
     return RowsDone(place.with_name(f".{place.name}.unfinished"), facts)
 
 
-def _written_rows(maps: Maps) -> Rows:
-    """What is written of some rows."""
-    greys = {"confidence": maps.confidence, "entropy": maps.entropy}
-    return {
-        "masks": maps.labels[0],
-        **{name: grayscale(values[0]) for name, values in greys.items() if values is not None},
-    }
+def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
+    """What is written of some rows; `empty` ones get no class, no confidence and full entropy."""
+    written = {"masks": maps.labels[0]}
+    if maps.confidence is not None:
+        written["confidence"] = grayscale(maps.confidence[0])
+    if maps.entropy is not None:
+        written["entropy"] = grayscale(maps.entropy[0])
+    if empty is None:
+        return written
+    without = {"masks": IGNORE_INDEX, "confidence": 0, "entropy": 255}
+    return {name: np.where(empty, np.uint8(without[name]), values) for name, values in written.items()}

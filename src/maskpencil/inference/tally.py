@@ -1,11 +1,12 @@
 """What became of the sources so far: progress, failures, warnings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskpencil.errors import DataError
 from maskpencil.inference.sources import Source
+from maskpencil.remarks import Remarks
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Tally:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     begun: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
 
     def begin(self) -> int:
         """The number of the source that comes next, from 1."""
@@ -79,6 +81,10 @@ class Tally:
         number = self.begin()
         self.pictures += error is None
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
+
+    def remark(self, source: Source, texts: Sequence[str], levels: str = "") -> None:
+        """Note how a picture's file was read, see `Remarks.add`."""
+        self.remarks.add(source.path.name, texts, levels)
 
     def tell(
         self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
@@ -99,6 +105,6 @@ class Tally:
             frames=self.frames,
             seconds=seconds,
             failures=tuple(self.failures),
-            warnings=tuple(self.warnings),
-            notes=tuple(self.notes),
+            warnings=(*self.warnings, *self.remarks.warnings),
+            notes=(*self.notes, *self.remarks.lines),
         )

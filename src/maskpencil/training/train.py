@@ -226,7 +226,7 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
     if quiet:
         return folder.check_pictures()
     with ProgressBar("reading pictures", 1) as bar:
-        return folder.check_pictures(bar.update_of)
+        return folder.check_pictures(bar.update_of, tell=bar.say)
 
 
 def _finish_model(job: Job, run: RunFolder, log: Logbook) -> None:

@@ -178,5 +178,5 @@ def test_a_packed_picture_that_is_none_is_named_where_it_lies(tmp_path: Path, ti
         for number in range(2):
             archive.write(tmp_path / "1.png", f"images/{number}.png")
             archive.writestr(f"masks/{number}.png", "no mask")
-    with pytest.raises(DataError, match=r"cache/maskpencil/unpacked/a-[0-9a-f]{12}/masks/\d\.png: is not a picture"):
+    with pytest.raises(DataError, match=r"cache/maskpencil/unpacked/a-[0-9a-f]{12}/masks/\d\.png: is text"):
         open_folder(tmp_path / "a.zip")

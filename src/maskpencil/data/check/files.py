@@ -14,6 +14,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
     return [
         *_unpaired(layout),
         *_unreadable(seen),
+        *_parts_seen(seen),
         *_sizes(seen),
         *_turned(seen),
         *_same_names(layout),
@@ -36,6 +37,58 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
     return [
         *fault("unreadable-images", "error", broken, "pictures that cannot be read: {n}", remedy),
         *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
+    ]
+
+
+def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
+    """Files of which not everything is seen, or not all in the same way."""
+    several = [f"{f.pair.image}: {f.picture.pages} pages" for f in seen if f.picture.pages > 1]
+    masks = [f"{f.pair.mask}: {f.mask.header.pages} pages" for f in seen if f.mask.header and f.mask.header.pages > 1]
+    remedy = "save the others as files of their own, if they are to be used"
+    by_bands: dict[str, list[Path]] = defaultdict(list)
+    by_levels: dict[str, list[Path]] = defaultdict(list)
+    for facts in seen:
+        if facts.picture.bands:
+            by_bands[facts.picture.bands].append(facts.pair.image)
+        if facts.picture.levels:
+            by_levels[facts.picture.levels].append(facts.pair.image)
+    differ = [f"{files[0]}: {text}" for text, files in by_levels.items()] if len(by_levels) > 1 else []
+    return [
+        *fault(
+            "several-pages", "warning", several, "pictures of several pages, of which the first is taken: {n}", remedy
+        ),
+        *fault(
+            "several-pages-masks", "warning", masks, "masks of several pages, of which the first is taken: {n}", remedy
+        ),
+        *(
+            found
+            for text, files in by_bands.items()
+            for found in fault(
+                "bands",
+                "note",
+                files,
+                f"pictures of which {text}: {{n}}",
+                "mark the bands that are to be seen: gdal_edit.py -colorinterp_1 red FILE.tif",
+            )
+        ),
+        *(
+            found
+            for text, files in by_levels.items()
+            for found in fault(
+                "levels",
+                "note",
+                files,
+                f"pictures whose {text}: {{n}}",
+                "give them a scale for another range: gdal_edit.py -scale FACTOR FILE.tif",
+            )
+        ),
+        *fault(
+            "levels-differ",
+            "warning",
+            differ,
+            "ways in which the numbers of the pictures become 0 to 255: {n}",
+            "where they belong together give them one scale: gdal_edit.py -scale FACTOR FILE.tif",
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ from maskpencil.data.drawing import Drawing, MaskSource, mask_pixels
 from maskpencil.data.layout.pairs import Pair
 from maskpencil.data.masks.facts import MaskFacts, as_numbers, channels, facts_of
 from maskpencil.errors import ImageError
-from maskpencil.images import Header, read_header, read_image
+from maskpencil.images import Header, read_header, read_pixels
 
 THUMBNAIL = 16
 """Pixels, the side of the small grey picture that is kept of each."""
@@ -47,7 +47,8 @@ class PictureFacts:
     """What is seen of a picture; `error` says why it could not be read.
 
     `digest` is of the file's bytes, `thumbnail` (256,) uint8 grey levels. `brightness` and `contrast` are the mean and
-    the standard deviation of the grey levels, 0-255.
+    the standard deviation of the grey levels, 0-255. `pages` counts the pictures in the file; `bands` and `levels` say
+    how it was read, see `images.Pixels`.
     """
 
     header: Header | None = None
@@ -55,6 +56,9 @@ class PictureFacts:
     thumbnail: npt.NDArray[np.uint8] | None = None
     brightness: float = 0.0
     contrast: float = 0.0
+    pages: int = 1
+    bands: str = ""
+    levels: str = ""
     error: str = ""
 
 
@@ -121,16 +125,17 @@ def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
 
 def _see_picture(path: Path) -> PictureFacts:
     try:
-        header, image = read_header(path), read_image(path)
+        header, pixels = read_header(path), read_pixels(path)
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     except (ImageError, OSError) as error:
         return PictureFacts(error=_without_path(error, path))
-    gray = Image.fromarray(image).convert("L")
+    gray = Image.fromarray(pixels.rgb).convert("L")
     thumbnail = np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.uint8).ravel()
     levels, counts = np.arange(256), np.array(gray.histogram(), dtype=np.float64)
     brightness = float(levels @ counts / counts.sum())
     contrast = float(np.sqrt((levels - brightness) ** 2 @ counts / counts.sum()))
-    return PictureFacts(header, digest, thumbnail, brightness, contrast)
+    seen = pixels.pages, pixels.bands, pixels.levels
+    return PictureFacts(header, digest, thumbnail, brightness, contrast, *seen)
 
 
 def _see_mask(mask: MaskSource) -> MaskView:

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps
 
-from maskpencil.images import ORIENTATION, decoding, opened_image, save_image
+from maskpencil.images import ORIENTATION, decoding, is_tiff, opened_image, read_header, save_image
 
 TURNED = range(2, 9)
 """EXIF orientations that turn or mirror; 1 and what is no orientation do nothing."""
@@ -28,6 +28,9 @@ def is_turned(path: Path) -> bool:
     Raises:
         ImageError: it is not a readable image.
     """
+    with decoding(str(path)):
+        if is_tiff(path):  # of any bands, which Pillow may not know
+            return read_header(path).orientation in TURNED
     with opened_image(path) as image, decoding(str(path)):
         # Pillow's own way for PNG decodes all pixels to look behind them
         is_plain_png = image.format == "PNG" and not _has_late_metadata(path)

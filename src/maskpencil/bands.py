@@ -1,0 +1,265 @@
+"""From the bands of a raster file to RGB and its empty pixels: one rule for every reader, plain or by windows.
+
+Which bands are seen follows from the marks in the file, see `Bands`. How their numbers become 0-255, see `Levels`:
+
+- 8 bits or fewer, and 9 to 14 bits where the file says so: 0 to the greatest number of so many bits.
+- Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
+- Other whole numbers of 16 or 32 bits: 0 to 65535 (32767 where they are signed) if more than one in 1000 is above
+  16383, else 0 to 10000, the usual form of reflectance. All pixels of the file decide, never a window of it, and there
+  are two outcomes alone, so that the files of a data set come out alike.
+- Floating-point numbers: 0 to 1; files that hold others are refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskpencil.errors import ImageError
+
+Samples = npt.NDArray[np.generic]
+
+Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
+"""What the numbers of the seen bands stand for."""
+
+REFLECTANCE = 10_000
+"""The number that stands for full reflectance."""
+
+FULL_RANGE_ABOVE = 2**14 - 1
+FEW = 0.001
+"""Files of which a greater share is above `FULL_RANGE_ABOVE` use the full range."""
+
+MOST_TOLD_BITS = 14
+"""Of 15 and 16 bits it is not known whether they are used: Sentinel-2 has reflectance in 15."""
+
+FLOAT_LIMITS = (-1.0, 2.0)
+"""Floating-point files within these are meant as 0 to 1: reflectance may be a little off."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What the bands of a file stand for; band numbers count from 0.
+
+    Attributes:
+        count: how many there are.
+        dtype: their numbers' type.
+        bits: the bits a number uses.
+        model: what the numbers of `colors` stand for.
+        colors: the bands that are seen: one (gray, palette), three (red, green, blue) or four (CMYK).
+        alpha: the band of transparency, if any.
+        marked: whether the file itself says which bands these are.
+        nodata: the number that stands for an empty pixel, if any; it may be NaN.
+        palette: (n, 3) uint8, of the model "palette".
+        scale: factor and offset that make reflectance of the numbers, if the file has them.
+    """
+
+    count: int
+    dtype: np.dtype[np.generic]
+    bits: int
+    model: Model
+    colors: tuple[int, ...]
+    alpha: int | None = None
+    marked: bool = True
+    nodata: float | None = None
+    palette: npt.NDArray[np.uint8] | None = None
+    scale: tuple[float, float] | None = None
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The bands that are not seen."""
+        return tuple(band for band in range(self.count) if band not in self.colors and band != self.alpha)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the numbers, of 8 bits, are those that are shown."""
+        return self.dtype == np.uint8 and self.bits == 8
+
+    @property
+    def text(self) -> str:
+        """Which bands are seen, in words; nothing where there is no choice."""
+        if not self.others and self.alpha is None and self.colors == tuple(range(self.count)):
+            return ""
+        shown = _listed(self.colors)
+        names = {"rgb": "red, green, blue", "cmyk": "cyan, magenta, yellow, black"}.get(self.model, "gray")
+        if self.model == "palette":
+            names = "colors of a palette"
+        parts = [f"{shown} {'are' if len(self.colors) > 1 else 'is'} {names}"]
+        if not self.marked:
+            parts[0] = f"none is marked red, green or blue: {shown} are taken for them"
+        if self.alpha is not None:
+            number = self.alpha + 1
+            parts.append(
+                f"{number} is alpha, empty where 0 (if it is infrared or the like: gdal_edit.py -colorinterp_{number} "
+                "undefined FILE.tif)"
+            )
+        if self.others:
+            parts.append(f"{_listed(self.others)} {'are' if len(self.others) > 1 else 'is'} left out")
+        return f"of {self.count} bands {'; '.join(parts)}"
+
+
+def choose_bands(
+    count: int, marks: Sequence[str], *, base: Model = "gray", alpha: int | None = None
+) -> tuple[Model, tuple[int, ...], int | None, bool]:
+    """Choose the bands to see: the model, the bands, the alpha band, and whether the file marks them.
+
+    Args:
+        count: how many bands there are.
+        marks: what each is marked as, in lower case: red, green, blue, alpha, gray, undefined, ...
+        base: what the first band is without such marks: gray, white-is-zero, palette or cmyk.
+        alpha: the band of transparency, where it is known otherwise.
+    """
+    found = {mark: band for band, mark in reversed(list(enumerate(marks)))}
+    alpha = found.get("alpha", alpha)
+    if {"red", "green", "blue"} <= found.keys():
+        return "rgb", (found["red"], found["green"], found["blue"]), alpha, True
+    alpha = alpha if count > 1 else None  # all that there is is seen
+    free = [band for band in range(count) if band != alpha]
+    if base == "palette" or (base == "cmyk" and len(free) >= 4):
+        return base, tuple(free[: 4 if base == "cmyk" else 1]), alpha, True
+    if len(free) < 3:
+        base = "gray" if base == "cmyk" else base
+        return base, (found.get("gray", free[0]),), alpha, True
+    return "rgb", (free[0], free[1], free[2]), alpha, False
+
+
+def empty_pixels(
+    colors: Samples, bands: Bands, *, alpha: Samples | None = None, mask: Samples | None = None
+) -> npt.NDArray[np.bool_] | None:
+    """The pixels that hold nothing, (H, W); None where no pixel can be empty.
+
+    A pixel is empty where all seen bands (H, W, n) hold the nodata number or NaN, where `alpha` (H, W) is 0, or where
+    the file's `mask` (H, W) is 0.
+    """
+    signs = []
+    if bands.nodata is not None and not np.isnan(bands.nodata):
+        signs.append(_equals(colors, bands.nodata).all(axis=2))
+    if np.issubdtype(colors.dtype, np.floating):
+        signs.append(np.isnan(colors).all(axis=2))
+    signs += [part == 0 for part in (alpha, mask) if part is not None]
+    if not signs:
+        return None
+    empty: npt.NDArray[np.bool_] = np.logical_or.reduce(signs)
+    return empty
+
+
+class Levels:
+    """How the numbers of a file become 0-255; it counts the numbers of the whole file where these decide.
+
+    Args:
+        bands: what the bands stand for.
+    """
+
+    def __init__(self, bands: Bands) -> None:
+        self._bands = bands
+        self._count = 0
+        self._above = dict.fromkeys((REFLECTANCE, FULL_RANGE_ABOVE, 65535), 0)
+        self._least, self._most, self._outside = np.inf, -np.inf, 0
+
+    @property
+    def by_numbers(self) -> bool:
+        """Whether the numbers themselves decide, so that all must be counted."""
+        bands = self._bands
+        if bands.model in ("palette", "cmyk") or bands.scale is not None:
+            return False
+        return bands.dtype.kind == "f" or bands.bits > MOST_TOLD_BITS
+
+    def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
+        """Count the numbers (H, W, n) of a part of the file; those of empty pixels do not matter."""
+        values = colors if empty is None else colors[~empty]
+        if values.dtype.kind == "f":
+            values = values[np.isfinite(values)]
+            self._outside += int(((values < FLOAT_LIMITS[0]) | (values > FLOAT_LIMITS[1])).sum())  # type: ignore[operator]
+        if not values.size:
+            return
+        self._count += values.size
+        self._least, self._most = min(self._least, float(values.min())), max(self._most, float(values.max()))
+        if values.dtype.kind != "f" and self._most > REFLECTANCE:
+            for limit in self._above:
+                self._above[limit] += int((values > limit).sum())  # type: ignore[operator]
+
+    def span(self, name: str) -> tuple[float, float]:
+        """The numbers that become 0 and 255.
+
+        Raises:
+            ImageError: the file holds numbers whose range is not known.
+        """
+        bands = self._bands
+        if bands.scale is not None:
+            factor, offset = bands.scale
+            return -offset / factor, (1 - offset) / factor
+        if bands.dtype.kind == "f":
+            if self._outside > FEW * self._count:
+                raise ImageError(
+                    f"{name}: holds floating-point numbers from {self._least:g} to {self._most:g}; expected 0 to 1; "
+                    f"rescale them, for example: gdal_translate -ot Float32 -scale {self._least:g} {self._most:g} 0 1 "
+                    "IN.tif OUT.tif"
+                )
+            return 0.0, 1.0
+        if bands.bits <= MOST_TOLD_BITS:
+            return 0.0, 2.0 ** (bands.bits - (bands.dtype.kind == "i")) - 1
+        if self._above[65535] > FEW * self._count:
+            raise ImageError(
+                f"{name}: holds whole numbers up to {self._most:.0f}; expected at most 65535; rescale them, for "
+                f"example: gdal_translate -ot UInt16 -scale 0 {self._most:.0f} 0 65535 IN.tif OUT.tif"
+            )
+        if self._above[FULL_RANGE_ABOVE] > FEW * self._count:
+            return 0.0, 32767.0 if bands.dtype == np.int16 else 65535.0
+        return 0.0, float(REFLECTANCE)
+
+    def text(self, name: str) -> str:
+        """How the numbers become 0-255, in words; nothing where it goes without saying."""
+        bands = self._bands
+        if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
+            return ""
+        low, high = self.span(name)
+        what = "floating-point numbers" if bands.dtype.kind == "f" else f"{bands.bits}-bit numbers"
+        why = " by the scale in the file" if bands.scale else ""
+        text = f"{what} {low:g} to {high:g} become 0 to 255{why}"
+        clipped = self._above[REFLECTANCE]
+        if self.by_numbers and high == REFLECTANCE and clipped > 0.01 * self._count:
+            text += f", {clipped / self._count:.1%} are above"
+        return text
+
+    def to_rgb(self, colors: Samples, name: str) -> npt.NDArray[np.uint8]:
+        """The pixels (H, W, n) of a part of the file as RGB, (H, W, 3) uint8, contiguous."""
+        bands = self._bands
+        if bands.model == "palette" and bands.palette is not None:
+            table = np.zeros((256, 3), np.uint8)
+            table[: len(bands.palette)] = bands.palette[:256]
+            return table[np.clip(colors[..., 0].astype(np.int64), 0, 255)]
+        shown = colors.astype(np.uint8, copy=False) if bands.is_plain else self._to_bytes(colors, name)
+        if bands.model == "cmyk":
+            return np.array(Image.fromarray(np.ascontiguousarray(shown), "CMYK").convert("RGB"))
+        if bands.model == "white-is-zero":
+            shown = 255 - shown
+        return np.ascontiguousarray(shown if shown.shape[2] == 3 else np.repeat(shown[..., :1], 3, axis=2))
+
+    def _to_bytes(self, colors: Samples, name: str) -> npt.NDArray[np.uint8]:
+        low, high = (0.0, 2.0**self._bands.bits - 1) if self._bands.model == "cmyk" else self.span(name)
+        if colors.dtype in (np.uint8, np.uint16):
+            table = _to_bytes(np.arange(256**colors.dtype.itemsize), low, high)
+            return table[colors.astype(np.uint16, copy=False)]
+        return _to_bytes(colors, low, high)
+
+
+def _to_bytes(values: Samples, low: float, high: float) -> npt.NDArray[np.uint8]:
+    numbers = np.nan_to_num(values.astype(np.float64), posinf=high, neginf=low, nan=low).clip(low, high)
+    return np.round((numbers - low) / (high - low) * 255).astype(np.uint8)
+
+
+def _equals(values: Samples, number: float) -> npt.NDArray[np.bool_]:
+    """Which values are that number, at their precision; none where they cannot hold it."""
+    if values.dtype.kind != "f":
+        info = np.iinfo(values.dtype.name)
+        if not info.min <= number <= info.max or number != int(number):
+            return np.zeros(values.shape, dtype=bool)
+    with np.errstate(over="ignore", invalid="ignore"):  # a number that is too large becomes infinite
+        return np.asarray(values == values.dtype.type(number))
+
+
+def _listed(bands: Sequence[int]) -> str:
+    numbers = [str(band + 1) for band in bands]
+    return numbers[0] if len(numbers) == 1 else f"{', '.join(numbers[:-1])} and {numbers[-1]}"

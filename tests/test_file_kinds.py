@@ -1,0 +1,169 @@
+"""Files that are no readable images: what they are called, and which decoders a file can reach."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import maskpencil
+from maskpencil import images
+from maskpencil.errors import ImageError
+from maskpencil.images import read_header, read_image, read_pixels
+from maskpencil.label_maps import read_mask_pixels
+
+SOURCE = Path(maskpencil.__file__).parent
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 12345\n"
+)
+
+
+def made(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("a.txt", "text")
+    else:
+        Image.new("RGB", (20, 10), "orange").save(buffer, kind)
+    return buffer.getvalue()
+
+
+NO_IMAGES = {
+    "nothing": (b"", r"is empty \(0 bytes\); copy or download it again, or remove it"),
+    "zeros": (bytes(5000), "begins with 4096 zero bytes, as copies that failed do; copy or download it again"),
+    "web page": (
+        b"\n<!DOCTYPE html><html><body>404</body></html>",
+        r"is a web page \(HTML\), not an image: a download",
+    ),
+    "XML": (b'<?xml version="1.0"?><Error>AccessDenied</Error>', r"is text \(XML\), not an image"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is SVG, a drawing in words; export it as PNG"),
+    "text": ("Größe: 3\n".encode() * 999, "is text, not an image"),
+    "Git LFS": (POINTER, "is a Git LFS pointer, not the image itself; fetch the image with: git lfs pull"),
+    "HEIC": (
+        b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(40),
+        "is HEIC, whatever its name says, .*; convert it to JPEG",
+    ),
+    "AVIF": (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1" + bytes(40), "is AVIF|is HEIC"),
+    "JPEG XL": (b"\xff\x0a" + bytes(range(256)), "is JPEG XL; convert it to JPEG or PNG"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", r"is PostScript \(EPS\), a program that draws"),
+    "EPS with preview": (b"\xc5\xd0\xd3\xc6" + bytes(40), r"is PostScript \(EPS\), a program"),
+    "WMF": (b"\xd7\xcd\xc6\x9a\0\0" + bytes(40), r"is a Windows metafile \(WMF\)"),
+    "EMF": (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(40), r"is a Windows metafile \(EMF\)"),
+    "PSD": (b"8BPS\0\1" + bytes(40), r"is a Photoshop document \(PSD\)"),
+    "PDF": (b"%PDF-1.7\n", r"is a PDF; save its pages as PNG"),
+    "zip": (made("zip"), "is a zip archive; unpack it"),
+    "video": (b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(40), r"is a video \(MP4 or MOV\); give it its right name"),
+    "icon": (made("ICO"), r"is an icon \(ICO\); convert it"),
+    "header alone": (made("PNG")[:8], "is PNG, but damaged or cut short, or of a kind that cannot be read"),
+    "half a JPEG header": (made("JPEG")[:30], "is JPEG, but damaged or cut short|is damaged or cut short"),
+    "half a TIFF": (made("TIFF")[:24], "damaged"),
+    "noise": (
+        bytes(range(200, 256)) * 9,
+        "is not a picture in a known format .*; convert it to JPEG or PNG, or remove it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+def test_a_file_that_is_no_image_is_called_what_it_is_with_a_remedy_that_helps(name: str, tmp_path: Path) -> None:
+    content, message = NO_IMAGES[name]
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    for read in (read_image, read_header, read_mask_pixels):
+        with pytest.raises(ImageError, match=message) as caught:
+            read(path)
+        told = str(caught.value)
+        assert told.startswith(f"{path}: ")
+        assert "\n" not in told
+        assert "image program" not in told
+
+
+def test_a_raw_photo_is_not_taken_for_its_thumbnail(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    Image.new("RGB", (16, 16)).save(path, tiffinfo={50706: b"\1\4\0\0"})
+    with pytest.raises(ImageError, match=r"is a raw photo \(DNG\), .*; develop it to JPEG or TIFF first"):
+        read_image(path)
+
+
+def test_the_decoders_that_a_file_can_reach_are_these() -> None:
+    assert images.FORMATS == ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+
+@pytest.mark.parametrize(
+    "kind", ["AVIF", "BLP", "DDS", "EPS", "ICNS", "ICO", "MSP", "PCX", "QOI", "SGI", "SPIDER", "TGA"]
+)
+def test_what_other_decoders_read_is_refused_whatever_its_name(kind: str, tmp_path: Path) -> None:
+    image = Image.new({"MSP": "1", "SPIDER": "F", "BLP": "P"}.get(kind, "RGB"), (32, 32))
+    image.save(tmp_path / "photo.other", kind)
+    (tmp_path / "photo.other").rename(tmp_path / "photo.png")
+    for source in (tmp_path / "photo.png", (tmp_path / "photo.png").read_bytes()):
+        with pytest.raises(ImageError):
+            read_image(source)
+    with pytest.raises(ImageError):
+        read_mask_pixels(tmp_path / "photo.png")
+
+
+def test_image_files_are_opened_in_one_place_alone() -> None:
+    opens = re.compile(
+        r"\bImage\.open\(|\bimread|imdecode|ImageFile\.Parser|from PIL\.Image import .*open|\w+ImageFile\("
+    )
+    found = {
+        f"{path.relative_to(SOURCE).as_posix()}: {match[0]}"
+        for path in SOURCE.rglob("*.py")
+        for match in opens.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"images.py: Image.open(", "tiff.py: TiffImageFile(", "tiff.py: JpegImageFile("}
+    assert "formats=FORMATS" in (SOURCE / "images.py").read_text(encoding="utf-8")
+
+
+def test_no_program_is_started_for_an_eps_file_named_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = tmp_path / "ran"
+    fake = tmp_path / "bin" / "gs"
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=":")
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (8, 8)).save(path, "EPS")
+    for read in (read_image, read_header, read_mask_pixels):
+        with pytest.raises(ImageError, match="PostScript"):
+            read(path)
+    assert not ran.exists()
+
+
+# several pages
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_of_several_pages_the_first_is_taken_and_that_is_said(kind: str, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
+    path = tmp_path / f"pages.{kind.lower()}"
+    frames[0].save(path, kind, save_all=True, append_images=frames[1:], lossless=True)
+    pixels = read_pixels(path)
+    assert pixels.rgb[0, 0].tolist() == [255, 0, 0]
+    assert pixels.remarks == ("page 1 of 3 is taken; save the others as files of their own",)
+    assert read_header(path).pages == 3
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP", "JPEG"])
+def test_one_page_is_not_worth_a_word(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"page.{kind.lower()}"
+    Image.new("RGB", (8, 8), "red").save(path, kind)
+    assert (read_pixels(path).remarks, read_header(path).pages) == ((), 1)
+
+
+def test_a_phones_jpeg_with_a_preview_is_read_as_its_first_image_without_a_word(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (64, 48), "red"), Image.new("RGB", (32, 24), "blue")]
+    path = tmp_path / "phone.jpg"
+    frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
+    pixels = read_pixels(path)
+    assert (pixels.rgb.shape, pixels.remarks, read_header(path).pages) == ((48, 64, 3), (), 1)
+    assert np.abs(pixels.rgb[0, 0].astype(int) - [255, 0, 0]).max() < 4
+    damaged = bytearray(path.read_bytes())
+    place = damaged.find(b"MPF\0")
+    damaged[place + 4 : place + 40] = b"\xff" * 36  # the list of the images
+    path.write_bytes(damaged)
+    assert read_pixels(path).rgb.shape == (48, 64, 3)
