@@ -12,14 +12,19 @@ import numpy.typing as npt
 import yaml
 
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.files import refuse_special, written_whole
+from maskpencil.files import written_whole
 from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.plain_text import is_utf8
+from maskpencil.regular_files import read_regular, reason_of
 
 IGNORE_INDEX = 255
 """The value, in memory and in the files this package writes, of pixels that count in no loss and no metric."""
 
 MAX_CLASSES = 255
+"""As many as label maps of 8 bits can tell apart beside `IGNORE_INDEX`."""
+
+MAX_NAME = 500
+MAX_IGNORE_INDEX = 2**16
 
 MAX_YAML_BYTES = 2**16
 MAX_YAML_DEPTH = 16
@@ -51,6 +56,11 @@ class ClassSet:
             raise DataError(str(error)) from error
         if not 1 <= len(self.names) <= MAX_CLASSES:
             raise DataError(f"a class set must have 1 to {MAX_CLASSES} classes, but got {len(self.names)}")
+        for name in self.names:
+            if not 1 <= len(name) <= MAX_NAME or "\0" in name:
+                raise DataError(
+                    f"a class name must be a text of 1 to {MAX_NAME} characters without NUL, but got {shown(name)}"
+                )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise DataError(f"class names must differ, but {', '.join(map(repr, repeated))} stands more than once")
@@ -62,6 +72,9 @@ class ClassSet:
             raise DataError(
                 f"a class set must have one colour a class, but got {len(self.palette)} for {len(self.names)}"
             )
+        if not -MAX_IGNORE_INDEX <= self.ignore_index <= MAX_IGNORE_INDEX:
+            limit = MAX_IGNORE_INDEX
+            raise DataError(f"ignore_index must be from {-limit} to {limit}, but got {shown(self.ignore_index)}")
         if 0 <= self.ignore_index < len(self.names):
             raise DataError(
                 f"ignore_index must not be a class, but {self.ignore_index} is {self.names[self.ignore_index]!r}"
@@ -108,18 +121,18 @@ class ClassSet:
         names = entries.get("names")
         if isinstance(names, Mapping):  # {0: road, 1: car}
             if sorted(names, key=str) != sorted(range(len(names)), key=str):
-                raise DataError(f"'names' must be numbered from 0 without gaps, but got {list(names)}")
+                raise DataError(f"'names' must be numbered from 0 without gaps, but got {shown(list(names))}")
             names = [names[i] for i in range(len(names))]
         if not isinstance(names, list | tuple):
-            raise DataError(f"'names' must be a list of class names, but got {names!r}")
+            raise DataError(f"'names' must be a list of class names, but got {shown(names)}")
         if not all(isinstance(name, str | int | float) for name in names):
-            raise DataError(f"'names' must hold one word a class, but got {names!r}")
+            raise DataError(f"'names' must hold one word a class, but got {shown(names)}")
         palette = entries.get("palette") or ()
         if not isinstance(palette, list | tuple) or not all(isinstance(color, list | tuple) for color in palette):
-            raise DataError(f"'palette' must be a list of [red, green, blue], but got {palette!r}")
+            raise DataError(f"'palette' must be a list of [red, green, blue], but got {shown(palette)}")
         ignore_index = entries.get("ignore_index", IGNORE_INDEX)
         if not isinstance(ignore_index, int):
-            raise DataError(f"'ignore_index' must be a whole number, but got {ignore_index!r}")
+            raise DataError(f"'ignore_index' must be a whole number, but got {shown(ignore_index)}")
         return cls(tuple(str(name) for name in names), tuple(tuple(color) for color in palette), ignore_index)
 
 
@@ -150,11 +163,8 @@ def read_yaml(path: str | Path) -> Any:
         DataError: the file cannot be read, is not YAML or is refused.
     """
     path = Path(path)
-    refuse_special(path)
     try:
-        if path.stat().st_size > MAX_YAML_BYTES:
-            raise DataError(f"{path}: is larger than {MAX_YAML_BYTES >> 10} KiB; expected a short YAML file")
-        loader = _PlainLoader(path.read_text(encoding="utf-8"))
+        loader = _PlainLoader(read_regular(path, limit=MAX_YAML_BYTES).decode("utf-8"))
         try:
             return loader.get_single_data()
         except DataError as error:
@@ -162,7 +172,8 @@ def read_yaml(path: str | Path) -> Any:
         finally:
             loader.dispose()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a YAML file") from error
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path}: cannot be read ({reason}); expected a YAML file") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from dates and numbers that are none
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: is not valid YAML ({reason}); correct it") from error

@@ -51,6 +51,20 @@ class StalledError(MaskPencilError):
     """A step made no progress for minutes. Its thread goes on waiting: only the end of the process ends it."""
 
 
+def non_finite_weights(source: str, name: str) -> ModelError:
+    """Say that a tensor of a model's weights or statistics holds NaN or infinity."""
+    return ModelError(
+        f"{source}: {name} holds values that are not finite (NaN or infinite), so the network gives no numbers; train "
+        "again with a lower learning rate, or take an earlier model"
+    )
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what another project's error says, at most 200 characters; its kind where it says nothing."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def last_line(error: BaseException) -> str:
+    """Give the last line of another project's error, where OpenVINO says the reason, as `first_line` does."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]

@@ -5,17 +5,22 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from maskpencil.classes import ClassSet
+from maskpencil.classes import MAX_CLASSES, ClassSet
 from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
+from maskpencil.parsing import shown
 from maskpencil.plain_text import markdown
+from maskpencil.plain_values import mapping, number, one_of, read_json, text, whole
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.regular_files import open_regular, reason_of
 
 if TYPE_CHECKING:
     from maskpencil.models.architectures import Network
@@ -24,6 +29,37 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+Check = Callable[[object, str], object]
+
+_YES_OR_NO = partial(one_of, known=(True, False))
+
+
+def _backbone(value: object, what: str) -> str:
+    name = text(value, what, longest=100)
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+", name):  # timm would take hf-hub:NAME for a download
+        raise ValueError(f"{what} must be a name such as 'vgg16', but got {shown(name)}")
+    return name
+
+
+ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
+    "FCN": {
+        "num_classes": partial(whole, low=1, high=MAX_CLASSES),
+        "backbone": _backbone,
+        "stride": partial(one_of, known=(32, 16, 8)),
+        "fully_connected": _YES_OR_NO,
+        "in_channels": partial(whole, low=1, high=255),
+        "dropout": partial(number, low=0, high=1),
+        "learned_upsampling": partial(one_of, known=("all", "twofold", "none")),
+        "at_once_scales": _YES_OR_NO,
+        "as_released": _YES_OR_NO,
+    },
+    "torchvision": {
+        "num_classes": partial(whole, low=1, high=MAX_CLASSES),
+        "network": partial(one_of, known=("fcn_resnet50", "fcn_resnet101")),
+    },
+}
+"""The entries of an architecture, checked before a network is made of them; all but `num_classes` have defaults."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +111,45 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """A name that follows from weights, architecture and preprocessing: 32 hexadecimal digits."""
+    """Name a model by its weights, architecture and preprocessing: 32 hexadecimal digits.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
     digest = hashlib.blake2b(_description(folder), digest_size=16)
-    with (folder / WEIGHTS).open("rb") as file:
-        while chunk := file.read(2**24):
+    with weights_file(folder) as file:
+        while chunk := file.read(2**22):
             digest.update(chunk)
     return digest.hexdigest()
 
 
 def graph_fingerprint(folder: Path) -> str:
-    """A name that follows from architecture and preprocessing alone: 32 hexadecimal digits."""
+    """Name a model by its architecture and preprocessing alone: 32 hexadecimal digits.
+
+    Raises:
+        ModelError: config.json cannot be read.
+    """
     return hashlib.blake2b(_description(folder), digest_size=16).hexdigest()
 
 
+@contextmanager
+def weights_file(folder: Path) -> Iterator[BinaryIO]:
+    """Open the weights of a model folder.
+
+    Raises:
+        ModelError: they cannot be opened, or are not a regular file.
+    """
+    try:
+        with open_regular(folder / WEIGHTS) as file:
+            yield file
+    except OSError as error:
+        raise ModelError(
+            f"{folder / WEIGHTS}: cannot be read as weights ({reason_of(error)}); copy or download it again"
+        ) from error
+
+
 def _description(folder: Path) -> bytes:
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = _read_config(folder / CONFIG)
     described = [config.get(name) for name in ("architecture", "preprocessing")]
     return json.dumps(described, sort_keys=True).encode()
 
@@ -113,12 +173,15 @@ def read_model_config(path: str | Path) -> ModelConfig:
             raise ModelError(f"{folder}: {name} is missing; a model folder holds {CONFIG} and {WEIGHTS}{hint}")
     config = _read_config(folder / CONFIG)
     with _described(folder):
-        return ModelConfig(
-            config["architecture"],
-            ClassSet.from_dict(config["classes"]),
-            Preprocessing.from_dict(config["preprocessing"]),
-            config.get("training", {}),
-        )
+        architecture = _checked_architecture(config["architecture"])
+        classes = ClassSet.from_dict(mapping(config["classes"], "classes"))
+        preprocessing = Preprocessing.from_dict(mapping(config["preprocessing"], "preprocessing"))
+        training = mapping(config.get("training", {}), "training")
+        if len(classes) != architecture["num_classes"]:
+            raise ValueError(f"the network has {architecture['num_classes']} classes, but {len(classes)} are named")
+        if architecture.get("in_channels", 3) != 3:
+            raise ValueError(f"images have 3 channels, but the network takes {architecture['in_channels']}")
+        return ModelConfig(architecture, classes, preprocessing, training)
 
 
 def read_model_folder(path: str | Path) -> ModelParts:
@@ -127,15 +190,28 @@ def read_model_folder(path: str | Path) -> ModelParts:
     Raises:
         ModelError: a file is missing, damaged, of a newer format, or the tensors do not fit the architecture.
     """
+    import torch
+
     from maskpencil.models.architectures import rebuild
-    from maskpencil.models.backbones.weights import load_strictly, read_tensors
+    from maskpencil.models.backbones.weights import (
+        load_strictly,
+        read_tensors,
+        refuse_misfit,
+        refuse_non_finite,
+        shapes_in,
+    )
 
     folder = Path(path)
     config = read_model_config(folder)
+    weights, expected = folder / WEIGHTS, f"its {CONFIG}"
+    with _described(folder), torch.device("meta"):  # shapes alone
+        blank = rebuild(config.architecture)
+    refuse_misfit(blank, shapes_in(weights), unused=(), source=str(weights), expected=expected)
     with _described(folder):
         model = rebuild(config.architecture)
-    weights = folder / WEIGHTS
-    load_strictly(model, read_tensors(weights), unused=(), source=str(weights), expected=f"its {CONFIG}")
+    tensors = read_tensors(weights)
+    refuse_non_finite(tensors, source=str(weights))
+    load_strictly(model, tensors, unused=(), source=str(weights), expected=expected)
     return ModelParts(model, config.classes, config.preprocessing, config.training)
 
 
@@ -149,6 +225,29 @@ def _described(folder: Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); write the folder again") from error
+
+
+def _checked_architecture(value: object) -> dict[str, Any]:
+    """Check what the network is to be made of, before it is made.
+
+    Raises:
+        KeyError: an entry is missing.
+        ValueError: an entry is unknown or out of range.
+    """
+    architecture = mapping(value, "architecture")
+    name = architecture["name"]
+    checks = ARCHITECTURES.get(name) if isinstance(name, str) else None
+    if checks is None:
+        raise ValueError(f"the architecture is {shown(name)}; this version knows {' and '.join(ARCHITECTURES)}")
+    for key, entry in architecture.items():
+        if key == "name":
+            continue
+        if key not in checks:
+            raise ValueError(f"an architecture {name} has no {shown(key)}; its settings are {', '.join(checks)}")
+        checks[key](entry, f"architecture.{key}")
+    if "num_classes" not in architecture:
+        raise KeyError("architecture.num_classes")
+    return architecture
 
 
 def model_card(parts: ModelParts) -> str:
@@ -177,12 +276,9 @@ def model_card(parts: ModelParts) -> str:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error}); write the model folder again") from error
+    config = read_json(path, error=ModelError, remedy="write the model folder again")
     version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or version < 1:
         raise ModelError(f"{path}: has no format_version; expected a model folder of this program")
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: has format {version}, this program reads up to {FORMAT_VERSION}; update maskpencil")

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage, fitted_size, scaled
+from maskpencil.parsing import shown
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +20,13 @@ def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
     import torch
 
     return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
+
+
+MIN_STD, MAX_NUMBER = 1e-6, 1e6
+"""Of deviations and means; beyond them float32 loses the image."""
+
+MAX_SIDE, MAX_PIXELS = 2**16, 2**24
+"""Of `image_size`: what every image is scaled to has to fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +47,24 @@ class Preprocessing:
     channel_order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ConfigError(f"mean and std must be three numbers, std above 0, but got {self.mean} and {self.std}")
+        numbers = (*self.mean, *self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(_is_sound, numbers)) or min(self.std) < MIN_STD:
+            raise ConfigError(
+                f"mean and std must be three numbers, std above 0, but got {shown(self.mean)} and {shown(self.std)}"
+            )
         if self.channel_order not in ("rgb", "bgr"):
-            raise ConfigError(f"channel_order must be rgb or bgr, but got {self.channel_order!r}")
+            raise ConfigError(f"channel_order must be rgb or bgr, but got {shown(self.channel_order)}")
         size = (1, 1) if self.image_size is None else self.image_size
         sides = size if isinstance(size, tuple) else (size, size)
-        if len(sides) != 2 or min(sides) < 1:
-            raise ConfigError(f"image_size must be one or two whole numbers above 0, but got {self.image_size}")
+        if len(sides) != 2 or not all(
+            isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides
+        ):
+            raise ConfigError(f"image_size must be one or two whole numbers above 0, but got {shown(self.image_size)}")
+        if max(sides) > MAX_SIDE or (isinstance(size, tuple) and sides[0] * sides[1] > MAX_PIXELS):
+            raise ConfigError(
+                f"image_size must be at most {MAX_SIDE} pixels a side and {MAX_PIXELS >> 20} million in all, but got "
+                f"{shown(self.image_size)}"
+            )
 
     @property
     def fill(self) -> tuple[int, int, int]:
@@ -81,8 +100,18 @@ class Preprocessing:
         """Build from the content of config.json."""
         size = entries.get("image_size")
         return cls(
-            tuple(entries["mean"]),
-            tuple(entries["std"]),
+            _as_tuple(entries["mean"]),
+            _as_tuple(entries["std"]),
             tuple(size) if isinstance(size, list) else size,
             entries.get("channel_order", "rgb"),
         )
+
+
+def _as_tuple(value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"mean and std must be three numbers, but got {shown(value)}")
+    return tuple(value)
+
+
+def _is_sound(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= MAX_NUMBER

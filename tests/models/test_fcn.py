@@ -142,10 +142,10 @@ def test_unknown_and_missing_settings_are_named():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_classes": 0}, "num_classes must be a whole number of 1 or more, but got 0"),
-        ({"num_classes": 2.0}, "num_classes must be a whole number of 1 or more, but got 2.0"),
-        ({"num_classes": True}, "num_classes must be a whole number of 1 or more, but got True"),
-        ({"in_channels": 0}, "in_channels must be a whole number of 1 or more, but got 0"),
+        ({"num_classes": 0}, "num_classes must be a whole number from 1 to 255, but got 0"),
+        ({"num_classes": 2.0}, "num_classes must be a whole number from 1 to 255, but got 2.0"),
+        ({"num_classes": True}, "num_classes must be a whole number from 1 to 255, but got True"),
+        ({"in_channels": 0}, "in_channels must be a whole number from 1 to 255, but got 0"),
         ({"backbone": ""}, "backbone must be a name such as 'vgg16', but got ''"),
         ({"stride": 4}, "stride must be 32, 16 or 8, but got 4"),
         ({"stride": "8"}, "stride must be 32, 16 or 8, but got '8'"),

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from maskpencil.errors import ModelError
-from maskpencil.runtimes.graph import add_graph, carries_graph
+from maskpencil.runtimes.graph import add_graph, carried_graph
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 
@@ -47,7 +47,7 @@ def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
         device="cpu",
         quiet=True,
     )
-    assert carries_graph(run.model)
+    assert carried_graph(run.model)
     assert not cache.exists()
     same(by_openvino(run.model), Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"))
 
@@ -69,7 +69,7 @@ def test_the_graph_takes_the_weights_that_are_beside_it(carrying):
     segmenter.network.score_fr.weight.data.neg_()
     segmenter.save(folder.with_name("other"))
     shutil.copy(folder.with_name("other") / "model.safetensors", folder)
-    assert carries_graph(folder)
+    assert carried_graph(folder)
     same(by_openvino(folder), segmenter)
 
 
@@ -84,7 +84,7 @@ def test_a_graph_that_is_not_the_folders_is_left_alone(carrying, change):
         found = json.loads(facts.read_text())
         facts.write_text(json.dumps(found | {"of": [0, *found["of"][1:]]}))
         (folder / "graph" / "cells.xml").write_text("of another time")
-    assert not carries_graph(folder)
+    assert carried_graph(folder) is None
     same(by_openvino(folder), segmenter)
 
 

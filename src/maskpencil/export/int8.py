@@ -16,13 +16,16 @@ from maskpencil.errors import ConfigError, ModelError
 from maskpencil.evaluation import evaluate
 from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
-from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, read_model_config
-from maskpencil.runtimes.graph import CELLS, FACTS, GRAPH, carries_graph
-from maskpencil.runtimes.prepared import INT8, PreparedNetwork, prepared_network
+from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
+from maskpencil.regular_files import read_regular
+from maskpencil.runtimes.graph import CELLS, GRAPH, seal
+from maskpencil.runtimes.prepared import INT8, PreparedNetwork, of_weights, prepared_network
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_PICTURES = 100
 """From so many pictures the ranges of the numbers are taken."""
+
+_CARD_BYTES = 2**20
 
 Report = Callable[[int, int], None]
 
@@ -71,13 +74,14 @@ def quantize(
     prepared = prepared_network(model, "openvino")
     graph = _quantized(prepared, _spread(data, pictures), config.preprocessing.resize)
     with folder_written_whole(out, fresh=True) as folder:
-        for name in (WEIGHTS, CONFIG, CARD):
+        for name in (WEIGHTS, CONFIG):
             shutil.copy(model / name, folder / name)
-        if carries_graph(model):
-            shutil.copytree(model / GRAPH, folder / GRAPH)
+        (folder / CARD).write_bytes(read_regular(model / CARD, limit=_CARD_BYTES) if (model / CARD).is_file() else b"")
+        (folder / GRAPH).mkdir()
+        prepared.stored.write(folder / GRAPH)
         (folder / INT8).mkdir()
         openvino.save_model(graph, folder / INT8 / CELLS, compress_to_fp16=False)
-        shutil.copy(prepared.place / FACTS, folder / INT8)
+        seal(folder / INT8, {**prepared.stored.facts, "of": of_weights(fingerprint(folder))}, "openvino")
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)
         result = Quantized(out, before.mean_iou, after.mean_iou)
@@ -102,8 +106,12 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
     except ModuleNotFoundError as error:
         raise ConfigError("quantizing needs nncf; install it with pip install 'maskpencil[export]'") from error
     samples = [np.ascontiguousarray(resize(image))[None] for image in images]
-    graph = openvino.Core().read_model(prepared.graph)
-    return nncf.quantize(graph, nncf.Dataset(samples), preset=nncf.QuantizationPreset.MIXED, subset_size=len(samples))
+    return nncf.quantize(
+        prepared.openvino_model(),
+        nncf.Dataset(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(samples),
+    )
 
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:

@@ -7,11 +7,13 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import Backbone
 from maskpencil.models.geometry import Crop, Grid
 from maskpencil.models.surgery import bilinear_upsampling
 
+MAX_CHANNELS = 255
 _COARSEST_STRIDE = 32
 _UPSAMPLINGS = ("all", "twofold", "none")
 LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
@@ -56,10 +58,10 @@ class FCNConfig:
     """
 
     def __post_init__(self) -> None:
-        for name, lowest in (("num_classes", 1), ("in_channels", 1)):
+        for name, most in (("num_classes", MAX_CLASSES), ("in_channels", MAX_CHANNELS)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-                raise ConfigError(f"{name} must be a whole number of {lowest} or more, but got {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise ConfigError(f"{name} must be a whole number from 1 to {most}, but got {value!r}")
         if not isinstance(self.backbone, str) or not self.backbone:
             raise ConfigError(f"backbone must be a name such as 'vgg16', but got {self.backbone!r}")
         if self.stride not in LAST_UPSCORE:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from maskpencil.errors import ModelError
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.runtimes.footprint import Footprint
@@ -131,7 +132,11 @@ class Runtime(ABC):
         """
 
     def maps(self, cells: Cells, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
-        """The maps of pictures `shown` (H, W), or of some of their rows: never are all logits there at once."""
+        """The maps of pictures `shown` (H, W), or of some of their rows: never are all logits there at once.
+
+        Raises:
+            ModelError: the cells are not finite, so that no class would be the right one.
+        """
         top, bottom, _ = rows.indices(shown[0])
         shape = (len(cells), bottom - top, shown[1])
         maps = Maps(
@@ -140,6 +145,7 @@ class Runtime(ABC):
             np.empty(shape, np.float32) if wanted.entropy else None,
             np.empty(shape, np.float32) if wanted.class_index is not None else None,
         )
+        has_numbers = self.has_numbers(cells.values)
         for whole in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown, rows=rows):
             block = whole.moved(-cells.first)
             within, columns = block.place
@@ -150,14 +156,38 @@ class Runtime(ABC):
                 maps.confidence[place] = sure[0]
             if wanted.finish == "probabilities":
                 _fill(maps, place, labels, sure[0], wanted)
+        self._refuse_unless(has_numbers, cells)
         return maps
 
     def everything(self, cells: Cells, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
-        """All probabilities or logits of pictures `shown` (H, W): (N, K, H, W) float32."""
+        """All probabilities or logits of pictures `shown` (H, W): (N, K, H, W) float32.
+
+        Raises:
+            ModelError: the cells are not finite.
+        """
+        has_numbers = self.has_numbers(cells.values)
         result = np.empty((len(cells), self.upscoring.classes, *shown), np.float32)
         for block in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown):
             result[:, :, block.place[0], block.place[1]] = self.finish(cells.values, block, kind)[-1]
+        self._refuse_unless(has_numbers, cells)
         return result
+
+    def has_numbers(self, values: Any) -> Any:
+        """Whether the `values` of `Cells` are all finite; what is given may be asked for its truth later."""
+        return np.isfinite(values).all()
+
+    def _refuse_unless(self, has_numbers: Any, cells: Cells) -> None:
+        if has_numbers:
+            return
+        remedy = (
+            "train again with a lower learning rate, or take an earlier model"
+            if self.precision == "fp32"
+            else "use --precision fp32"
+        )
+        raise ModelError(
+            f"the network's scores of an image of {cells.working[1]} x {cells.working[0]} pixels are not finite (NaN or "
+            f"infinite) in {self.precision}; {remedy}"
+        )
 
 
 def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities: Floats, wanted: Wanted) -> None:

@@ -12,7 +12,8 @@ from maskpencil.errors import ConfigError, ModelError, first_line
 from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.graph import PIXELS, Form
+from maskpencil.runtimes.graph import Form
+from maskpencil.runtimes.graph_check import PIXELS
 
 _EXAMPLE = (2, 64, 96, 3)
 

@@ -1,8 +1,6 @@
 """Networks run by ONNX Runtime, in ONNX, which most other programs take, too. Without torch."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -102,13 +100,11 @@ def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
     return bytes(helper.make_model(graph, ir_version=_IR, opset_imports=opsets).SerializeToString())
 
 
-def _session(graph: Path | bytes) -> Any:
+def _session(graph: bytes) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise ConfigError(
             "--runtime onnx needs onnxruntime; install it with pip install 'maskpencil[export]'"
         ) from error
-    return onnxruntime.InferenceSession(
-        os.fspath(graph) if isinstance(graph, Path) else graph, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])

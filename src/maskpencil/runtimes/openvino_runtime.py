@@ -1,10 +1,8 @@
 """Networks run by OpenVINO: the runtime of CPUs. Without torch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cache, cached_property, partial
 from queue import Empty, LifoQueue
 from threading import Lock
 from typing import Any, ClassVar
@@ -102,16 +100,14 @@ class _Compiled:
     """A network's graphs, compiled for this machine by a hint of OpenVINO's, each once."""
 
     def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
-        # CACHE_DIR keeps what was made of a graph for the next process
         self._settings = {
             "PERFORMANCE_HINT": hint,
             "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
-            "CACHE_DIR": os.fspath(prepared.compiled),
         }
-        self._upscoring = prepared.upscoring
+        self._prepared = prepared
         others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
-        self.cells = self._compile(prepared.graph, _PRECISIONS[others])
+        self.cells = _Requests(prepared.compiled_cells(_core(), self._with(_PRECISIONS[others])))
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
 
@@ -119,13 +115,14 @@ class _Compiled:
         """The graph of `finish_graph`."""
         with self._lock:
             if (kind, mixed) not in self._finishes:
-                self._finishes[kind, mixed] = self._compile(finish_graph(self._upscoring, kind, mixed=mixed), "f32")
+                graph = partial(finish_graph, self._prepared.upscoring, kind, mixed=mixed)
+                name = f"{kind}-{'mixed' if mixed else 'cut'}"
+                compiled = self._prepared.compiled(name, _core(), graph, self._with("f32"))
+                self._finishes[kind, mixed] = _Requests(compiled)
             return self._finishes[kind, mixed]
 
-    def _compile(self, graph: "openvino.Model | Path", precision: str) -> "_Requests":
-        settings = self._settings | {"INFERENCE_PRECISION_HINT": precision}
-        model = graph if isinstance(graph, openvino.Model) else os.fspath(graph)
-        return _Requests(_core().compile_model(model, "CPU", settings))
+    def _with(self, precision: str) -> dict[str, Any]:
+        return self._settings | {"INFERENCE_PRECISION_HINT": precision}
 
 
 def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> openvino.Model:

@@ -1,30 +1,45 @@
-"""A model folder's network in the form that a runtime takes, converted once and kept in the cache."""
+"""A model folder's network in the form that a runtime takes, converted once and kept in the cache.
 
-import shutil
+The cache never decides what a network gives: its names follow from the content of all that is executed, and what it
+holds is checked whenever it is read. So a model folder cannot change what another one predicts. Without torch, once a
+network is converted.
+"""
+
+import hashlib
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from maskpencil.files import cache_folder
+from maskpencil.errors import ModelError, OutputError, last_line
 from maskpencil.model_folder import fingerprint
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.graph import (
-    CELLS,
     FACTS,
     GRAPH,
     GRAPHS,
     Form,
-    carries_graph,
-    filled_graph,
-    read_facts,
+    StoredGraph,
+    after_graph,
+    carried_graph,
+    is_sound,
+    openvino_model,
+    read_graph,
     write_graph,
 )
+from maskpencil.runtimes.kept_files import is_own, keep_bytes, keep_folder, kept_size, own_cache, read_kept
 from maskpencil.runtimes.upscoring import Upscoring
 
-VERSION = 3
+if TYPE_CHECKING:
+    import openvino
+
+VERSION = 4
 """Part of every cache name: a higher number makes all networks be converted anew."""
+
+COMPILED = "compiled"
+"""The folder, in one of the cache, of what OpenVINO compiled for this machine."""
 
 INT8 = "int8"
 """The folder, in a model folder, of its network in int8."""
@@ -32,86 +47,200 @@ INT8 = "int8"
 
 @dataclass(frozen=True)
 class PreparedNetwork:
-    """A converted network: from pictures (N, H, W, 3) uint8 to cells by `graph`, and on by `upscoring`.
+    """A converted network: from pictures (N, H, W, 3) uint8 to cells by its graph, and on by `upscoring`.
 
-    It lies in the folder `place`, in that `form`. In the folder `compiled`, which is in the cache, OpenVINO keeps what
-    it makes of the graph for this machine.
+    Args:
+        weights: the `fingerprint` of the model folder.
+        folder: the model folder.
+        source: the folder that the graph was read from, for messages.
+        stored: the graph.
+        form: of the graph.
+        upscoring: what comes after the cells.
+        footprint: what the network needs.
+        is_foreign: whether the graph came with the model folder, and was not made here.
+        cache: where the cache keeps the graph and what OpenVINO compiled of it; None where there is no cache.
     """
 
-    place: Path
+    weights: str
+    folder: Path
+    source: Path
+    stored: StoredGraph
     form: Form
     upscoring: Upscoring
     footprint: Footprint
-    compiled: Path
+    is_foreign: bool
+    cache: Path | None
 
     @property
-    def graph(self) -> Path:
-        """The graph's file."""
-        return self.place / GRAPHS[self.form]
+    def graph(self) -> bytes:
+        """The content of the graph's file."""
+        return self.stored.files[GRAPHS[self.form]]
+
+    def openvino_model(self) -> Any:
+        """Make an `openvino.Model` with its weights.
+
+        Raises:
+            ModelError: the graph is not one that a converter writes, or the weights do not fit it.
+        """
+        return openvino_model(self.stored, self.source, self.folder, is_foreign=self.is_foreign)
+
+    def compiled_cells(self, core: "openvino.Core", settings: Mapping[str, Any]) -> "openvino.CompiledModel":
+        """Compile the graph for this machine's CPU, or find it compiled in the cache.
+
+        Raises:
+            ModelError: as `openvino_model`, or OpenVINO cannot run the network.
+        """
+
+        def graph() -> Any:
+            model = self.openvino_model()
+            self.keep()
+            return model
+
+        return self.compiled("cells", core, graph, settings)
+
+    def compiled(
+        self, name: str, core: "openvino.Core", graph: Callable[[], Any], settings: Mapping[str, Any]
+    ) -> "openvino.CompiledModel":
+        """Compile what `graph` gives, which follows from this network and `name`, or find it compiled in the cache.
+
+        Raises:
+            ModelError: OpenVINO cannot run it.
+        """
+        path = None if self.cache is None else self.cache / COMPILED / f"{name}-{_machine(core, settings)}.blob"
+        kept = None if path is None else _imported(core, path, settings)
+        if kept is not None:
+            return kept
+        model = graph()
+        try:
+            compiled = core.compile_model(model, "CPU", dict(settings))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self.folder}: cannot be run by openvino ({last_line(error)}); use --runtime torch"
+            ) from error
+        if path is not None:
+            keep_bytes(path, compiled.export_model().getbuffer())
+        return compiled
+
+    def keep(self) -> None:
+        """Keep the graph in the cache, after the weights were read.
+
+        Raises:
+            ModelError: the weights are no longer those that the cache's name follows from.
+        """
+        if fingerprint(self.folder) != self.weights:
+            raise ModelError(f"{self.folder}: was changed while it was read; start again")
+        if self.cache is not None and _kept(self.cache, self.form) is None:
+            keep_folder(self.cache, self.stored.write)
 
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
-    """The network of a model folder in int8, where it was quantized."""
-    if not (folder / INT8 / FACTS).is_file():
+    """The network of a model folder in int8, where it was quantized.
+
+    Raises:
+        ModelError: what `quantize` wrote is damaged, or is of other weights.
+    """
+    place = folder / INT8
+    if not (place / FACTS).exists():
         return None
-    return _read(folder, folder / INT8, "openvino", compiled=cache_folder("openvino") / f"{fingerprint(folder)}-int8")
+    remedy = "quantize the model again with maskpencil quantize, or use --precision fp32"
+    weights = fingerprint(folder)
+    try:
+        stored = read_graph(place, "openvino")
+    except ModelError as error:
+        raise ModelError(f"{str(error).partition(';')[0]}; {remedy}") from error
+    if stored.facts["of"] != of_weights(weights):
+        raise ModelError(f"{place}: is of other weights than {folder} holds; {remedy}")
+    cache = _place(weights, stored.digest, "openvino")
+    after = after_graph(stored, folder)
+    return PreparedNetwork(weights, folder, place, stored, "openvino", *after, is_foreign=True, cache=cache)
+
+
+def of_weights(weights: str) -> list[object]:
+    """Say in the facts of an int8 graph of which weights, by their `fingerprint`, it was made."""
+    return [INT8, weights]
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
     """The network of a model folder, from the cache or made now; torch is needed unless the folder carries its graph.
 
-    Where the cache cannot be written it is made for this process alone.
+    Where the cache cannot be used it is made for this process alone.
 
     Raises:
-        ConfigError: what is needed to convert it is not installed.
         ModelError: the folder is damaged, its tensors do not fit, or the runtime cannot run the network.
+        OutputError: there is no room for temporary files.
     """
+    weights = fingerprint(folder)
+    carried = _carried(folder, weights) if form == "openvino" else None
+    # what is made of the weights' own folder alone, and not of files that came with it, needs no name of its own
+    cache = _place(weights, "" if carried is None else carried.digest, form)
+    kept = None if carried is not None or cache is None else _kept(cache, form)
+    stored = carried or kept or _converted(folder, form)
+    after, is_foreign = after_graph(stored, folder), carried is not None
+    prepared = PreparedNetwork(weights, folder, folder / GRAPH, stored, form, *after, is_foreign, cache)
+    if form == "onnx" and kept is None:
+        prepared.keep()
+    return prepared
+
+
+def _carried(folder: Path, weights: str) -> StoredGraph | None:
+    """The graph that a model folder carries; None where that is none that could be used."""
+    carried = carried_graph(folder)
+    if carried is None:
+        return None
+    cache = _place(weights, carried.digest, "openvino")
+    is_known = cache is not None and _kept(cache, "openvino") is not None
+    return carried if is_known or is_sound(carried) else None
+
+
+def _place(weights: str, graph: str, form: Form) -> Path | None:
+    """Where the cache keeps a network with these weights and the graph of this digest; None where there is no cache."""
+    cache = own_cache(form)
+    name = hashlib.blake2b(f"{weights} {graph}".encode(), digest_size=16).hexdigest()
     converter = version("openvino" if form == "openvino" else "torch")
-    place = cache_folder(form) / f"{fingerprint(folder)}-{converter}-{VERSION}"
-    if not (place / FACTS).is_file():
-        place = _made(folder, place, form)
-    return _read(folder, place, form, compiled=place / "compiled")
+    return None if cache is None else cache / f"{name}-{converter}-{VERSION}"
 
 
-def _read(folder: Path, place: Path, form: Form, *, compiled: Path) -> PreparedNetwork:
-    return PreparedNetwork(place, form, *read_facts(place, folder), compiled)
-
-
-def _made(folder: Path, place: Path, form: Form) -> Path:
-    """Make a model folder's network; gives where it lies, `place` if that can be written."""
-    make = _make_openvino if form == "openvino" else partial(write_graph, form=form)
+def _kept(place: Path, form: Form) -> StoredGraph | None:
+    """What the cache holds; None where that is nothing, or not what was kept."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # a name of its own: other processes may be making the same network
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
-            ready = Path(temporary) / place.name
-            ready.mkdir()
-            make(folder, ready)
-            if not place.is_dir():
-                ready.rename(place)
-    except OSError:
-        if place.is_dir():  # another process was faster
-            return place
-        alone = Path(_process_folder().name) / place.name
-        alone.mkdir(exist_ok=True)
-        make(folder, alone)
-        return alone
-    return place
+        return read_graph(place, form) if is_own(place) else None
+    except (OSError, ModelError):
+        return None
 
 
-def _make_openvino(folder: Path, ready: Path) -> None:
+def _converted(folder: Path, form: Form) -> StoredGraph:
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            write_graph(folder, Path(temporary), form)
+            return read_graph(Path(temporary), form)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{tempfile.gettempdir()}: cannot be written ({reason}); free some space") from error
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{folder}: carries no graph of its network that is whole, and making one needs {error.name}; install it "
+            "with pip install maskpencil[train], or copy the model folder again"
+        ) from error
+
+
+def _imported(core: "openvino.Core", path: Path, settings: Mapping[str, Any]) -> "openvino.CompiledModel | None":
+    """What the cache holds compiled; None where that is nothing, or not what was kept."""
     import openvino
 
-    with tempfile.TemporaryDirectory() as temporary:
-        graph = folder / GRAPH
-        if not carries_graph(folder):
-            graph = Path(temporary)
-            write_graph(folder, graph, "openvino")
-        openvino.save_model(filled_graph(graph, folder), ready / CELLS, compress_to_fp16=False)
-        shutil.copy(graph / FACTS, ready / FACTS)
+    size = kept_size(path)
+    if not size:
+        return None
+    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([size]))  # which OpenVINO holds as long as it needs it
+    if not read_kept(path, tensor.data):
+        return None
+    try:
+        return core.import_model(tensor, "CPU", dict(settings))
+    except RuntimeError:  # of another build of OpenVINO
+        return None
 
 
-@cache
-def _process_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes with the process."""
-    return tempfile.TemporaryDirectory(prefix="maskpencil-")
+def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
+    """Name what a compiled graph depends on besides the graph: the CPU and the settings."""
+    facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    described = repr((facts, sorted(settings.items())))
+    return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()

@@ -1,5 +1,6 @@
 """Networks run by torch: the runtime of GPUs, and the one that training validates in."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
@@ -62,6 +63,11 @@ class TorchRuntime(Runtime):
         """See `Runtime`."""
         values: Floats = cells.values.cpu().numpy()
         return values
+
+    @torch.inference_mode()
+    def has_numbers(self, values: Tensor | Floats) -> Any:
+        """See `Runtime`; a tensor on the device, so that nothing waits for it before it is asked for its truth."""
+        return torch.linalg.vector_norm(torch.as_tensor(values), math.inf).isfinite()
 
     @cached_property
     def footprint(self) -> Footprint:

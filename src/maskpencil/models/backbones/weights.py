@@ -3,22 +3,42 @@
 import pickle
 import struct
 import sys
+import warnings
+import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from maskpencil.errors import ModelError
+from maskpencil.errors import ModelError, non_finite_weights
+from maskpencil.parsing import shown
+from maskpencil.regular_files import open_regular
 
 IMAGENET, NONE, BLANK = "imagenet", "none", "blank"
 """Published, untrained, or yet to be loaded: without numbers where the family can be made so."""
 
 _NAMES_SHOWN = 3
+_LONGEST_NAME = 100
+_COUNTS = "num_batches_tracked"
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""The dtypes of .safetensors files, by the names they have there; others are refused."""
 
 # what torch.load was seen to raise for files cut short, files with wrong bytes, and files of other programs
 _UNREADABLE = (
@@ -60,7 +80,10 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_packed(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of forms of tensors that are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as weights ({reason_of(error)}); expected a state dict in a .safetensors, .pth "
@@ -71,10 +94,107 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     others = [name for name, tensor in content.items() if not isinstance(name, str) or not isinstance(tensor, Tensor)]
     if others:
         raise ModelError(
-            f"{path}: holds {_listed(map(repr, others))}, which are not tensors; expected a state dict, which maps "
+            f"{path}: holds {_listed(map(_as_text, others))}, which are not tensors; expected a state dict, which maps "
             "names to tensors; if one is inside, save it alone"
         )
+    if unreal := [name for name, tensor in content.items() if not _is_real(tensor)]:
+        raise ModelError(
+            f"{path}: holds {_listed(unreal)}, whose numbers are not all in the file; expected plain tensors; save the "
+            "state dict again, its tensors contiguous"
+        )
     return dict(content)
+
+
+def _as_text(name: object) -> str:
+    """A name as an error shows it; what is no text may be built such that to write it out never ends."""
+    return shown(name) if isinstance(name, str | int) else type(name).__name__
+
+
+def _is_real(tensor: Tensor) -> bool:
+    """Whether a tensor is dense and has a number of its own for every entry: one number can stand for 10^12."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a file of torch.save whose parts are packed, which torch never writes: they unpack to any size.
+
+    Raises:
+        ValueError: it is packed, or is not a whole zip file.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # the form before torch 1.6
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"it is a damaged zip file: {error}") from error
+    unpacked = sum(part.file_size for part in parts)
+    if unpacked > path.stat().st_size or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError(f"its parts are packed, to {unpacked >> 20} MiB")
+
+
+def shapes_in(path: Path) -> dict[str, Tensor]:
+    """Read the names, shapes and dtypes of a .safetensors file as tensors without numbers, on the meta device.
+
+    Raises:
+        ModelError: the file is missing, not regular, or its header is damaged.
+    """
+    try:
+        with open_regular(path), safe_open(path, framework="pt") as tensors:
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - it is no mapping
+            return {
+                name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
+                for name, part in slices.items()
+            }
+    except _UNREADABLE as error:
+        raise ModelError(
+            f"{path}: cannot be read as weights ({reason_of(error)}); copy or download it again"
+        ) from error
+
+
+def refuse_misfit(
+    module: nn.Module, tensors: Mapping[str, Tensor], *, unused: Collection[str], source: str, expected: str
+) -> None:
+    """Compare the names, shapes and kinds of numbers of `tensors` with those of a module; see `load_strictly`.
+
+    Neither needs numbers: both may be on the meta device.
+
+    Raises:
+        ModelError: tensors are missing, unexpected, misshaped, or whole numbers in place of fractions.
+    """
+    beginnings = tuple(unused)
+    wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
+    found = {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
+    both = [(name, found[name], tensor) for name, tensor in wanted.items() if name in found]
+    problems = {
+        # files from before 2018 lack the batch counts, which nothing here reads
+        "missing": [name for name in wanted if name not in found and not name.endswith(_COUNTS)],
+        "unexpected": [name for name in found if name not in wanted],
+        "misshaped": [
+            f"{name} {tuple(one.shape)} instead of {tuple(other.shape)}"
+            for name, one, other in both
+            if one.shape != other.shape
+        ],
+        "not of fractions": [
+            f"{name} ({one.dtype})" for name, one, other in both if other.is_floating_point() > one.is_floating_point()
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{kind} {_listed(names)}" for kind, names in problems.items() if names)
+        raise ModelError(f"{source}: does not fit, {told}; expected the state dict of {expected}")
+
+
+def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Refuse weights and statistics that are not numbers.
+
+    Raises:
+        ModelError: a tensor holds NaN or infinity.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise non_finite_weights(source, name)
 
 
 def load_strictly(
@@ -88,23 +208,11 @@ def load_strictly(
     Raises:
         ModelError: tensors are missing, unexpected or misshaped.
     """
+    refuse_misfit(module, tensors, unused=unused, source=source, expected=expected)
     beginnings = tuple(unused)
     wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
-    # files from before 2018 lack the batch counts, which nothing here reads
-    found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith("num_batches_tracked")}
+    found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith(_COUNTS)}
     found |= {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
-    problems = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "misshaped": [
-            f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in found and found[name].shape != tensor.shape
-        ],
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{kind} {_listed(names)}" for kind, names in problems.items() if names)
-        raise ModelError(f"{source}: does not fit, {told}; expected the state dict of {expected}")
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in found.items()}, strict=False, assign=True)
 
 
@@ -138,6 +246,6 @@ def reason_of(error: BaseException) -> str:
 
 
 def _listed(items: Iterable[str]) -> str:
-    names = list(items)
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in items]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
 from maskpencil.models.backbones.weights import load_strictly, published_tensors
@@ -32,6 +33,10 @@ class TorchvisionFCNConfig:
     network: str = NAMES[0]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.num_classes, int) or not 1 <= self.num_classes <= MAX_CLASSES:
+            raise ConfigError(
+                f"num_classes must be a whole number from 1 to {MAX_CLASSES}, but got {self.num_classes!r}"
+            )
         if self.network not in NAMES:
             raise ConfigError(f"torchvision's network must be one of {', '.join(NAMES)}, but got {self.network!r}")
 
