@@ -184,9 +184,10 @@ class Runtime(ABC):
             if self.precision == "fp32"
             else "use --precision fp32"
         )
+        height, width = cells.working
         raise ModelError(
-            f"the network's scores of an image of {cells.working[1]} x {cells.working[0]} pixels are not finite (NaN or "
-            f"infinite) in {self.precision}; {remedy}"
+            f"the network's scores of an image of {width} x {height} pixels are not finite (NaN or infinite) in "
+            f"{self.precision}; {remedy}"
         )
 
 
