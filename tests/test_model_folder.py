@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import struct
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -8,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.model_folder import ModelParts, read_model_folder, write_model_folder
+from maskpencil.model_folder import ARCHITECTURES, ModelParts, fingerprint, read_model_folder, write_model_folder
 from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.models.foreign.torchvision_fcn import TorchvisionFCNConfig
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
@@ -133,3 +137,174 @@ def test_a_configuration_that_is_not_json_is_named(copied):
     (copied / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json: cannot be read as JSON"):
         read_model_folder(copied)
+
+
+def edited(folder, change):
+    """Change config.json as a stranger might."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def having(**changes):
+    """A change of config.json; a__b is the entry b in a."""
+
+    def change(config):
+        for place, value in changes.items():
+            *parents, key = place.split("__")
+            entries = config
+            for parent in parents:
+                entries = entries[parent]
+            entries[key] = value
+        return config
+
+    return change
+
+
+CONFIGURATIONS = [
+    having(classes=[]),
+    having(classes="x"),
+    having(classes=None),
+    having(classes__names={"a": 1}),
+    having(classes__names=["a", ["b"], "c"]),
+    having(classes__names=["a", "", "c"]),
+    having(classes__names=[f"n{number}" for number in range(100_000)]),
+    having(classes__names=["one", "two"]),
+    having(classes__palette=[[1, 2]] * 3),
+    having(classes__palette=[[1, 2, 10**20]] * 3),
+    having(classes__palette="red"),
+    having(classes__ignore_index=10**20),
+    having(classes__ignore_index="none"),
+    having(architecture=[]),
+    having(architecture="FCN"),
+    having(architecture__name=["FCN"]),
+    having(architecture__num_classes=10**7),
+    having(architecture__num_classes="3"),
+    having(architecture__num_classes=True),
+    having(architecture__stride=0),
+    having(architecture__stride=10**9),
+    having(architecture__stride=8.0),
+    having(architecture__in_channels=10**9),
+    having(architecture__in_channels=4),
+    having(architecture__backbone="timm/hf-hub:stranger/net"),
+    having(architecture__backbone={"name": "vgg16"}),
+    having(architecture__backbone="a" * 10**6),
+    having(architecture__dropout="half"),
+    having(architecture__learned_upsampling=["all"]),
+    having(architecture__as_released=1),
+    having(architecture={"name": "torchvision", "num_classes": 3, "network": "other"}),
+    having(preprocessing=[1]),
+    having(preprocessing__mean="abc"),
+    having(preprocessing__mean=[1, 2]),
+    having(preprocessing__mean=[1e300, 0, 0]),
+    having(preprocessing__std=[0.2, 0.2, 0]),
+    having(preprocessing__std=[0.2, 0.2, 1e-300]),
+    having(preprocessing__std=[0.2, 0.2, True]),
+    having(preprocessing__image_size=10**6),
+    having(preprocessing__image_size=[10**6, 10**6]),
+    having(preprocessing__image_size=[10_000, 10_000]),
+    having(preprocessing__image_size=[1, 2, 3]),
+    having(preprocessing__image_size="64"),
+    having(preprocessing__image_size=2.5),
+    having(preprocessing__channel_order=["rgb"]),
+    having(training="x"),
+    having(training=[1, 2]),
+    having(format_version=0),
+    having(format_version=[1]),
+    lambda config: [config],
+]
+
+
+@pytest.mark.parametrize("change", CONFIGURATIONS)
+def test_a_configuration_of_wrong_types_or_sizes_is_one_line_before_anything_is_made(copied, monkeypatch, change):
+    edited(copied, change)
+    monkeypatch.setattr("maskpencil.models.architectures.rebuild", lambda *_: pytest.fail("a network is made"))
+    with pytest.raises(ModelError) as error:
+        read_model_folder(copied)
+    assert "config.json: " in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_what_is_checked_of_an_architecture_is_all_that_networks_have():
+    of_fcn, of_torchvision = ({entry.name for entry in fields(kind)} for kind in (FCNConfig, TorchvisionFCNConfig))
+    assert {name: set(entries) for name, entries in ARCHITECTURES.items()} == {
+        "FCN": of_fcn,
+        "torchvision": of_torchvision,
+    }
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder", "a circle of links"])
+def test_files_that_are_not_regular_are_named_and_not_waited_for(copied, name, kind):
+    path = copied / name
+    path.unlink()
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else path)
+    for call in (read_model_folder, fingerprint):
+        with pytest.raises(ModelError, match=name):
+            call(copied)
+
+
+def headed(path, change, length=None):
+    """Write weights whose header is changed."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", length or len(text)) + text + raw[8 + size :])
+
+
+def of_whole_numbers(header):
+    for entry in header.values():
+        if entry.get("dtype") == "F32":
+            entry["dtype"] = "I32"
+
+
+def all_at_the_start(header):
+    for entry in header.values():
+        if "data_offsets" in entry:
+            start, end = entry["data_offsets"]
+            entry["data_offsets"] = [0, end - start]
+
+
+def of_an_enormous_shape(header):
+    header["score_fr.weight"]["shape"] = [2**40, 2**40]
+
+
+def of_no_kind(header):
+    header["score_fr.weight"]["dtype"] = "F33"
+
+
+def unchanged(header):
+    pass
+
+
+@pytest.mark.parametrize("change", [of_whole_numbers, all_at_the_start, of_an_enormous_shape, of_no_kind])
+def test_a_header_of_weights_that_lies_is_refused_before_numbers_are_read(copied, monkeypatch, change):
+    headed(copied / "model.safetensors", change)
+    monkeypatch.setattr("maskpencil.models.backbones.weights.load_file", lambda *_: pytest.fail("numbers are read"))
+    with pytest.raises(ModelError, match=r"model\.safetensors: (cannot be read as weights|does not fit)"):
+        read_model_folder(copied)
+
+
+@pytest.mark.parametrize("length", [2**62, 2**63, 10**8])
+def test_a_header_that_claims_to_be_longer_than_the_file_is_refused(copied, length):
+    headed(copied / "model.safetensors", unchanged, length)
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read as weights"):
+        read_model_folder(copied)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["score_fr.weight", "backbone.net.bn1.running_var"])
+def test_weights_and_statistics_that_are_not_numbers_are_refused_with_their_name_and_the_remedy(copied, name, value):
+    state = load_file(copied / "model.safetensors")
+    assert name in state
+    state[name].view(-1)[-1] = value
+    save_file(state, copied / "model.safetensors")
+    for runtime in ("torch", "openvino"):
+        with pytest.raises(ModelError, match=rf"{name} holds values that are not finite .*lower learning rate"):
+            Segmenter.from_pretrained(copied, runtime=runtime, device="cpu", precision="fp32")

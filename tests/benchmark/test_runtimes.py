@@ -8,9 +8,10 @@ from maskpencil.benchmark.runtimes import RuntimeResult, compare_runtimes, opera
 from maskpencil.benchmark.ways import Way, memory_of, ways_of
 from maskpencil.cli import main
 from maskpencil.images import read_image
-from maskpencil.model_folder import read_model_folder
+from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.runtimes.graph import write_facts
+from maskpencil.runtimes.graph import facts_of, seal
+from maskpencil.runtimes.prepared import of_weights
 
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 
@@ -52,7 +53,10 @@ def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
     assert [way.name for way in ways_of(model, "cuda")][1:] == names
     (model / "int8").mkdir()
     assert "openvino int8" not in [way.name for way in ways_of(model, "cpu")]
-    write_facts(model / "int8", read_model_folder(model).model, of=model)
+    for name in ("cells.xml", "cells.bin"):
+        (model / "int8" / name).touch()
+    facts = facts_of(read_model_folder(model).model, of=model)
+    seal(model / "int8", facts | {"of": of_weights(fingerprint(model))}, "openvino")
     assert "openvino int8" in [way.name for way in ways_of(model, "cpu")]
 
 

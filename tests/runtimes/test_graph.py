@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from maskpencil.errors import ModelError
-from maskpencil.runtimes.graph import add_graph, carried_graph
+from maskpencil.runtimes.graph import add_graph, carried_graph, seal
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 
@@ -25,6 +26,11 @@ def carrying(make_segmenter, cache, tmp_path):
         return folder, segmenter
 
     return write
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
 
 
 def by_openvino(folder):
@@ -88,14 +94,131 @@ def test_a_graph_that_is_not_the_folders_is_left_alone(carrying, change):
     same(by_openvino(folder), segmenter)
 
 
-@pytest.mark.parametrize("name", ["cells.xml", "network.json"])
-def test_a_damaged_graph_is_told_of_with_the_remedy(carrying, name):
-    folder, segmenter = carrying()
-    (folder / "graph" / name).write_bytes((folder / "graph" / name).read_bytes()[:-30])
-    with pytest.raises(ModelError, match=rf"{name}: is damaged; remove the folder .*graph, it is made anew"):
-        by_openvino(folder)
-    shutil.rmtree(folder / "graph")
-    same(by_openvino(folder), segmenter)
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def with_other_layers(path):
+    path.write_text(path.read_text().replace('type="ReLU"', 'type="Sigmoid"'))
+
+
+def with_another_stride(path):
+    path.write_text(path.read_text().replace('"stride": 8', '"stride": 16'))
+
+
+def as_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def as_a_circle_of_links(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+def nested(path):
+    path.write_bytes(b"[" * 100_000 + b"]" * 100_000)
+
+
+DAMAGES = [
+    *(("cells.xml", damage) for damage in (cut, with_other_layers, as_a_pipe, as_a_circle_of_links)),
+    *(("cells.bin", damage) for damage in (cut, as_a_pipe)),
+    *(("network.json", damage) for damage in (cut, with_another_stride, as_a_pipe, nested)),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
+def test_a_graph_that_is_not_what_was_written_is_not_used(model, without_torch, name, damage):
+    damage(model / "graph" / name)
+    assert carried_graph(model) is None
+    with pytest.raises(ModelError, match=r"carries no graph of its network that is whole, and making one needs torch"):
+        by_openvino(model)
+
+
+def test_a_damaged_graph_is_made_anew_where_torch_is(made, model):
+    with_other_layers(model / "graph" / "cells.xml")
+    same(by_openvino(model), by_openvino(made))
+
+
+def forged(folder, change):
+    """Change the XML of a folder's graph as somebody does who writes the digest that belongs to it."""
+    place = folder / "graph"
+    facts = json.loads((place / "network.json").read_text())
+    (place / "cells.xml").write_text(change((place / "cells.xml").read_text()))
+    del facts["digest"]
+    seal(place, facts, "openvino")
+
+
+def test_a_strangers_copy_with_another_graph_does_not_change_what_the_genuine_model_predicts(made, model):
+    before = by_openvino(shutil.copytree(made, model.with_name("before")))
+    forged(model, lambda text: text.replace('type="ReLU"', 'type="Sigmoid"'))
+    image = noise(50, 70)
+    assert np.abs(by_openvino(model).logits([image]) - before.logits([image])).max() > 0.01  # it is another network
+    same(by_openvino(made), before)
+
+
+def test_a_strangers_constants_do_not_change_what_the_genuine_model_predicts(made, model):
+    genuine = by_openvino(made).logits([noise(50, 70)])
+    constants = bytearray((model / "graph" / "cells.bin").read_bytes())
+    place = constants.index(np.float32(-0.5 * 255).tobytes())  # the mean of the red channel
+    constants[place : place + 4] = np.float32(200).tobytes()
+    (model / "graph" / "cells.bin").write_bytes(constants)
+    forged(model, lambda text: text)
+    assert np.abs(by_openvino(model).logits([noise(50, 70)]) - genuine).max() > 0.01
+    np.testing.assert_array_equal(by_openvino(made).logits([noise(50, 70)]), genuine)
+
+
+@pytest.mark.parametrize(("fact", "value"), [("reach", 32), ("bytes_per_pixel", 7)])
+def test_a_strangers_facts_do_not_change_those_of_the_genuine_model(made, model, fact, value):
+    genuine = by_openvino(made).runtime.footprint
+    facts = json.loads((model / "graph" / "network.json").read_text())
+    facts["footprint"][fact] = value
+    del facts["digest"]
+    seal(model / "graph", facts, "openvino")
+    assert getattr(by_openvino(model).runtime.footprint, fact) == value
+    assert by_openvino(made).runtime.footprint == genuine
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("upscoring", 5),
+        ("upscoring", {"classes": 5, "stride": 10**9, "kernel_size": 16, "origin": 4}),
+        ("upscoring", {"classes": 5, "stride": 0, "kernel_size": 16, "origin": 4}),
+        ("upscoring", {"classes": 10**7, "stride": 8, "kernel_size": 16, "origin": 4}),
+        ("upscoring", {"classes": 5, "stride": "a", "kernel_size": 16, "origin": 4}),
+        ("upscoring", {"classes": 5, "stride": 8, "kernel_size": 16, "origin": 4, "zz": 1}),
+        ("footprint", {}),
+        ("footprint", {"reach": 7, "bytes_per_pixel": 100}),
+        ("footprint", {"reach": 32, "bytes_per_pixel": 0}),
+        ("kernel", 7),
+        ("of", "x"),
+    ],
+)
+def test_facts_that_cannot_be_are_not_used_whatever_their_digest(model, fact, value):
+    facts = json.loads((model / "graph" / "network.json").read_text())
+    del facts["digest"]
+    seal(model / "graph", facts | {fact: value}, "openvino")
+    assert carried_graph(model) is None
+
+
+def test_a_forged_graph_of_layers_that_no_network_here_has_is_not_used(model, without_torch):
+    forged(model, lambda text: text.replace('type="ReLU" version="opset1"', 'type="ReLU" version="extension"'))
+    with pytest.raises(ModelError, match="carries no graph of its network that is whole"):
+        by_openvino(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace('names="score_fr.bias"', 'names="pixels"'), "pixels_1 is missing"),
+        (lambda text: text.replace('names="pixels"', 'names="other"'), "other is missing"),
+    ],
+)
+def test_a_forged_graph_that_takes_something_else_is_refused_in_one_line(model, change, told):
+    forged(model, change)
+    with pytest.raises(ModelError, match=told):
+        by_openvino(model)
 
 
 def test_weights_that_do_not_fit_the_graph_are_told_of(carrying, cache):

@@ -122,7 +122,7 @@ def refuse_too_large(model: Any) -> None:
     constant = [(operation, port) for operation, port in outputs if port.get_partial_shape().is_static]
     _refuse_large(constant, MAX_ELEMENTS)
     model.reshape({pixels[0]: [1, *PROBE, 3]})
-    _refuse_large(outputs, max(MAX_PER_PIXEL * math.prod(PROBE), *(_size(port) for _, port in constant)))
+    _refuse_large(outputs, max([MAX_PER_PIXEL * math.prod(PROBE), *(_size(port) for _, port in constant)]))
     model.reshape({pixels[0]: free})
 
 

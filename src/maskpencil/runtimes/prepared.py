@@ -177,7 +177,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
     stored = carried or kept or _converted(folder, form)
     after, is_foreign = after_graph(stored, folder), carried is not None
     prepared = PreparedNetwork(weights, folder, folder / GRAPH, stored, form, *after, is_foreign, cache)
-    if form == "onnx" and kept is None:
+    if not is_foreign and kept is None:
         prepared.keep()
     return prepared
 
