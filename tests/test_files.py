@@ -235,7 +235,7 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_of_many_processes_that_write_one_folder_one_does(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
-        from maskpencil.errors import ModelError, OutputError
+        from maskpencil.errors import OutputError
         from maskpencil.files import folder_written_whole
         start, out, name = float(sys.argv[1]), sys.argv[2], sys.argv[3]
         time.sleep(max(0, start - time.time()))

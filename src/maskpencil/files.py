@@ -122,13 +122,16 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
         recover_folder(path)
         if fresh and path.is_dir() and any(path.iterdir()):
             raise OutputError(f"{path}: is not empty, and nothing is mixed into it; give another --out, or remove it")
+        in_use = f"{path}: is being written by another process; wait until that has ended, or give another --out"
         try:
             new.mkdir()  # which succeeds in one process alone
+            made = new.stat()
         except FileExistsError as error:
-            raise OutputError(
-                f"{path}: is being written by another process; wait until that has ended, or give another --out"
-            ) from error
+            raise OutputError(in_use) from error
         with locked(new, alone=False):
+            found = new.stat()
+            if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # this took long, see JUST_BEGUN
+                raise OutputError(in_use)
             try:
                 yield new
                 permissions = new.stat().st_mode & 0o666
@@ -146,9 +149,12 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
                 elif path.exists():
                     path.rename(old)
                 new.rename(path)
-                _flush(path.parent)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
             finally:
                 _put_right(path)
+            _flush(path.parent)
 
 
 def recover_folder(path: str | os.PathLike[str]) -> None:
@@ -162,11 +168,12 @@ def recover_folder(path: str | os.PathLike[str]) -> None:
     if not new.is_dir():
         _put_right(path)
         return
-    with locked(new, alone=True) as alone:
+    with suppress(FileNotFoundError), locked(new, alone=True) as alone:  # its writer may end just now
         # a process that has just made the folder is about to lock it
         has_begun = any(new.iterdir()) or time.time() - new.stat().st_mtime > JUST_BEGUN
         if alone is not False and has_begun:
             _put_right(path)
+            shutil.rmtree(new, ignore_errors=True)
 
 
 @contextmanager
@@ -323,12 +330,12 @@ def _beside(path: Path) -> tuple[Path, Path]:
 
 
 def _put_right(path: Path) -> None:
-    """Bring the old folder back where the new one had not taken its place, and remove what is half-written."""
-    new, old = _beside(path)
+    """Bring the old folder back where the new one has not taken its place, or else remove it."""
+    _, old = _beside(path)
     if old.exists() and not path.exists():
-        old.rename(path)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -198,10 +198,8 @@ class _Record:
         self._opening = Lock()
 
     def __call__(self, path: Path, status: os.stat_result) -> None:
-        if any(
-            part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]
-        ):  # it waits to be moved elsewhere
-            return
+        if any(part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]):
+            return  # it waits to be moved elsewhere
         with self._opening:
             self._file = self._file or self._opened()
         # in one piece, which other processes do not part
