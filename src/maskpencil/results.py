@@ -18,7 +18,7 @@ from typing import Any
 from maskpencil.errors import OutputError
 from maskpencil.files import locked, recorded_below, refuse_unwritable, remove_leftovers, temporary_beside
 
-MARKER = "maskpencil-results.jsonl"
+MARKER = ".maskpencil-results.jsonl"
 """The name of the record in a folder of results."""
 
 MOST_BYTES = 2**27
