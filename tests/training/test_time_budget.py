@@ -166,6 +166,13 @@ def test_a_short_budget_is_not_spent_on_the_graph(tiny_folder, tmp_path, clock):
     assert "too short to make the model's graph" in (run.folder / "train.log").read_text()
 
 
+def test_a_slow_start_leaves_no_time_for_the_graph(tiny_folder, tmp_path, clock):
+    clock.costs |= {"graph": 100.0, "start": 20.0}
+    run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
+    assert 54 < clock.now - 1000 < 66
+    assert "too short to make the model's graph" in (run.folder / "train.log").read_text()
+
+
 def test_time_counts_from_before_the_libraries_are_loaded(tiny_folder, tmp_path, clock):
     train(tiny_folder, out=tmp_path / "run", time_budget="40s", since=clock.now - 15, **SMALL)
     assert clock.now - 1000 <= 40 * 1.1 - 15

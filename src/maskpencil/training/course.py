@@ -18,6 +18,9 @@ LAST_VALIDATION_SHARE = 0.2
 LEAST_BUDGET_WITH_GRAPH = 20.0
 """The seconds from which on a run against the clock makes its model's graph, which takes some of them."""
 
+QUICK_START_SHARE = 0.25
+"""The share of its time after which a run against the clock that has only just started makes no graph."""
+
 
 @dataclass
 class Progress:
@@ -27,8 +30,9 @@ class Progress:
     and NaN where no pixel is labelled, `best_scores` the same by number of images, see `Validation.by_part`. `seconds`
     were spent on steps, `other_seconds` on all else. A validation of all images takes `validation_seconds`; the last
     one ended when `validated` seconds were spent in all, and the last checkpoint came at `saved` of those on steps.
-    Writing model and checkpoint takes `saving_seconds`, and what comes after the last one `leaving_seconds`. A batch is
-    computed in `parts`, and shared among `processes`. When the last epoch has begun to finish it is `ended`.
+    Writing model and checkpoint takes `saving_seconds`, and making the model's graph after it `leaving_seconds`, 0
+    where a run against the clock has no time for it. A batch is computed in `parts`, and shared among `processes`. When
+    the last epoch has begun to finish it is `ended`.
     """
 
     epoch: int = 0
@@ -160,10 +164,9 @@ class TimedCourse:
         fits = spent + takes + progress.saving_seconds < self.training_end(progress)
         return progress.ended or (fits and spent - progress.validated >= often_enough)
 
-    @property
-    def makes_graph(self) -> bool:
-        """Whether the budget is large enough for the graph with which a model starts without torch."""
-        return self.budget >= LEAST_BUDGET_WITH_GRAPH
+    def affords_graph(self, progress: Progress) -> bool:
+        """Whether there is time for the graph with which a model starts without torch: not after a slow start."""
+        return self.budget >= LEAST_BUDGET_WITH_GRAPH and self.behind(progress) < QUICK_START_SHARE * self.budget
 
     def place(self, epoch: int) -> str:
         """The number of an epoch, from 1; of how many is not known."""

@@ -66,7 +66,8 @@ def plan(job: Job, course: TimedCourse, progress: Progress, log: Logbook, stop: 
         TrainingError: there is no time for a first step.
     """
     progress.validation_seconds = progress.validation_seconds or expected_validation(job)
-    rehearse(job, progress, log, with_graph=course.makes_graph)
+    progress.other_seconds += watch.lap()
+    rehearse(job, progress, log, with_graph=course.affords_graph(progress))
     progress.other_seconds += watch.lap()
     agree(job.accelerator, progress, stop)
     if course.ended(progress) and not progress.step:

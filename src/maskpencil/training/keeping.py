@@ -88,7 +88,7 @@ def rehearse(job: Job, progress: Progress, log: Logbook, *, with_graph: bool) ->
     """Measure what a run against the clock has to keep time for at its end, by doing it once with the first weights."""
     if not job.accelerator.is_main_process:
         return
-    place = log.run.rehearsal
+    place, progress.leaving_seconds = log.run.rehearsal, 0.0
     shutil.rmtree(place, ignore_errors=True)  # a process that was killed may have left it
     try:
         started = time.monotonic()

@@ -19,7 +19,7 @@ from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
 from maskpencil.plain_text import visible
 from maskpencil.progress import ProgressBar
-from maskpencil.runtimes.graph import add_graph
+from maskpencil.runtimes.graph import add_graph, carries_graph
 from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
@@ -103,7 +103,7 @@ def train(
             log.say(line)
         stopped_by = fit(job, progress, log, since=started)
         if not stopped_by and job.accelerator.is_main_process:
-            _finish_model(job, run, log)
+            _finish_model(job, run, progress, log)
     for tracker in job.accelerator.trackers:
         tracker.finish()
     score, scored_on = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
@@ -229,10 +229,11 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
         return folder.check_pictures(bar.update_of, tell=bar.say)
 
 
-def _finish_model(job: Job, run: RunFolder, log: Logbook) -> None:
+def _finish_model(job: Job, run: RunFolder, progress: Progress, log: Logbook) -> None:
     """Let the best model carry its graph, unless the time is too short for it."""
-    if isinstance(job.course, TimedCourse) and not job.course.makes_graph:
-        log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
+    if isinstance(job.course, TimedCourse) and not progress.leaving_seconds:
+        if not carries_graph(run.model):
+            log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
     else:
         add_graph(run.model, warn=log.say)
 
