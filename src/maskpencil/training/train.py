@@ -19,7 +19,7 @@ from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
 from maskpencil.plain_text import visible
 from maskpencil.progress import ProgressBar
-from maskpencil.runtimes.graph import add_graph, carries_graph
+from maskpencil.runtimes.graph import add_graph, carried_graph
 from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
@@ -232,7 +232,7 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
 def _finish_model(job: Job, run: RunFolder, progress: Progress, log: Logbook) -> None:
     """Let the best model carry its graph, unless the time is too short for it."""
     if isinstance(job.course, TimedCourse) and not progress.leaving_seconds:
-        if not carries_graph(run.model):
+        if carried_graph(run.model) is None:
             log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
     else:
         add_graph(run.model, warn=log.say)
