@@ -1,7 +1,8 @@
 """What `predict` is given, in the forms in which Python programs give it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from maskpencil.errors import ConfigError
@@ -25,7 +26,7 @@ def read_segmenter(value: Any) -> PredictsImages:
     return cast(PredictsImages, value)
 
 
-def read_sources(value: Any) -> Sequence[Source]:
+def read_sources(value: Any, *, out: Path, tell: Callable[[str], None]) -> Sequence[Source]:
     """Take sources as they are, or find those that a path, or several, stand for; see `find_sources`.
 
     Raises:
@@ -40,4 +41,5 @@ def read_sources(value: Any) -> Sequence[Source]:
         return value
     for each in value:
         read_path_text("each of the sources", each)
-    return find_sources([each if "://" in os.fspath(each) else read_path("source", each) for each in value])
+    paths = [each if "://" in os.fspath(each) else read_path("source", each) for each in value]
+    return find_sources(paths, out=out, tell=tell)

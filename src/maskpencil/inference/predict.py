@@ -96,7 +96,8 @@ def predict(
         KeyboardInterrupt: `stop` was set among pictures or within a film, which is dropped.
         OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
-    segmenter, sources, out = read_segmenter(segmenter), read_sources(sources), read_path("out", out)
+    segmenter, out = read_segmenter(segmenter), read_path("out", out)
+    sources = read_sources(sources, out=out, tell=tell)
     film, stop = FilmOptions() if film is None else film, stop or Event()
     if not isinstance(film, FilmOptions):
         raise ConfigError(f"film must be FilmOptions, but got {shown(film)}")
