@@ -64,6 +64,12 @@ def test_a_validation_that_takes_too_long_is_cut_short_and_never_made_before_the
     assert not course.ended(replace(slow, seconds=74))
 
 
+def test_no_step_begins_that_the_time_does_not_suffice_for() -> None:
+    course = TimedCourse(budget=100, coarse=0)
+    assert not course.ended(Progress(seconds=80, step=8))
+    assert course.ended(Progress(seconds=90, step=9))
+
+
 def test_no_validation_begins_that_the_end_of_the_training_would_come_upon() -> None:
     course = TimedCourse(budget=100, coarse=0)
     assert course.validates(Progress(seconds=84, validation_seconds=5, saving_seconds=1))

@@ -121,7 +121,7 @@ def test_a_long_validation_is_made_once_on_a_part_of_the_images_and_that_is_told
     monkeypatch.setattr(keeping, "write_preview", lambda *_: None)
     run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
     assert clock.now - 1000 <= 66
-    assert run.scored_on == 2
+    assert run.scored_on == "2 of 3"
     assert [bool(row["mean_iou"]) for row in rows_of(run)].count(True) == 1
     assert "on 2 of 3 validation images" in (run.folder / "train.log").read_text()
     assert json.loads((run.folder / "scores.json").read_text())["images"] == 2

@@ -14,6 +14,9 @@ from maskpencil.signals import exit_code
 from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
+UNSEEN_SHARE = 0.1
+"""The time of starting and ending the interpreter, as a share of that of loading the libraries."""
+
 
 def command(
     data: Annotated[
@@ -41,6 +44,7 @@ def command(
 
     from maskpencil.training.train import train
 
+    since = started - UNSEEN_SHARE * (time.monotonic() - started)
     run = train(
         data,
         out=out,
@@ -49,7 +53,7 @@ def command(
         split_file=split_file,
         resume=resume,
         config=None if config == TrainConfig() else config,
-        since=started,
+        since=since,
     )
     processes = PartialState()
     processes.destroy_process_group()
@@ -62,7 +66,7 @@ def command(
     if math.isnan(run.mean_iou):
         show("no score: no pixel of the validation pictures is labelled; the last model was kept")
     else:
-        show(f"mean IoU {run.mean_iou:.4f} on {f'{run.scored_on} of ' if run.scored_on else ''}the validation pictures")
+        show(f"mean IoU {run.mean_iou:.4f} on {run.scored_on or 'the'} validation pictures")
     show(f"model: {run.model}")
     show(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")
     return 0

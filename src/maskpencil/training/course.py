@@ -154,8 +154,9 @@ class TimedCourse:
         return COARSE if self.work(progress) < self.coarse else 1.0
 
     def ended(self, progress: Progress) -> bool:
-        """Whether the time is up."""
-        return self.work(progress) >= 1
+        """Whether the time is up, or would be in the middle of a further step, by the mean of those before."""
+        step = progress.seconds / progress.step if progress.step else 0.0
+        return self.behind(progress) + step >= self.training_end(progress)
 
     def validates(self, progress: Progress) -> bool:
         """Whether it is time to validate, after an epoch: at the end, and before where it does not cost too much."""

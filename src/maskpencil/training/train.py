@@ -40,15 +40,15 @@ from maskpencil.training.values import FIND
 class Run:
     """A training run that has ended: its folder, its best model and that model's validation mean IoU.
 
-    The score is NaN where no validation pixel is labelled. `scored_on` is the number of validation images that it was
-    measured on where time sufficed for a part of them only, else 0. `stopped_by` is the number of the signal that
-    ended it before its end, SIGTERM or SIGHUP, else 0: it can be resumed.
+    The score is NaN where no validation pixel is labelled. `scored_on` says how many validation images it was measured
+    on, such as "4 of 8", where time sufficed for no more; else it is empty. `stopped_by` is the number of the signal
+    that ended it before its end, SIGTERM or SIGHUP, else 0: it can be resumed.
     """
 
     folder: Path
     model: Path
     mean_iou: float
-    scored_on: int = 0
+    scored_on: str = ""
     stopped_by: int = 0
 
     @property
@@ -106,9 +106,9 @@ def train(
             _finish_model(job, run, progress, log)
     for tracker in job.accelerator.trackers:
         tracker.finish()
-    score, scored_on = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
-    is_part = 0 < scored_on < len(job.data.pairs("val"))
-    return Run(run.path, run.model, score, scored_on if is_part else 0, stopped_by)
+    score, scored = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
+    images = len(job.data.pairs("val"))
+    return Run(run.path, run.model, score, f"{scored} of {images}" if 0 < scored < images else "", stopped_by)
 
 
 def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
