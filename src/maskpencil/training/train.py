@@ -107,8 +107,8 @@ def train(
     for tracker in job.accelerator.trackers:
         tracker.finish()
     score, scored = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
-    images = len(job.data.pairs("val"))
-    return Run(run.path, run.model, score, f"{scored} of {images}" if 0 < scored < images else "", stopped_by)
+    count = len(job.data.pairs("val"))
+    return Run(run.path, run.model, score, f"{scored} of {count}" if 0 < scored < count else "", stopped_by)
 
 
 def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
