@@ -183,7 +183,7 @@ class TiffPage:
             OSError, ValueError, SyntaxError: what Pillow raises on damaged files.
         """
         if self._is_read_by_pillow:
-            return self._pillow_samples(file)[..., list(bands)]
+            return _chosen(self._pillow_samples(file), bands)
         if self.compression not in _LOSSLESS:
             name = _OTHERS.get(self.compression) or _BY_PILLOW.get(self.compression) or f"method {self.compression}"
             raise ImageError(
@@ -192,7 +192,7 @@ class TiffPage:
             )
         if self._number(_PLANAR, 1) == 2:
             return np.stack([self._decoded(file, plane, 1)[..., 0] for plane in bands], axis=2)
-        return self._decoded(file, 0, self.count)[..., list(bands)]
+        return _chosen(self._decoded(file, 0, self.count), bands)
 
     @property
     def has_coarse_color(self) -> bool:
@@ -447,6 +447,11 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
         array = array.swapaxes(0, 1)
     upside_down, mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return array[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+
+
+def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
+    """Some bands of (H, W, n); itself, which takes no time, where they are all in their order."""
+    return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 
 def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
