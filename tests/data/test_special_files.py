@@ -70,7 +70,7 @@ def test_a_link_to_a_device_is_a_device(data: Path) -> None:
 @pytest.mark.parametrize("read", [read_image, read_header, read_classes, read_json])
 def test_a_file_that_is_named_is_refused_at_once(tmp_path: Path, read) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(MaskPencilError, match="pipe: is a named pipe; expected a regular file") as caught:
+    with pytest.raises(MaskPencilError, match=r"pipe: .*is a .*pipe.* regular file") as caught:
         read(tmp_path / "pipe")
     assert isinstance(caught.value, ImageError if read in (read_image, read_header) else DataError)
 
