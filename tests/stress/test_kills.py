@@ -65,11 +65,12 @@ def test_a_killed_command_leaves_whole_files_and_the_users_as_they_were(
 
 
 def start(words: list[str], model: Path, source: Path, out: Path) -> subprocess.Popen[bytes]:
-    given = [str(model) if word == "MODEL" else word for word in words]
+    places = {"MODEL": model, **{name: source / name for name in ("data", "images", "drive.mp4")}}
+    given = [str(places.get(word, word)) for word in words]
     given += [str(out)] if words[-1] == "--fix" else ["--out", str(out)]
     return subprocess.Popen(
         [COMMAND, *given],
-        cwd=source,
+        cwd=out.parent,  # where a check leaves its sheet
         env=environment(model.parent.parent / "cache"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
