@@ -22,7 +22,14 @@ MAX_DEPTH = 32
 MAX_DIGITS = 30
 
 
-def read_json(path: Path, *, error: type[MaskPencilError], remedy: str, limit: int = MAX_JSON_BYTES) -> Any:
+def read_json(
+    path: Path,
+    *,
+    error: type[MaskPencilError],
+    remedy: str,
+    limit: int = MAX_JSON_BYTES,
+    any_text: bool = False,
+) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
     Args:
@@ -30,6 +37,7 @@ def read_json(path: Path, *, error: type[MaskPencilError], remedy: str, limit: i
         error: what is raised where it cannot be read.
         remedy: how the message ends.
         limit: of its bytes.
+        any_text: whether texts may hold NUL and half surrogate pairs, by which names of files stand that are not UTF-8.
 
     Raises:
         MaskPencilError: `error`, where the file is missing, not regular, too large or not JSON, or holds a name twice,
@@ -37,14 +45,14 @@ def read_json(path: Path, *, error: type[MaskPencilError], remedy: str, limit: i
             surrogate pair.
     """
     try:
-        return parse_json(read_regular(path, limit=limit))
+        return parse_json(read_regular(path, limit=limit), any_text=any_text)
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason_of(reason)}); {remedy}") from reason
     except ValueError as reason:
         raise error(f"{path}: cannot be read as JSON ({reason}); {remedy}") from reason
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes, *, any_text: bool = False) -> Any:
     """Read JSON as `read_json` does.
 
     Raises:
@@ -62,7 +70,7 @@ def parse_json(content: bytes) -> Any:
         raise ValueError(f"it is not UTF-8 at byte {error.start}") from error
     except RecursionError as error:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from error
-    _refuse_hostile(value)
+    _refuse_hostile(value, any_text=any_text)
     return value
 
 
@@ -149,13 +157,13 @@ def _finite_number(digits: str) -> float:
     return value
 
 
-def _refuse_hostile(value: object) -> None:
+def _refuse_hostile(value: object, *, any_text: bool) -> None:
     """Refuse deep nesting, and texts that no file or terminal takes. Not recursive."""
     level: list[object] = [value]
     for depth in range(MAX_DEPTH + 1):
         below: list[object] = []
         for item in level:
-            if isinstance(item, str) and not is_clean(item):
+            if isinstance(item, str) and not any_text and not is_clean(item):
                 raise ValueError(f"the text {shown(item)} holds a NUL or half a surrogate pair")
             if isinstance(item, dict):
                 below += [*item, *item.values()]

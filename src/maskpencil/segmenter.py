@@ -236,6 +236,7 @@ class Segmenter(Mapper):
         footprint = self.runtime.footprint
         return {
             "model": fingerprint(self.folder),
+            "graph": self.runtime.graph_digest,
             "runtime": self.runtime.title,
             "preprocessing": self.preprocessing.to_dict(),
             "tile": None if footprint.exact else self.tile or footprint.tile(self.budget),

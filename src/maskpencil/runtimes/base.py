@@ -94,6 +94,11 @@ class Runtime(ABC):
         return f"{self.device} by {self.name} in {self.precision}"
 
     @property
+    def graph_digest(self) -> str:
+        """What follows from a converted network's graph; empty where the network itself is run."""
+        return ""
+
+    @property
     def batch_size(self) -> int:
         """How many pictures of one size go through the network at once for the greatest speed."""
         return GPU_BATCH if self.device == "cuda" else 1

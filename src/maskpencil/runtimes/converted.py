@@ -27,3 +27,8 @@ class ConvertedRuntime(Runtime):
     def footprint(self) -> Footprint:
         """See `Runtime`."""
         return self.prepared.footprint
+
+    @property
+    def graph_digest(self) -> str:
+        """See `Runtime`."""
+        return self.prepared.stored.digest

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 
 import yaml
 
-from maskpencil.errors import ConfigError
+from maskpencil.classes import read_yaml
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.files import written_whole
 from maskpencil.hardware import device_name
 from maskpencil.parsing import (
@@ -271,9 +272,9 @@ def read_config(path: Path) -> TrainConfig:
         ConfigError: the file is missing, not YAML, or holds settings that cannot be.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        entries = read_yaml(path)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"{path}: cannot be read as training settings ({reason})") from error
     if not isinstance(entries, Mapping):
         raise ConfigError(f"{path}: cannot be read as training settings (it holds a {type(entries).__name__})")

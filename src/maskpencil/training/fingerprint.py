@@ -1,7 +1,6 @@
 """The classes and the files that a run began with, so that a resumed run finds out what has changed since."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,15 @@ from maskpencil.data.drawing import MaskSource
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
+from maskpencil.plain_values import parse_json
+from maskpencil.regular_files import read_regular
 from maskpencil.training.course import counted
 from maskpencil.training.run_folder import write_json
 
 VERSION = 1
+
+MAX_BYTES = 2**29
+"""Of the file: that of two million images."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
     if not path.is_file():
         return None
     try:
-        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        entries: dict[str, Any] = parse_json(read_regular(path, limit=MAX_BYTES), any_text=True)
         splits = {
             split: {name: PairPrint(str(content), tuple(map(int, dates))) for name, (content, *dates) in pairs.items()}
             for split, pairs in entries["splits"].items()

@@ -10,6 +10,10 @@ from typing import Any
 from maskpencil.errors import DataError, OutputError
 from maskpencil.files import numbered_folder, written_whole
 from maskpencil.plain_text import is_utf8
+from maskpencil.plain_values import mapping, read_json, text
+
+SOURCE = frozenset(("data", "images", "masks", "split_file"))
+"""The entries of data.json."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,22 @@ class RunFolder:
     def data(self) -> Path:
         """Which folder of pictures the run trains on."""
         return self.path / "data.json"
+
+    def read_source(self) -> dict[str, str]:
+        """Read which folder of images the run trains on: its path as `data`, and what else was said of where they lie.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        remedy = "start the run anew"
+        source = read_json(self.data, error=DataError, remedy=remedy, any_text=True)
+        try:
+            known = {name: text(path, name, 2**15) for name, path in mapping(source, "the source").items()}
+            if "data" not in known or not SOURCE.issuperset(known):
+                raise ValueError(f"expected data and no others than {', '.join(sorted(SOURCE))}")
+        except ValueError as error:
+            raise DataError(f"{self.data}: does not say what the run trains on ({error}); {remedy}") from error
+        return known
 
     @property
     def metrics(self) -> Path:

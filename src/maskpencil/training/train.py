@@ -1,6 +1,5 @@
 """`train`: puts the parts of a run together and lets them go."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -145,7 +144,7 @@ def _begin(
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
     """Open the data, build the job and bring everything back as it was."""
     # settings that are newer than the run are the recipe's
-    config, source = filled(read_config(run.config)), json.loads(run.data.read_text(encoding="utf-8"))
+    config, source = filled(read_config(run.config)), run.read_source()
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():

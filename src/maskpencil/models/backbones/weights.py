@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ModelError, non_finite_weights
 from maskpencil.parsing import shown
 from maskpencil.regular_files import open_regular
@@ -94,12 +95,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     others = [name for name, tensor in content.items() if not isinstance(name, str) or not isinstance(tensor, Tensor)]
     if others:
         raise ModelError(
-            f"{path}: holds {_listed(map(_as_text, others))}, which are not tensors; expected a state dict, which maps "
+            f"{path}: holds {listed(map(_as_text, others))}, which are not tensors; expected a state dict, which maps "
             "names to tensors; if one is inside, save it alone"
         )
     if unreal := [name for name, tensor in content.items() if not _is_real(tensor)]:
         raise ModelError(
-            f"{path}: holds {_listed(unreal)}, whose numbers are not all in the file; expected plain tensors; save the "
+            f"{path}: holds {listed(unreal)}, whose numbers are not all in the file; expected plain tensors; save the "
             "state dict again, its tensors contiguous"
         )
     return dict(content)
@@ -182,7 +183,7 @@ def refuse_misfit(
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{kind} {_listed(names)}" for kind, names in problems.items() if names)
+        told = "; ".join(f"{kind} {listed(names)}" for kind, names in problems.items() if names)
         raise ModelError(f"{source}: does not fit, {told}; expected the state dict of {expected}")
 
 
@@ -195,6 +196,19 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise non_finite_weights(source, name)
+
+
+def class_count(scores: Tensor, name: str, *, source: str) -> int:
+    """Count the classes that the weights of a score layer (K, C, 1, 1) are for.
+
+    Raises:
+        ModelError: they are too many for a label map, or the tensor has not that form.
+    """
+    if scores.ndim != 4 or not 1 <= len(scores) <= MAX_CLASSES:
+        raise ModelError(
+            f"{source}: {name} is {tuple(scores.shape)}; expected one row for each of 1 to {MAX_CLASSES} classes"
+        )
+    return len(scores)
 
 
 def load_strictly(
@@ -245,7 +259,8 @@ def reason_of(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
 
 
-def _listed(items: Iterable[str]) -> str:
+def listed(items: Iterable[str]) -> str:
+    """The first few of some names, each cut where it is long."""
     names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in items]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

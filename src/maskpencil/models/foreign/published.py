@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ModelError
-from maskpencil.models.backbones.weights import BLANK, load_strictly
+from maskpencil.models.backbones.weights import BLANK, class_count, load_strictly
 from maskpencil.models.build import build_fcn
 from maskpencil.models.fcn import FCN, FCNConfig
 
@@ -47,13 +47,16 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
             f"{', '.join(_LAST_UPSCORE)}"
         )
     (stride,) = strides
+    classes = class_count(tensors["score_fr.weight"], "score_fr.weight", source=source)
     for name, scale in _SCALES.items():
-        if name in tensors and not torch.allclose(tensors[name], torch.tensor(scale)):
-            raise ModelError(f"{source}: {name} is {tensors[name].flatten()[0]:g}; expected the released {scale:g}")
-    upscores = [tensor for name, tensor in tensors.items() if name.startswith("upscore") and tensor.ndim == 4]
+        found = tensors[name].flatten()[:1].float() if name in tensors else torch.tensor([scale])
+        if not found.numel() or not torch.allclose(found, torch.tensor(scale)):
+            told = f"{found[0]:g}" if found.numel() else "empty"
+            raise ModelError(f"{source}: {name} is {told}; expected the released {scale:g}")
+    upscores = [tensor for name, tensor in tensors.items() if name.startswith("upscore") and len(tensor) == classes]
     scaled = any(name in tensors for name in _SCALES) if at_once_scales is None else at_once_scales
     return FCNConfig(
-        num_classes=len(tensors["score_fr.weight"]),
+        num_classes=classes,
         backbone=next(trunk for name, trunk in _TRUNKS.items() if name in tensors),
         stride=stride,
         learned_upsampling="none" if all(map(_is_per_class, upscores)) else "all",
@@ -70,12 +73,12 @@ def _name(name: str) -> str:
 def _is_per_class(kernel: Tensor) -> bool:
     """Whether an upsampling kernel (K, K, k, k) carries nothing from one class to another."""
     classes = len(kernel)
-    return kernel.shape[1] == classes and not kernel[~torch.eye(classes, dtype=torch.bool)].any()
+    return kernel.ndim == 4 and kernel.shape[1] == classes and not kernel[~torch.eye(classes, dtype=torch.bool)].any()
 
 
 def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
     """Bring an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k)."""
     kernel = tensors.get(name)
-    if kernel is None or kernel.ndim != 4:
+    if kernel is None or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
         return  # the strict load tells
     tensors[name] = kernel.diagonal().permute(2, 0, 1)[:, None]

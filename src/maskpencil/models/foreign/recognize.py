@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from maskpencil.errors import ModelError
-from maskpencil.models.backbones.weights import read_tensors
+from maskpencil.models.backbones.weights import listed, read_tensors, refuse_non_finite
 from maskpencil.models.fcn import FCN
 from maskpencil.models.foreign.caffemodel import read_caffemodel
 from maskpencil.models.foreign.published import is_published, load_published
@@ -21,12 +21,13 @@ def load_foreign(path: str | Path, *, at_once_scales: bool | None = None) -> FCN
     """
     path = Path(path)
     tensors = read_caffemodel(path) if path.suffix == ".caffemodel" else read_tensors(path)
+    refuse_non_finite(tensors, source=str(path))
     if is_torchvision_fcn(tensors):
         return load_torchvision_fcn(tensors, source=str(path))
     if is_published(tensors):
         return load_published(tensors, source=str(path), at_once_scales=at_once_scales)
-    shown = ", ".join(list(tensors)[:3])
+    begins = listed(tensors)
     raise ModelError(
-        f"{path}: is a network of another kind (it begins with {shown}); expected one of the authors' FCNs or "
+        f"{path}: is a network of another kind (it holds {begins}); expected one of the authors' FCNs or "
         "torchvision's fcn_resnet50 or fcn_resnet101; a classifier's weights go to train with --weights"
     )

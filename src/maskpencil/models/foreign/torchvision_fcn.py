@@ -11,7 +11,7 @@ from torchvision import models
 from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
-from maskpencil.models.backbones.weights import load_strictly, published_tensors
+from maskpencil.models.backbones.weights import class_count, load_strictly, published_tensors
 
 NAMES = ("fcn_resnet50", "fcn_resnet101")
 
@@ -97,7 +97,8 @@ def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> Torch
         ModelError: tensors are missing, unexpected or misshaped.
     """
     name = NAMES["backbone.layer3.22.conv1.weight" in tensors]  # the 23rd block, which ResNet-50 has not
-    model = TorchvisionFCN(TorchvisionFCNConfig(len(tensors["classifier.4.weight"]), name))
+    classes = class_count(tensors["classifier.4.weight"], "classifier.4.weight", source=source)
+    model = TorchvisionFCN(TorchvisionFCNConfig(classes, name))
     load_strictly(model.net, tensors, unused=_AUXILIARY, source=source, expected=model.config.title)
     return model
 

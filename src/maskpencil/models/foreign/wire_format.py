@@ -19,6 +19,9 @@ _LAST_FIELD_NUMBER = 2**29 - 1
 _PAYLOAD = 0b0111_1111
 _SHIFTS = range(0, 64, 7)
 
+MAX_FIELDS = 2**22
+"""Of one message: Caffe's nets have hundreds, and a blob whose numbers have a field each may be that large."""
+
 STRING = MESSAGE = (_LENGTH,)
 INTEGER = (_VARINT,)
 # repeated numbers may be packed into one field, or come as a field each
@@ -42,9 +45,11 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
     Raises:
         FormatError: the bytes are no message, or a known field has another wire type.
     """
-    position = message.start
+    position, count = message.start, 0
     while position < message.stop:
-        start = position
+        start, count = position, count + 1
+        if count > MAX_FIELDS:
+            raise FormatError(f"a message has more than {MAX_FIELDS} fields")
         tag, position = _varint(content, position, message.stop)
         number, wire_type = tag >> _WIRE_TYPE_BITS, tag & _WIRE_TYPE
         if not 1 <= number <= _LAST_FIELD_NUMBER:
