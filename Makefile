@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: setup demo test stress lint format lock clean
+.PHONY: setup demo test stress fuzz lint format lock clean
 
 demo: $(READY)  ## draw scenes, train a small network, colour a film
 	$(BIN)/maskpencil demo
@@ -18,6 +18,12 @@ STRESS ?= 1
 
 stress: $(READY)  ## fresh processes, kills, load and memory: 15 minutes; STRESS=0.3 tries less often, STRESS=10 more
 	MASKPENCIL_STRESS=$(STRESS) $(BIN)/pytest -m stress tests/stress
+
+MINUTES ?= 60
+FIRST ?= 0
+
+fuzz: $(READY)  ## damaged inputs of every kind for MINUTES, from the case FIRST on; what is found lies in runs/fuzz
+	MASKPENCIL_FUZZ_MINUTES=$(MINUTES) MASKPENCIL_FUZZ_FIRST=$(FIRST) $(BIN)/pytest -m fuzz tests/fuzz
 
 lint: $(READY)  ## style, types and the floor plan
 	$(BIN)/ruff check .
