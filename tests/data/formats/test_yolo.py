@@ -378,3 +378,12 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
     (root / "data.yaml").unlink()
     save_files({"classes.txt": "car\nroad", "masks/a.png": masks(0)})
     assert recognize(root) is None
+
+
+def test_places_with_names_that_no_file_can_have_are_not_there(save_files, files) -> None:
+    long = "é" * 200
+    root = save_files({**files, "data.yaml": f"train: images/train\nval: {long}\nnames: [car, road]\n"})
+    assert f"val: {long} is not there, left out" in open_folder(root).notes
+    root = save_files({"data.yaml": f"{DATA_YAML}masks_dir: {long}\n"})
+    with pytest.raises(DataError, match=r"no picture has a mask in é"):
+        open_folder(root)

@@ -4,6 +4,7 @@ Sources: https://docs.ultralytics.com/datasets/segment and https://docs.ultralyt
 exports the same as `train/images + train/labels`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,9 @@ def _with_masks(folder: YoloFolder, masks_name: str) -> Recognized:
     for split, pictures in folder.splits.items():
         for name, picture in pictures.items():
             place = folder.beside(picture, masks_name)
-            mask = next((path for suffix in MASK_SUFFIXES if (path := place.with_suffix(suffix)).is_file()), None)
+            masks = (place.with_suffix(suffix) for suffix in MASK_SUFFIXES)
+            # false for names that no file can have, such as too long ones
+            mask = next((path for path in masks if os.path.isfile(path)), None)  # noqa: PTH113
             if mask is None:
                 found.images_alone.append(picture)
             else:

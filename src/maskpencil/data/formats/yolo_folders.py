@@ -1,5 +1,6 @@
 """The YAML file of a YOLO data set, and the pictures that it points to."""
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -202,8 +203,8 @@ def _locate(root: Path, base: str, place: str) -> Path | None:
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
         found = root.joinpath(*parts[start:])
-        if found.is_dir() or (found.suffix == ".txt" and found.is_file()):
-            return found
+        if os.path.isdir(found) or (found.suffix == ".txt" and os.path.isfile(found)):  # noqa: PTH112, PTH113 - false
+            return found  # for names that no file can have, such as too long ones
     return root if not parts else None
 
 
@@ -239,4 +240,4 @@ def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return [path for path in folder.iterdir() if path.is_file()] if os.path.isdir(folder) else []  # noqa: PTH112
