@@ -134,6 +134,8 @@ class Tally:
     kinds: dict[str, list[str]] = field(default_factory=dict)
     slowest: float = 0.0
     growth: float = 0.0
+    slow: list[tuple[int, float]] = field(default_factory=list)
+    """Cases that took more than a quarter of the seconds of the processor that they may, and how many."""
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "verdicts": dict(self.verdicts)}
@@ -176,6 +178,8 @@ def _note(tally: Tally, answer: dict[str, Any], target: str, number: int, folder
     tally.cases += 1
     tally.verdicts[answer["verdict"]] += 1
     tally.slowest, tally.growth = max(tally.slowest, answer["seconds"]), max(tally.growth, answer["growth"])
+    if answer["seconds"] > SECONDS / 4:
+        tally.slow.append((number, round(answer["seconds"], 1)))
     if answer["verdict"] in ("done", "refused"):
         return
     files = tally.kinds.setdefault(_kind(answer), [])

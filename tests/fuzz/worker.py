@@ -19,8 +19,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-SPACE = 4 << 30
-"""Address space that a case may take: what it reserves beyond ends in a MemoryError and not in a full machine."""
+SPACE = 6 << 30
+"""Address space that a case may take: what it reserves beyond ends in a MemoryError and not in a full machine.
+
+Pillow reserves as much as a cut PNG claims to hold, up to 4 GiB, and fills what is there.
+"""
 
 
 def main(name: str, scratch: Path) -> None:
@@ -55,7 +58,7 @@ def main(name: str, scratch: Path) -> None:
 def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     from maskpencil.errors import MaskPencilError
 
-    before, began = _contents(folder / "input"), time.monotonic()
+    before, began = _contents(folder / "input"), time.process_time()
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
     resident = _status("VmRSS")
@@ -64,12 +67,14 @@ def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
         target.run(folder, plan)
     except MaskPencilError as error:
         verdict, message = "refused", str(error)
-        if "\n" in message or not message:
+        if _is_memory(error):
+            verdict, trace = "memory", traceback.format_exc(limit=-12)[-6000:]
+        elif "\n" in message or not message:
             verdict, trace = "message", f"{type(error).__name__}: {message!r}"[:2000]
     except BaseException as error:
         verdict, message = type(error).__name__, str(error)[:500]
         trace = traceback.format_exc(limit=-12)[-6000:]
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     if verdict in ("done", "refused") and _contents(folder / "input") != before:
         verdict, message = "changed", f"the input was changed ({message})"
     return {
@@ -80,6 +85,11 @@ def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
         "resident": _status("VmRSS") / 2**20,
         "seconds": seconds,
     }
+
+
+def _is_memory(error: BaseException | None) -> bool:
+    """Whether an error was made of a MemoryError."""
+    return error is not None and (isinstance(error, MemoryError) or _is_memory(error.__cause__))
 
 
 def _contents(folder: Path) -> dict[str, str]:
