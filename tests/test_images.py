@@ -545,3 +545,15 @@ def test_a_name_that_ends_in_no_format_is_refused(tmp_path: Path) -> None:
 
 def test_the_greatest_size_is_what_the_message_says() -> None:
     assert round(images.MAX_PIXELS / 1e6) == 134
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_an_image_of_palette_numbers_without_a_palette_is_refused(tmp_path: Path, clear: bool) -> None:
+    path = tmp_path / "bare.png"
+    Image.fromarray(np.zeros((4, 6), np.uint8)).convert("P").save(path, **({"transparency": 1} if clear else {}))
+    data = path.read_bytes()
+    start = data.index(b"PLTE") - 4
+    path.write_bytes(data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :])
+    with pytest.raises(ImageError, match=r"bare\.png: is damaged: its palette is missing"):
+        read_image(path)
+    assert read_mask_pixels(path).palette is None

@@ -324,6 +324,8 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
         raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
     if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
         return _array_to_pixels(np.array(image).clip(0, 65535).astype(np.uint16))
+    if image.mode == "P" and image.palette is None:
+        raise ImageError(f"{name}: is damaged: its palette is missing; replace it or remove it")
     if not image.has_transparency_data:
         return Pixels(np.array(image if image.mode == "RGB" else image.convert("RGB")))
     image = image.convert("RGBA")

@@ -40,7 +40,7 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
         image = upright(opened)
         if image.mode == "P":
             flat = image.getpalette("RGB")
-            palette = None if flat is None else np.array(flat, dtype=np.uint8).reshape(-1, 3)
+            palette = np.array(flat, dtype=np.uint8).reshape(-1, 3) if flat else None
             return MaskPixels(np.array(image), palette)
         if image.mode == "F":
             raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
