@@ -519,3 +519,21 @@ def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_pat
     assert lines[0].startswith("error: ")
     assert "save all masks in the same way" in lines[0]
     assert lines[-1] == "not fit for training: 1 error"
+
+
+def test_a_set_whose_masks_are_all_damaged_is_told_so(clean: Path) -> None:
+    for path in clean.glob("masks/*/*.png"):
+        path.write_bytes(path.read_bytes()[:40])
+    report = check(clean)
+    assert not report.usable
+    damaged = next(fault for fault in report.faults if fault.kind == "unreadable-masks")
+    assert (damaged.count, damaged.severity) == (12, "error")
+
+
+def test_of_damaged_masks_in_numbers_without_a_class_file_it_is_told_too(clean: Path) -> None:
+    (clean / "classes.yaml").unlink()
+    for path in clean.glob("masks/*/*.png"):
+        path.write_bytes(path.read_bytes()[:40])
+    report = check(clean)
+    assert not report.usable
+    assert "unreadable-masks" in kinds(report)

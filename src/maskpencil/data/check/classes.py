@@ -129,7 +129,7 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
 
 def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
     masks = [fact.path for fact in facts]
-    understood = np.array([encoding.nearest or encoding.covers([fact]) for fact in facts])
+    understood = np.array([encoding.nearest or encoding.covers([fact]) for fact in facts], dtype=bool)
     background_only = (counts[:, 1:].sum(axis=1) == 0) & (counts[:, 0] > 0) & understood
     void = (counts.sum(axis=1) == 0) & understood
     first = encoding.classes.names[0]
