@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from maskpencil.errors import ModelError
 from maskpencil.runtimes.graph import add_graph, carried_graph, seal
+from maskpencil.runtimes.prepared import prepared_network
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 
@@ -132,7 +133,7 @@ def test_a_graph_that_is_not_what_was_written_is_not_used(model, without_torch, 
     damage(model / "graph" / name)
     assert carried_graph(model) is None
     with pytest.raises(ModelError, match=r"carries no graph of its network that is whole, and making one needs torch"):
-        by_openvino(model)
+        prepared_network(model, "openvino")
 
 
 def test_a_damaged_graph_is_made_anew_where_torch_is(made, model):
@@ -205,7 +206,7 @@ def test_facts_that_cannot_be_are_not_used_whatever_their_digest(model, fact, va
 def test_a_forged_graph_of_layers_that_no_network_here_has_is_not_used(model, without_torch):
     forged(model, lambda text: text.replace('type="ReLU" version="opset1"', 'type="ReLU" version="extension"'))
     with pytest.raises(ModelError, match="carries no graph of its network that is whole"):
-        by_openvino(model)
+        prepared_network(model, "openvino")
 
 
 @pytest.mark.parametrize(
