@@ -23,8 +23,8 @@ JUST_BEGUN = 1.0
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
 _SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
 
-Record = Callable[[Path, os.stat_result], None]
-"""Gets a path that is about to appear, and the state (size, times) that its file will have."""
+Record = Callable[[Path, Path], None]
+"""Gets a path that is about to appear, and where its file lies until then."""
 
 _recorders: list[tuple[Path, Record]] = []
 
@@ -310,7 +310,7 @@ def _announce(path: Path, made: Path) -> None:
     """Call the recorders of a path that is about to appear as `made` is now."""
     for folder, record in tuple(_recorders):
         if path.is_relative_to(folder):
-            record(path, made.stat())
+            record(path, made)
 
 
 @contextmanager

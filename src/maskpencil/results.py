@@ -1,13 +1,15 @@
 """Results never replace what is the user's: what an earlier run wrote is recorded beside it, and only that is replaced.
 
-A folder of results holds `MARKER`: a line for each file, with its size and its time, added before the file appears. So
-the record is right after every interruption, and a file that the user has put or changed there is told from ours.
+A folder of results holds `MARKER`: a line for each file, with its size and a checksum, added before the file appears.
+So the record is right after every interruption, and a file that the user has put or changed there is told from ours. It
+holds no times: equal runs leave equal folders.
 """
 
 import json
 import os
 import stat
 import unicodedata
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
@@ -29,8 +31,8 @@ MOST_JSON_BYTES = 2**27
 SPARE_LINES = 1000
 """Beside twice as many lines as there are files, before a record is written anew without what is out of date."""
 
-SAME_TIME = 2 * 10**9
-"""Nanoseconds by which the times of one file may differ: some file systems keep even seconds."""
+CHECKED_BYTES = 2**18
+"""Of a file's beginning, and again of its end, that its checksum covers: all of most masks and overlays."""
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """Files, in lower case, that desktops put into every folder."""
@@ -38,10 +40,10 @@ JUNK = frozenset({"thumbs.db", "desktop.ini"})
 FEW = 3
 """How many files are named in a message."""
 
-_HEAD = {"maskpencil": "results", "lines": "file, bytes, time in nanoseconds"}
+_HEAD = {"maskpencil": "results", "lines": "file, bytes, checksum"}
 
 Stamp = tuple[int, int]
-"""The size of a file in bytes, and its time of modification in nanoseconds."""
+"""The size of a file in bytes, and the CRC-32 of its first and last `CHECKED_BYTES`."""
 
 
 class Results:
@@ -57,9 +59,10 @@ class Results:
     def wrote(self, path: Path, status: os.stat_result) -> bool:
         """Whether a file below the folder, with this status of itself and no link's target, is as it was written."""
         stamps = self._stamps.get(_key(self.folder, path), ())
-        return stat.S_ISREG(status.st_mode) and any(
-            status.st_size == size and abs(status.st_mtime_ns - time) <= SAME_TIME for size, time in stamps
-        )
+        if stat.S_ISREG(status.st_mode) and any(status.st_size == size for size, _ in stamps):
+            with suppress(OSError):  # it may not be read, which is no file that we wrote
+                return _stamp(path) in stamps
+        return False
 
     @property
     def is_long(self) -> bool:
@@ -84,8 +87,8 @@ def find_results(folder: Path) -> Results | None:
             return None
         for line in file:
             match _parsed(line):
-                case [str(name), int(size), int(time)]:
-                    stamps.setdefault(name, []).append((size, time))
+                case [str(name), int(size), int(checksum)]:
+                    stamps.setdefault(name, []).append((size, checksum))
     return Results(folder, stamps)
 
 
@@ -197,13 +200,13 @@ class _Record:
         self._file: FileIO | None = None
         self._opening = Lock()
 
-    def __call__(self, path: Path, status: os.stat_result) -> None:
+    def __call__(self, path: Path, made: Path) -> None:
         if any(part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]):
             return  # it waits to be moved elsewhere
         with self._opening:
             self._file = self._file or self._opened()
         # in one piece, which other processes do not part
-        self._file.write(_line([_key(self._folder, path), status.st_size, status.st_mtime_ns]))
+        self._file.write(_line([_key(self._folder, path), *_stamp(made)]))
 
     def _opened(self) -> FileIO:
         self._stack.enter_context(locked(self._folder, alone=False))
@@ -254,6 +257,15 @@ def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
     with suppress(OSError):
         return path.stat(follow_symlinks=follow)
     return None
+
+
+def _stamp(path: Path) -> Stamp:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        checksum = zlib.crc32(file.read(CHECKED_BYTES))
+        file.seek(max(file.tell(), size - CHECKED_BYTES))
+        return size, zlib.crc32(file.read(CHECKED_BYTES), checksum)
 
 
 def _key(folder: Path, path: Path) -> str:

@@ -13,6 +13,7 @@ from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.tally import Progress
+from maskpencil.results import MARKER
 
 from .conftest import BrightnessSegmenter, MakeFilm, picture
 
@@ -121,6 +122,27 @@ def test_a_corrected_mask_is_kept(segmenter: BrightnessSegmenter, data: Path, tm
     predict(segmenter, find_sources([data / "images"]), out=out)
     segmenter.seen.clear()
     write_image(out / "masks/b.png", np.full((24, 32), 7, dtype=np.uint8))
+    assert "b.png: was changed since it was written" in refused(segmenter, out, data / "images", out=out)
+
+
+def test_equal_runs_leave_equal_folders(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:
+    left = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        predict(segmenter, find_sources([data / "images"]), out=out, regions="json")
+        left.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert left[0] == left[1]
+    assert Path(MARKER) in left[0]
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(segmenter, find_sources([data / "images"]), out=out)
+    segmenter.seen.clear()
+    mask = out / "masks/b.png"
+    status, content = mask.stat(), bytearray(mask.read_bytes())
+    content[-20] ^= 1
+    mask.write_bytes(content)
+    os.utime(mask, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert "b.png: was changed since it was written" in refused(segmenter, out, data / "images", out=out)
 
 
