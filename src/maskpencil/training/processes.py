@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from maskpencil.errors import ConfigError
+from maskpencil.signals import ENDING
 from maskpencil.training.course import Progress
 from maskpencil.training.stopping import STOPPING, StopRequest
 
@@ -52,10 +53,11 @@ def agree(accelerator: Accelerator, progress: Progress, stop: StopRequest) -> No
     times = [getattr(progress, name) if accelerator.is_main_process else 0.0 for name in CLOCK]
     heard = [float(stop.heard == number) for number in STOPPING]
     facts = torch.tensor([*times, *heard], dtype=torch.float64, device=accelerator.device)
-    *times, interrupted, terminated = accelerator.reduce(facts, reduction="sum").tolist()
-    for name, value in zip(CLOCK, times, strict=True):
+    summed = accelerator.reduce(facts, reduction="sum").tolist()
+    for name, value in zip(CLOCK, summed, strict=False):
         setattr(progress, name, value)
-    stop.number = STOPPING[1] if terminated else STOPPING[0] if interrupted else 0
+    asked = [number for number, processes in zip(STOPPING, summed[len(CLOCK) :], strict=True) if processes]
+    stop.number = next((number for number in asked if number in ENDING), asked[0] if asked else 0)
 
 
 def shared(accelerator: Accelerator, value: T) -> T:
