@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from maskpencil.cli import main
 from maskpencil.cli.failures import memory_refused
@@ -48,6 +49,24 @@ def test_memory_is_blamed_also_where_a_file_was_blamed_first():
     error = DataError("a.png: is damaged")
     error.__cause__ = MemoryError("of an image")
     assert memory_refused(error) == "of an image"
+
+
+def test_errors_that_are_their_own_cause_end():
+    error, other = DataError("a.yaml: is damaged"), ValueError("odd")
+    error.__cause__ = error
+    assert memory_refused(error) == ""
+    error.__cause__, other.__context__ = other, error
+    assert memory_refused(error) == ""
+
+
+def test_check_ends_for_a_class_file_of_another_tool_that_is_no_yaml(tmp_path, capsys):
+    (tmp_path / "data.yaml").write_text('"path": ".", "train": "images"\n')
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for number in range(2):
+            Image.new("L", (8, 8)).save(tmp_path / kind / f"{number}.png")
+    assert main(["check", str(tmp_path)]) == 1
+    assert "data.yaml: is not valid YAML" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

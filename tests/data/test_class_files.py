@@ -157,3 +157,16 @@ def test_coloured_masks_are_read_by_the_class_file_of_another_tool(save_files) -
     assert folder.classes == TWO
     assert "2 classes from labelmap.txt" in folder.notes
     np.testing.assert_array_equal(folder.read_pair(folder.pairs("train")[0])[1], label_map)
+
+
+@pytest.mark.parametrize("name", ["labelmap.txt", "dataset_meta.json", "id2label.json", "codes.txt", "data.yaml"])
+def test_the_error_of_a_damaged_class_file_is_not_its_own_cause(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe names:")
+    with pytest.raises(DataError, match=re.escape(name)) as caught:
+        find_class_file(tmp_path)
+    error: BaseException | None = caught.value
+    seen = []
+    while error is not None:
+        assert error not in seen
+        seen.append(error)
+        error = error.__cause__

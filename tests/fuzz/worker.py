@@ -56,6 +56,7 @@ def main(name: str, scratch: Path) -> None:
 
 
 def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    from maskpencil.cli.failures import memory_refused
     from maskpencil.errors import MaskPencilError
 
     before, began = _contents(folder / "input"), time.process_time()
@@ -67,7 +68,7 @@ def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
         target.run(folder, plan)
     except MaskPencilError as error:
         verdict, message = "refused", str(error)
-        if _is_memory(error):
+        if memory_refused(error):  # as the command asks of every error
             verdict, trace = "memory", traceback.format_exc(limit=-12)[-6000:]
         elif "\n" in message or not message:
             verdict, trace = "message", f"{type(error).__name__}: {message!r}"[:2000]
@@ -85,11 +86,6 @@ def _run(target: Any, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
         "resident": _status("VmRSS") / 2**20,
         "seconds": seconds,
     }
-
-
-def _is_memory(error: BaseException | None) -> bool:
-    """Whether an error was made of a MemoryError."""
-    return error is not None and (isinstance(error, MemoryError) or _is_memory(error.__cause__))
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -47,7 +47,9 @@ def say_failure(error: Exception, command: str) -> None:
 
 def memory_refused(error: BaseException | None) -> str:
     """What an error, or one that led to it, says of memory that was refused; empty where none was."""
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # an error may be its own cause
+        seen.append(error)
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return first_line(error)
         lines = [] if isinstance(error, _NAME_FILES) else str(error).splitlines()

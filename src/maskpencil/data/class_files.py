@@ -115,7 +115,9 @@ def _named(path: Path, read: Callable[[Path], ClassSet | None]) -> ClassSet | No
     try:
         return read(path)
     except DataError as error:
-        raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from error
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise DataError(f"{path}: {error}") from error
 
 
 def _labelmap(path: Path) -> ClassSet:
