@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from maskpencil.classes import ClassSet, write_classes
@@ -68,8 +68,13 @@ def write_mask_film(path: Path, *, is_live: bool = False) -> None:
 
 
 def write_raster(path: Path) -> None:
-    like = SimpleNamespace(width=700, height=500, crs=CRS.from_epsg(32632), transform=from_origin(5e5, 5e6, 1, 1))
-    with written_raster(path, like, CLASSES.colors) as writer:
+    profile = {"driver": "GTiff", "width": 700, "height": 500, "count": 1, "dtype": "uint8"}
+    place = {"crs": CRS.from_epsg(32632), "transform": from_origin(5e5, 5e6, 1, 1)}
+    with (
+        MemoryFile() as file,
+        file.open(**profile, **place) as like,
+        written_raster(path, like, CLASSES.colors) as writer,
+    ):
         writer.add(LABEL_MAP)
         writer.finish()
 
@@ -91,7 +96,7 @@ WRITERS: dict[str, Write] = {
     "raster.tif": write_raster,
     "regions.json": write_outlines,
     "regions.geojson": write_outlines,
-    "classes.yaml": lambda path: write_classes(path, ClassSet(tuple(f"class {n}" * 300 for n in range(200)))),
+    "classes.yaml": lambda path: write_classes(path, ClassSet(tuple(f"class {n} {'x' * 485}" for n in range(200)))),
 }
 
 

@@ -113,7 +113,7 @@ def test_a_path_is_a_file_whatever_it_looks_like(
 
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
-    with pytest.raises(VideoError, match=r"a\.mp4: is not a regular file"):
+    with pytest.raises(VideoError, match=r"a\.mp4: is a named pipe; expected a regular file"):
         probe_video(tmp_path / "a.mp4")
 
 

@@ -15,6 +15,7 @@ from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.stream_reader import StreamReader
 from maskpencil.inference.tally import Progress
+from maskpencil.results import MARKER
 
 from .conftest import BrightnessSegmenter, MakeFilm
 from .servers import camera_server, file_server, http_server, tcp_server
@@ -53,7 +54,7 @@ def test_a_stream_without_end_ends_well_when_it_is_stopped(tmp_path: Path, segme
             stop=stop,
         )
     assert (report.videos, report.failures, report.warnings) == (1, (), ())
-    assert files_below(tmp_path) == {"overlays/camera.mp4", "masks/camera.mkv"}
+    assert files_below(tmp_path) == {"overlays/camera.mp4", "masks/camera.mkv", MARKER}
     times = frames_of(tmp_path / "overlays/camera.mp4")
     assert len(times) == report.frames >= 30
     assert frames_of(tmp_path / "masks/camera.mkv") == pytest.approx(times, abs=0.001)
@@ -131,7 +132,7 @@ def test_what_cannot_be_opened_does_not_stop_the_others(
     report = predict(segmenter, sources, out=tmp_path / "out")
     assert [failure.source.name for failure in report.failures] == ["http://127.0.0.1:9/web.mp4", "camera 987"]
     assert all(f.message.startswith(f.source.name) and "\n" not in f.message for f in report.failures)
-    assert files_below(tmp_path / "out") == {"overlays/film.mp4"}
+    assert files_below(tmp_path / "out") == {"overlays/film.mp4", MARKER}
 
 
 def test_a_film_from_the_web_is_done_as_a_file_is(
