@@ -4,6 +4,7 @@ They are kept in the repository, so that a case is the same everywhere. Only the
 a network has too many weights to be kept.
 """
 
+import gzip
 import io
 import json
 import shutil
@@ -104,7 +105,7 @@ def images() -> dict[str, bytes]:
     save("packbits.tif", palette, "TIFF", compression="packbits")
     save("bits.tif", plain.convert("1"), "TIFF", compression="group4")
     save("deep.tif", Image.fromarray(gray.astype(np.uint16) * 257), "TIFF", compression="tiff_adobe_deflate")
-    save("float.tif", Image.fromarray(gray.astype(np.float32)), "TIFF")
+    save("float.tif", Image.fromarray(gray.astype(np.float32) / 255), "TIFF")
     save("pages.tif", plain, "TIFF", save_all=True, append_images=[Image.fromarray(image(1))], compression="tiff_lzw")
     save("cmyk.tif", plain.convert("CMYK").resize((12, 8)), "TIFF")
     return files | rasters()
@@ -141,7 +142,7 @@ def rasters() -> dict[str, bytes]:
 
 def video(name: str, codec: str, sound: str | None, folder: Path) -> None:
     """Seven frames of 64 x 48 with a second stream of silence."""
-    with av.open(str(folder / name), "w") as container:
+    with av.open(str(folder / name), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = 48, 64
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -483,15 +484,15 @@ def archives() -> dict[str, bytes]:
             for path, data in content.items():
                 archive.writestr(zipfile.ZipInfo(f"data/{path}"), data, compress_type=kind)
         packed[name] = buffer.getvalue()
-    for name, mode, kind in (("plain.tar", "w", tarfile.USTAR_FORMAT), ("pax.tar.gz", "w:gz", tarfile.PAX_FORMAT)):
+    for name, kind in (("plain.tar", tarfile.USTAR_FORMAT), ("pax.tar.gz", tarfile.PAX_FORMAT)):
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode=mode, format=kind) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=buffer, mode="w", format=kind) as archive:
             for path, data in files.items():
                 data = data.encode() if isinstance(data, str) else data
                 member = tarfile.TarInfo(f"data/{'é/' if kind == tarfile.PAX_FORMAT else ''}{path}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-        packed[name] = buffer.getvalue()
+        packed[name] = gzip.compress(buffer.getvalue(), mtime=0) if name.endswith(".gz") else buffer.getvalue()
     rows = {
         "image": [{"bytes": encoded(image(number)), "path": f"{number}.png"} for number in range(3)],
         "label": [{"bytes": encoded(label_map(number)), "path": f"{number}.png"} for number in range(3)],

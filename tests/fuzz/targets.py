@@ -127,7 +127,7 @@ class Models(Target):
                     path.with_name("copy").replace(path)
                 else:
                     path.write_bytes(self._damaged(name, path.read_bytes(), random))
-        return {"runtime": runtime, "precision": precision}
+        return {"runtime": runtime, "precision": precision, "again": bool(random.random() < 0.25)}
 
     @staticmethod
     def _damaged(name: str, data: bytes, random: Random) -> bytes:
@@ -148,8 +148,8 @@ class Models(Target):
     def run(self, folder: Path, plan: Plan) -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         kind = plan["runtime"], plan["precision"]
-        found, again = (self._predict(folder / "input", *kind) for _ in range(2))  # converted, and from the cache
-        if not np.array_equal(found, again):
+        found = self._predict(folder / "input", *kind)
+        if plan["again"] and not np.array_equal(found, self._predict(folder / "input", *kind)):
             raise WrongResultError("the masks from the cache are not those of the first time")
         if np.array_equal(found, self.truth[kind]):
             return
