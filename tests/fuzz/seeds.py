@@ -144,7 +144,7 @@ def video(name: str, codec: str, sound: str | None, folder: Path) -> None:
     """Seven frames of 64 x 48 with a second stream of silence."""
     with av.open(str(folder / name), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = 48, 64
+        stream.height, stream.width, stream.thread_count = 48, 64, 1
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         voice = container.add_stream(sound, rate=48000) if sound else None
         if voice:
