@@ -10,7 +10,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from PIL import Image
 
 import maskpencil as mp
 from maskpencil.classes import ClassSet
+from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import MaskPencilError
 from maskpencil.images import read_header, read_image
@@ -127,7 +128,12 @@ class Models(Target):
                     path.with_name("copy").replace(path)
                 else:
                     path.write_bytes(self._damaged(name, path.read_bytes(), random))
-        return {"runtime": runtime, "precision": precision, "again": bool(random.random() < 0.25)}
+        return {
+            "runtime": runtime,
+            "precision": precision,
+            "again": bool(random.random() < 0.25),
+            "info": bool(random.random() < 0.3),
+        }
 
     @staticmethod
     def _damaged(name: str, data: bytes, random: Random) -> bytes:
@@ -148,6 +154,8 @@ class Models(Target):
     def run(self, folder: Path, plan: Plan) -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         kind = plan["runtime"], plan["precision"]
+        if plan["info"]:
+            run_command("info", folder / "input")
         found = self._predict(folder / "input", *kind)
         if plan["again"] and not np.array_equal(found, self._predict(folder / "input", *kind)):
             raise WrongResultError("the masks from the cache are not those of the first time")
@@ -269,10 +277,10 @@ class Annotations(Target):
         if damage and random.random() < 0.05:
             del files[choose(random, list(files))]
         seeds.write(files, place)
-        return {"set": name}
+        return {"set": name, "command": choose(random, [*COMMANDS, *["read"] * len(COMMANDS)])}
 
     def run(self, folder: Path, plan: Plan) -> None:
-        read_data(folder / "input")
+        run_data(folder / "input", folder / "out", plan)
 
 
 class Archives(Target):
@@ -289,7 +297,7 @@ class Archives(Target):
         if damage:
             data = self._damaged(name, data, random)
         seeds.write({f"data{name[name.index('.') :]}": data}, place)
-        return {}
+        return {"command": choose(random, [*COMMANDS, *["read"] * len(COMMANDS)])}
 
     def _damaged(self, name: str, data: bytes, random: Random) -> bytes:
         other = self.files[choose(random, list(self.files))]
@@ -335,9 +343,10 @@ class Archives(Target):
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         (path,) = (folder / "input").iterdir()
         try:
-            read_data(path)
+            run_data(path, folder / "out", plan)
         finally:
-            outside = [found.name for found in folder.iterdir() if found.name not in ("input", "cache", "plan.json")]
+            ours = ("input", "cache", "plan.json", "out")
+            outside = [found.name for found in folder.iterdir() if found.name not in ours]
             if outside:
                 raise WrongResultError(f"files were written out of the folder: {outside}")
 
@@ -377,6 +386,35 @@ TARGETS = {
     "archives": Archives,
     "broken": Broken,
 }
+
+
+COMMANDS = ["check", "fix", "folder", "voc", "coco", "labelme", "cvat", "yolo"]
+"""What is done with a data set: `check`, `check --fix`, or `convert --to` a format."""
+
+
+def run_data(path: Path, out: Path, plan: Plan) -> None:
+    """Read a data set, or run a command on it."""
+    command = plan["command"]
+    if command == "read":
+        read_data(path)
+    elif command in ("check", "fix"):
+        run_command("check", path, *(["--fix", out] if command == "fix" else ["--json", out / "findings.json"]))
+    else:
+        run_command("convert", path, "--to", command, "--out", out)
+
+
+def run_command(*words: object) -> None:
+    """Run a command; it must end well, or with an error that is no fault of the program."""
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()) as told:
+        code = main([str(word) for word in words])
+    lines = told.getvalue().splitlines()
+    if code not in (0, 1) or "Traceback" in told.getvalue() or "is a fault of maskpencil" in told.getvalue():
+        raise WrongResultError(f"{words[0]} ends with {code}: {lines[-1:]}")
+    odd = {letter for letter in said.getvalue() + told.getvalue() if not (letter.isprintable() or letter in "\r\n\t")}
+    if odd:
+        raise WrongResultError(f"{words[0]} prints {sorted(odd)}")
+    if code == 1:
+        raise mp.DataError(lines[-1] if lines else f"{words[0]} says no")
 
 
 def read_data(path: Path) -> None:
