@@ -17,7 +17,7 @@ from maskpencil.data.folder import open_folder
 from .run import TARGETS, Worker, replay
 
 HERE = Path(__file__).parent
-CASES = {"models": 12, "images": 60, "videos": 30, "annotations": 60, "archives": 60}
+CASES = {"models": 6, "images": 60, "videos": 30, "annotations": 40, "archives": 40}
 DATA_SETS = sorted([*(HERE / "seeds" / "annotations").iterdir(), *(HERE / "seeds" / "archives").iterdir()])
 
 
