@@ -244,6 +244,8 @@ def main() -> int:
     replaying.add_argument("file", type=Path)
     replaying.add_argument("--scratch", type=Path, default=Path("runs/fuzz/scratch"))
     given = parser.parse_args()
+    given.scratch = given.scratch.absolute()
+    given.scratch.mkdir(parents=True, exist_ok=True)
     if given.command == "replay":
         answer = replay(given.file, given.scratch)
         print(f"{answer['verdict']}: {answer['message']} ({answer['seconds']:.1f} s, {answer['growth']:.0f} MiB)")
@@ -255,7 +257,7 @@ def main() -> int:
         first=given.first,
         cases=given.cases,
         out=given.out,
-        scratch=given.scratch.absolute(),
+        scratch=given.scratch,
     )
     for target, tally in tallies.items():
         for kind, files in tally.kinds.items():
