@@ -50,6 +50,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `maskpencil.cli.main` sets for the processes that it starts is gone after the test."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+
+
 @pytest.fixture
 def save_files(tmp_path: Path) -> SaveFiles:
     """Write arrays as pictures below `tmp_path / "data"`, texts as they are; returns that folder."""

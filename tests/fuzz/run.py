@@ -47,15 +47,19 @@ class Worker:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         scratch.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, HERE / "worker.py", target, scratch]
+        # a command's `main` in this process sets it, and the worker imports what lies beside it
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, env=environment
         )
         self._answers = selectors.DefaultSelector()
         assert self._process.stdout
         self._answers.register(self._process.stdout, selectors.EVENT_READ)
         ready = self._answer(START_SECONDS)
         if not ready.get("ready"):
-            raise RuntimeError(f"the worker of {target} does not start: {ready} {self.said()}")
+            said = self.said()
+            self.__exit__(None, None, None)
+            raise RuntimeError(f"the worker of {target} does not start: {ready} {said}")
 
     def __enter__(self) -> Self:
         return self
