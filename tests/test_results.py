@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from maskpencil import files
 from maskpencil.errors import OutputError
-from maskpencil.files import folder_written_whole, written_whole
+from maskpencil.files import Record, folder_written_whole, written_whole
 from maskpencil.results import (
     MARKER,
     clear,
@@ -232,3 +233,14 @@ def test_what_is_no_regular_file_is_no_place_for_a_report(tmp_path: Path) -> Non
     for name, problem in (("link", "exists"), ("pipe", "is a named pipe"), ("null", "is a device")):
         with pytest.raises(OutputError, match=problem):
             refuse_to_replace_file(tmp_path / f"{name}.json", keys=("a",))
+
+
+def test_a_thread_that_is_late_leaves_no_record_open(tmp_path: Path) -> None:
+    """As one of another run into the same folder, that was about to record a file when this run ended."""
+    late: list[Record] = []
+    with recorded_results(tmp_path):
+        late += [record for folder, record in files._recorders if folder == tmp_path]
+    made = tmp_path / "made"
+    made.write_text("text")
+    late[0](tmp_path / "masks/a.png", made)
+    assert not (tmp_path / MARKER).exists()

@@ -11,7 +11,7 @@ import stat
 import unicodedata
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
@@ -101,9 +101,7 @@ def recorded_results(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: the record cannot be written.
     """
-    with ExitStack() as stack:
-        record = _Record(folder, stack)
-        stack.enter_context(recorded_below(folder, record))
+    with closing(_Record(folder)) as record, recorded_below(folder, record):
         yield
 
 
@@ -193,20 +191,30 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 
 
 class _Record:
-    """Adds lines to the record of a folder, which is opened with the first."""
+    """Adds lines to the record of a folder, which is opened with the first; from any thread.
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder, self._stack = folder, stack
+    A thread of another run into the same folder may still call it after it was closed, and records by its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._stack = folder, ExitStack()
         self._file: FileIO | None = None
-        self._opening = Lock()
+        self._is_closed, self._lock = False, Lock()
 
     def __call__(self, path: Path, made: Path) -> None:
         if any(part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]):
             return  # it waits to be moved elsewhere
-        with self._opening:
-            self._file = self._file or self._opened()
-        # in one piece, which other processes do not part
-        self._file.write(_line([_key(self._folder, path), *_stamp(made)]))
+        with self._lock:
+            if not self._is_closed:
+                self._file = self._file or self._opened()
+                # in one piece, which other processes do not part
+                self._file.write(_line([_key(self._folder, path), *_stamp(made)]))
+
+    def close(self) -> None:
+        """Close the record."""
+        with self._lock:
+            self._is_closed = True
+            self._stack.close()
 
     def _opened(self) -> FileIO:
         self._stack.enter_context(locked(self._folder, alone=False))
