@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py MODEL [--count 10000] [--out memory.png]
 
-Predicts so many images of mixed sizes, nearly all of them different, in one process, and draws the resident memory over
-the images done.
+Predicts `--count` images of mixed sizes, nearly all of them different, in one process, and draws the resident memory
+over the images done.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STEP = 50
 
 
 def write_images(folder: Path, count: int) -> int:
-    """Write so many images of noise of random sizes; gives how many sizes there are."""
+    """Write `count` images of noise of random sizes and return the number of different sizes."""
     random, sizes = np.random.default_rng(0), set()
     for number in range(count):
         height, width = random.integers(SHORTEST, LONGEST, 2)

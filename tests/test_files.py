@@ -14,13 +14,12 @@ from maskpencil.files import (
     new_folder,
     numbered_folder,
     recover_folder,
-    refuse_special,
     refuse_unwritable,
     remove_leftovers,
     short_name,
-    special_kind,
     written_whole,
 )
+from maskpencil.regular_files import refuse_special, special_kind
 
 DIE_DURING_THE_SWAP = """
 import os, sys

@@ -5,14 +5,14 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from maskpencil.errors import DataError, MaskPencilError, OutputError
+from maskpencil.errors import OutputError
+from maskpencil.regular_files import special_kind
 
 PATIENCE = 2.0
 """Seconds to wait for a process that removes leftovers from a folder, which takes milliseconds."""
@@ -21,7 +21,6 @@ JUST_BEGUN = 1.0
 """Seconds for which an empty temporary folder counts as that of a process that is alive."""
 
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
-_SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
 
 Record = Callable[[Path, Path], None]
 """Gets a path that is about to appear, and where its file lies until then."""
@@ -208,31 +207,6 @@ def locked(folder: Path, *, alone: bool) -> Iterator[bool | None]:
         yield locked
     finally:
         os.close(handle)
-
-
-def special_kind(path: str | os.PathLike[str]) -> str | None:
-    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and what is not there.
-
-    Reading a special file may wait for ever, or never end.
-    """
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - names with a NUL byte or of any length, too
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    return next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), "a device")
-
-
-def refuse_special(path: str | os.PathLike[str], *, error: type[MaskPencilError] = DataError) -> None:
-    """Make sure before a file is read that it is no named pipe, device or socket.
-
-    Raises:
-        MaskPencilError: it is one; of the class `error`.
-    """
-    kind = special_kind(path)
-    if kind:
-        raise error(f"{os.fspath(path)}: is {kind}; expected a regular file; copy what it holds to a file")
 
 
 def short_name(path: str | os.PathLike[str]) -> str:

@@ -20,10 +20,11 @@ from maskpencil import tiff
 from maskpencil.bands import Bands, Levels, empty_pixels
 from maskpencil.errors import ImageError, OutputError
 from maskpencil.file_kinds import HEAD, what_it_is
-from maskpencil.files import refuse_special, written_whole
+from maskpencil.files import written_whole
 from maskpencil.jpeg2000 import HEAD as JPEG2000_HEAD
 from maskpencil.jpeg2000 import jpeg2000_facts
 from maskpencil.parsing import shown
+from maskpencil.regular_files import refuse_special
 
 if TYPE_CHECKING:
     import torch

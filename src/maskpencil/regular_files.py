@@ -1,4 +1,4 @@
-"""Read files that a stranger may have written: only regular ones, and only up to a limit.
+"""Tell regular files from special ones, and read files that a stranger may have written: only regular ones.
 
 A named pipe would block the reader, and a device such as /dev/zero never ends.
 """
@@ -10,6 +10,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from maskpencil.errors import DataError, MaskPencilError
+
+_SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and what is not there.
+
+    Reading a special file may wait for ever, or never end.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - names with a NUL byte or of any length, too
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), "a device")
+
+
+def refuse_special(path: str | os.PathLike[str], *, error: type[MaskPencilError] = DataError) -> None:
+    """Make sure before a file is read that it is no named pipe, device or socket.
+
+    Raises:
+        MaskPencilError: it is one; of the class `error`.
+    """
+    kind = special_kind(path)
+    if kind:
+        raise error(f"{os.fspath(path)}: is {kind}; expected a regular file; copy what it holds to a file")
 
 
 @contextmanager

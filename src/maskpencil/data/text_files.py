@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from maskpencil.errors import DataError
-from maskpencil.files import refuse_special
+from maskpencil.regular_files import refuse_special
 
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:

@@ -9,13 +9,13 @@ from av.container import InputContainer
 from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 
 from maskpencil.errors import VideoError
-from maskpencil.files import refuse_special
 from maskpencil.inference.addresses import protocols
 from maskpencil.inference.cameras import find_camera
 from maskpencil.inference.containers import read_structure
 from maskpencil.inference.demuxers import FILE_DEMUXERS, stream_demuxers
 from maskpencil.inference.hardware_decode import accelerated
 from maskpencil.inference.sources import Source
+from maskpencil.regular_files import refuse_special
 
 STALL_SECONDS = 10.0
 """How long a stream may stay silent before it counts as broken."""

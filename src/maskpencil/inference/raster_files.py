@@ -18,10 +18,11 @@ from maskpencil.bands import Bands, Levels, choose_bands, empty_pixels
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError, ImageError, OutputError
 from maskpencil.file_kinds import HEAD, what_it_is
-from maskpencil.files import refuse_special, written_whole
+from maskpencil.files import written_whole
 from maskpencil.images import RGBImage, decoding, naming
 from maskpencil.label_maps import IGNORE_COLOR
 from maskpencil.plain_text import is_utf8
+from maskpencil.regular_files import refuse_special
 
 BLOCK = 512
 """The side of the blocks of the files that are written, in pixels."""

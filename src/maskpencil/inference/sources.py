@@ -11,12 +11,12 @@ from typing import Literal
 
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import DataError
-from maskpencil.files import special_kind
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
 from maskpencil.inference.cameras import camera_number
 from maskpencil.inference.earlier_results import without_results
 from maskpencil.model_folder import WEIGHTS
+from maskpencil.regular_files import special_kind
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 """File name endings, in lower case, that are taken for films."""

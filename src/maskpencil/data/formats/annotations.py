@@ -10,7 +10,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.layout.named_files import find_picture
 from maskpencil.errors import DataError
-from maskpencil.files import refuse_special
+from maskpencil.regular_files import refuse_special
 
 __all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_picture", "read_json"]
 

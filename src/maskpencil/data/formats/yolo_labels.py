@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.errors import DataError
-from maskpencil.files import refuse_special
+from maskpencil.regular_files import refuse_special
 
 TOLERANCE = 0.01
 """Shares may lie so far out of 0..1, as Ultralytics allows."""

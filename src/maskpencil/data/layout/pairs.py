@@ -8,8 +8,8 @@ from pathlib import Path
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.layout.pairing import pair_names
 from maskpencil.errors import DataError
-from maskpencil.files import special_kind
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.regular_files import special_kind
 
 
 @dataclass(frozen=True)
