@@ -51,7 +51,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
                 _flush(temporary)
                 _announce(path, temporary)
                 temporary.replace(path)
-                _flush(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -283,7 +282,7 @@ def _begun(path: Path) -> Path:
 def _announce(path: Path, made: Path) -> None:
     """Call the recorders of a path that is about to appear as `made` is now."""
     for folder, record in tuple(_recorders):
-        if path.is_relative_to(folder):
+        if path.parts[: len(folder.parts)] == folder.parts:
             record(path, made)
 
 

@@ -196,6 +196,9 @@ class _Watch:
         Raises:
             StalledError: nothing was done or computed for `PATIENCE` seconds.
         """
+        if any(future.done() for future in futures):
+            self._idle = 0.0
+            return True
         left = timeout
         while True:
             pause = POLL if left is None else min(POLL, left)

@@ -202,7 +202,7 @@ class _Record:
         self._is_closed, self._lock = False, Lock()
 
     def __call__(self, path: Path, made: Path) -> None:
-        if any(part.startswith(".") for part in path.relative_to(self._folder).parts[:-1]):
+        if any(part.startswith(".") for part in path.parts[len(self._folder.parts) : -1]):
             return  # it waits to be moved elsewhere
         with self._lock:
             if not self._is_closed:
@@ -268,12 +268,13 @@ def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
 
 
 def _stamp(path: Path) -> Stamp:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
         checksum = zlib.crc32(file.read(CHECKED_BYTES))
-        file.seek(max(file.tell(), size - CHECKED_BYTES))
-        return size, zlib.crc32(file.read(CHECKED_BYTES), checksum)
+        if size > CHECKED_BYTES:
+            file.seek(max(CHECKED_BYTES, size - CHECKED_BYTES))
+            checksum = zlib.crc32(file.read(CHECKED_BYTES), checksum)
+        return size, checksum
 
 
 def _key(folder: Path, path: Path) -> str:

@@ -173,14 +173,14 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     labels = np.full(values.size, -1, dtype=np.int32)  # that of longer runs is the least: they spread it
     labels[places] = np.arange(len(places))
     row, column = np.divmod(places, width)
-    inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1], axis=1)
-    neighbours = np.where(inside, places[:, None] + [-1, 1, -width, width], places[:, None])
-    same = values[neighbours] == values[places, None]
+    inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1])
+    neighbors = np.where(inside, places + np.array([[-1], [1], [-width], [width]]), places)  # (4, N)
+    same = values[neighbors] == values[places]
     own = labels[places]
     for _ in range(SPECK):
-        own = np.where(same, labels[neighbours], own[:, None]).min(axis=1, initial=len(places))
+        own = np.where(same, labels[neighbors], own).min(axis=0, initial=len(places))
         labels[places] = own
-    leaks = (same & (labels[neighbours] != own[:, None])).any(axis=1)
+    leaks = (same & (labels[neighbors] != own)).any(axis=0)
     sizes = np.bincount(own[own >= 0], minlength=len(places))
     sizes[own[leaks & (own >= 0)]] = 0
     heads = np.flatnonzero((sizes > 0) & (sizes <= SPECK))  # the least number of a region is that of its first pixel
