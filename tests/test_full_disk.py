@@ -1,6 +1,7 @@
 """Every writer on disks of a hundred sizes: a file under its final name is whole, whatever room there was."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,22 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.errors import OutputError
-from maskpencil.files import written_whole
+from maskpencil.files import folder_written_whole, written_whole
 from maskpencil.images import write_image
 from maskpencil.inference.mask_writer import MaskVideo
 from maskpencil.inference.raster_files import written_raster
 from maskpencil.inference.video_writer import VideoWriter
 from maskpencil.label_maps import write_label_map
 from maskpencil.regions import PictureRegions, find_regions, write_regions
+from maskpencil.runtimes.graph import is_sound, read_graph, write_graph
+from maskpencil.runtimes.kept_files import keep_bytes, keep_folder, kept_size, read_kept
+from maskpencil.segmenter import Segmenter
+from maskpencil.training.checkpoints import save_checkpoint
+from maskpencil.training.course import Progress
 
 SIZES = 100
-DISK = 2**20
+DISK = 2**22
 
 Write = Callable[[Path], None]
 
@@ -121,6 +128,68 @@ def test_a_file_is_whole_or_not_there_whatever_room_there_is(name: str, disk: Pa
         (disk / name).unlink(missing_ok=True)
         assert [path.name for path in disk.rglob("*")] == ["ballast"], f"{room} bytes of room"
     assert outcomes == {True, False}
+
+
+def write_checkpoint(path: Path, network: torch.nn.Module) -> None:
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    save_checkpoint(path, progress=Progress(), model=network, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("name", ["model", "checkpoint", "graph"])
+def test_a_folder_is_whole_or_not_there_whatever_room_there_is(
+    name: str, disk: Path, tmp_path: Path, make_segmenter: Callable[..., Segmenter]
+) -> None:
+    segmenter = make_segmenter()
+    segmenter.save(tmp_path / "plain")
+    writers: dict[str, Write] = {
+        "model": segmenter.save,
+        "checkpoint": lambda path: write_checkpoint(path, segmenter.network),
+        "graph": lambda path: write_graph_folder(path, tmp_path / "plain"),
+    }
+    writers[name](tmp_path / "whole")
+    expected = contents(tmp_path / "whole")
+    total, outcomes = sum(map(len, expected.values())), set()
+    for room in np.linspace(0, min(DISK, 1.5 * total), SIZES if name != "graph" else SIZES // 5).astype(int):
+        with (disk / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, DISK - room))
+        with suppress(OutputError):
+            writers[name](disk / "folder")
+        found = contents(disk / "folder")
+        if name == "graph" and found:  # its layers are numbered by the process
+            assert is_sound(read_graph(disk / "folder", "openvino")), f"{room} bytes of room"
+        else:
+            assert found in ({}, expected), f"{room} bytes of room"
+        assert {path.name for path in disk.iterdir()} <= {"ballast", "folder"}
+        outcomes.add(bool(found))
+        shutil.rmtree(disk / "folder", ignore_errors=True)
+    assert outcomes == {True, False}
+
+
+def test_the_cache_keeps_whole_files_or_none_whatever_room_there_is(disk: Path) -> None:
+    content, outcomes = noise().tobytes(), set()
+    for room in np.linspace(0, 1.3 * len(content), SIZES).astype(int):
+        with (disk / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, DISK - room))
+        keep_bytes(disk / "kept" / "one.blob", content)
+        keep_folder(disk / "place", lambda place: (place / "file").write_bytes(content[:100_000]))
+        array = np.empty(kept_size(disk / "kept" / "one.blob"), np.uint8)
+        is_kept = len(array) > 0 and read_kept(disk / "kept" / "one.blob", array)
+        assert not is_kept or array.tobytes() == content, f"{room} bytes of room"
+        assert contents(disk / "place") in ({}, {"file": content[:100_000]}), f"{room} bytes of room"
+        assert not list(disk.rglob(".*")), f"{room} bytes of room"
+        outcomes.add(is_kept)
+        for folder in ("kept", "place"):
+            shutil.rmtree(disk / folder, ignore_errors=True)
+    assert outcomes == {True, False}
+
+
+def write_graph_folder(path: Path, model: Path) -> None:
+    with folder_written_whole(path) as place:
+        write_graph(model, place, "openvino")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", WRITERS)

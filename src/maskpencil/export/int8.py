@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
@@ -18,7 +17,7 @@ from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
 from maskpencil.regular_files import read_regular
-from maskpencil.runtimes.graph import CELLS, GRAPH, seal
+from maskpencil.runtimes.graph import CELLS, GRAPH, save_openvino, seal
 from maskpencil.runtimes.prepared import INT8, PreparedNetwork, of_weights, prepared_network
 from maskpencil.segmenter import Segmenter
 
@@ -80,7 +79,7 @@ def quantize(
         (folder / GRAPH).mkdir()
         prepared.stored.write(folder / GRAPH)
         (folder / INT8).mkdir()
-        openvino.save_model(graph, folder / INT8 / CELLS, compress_to_fp16=False)
+        save_openvino(graph, folder / INT8 / CELLS)
         seal(folder / INT8, {**prepared.stored.facts, "of": of_weights(fingerprint(folder))}, "openvino")
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)

@@ -12,7 +12,7 @@ from maskpencil.errors import ConfigError, ModelError, first_line
 from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.graph import Form
+from maskpencil.runtimes.graph import Form, save_openvino
 from maskpencil.runtimes.graph_check import PIXELS
 
 _EXAMPLE = (2, 64, 96, 3)
@@ -82,7 +82,7 @@ def _to_openvino(cells: _Cells, path: Path) -> None:
     graph.reshape(dict(enumerate([[-1, -1, -1, 3], *(list(tensor.shape) for tensor in tensors.values())])))
     for port, name in zip(graph.inputs, [PIXELS, *tensors], strict=True):
         port.get_tensor().set_names({name})
-    openvino.save_model(graph, path, compress_to_fp16=False)
+    save_openvino(graph, path)
 
 
 def _numbers(network: Network) -> Mapping[str, Tensor]:

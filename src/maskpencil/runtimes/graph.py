@@ -150,6 +150,20 @@ def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
     (place / FACTS).write_text(json.dumps({**facts, "digest": _digest(files, facts)}), encoding="utf-8")
 
 
+def save_openvino(model: Any, path: Path) -> None:
+    """Write an `openvino.Model` with its numbers as they are: PATH and, beside it, .bin.
+
+    Raises:
+        OSError: it cannot be written, which OpenVINO reports as a RuntimeError.
+    """
+    import openvino
+
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(last_line(error)) from error
+
+
 def facts_of(network: "Network", *, of: Path) -> dict[str, Any]:
     """Collect what comes after the graph of a network, that of the model folder `of`, and what it needs."""
     from maskpencil.models.fcn import LAST_UPSCORE
