@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 
 .PHONY: setup demo test stress fuzz lint format lock clean
 
-demo: $(READY)  ## draw scenes, train a small network, colour a film
+demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
 
 test: $(READY)  ## run the test suite with its coverage

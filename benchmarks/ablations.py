@@ -3,7 +3,7 @@
     python benchmarks/ablations.py DATA [--out runs/ablations] [--quick] [--weights none | --weights-dir FOLDER]
 
 Every row is a training run; rows that are done are not run again, so that a run that was cut short goes on. The table
-is written to OUT/table.md after every row; a picture of each group, OUT/GROUP.png, shows where its nets see boundaries.
+is written to OUT/table.md after every row; an image of each group, OUT/GROUP.png, shows where its nets see boundaries.
 ImageNet weights come from torchvision's cache, or from FOLDER/BACKBONE.pth; rows whose weights cannot be had are told
 as such, and `--weights none` trains every row from scratch.
 """
@@ -96,7 +96,7 @@ def run(row: Row, arguments: argparse.Namespace, data: DataFolder) -> dict[str, 
 
 
 def draw_group(path: Path, results: list[tuple[Row, dict[str, Any]]], data: DataFolder) -> None:
-    """Draw two pictures of val, the target's boundaries in white, and a column a row with its net's in orange."""
+    """Draw two images of val, the target's boundaries in white, and a column a row with its net's in orange."""
     pairs = data.pairs("val")
     examples = [data.read_pair(pairs[len(pairs) * place // 4]) for place in (1, 3)]
     shown = [(row, mp.Segmenter.from_pretrained(result["model"])) for row, result in results if "model" in result]
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--backbone", help="of the rows not about the classifier: vgg16, with --quick resnet18")
-    parser.add_argument("--quick", action="store_true", help="small pictures, five epochs: half an hour on two cores")
+    parser.add_argument("--quick", action="store_true", help="small images, five epochs: half an hour on two cores")
     parser.add_argument("--weights-dir", type=Path, help="folder of classifier weights, BACKBONE.pth each")
     parser.add_argument("--weights", choices=["imagenet", "none"], default="imagenet")
     arguments = parser.parse_args()

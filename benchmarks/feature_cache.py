@@ -1,8 +1,8 @@
 """How much faster a frozen backbone trains on cached features: the tutorial's run, VGG16 FCN-8s, 50 epochs at 160x576.
 
-    python benchmarks/feature_cache.py [--pictures 289] [--epochs 50] [--steps 6] [--out runs/feature_cache]
+    python benchmarks/feature_cache.py [--images 289] [--epochs 50] [--steps 6] [--out runs/feature_cache]
 
-Both ways train the same net on the same drawn pictures in one process, one after the other: with the cache all epochs,
+Both ways train the same net on the same drawn images in one process, one after the other: with the cache all epochs,
 computing the features included; without it `--steps` steps, from whose time that of all epochs follows. The weights are
 random, which costs the same time; validation is left to the last epoch and its time is taken off both.
 """
@@ -31,7 +31,7 @@ ROAD = ClassSet(("not road", "road"))
 
 
 def draw(folder: Path, count: int) -> None:
-    """Roads to the horizon under noise; two of the pictures validate."""
+    """Roads to the horizon under noise; two of the images validate."""
     rows, columns = np.indices(SIZE)
     for number in range(count + 2):
         random = np.random.default_rng(number)
@@ -61,21 +61,21 @@ def steps(job: Job, count: int) -> tuple[float, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=289)
+    parser.add_argument("--images", type=int, default=289)
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("runs/feature_cache"))
     arguments = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = str(arguments.out.resolve() / "cache")
     shutil.rmtree(arguments.out / "cache", ignore_errors=True)
-    data = arguments.out / f"roads-{arguments.pictures}"
+    data = arguments.out / f"roads-{arguments.images}"
     if not (data / "classes.yaml").exists():
-        draw(data, arguments.pictures)
+        draw(data, arguments.images)
     folder = open_folder(data)
     config = TrainConfig(
         recipe="tutorial", weights="none", freeze="backbone", epochs=arguments.epochs, precision="fp32", device="cpu"
     )
-    sizes = folder.check_pictures()
+    sizes = folder.check_images()
 
     from accelerate import Accelerator  # slow to import
 

@@ -1,15 +1,15 @@
 """How fast prediction is beside the bare network, and beside other projects' networks.
 
-    python benchmarks/inference.py pipeline MODEL PICTURES [--count 500]
-    python benchmarks/inference.py film MODEL [--seconds 60]
+    python benchmarks/inference.py pipeline MODEL IMAGES [--count 500]
+    python benchmarks/inference.py video MODEL [--seconds 60]
     python benchmarks/inference.py peers [--backbone resnet18] [--size 352x480]
     python benchmarks/inference.py batches [--backbones vgg16 resnet18] [--sizes 360x480 1024x2048] [--device cuda]
 
-`pipeline` colours JPEG files from path to saved mask and overlay, `film` a drawn drive of 1280x720 from MP4 to MP4;
-both in turns with the bare network on decoded pictures. `peers` times untrained networks of other projects as people
+`pipeline` colors JPEG files from path to saved mask and overlay, `video` a drawn drive of 1280x720 from MP4 to MP4;
+both in turns with the bare network on decoded images. `peers` times untrained networks of other projects as people
 run them (eager, float32), beside ours by default. segmentation_models.pytorch takes part where it is installed.
 `batches` times untrained FCN-8s by torch, eager in float32 and by automatic mixed precision, beside ours and ours
-compiled: picture by picture and in the batch that is fastest for each.
+compiled: image by image and in the batch that is fastest for each.
 """
 
 import argparse
@@ -47,7 +47,7 @@ WARM_UP = 3
 def pipeline(arguments: argparse.Namespace) -> None:
     """From path to saved mask and overlay, in turns with the bare network."""
     segmenter = Segmenter.from_pretrained(arguments.model)
-    files = sorted(path for path in arguments.pictures.rglob("*") if path.suffix in (".jpg", ".jpeg"))
+    files = sorted(path for path in arguments.images.rglob("*") if path.suffix in (".jpg", ".jpeg"))
     files = list(itertools.islice(itertools.cycle(files), arguments.count))
     for path in files[:WARM_UP]:
         segmenter.predict_batch([read_image(path)])
@@ -72,7 +72,7 @@ def pipeline(arguments: argparse.Namespace) -> None:
     print(f"{segmenter.runtime.title}: {median(ratios):.3f} of the bare network's rate in the median")
 
 
-def film(arguments: argparse.Namespace) -> None:
+def video(arguments: argparse.Namespace) -> None:
     """From MP4 to MP4, in turns with the bare network; and what memory that takes."""
     segmenter = Segmenter.from_pretrained(arguments.model)
     stills = [draw_scene(seed, (720, 1280)).image for seed in range(4)]
@@ -93,7 +93,7 @@ def film(arguments: argparse.Namespace) -> None:
         whole = seconds(lambda: predict_video(segmenter, source, out, side_by_side=many, on_frame=look)) / count
         after = seconds(lambda: [segmenter.predict_batch([image]) for image in sample]) / len(sample)
         bare = (before + after) / 2
-        print(f"{segmenter.runtime.title}, {count} frames of 1280x720 from film to film: {1 / whole:.2f} frames/s")
+        print(f"{segmenter.runtime.title}, {count} frames of 1280x720 from video to video: {1 / whole:.2f} frames/s")
         print(f"bare network {1 / before:.2f} before, {1 / after:.2f} after: {bare / whole:.3f} of its rate")
         print("memory: " + ", ".join(f"{value:.0f} MB after {frame} frames" for frame, value in memory.items()))
 
@@ -120,7 +120,7 @@ def peers(arguments: argparse.Namespace) -> None:
 
 
 def batches(arguments: argparse.Namespace) -> None:
-    """Pictures a second by torch: picture by picture, and in the best batch."""
+    """Images a second by torch: image by image, and in the best batch."""
     place = choose_device(arguments.device)
     precision = choose_precision("auto", place)
     for backbone, size in itertools.product(arguments.backbones, arguments.sizes):
@@ -135,7 +135,7 @@ def batches(arguments: argparse.Namespace) -> None:
                 break
             for name, value in times.items():
                 rates.setdefault(name, {})[count] = count / value
-        print(f"{backbone}, {size}, {place.type}, pictures a second")
+        print(f"{backbone}, {size}, {place.type}, images a second")
         for name, by_count in rates.items():
             best = max(by_count, key=by_count.__getitem__)
             print(f"{name:20} {by_count[min(by_count)]:8.1f} one by one {by_count[best]:8.1f} in batches of {best}")
@@ -144,7 +144,7 @@ def batches(arguments: argparse.Namespace) -> None:
 def by_torch(
     network: FCN, images: list[RGBImage], place: torch.device, precision: str
 ) -> dict[str, Callable[[], object]]:
-    """The ways to bring pictures to label maps by torch."""
+    """The ways to bring images to label maps by torch."""
     preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     classes = ClassSet(tuple(f"class_{index}" for index in range(11)))
     calls: dict[str, Callable[[], object]] = {}
@@ -176,7 +176,7 @@ def foreign() -> dict[str, torch.nn.Module]:
 
 
 def in_float32(net: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
-    """A network's label map of one picture, in float32."""
+    """A network's label map of one image, in float32."""
 
     @torch.inference_mode()
     def call() -> object:
@@ -211,13 +211,13 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("pipeline")
     one.add_argument("model", type=Path)
-    one.add_argument("pictures", type=Path)
+    one.add_argument("images", type=Path)
     one.add_argument("--count", type=int, default=500)
     one.set_defaults(run=pipeline)
-    one = commands.add_parser("film")
+    one = commands.add_parser("video")
     one.add_argument("model", type=Path)
     one.add_argument("--seconds", type=float, default=60)
-    one.set_defaults(run=film)
+    one.set_defaults(run=video)
     one = commands.add_parser("peers")
     one.add_argument("--backbone", default="resnet18")
     one.add_argument("--size", default="352x480")

@@ -3,7 +3,7 @@
     python benchmarks/solver.py DATA --model MODEL [--image-size 180x240] [--epochs 50] [--rates 1e-3 1e-2]
 
 The backbone is that of a trained model; the head starts from nothing, without dropout or learned upsampling. The loss
-is that of all training pictures together; the time to look at it is not counted. L-BFGS goes on until it is below the
+is that of all training images together; the time to look at it is not counted. L-BFGS goes on until it is below the
 least that Adam came to, or `--epochs` rounds are made.
 """
 
@@ -47,7 +47,7 @@ def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, ra
         schedule="constant",
         epochs=1,
     )
-    job = build_job(resolve(config, data.check_pictures()), data, Accelerator(cpu=True))
+    job = build_job(resolve(config, data.check_images()), data, Accelerator(cpu=True))
     for name, parameter in job.network.named_parameters():
         if parameter.requires_grad and name.startswith("score_"):
             torch.nn.init.zeros_(parameter)
@@ -56,7 +56,7 @@ def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, ra
 
 
 def whole_loss(job: Job) -> float:
-    """The loss of all training pictures together."""
+    """The loss of all training images together."""
     weight = torch.stack([job.loss.weigh(targets) for _, targets in job.loader]).sum()
     with torch.no_grad():
         return sum(float(batch_loss(job, inputs, targets, weight=weight)) for inputs, targets in job.loader)

@@ -6,7 +6,7 @@
 The plain loop has the same net, optimizer, batch and window, in eager float32 and torch's own layout, with a DataLoader
 of two workers. Every contestant has a process of its own; they take turns, `--steps` steps each in every round, so that
 what else the machine does hits all alike. With `--minutes` each trains for so long, all with its own usual settings,
-and is then scored on the validation pictures. Masks must hold class numbers.
+and is then scored on the validation images. Masks must hold class numbers.
 
 segmentation_models.pytorch takes part where it is installed: pip install segmentation-models-pytorch
 """
@@ -121,7 +121,7 @@ def our_steps(
         epochs=1,
         compile=fuse,
     )
-    job = build_job(resolve(config, data.check_pictures()), data, Accelerator(cpu=True))
+    job = build_job(resolve(config, data.check_images()), data, Accelerator(cpu=True))
     progress = Progress()
     job.model.train()
     while True:
@@ -131,7 +131,7 @@ def our_steps(
 
 
 def score(model: nn.Module, data: DataFolder) -> float:
-    """The mean IoU on the validation pictures, each whole and padded to what the net takes."""
+    """The mean IoU on the validation images, each whole and padded to what the net takes."""
     matrix, normalize = ConfusionMatrix(len(data.classes)), v2.Normalize(MEAN, STD)
     model.eval()
     for pair in data.pairs("val"):

@@ -20,7 +20,7 @@ settings.register_profile("everywhere", deadline=None, derandomize=True)  # slow
 settings.load_profile("everywhere")
 
 CLASSES = ClassSet(("ground", "box", "ball"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
-"""The classes of `tiny_folder`; its pictures show each in its own colour, with noise."""
+"""The classes of `tiny_folder`; its images show each in its own color, with noise."""
 
 SEGMENTER_CLASSES = ClassSet(("sky", "road", "car", "tree", "wall"))
 
@@ -29,7 +29,7 @@ SaveFiles = Callable[[Mapping[str, npt.ArrayLike]], Path]
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures and masks of 48 x 64 (height x width): 6 to train, 3 to validate; copy it before changing it."""
+    """Images and masks of 48 x 64 (height x width): 6 to train, 3 to validate; copy it before changing it."""
     root = tmp_path_factory.mktemp("data") / "tiny"
     for split, count in (("train", 6), ("val", 3)):
         for kind in ("images", "masks"):
@@ -58,7 +58,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def save_files(tmp_path: Path) -> SaveFiles:
-    """Write arrays as pictures below `tmp_path / "data"`, texts as they are; returns that folder."""
+    """Write arrays as images below `tmp_path / "data"`, texts as they are; returns that folder."""
 
     def save(files: Mapping[str, npt.ArrayLike]) -> Path:
         for name, content in files.items():
@@ -76,7 +76,7 @@ def save_files(tmp_path: Path) -> SaveFiles:
 def draw_scene(
     random: np.random.Generator, size: tuple[int, int] = (48, 64)
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """A box and a ball on the ground, somewhere: picture (H, W, 3) and label map (H, W)."""
+    """A box and a ball on the ground, somewhere: image (H, W, 3) and label map (H, W)."""
     label_map = np.zeros(size, dtype=np.uint8)
     rows, columns = np.indices(size)
     top, left = random.integers(2, size[0] // 2), random.integers(2, size[1] // 3)

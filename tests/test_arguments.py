@@ -12,7 +12,7 @@ import yaml
 
 import maskpencil as mp
 from maskpencil.errors import MaskPencilError
-from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference.video_options import VideoOptions
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config
 
@@ -233,7 +233,7 @@ def test_a_home_folder_is_found_everywhere(
     assert mp.check("~/data").usable
     assert mp.evaluate(segmenter, "~/data").images == 3
     report = mp.predict(segmenter, "~/data/images/val", out="~/out")
-    assert (report.pictures, len(list((tmp_path / "out" / "masks").iterdir()))) == (3, 3)
+    assert (report.images, len(list((tmp_path / "out" / "masks").iterdir()))) == (3, 3)
     assert not Path("~").exists()
 
 
@@ -243,7 +243,7 @@ def test_prediction_takes_paths_and_a_model_folder(
     images = tiny_folder / "images" / "val"
     monkeypatch.setattr(Segmenter, "from_pretrained", lambda path, load=Segmenter.from_pretrained: load(path, **LOADED))
     for sources, count in ((images, 3), ([images / "0.png", str(images / "1.png")], 2), (f"{images}/*.png", 3)):
-        assert mp.predict(os.fspath(model), sources, out=tmp_path / "out").pictures == count
+        assert mp.predict(os.fspath(model), sources, out=tmp_path / "out").images == count
     assert mp.evaluate(model, tiny_folder).images == 3
 
 
@@ -259,7 +259,7 @@ def test_prediction_takes_paths_and_a_model_folder(
         "region_classes",
         "annotations",
         "batch_size",
-        "film",
+        "video",
     ],
 )
 def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
@@ -275,9 +275,9 @@ def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
 
 
 @pytest.mark.parametrize("name", ["every", "start", "end", "smooth", "masks", "reconnect"])
-def test_any_option_of_films_is_taken_or_refused_in_a_line(name: str) -> None:
+def test_any_option_of_videos_is_taken_or_refused_in_a_line(name: str) -> None:
     for value in [*ODD, "vidoe"]:
-        taken(lambda value=value: FilmOptions(**{name: value}))
+        taken(lambda value=value: VideoOptions(**{name: value}))
 
 
 @pytest.mark.parametrize("name", ["segmenter", "data", "split"])

@@ -79,7 +79,7 @@ def test_a_class_is_scored_over_all_pixels_of_the_split(segmenter: Segmenter, ti
     assert scores.max_f1 == pytest.approx(2 * scores.precision * scores.recall / (scores.precision + scores.recall))
 
 
-def test_pictures_of_unequal_size_and_masks_without_a_valid_pixel_are_scored(save_files) -> None:
+def test_images_of_unequal_size_and_masks_without_a_valid_pixel_are_scored(save_files) -> None:
     files: dict[str, np.ndarray | str] = {"classes.yaml": "names: [not road, road]"}
     sizes = [(37, 124), (38, 122), (37, 123), (20, 64)]
     for number, size in enumerate(sizes):
@@ -97,9 +97,9 @@ def test_a_class_that_the_model_lacks_is_an_error_before_anything_is_read(segmen
 
 @pytest.mark.parametrize("score", [evaluate, lambda *arguments: evaluate_class(*arguments, "box")])
 def test_a_folder_with_other_classes_is_an_error_that_names_both(score, save_files) -> None:
-    pictures = {f"images/{i}.png": np.zeros((8, 8, 3), dtype=np.uint8) for i in range(2)}
+    images = {f"images/{i}.png": np.zeros((8, 8, 3), dtype=np.uint8) for i in range(2)}
     masks = {f"masks/{i}.png": np.eye(8, dtype=np.uint8) for i in range(2)}
-    folder = save_files({**pictures, **masks, "classes.yaml": "names: [a, box]"})
+    folder = save_files({**images, **masks, "classes.yaml": "names: [a, box]"})
     with pytest.raises(
         DataError, match=r"has the classes a, box, but the model knows ground, box, ball; .*; evaluate a model"
     ):

@@ -62,7 +62,7 @@ NO_IMAGES = {
     "half a TIFF": (made("TIFF")[:24], "damaged"),
     "noise": (
         bytes(range(200, 256)) * 9,
-        "is not a picture in a known format .*; convert it to JPEG or PNG, or remove it",
+        "is not an image in a known format .*; convert it to JPEG or PNG, or remove it",
     ),
 }
 

@@ -113,7 +113,7 @@ def test_what_could_not_be_written_after_the_work_is_refused_before_it(tmp_path:
 
 
 def test_a_full_disk_while_writing_is_our_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No space left"), written_whole(tmp_path / "film.mp4"):
+    with pytest.raises(OutputError, match="No space left"), written_whole(tmp_path / "video.mp4"):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
 
@@ -133,13 +133,13 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
 def test_what_a_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
-    with written_whole(tmp_path / "deep" / "film.mp4") as temporary:
+    with written_whole(tmp_path / "deep" / "video.mp4") as temporary:
         temporary.write_text("half")
         remove_leftovers(tmp_path)
         assert temporary.exists()
-        refuse_unwritable(tmp_path / "deep" / "film.mp4")
+        refuse_unwritable(tmp_path / "deep" / "video.mp4")
         assert temporary.exists()
-    assert names(tmp_path / "deep") == ["film.mp4"]
+    assert names(tmp_path / "deep") == ["video.mp4"]
 
 
 def test_hidden_files_of_the_user_are_no_leftovers(tmp_path: Path) -> None:

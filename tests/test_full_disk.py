@@ -23,7 +23,7 @@ from maskpencil.inference.mask_writer import MaskVideo
 from maskpencil.inference.raster_files import written_raster
 from maskpencil.inference.video_writer import VideoWriter
 from maskpencil.label_maps import write_label_map
-from maskpencil.regions import PictureRegions, find_regions, write_regions
+from maskpencil.regions import ImageRegions, find_regions, write_regions
 from maskpencil.runtimes.graph import is_sound, read_graph, write_graph
 from maskpencil.runtimes.kept_files import keep_bytes, keep_folder, kept_size, read_kept
 from maskpencil.segmenter import Segmenter
@@ -60,14 +60,14 @@ CLASSES = ClassSet(tuple(f"class {number}" for number in range(200)))
 LABEL_MAP = noise(500, 700)[..., 0] % 200
 
 
-def write_film(path: Path, *, is_live: bool = False) -> None:
+def write_video(path: Path, *, is_live: bool = False) -> None:
     settings = {"size": (96, 128), "frame_rate": Fraction(25), "time_base": Fraction(1, 25), "is_live": is_live}
     with written_whole(path) as temporary, VideoWriter(temporary, **settings) as writer:
         for number in range(25):
             writer.write(noise(96, 128, number), pts=number, duration=1)
 
 
-def write_mask_film(path: Path, *, is_live: bool = False) -> None:
+def write_mask_video(path: Path, *, is_live: bool = False) -> None:
     settings = {"size": (96, 128), "frame_rate": Fraction(25), "time_base": Fraction(1, 25), "is_live": is_live}
     with written_whole(path) as temporary, MaskVideo(temporary, **settings) as writer:
         for number in range(25):
@@ -89,17 +89,17 @@ def write_raster(path: Path) -> None:
 def write_outlines(path: Path) -> None:
     label_map = np.kron(LABEL_MAP[:40, :40], np.ones((3, 3), np.uint8))
     regions = find_regions(label_map, CLASSES)
-    picture = PictureRegions("photo.jpg", label_map.shape, regions)
-    write_regions(path, [picture], CLASSES, file_format="json" if path.suffix == ".json" else "geojson")
+    image = ImageRegions("photo.jpg", label_map.shape, regions)
+    write_regions(path, [image], CLASSES, file_format="json" if path.suffix == ".json" else "geojson")
 
 
 WRITERS: dict[str, Write] = {
     **{f"image.{suffix}": lambda path: write_image(path, noise()) for suffix in ("jpg", "png", "webp", "bmp", "tif")},
     "labels.png": lambda path: write_label_map(path, LABEL_MAP, CLASSES.colors),
-    "film.mp4": write_film,
-    "live.mp4": lambda path: write_film(path, is_live=True),
-    "film.mkv": write_mask_film,
-    "live.mkv": lambda path: write_mask_film(path, is_live=True),
+    "video.mp4": write_video,
+    "live.mp4": lambda path: write_video(path, is_live=True),
+    "video.mkv": write_mask_video,
+    "live.mkv": lambda path: write_mask_video(path, is_live=True),
     "raster.tif": write_raster,
     "regions.json": write_outlines,
     "regions.geojson": write_outlines,

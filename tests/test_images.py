@@ -23,7 +23,7 @@ from maskpencil.label_maps import IGNORE_COLOR, LabelMap, read_label_map, read_m
 
 
 def photo_like() -> RGBImage:
-    """A smooth picture whose corners all differ, 24 x 32 (height x width), of 0 to 255."""
+    """A smooth image whose corners all differ, 24 x 32 (height x width), of 0 to 255."""
     rows, columns = np.indices((24, 32))
     return np.stack([rows * 10, columns * 8, 255 - rows * 5], axis=-1).astype(np.uint8)
 
@@ -48,7 +48,7 @@ def png(header: bytes, rows: bytes, *more: tuple[bytes, bytes]) -> bytes:
     )
 
 
-# reading pictures
+# reading images
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PNG", "PPM", "TIFF", "WEBP"])
@@ -63,7 +63,7 @@ def test_jpeg_gives_nearly_the_same_pixels(photo: RGBImage, options: dict[str, A
     assert np.abs(read - photo).max() < 12
 
 
-def test_a_picture_can_be_a_path_bytes_pillow_or_an_array(photo: RGBImage, tmp_path: Path) -> None:
+def test_a_image_can_be_a_path_bytes_pillow_or_an_array(photo: RGBImage, tmp_path: Path) -> None:
     image = Image.fromarray(photo)
     image.save(tmp_path / "photo.png")
     path = tmp_path / "photo.png"
@@ -180,12 +180,12 @@ def test_arrays_of_one_three_and_four_channels_become_rgb(
         (np.zeros(5, dtype=np.uint8), r"but got \(5,\)"),
     ],
 )
-def test_an_array_that_is_no_picture_is_refused(array: npt.NDArray[Any], message: str) -> None:
+def test_an_array_that_is_no_image_is_refused(array: npt.NDArray[Any], message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(array)
 
 
-# files that are no pictures
+# files that are no images
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
@@ -196,7 +196,7 @@ def test_a_file_cut_short_is_an_error_that_names_it(tmp_path: Path, kind: str) -
     for share in (0.9, 0.6, 0.3):
         path.write_bytes(whole[: int(len(whole) * share)])
         for read in (read_image, read_mask_pixels):
-            with pytest.raises(ImageError, match=r"damaged or cut short|not a picture") as caught:
+            with pytest.raises(ImageError, match=r"damaged or cut short|not an image") as caught:
                 read(path)
             assert str(caught.value).startswith(f"{path}: ")
 
@@ -206,9 +206,9 @@ def test_a_file_cut_short_is_an_error_that_names_it(tmp_path: Path, kind: str) -
     ("content", "message"),
     [
         (b"", r"is empty \(0 bytes\); copy or download it again, or remove it"),
-        (b"not a picture at all\n" * 20, "is text, not an image"),
-        (bytes(range(1, 256)) * 3, "is not a picture in a known format .*; convert it to JPEG or PNG"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture|damaged"),
+        (b"not an image at all\n" * 20, "is text, not an image"),
+        (bytes(range(1, 256)) * 3, "is not an image in a known format .*; convert it to JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n", "is not an image|damaged"),
     ],
 )
 def test_a_file_of_something_else_is_an_error_that_names_it(
@@ -225,7 +225,7 @@ def test_a_file_of_something_else_is_an_error_that_names_it(
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png: there is no such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(ImageError, match="is a folder; expected a picture"):
+    with pytest.raises(ImageError, match="is a folder; expected an image"):
         read_image(tmp_path)
 
 
@@ -239,22 +239,22 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
-def test_a_picture_too_large_to_decode_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+def test_a_image_too_large_to_decode_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(png(struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0), b""))
     for read in (read_image, read_mask_pixels):
-        with pytest.raises(ImageError, match=r"huge\.png: .* 134 million .*; cut it into smaller pictures"):
+        with pytest.raises(ImageError, match=r"huge\.png: .* 134 million .*; cut it into smaller images"):
             read(path)
 
 
-def test_a_picture_of_many_pixels_is_read_without_a_warning(
+def test_a_image_of_many_pixels_is_read_without_a_warning(
     photo: RGBImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     assert read_image(encoded(Image.fromarray(photo), "PNG")).shape == photo.shape
 
 
-def test_floating_point_pictures_are_read_from_0_to_1_and_else_refused(tmp_path: Path) -> None:
+def test_floating_point_images_are_read_from_0_to_1_and_else_refused(tmp_path: Path) -> None:
     path = tmp_path / "depth.tif"
     Image.fromarray(np.array([[0, 0.5, 1, 1.2]], dtype=np.float32)).save(path)
     assert read_image(path)[..., 0].tolist() == [[0, 128, 255, 255]]
@@ -284,7 +284,7 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
 # sources in memory
 
 
-def test_a_picture_may_be_bytes_of_any_kind_an_open_file_or_lie_at_home(
+def test_a_image_may_be_bytes_of_any_kind_an_open_file_or_lie_at_home(
     photo: RGBImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = encoded(Image.fromarray(photo), "PNG")
@@ -325,7 +325,7 @@ def test_files_that_give_no_bytes_are_refused_in_a_line(tmp_path: Path) -> None:
         read_image(damaged)
     for strange in (None, 3, object(), [1], {"a": 1}):
         with pytest.raises(
-            ImageError, match=r"a picture must be a path, encoded bytes, a file opened with 'rb'"
+            ImageError, match=r"an image must be a path, encoded bytes, a file opened with 'rb'"
         ) as caught:
             read_image(strange)
         assert "\n" not in str(caught.value)
@@ -333,7 +333,7 @@ def test_files_that_give_no_bytes_are_refused_in_a_line(tmp_path: Path) -> None:
 
 def test_a_damaged_pillow_image_is_our_error(photo: RGBImage) -> None:
     cut = Image.open(io.BytesIO(encoded(Image.fromarray(photo), "PNG")[:-30]))
-    with pytest.raises(ImageError, match="the picture: is damaged or cut short"):
+    with pytest.raises(ImageError, match="the image: is damaged or cut short"):
         read_image(cut)
 
 
@@ -372,7 +372,7 @@ def test_the_remedy_for_tensors_of_other_numbers_works_as_it_is_typed(kind: str)
     if kind == "uint32":
         pytest.skip("torch hardly computes with it")
     tensor = torch.from_numpy(NUMBERS[kind]).permute(2, 0, 1)
-    with pytest.raises(ImageError, match=r"a picture tensor must be uint8 or uint16, but got .*, give ") as caught:
+    with pytest.raises(ImageError, match=r"an image tensor must be uint8 or uint16, but got .*, give ") as caught:
         read_image(tensor)
     read = read_image(eval(str(caught.value).rpartition(", give ")[2], {"tensor": tensor, "torch": torch}))
     np.testing.assert_allclose(
@@ -423,7 +423,7 @@ def test_tensors_of_strange_kinds_are_refused_in_a_line() -> None:
         torch.zeros(3, 4, 6, requires_grad=True),
     ]
     for tensor in strange:
-        with pytest.raises(ImageError, match="a picture tensor must be") as caught:
+        with pytest.raises(ImageError, match="an image tensor must be") as caught:
             read_image(tensor)
         assert "\n" not in str(caught.value)
 
@@ -511,11 +511,11 @@ def test_a_file_that_is_no_label_map_is_refused(tmp_path: Path, photo: RGBImage)
         read_label_map(tmp_path / "photo.png")
 
 
-# writing pictures
+# writing images
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
-def test_pictures_are_written_in_the_format_of_their_suffix(photo: RGBImage, tmp_path: Path, suffix: str) -> None:
+def test_images_are_written_in_the_format_of_their_suffix(photo: RGBImage, tmp_path: Path, suffix: str) -> None:
     for image in (photo, photo[::-1], photo[..., 0]):
         write_image(tmp_path / f"photo{suffix}", image)
         read = read_image(tmp_path / f"photo{suffix}")
@@ -530,7 +530,7 @@ def test_a_jpeg_keeps_its_colors_at_full_resolution(tmp_path: Path) -> None:
     assert np.abs(read_image(tmp_path / "stripes.JPG").astype(int) - stripes).max() < 30
 
 
-def test_a_picture_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_image(tmp_path / "file" / "photo.png", photo)
@@ -538,8 +538,8 @@ def test_a_picture_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path
 
 
 def test_a_name_that_ends_in_no_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"picture: a picture's name must end in \.bmp, .*; add \.png"):
-        write_image(tmp_path / "picture", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(OutputError, match=r"image: an image's name must end in \.bmp, .*; add \.png"):
+        write_image(tmp_path / "image", np.zeros((2, 2, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from maskpencil.known_classes import (
 )
 
 
-def test_vocs_colours_are_those_of_the_development_kit() -> None:
+def test_vocs_colors_are_those_of_the_development_kit() -> None:
     published = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
     assert [voc_color(index) for index in range(7)] == published
     assert voc_color(20) == (0, 64, 128)
@@ -38,7 +38,7 @@ def test_vocs_colours_are_those_of_the_development_kit() -> None:
         (ADE20K, 150, {0: ("wall", (120, 120, 120)), 20: ("car", (0, 102, 200)), 149: ("flag", (92, 0, 255))}),
     ],
 )
-def test_classes_stand_in_their_published_order_and_colours(classes, count, some) -> None:
+def test_classes_stand_in_their_published_order_and_colors(classes, count, some) -> None:
     assert len(classes) == count
     assert {index: (classes.names[index], classes.palette[index]) for index in some} == some
 
@@ -53,5 +53,5 @@ def test_the_train_ids_of_cityscapes_number_the_evaluated_labels_in_their_order(
 
 
 @pytest.mark.parametrize("classes", KNOWN.values(), ids=KNOWN)
-def test_known_classes_can_be_told_by_their_colours(classes) -> None:
+def test_known_classes_can_be_told_by_their_colors(classes) -> None:
     assert len(np.unique(classes.colors, axis=0)) == len(classes)

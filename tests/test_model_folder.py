@@ -55,11 +55,11 @@ def test_the_card_names_network_classes_and_training(folder):
     assert all(text in card for text in ("FCN-8s on test_resnet", "ground, box, ball", "- epochs: 3"))
 
 
-def test_a_segmenter_gives_label_maps_of_the_pictures_size_whatever_the_working_size(folder):
+def test_a_segmenter_gives_label_maps_of_the_images_size_whatever_the_working_size(folder):
     segmenter = Segmenter.from_pretrained(folder, device="cpu", precision="fp32")
     for height, width in ((1, 1), (37, 53), (128, 64)):
-        picture = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).numpy()
-        prediction = segmenter.predict(picture)
+        image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).numpy()
+        prediction = segmenter.predict(image)
         assert prediction.label_map.shape == prediction.confidence.shape == (height, width)
         assert prediction.label_map.max() < 3
         assert 1 / 3 - 1e-5 <= prediction.confidence.min() <= prediction.confidence.max() <= 1 + 1e-5
@@ -77,9 +77,9 @@ def test_parts_that_do_not_fit_make_no_segmenter(folder):
     parts = read_model_folder(folder)
     with pytest.raises(ConfigError, match="3 classes"):
         Segmenter.of_network(parts.model, ClassSet(("one", "two")), PREPROCESSING, device="cpu")
-    grey = build_fcn(FCNConfig(3, "test_resnet", in_channels=1), weights="none")
+    gray = build_fcn(FCNConfig(3, "test_resnet", in_channels=1), weights="none")
     with pytest.raises(ConfigError, match="3 channels"):
-        Segmenter.of_network(grey, CLASSES, PREPROCESSING, device="cpu")
+        Segmenter.of_network(gray, CLASSES, PREPROCESSING, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

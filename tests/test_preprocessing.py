@@ -17,7 +17,7 @@ def images(height: int, width: int, count: int = 1) -> torch.Tensor:
     return torch.from_numpy(random)
 
 
-def test_normalized_pictures_have_mean_zero_and_deviation_one() -> None:
+def test_normalized_images_have_mean_zero_and_deviation_one() -> None:
     pixels = images(32, 48, 2)
     mean, std = (pixels.float() / 255).mean((0, 2, 3)).tolist(), (pixels.float() / 255).std((0, 2, 3)).tolist()
     normalized = Preprocessing(tuple(mean), tuple(std)).normalize(pixels)
@@ -37,9 +37,7 @@ def test_normalizing_is_what_imagenet_networks_expect() -> None:
     ("image_size", "expected"),
     [(None, (30, 50)), (50, (30, 50)), (80, (30, 50)), (25, (15, 25)), (2, (1, 2)), ((20, 20), (20, 20))],
 )
-def test_pictures_come_to_their_working_size(
-    image_size: int | tuple[int, int] | None, expected: tuple[int, int]
-) -> None:
+def test_images_come_to_their_working_size(image_size: int | tuple[int, int] | None, expected: tuple[int, int]) -> None:
     preprocessing = Preprocessing(MEAN, STD, image_size)
     assert preprocessing.working_size((30, 50)) == expected
     resized = preprocessing.resize(images(30, 50)[0].permute(1, 2, 0).numpy())
@@ -48,7 +46,7 @@ def test_pictures_come_to_their_working_size(
 
 
 @pytest.mark.parametrize("size", [(12, 16), (41, 53), (96, 100)])
-def test_pictures_are_scaled_in_prediction_as_in_training(size: tuple[int, int]) -> None:
+def test_images_are_scaled_in_prediction_as_in_training(size: tuple[int, int]) -> None:
     pixels = images(48, 64)[0]
     resized = Preprocessing(MEAN, STD, size).resize(pixels.permute(1, 2, 0).numpy())
     trained = FitSize(Preprocessing(MEAN, STD, size).working_size)(tv_tensors.Image(pixels)).permute(1, 2, 0).numpy()

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError, DataError, OutputError
-from maskpencil.regions import PictureRegions, Region, RegionFormat, find_regions, regions_file, write_regions
+from maskpencil.regions import ImageRegions, Region, RegionFormat, find_regions, regions_file, write_regions
 
 CLASSES = ClassSet(("ground", "box", "ball"))
 Pixels = frozenset[tuple[int, int]]
@@ -30,7 +30,7 @@ def drawn(*rows: str) -> npt.NDArray[np.uint8]:
 
 
 def flooded(label_map: npt.NDArray[np.uint8]) -> dict[Pixels, int]:
-    """Every component, as its (row, column) pixels, with its class: by flood fill through eight neighbours."""
+    """Every component, as its (row, column) pixels, with its class: by flood fill through eight neighbors."""
     left = {(int(r), int(c)) for r, c in zip(*np.nonzero(label_map != IGNORE_INDEX), strict=True)}
     found: dict[Pixels, int] = {}
     while left:
@@ -186,7 +186,7 @@ def test_only_the_wanted_classes_are_looked_for() -> None:
     assert find_regions(label_map, CLASSES, wanted=()) == []
 
 
-def test_a_picture_without_classes_has_no_regions() -> None:
+def test_a_image_without_classes_has_no_regions() -> None:
     assert find_regions(drawn("   ", "   "), CLASSES) == []
 
 
@@ -214,15 +214,15 @@ def test_what_cannot_be_meant_is_refused() -> None:
 
 
 def written(path: Path, maps: dict[str, npt.NDArray[np.uint8]], file_format: RegionFormat, **options: Any) -> Any:
-    pictures = [
-        PictureRegions(name, (label_map.shape[0], label_map.shape[1]), find_regions(label_map, CLASSES, **options))
+    images = [
+        ImageRegions(name, (label_map.shape[0], label_map.shape[1]), find_regions(label_map, CLASSES, **options))
         for name, label_map in maps.items()
     ]
-    write_regions(path, pictures, CLASSES, file_format=file_format)
+    write_regions(path, images, CLASSES, file_format=file_format)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_json_maps_pictures_to_their_sizes_and_regions(tmp_path: Path) -> None:
+def test_json_maps_images_to_their_sizes_and_regions(tmp_path: Path) -> None:
     maps = {"a/1.jpg": drawn("  #", "  #"), "a/ä.jpg": drawn(" ")}
     entries = written(tmp_path / "r.json", maps, "json", confidence=None)
     assert entries == {
@@ -254,8 +254,8 @@ def test_geojson_has_closed_rings_and_a_feature_a_region(tmp_path: Path) -> None
     assert ball["type"] == "Feature"
     assert ball["geometry"]["type"] == "MultiPolygon"
     assert len(ball["geometry"]["coordinates"]) == 2
-    assert {key: ball["properties"][key] for key in ("picture", "size", "class", "number", "area")} == {
-        "picture": "1.jpg",
+    assert {key: ball["properties"][key] for key in ("image", "size", "class", "number", "area")} == {
+        "image": "1.jpg",
         "size": [4, 4],
         "class": "ball",
         "number": 1,
@@ -319,7 +319,7 @@ def test_coco_segmentations_hold_the_pixels_of_the_region(
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_file_without_pictures_can_be_read(file_format: RegionFormat, tmp_path: Path) -> None:
+def test_a_file_without_images_can_be_read(file_format: RegionFormat, tmp_path: Path) -> None:
     assert isinstance(written(tmp_path / "r.json", {}, file_format), dict)
 
 
@@ -328,20 +328,20 @@ def test_a_name_that_is_not_text_can_be_written(file_format: RegionFormat, tmp_p
     assert "\\\\xff.jpg" in json.dumps(written(tmp_path / "r.json", {"\udcff.jpg": drawn("#")}, file_format))
 
 
-def one(name: str) -> PictureRegions:
-    return PictureRegions(name, (1, 1), find_regions(drawn("#"), CLASSES))
+def one(name: str) -> ImageRegions:
+    return ImageRegions(name, (1, 1), find_regions(drawn("#"), CLASSES))
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_when_the_pictures_fail_the_old_file_stays(file_format: RegionFormat, tmp_path: Path) -> None:
-    def pictures() -> Iterator[PictureRegions]:
+def test_when_the_images_fail_the_old_file_stays(file_format: RegionFormat, tmp_path: Path) -> None:
+    def images() -> Iterator[ImageRegions]:
         yield one("1.jpg")
         raise KeyboardInterrupt
 
     path = tmp_path / "r.json"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
-        write_regions(path, pictures(), CLASSES, file_format=file_format)
+        write_regions(path, images(), CLASSES, file_format=file_format)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

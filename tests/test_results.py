@@ -204,13 +204,13 @@ def test_a_folder_that_is_written_whole_is_one_result(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_frames_is_cleared_of_results_alone(tmp_path: Path) -> None:
-    write(tmp_path, "masks/film/1.png", "masks/film/2.png")
-    check(tmp_path, alone=("masks/film",))
-    (tmp_path / "masks/film/3.png").touch()
+    write(tmp_path, "masks/video/1.png", "masks/video/2.png")
+    check(tmp_path, alone=("masks/video",))
+    (tmp_path / "masks/video/3.png").touch()
     with pytest.raises(OutputError, match=r"3\.png: was not written"):
-        check(tmp_path, alone=("masks/film",))
-    clear(tmp_path, tmp_path / "masks/film")
-    assert names(tmp_path) == {MARKER, "masks/film/3.png"}
+        check(tmp_path, alone=("masks/video",))
+    clear(tmp_path, tmp_path / "masks/video")
+    assert names(tmp_path) == {MARKER, "masks/video/3.png"}
 
 
 def test_a_named_file_is_new_or_a_report_of_the_same_kind(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from maskpencil.segmenter import Segmenter
 SIZES = [(40, 60), (40, 60), (33, 47), (40, 60)]
 
 
-def pictures() -> list[np.ndarray]:
+def photos() -> list[np.ndarray]:
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
 
@@ -22,8 +22,8 @@ def segmenter(request, make_segmenter, tmp_path):
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")
 
 
-def test_a_picture_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path):
-    image = pictures()[0]
+def test_a_image_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path):
+    image = photos()[0]
     expected = segmenter.predict(image).label_map
     Image.fromarray(image).save(tmp_path / "photo.png")
     tensor = torch.from_numpy(image).permute(2, 0, 1)
@@ -39,8 +39,8 @@ def test_a_picture_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
-def test_a_stream_gives_what_each_picture_alone_gives_in_order(segmenter, batch_size):
-    images = pictures()
+def test_a_stream_gives_what_each_image_alone_gives_in_order(segmenter, batch_size):
+    images = photos()
     found = list(segmenter.predict_stream((image for image in images), batch_size=batch_size))
     assert [prediction.label_map.shape for prediction in found] == SIZES
     for image, prediction in zip(images, found, strict=True):
@@ -51,14 +51,14 @@ def test_a_stream_gives_what_each_picture_alone_gives_in_order(segmenter, batch_
 
 
 def test_a_stream_tells_what_cannot_be_read_after_what_could(segmenter):
-    stream = segmenter.predict_stream([pictures()[0], b"no picture"])
+    stream = segmenter.predict_stream([photos()[0], b"no image"])
     assert next(stream).label_map.shape == SIZES[0]
     with pytest.raises(ImageError, match="is text, not an image"):
         next(stream)
 
 
 def test_threads_may_share_a_segmenter(segmenter):
-    images = pictures() * 4
+    images = photos() * 4
     expected = [segmenter.predict(image).label_map for image in images]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(segmenter.predict, images))

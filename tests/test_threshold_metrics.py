@@ -15,7 +15,7 @@ from maskpencil.threshold_metrics import THRESHOLDS, RoadScores, ThresholdCounts
 
 ROAD = 1
 MEASURES = [field.name for field in fields(RoadScores)][:7]
-Picture = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
+Image = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
 
 levels = st.integers(0, 255).map(lambda level: np.float32(level) / np.float32(255))
 beside = levels.map(lambda level: np.clip(np.nextafter(level, np.float32(0.5)), 0, 1))
@@ -23,7 +23,7 @@ probabilities = st.floats(0, 1, width=32) | levels | beside | st.sampled_from([0
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> Picture:
+def images(draw: st.DrawFn) -> Image:
     """Target with ignored pixels and probability, of few classes, so that the road or all else is absent at times."""
     size = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     present = draw(st.lists(st.integers(0, 3), min_size=1, unique=True))
@@ -31,14 +31,14 @@ def pictures(draw: st.DrawFn) -> Picture:
     return target, draw(arrays(np.float32, size, elements=probabilities))
 
 
-def score(*both: Picture) -> RoadScores:
+def score(*both: Image) -> RoadScores:
     counts = ThresholdCounts(ROAD)
     for target, probability in both:
         counts.update(target, probability)
     return counts.scores()
 
 
-def by_hand(both: list[Picture]) -> dict[str, float]:
+def by_hand(both: list[Image]) -> dict[str, float]:
     """The measures as their definitions word them: one threshold after the other, with boolean masks."""
     target = np.concatenate([target.ravel() for target, _ in both])
     probability = np.concatenate([probability.ravel() for _, probability in both])
@@ -68,8 +68,8 @@ def by_hand(both: list[Picture]) -> dict[str, float]:
     }
 
 
-@given(st.lists(pictures(), min_size=1, max_size=4))
-def test_the_measures_are_those_counted_threshold_by_threshold(both: list[Picture]) -> None:
+@given(st.lists(images(), min_size=1, max_size=4))
+def test_the_measures_are_those_counted_threshold_by_threshold(both: list[Image]) -> None:
     scores = score(*both)
     for name, value in by_hand(both).items():
         assert getattr(scores, name) == pytest.approx(value, nan_ok=True), name
@@ -121,7 +121,7 @@ def test_all_other_classes_are_negatives_alike() -> None:
     )
 
 
-def test_pixels_are_counted_over_the_set_and_not_averaged_over_pictures() -> None:
+def test_pixels_are_counted_over_the_set_and_not_averaged_over_images() -> None:
     small = (classes(ROAD, 0), row(0.1, 0.9))
     large = (classes(*[ROAD] * 50, *[0] * 50), row(*[0.8] * 50, *[0.2] * 50))
     scores = score(small, large)

@@ -35,12 +35,12 @@ class Thing:
     box: tuple[int, int, int, int]
 
 
-pictures = arrays(np.uint8, (5, 4, 3))
+images = arrays(np.uint8, (5, 4, 3))
 label_maps = arrays(np.uint8, (5, 4), elements=st.sampled_from([0, 1, 2, IGNORE_INDEX]))
 
 
 def swatches(strip: RGBImage, classes: ClassSet) -> set[int]:
-    """The classes whose colour stands in a legend."""
+    """The classes whose color stands in a legend."""
     packed = strip.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     return {i for i, (red, green, blue) in enumerate(classes.palette) if (red << 16 | green << 8 | blue) in packed}
 
@@ -50,10 +50,8 @@ def test_every_class_is_drawn_in_its_color() -> None:
     assert drawn.tolist() == [[[10, 20, 30], [200, 0, 0]], [[255, 255, 255], list(IGNORE_COLOR)]]
 
 
-@given(pictures, label_maps, st.floats(0, 1))
-def test_an_overlay_mixes_picture_and_color_in_their_shares(
-    image: RGBImage, label_map: LabelMap, opacity: float
-) -> None:
+@given(images, label_maps, st.floats(0, 1))
+def test_an_overlay_mixes_image_and_color_in_their_shares(image: RGBImage, label_map: LabelMap, opacity: float) -> None:
     drawn = overlay(image, label_map, CLASSES, opacity=opacity)
     exact = (1 - opacity) * image + opacity * colorize(label_map, CLASSES)
     ignored = label_map == IGNORE_INDEX
@@ -67,7 +65,7 @@ def test_white_over_white_stays_white() -> None:
         assert (overlay(white, np.full((2, 2), 2, dtype=np.uint8), CLASSES, opacity=opacity) == 255).all()
 
 
-def test_an_overlay_leaves_the_picture_as_it_was() -> None:
+def test_an_overlay_leaves_the_image_as_it_was() -> None:
     image = np.full((2, 2, 3), 100, dtype=np.uint8)
     overlay(image, np.ones((2, 2), dtype=np.uint8), CLASSES)
     assert (image == 100).all()
@@ -105,7 +103,7 @@ def test_tags_are_written_in_what_can_be_read_on_their_color() -> None:
 
 
 @pytest.mark.parametrize("box", [(0, 0, 300, 200), (0, 0, 40, 30), (260, 0, 300, 30), (260, 170, 300, 200)])
-def test_a_tag_finds_room_within_the_picture(box: tuple[int, int, int, int]) -> None:
+def test_a_tag_finds_room_within_the_image(box: tuple[int, int, int, int]) -> None:
     gray = np.full((200, 300, 3), 128, dtype=np.uint8)
     drawn = boxes(gray, [Thing(1, 1, box)], CLASSES)
     x0, y0, x1, y1 = box
@@ -180,14 +178,14 @@ def test_a_name_that_the_font_cannot_write_is_written_in_letters_it_has() -> Non
     )
 
 
-def test_a_picture_keeps_its_pixels_above_its_legend() -> None:
+def test_a_image_keeps_its_pixels_above_its_legend() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 300, 3), dtype=np.uint8)
     sheet = add_legend(image, CLASSES)
     np.testing.assert_array_equal(sheet[:30], image)
     assert swatches(sheet[30:], CLASSES) == {0, 1, 2}
 
 
-def test_a_narrow_picture_stands_in_the_middle() -> None:
+def test_a_narrow_image_stands_in_the_middle() -> None:
     image = np.zeros((30, 40, 3), dtype=np.uint8)
     sheet = add_legend(image, CLASSES)
     assert sheet.shape[1] >= 200
@@ -196,7 +194,7 @@ def test_a_narrow_picture_stands_in_the_middle() -> None:
     assert (sheet[:30, :left] == PAPER).all()
 
 
-def test_of_many_classes_only_those_in_the_picture_are_named() -> None:
+def test_of_many_classes_only_those_in_the_image_are_named() -> None:
     label_map = np.repeat(np.arange(20, 24, dtype=np.uint8), 50).reshape(10, 20)
     label_map[0] = IGNORE_INDEX
     image = np.full((10, 20, 3), PAPER, dtype=np.uint8)
@@ -205,7 +203,7 @@ def test_of_many_classes_only_those_in_the_picture_are_named() -> None:
     assert swatches(add_legend(image, MANY), MANY) == set(range(60))
 
 
-def test_a_contact_sheet_scales_pictures_to_one_width_in_rows() -> None:
+def test_a_contact_sheet_scales_images_to_one_width_in_rows() -> None:
     red, green = (np.full((*size, 3), color, dtype=np.uint8) for size, color in (((20, 40), 90), ((80, 40), 160)))
     sheet = contact_sheet([[red, red], [green, red]], captions=("image", "target"), cell_width=80)
     rows = [(sheet == level).all(-1) for level in (90, 160)]

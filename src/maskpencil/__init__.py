@@ -1,4 +1,4 @@
-"""From a folder of pictures and masks to a network that colours every pixel of any image or video.
+"""From a folder of images and masks to a network that colors every pixel of any image or video.
 
     import maskpencil as mp
 

@@ -1,4 +1,4 @@
-"""`ClassSet`: the names, colours and ignore index of the classes a mask can hold."""
+"""`ClassSet`: the names, colors and ignore index of the classes a mask can hold."""
 
 import colorsys
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ class ClassSet:
     always `IGNORE_INDEX`.
 
     Raises:
-        DataError: no names or too many, names that repeat, colours that do not fit, an ignore index that is a class.
+        DataError: no names or too many, names that repeat, colors that do not fit, an ignore index that is a class.
     """
 
     names: tuple[str, ...]
@@ -70,7 +70,7 @@ class ClassSet:
             object.__setattr__(self, "palette", distinct_colors(len(self.names)))
         if len(self.palette) != len(self.names):
             raise DataError(
-                f"a class set must have one colour a class, but got {len(self.palette)} for {len(self.names)}"
+                f"a class set must have one color a class, but got {len(self.palette)} for {len(self.names)}"
             )
         if not -MAX_IGNORE_INDEX <= self.ignore_index <= MAX_IGNORE_INDEX:
             limit = MAX_IGNORE_INDEX
@@ -204,24 +204,24 @@ def _plain_names(names: Any) -> tuple[str, ...]:
 
 
 def _plain_palette(palette: Any) -> tuple[Color, ...]:
-    """Colours, which may be the rows of an array, as a tuple of plain numbers."""
+    """Colors, which may be the rows of an array, as a tuple of plain numbers."""
     if not isinstance(palette, Iterable):
         raise DataError(f"palette must be a list of [red, green, blue], but got {shown(palette)}")
     plain = []
     for color in palette:
         try:
-            values = [read_whole("a colour", value) for value in color] if is_several(color) else []
+            values = [read_whole("a color", value) for value in color] if is_several(color) else []
         except ConfigError:
             values = []
         if len(values) != 3 or not all(0 <= value <= 255 for value in values):
             found = shown(list(color) if is_several(color) else color)
-            raise DataError(f"a colour must be three whole numbers from 0 to 255, but got {found}")
+            raise DataError(f"a color must be three whole numbers from 0 to 255, but got {found}")
         plain.append((values[0], values[1], values[2]))
     return tuple(plain)
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Colours that are easy to tell apart, the same for every call; the first is black, as for a background."""
+    """Colors that are easy to tell apart, the same for every call; the first is black, as for a background."""
     golden_angle = 0.381966  # successive hues never meet again
     colors: list[Color] = [(0, 0, 0)]
     for i in range(count - 1):

@@ -2,9 +2,9 @@
 
     MaskPencilError
     ├── ConfigError        a setting that cannot work (also a ValueError)
-    ├── DataError          pictures, masks or class files that do not fit together
-    │   └── ImageError     a file that is not a readable picture
-    │       └── VideoError a file that is not a readable film
+    ├── DataError          images, masks or class files that do not fit together
+    │   └── ImageError     a file that is not a readable image
+    │       └── VideoError a file that is not a readable video
     ├── ModelError         model folders and weights
     ├── OutputError        a place that cannot be written
     ├── TrainingError      training went wrong (a loss that is not a number, ...)
@@ -24,15 +24,15 @@ class ConfigError(MaskPencilError, ValueError):
 
 
 class DataError(MaskPencilError):
-    """Pictures, masks or class files are at fault."""
+    """Images, masks or class files are at fault."""
 
 
 class ImageError(DataError):
-    """A file is not a picture that can be read."""
+    """A file is not an image that can be read."""
 
 
 class VideoError(ImageError):
-    """A file is not a film that can be read."""
+    """A file is not a video that can be read."""
 
 
 class ModelError(MaskPencilError):

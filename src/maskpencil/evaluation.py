@@ -1,4 +1,4 @@
-"""Segmenter + labelled folder -> `Scores`, and `RoadScores` of one class."""
+"""Segmenter + labeled folder -> `Scores`, and `RoadScores` of one class."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ def evaluate(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Scores:
-    """Score a segmenter on one split of a folder, every picture whole and at its own size.
+    """Score a segmenter on one split of a folder, every image whole and at its own size.
 
     `segmenter` may be a model folder, which is loaded. Where the data have the model's classes in another order they
-    are matched by name, see `match_classes`, and `tell` gets a line that says so. `report` hears (pictures done, of).
+    are matched by name, see `match_classes`, and `tell` gets a line that says so. `report` hears (images done, of).
 
     Raises:
         ConfigError: an argument cannot be what it should.

@@ -78,7 +78,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
     if _is_text(head):
         return _text_kind(head)
     return (
-        "is not a picture in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PPM)",
+        "is not an image in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PPM)",
         f"{_CONVERT}, or remove it",
     )
 

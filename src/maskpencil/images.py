@@ -1,4 +1,4 @@
-"""Pictures in and out: anything to RGB uint8. Here alone are image files opened."""
+"""Images in and out: anything to RGB uint8. Here alone are image files opened."""
 
 import io
 import os
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""File name endings, in lower case, that are taken for pictures."""
+"""File name endings, in lower case, that are taken for images."""
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's decoders that a file can reach, whatever its name: none of them starts a program or reads another file."""
@@ -39,10 +39,10 @@ for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP
     import_module(f"PIL.{_name}ImagePlugin")  # at once: else the first file of each makes Pillow load all it has
 
 MAX_PIXELS = 2**27
-"""Pictures of more pixels are refused: decoded, they would fill the memory of a small machine."""
+"""Images of more pixels are refused: decoded, they would fill the memory of a small machine."""
 
 MAX_BYTES = 2**31
-"""Pictures of more decoded bytes, which many bands make, are refused as well."""
+"""Images of more decoded bytes, which many bands make, are refused as well."""
 
 ORIENTATION = 0x0112
 """The EXIF tag."""
@@ -64,7 +64,7 @@ _WRITING: dict[str, tuple[str, dict[str, int]]] = {
 """Pillow's name of a suffix's format, and its options."""
 
 _SEVERAL = ("GIF", "PNG", "WEBP")
-"""Formats that may hold several pictures; those of MPO are previews and views of the first."""
+"""Formats that may hold several images; those of MPO are previews and views of the first."""
 
 RGBImage = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = (
@@ -75,10 +75,10 @@ ImageSource: TypeAlias = (
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself before its pixels.
+    """What an image file says of itself before its pixels.
 
-    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the picture,
-    and from 5 on its height and width are exchanged. `pages` counts the pictures in the file.
+    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the image,
+    and from 5 on its height and width are exchanged. `pages` counts the images in the file.
     """
 
     mode: str
@@ -94,15 +94,15 @@ class Header:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture as it is seen, and what its file says beyond it.
+    """An image as it is seen, and what its file says beyond it.
 
     Attributes:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
         empty: (H, W) where the file holds nothing: fully transparent, nodata or masked; None where no pixel is empty.
-        pages: how many pictures the file holds; this is the first.
+        pages: how many images the file holds; this is the first.
         bands: which of the file's bands are seen, in words; nothing where there is no choice.
         levels: how its numbers became 0-255, in words; nothing for 8 bits.
-        has_place: whether the file says where on the earth the picture lies.
+        has_place: whether the file says where on the earth the image lies.
     """
 
     rgb: RGBImage
@@ -120,10 +120,10 @@ class Pixels:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read what a picture file says of itself, without its pixels.
+    """Read what an image file says of itself, without its pixels.
 
     Raises:
-        ImageError: not a readable picture, or over `MAX_PIXELS`.
+        ImageError: not a readable image, or over `MAX_PIXELS`.
     """
     name = os.fspath(path)
     with decoding(name):
@@ -138,20 +138,20 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_image(source: ImageSource) -> RGBImage:
-    """Decode a picture to RGB, see `read_pixels`.
+    """Decode an image to RGB, see `read_pixels`.
 
     Returns:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
             wider whole numbers, booleans): the message has the expression that makes it uint8.
     """
     return read_pixels(source).rgb
 
 
 def read_pixels(source: ImageSource) -> Pixels:
-    """Decode a picture to RGB, and find the pixels that hold nothing.
+    """Decode an image to RGB, and find the pixels that hold nothing.
 
     Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
     where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
@@ -162,15 +162,15 @@ def read_pixels(source: ImageSource) -> Pixels:
     `maskpencil.bands`. 16 bits elsewhere are scaled to 8 over the full range.
 
     Raises:
-        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
             wider whole numbers, booleans): the message has the expression that makes it uint8.
     """
     if isinstance(source, np.ndarray):
         return _array_to_pixels(source)
     if isinstance(source, Image.Image):
-        with decoding("the picture"):
+        with decoding("the image"):
             _refuse_wide(source)
-            return _to_pixels(source, "the picture")
+            return _to_pixels(source, "the image")
     if _is_tensor(source):
         return _tensor_to_pixels(source)
     file, name = _as_file(source)
@@ -185,7 +185,7 @@ def read_pixels(source: ImageSource) -> Pixels:
 
 
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """The (height, width) that a picture of `size` is scaled to for a wanted `image_size`.
+    """The (height, width) that an image of `size` is scaled to for a wanted `image_size`.
 
     None keeps it, a number brings the longer side down to at most so many pixels, (height, width) is taken as it is.
     """
@@ -196,19 +196,19 @@ def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None)
 
 
 def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """Scale a picture (H, W, 3) to (height, width) `size`, bilinear and anti-aliased; itself where that is its size."""
+    """Scale an image (H, W, 3) to (height, width) `size`, bilinear and anti-aliased; itself where that is its size."""
     if image.shape[:2] == size:
         return image
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
-    """Write an (H, W, 3) colour or (H, W) grey picture; the format follows the suffix.
+    """Write an (H, W, 3) color or (H, W) gray image; the format follows the suffix.
 
     JPEG has quality 95 and 4:4:4; PNG is packed lightly, which takes a third of the time and 6 % more room.
 
     Raises:
-        OutputError: the file cannot be written, or its name ends in no format of pictures.
+        OutputError: the file cannot be written, or its name ends in no format of images.
     """
     refuse_unknown_suffix(path)
     image_format, options = _WRITING[Path(path).suffix.lower()]
@@ -231,23 +231,23 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
-    """Make sure that a file's name ends in a format of pictures.
+    """Make sure that a file's name ends in a format of images.
 
     Raises:
         OutputError: it does not.
     """
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
-        raise OutputError(f"{path}: a picture's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
+        raise OutputError(f"{path}: an image's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
 
 
 @contextmanager
 def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
-    """Open a picture, whose pixels are not decoded yet; messages call it `name`, by default its path.
+    """Open an image, whose pixels are not decoded yet; messages call it `name`, by default its path.
 
     Raises:
-        ImageError: not a readable picture, or over `MAX_PIXELS`.
+        ImageError: not a readable image, or over `MAX_PIXELS`.
     """
-    name = name or ("the picture" if isinstance(source, bytes) else os.fspath(source))
+    name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
     if not isinstance(source, bytes):
         refuse_special(source, error=ImageError)
     with decoding(name), warnings.catch_warnings():
@@ -272,15 +272,15 @@ def decoding(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"{name}: there is no such file") from error
     except IsADirectoryError as error:
-        raise ImageError(f"{name}: is a folder; expected a picture") from error
+        raise ImageError(f"{name}: is a folder; expected an image") from error
     except PermissionError as error:
         raise ImageError(f"{name}: may not be read; check its permissions") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller pictures"
+            f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller images"
         ) from error
     except MemoryError as error:
-        raise ImageError(f"{name}: needs more memory than there is; cut it into smaller pictures") from error
+        raise ImageError(f"{name}: needs more memory than there is; cut it into smaller images") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # what decoders raise
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
@@ -305,12 +305,12 @@ def _check_size(size: tuple[int, int]) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
-            "cut it into smaller pictures, or predict a TIFF with --geotiff"
+            "cut it into smaller images, or predict a TIFF with --geotiff"
         )
 
 
 def _pages(image: Image.Image) -> int:
-    """The number of pictures in a file."""
+    """The number of images in a file."""
     return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
 
 
@@ -360,7 +360,7 @@ def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
     """The page that is taken.
 
     Raises:
-        ImageError: it is too large, or the file is no picture.
+        ImageError: it is too large, or the file is no image.
     """
     page = tiff.main_pages(pages)[0]
     _check_size(page.size)
@@ -372,7 +372,7 @@ def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
     if height * width * page.count * page.bits // 8 > MAX_BYTES:
         raise ImageError(
             f"is {width} x {height} pixels with {page.count} bands of {page.bits} bits, more than can be read at "
-            "once; cut it into smaller pictures, or predict it with --geotiff"
+            "once; cut it into smaller images, or predict it with --geotiff"
         )
     return page
 
@@ -435,7 +435,7 @@ def _seen(
     alpha: npt.NDArray[np.generic] | None = None,
     mask: npt.NDArray[np.generic] | None = None,
 ) -> Pixels:
-    """A picture of the numbers (H, W, n) of its seen bands."""
+    """An image of the numbers (H, W, n) of its seen bands."""
     empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
     if levels.by_numbers:
         levels.count(colors, empty)
@@ -455,7 +455,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture as EXIF turns it; itself, not a copy, where there is nothing to turn."""
+    """The image as EXIF turns it; itself, not a copy, where there is nothing to turn."""
     turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
@@ -463,17 +463,17 @@ def upright(image: Image.Image) -> Image.Image:
 def _as_file(source: Any) -> tuple[str | bytes, str]:
     """The path or the encoded bytes of a source that is a file in one form or another, and what messages call it."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source), "the picture"
+        return bytes(source), "the image"
     if isinstance(source, str | os.PathLike):
         path = os.path.expanduser(os.fsdecode(source))  # noqa: PTH111 - Path.expanduser fails without a home
         return path, path
     if not hasattr(source, "read"):
         raise ImageError(
-            "a picture must be a path, encoded bytes, a file opened with 'rb', a Pillow image, an array or a tensor, "
+            "an image must be a path, encoded bytes, a file opened with 'rb', a Pillow image, an array or a tensor, "
             f"but got {shown(source)} of {type(source).__name__}"
         )
     name = getattr(source, "name", None)
-    name = name if isinstance(name, str) else "the picture"
+    name = name if isinstance(name, str) else "the image"
     try:
         if hasattr(source, "seekable") and source.seekable():
             source.seek(0)
@@ -492,13 +492,13 @@ def _is_tensor(source: Any) -> bool:
 def _tensor_to_pixels(tensor: Any) -> Pixels:
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
-        raise ImageError(f"a picture tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
+        raise ImageError(f"an image tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
     if kind not in ("uint8", "uint16"):
         raise _unfit_numbers(tensor.detach().double().cpu().numpy(), kind, "tensor")
     array = tensor.detach().cpu().numpy()
     if array.ndim == 3 and array.shape[0] not in (1, 3, 4):
         turn = "; for (H, W, C) give tensor.permute(2, 0, 1)" if array.shape[2] in (1, 3, 4) else ""
-        raise ImageError(f"a picture tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}{turn}")
+        raise ImageError(f"an image tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}{turn}")
     return _array_to_pixels(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
 
 
@@ -512,9 +512,9 @@ def _array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         turn = "; for (C, H, W) give array.transpose(1, 2, 0)" if array.ndim == 3 and len(array) in (1, 3, 4) else ""
-        raise ImageError(f"a picture array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}{turn}")
+        raise ImageError(f"an image array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}{turn}")
     if pixels.shape[2] == 4:
-        return _to_pixels(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
+        return _to_pixels(Image.fromarray(np.ascontiguousarray(pixels)), "the image")
     return Pixels(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)))
 
 
@@ -534,7 +534,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
         kind: their type.
         what: "array", "tensor" or "image" (Pillow's), as messages call it.
     """
-    must = f"{'a Pillow image' if what == 'image' else f'a picture {what}'} must be uint8 or uint16, but got {kind}"
+    must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"
     if values.dtype.kind not in "biuf":
         return ImageError(f"{must}, which is no brightness")
     if not values.size or not np.isfinite(values).all():

@@ -1,6 +1,6 @@
 """What a JPEG 2000 file says of its numbers, which Pillow does not tell.
 
-Source: ITU-T T.800, annexes A.5.1 (marker SIZ) and I.5.3.3 (colour specification box).
+Source: ITU-T T.800, annexes A.5.1 (marker SIZ) and I.5.3.3 (color specification box).
 """
 
 from dataclasses import dataclass

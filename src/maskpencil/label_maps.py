@@ -22,7 +22,7 @@ LabelMap = npt.NDArray[np.uint8]
 class MaskPixels:
     """A mask file as it stands, not yet read as classes.
 
-    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for coloured ones. `palette`
+    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
     is (n, 3) uint8 where the file has one.
     """
 
@@ -34,7 +34,7 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
     """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
 
     Raises:
-        ImageError: not a readable picture, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
     """
     with opened_image(path) as opened, decoding(os.fspath(path)):
         image = upright(opened)
@@ -43,14 +43,14 @@ def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
             palette = np.array(flat, dtype=np.uint8).reshape(-1, 3) if flat else None
             return MaskPixels(np.array(image), palette)
         if image.mode == "F":
-            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colours")
+            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colors")
         if image.mode in ("1", "L", "LA"):
             return MaskPixels(np.array(image if image.mode == "L" else image.convert("L")), None)
         if image.mode.startswith("I"):
             return MaskPixels(np.array(image), None)
         values = np.array(image.convert("RGB"))
         first = values[..., 0]
-        if (values == first[..., None]).all():  # three equal channels are a grey picture
+        if (values == first[..., None]).all():  # three equal channels are a gray image
             return MaskPixels(first.copy(), None)
         return MaskPixels(values, None)
 
@@ -69,7 +69,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
         (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
 
     Raises:
-        ImageError: not a readable one-channel 8-bit picture.
+        ImageError: not a readable one-channel 8-bit image.
     """
     values = read_mask_pixels(path).values
     if values.ndim != 2 or values.dtype != np.uint8:

@@ -256,7 +256,7 @@ def model_card(parts: ModelParts) -> str:
     lines = [
         f"# {markdown(config.title)}",
         "",
-        "A fully convolutional network that gives every pixel of a picture one of these classes: "
+        "A fully convolutional network that gives every pixel of an image one of these classes: "
         + ", ".join(map(markdown, parts.classes.names))
         + ".",
         "",

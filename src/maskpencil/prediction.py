@@ -1,4 +1,4 @@
-"""`Prediction`: what the network says of one picture."""
+"""`Prediction`: what the network says of one image."""
 
 import os
 from collections import Counter
@@ -18,11 +18,11 @@ from maskpencil.regions import Region, find_regions
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture and its label map, of one size.
+    """An image and its label map, of one size.
 
     `image` is (H, W, 3) uint8 RGB, `label_map` (H, W) uint8 class indices, `confidence` (H, W) float32 in 0..1: the
     probability of the class chosen, or None where it was not asked for, as `entropy` is: from 0 where one class is sure
-    to 1 where all are alike. Overlays leave the picture as it is where the class is one of the indices `plain`.
+    to 1 where all are alike. Overlays leave the image as it is where the class is one of the indices `plain`.
     """
 
     image: RGBImage
@@ -44,7 +44,7 @@ class Prediction:
         )
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
-        """Draw the classes over the picture, as a rule with a legend below; `opacity` is the colours' share, 0..1.
+        """Draw the classes over the image, as a rule with a legend below; `opacity` is the colors' share, 0..1.
 
         `boxes` are regions to draw a box around; the legend then counts them. It names `plain` classes never, and "no
         class" where there are such pixels.
@@ -52,16 +52,16 @@ class Prediction:
         opacity, drawn = read_number("opacity", opacity, least=0, most=1), self.label_map
         if self.plain:
             drawn = np.where(np.isin(drawn, self.plain), np.uint8(IGNORE_INDEX), drawn)
-        picture = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
+        image = visualize.overlay(self.image, drawn, self.classes, opacity=opacity)
         if boxes:
-            picture = visualize.boxes(picture, boxes, self.classes)
+            image = visualize.boxes(image, boxes, self.classes)
         if not legend:
-            return picture
+            return image
         named = [index for index in range(len(self.classes)) if index not in self.plain]
         if (self.label_map == IGNORE_INDEX).any():
             named.append(IGNORE_INDEX)
         counts = Counter(region.class_index for region in boxes)
-        return visualize.with_legend(picture, self.classes, indices=named, label_map=self.label_map, counts=counts)
+        return visualize.with_legend(image, self.classes, indices=named, label_map=self.label_map, counts=counts)
 
     def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
         """Find the objects: the connected components of each class, by class, the largest first.

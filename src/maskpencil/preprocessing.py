@@ -12,11 +12,11 @@ from maskpencil.parsing import shown
 if TYPE_CHECKING:
     import torch
 
-# torch is imported inside functions: pictures are prepared without it where another runtime has the network
+# torch is imported inside functions: images are prepared without it where another runtime has the network
 
 
 def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
-    """Pictures of one size, (H, W, 3) uint8 each, as one tensor (N, 3, H, W)."""
+    """Images of one size, (H, W, 3) uint8 each, as one tensor (N, 3, H, W)."""
     import torch
 
     return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
@@ -31,7 +31,7 @@ MAX_SIDE, MAX_PIXELS = 2**16, 2**24
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures are prepared.
+    """How images are prepared.
 
     `mean` and `std` are of the RGB channels in 0..1. `image_size` is None (as they come), a number (the longer side is
     brought down to at most so many pixels, the shape kept) or (height, width) (scaled to exactly that). The network
@@ -68,16 +68,16 @@ class Preprocessing:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The mean colour, 0-255, with which pictures are padded: 0 after normalization."""
+        """The mean color, 0-255, with which images are padded: 0 after normalization."""
         red, green, blue = (round(value * 255) for value in self.mean)
         return red, green, blue
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) at which the network sees a picture of (height, width) `size`."""
+        """The (height, width) at which the network sees an image of (height, width) `size`."""
         return fitted_size(size, self.image_size)
 
     def resize(self, image: RGBImage) -> RGBImage:
-        """Bring a picture to its working size, bilinear and anti-aliased."""
+        """Bring an image to its working size, bilinear and anti-aliased."""
         return scaled(image, self.working_size((image.shape[0], image.shape[1])))
 
     def normalize(self, images: "torch.Tensor") -> "torch.Tensor":

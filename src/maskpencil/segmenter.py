@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Segmenter(Mapper):
-    """A network that colours every pixel of any picture. May be used from several threads.
+    """A network that colors every pixel of any image. May be used from several threads.
 
     It can be copied and pickled, also into other processes: a live network goes along with its weights, any other is
     loaded again from its model folder, with the same settings.
@@ -96,7 +96,7 @@ class Segmenter(Mapper):
         from maskpencil.runtimes.torch_runtime import TorchRuntime
 
         if network.config.in_channels != 3:
-            raise ConfigError(f"pictures have 3 channels, but the model takes {network.config.in_channels}")
+            raise ConfigError(f"images have 3 channels, but the model takes {network.config.in_channels}")
         place = choose_device(device) if isinstance(device, str) else device
         compiled = read_flag("compiled", compiled)
         precision = choose_precision(precision, place)
@@ -115,7 +115,7 @@ class Segmenter(Mapper):
     ) -> "Segmenter":
         """Load a model folder, or torchvision's network of that name: torchvision/fcn_resnet50.
 
-        `compiled` lets torch make one program of it for each size of pictures: half a minute each, then faster.
+        `compiled` lets torch make one program of it for each size of images: half a minute each, then faster.
 
         Raises:
             ConfigError: torchvision has no such network, the machine lacks the device or the runtime, or a runtime that
@@ -177,12 +177,12 @@ class Segmenter(Mapper):
     @overload
     def predict(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
     def predict(self, image: Any) -> Prediction | list[Prediction]:
-        """Colour one picture, all that `read_image` takes, of any size; its empty pixels get no class.
+        """Segment one image, all that `read_image` takes, of any size; its empty pixels get no class.
 
-        A list of them gives a list, as an array or tensor of several pictures, with four axes, does.
+        A list of them gives a list, as an array or tensor of several images, with four axes, does.
 
         Raises:
-            ImageError: it is not a readable picture.
+            ImageError: it is not a readable image.
         """
         if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4:
             return list(self.predict_stream(image))
@@ -192,14 +192,14 @@ class Segmenter(Mapper):
     def predict_stream(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None, confidence: bool = True
     ) -> Iterator[Prediction]:
-        """Colour pictures as they come, each all that `read_image` takes, of any sizes; in their order.
+        """Segment images as they come, each all that `read_image` takes, of any sizes; in their order.
 
-        A thread reads ahead of the network. Up to `batch_size` pictures of one size that follow each other go through
+        A thread reads ahead of the network. Up to `batch_size` images of one size that follow each other go through
         it at once, by default as many as make it fastest; 1 lets none wait for the next. Close the generator, or use it
         up, to end the thread.
 
         Raises:
-            ImageError: one is not a readable picture; those before it have been given.
+            ImageError: one is not a readable image; those before it have been given.
         """
         size = self.runtime.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
         with closing(read_ahead(map(read_pixels, images), depth=max(2, size), step=None)) as read:
@@ -211,7 +211,7 @@ class Segmenter(Mapper):
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """Colour pictures of one size, (H, W, 3) uint8 each, in one pass.
+        """Segment images of one size, (H, W, 3) uint8 each, in one pass.
 
         `confidence` also gives the probability of the chosen class, `entropy` how undecided the network is.
         """
@@ -219,7 +219,7 @@ class Segmenter(Mapper):
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Colour pictures of one size and tell the probability of one class, in one pass.
+        """Segment images of one size and tell the probability of one class, in one pass.
 
         Each prediction is that of `predict_batch`; the probability is (H, W) float32 in 0..1.
         """
@@ -230,7 +230,7 @@ class Segmenter(Mapper):
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
 
     def origin(self) -> dict[str, object] | None:
-        """All that the maps of a picture in `bands` follow from, as plain values; None for a network of no folder."""
+        """All that the maps of an image in `bands` follow from, as plain values; None for a network of no folder."""
         if self.folder is None:
             return None
         footprint = self.runtime.footprint

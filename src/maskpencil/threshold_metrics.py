@@ -33,14 +33,14 @@ class RoadScores:
     false_positive_rate: FP / (FP + TN) at the best threshold.
     false_negative_rate: FN / (FN + TP) at the best threshold.
     positives, negatives: the pixels of the class and of all others.
-    images: the pictures counted.
+    images: the images counted.
 
     Without a pixel of the class there is no recall and hence no best threshold: all measures are NaN. Where there are
     only pixels of the class, `false_positive_rate` alone is NaN.
 
     Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms",
     ITSC 2013, and the benchmark's development kit. The benchmark ranks by these measures after warping
-    pictures to a view from above; here they are taken in the picture itself.
+    images to a view from above; here they are taken in the image itself.
     """
 
     max_f1: float

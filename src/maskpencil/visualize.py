@@ -1,4 +1,4 @@
-"""Label maps made visible: colours, overlays, boxes, legends, contact sheets."""
+"""Label maps made visible: colors, overlays, boxes, legends, contact sheets."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ LEAST_SIDES = 5
 """A box gets no frame if its longer side is less than so many times as long as the frame is thick."""
 
 MAX_TAG_SHARE = 4
-"""A box gets no tag of more than so many times its area, under which the picture would vanish."""
+"""A box gets no tag of more than so many times its area, under which the image would vanish."""
 
 
 class Boxed(Protocol):
@@ -32,7 +32,7 @@ class Boxed(Protocol):
 
     @property
     def class_index(self) -> int:
-        """Its class, which gives the colour and the name."""
+        """Its class, which gives the color and the name."""
 
     @property
     def number(self) -> int:
@@ -44,18 +44,18 @@ class Boxed(Protocol):
 
 
 def colorize(label_map: LabelMap, classes: ClassSet) -> RGBImage:
-    """Draw every class in its colour: (H, W) indices to (H, W, 3)."""
+    """Draw every class in its color: (H, W) indices to (H, W, 3)."""
     return np.frombuffer(_palette(classes), np.uint8).reshape(256, 3)[label_map]
 
 
 def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity: float = 0.5) -> RGBImage:
-    """Lay the class colours over the picture; ignored pixels stay as they are.
+    """Lay the class colors over the image; ignored pixels stay as they are.
 
-    `opacity` is the share of the colour, 0..1. Returns (H, W, 3), the size of `image` and `label_map`.
+    `opacity` is the share of the color, 0..1. Returns (H, W, 3), the size of `image` and `label_map`.
     """
     blended = np.empty(image.shape, np.uint8)
     palette = _palette(classes)
-    for top in range(0, len(image), _BAND):  # so that large pictures need little memory beside their own
+    for top in range(0, len(image), _BAND):  # so that large images need little memory beside their own
         rows = slice(top, top + _BAND)
         colored = Image.fromarray(label_map[rows])
         colored.putpalette(palette)  # several times as quick as an index into an array
@@ -67,27 +67,27 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
 
 
 def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
-    """Draw over the darkened picture where a target's classes meet, in white, and where a prediction's do, in orange.
+    """Draw over the darkened image where a target's classes meet, in white, and where a prediction's do, in orange.
 
     All are (H, W); returns (H, W, 3). Where the target is ignored nothing is drawn.
     """
-    picture = image // 2
+    drawn = image // 2
     for label_map, color in ((target, PAPER), (prediction, BOUNDARY)):
-        picture[_edges(label_map) & (target != IGNORE_INDEX)] = color
-    return picture
+        drawn[_edges(label_map) & (target != IGNORE_INDEX)] = color
+    return drawn
 
 
-def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
-    """Draw a frame in the class's colour within the box of each region, and a tag with its class and number.
+def boxes(image: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
+    """Draw a frame in the class's color within the box of each region, and a tag with its class and number.
 
     A line a pixel wide around each frame sets it off from its surroundings. Small boxes lie over large ones; specks, of
     which a frame would leave nothing to see, get none. A tag stands above its box, in it or below it; it is left out
     where it would hide the tag of a larger box, or where the box is tiny beside it. Returns (H, W, 3), the size of
-    `picture`.
+    `image`.
     """
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    font = _font(size := max(10, round(0.8 * _text_size(image.width))))
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    font = _font(size := max(10, round(0.8 * _text_size(canvas.width))))
     thickness, margin, tag_height = max(1, size // 6), size // 3, size + size // 3
     seen = [region for region in regions if _longer_side(region) >= LEAST_SIDES * thickness]
     largest_first = sorted(seen, key=_box_area, reverse=True)
@@ -96,7 +96,7 @@ def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGB
         color = classes.palette[region.class_index]
         draw.rectangle((x0 - 1, y0 - 1, x1, y1), outline=_ink_on(color))
         draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=thickness)
-    tagged = np.zeros(picture.shape[:2], dtype=bool)
+    tagged = np.zeros(image.shape[:2], dtype=bool)
     for region in largest_first:
         x0, y0, x1, y1 = region.box
         text = f"{_printable(classes, region.class_index)} {region.number}"
@@ -105,16 +105,16 @@ def boxes(picture: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGB
             continue
         above, within, below = y0 - tag_height, y0, y1
         has_room = tag_width <= x1 - x0 and 2 * tag_height <= y1 - y0
-        left = max(0, min(x0, image.width - tag_width))
+        left = max(0, min(x0, canvas.width - tag_width))
         for top in (above, within, below) if has_room else (above, below, within):
             place = tagged[max(0, top) : top + tag_height, left : left + tag_width]
-            if top >= 0 and top + tag_height <= image.height and not place.any():
+            if top >= 0 and top + tag_height <= canvas.height and not place.any():
                 place[:] = True
                 color = classes.palette[region.class_index]
                 draw.rectangle((left, top, left + tag_width - 1, top + tag_height - 1), fill=color)
                 draw.text((left + margin, top + tag_height // 2), text, fill=_ink_on(color), font=font, anchor="lm")
                 break
-    return np.array(image)
+    return np.array(canvas)
 
 
 def legend(
@@ -137,7 +137,7 @@ def legend(
 
 @lru_cache(maxsize=32)
 def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tuple[tuple[int, int], ...]) -> RGBImage:
-    """See `legend`: pictures of one size as a rule have the same, and text takes longer to draw than colours."""
+    """See `legend`: images of one size as a rule have the same, and text takes longer to draw than colors."""
     counts = dict(counted)
     font = _font(size := _text_size(width))
     gap, row_height = size // 2, size + size // 2 + 2
@@ -166,14 +166,14 @@ def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tup
 
 
 def with_legend(
-    picture: RGBImage,
+    image: RGBImage,
     classes: ClassSet,
     *,
     indices: Sequence[int] | None = None,
     label_map: LabelMap | None = None,
     counts: Mapping[int, int] | None = None,
 ) -> RGBImage:
-    """Put a legend under a picture; a picture narrower than the legend's shortest readable row is centred on paper.
+    """Put a legend under an image; an image narrower than the legend's shortest readable row is centered on paper.
 
     With a `label_map` and many classes only those that occur in it are named; `indices` and `counts` as in `legend`.
     """
@@ -182,25 +182,25 @@ def with_legend(
         among = np.array(range(len(classes)) if indices is None else indices)
         largest_first = among[np.argsort(-present[among], kind="stable")]
         indices = [int(index) for index in largest_first[:MAX_LEGEND_CLASSES] if present[index]]
-    width = max(picture.shape[1], 240)
+    width = max(image.shape[1], 240)
     strip = legend(classes, width=width, indices=indices, counts=counts)
-    sheet = np.empty((picture.shape[0] + strip.shape[0], width, 3), dtype=np.uint8)
-    if width > picture.shape[1]:
+    sheet = np.empty((image.shape[0] + strip.shape[0], width, 3), dtype=np.uint8)
+    if width > image.shape[1]:
         sheet[:] = PAPER
-    left = (width - picture.shape[1]) // 2
-    sheet[: picture.shape[0], left : left + picture.shape[1]] = picture
-    sheet[picture.shape[0] :] = strip
+    left = (width - image.shape[1]) // 2
+    sheet[: image.shape[0], left : left + image.shape[1]] = image
+    sheet[image.shape[0] :] = strip
     return sheet
 
 
 def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str], cell_width: int = 320) -> RGBImage:
-    """Lay pictures out in rows, each scaled to `cell_width` pixels, under one line of captions.
+    """Lay images out in rows, each scaled to `cell_width` pixels, under one line of captions.
 
-    Rows may differ in height, not in their number of pictures.
+    Rows may differ in height, not in their number of images.
     """
     gap = 6
     columns = len(captions)
-    cells = [[_scaled(picture, cell_width) for picture in row] for row in rows]
+    cells = [[_scaled(image, cell_width) for image in row] for row in rows]
     heights = [max(cell.height for cell in row) for row in cells]
     size = _text_size(cell_width)
     header = 2 * size + gap
@@ -217,17 +217,17 @@ def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str]
     return np.asarray(sheet)
 
 
-def heat(picture: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
-    """Draw (H, W) numbers of 0 or more over a picture: nothing at 0, over red to bright yellow at the greatest."""
+def heat(image: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
+    """Draw (H, W) numbers of 0 or more over an image: nothing at 0, over red to bright yellow at the greatest."""
     greatest = float(values.max(initial=0.0))
     share = Image.fromarray(grayscale(values / greatest if greatest else values))
     colors = ImageOps.colorize(share, black=(90, 0, 90), mid=(230, 60, 20), white=(255, 235, 60))
-    faint = Image.fromarray(picture).convert("L").convert("RGB")
+    faint = Image.fromarray(image).convert("L").convert("RGB")
     return np.asarray(Image.composite(colors, faint, share.point(lambda level: min(215, 2 * level))))
 
 
 def grayscale(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Turn (H, W) numbers in 0..1 into grey levels 0-255."""
+    """Turn (H, W) numbers in 0..1 into gray levels 0-255."""
     levels: npt.NDArray[np.uint8] = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return levels
 
@@ -239,15 +239,16 @@ def _palette(classes: ClassSet) -> bytes:
     return table.tobytes()
 
 
-def _scaled(picture: RGBImage, width: int) -> Image.Image:
-    image = Image.fromarray(picture)
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    enlarged = width > picture.shape[1]
-    return image.resize((width, height), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+def _scaled(image: RGBImage, width: int) -> Image.Image:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    enlarged = width > image.shape[1]
+    return Image.fromarray(image).resize(
+        (width, height), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+    )
 
 
 def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
-    """The pixels (H, W) whose neighbour to the right or below is of another class; none beside an ignored one."""
+    """The pixels (H, W) whose neighbor to the right or below is of another class; none beside an ignored one."""
     valid = label_map != IGNORE_INDEX
     edges = np.zeros(label_map.shape, dtype=bool)
     edges[:, :-1] |= (label_map[:, :-1] != label_map[:, 1:]) & valid[:, :-1] & valid[:, 1:]
@@ -266,9 +267,9 @@ def _longer_side(region: Boxed) -> int:
 
 
 def _ink_on(color: Color) -> Color:
-    """Dark or light, whichever can be read on a colour."""
+    """Dark or light, whichever can be read on a color."""
     red, green, blue = color
-    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else PAPER  # about as bright as the colour looks
+    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else PAPER  # about as bright as the color looks
 
 
 def _printable(classes: ClassSet, index: int) -> str:

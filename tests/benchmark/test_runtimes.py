@@ -60,13 +60,13 @@ def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
     assert "openvino int8" in [way.name for way in ways_of(model, "cpu")]
 
 
-def test_bars_are_as_long_as_a_picture_takes():
+def test_bars_are_as_long_as_a_image_takes():
     results = [
         RuntimeResult("one", False, 0.4, 2**28, 1.0, 1e9, 2e9),
         RuntimeResult("two", True, 0.1, 2**28, 0.99, 4e9, None),
     ]
-    picture = chart(results, "a model")
-    lengths = [(picture == color).all(axis=2).any(axis=0).sum() for color in (BAR, CHOSEN)]
+    image = chart(results, "a model")
+    lengths = [(image == color).all(axis=2).any(axis=0).sum() for color in (BAR, CHOSEN)]
     assert lengths[0] - 1 == pytest.approx(4 * (lengths[1] - 1), abs=3)  # an end is drawn, too
 
 
@@ -93,7 +93,7 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
     out = tmp_path / "table.png"
     assert main(["benchmark", str(model), "--size", "64x64", "--repeats", "1", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "2 pictures one by one" in lines[0]
+    assert "2 images one by one" in lines[0]
     assert lines[1].split()[:2] == ["ms", "images/s"]
     assert lines[2].split()[:3] == ["torch", "fp32,", "eager"]
     assert sum(line.startswith("* openvino") for line in lines) == 1
@@ -104,4 +104,4 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
 def test_a_drawing_that_could_not_be_written_is_refused_before_anything_is_timed(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("maskpencil.benchmark.runtimes.compare_runtimes", pytest.fail)
     assert main(["benchmark", str(model), "--out", str(tmp_path / "drawing")]) == 1
-    assert "drawing: a picture's name must end in" in capsys.readouterr().err
+    assert "drawing: an image's name must end in" in capsys.readouterr().err

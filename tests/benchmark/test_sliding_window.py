@@ -29,7 +29,7 @@ def test_windows_give_scores_where_the_dense_net_does(classifier):
     torch.testing.assert_close(scores[1, :, 1, 0], classifier(images[1:, :, 32:])[0, :, 0, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_picture_of_one_window_agrees_wholly(classifier):
+def test_a_image_of_one_window_agrees_wholly(classifier):
     result = compare(classifier, torch.randn(1, 3, 224, 224), repeats=1)
     assert result.grid == (1, 1)
     assert result.agreement == 1
@@ -38,6 +38,6 @@ def test_a_picture_of_one_window_agrees_wholly(classifier):
     assert result.single > 0
 
 
-def test_pictures_smaller_than_a_window_are_refused(classifier):
+def test_images_smaller_than_a_window_are_refused(classifier):
     with pytest.raises(ConfigError, match="--size must be 224x224 or more, but got 200x300"):
         compare(classifier, torch.randn(1, 3, 200, 300))

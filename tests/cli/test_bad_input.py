@@ -73,7 +73,7 @@ def test_a_mask_of_another_size(folder, capsys):
     path = first_mask(folder)
     mask = Image.open(path)
     mask.resize((mask.width + 1, mask.height)).save(path)
-    refuse_training(folder, capsys, path.name, f"{mask.width + 1} x {mask.height}", "nearest neighbour")
+    refuse_training(folder, capsys, path.name, f"{mask.width + 1} x {mask.height}", "nearest neighbor")
 
 
 def test_a_mask_value_without_a_class(folder, capsys):
@@ -84,13 +84,13 @@ def test_a_mask_value_without_a_class(folder, capsys):
     refuse_training(folder, capsys, path.name, "77", "classes.yaml")
 
 
-def test_a_colour_mask_among_class_numbers(folder, capsys):
+def test_a_color_mask_among_class_numbers(folder, capsys):
     (folder / "classes.yaml").unlink()
     path = first_mask(folder)
     Image.open(path).convert("RGB").save(path)
     for other in set(folder.glob("masks/*/*.png")) - {path}:
         Image.fromarray(np.array(Image.open(other))).save(other)  # without a palette
-    refuse_training(folder, capsys, path.name, "is a colour picture", "save all masks in the same way")
+    refuse_training(folder, capsys, path.name, "is a color image", "save all masks in the same way")
 
 
 def test_masks_of_one_class(folder, capsys):
@@ -111,13 +111,13 @@ def test_a_truncated_jpeg(folder, capsys):
 
 def test_a_text_file_named_png(folder, capsys):
     path = sorted((folder / "images" / "val").iterdir())[0]
-    path.write_text("this is not a picture")
+    path.write_text("this is not an image")
     refuse_training(folder, capsys, path.name, "is text, not an image")
 
 
-def test_a_broken_picture_among_good_ones_is_reported_and_the_rest_is_done(folder, model, tmp_path, capsys):
+def test_a_broken_image_among_good_ones_is_reported_and_the_rest_is_done(folder, model, tmp_path, capsys):
     broken = sorted((folder / "images" / "val").iterdir())[1]
-    broken.write_text("this is not a picture")
+    broken.write_text("this is not an image")
     out = tmp_path / "out"
     refuse(["predict", model, folder / "images" / "val", "--out", out, "--device", "cpu"], capsys, broken.name)
     assert len(list((out / "masks").iterdir())) == len(list((out / "overlays").iterdir())) == 2
@@ -130,11 +130,11 @@ def test_a_prediction_that_fails_leaves_no_folder(model, tmp_path, capsys, monke
     assert not any((tmp_path / "runs" / "predict").iterdir())
 
 
-def test_an_empty_film(model, tmp_path, capsys):
-    film = tmp_path / "film.mp4"
-    film.touch()
+def test_an_empty_video(model, tmp_path, capsys):
+    video = tmp_path / "video.mp4"
+    video.touch()
     out = tmp_path / "out"
-    refuse(["predict", model, film, "--out", out, "--device", "cpu"], capsys, "film.mp4", "empty")
+    refuse(["predict", model, video, "--out", out, "--device", "cpu"], capsys, "video.mp4", "empty")
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 

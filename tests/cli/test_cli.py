@@ -75,7 +75,7 @@ def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):
     [
         (["predcit", "MODEL"], "there is no command 'predcit'; did you mean predict?\n"),
         (["paint"], "there is no command 'paint'; the commands are demo, check, convert,"),
-        (["predict", "MODEL"], "predict needs pictures"),
+        (["predict", "MODEL"], "predict needs images"),
         (["predict", "MODEL", "a.png", "--threshold", "0.2"], "--threshold is for one class; name it with --class"),
         (["check", "DATA", "--processes", "0"], "--processes must be 1 or more, but got 0"),
     ],
@@ -116,13 +116,13 @@ def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatc
     assert f"{scores['mean_iou']:.4f}" in capsys.readouterr().out
     assert scores["images"] == 3
 
-    pictures = tiny_folder / "images" / "val"
-    assert main(["predict", str(run / "model"), str(pictures), "--confidence", "--device", "cpu"]) == 0
+    images = tiny_folder / "images" / "val"
+    assert main(["predict", str(run / "model"), str(images), "--confidence", "--device", "cpu"]) == 0
     (out,) = (tmp_path / "runs/predict").iterdir()
     for kind, suffix in (("masks", "png"), ("overlays", "jpg"), ("confidence", "png")):
         assert len(list((out / kind).glob(f"*.{suffix}"))) == 3
 
-    words = ["predict", str(run / "model"), str(pictures), "--out", "objects", "--device", "cpu"]
+    words = ["predict", str(run / "model"), str(images), "--out", "objects", "--device", "cpu"]
     assert main([*words, "--regions", "coco", "--min-area", "9", "--region-classes", "ball", "ground"]) == 0
     objects = json.loads((tmp_path / "objects/regions.json").read_text())
     assert [image["file_name"] for image in objects["images"]] == ["0.png", "1.png", "2.png"]
@@ -151,9 +151,9 @@ def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, cap
     assert main(["import", "fcn32s.pth", "--out", "model", "--classes", str(tiny_folder / "classes.yaml")]) == 0
     assert "FCN-32s on alexnet, 3 classes" in capsys.readouterr().out
     assert (tmp_path / "model" / "graph" / "cells.xml").is_file()
-    (picture, *_) = sorted((tiny_folder / "images" / "val").iterdir())
-    assert main(["predict", "model", str(picture), "--device", "cpu", "--out", "out"]) == 0
-    assert (tmp_path / "out" / "masks" / f"{picture.stem}.png").is_file()
+    (image, *_) = sorted((tiny_folder / "images" / "val").iterdir())
+    assert main(["predict", "model", str(image), "--device", "cpu", "--out", "out"]) == 0
+    assert (tmp_path / "out" / "masks" / f"{image.stem}.png").is_file()
 
     torch.save({"head.weight": torch.zeros(1)}, "other.pth")
     assert main(["import", "other.pth", "--out", "none"]) == 1

@@ -22,7 +22,7 @@ def test_a_data_set_is_the_same_in_every_format(
 ) -> None:
     out = tmp_path / file_format
     assert main(["convert", str(tiny_folder), "--to", file_format, "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"9 pictures: {out}\n"
+    assert capsys.readouterr().out == f"9 images: {out}\n"
     before, after = open_folder(tiny_folder), open_folder(out)
     assert after.classes.names == before.classes.names
     assert after.classes.palette == before.classes.palette

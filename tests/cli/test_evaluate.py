@@ -78,7 +78,7 @@ def test_a_folder_that_is_not_there_is_one_line(model, tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'nowhere'}: there is no such folder")
 
 
-def test_which_pictures_were_scored_is_told(model, tiny_folder, capsys):
+def test_which_images_were_scored_is_told(model, tiny_folder, capsys):
     assert run(model, tiny_folder) == 0
     count = {split: len(pairs) for split, pairs in open_folder(tiny_folder).splits.items()}
-    assert capsys.readouterr().out.startswith(f"the split val: {count['val']} of {sum(count.values())} pictures\n")
+    assert capsys.readouterr().out.startswith(f"the split val: {count['val']} of {sum(count.values())} images\n")

@@ -51,7 +51,7 @@ HINTS = {
     "train DATA --loss cross_entropy": "the nearest is cross-entropy",
     "train DATA --loss DiceLoss": "the nearest is dice",
     "predict": "predict needs MODEL: maskpencil predict MODEL photo.jpg",
-    "predict M": "predict needs pictures after the model: maskpencil predict M photo.jpg",
+    "predict M": "predict needs images after the model: maskpencil predict M photo.jpg",
     "evaluate M": "evaluate needs DATA: maskpencil evaluate MODEL DATA",
     "convert DATA": "convert needs --to: maskpencil convert DATA --to coco",
     "train DATA --epochs": "--epochs needs a value after it",

@@ -30,12 +30,12 @@ NAMES = [
 
 @pytest.fixture
 def folder(tiny_folder, tmp_path):
-    """A data set whose first pictures have hostile names."""
+    """A data set whose first images have hostile names."""
     root = Path(shutil.copytree(tiny_folder, tmp_path / "data"))
-    pictures = sorted((root / "images").rglob("*.png"))[: len(NAMES)]
-    for picture, name in zip(pictures, NAMES, strict=True):
-        mask = root / "masks" / picture.relative_to(root / "images")
-        picture.rename(picture.with_stem(name))
+    images = sorted((root / "images").rglob("*.png"))[: len(NAMES)]
+    for image, name in zip(images, NAMES, strict=True):
+        mask = root / "masks" / image.relative_to(root / "images")
+        image.rename(image.with_stem(name))
         mask.rename(mask.with_stem(name))
     return root
 
@@ -80,7 +80,7 @@ def test_the_list_of_changes_has_no_formula(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(tiny_folder, tmp_path / "data"))
     for kind in ("images", "masks"):
         shutil.move(f"{kind}/train", "@x" if kind == "images" else "masks_of_x")
-    Path("@x/0.png").write_bytes(b"no picture")
+    Path("@x/0.png").write_bytes(b"no image")
     seen = check(Path(), places=Places(Path("@x"), Path("masks_of_x")))
     write_fixed(seen, tmp_path / "fixed")
     with (tmp_path / "fixed/changes.csv").open(encoding="utf-8", newline="") as file:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, make_film  # noqa: F401 - a fixture
+from tests.inference.conftest import BrightnessSegmenter, make_video  # noqa: F401 - a fixture
 from tests.inference.servers import camera_server
 
 from maskpencil.cli import main
@@ -49,10 +49,10 @@ def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network
         thread.join()
     assert code == ended
     shown = capsys.readouterr()
-    assert shown.out.startswith("1 film done at ")
+    assert shown.out.startswith("1 video done at ")
     assert "finishing what is begun; once more to leave at once" in shown.err
-    with av.open(str(tmp_path / "out/overlays/camera.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) >= 10
+    with av.open(str(tmp_path / "out/overlays/camera.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) >= 10
     assert signal.getsignal(number) is before
 
 
@@ -77,20 +77,20 @@ def test_results_are_named_after_the_stream_and_not_after_its_keys(tmp_path, cap
     assert "secret" not in shown.out + shown.err
 
 
-def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, make_film, monkeypatch):  # noqa: F811
+def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, make_video, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", "MODEL", str(make_film()), "--stdout", "--no-overlays", "--every", "4"]) == 0
+    assert main(["predict", "MODEL", str(make_video()), "--stdout", "--no-overlays", "--every", "4"]) == 0
     shown = capfdbinary.readouterr()
     width, height = (int(side) for side in shown.err.decode().split(" frames of ")[1].split(" ")[0].split("x"))
     assert len(shown.out) == 3 * width * height * 3
-    assert "1 film done at" in shown.err.decode()
+    assert "1 video done at" in shown.err.decode()
     assert not Path("runs").exists()
 
 
-def test_a_stretch_and_its_masks(tmp_path, make_film):  # noqa: F811
+def test_a_stretch_and_its_masks(tmp_path, make_video):  # noqa: F811
     words = ["--start", "0:00:00.5", "--end", "0.75", "--masks", "png", "--no-overlays", "--out", str(tmp_path / "out")]
-    assert main(["predict", "MODEL", str(make_film()), *words]) == 0
-    assert sorted(path.name for path in (tmp_path / "out/masks/film").iterdir()) == [
+    assert main(["predict", "MODEL", str(make_video()), *words]) == 0
+    assert sorted(path.name for path in (tmp_path / "out/masks/video").iterdir()) == [
         *("000001.png", "000002.png", "000003.png"),
     ]
 
@@ -106,8 +106,8 @@ def test_a_stretch_and_its_masks(tmp_path, make_film):  # noqa: F811
         (["--no-overlays"], "without its overlay nothing is asked for"),
     ],
 )
-def test_settings_that_cannot_work_are_one_line_and_code_2(words, message, tmp_path, make_film, capsys):  # noqa: F811
-    assert main(["predict", "MODEL", str(make_film()), "--out", str(tmp_path / "out"), *words]) == 2
+def test_settings_that_cannot_work_are_one_line_and_code_2(words, message, tmp_path, make_video, capsys):  # noqa: F811
+    assert main(["predict", "MODEL", str(make_video()), "--out", str(tmp_path / "out"), *words]) == 2
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.startswith("error: ")

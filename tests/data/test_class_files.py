@@ -88,12 +88,12 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
     [
         ("labelmap.txt", "road", "line 1 is 'road'; expected 'name:red,green,blue::'"),
         ("labelmap.txt", "\n:1,2,3::", "line 2 is ':1,2,3::'"),
-        ("labelmap.txt", "road:1,2::", "line 1 has the colour '1 2'; expected red, green and blue from 0 to 255"),
-        ("labelmap.txt", "road:1,2,256::", "line 1 has the colour '1 2 256'"),
-        ("labelmap.txt", "road:1,2,-3::", "line 1 has the colour '1 2 -3'"),
-        ("labelmap.txt", f"road:1,2,{'9' * 9000}::", "line 1 has the colour"),
+        ("labelmap.txt", "road:1,2::", "line 1 has the color '1 2'; expected red, green and blue from 0 to 255"),
+        ("labelmap.txt", "road:1,2,256::", "line 1 has the color '1 2 256'"),
+        ("labelmap.txt", "road:1,2,-3::", "line 1 has the color '1 2 -3'"),
+        ("labelmap.txt", f"road:1,2,{'9' * 9000}::", "line 1 has the color"),
         ("labelmap.txt", "road:1,2,3::\nroad:4,5,6::", "line 2 names 'road' again"),
-        ("labelmap.txt", "road:1,2,3::\ncar:::", "has no colour for 'car'"),
+        ("labelmap.txt", "road:1,2,3::\ncar:::", "has no color for 'car'"),
         ("labelmap.txt", "# nothing", "names no label"),
         ("labelmap.txt", "ignored:1,2,3::", "names 0 classes; expected 1 to 255"),
         ("labelmap.txt", "".join(f"{i}:::\n" for i in range(256)), "names 256 classes"),
@@ -118,7 +118,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("_classes.csv", "Pixel Value, Class\n1, a", "without gaps, but got [1]"),
         ("_classes.csv", "Pixel Value, Class", "1 to 255 classes, but got 0"),
         ("label_colors.txt", "1 2 3\n", "line 1 is '1 2 3'; expected red, green, blue and a name"),
-        ("label_colors.txt", "1 2 x\tRoad", "line 1 has the colour '1 2 x'"),
+        ("label_colors.txt", "1 2 x\tRoad", "line 1 has the color '1 2 x'"),
         ("codes.txt", "a\nb\na", "'a' stands more than once"),
         ("objectInfo150.txt", "Idx\tName\n1\twall", "line 2 has too few columns"),
         ("objectInfo150.txt", "Idx\tRatio\tTrain\tVal\tName\n2\t0\t0\t0\twall", "from 1 without gaps, but got [2]"),
@@ -148,11 +148,11 @@ def test_a_labelmap_keeps_the_ignored_label_in_its_place(tmp_path: Path) -> None
     ]
 
 
-def test_coloured_masks_are_read_by_the_class_file_of_another_tool(save_files) -> None:
+def test_colored_masks_are_read_by_the_class_file_of_another_tool(save_files) -> None:
     label_map = np.arange(32 * 48).reshape(32, 48) // 100 % 2
     mask = np.array([ROAD, CAR], dtype=np.uint8)[label_map]
-    picture = np.zeros((32, 48, 3), dtype=np.uint8)
-    files = {f"{side}/{i}.png": a for i in range(3) for side, a in (("images", picture), ("masks", mask))}
+    image = np.zeros((32, 48, 3), dtype=np.uint8)
+    files = {f"{side}/{i}.png": a for i in range(3) for side, a in (("images", image), ("masks", mask))}
     folder = open_folder(save_files({**files, "labelmap.txt": "road:128,64,128::\ncar:64,0,128::"}))
     assert folder.classes == TWO
     assert "2 classes from labelmap.txt" in folder.notes

@@ -48,12 +48,12 @@ def same(one: Sample, other: Sample) -> bool:
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
     dataset = plain(folder)
     assert len(dataset) == 3
-    picture, target, gains = dataset[Place(0, 2)]
+    pixels, target, gains = dataset[Place(0, 2)]
     image, label_map = folder.read_pair(folder.pairs("val")[2])
-    assert type(picture) is type(target) is torch.Tensor
-    assert picture.dtype == target.dtype == torch.uint8
+    assert type(pixels) is type(target) is torch.Tensor
+    assert pixels.dtype == target.dtype == torch.uint8
     assert gains.tolist() == [1, 1, 1]
-    np.testing.assert_array_equal(picture.permute(1, 2, 0).numpy(), image)
+    np.testing.assert_array_equal(pixels.permute(1, 2, 0).numpy(), image)
     np.testing.assert_array_equal(target.numpy(), label_map)
 
 
@@ -99,9 +99,9 @@ def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
 
 def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder, tmp_path: Path) -> None:
     kept, read = augmented(folder), augmented(folder)
-    (tmp_path / "pictures").mkdir()
-    kept.keep(tmp_path / "pictures")
-    assert list((tmp_path / "pictures").iterdir()) == []
+    (tmp_path / "images").mkdir()
+    kept.keep(tmp_path / "images")
+    assert list((tmp_path / "images").iterdir()) == []
     for index in range(len(read)):
         assert same(kept[Place(2, index)], read[Place(2, index)])
         assert [type(part) for part in kept._kept[index]] == [type(part) for part in read.read(index)]
@@ -122,7 +122,7 @@ def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
     seed=st.integers(0, 3),
     epoch=st.integers(0, 5),
 )
-def test_an_epoch_shows_every_picture_in_batches_that_the_processes_share(
+def test_an_epoch_shows_every_image_in_batches_that_the_processes_share(
     length: int, batch_size: int, world: int, seed: int, epoch: int
 ) -> None:
     shares: list[list[list[Place]]] = []
@@ -174,14 +174,14 @@ def test_the_order_depends_on_seed_and_epoch_and_stays_the_same_between_versions
     ("length", "batch_size", "sizes"),
     [(10, 5, [5, 5]), (11, 5, [5, 6]), (12, 5, [5, 5, 2]), (3, 5, [3]), (1, 5, [2]), (3, 1, [1, 1, 1]), (1, 1, [1])],
 )
-def test_no_batch_holds_one_picture_unless_asked_for(length: int, batch_size: int, sizes: list[int]) -> None:
+def test_no_batch_holds_one_image_unless_asked_for(length: int, batch_size: int, sizes: list[int]) -> None:
     assert [len(batch) for batch in EpochBatches(length, batch_size=batch_size)] == sizes
 
 
 # collate
 
 
-def test_pictures_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
+def test_images_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
     sizes = [(2, 5), (4, 3)]
     samples = [
         Sample(torch.full((3, *size), 7, dtype=torch.uint8), torch.full(size, i, dtype=torch.uint8), torch.ones(3))
@@ -199,13 +199,13 @@ def test_pictures_of_unequal_size_are_padded_with_fill_and_ignored() -> None:
         assert (images[i][:, padding] == torch.tensor(FILL)[:, None]).all()
 
 
-def test_pictures_of_one_size_are_stacked_as_they_are() -> None:
-    picture = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
+def test_images_of_one_size_are_stacked_as_they_are() -> None:
+    image = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
     target = torch.randint(0, 3, (4, 6), dtype=torch.uint8)
     gains = [torch.tensor([1.0, 0.9, number]) for number in range(2)]
-    pictures, targets = collate([Sample(picture, target, each) for each in gains], fill=FILL)
-    assert torch.equal(pictures.pixels, torch.stack([picture] * 2))
-    assert torch.equal(pictures.gains, torch.stack(gains))
+    images, targets = collate([Sample(image, target, each) for each in gains], fill=FILL)
+    assert torch.equal(images.pixels, torch.stack([image] * 2))
+    assert torch.equal(images.gains, torch.stack(gains))
     assert torch.equal(targets, torch.stack([target.long()] * 2))
 
 
@@ -222,9 +222,9 @@ def test_batches_are_the_same_whoever_loads_them(folder: DataFolder) -> None:
             batches.epoch = epoch
             loaded[-1].extend(loader)
     assert len(loaded[0]) == len(loaded[1]) == 4
-    flat = [[Sample(pictures.pixels, targets, pictures.gains) for pictures, targets in each] for each in loaded]
+    flat = [[Sample(images.pixels, targets, images.gains) for images, targets in each] for each in loaded]
     assert all(same(one, other) for one, other in zip(*flat, strict=True))
-    assert flat[0][0].picture.shape == (4, 3, 32, 40)
+    assert flat[0][0].image.shape == (4, 3, 32, 40)
     expected = [augmented(folder)[place] for place in next(iter(EpochBatches(6, batch_size=4, seed=5)))]
-    pictures, targets = collate(expected, fill=FILL)
-    assert same(flat[0][0], Sample(pictures.pixels, targets, pictures.gains))
+    images, targets = collate(expected, fill=FILL)
+    assert same(flat[0][0], Sample(images.pixels, targets, images.gains))

@@ -50,7 +50,7 @@ def test_holes_are_left_out() -> None:
     assert not mask[8:12, 8:12].any()
 
 
-def test_what_lies_outside_of_the_picture_is_cut_off() -> None:
+def test_what_lies_outside_of_the_image_is_cut_off() -> None:
     assert filled(Polygon(1, (points((-100, -100), (1000, -100), (1000, 1000), (-100, 1000)),))).all()
     assert not filled(Polygon(1, (points((100, 0), (200, 0), (200, 10)),))).any()
     assert not filled(Polygon(1, (points((0, -9), (9, -9), (9, -1)),))).any()
@@ -76,6 +76,6 @@ def test_later_shapes_lie_over_earlier_ones_and_the_rest_is_background(tmp_path)
     np.testing.assert_array_equal(label_map, expected)
 
 
-def test_errors_name_the_file_and_the_picture_unless_they_have_one_name(tmp_path) -> None:
+def test_errors_name_the_file_and_the_image_unless_they_have_one_name(tmp_path) -> None:
     assert str(Drawing(tmp_path / "a.json", "a.jpg", SIZE, ())) == str(tmp_path / "a.json")
     assert str(Drawing(tmp_path / "all.json", "a.jpg", SIZE, ())) == f"{tmp_path / 'all.json'} (a.jpg)"

@@ -61,20 +61,20 @@ def test_the_sky_lies_above_the_ground(stills):
         assert sky_rows.max() < ground_rows.min()
 
 
-def test_no_picture_is_flat_or_washed_out(stills):
+def test_no_image_is_flat_or_washed_out(stills):
     for still in stills:
         assert still.image.std() > 20
         assert 40 < still.image.mean() < 220
 
 
 @pytest.mark.parametrize("seed", [2, 5, 11])
-def test_a_larger_picture_shows_the_same_street(seed):
+def test_a_larger_image_shows_the_same_street(seed):
     small, large = draw_scene(seed, (96, 160)), draw_scene(seed, (192, 320))
     assert np.mean(large.label_map[::2, ::2] == small.label_map) > 0.9
 
 
 @pytest.mark.parametrize("weather_seed", range(6))
-def test_weather_changes_the_picture_but_no_label(weather_seed):
+def test_weather_changes_the_image_but_no_label(weather_seed):
     moment = Street(4).moment(0.0)
     weather = some_weather(np.random.default_rng(weather_seed))
     changed = replace(moment, look=replace(moment.look, weather=weather))
@@ -146,7 +146,7 @@ def test_a_drive_without_frames_is_refused_at_once(frames, frame_rate):
         drive(0, frames, SIZE, frame_rate=frame_rate)
 
 
-def test_written_scenes_are_pictures_with_palette_masks(tmp_path):
+def test_written_scenes_are_images_with_palette_masks(tmp_path):
     reported: list[int] = []
     write_scenes(tmp_path, train=3, val=2, test=1, size=SIZE, seed=5, progress=reported.append)
 
@@ -165,6 +165,6 @@ def test_written_scenes_are_pictures_with_palette_masks(tmp_path):
         assert tuple(mask.getpalette()[:3]) == SCENE_CLASSES.palette[0]
 
 
-def test_no_two_written_pictures_are_alike(tmp_path):
+def test_no_two_written_images_are_alike(tmp_path):
     write_scenes(tmp_path, train=2, val=2, test=2, size=SIZE)
     assert len({path.read_bytes() for path in (tmp_path / "images").rglob("*.jpg")}) == 6

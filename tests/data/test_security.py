@@ -35,7 +35,7 @@ if sys.platform == "linux":
 start = time.process_time()
 try:
     folder = open_folder(sys.argv[1])
-    folder.check_pictures()
+    folder.check_images()
     said = {"pairs": sum(len(pairs) for pairs in folder.splits.values()), "error": ""}
 except MaskPencilError as error:
     said = {"pairs": 0, "error": str(error)}
@@ -60,7 +60,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def open_apart(root: Path) -> Outcome:
-    """Open a folder and decode all pictures in a process of its own, and check what it took."""
+    """Open a folder and decode all images in a process of its own, and check what it took."""
     # the shell between: a process begins with the peak of the one that started it, which here is pytest with torch
     command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", OPEN, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -119,7 +119,7 @@ def test_a_tar_bomb_is_refused(tmp_path: Path, cache: Path) -> None:
     assert left_in(cache) == []
 
 
-def test_a_parquet_file_that_stores_a_picture_once_for_all_rows_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_a_parquet_file_that_stores_a_image_once_for_all_rows_is_refused(tmp_path: Path, cache: Path) -> None:
     column = pa.array([png(48, 32) + bytes(2**23)] * 30)
     pq.write_table(pa.table({"image": column, "mask": column}), tmp_path / "bomb.parquet", compression="zstd")
     assert "bomb.parquet: unpacks to more than" in open_apart(tmp_path / "bomb.parquet").error

@@ -65,9 +65,9 @@ def images() -> dict[str, bytes]:
     color, gray, labels = image(), image()[..., 1], label_map()
     files: dict[str, bytes] = {}
 
-    def save(name: str, picture: Image.Image, file_format: str, **options: Any) -> None:
+    def save(name: str, drawn: Image.Image, file_format: str, **options: Any) -> None:
         buffer = io.BytesIO()
-        picture.save(buffer, file_format, **options)
+        drawn.save(buffer, file_format, **options)
         files[name] = buffer.getvalue()
 
     plain, turned = Image.fromarray(color), Image.Exif()
@@ -214,7 +214,7 @@ def _yaml(**entries: Any) -> str:
 
 def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
     """Small data sets of every form, as (name, files)."""
-    pictures = {name: encoded(image(number)) for number, name in enumerate("abc")}
+    images = {name: encoded(image(number)) for number, name in enumerate("abc")}
     indices = {name: encoded(label_map(number)) for number, name in enumerate("abc")}
     colors = {name: encoded(np.array(PALETTE, np.uint8)[label_map(number)]) for number, name in enumerate("abc")}
     height, width = SIZE
@@ -223,14 +223,14 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
     shares = [[100 * x / width, 100 * y / height] for x, y in corners]
 
     def pair_folder(masks: dict[str, bytes], **more: str) -> dict[str, bytes | str]:
-        both = {f"images/{name}.png": data for name, data in pictures.items()}
+        both = {f"images/{name}.png": data for name, data in images.items()}
         both |= {f"masks/{name}.png": data for name, data in masks.items()}
         return {**both, **{name.replace("__", "/").replace("_dot_", "."): text for name, text in more.items()}}
 
     yield (
         "coco",
         {
-            **{f"train/{name}.png": data for name, data in pictures.items()},
+            **{f"train/{name}.png": data for name, data in images.items()},
             "annotations/instances_train.json": json.dumps(
                 {
                     "info": {"year": 2024},
@@ -272,7 +272,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
     yield (
         "labelme",
         {
-            **{f"{name}.png": data for name, data in pictures.items()},
+            **{f"{name}.png": data for name, data in images.items()},
             **{
                 f"{name}.json": json.dumps(
                     {
@@ -315,7 +315,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
     yield (
         "label-studio",
         {
-            **{f"images/{name}.png": data for name, data in pictures.items()},
+            **{f"images/{name}.png": data for name, data in images.items()},
             "export.json": json.dumps(
                 [
                     {
@@ -349,7 +349,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
         "datumaro",
         {
             **{
-                f"images/{split}/{name}.png": pictures[name]
+                f"images/{split}/{name}.png": images[name]
                 for split, name in (("train", "a"), ("train", "b"), ("val", "c"))
             },
             **{
@@ -383,7 +383,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
         {
             "labelmap.txt": labelmap,
             "ImageSets/Segmentation/default.txt": "a\nb\nc\n",
-            **{f"JPEGImages/{name}.png": data for name, data in pictures.items()},
+            **{f"JPEGImages/{name}.png": data for name, data in images.items()},
             **{f"SegmentationClass/{name}.png": data for name, data in colors.items()},
         },
     )
@@ -394,10 +394,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
                 f"{split}/_classes.csv": "Pixel Value, Class\n0, background\n1, car\n2, road\n"
                 for split in ("train", "valid")
             },
-            **{
-                f"{split}/{name}.png": pictures[name]
-                for split, name in (("train", "a"), ("train", "b"), ("valid", "c"))
-            },
+            **{f"{split}/{name}.png": images[name] for split, name in (("train", "a"), ("train", "b"), ("valid", "c"))},
             **{
                 f"{split}/{name}_mask.png": indices[name]
                 for split, name in (("train", "a"), ("train", "b"), ("valid", "c"))
@@ -410,7 +407,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
         {
             "data.yaml": _yaml(path=".", train="images/train", val="images/val", nc=2, names=NAMES[1:]),
             **{
-                f"images/{split}/{name}.png": pictures[name]
+                f"images/{split}/{name}.png": images[name]
                 for split, name in (("train", "a"), ("train", "b"), ("val", "c"))
             },
             **{
@@ -423,7 +420,7 @@ def annotations() -> Iterator[tuple[str, dict[str, bytes | str]]]:
         "yolo-masks",
         {
             "data.yaml": _yaml(path=".", train="images", val="images", masks_dir="masks", names=NAMES),
-            **{f"images/{name}.png": data for name, data in pictures.items()},
+            **{f"images/{name}.png": data for name, data in images.items()},
             **{f"masks/{name}.png": data for name, data in indices.items()},
         },
     )

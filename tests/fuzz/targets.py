@@ -28,9 +28,9 @@ from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import MaskPencilError
 from maskpencil.images import read_header, read_image
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
+from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.video_reader import VideoReader
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps
@@ -63,11 +63,11 @@ class Bright:
     def origin(self) -> None:
         return None
 
-    def bands(self, picture: Any, wanted: Any, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
-        height, width = picture.size
+    def bands(self, image: Any, wanted: Any, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
+        height, width = image.size
         for top in range(start, height, 256):
             rows = slice(top, min(height, top + 256))
-            labels = (picture.read(rows, slice(0, width))[..., 0] > 127).astype(np.uint8)
+            labels = (image.read(rows, slice(0, width))[..., 0] > 127).astype(np.uint8)
             sure = np.ones((1, *labels.shape), np.float32) if wanted.confidence else None
             yield rows, Maps(labels[None], sure, None)
 
@@ -243,7 +243,7 @@ class Videos(Target):
 
     def run(self, folder: Path, plan: Plan) -> None:
         if plan["entry"] == "predict":
-            run_predict(folder / "input", folder / "out", film=FilmOptions(**plan["options"]))
+            run_predict(folder / "input", folder / "out", video=VideoOptions(**plan["options"]))
             return
         (path,) = (folder / "input").iterdir()
         with VideoReader(path) as reader:
@@ -422,7 +422,7 @@ def read_data(path: Path) -> None:
     refused: MaskPencilError | None = None
     try:
         data = open_folder(path)
-        data.check_pictures()
+        data.check_images()
         for pairs in data.splits.values():
             for pair in pairs:
                 image, label_map = data.read_pair(pair)
@@ -442,8 +442,8 @@ def run_predict(place: Path, out: Path, **options: Any) -> None:
     """Predict all files of a folder; each is either done or in the report's failures."""
     sources = find_sources([place])
     report = predict(Bright(), sources, out=out, **options)
-    if report.pictures + report.videos + len(report.failures) < len(sources):
-        raise WrongResultError(f"{len(sources)} sources, {report.pictures} images, {report.videos} videos, no failure")
+    if report.images + report.videos + len(report.failures) < len(sources):
+        raise WrongResultError(f"{len(sources)} sources, {report.images} images, {report.videos} videos, no failure")
     for mask in (out / "masks").rglob("*.png") if (out / "masks").is_dir() else ():
         with Image.open(mask) as image:
             image.load()

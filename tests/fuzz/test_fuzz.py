@@ -39,7 +39,7 @@ def test_damaged_inputs_are_done_or_refused_for_a_long_time(target: str) -> None
 @pytest.mark.parametrize("path", DATA_SETS, ids=lambda path: path.name)
 def test_what_fuzzing_begins_with_is_sound(path: Path) -> None:
     data = open_folder(path)
-    data.check_pictures()
+    data.check_images()
     assert sum(map(len, data.splits.values())) == 3
     assert len(data.classes) >= 3
 

@@ -12,7 +12,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.prediction import Prediction
 
-MakeFilm = Callable[..., Path]
+MakeVideo = Callable[..., Path]
 
 
 class BrightnessSegmenter:
@@ -66,11 +66,11 @@ def segmenter() -> BrightnessSegmenter:
 
 
 @pytest.fixture
-def make_film(tmp_path: Path) -> MakeFilm:
-    """Write a small film: a white square in the upper left of grey frames that grow lighter."""
+def make_video(tmp_path: Path) -> MakeVideo:
+    """Write a small video: a white square in the upper left of gray frames that grow lighter."""
 
     def make(
-        name: str = "film.mp4",
+        name: str = "video.mp4",
         *,
         pts: Sequence[int] = tuple(range(12)),
         time_base: Fraction = Fraction(1, 12),
@@ -103,7 +103,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
                 voice.codec_context.layout = "stereo"
             durations = [*np.diff(pts).tolist(), 1]
             for i, (time, duration) in enumerate(zip(pts, durations, strict=True)):
-                image = picture(size, i)
+                image = draw_image(size, i)
                 if noise:
                     image ^= noise.integers(16, size=image.shape, dtype=np.uint8)
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -126,7 +126,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
     return make
 
 
-def picture(size: tuple[int, int], number: int = 0) -> RGBImage:
+def draw_image(size: tuple[int, int], number: int = 0) -> RGBImage:
     image = np.full((*size, 3), 20 + 5 * (number % 10), dtype=np.uint8)
     image[: size[0] // 2, : size[1] // 2] = 250
     return image

@@ -1,4 +1,4 @@
-"""Sources of films on 127.0.0.1, for the tests: each a context manager that gives its address."""
+"""Sources of videos on 127.0.0.1, for the tests: each a context manager that gives its address."""
 
 import io
 import socket
@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from .conftest import picture
+from .conftest import draw_image
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -61,7 +61,7 @@ def file_server(path: Path, *, break_at: Callable[[int], float | None] = lambda 
 
 
 def camera_server(*, frame_seconds: float = 0.02):
-    """An endless film of JPEG pictures without times, as network cameras send it."""
+    """An endless video of JPEG images without times, as network cameras send it."""
 
     def answer(handler: BaseHTTPRequestHandler, _: int) -> None:
         handler.send_response(200)
@@ -69,7 +69,7 @@ def camera_server(*, frame_seconds: float = 0.02):
         handler.end_headers()
         for i in count():
             buffer = io.BytesIO()
-            Image.fromarray(picture((48, 64), i)).save(buffer, "JPEG")
+            Image.fromarray(draw_image((48, 64), i)).save(buffer, "JPEG")
             head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {buffer.tell()}\r\n\r\n"
             handler.wfile.write(head.encode() + buffer.getvalue() + b"\r\n")
             time.sleep(frame_seconds)
@@ -93,7 +93,7 @@ class _Sends(io.RawIOBase):
 
 @contextmanager
 def rtsp_server(path: Path) -> Iterator[str]:
-    """Play an H.264 film that tells its settings at each key frame, as .ts does, to one client: RTP within RTSP."""
+    """Play an H.264 video that tells its settings at each key frame, as .ts does, to one client: RTP within RTSP."""
     listening = socket.create_server(("127.0.0.1", 0))
     sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:v\r\n"
     answers = {
@@ -106,9 +106,9 @@ def rtsp_server(path: Path) -> Iterator[str]:
             is_report = 200 <= packet[1] <= 204
             client.sendall(struct.pack(">cBH", b"$", is_report, len(packet)) + packet)
 
-        with av.open(str(path)) as film, av.open(_Sends(send), "w", format="rtp") as sent:
-            stream = sent.add_stream_from_template(film.streams.video[0])
-            for packet in film.demux(video=0):
+        with av.open(str(path)) as video, av.open(_Sends(send), "w", format="rtp") as sent:
+            stream = sent.add_stream_from_template(video.streams.video[0])
+            for packet in video.demux(video=0):
                 if packet.size:
                     packet.stream = stream
                     sent.mux(packet)

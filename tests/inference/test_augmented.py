@@ -22,27 +22,27 @@ class Leaning:
         return np.stack([1 - bright, bright], axis=1).astype(np.float32)
 
 
-def picture(height=40, width=60):
+def draw_image(height=40, width=60):
     return np.full((height, width, 3), 128, dtype=np.uint8)
 
 
 def test_mirrored_views_cancel_what_leans_to_one_side():
-    (alone,) = Leaning().probabilities([picture()])
-    (both,) = Augmented(Leaning()).probabilities([picture()])
+    (alone,) = Leaning().probabilities([draw_image()])
+    (both,) = Augmented(Leaning()).probabilities([draw_image()])
     assert np.ptp(alone[1]) > 0.3
     np.testing.assert_allclose(both[1], 128 / 255, atol=1e-5)
 
 
 def test_scaled_views_are_seen_at_their_size_and_brought_back():
     segmenter = Leaning()
-    (found,) = Augmented(segmenter, flip=False, scales=(0.5, 1, 1.5)).probabilities([picture()])
+    (found,) = Augmented(segmenter, flip=False, scales=(0.5, 1, 1.5)).probabilities([draw_image()])
     assert segmenter.sizes == [(20, 30), (40, 60), (60, 90)]
     assert found.shape == (2, 40, 60)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
 
 
 def test_label_maps_and_the_probability_of_a_class_follow_from_the_average():
-    image = picture()
+    image = draw_image()
     image[:, 30:] = 200
     augmented = Augmented(Leaning(), scales=(1, 1.25))
     (probabilities,) = augmented.probabilities([image])

@@ -20,9 +20,9 @@ from maskpencil.data.scenes import SCENE_CLASSES, Scene, drive
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
 from maskpencil.inference.colors import ColorConverter
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.frames import Frame
 from maskpencil.inference.video import predict_video
+from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.video_reader import VideoReader
 from maskpencil.prediction import Prediction
 
@@ -135,9 +135,9 @@ class NearestColor(BrightnessSegmenter):
 
 
 def masks_of(path: Path, segmenter: NearestColor, out: Path) -> npt.NDArray[np.uint8]:
-    predict_video(segmenter, path, None, masks=out, options=FilmOptions(masks="video"))
-    with av.open(str(out)) as film:
-        return np.array([frame.to_ndarray(format="gray") for frame in film.decode(video=0)])
+    predict_video(segmenter, path, None, masks=out, options=VideoOptions(masks="video"))
+    with av.open(str(out)) as video:
+        return np.array([frame.to_ndarray(format="gray") for frame in video.decode(video=0)])
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +193,8 @@ def test_the_brightness_of_a_mastering_display_changes_nothing(tmp_path: Path) -
     path = write(
         tmp_path / "a.mkv", [frame], "libx265", "yuv420p10le", x265(f"{display}L(40000000,50):max-cll=1500,300")
     )
-    with av.open(str(path)) as film:
-        assert "MASTERING_DISPLAY_METADATA" in {side.type.name for side in next(film.decode(video=0)).side_data}
+    with av.open(str(path)) as video:
+        assert "MASTERING_DISPLAY_METADATA" in {side.type.name for side in next(video.decode(video=0)).side_data}
     with VideoReader(path) as reader:
         (read,) = [item for item in reader.read() if isinstance(item, Frame)]
     assert np.abs(middles(read.pixels) - middles(image))[:7].max() <= 6
@@ -263,8 +263,8 @@ def test_the_overlay_of_hdr_is_coded_and_tagged_as_bt709(tmp_path: Path) -> None
     image = swatches()
     hdr = write(tmp_path / "hdr.mkv", [tagged(coded(pq(image), 9, bits=10), PQ)] * 3, "ffv1", "yuv420p10le")
     predict_video(BrightnessSegmenter(), hdr, tmp_path / "out.mp4", opacity=0)
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        frame = next(film.decode(video=0))
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        frame = next(video.decode(video=0))
     assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
     red, blue = LUMA[1]
     expected = 16 + 219 / 255 * middles(image) @ np.array([red, 1 - red - blue, blue])

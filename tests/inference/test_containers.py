@@ -11,7 +11,7 @@ from maskpencil.inference.containers import read_structure
 from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_reader import VideoReader
 
-from .conftest import BrightnessSegmenter, MakeFilm
+from .conftest import BrightnessSegmenter, MakeVideo
 
 KINDS = {
     "fast.mp4": {"options": {"movflags": "+faststart"}},
@@ -30,9 +30,9 @@ AT_THE_END = {"last.mp4": {}, "last.mov": {"codec": "mpeg4"}}
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_cut_file_of_any_kind_is_told_as_a_cut_mp4_is(
-    make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
+    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
 ) -> None:
-    path = make_film(name, pts=range(48), size=(96, 128), **KINDS[name])
+    path = make_video(name, pts=range(48), size=(96, 128), **KINDS[name])
     assert predict_video(segmenter, path, tmp_path / "whole.mp4").warnings == ()
     data = path.read_bytes()
     for share in (0.97, 0.75):
@@ -44,8 +44,8 @@ def test_a_cut_file_of_any_kind_is_told_as_a_cut_mp4_is(
 
 
 @pytest.mark.parametrize("name", AT_THE_END)
-def test_a_file_cut_before_its_index_is_refused_as_cut_short(make_film: MakeFilm, name: str) -> None:
-    path = make_film(name, pts=range(48), **AT_THE_END[name])
+def test_a_file_cut_before_its_index_is_refused_as_cut_short(make_video: MakeVideo, name: str) -> None:
+    path = make_video(name, pts=range(48), **AT_THE_END[name])
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 20])
     with pytest.raises(VideoError, match=r"is cut short, and what a video's beginning needs is in the part"):
@@ -53,9 +53,9 @@ def test_a_file_cut_before_its_index_is_refused_as_cut_short(make_film: MakeFilm
 
 
 @pytest.mark.parametrize("name", [*KINDS, *AT_THE_END])
-def test_a_cut_anywhere_is_seen_and_the_whole_file_is_whole(make_film: MakeFilm, name: str) -> None:
+def test_a_cut_anywhere_is_seen_and_the_whole_file_is_whole(make_video: MakeVideo, name: str) -> None:
     random = np.random.default_rng(0)
-    path = make_film(name, pts=range(24), noise=random, **{**KINDS, **AT_THE_END}[name])
+    path = make_video(name, pts=range(24), noise=random, **{**KINDS, **AT_THE_END}[name])
     data = path.read_bytes()
     assert not read_structure(path).is_cut
     seen = 0
@@ -66,8 +66,8 @@ def test_a_cut_anywhere_is_seen_and_the_whole_file_is_whole(make_film: MakeFilm,
     assert seen >= len(lengths) - 3  # a cut between two boxes or packets looks like an end
 
 
-def test_a_cameras_own_data_behind_the_end_are_no_cut(make_film: MakeFilm) -> None:
-    path = make_film()
+def test_a_cameras_own_data_behind_the_end_are_no_cut(make_video: MakeVideo) -> None:
+    path = make_video()
     path.write_bytes(path.read_bytes() + b"\x7f\xff\xff\xffTRAILER of a camera" * 3)
     assert not read_structure(path).is_cut
 
@@ -87,8 +87,8 @@ def test_headers_that_go_on_for_ever_are_left(tmp_path: Path) -> None:
         assert not read_structure(path).is_cut
 
 
-def test_two_mp4_in_one_file_are_told(make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
-    one, two = make_film("one.mp4"), make_film("two.mp4", size=(96, 128))
+def test_two_mp4_in_one_file_are_told(make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+    one, two = make_video("one.mp4"), make_video("two.mp4", size=(96, 128))
     one.write_bytes(one.read_bytes() + two.read_bytes())
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
     assert report.frames == 12
@@ -98,10 +98,10 @@ def test_two_mp4_in_one_file_are_told(make_film: MakeFilm, tmp_path: Path, segme
 
 @pytest.mark.parametrize(("name", "codec", "sound"), [("a.ts", "libx264", "aac"), ("a.webm", "libvpx-vp9", None)])
 def test_joined_videos_of_two_sizes_are_told_as_they_are(
-    make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter, name: str, codec: str, sound: str | None
+    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str, codec: str, sound: str | None
 ) -> None:
-    one = make_film(f"one-{name}", codec=codec, sound=sound, pts=range(24))
-    two = make_film(f"two-{name}", codec=codec, sound=sound, pts=range(24), size=(96, 128))
+    one = make_video(f"one-{name}", codec=codec, sound=sound, pts=range(24))
+    two = make_video(f"two-{name}", codec=codec, sound=sound, pts=range(24), size=(96, 128))
     one.write_bytes(one.read_bytes() + two.read_bytes())
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
     joined, resized = report.warnings
@@ -115,10 +115,10 @@ def test_joined_videos_of_two_sizes_are_told_as_they_are(
 
 
 def test_a_size_that_changes_within_a_stream_is_told_with_its_second(
-    make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter
+    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter
 ) -> None:
-    one = make_film("one.avi", codec="mjpeg", pixel_format="yuvj420p", pts=range(24))
-    two = make_film("two.avi", codec="mjpeg", pixel_format="yuvj420p", pts=range(24), size=(96, 128))
+    one = make_video("one.avi", codec="mjpeg", pixel_format="yuvj420p", pts=range(24))
+    two = make_video("two.avi", codec="mjpeg", pixel_format="yuvj420p", pts=range(24), size=(96, 128))
     one.write_bytes(one.read_bytes() + two.read_bytes())
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
     (warning,) = report.warnings
@@ -146,9 +146,9 @@ def test_a_size_that_changes_within_a_stream_is_told_with_its_second(
 )
 @pytest.mark.parametrize("start", [0.0, 1.6])
 def test_a_whole_video_of_any_codec_never_warns(
-    make_film: MakeFilm, name: str, made: dict[str, object], start: float
+    make_video: MakeVideo, name: str, made: dict[str, object], start: float
 ) -> None:
-    path = make_film(name, pts=range(48), size=(96, 128), **made)
+    path = make_video(name, pts=range(48), size=(96, 128), **made)
     with VideoReader(path) as reader:
         reader.seek(start)
         frames = sum(not hasattr(item, "stream") for item in reader.stored())
@@ -158,11 +158,11 @@ def test_a_whole_video_of_any_codec_never_warns(
 
 @pytest.mark.parametrize("name", ["a.mp4", "b.mkv", "c.avi", "d.mpg", "e.wmv"])
 def test_flipped_bytes_are_counted_and_warned_of(
-    make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
+    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
 ) -> None:
     codec = {"avi": "mpeg4", "mpg": "mpeg2video", "wmv": "wmv2"}.get(name.split(".")[1], "libx264")
     random = np.random.default_rng(0)
-    path = make_film(name, codec=codec, pts=range(48), size=(240, 320), time_base=Fraction(1, 24), noise=random)
+    path = make_video(name, codec=codec, pts=range(48), size=(240, 320), time_base=Fraction(1, 24), noise=random)
     data = bytearray(path.read_bytes())
     for place in random.integers(len(data) // 4, len(data) * 3 // 4, size=20):
         data[place] ^= int(random.integers(1, 256))
@@ -174,27 +174,27 @@ def test_flipped_bytes_are_counted_and_warned_of(
 
 
 def test_an_interlaced_video_is_told_in_a_note(
-    make_film: MakeFilm, tmp_path: Path, segmenter: BrightnessSegmenter
+    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter
 ) -> None:
-    path = make_film("a.mp4", encoder={"flags": "+ildct+ilme", "x264-params": "interlaced=1"})
+    path = make_video("a.mp4", encoder={"flags": "+ildct+ilme", "x264-params": "interlaced=1"})
     report = predict_video(segmenter, path, tmp_path / "out.mp4")
     (note,) = report.notes
     assert "is interlaced" in note
     assert report.warnings == ()
 
 
-def test_an_attached_cover_is_no_video(make_film: MakeFilm, tmp_path: Path) -> None:
+def test_an_attached_cover_is_no_video(make_video: MakeVideo, tmp_path: Path) -> None:
     import av
 
-    with av.open(str(make_film(sound="aac"))) as film, av.open(str(tmp_path / "song.mp4"), "w") as song:
-        voice = song.add_stream_from_template(film.streams.audio[0])
+    with av.open(str(make_video(sound="aac"))) as video, av.open(str(tmp_path / "song.mp4"), "w") as song:
+        voice = song.add_stream_from_template(video.streams.audio[0])
         cover = song.add_stream("mjpeg", rate=1)
         cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
         song.mux(cover.encode(av.VideoFrame(64, 48, "yuvj420p")))
-        for packet in film.demux(audio=0):
+        for packet in video.demux(audio=0):
             if packet.size:
                 packet.stream = voice
                 song.mux(packet)
-    with pytest.raises(VideoError, match="no moving pictures"):
+    with pytest.raises(VideoError, match="no moving images"):
         VideoReader(tmp_path / "song.mp4")

@@ -16,10 +16,10 @@ from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.label_maps import read_label_map
 
-from .conftest import picture
+from .conftest import draw_image
 
 TIMES = int(os.environ.get("MASKPENCIL_DAMAGE", "1"))
-PICTURES, FILMS = 200 * TIMES, 20 * TIMES
+IMAGES, VIDEOS = 200 * TIMES, 20 * TIMES
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP", "gif": "GIF", "jp2": "JPEG2000"}
 SECONDS_A_FILE = 2.0
 
@@ -43,16 +43,16 @@ def damaged(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
 
 def encoded(kind: str) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture((48, 64))).save(buffer, FORMATS[kind])
+    Image.fromarray(draw_image((48, 64))).save(buffer, FORMATS[kind])
     return buffer.getvalue()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # which the command line keeps to itself, too
-def test_damaged_pictures_are_done_or_reported_and_good_ones_beside_them_are_done(segmenter, tmp_path):
+def test_damaged_images_are_done_or_reported_and_good_ones_beside_them_are_done(segmenter, tmp_path):
     random, files = np.random.default_rng(0), {kind: encoded(kind) for kind in FORMATS}
     kinds = list(files)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         kind, other = kinds[number % len(kinds)], kinds[random.integers(len(kinds))]
         data = damaged(files[kind], files[other], random)
         (tmp_path / f"bad{number}.{kind}").write_bytes(data)
@@ -60,9 +60,9 @@ def test_damaged_pictures_are_done_or_reported_and_good_ones_beside_them_are_don
         (tmp_path / f"good.{kind}").write_bytes(data)
     started = time.monotonic()
     report = predict(segmenter, find_sources([tmp_path]), out=tmp_path / "out", overlays=False)
-    assert time.monotonic() - started < SECONDS_A_FILE * PICTURES
-    assert report.pictures + len(report.failures) == PICTURES + len(files)
-    assert len(report.failures) > PICTURES / 4
+    assert time.monotonic() - started < SECONDS_A_FILE * IMAGES
+    assert report.images + len(report.failures) == IMAGES + len(files)
+    assert len(report.failures) > IMAGES / 4
     for failure in report.failures:
         assert failure.source.path.name in failure.message
         assert "\n" not in failure.message
@@ -73,12 +73,12 @@ def test_damaged_pictures_are_done_or_reported_and_good_ones_beside_them_are_don
 
 
 @pytest.mark.slow
-def test_damaged_films_are_done_or_reported_and_good_ones_beside_them_are_done(segmenter, tmp_path, make_film):
+def test_damaged_videos_are_done_or_reported_and_good_ones_beside_them_are_done(segmenter, tmp_path, make_video):
     random, folder = np.random.default_rng(0), tmp_path / "in"
     folder.mkdir()
-    names = {"film.mp4": "libx264", "film.mkv": "libx264", "film.avi": "mpeg4", "film.webm": "libvpx"}
-    files = {name: make_film(name, codec=codec).read_bytes() for name, codec in names.items()}
-    for number in range(FILMS):
+    names = {"video.mp4": "libx264", "video.mkv": "libx264", "video.avi": "mpeg4", "video.webm": "libvpx"}
+    files = {name: make_video(name, codec=codec).read_bytes() for name, codec in names.items()}
+    for number in range(VIDEOS):
         name, other = (list(files)[index] for index in (number % len(files), random.integers(len(files))))
         data = damaged(files[name], files[other], random)
         (folder / f"bad{number}{Path(name).suffix}").write_bytes(data)
@@ -86,8 +86,8 @@ def test_damaged_films_are_done_or_reported_and_good_ones_beside_them_are_done(s
         (folder / f"good{Path(name).suffix}").write_bytes(data)
     started = time.monotonic()
     report = predict(segmenter, find_sources([folder]), out=tmp_path / "out")
-    assert time.monotonic() - started < 10 * SECONDS_A_FILE * FILMS
-    assert report.videos + len(report.failures) == FILMS + len(files)
+    assert time.monotonic() - started < 10 * SECONDS_A_FILE * VIDEOS
+    assert report.videos + len(report.failures) == VIDEOS + len(files)
     for failure in report.failures:
         assert failure.source.path.name in failure.message
         assert "bad" in failure.source.path.name

@@ -14,7 +14,7 @@ from maskpencil.inference.opening import open_container, opening_of
 from maskpencil.inference.sources import Source
 from maskpencil.inference.video_reader import VideoReader, probe_video
 
-from .conftest import MakeFilm
+from .conftest import MakeVideo
 from .servers import http_server
 
 DASH = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"
@@ -75,9 +75,9 @@ def test_the_listed_readers_exist_under_these_names() -> None:
         "SEGM list of nothing",
     ],
 )
-def test_a_text_named_as_a_video_opens_nothing_beside_it(tmp_path: Path, make_film: MakeFilm, text: str) -> None:
-    make_film("secret.mp4")
-    make_film("secret.ts")
+def test_a_text_named_as_a_video_opens_nothing_beside_it(tmp_path: Path, make_video: MakeVideo, text: str) -> None:
+    make_video("secret.mp4")
+    make_video("secret.ts")
     for suffix in ("mp4", "mkv", "avi", "webm", "mov", "m3u8", "txt", "ans"):
         bait = tmp_path / f"bait.{suffix}"
         bait.write_bytes(text.encode())
@@ -102,11 +102,11 @@ def test_a_text_named_as_a_video_opens_nothing_beside_it(tmp_path: Path, make_fi
     ],
 )
 def test_a_path_is_a_file_whatever_it_looks_like(
-    make_film: MakeFilm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    made = make_film("plain.mp4")
+    made = make_video("plain.mp4")
     made.rename(tmp_path / name)
-    make_film("img001.mp4", size=(64, 64))
+    make_video("img001.mp4", size=(64, 64))
     monkeypatch.chdir(tmp_path)
     assert probe_video(name).size == (48, 64)
 
@@ -118,8 +118,10 @@ def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("playlist", [HLS, DASH])
-def test_a_playlist_of_the_web_cannot_reach_the_files_here(tmp_path: Path, make_film: MakeFilm, playlist: str) -> None:
-    secret = make_film("secret.ts")
+def test_a_playlist_of_the_web_cannot_reach_the_files_here(
+    tmp_path: Path, make_video: MakeVideo, playlist: str
+) -> None:
+    secret = make_video("secret.ts")
     for target in (f"file://{secret}", f"file:{secret}", str(secret)):
 
         def answer(handler, _: int, target: str = target) -> None:
@@ -134,11 +136,11 @@ def test_a_playlist_of_the_web_cannot_reach_the_files_here(tmp_path: Path, make_
             open_container(opening_of(Source("stream", address, "list"))).close()
 
 
-def test_a_playlist_of_the_web_plays_what_lies_beside_it_there(make_film: MakeFilm) -> None:
-    film = make_film("part.ts").read_bytes()
+def test_a_playlist_of_the_web_plays_what_lies_beside_it_there(make_video: MakeVideo) -> None:
+    video = make_video("part.ts").read_bytes()
 
     def answer(handler, _: int) -> None:
-        body = film if handler.path.endswith(".ts") else HLS.format("part.ts").encode()
+        body = video if handler.path.endswith(".ts") else HLS.format("part.ts").encode()
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()

@@ -65,7 +65,7 @@ def test_results_are_taken_where_they_are_named(tmp_path: Path) -> None:
 
 def test_results_are_no_sources_of_more_results_in_the_same_place(tmp_path: Path) -> None:
     write_results(tmp_path / "out", "masks/1.png")
-    with pytest.raises(DataError, match="holds no pictures and no films"):
+    with pytest.raises(DataError, match="holds no images and no videos"):
         find_sources([tmp_path / "out"], out=tmp_path / "x/../out")
 
 

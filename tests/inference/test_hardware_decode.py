@@ -4,11 +4,11 @@ import av
 import pytest
 
 from maskpencil.inference import hardware_decode, video
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.video import predict_video
+from maskpencil.inference.video_options import VideoOptions
 
-from .conftest import BrightnessSegmenter, MakeFilm
+from .conftest import BrightnessSegmenter, MakeVideo
 
 
 class NoDevice:
@@ -31,14 +31,14 @@ def test_the_first_device_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -
     assert find_decoder() == "qsv"
 
 
-def test_without_a_device_films_are_decoded_in_software_and_that_is_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+def test_without_a_device_videos_are_decoded_in_software_and_that_is_told(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video, "find_decoder", lambda: None)
     told: list[str] = []
     report = predict_video(
-        segmenter, make_film(), tmp_path / "out.mp4", options=FilmOptions(hardware_decode=True), tell=told.append
+        segmenter, make_video(), tmp_path / "out.mp4", options=VideoOptions(hardware_decode=True), tell=told.append
     )
     assert report.frames == 12
     (line,) = told
-    assert line.startswith("films are decoded in software: no hardware decoder")
+    assert line.startswith("videos are decoded in software: no hardware decoder")

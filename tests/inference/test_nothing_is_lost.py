@@ -9,13 +9,13 @@ import pytest
 
 from maskpencil.errors import OutputError
 from maskpencil.images import write_image
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.tally import Progress
+from maskpencil.inference.video_options import VideoOptions
 from maskpencil.results import MARKER
 
-from .conftest import BrightnessSegmenter, MakeFilm, picture
+from .conftest import BrightnessSegmenter, MakeVideo, draw_image
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
-        write_image(tmp_path / "data" / name, picture((24, 32)))
+        write_image(tmp_path / "data" / name, draw_image((24, 32)))
     return tmp_path / "data"
 
 
@@ -49,13 +49,13 @@ def test_a_mask_is_never_overwritten_by_its_prediction(
 
 
 def test_predictions_of_other_images_do_not_go_among_true_masks(segmenter: BrightnessSegmenter, data: Path) -> None:
-    write_image(data / "more/c.png", picture((24, 32)))
+    write_image(data / "more/c.png", draw_image((24, 32)))
     assert "masks: holds what no earlier run has written" in refused(segmenter, data, data / "more", out=data)
 
 
 def test_images_are_never_overwritten_by_their_overlays(segmenter: BrightnessSegmenter, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    write_image(photos / "overlays/a.jpg", picture((24, 32)))
+    write_image(photos / "overlays/a.jpg", draw_image((24, 32)))
     assert "is to be read" in refused(segmenter, photos, photos / "overlays", out=photos)
     refused(segmenter, photos, photos, out=photos)
 
@@ -84,37 +84,37 @@ def test_a_result_is_not_its_own_source(segmenter: BrightnessSegmenter, data: Pa
     assert "is to be read" in refused(segmenter, out, out / "masks/a.png", out=out)
 
 
-def test_a_film_is_not_overwritten_by_its_overlay(
-    segmenter: BrightnessSegmenter, make_film: MakeFilm, tmp_path: Path
+def test_a_video_is_not_overwritten_by_its_overlay(
+    segmenter: BrightnessSegmenter, make_video: MakeVideo, tmp_path: Path
 ) -> None:
     (tmp_path / "out/overlays").mkdir(parents=True)
-    film = make_film().rename(tmp_path / "out/overlays/film.mp4")
-    assert "film.mp4" in refused(segmenter, tmp_path / "out", film, out=tmp_path / "out")
+    video = make_video().rename(tmp_path / "out/overlays/video.mp4")
+    assert "video.mp4" in refused(segmenter, tmp_path / "out", video, out=tmp_path / "out")
 
 
 def test_masks_of_frames_are_written_again_but_not_over_other_files(
-    segmenter: BrightnessSegmenter, make_film: MakeFilm, tmp_path: Path
+    segmenter: BrightnessSegmenter, make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    film, out = find_sources([make_film()]), tmp_path / "out"
+    video, out = find_sources([make_video()]), tmp_path / "out"
     for every, count in ((1, 12), (3, 4)):
-        predict(segmenter, film, out=out, film=FilmOptions(masks="png", every=every))
-        assert len(list((out / "masks/film").iterdir())) == count
+        predict(segmenter, video, out=out, video=VideoOptions(masks="png", every=every))
+        assert len(list((out / "masks/video").iterdir())) == count
     segmenter.seen.clear()
-    (out / "masks/film/000002.png").write_text("corrected")
-    message = refused(segmenter, out, film[0].path, out=out, film=FilmOptions(masks="png"))
+    (out / "masks/video/000002.png").write_text("corrected")
+    message = refused(segmenter, out, video[0].path, out=out, video=VideoOptions(masks="png"))
     assert "000002.png: was changed since it was written" in message
 
 
 @pytest.mark.parametrize("asked", [{}, {"regions": "json", "confidence": True}, {"regions": "geojson"}])
 def test_the_same_folder_takes_the_results_of_the_same_images_again(
-    segmenter: BrightnessSegmenter, data: Path, tmp_path: Path, make_film: MakeFilm, asked: dict[str, object]
+    segmenter: BrightnessSegmenter, data: Path, tmp_path: Path, make_video: MakeVideo, asked: dict[str, object]
 ) -> None:
-    sources = find_sources([data / "images", make_film()])
+    sources = find_sources([data / "images", make_video()])
     for _ in range(3):
         report = predict(segmenter, sources, out=tmp_path / "out", **asked)
         assert report.failures == ()
     more = find_sources([data / "masks"])
-    assert predict(segmenter, more, out=tmp_path / "out", overlays=False).pictures == 2
+    assert predict(segmenter, more, out=tmp_path / "out", overlays=False).images == 2
 
 
 def test_a_corrected_mask_is_kept(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def one_class(threshold=0.3):
 
 
 def test_the_class_is_where_its_probability_is_above_the_threshold():
-    picture = np.full((2, 3, 3), 100, dtype=np.uint8)
-    (prediction,) = one_class().predict_batch([picture], confidence=True, entropy=True)
+    image = np.full((2, 3, 3), 100, dtype=np.uint8)
+    (prediction,) = one_class().predict_batch([image], confidence=True, entropy=True)
     assert prediction.label_map.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert prediction.classes.names == ("not road", "road")
     np.testing.assert_array_equal(prediction.confidence, PROBABILITY)
@@ -34,14 +34,14 @@ def test_the_class_is_where_its_probability_is_above_the_threshold():
 
 
 def test_the_class_is_half_green_and_the_rest_as_it_was():
-    picture = np.full((2, 3, 3), 100, dtype=np.uint8)
-    (prediction,) = one_class().predict_batch([picture])
+    image = np.full((2, 3, 3), 100, dtype=np.uint8)
+    (prediction,) = one_class().predict_batch([image])
     overlay = prediction.overlay(opacity=0.5, legend=False)
     assert (overlay[prediction.label_map == 0] == 100).all()
     green = overlay[prediction.label_map == 1].astype(int)
     np.testing.assert_allclose(green, np.broadcast_to([50, 177, 50], green.shape), atol=1)
     assert prediction.confidence is None
-    named = legend(prediction.classes, width=240, indices=(1,))  # what stays as it was has no colour to explain
+    named = legend(prediction.classes, width=240, indices=(1,))  # what stays as it was has no color to explain
     np.testing.assert_array_equal(prediction.overlay()[2:], named)
     assert tuple(one_class().legend) == (1,)
 

@@ -12,7 +12,7 @@ from maskpencil.cli.options import AnnotationFormat
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, write_image
-from maskpencil.inference.pictures import write_prediction
+from maskpencil.inference.images import write_prediction
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.inference.tally import Progress
@@ -20,7 +20,7 @@ from maskpencil.label_maps import read_label_map
 from maskpencil.regions import RegionFormat
 from maskpencil.results import MARKER
 
-from .conftest import BrightnessSegmenter, InPairs, MakeFilm, picture
+from .conftest import BrightnessSegmenter, InPairs, MakeVideo, draw_image
 
 
 def files_below(folder: Path) -> set[str]:
@@ -29,30 +29,30 @@ def files_below(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Source]:
+def photos(tmp_path: Path) -> list[Source]:
     for name in ("a/1.jpg", "a/2.png", "b/1.jpg"):
-        write_image(tmp_path / "in" / name, picture((40, 56)))
+        write_image(tmp_path / "in" / name, draw_image((40, 56)))
     return find_sources([tmp_path / "in"])
 
 
 RESULTS = (("masks", "png"), ("overlays", "jpg"))
 
 
-def test_pictures_give_masks_and_overlays_under_their_own_names(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_images_give_masks_and_overlays_under_their_own_names(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    report = predict(segmenter, pictures, out=tmp_path / "out")
+    report = predict(segmenter, photos, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == {
         f"{k}/{s}.{suffix}" for k, suffix in RESULTS for s in ("a/1", "a/2", "b/1")
     }
-    assert (report.pictures, report.videos, report.failures, report.warnings) == (3, 0, (), ())
+    assert (report.images, report.videos, report.failures, report.warnings) == (3, 0, (), ())
     assert report.frames_per_second > 0
 
 
-def test_masks_are_palette_pictures_of_class_indices(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_masks_are_palette_images_of_class_indices(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures, out=tmp_path / "out")
+    predict(segmenter, photos, out=tmp_path / "out")
     with Image.open(tmp_path / "out/masks/a/2.png") as mask:
         assert mask.mode == "P"
         assert mask.getpalette("RGB")[:6] == [0, 0, 200, 200, 0, 0]
@@ -61,19 +61,19 @@ def test_masks_are_palette_pictures_of_class_indices(
         assert np.array_equal(np.asarray(mask), expected)
 
 
-def test_overlays_show_picture_and_classes_by_the_opacity(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_overlays_show_image_and_classes_by_the_opacity(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures[1:2], out=tmp_path / "out", opacity=0)
+    predict(segmenter, photos[1:2], out=tmp_path / "out", opacity=0)
     sheet = read_image(tmp_path / "out/overlays/a/2.jpg").astype(int)
     left = (sheet.shape[1] - 56) // 2
-    assert np.abs(sheet[:40, left : left + 56] - picture((40, 56))).mean() < 2
+    assert np.abs(sheet[:40, left : left + 56] - draw_image((40, 56))).mean() < 2
 
 
 def test_overlays_can_be_left_out_and_confidence_and_entropy_asked_for(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures[1:2], out=tmp_path / "out", overlays=False, confidence=True, entropy=True)
+    predict(segmenter, photos[1:2], out=tmp_path / "out", overlays=False, confidence=True, entropy=True)
     assert files_below(tmp_path / "out") == {"masks/a/2.png", "confidence/a/2.png", "entropy/a/2.png"}
     with Image.open(tmp_path / "out/confidence/a/2.png") as confidence:
         assert confidence.mode == "L"
@@ -84,35 +84,35 @@ def test_overlays_can_be_left_out_and_confidence_and_entropy_asked_for(
 
 
 def test_a_stem_with_a_dot_keeps_it(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
-    write_prediction(segmenter.predict_batch([picture((8, 8))])[0], tmp_path, "a.jpg", overlay=False)
+    write_prediction(segmenter.predict_batch([draw_image((8, 8))])[0], tmp_path, "a.jpg", overlay=False)
     assert files_below(tmp_path) == {"masks/a.jpg.png"}
 
 
 def test_a_broken_file_is_told_and_the_rest_is_done(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], make_video: MakeVideo
 ) -> None:
-    pictures[1].path.write_bytes(pictures[1].path.read_bytes()[:60])
+    photos[1].path.write_bytes(photos[1].path.read_bytes()[:60])
     empty = tmp_path / "empty.mp4"
     empty.touch()
-    sources = [*pictures, *find_sources([empty, make_film()])]
+    sources = [*photos, *find_sources([empty, make_video()])]
     told: list[Progress] = []
     report = predict(segmenter, sources, out=tmp_path / "out", report=told.append)
-    assert [failure.source.path for failure in report.failures] == [pictures[1].path, empty]
+    assert [failure.source.path for failure in report.failures] == [photos[1].path, empty]
     assert all("\n" not in f.message and f.message.startswith(f.source.name) for f in report.failures)
-    assert (report.pictures, report.videos, report.frames) == (2, 1, 12)
+    assert (report.images, report.videos, report.frames) == (2, 1, 12)
     assert files_below(tmp_path / "out") == {
         *(f"{kind}/{stem}.{suffix}" for kind, suffix in RESULTS for stem in ("a/1", "b/1")),
-        "overlays/film.mp4",
+        "overlays/video.mp4",
     }
-    assert [p.failure.source.path for p in told if p.failure] == [pictures[1].path, empty]
+    assert [p.failure.source.path for p in told if p.failure] == [photos[1].path, empty]
 
 
 def test_progress_counts_sources_and_frames(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], make_video: MakeVideo
 ) -> None:
     told: list[Progress] = []
-    film = find_sources([make_film(pts=range(3))])
-    predict(segmenter, [*film, *pictures], out=tmp_path / "out", report=told.append)
+    video = find_sources([make_video(pts=range(3))])
+    predict(segmenter, [*video, *photos], out=tmp_path / "out", report=told.append)
     assert [(p.number, p.sources, p.frame, p.frames) for p in told] == [
         *((number, 4, 1, 1) for number in (1, 2, 3)),
         *((4, 4, frame, 3) for frame in (1, 2, 3)),
@@ -120,14 +120,14 @@ def test_progress_counts_sources_and_frames(
 
 
 def test_an_interruption_leaves_only_whole_files(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.number == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict(segmenter, pictures, out=tmp_path / "out", report=interrupt)
+        predict(segmenter, photos, out=tmp_path / "out", report=interrupt)
     written = files_below(tmp_path / "out")
     assert "masks/b/1.png" not in written
     assert not any(Path(name).name.startswith(".") for name in written)
@@ -136,36 +136,36 @@ def test_an_interruption_leaves_only_whole_files(
 
 
 def test_a_folder_that_cannot_be_written_ends_the_work(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="cannot be written"):
-        predict(segmenter, pictures, out=tmp_path / "out")
+        predict(segmenter, photos, out=tmp_path / "out")
 
 
 def test_settings_that_cannot_work_are_refused_before_anything_is_done(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], make_video: MakeVideo
 ) -> None:
     with pytest.raises(ConfigError, match="opacity"):
-        predict(segmenter, pictures, out=tmp_path / "out", opacity=1.5)
+        predict(segmenter, photos, out=tmp_path / "out", opacity=1.5)
     with pytest.raises(ConfigError, match="overlay"):
-        predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", overlays=False)
+        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", overlays=False)
     with pytest.raises(ConfigError, match="min_area must be at least 1"):
-        predict(segmenter, pictures, out=tmp_path / "out", regions="json", min_area=0)
+        predict(segmenter, photos, out=tmp_path / "out", regions="json", min_area=0)
     with pytest.raises(ConfigError, match="--regions json"):
-        predict(segmenter, pictures, out=tmp_path / "out", min_area=20)
+        predict(segmenter, photos, out=tmp_path / "out", min_area=20)
     with pytest.raises(ConfigError, match="--regions json"):
-        predict(segmenter, pictures, out=tmp_path / "out", region_classes=["bright"])
+        predict(segmenter, photos, out=tmp_path / "out", region_classes=["bright"])
     with pytest.raises(DataError, match="no class 'light'; the classes are dark, bright"):
-        predict(segmenter, pictures, out=tmp_path / "out", regions="json", region_classes=["light"])
+        predict(segmenter, photos, out=tmp_path / "out", regions="json", region_classes=["light"])
     assert segmenter.seen == []
     assert not (tmp_path / "out").exists()
 
 
-def test_regions_of_all_pictures_are_one_json_file(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_regions_of_all_images_are_one_json_file(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures, out=tmp_path / "out", regions="json", region_classes=["bright"])
+    predict(segmenter, photos, out=tmp_path / "out", regions="json", region_classes=["bright"])
     assert files_below(tmp_path / "out") == {
         "regions.json",
         *(f"{kind}/{stem}.{suffix}" for kind, suffix in RESULTS for stem in ("a/1", "a/2", "b/1")),
@@ -179,31 +179,29 @@ def test_regions_of_all_pictures_are_one_json_file(
     assert region["polygons"] == [[[[0, 0], [28, 0], [28, 20], [0, 20]]]]
 
 
-def test_regions_of_all_pictures_are_one_coco_data_set(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_regions_of_all_images_are_one_coco_data_set(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures, out=tmp_path / "out", regions="coco", min_area=600)
+    predict(segmenter, photos, out=tmp_path / "out", regions="coco", min_area=600)
     data = json.loads((tmp_path / "out/regions.json").read_text())
     assert [image["file_name"] for image in data["images"]] == ["a/1.jpg", "a/2.png", "b/1.jpg"]
     assert [(a["image_id"], a["category_id"]) for a in data["annotations"]] == [(1, 1), (2, 1), (3, 1)]
 
 
-def test_each_picture_has_its_own_geojson(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
-) -> None:
-    predict(segmenter, pictures, out=tmp_path / "out", regions="geojson", overlays=False)
+def test_each_image_has_its_own_geojson(tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]) -> None:
+    predict(segmenter, photos, out=tmp_path / "out", regions="geojson", overlays=False)
     assert files_below(tmp_path / "out") == {
         name for stem in ("a/1", "a/2", "b/1") for name in (f"masks/{stem}.png", f"regions/{stem}.geojson")
     }
     collection = json.loads((tmp_path / "out/regions/a/2.geojson").read_text())
-    assert [feature["properties"]["picture"] for feature in collection["features"]] == ["a/2.png"] * 2
+    assert [feature["properties"]["image"] for feature in collection["features"]] == ["a/2.png"] * 2
 
 
 def test_overlays_have_boxes_where_regions_are_asked_for(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    predict(segmenter, pictures[1:2], out=tmp_path / "out", regions="json")
-    (prediction,) = segmenter.predict_batch([read_image(pictures[1].path)])
+    predict(segmenter, photos[1:2], out=tmp_path / "out", regions="json")
+    (prediction,) = segmenter.predict_batch([read_image(photos[1].path)])
     found = read_image(tmp_path / "out/overlays/a/2.jpg").astype(int)
     expected, plain = prediction.overlay(boxes=prediction.regions()), prediction.overlay()
     near = np.abs(found[: len(plain)] - expected[: len(plain)]).mean()
@@ -211,24 +209,24 @@ def test_overlays_have_boxes_where_regions_are_asked_for(
     assert np.abs(found[: len(plain)] - plain).mean() > 2 * near
 
 
-def test_pictures_that_differ_in_their_suffix_keep_their_names(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+def test_images_that_differ_in_their_suffix_keep_their_names(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     for name in ("1.jpg", "1.png"):
-        write_image(tmp_path / "in" / name, picture((8, 8)))
+        write_image(tmp_path / "in" / name, draw_image((8, 8)))
     predict(segmenter, find_sources([tmp_path / "in"]), out=tmp_path / "out", regions="json")
     assert list(json.loads((tmp_path / "out/regions.json").read_text())) == ["1.jpg", "1.png"]
 
 
-def test_a_broken_picture_is_left_out_of_the_regions(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+def test_a_broken_image_is_left_out_of_the_regions(
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
-    pictures[1].path.write_text("this is not a picture")
-    predict(segmenter, pictures, out=tmp_path / "out", regions="json")
+    photos[1].path.write_text("this is not an image")
+    predict(segmenter, photos, out=tmp_path / "out", regions="json")
     assert list(json.loads((tmp_path / "out/regions.json").read_text())) == ["a/1.jpg", "b/1.jpg"]
 
 
 @pytest.mark.parametrize("file_format", ["json", "coco"])
 def test_an_interruption_leaves_the_regions_of_the_masks_that_are_there(
-    file_format: RegionFormat, tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    file_format: RegionFormat, tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.number == 2:
@@ -237,7 +235,7 @@ def test_an_interruption_leaves_the_regions_of_the_masks_that_are_there(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict(segmenter, pictures, out=tmp_path / "out", regions=file_format, report=interrupt)
+        predict(segmenter, photos, out=tmp_path / "out", regions=file_format, report=interrupt)
     entries = json.loads((tmp_path / "out/regions.json").read_text())
     names = list(entries) if file_format == "json" else [image["file_name"] for image in entries["images"]]
     written = files_below(tmp_path / "out")
@@ -248,32 +246,32 @@ def test_an_interruption_leaves_the_regions_of_the_masks_that_are_there(
     assert not any(Path(name).name.startswith(".") for name in written)
 
 
-def test_the_regions_of_a_film_are_boxes_and_a_warning(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+def test_the_regions_of_a_video_are_boxes_and_a_warning(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    film = find_sources([make_film(size=(96, 160))])
-    report = predict(segmenter, film, out=tmp_path / "boxed", regions="json")
+    video = find_sources([make_video(size=(96, 160))])
+    report = predict(segmenter, video, out=tmp_path / "boxed", regions="json")
     (warning,) = report.warnings
-    assert warning.startswith(f"{film[0].path}: ")
+    assert warning.startswith(f"{video[0].path}: ")
     assert "boxes are drawn and no file is written" in warning
-    assert files_below(tmp_path / "boxed") == {"overlays/film.mp4"}
-    predict(segmenter, film, out=tmp_path / "bare")
-    boxed, bare = (first_frame(tmp_path / name / "overlays/film.mp4") for name in ("boxed", "bare"))
+    assert files_below(tmp_path / "boxed") == {"overlays/video.mp4"}
+    predict(segmenter, video, out=tmp_path / "bare")
+    boxed, bare = (first_frame(tmp_path / name / "overlays/video.mp4") for name in ("boxed", "bare"))
     assert boxed.shape == bare.shape
     assert np.abs(boxed[:96].astype(int) - bare[:96]).max() > 60
 
 
-def first_frame(film: Path) -> RGBImage:
-    with av.open(str(film)) as container:
+def first_frame(video: Path) -> RGBImage:
+    with av.open(str(video)) as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 
 @pytest.mark.parametrize("file_format", get_args(AnnotationFormat))
 def test_what_is_seen_comes_back_from_an_annotation_tool(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source], file_format: str
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], file_format: str
 ) -> None:
-    write_image(tmp_path / "in" / "a" / "1.jpg", picture((40, 56))[::-1])
-    predict(segmenter, pictures, out=tmp_path / "out", annotations=file_format)
+    write_image(tmp_path / "in" / "a" / "1.jpg", draw_image((40, 56))[::-1])
+    predict(segmenter, photos, out=tmp_path / "out", annotations=file_format)
     back = open_folder(tmp_path / "out" / "annotations")
     assert back.classes.names == segmenter.classes.names
     pairs = {pair.name: pair for pairs in back.splits.values() for pair in pairs}
@@ -287,19 +285,19 @@ def test_what_is_seen_comes_back_from_an_annotation_tool(
 
 
 def test_annotations_of_another_kind_are_refused(
-    tmp_path: Path, segmenter: BrightnessSegmenter, pictures: list[Source]
+    tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source]
 ) -> None:
     with pytest.raises(
         ConfigError, match="annotations must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"
     ):
-        predict(segmenter, pictures, out=tmp_path / "out", annotations="paint")
+        predict(segmenter, photos, out=tmp_path / "out", annotations="paint")
 
 
-def test_pictures_of_one_size_go_through_the_network_together(segmenter, tmp_path):
+def test_images_of_one_size_go_through_the_network_together(segmenter, tmp_path):
     sizes = [(20, 30), (20, 30), (20, 30), (24, 30), (20, 30)]
     for number, size in enumerate(sizes):
-        Image.fromarray(picture(size, number)).save(tmp_path / f"{number}.png")
-    (tmp_path / "2b.png").write_bytes(b"no picture")
+        Image.fromarray(draw_image(size, number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "2b.png").write_bytes(b"no image")
     calls = []
     predict_batch = segmenter.predict_batch
 
@@ -314,14 +312,14 @@ def test_pictures_of_one_size_go_through_the_network_together(segmenter, tmp_pat
     )
     assert calls == [2, 1, 1, 1]
     assert heard == [1, 2, 3, 4, 5, 6]
-    assert (report.pictures, len(report.failures)) == (5, 1)
+    assert (report.images, len(report.failures)) == (5, 1)
     for number, size in enumerate(sizes):
         assert read_label_map(tmp_path / "out" / "masks" / f"{number}.png").shape == size
 
 
-def test_pictures_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_path):
+def test_images_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_path):
     for number in range(6):
-        Image.fromarray(picture((20, 30 + number), number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(draw_image((20, 30 + number), number)).save(tmp_path / f"{number}.png")
     sources, heard = find_sources([tmp_path]), []
     in_pairs = InPairs()
     predict(
@@ -337,5 +335,5 @@ def test_pictures_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_pa
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
-def test_for_a_few_pictures_nothing_is_made_ready_for_many(segmenter, pictures, tmp_path):
-    predict(segmenter, pictures, out=tmp_path / "out", side_by_side=lambda: pytest.fail("made ready"))
+def test_for_a_few_images_nothing_is_made_ready_for_many(segmenter, photos, tmp_path):
+    predict(segmenter, photos, out=tmp_path / "out", side_by_side=lambda: pytest.fail("made ready"))

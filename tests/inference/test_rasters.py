@@ -34,14 +34,14 @@ class Bands:
     def origin(self):
         return self.known
 
-    def bands(self, picture, wanted, *, start=0):
+    def bands(self, image, wanted, *, start=0):
         self.starts.append(start)
-        height, width = picture.size
+        height, width = image.size
         for top in range(start, height, 97):
             if self.stop_at is not None and top >= self.stop_at:
                 raise KeyboardInterrupt
             rows = slice(top, min(height, top + 97))
-            values = picture.read(rows, slice(0, width)).mean(axis=2)
+            values = image.read(rows, slice(0, width)).mean(axis=2)
             sure = (np.abs(values - 127.5) / 127.5).astype(np.float32)[None] if wanted.confidence else None
             entropy = (values / 255).astype(np.float32)[None] if wanted.entropy else None
             yield rows, Maps((values > 127).astype(np.uint8)[None], sure, entropy)
@@ -67,7 +67,7 @@ def make_raster(tmp_path: Path):
 
 
 @pytest.mark.parametrize("size", [(1300, 700), (512, 1024), (40, 30)])
-def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_raster, tmp_path, size):
+def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_raster, tmp_path, size):
     values = pixels(3, *size)
     path = make_raster("field.tif", values, tiled=size[0] > 100, blockxsize=256, blockysize=256)
     heard: list[tuple[int, int]] = []
@@ -90,7 +90,7 @@ def test_a_mask_lies_where_the_picture_lies_and_is_what_the_network_says(make_ra
 
 
 @pytest.mark.parametrize("bands", [1, 4])
-def test_grey_and_many_bands_and_16_bits_are_read(make_raster, tmp_path, bands):
+def test_gray_and_many_bands_and_16_bits_are_read(make_raster, tmp_path, bands):
     values = pixels(bands, 60, 50, "uint16")
     path = make_raster("deep.tif", values)
     predict_raster(Bands(), path, tmp_path / "out", "deep", overlay=False)
@@ -105,7 +105,7 @@ def test_predict_does_rasters_by_windows_beside_what_cannot_be_read(make_raster,
     (tmp_path / "in" / "bad.tif").write_bytes(b"II*\0nothing")
     make_raster("floats.tif", np.full((1, 8, 8), 300, np.float32))
     report = predict(Bands(), find_sources([tmp_path / "in"]), out=tmp_path / "out", geotiff=True)
-    assert report.pictures == 1
+    assert report.images == 1
     told = sorted(failure.message for failure in report.failures)
     assert "bad.tif: is " in told[0]
     assert "damaged" in told[0]
@@ -181,7 +181,7 @@ def test_regions_of_a_raster_lie_where_it_lies(make_raster, tmp_path):
         "class": "bright",
         "class_index": 1,
         "area": 97,
-        "square_metres": round(97 * 0.04, 2),
+        "square_meters": round(97 * 0.04, 2),
     }
     placed = transform_geom("EPSG:4326", PLACE["crs"], feature["geometry"])
     ring = np.array(placed["coordinates"][0])

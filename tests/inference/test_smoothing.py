@@ -9,14 +9,14 @@ import pytest
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.smoothing import CutFinder, GivesProbabilities, Smoother, most_probable
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video
+from maskpencil.inference.video_options import VideoOptions
 
-from .conftest import BrightnessSegmenter, MakeFilm, picture
+from .conftest import BrightnessSegmenter, MakeVideo, draw_image
 
 
 class UnsureSegmenter(BrightnessSegmenter):
@@ -75,7 +75,7 @@ def test_a_cut_is_kept_and_counts_as_no_flicker() -> None:
 
 def test_the_smoothed_prediction_is_of_its_own_frame() -> None:
     smoother = Smoother(UnsureSegmenter(), share=0.5)
-    frame = picture((48, 64))
+    frame = draw_image((48, 64))
     prediction = smoother.predict(frame)
     assert prediction.image is frame
     assert prediction.label_map.dtype == np.uint8
@@ -84,8 +84,8 @@ def test_the_smoothed_prediction_is_of_its_own_frame() -> None:
 
 def test_a_change_of_size_begins_anew() -> None:
     smoother = Smoother(UnsureSegmenter(), share=0.9)
-    smoother.predict(picture((48, 64)))
-    assert smoother.predict(picture((24, 32))).label_map.shape == (24, 32)
+    smoother.predict(draw_image((48, 64)))
+    assert smoother.predict(draw_image((24, 32))).label_map.shape == (24, 32)
 
 
 def test_pans_and_fades_are_no_cuts() -> None:
@@ -96,7 +96,7 @@ def test_pans_and_fades_are_no_cuts() -> None:
     assert not any(finder.is_cut(np.full((48, 64, 3), 6 * i, dtype=np.uint8)) for i in range(40))
 
 
-def test_a_lamp_that_goes_on_is_no_cut_and_another_picture_is() -> None:
+def test_a_lamp_that_goes_on_is_no_cut_and_another_image_is() -> None:
     squares = np.random.default_rng(0).integers(0, 150, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     finder = CutFinder()
     still = [squares] * 10
@@ -109,15 +109,15 @@ def test_the_most_probable_class_is_argmax() -> None:
     np.testing.assert_array_equal(most_probable(probabilities), probabilities.argmax(axis=0))
 
 
-def test_a_film_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "film.mkv"), "w") as film:
-        stream = film.add_stream("ffv1", rate=12)
+def test_a_video_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "video.mkv"), "w") as video:
+        stream = video.add_stream("ffv1", rate=12)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "bgr0"
         for frame in flickering(20, 125):
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        film.mux(stream.encode(None))
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        video.mux(stream.encode(None))
     report = predict_video(
-        UnsureSegmenter(), tmp_path / "film.mkv", tmp_path / "out.mp4", options=FilmOptions(smooth=0.8)
+        UnsureSegmenter(), tmp_path / "video.mkv", tmp_path / "out.mp4", options=VideoOptions(smooth=0.8)
     )
     (note,) = report.notes
     before, after = (float(part.split("%")[0]) for part in note.split("flicker ")[1].split(" before smoothing, "))
@@ -125,11 +125,11 @@ def test_a_film_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
 
 
 def test_what_has_no_probabilities_is_refused_before_anything_is_done(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     assert not isinstance(segmenter, GivesProbabilities)
     with pytest.raises(ConfigError, match="leave --smooth out, or --class"):
-        predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", film=FilmOptions(smooth=0.5))
+        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(smooth=0.5))
     assert not (tmp_path / "out").exists()
 
 

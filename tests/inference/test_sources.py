@@ -18,10 +18,10 @@ def stems(*arguments: str | Path) -> list[str]:
     return [source.stem for source in find_sources(arguments)]
 
 
-def test_a_file_is_a_picture_or_a_film_by_its_suffix(tmp_path: Path) -> None:
+def test_a_file_is_a_image_or_a_video_by_its_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "photo.JPG", "drive.mp4")
     photo, drive = find_sources([tmp_path / "photo.JPG", str(tmp_path / "drive.mp4")])
-    assert (photo.kind, photo.path, photo.stem) == ("picture", tmp_path / "photo.JPG", "photo")
+    assert (photo.kind, photo.path, photo.stem) == ("image", tmp_path / "photo.JPG", "photo")
     assert (drive.kind, drive.stem) == ("video", "drive")
 
 
@@ -36,7 +36,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert stems(f"{tmp_path}/*.jpg") == ["1"]
 
 
-def test_of_a_data_set_the_pictures_are_taken_and_the_masks_left_out(tmp_path: Path) -> None:
+def test_of_a_data_set_the_images_are_taken_and_the_masks_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "set/Images/val/1.jpg", "set/masks/val/1.png", "set/other/2.png", "masks/3.png")
     told: list[str] = []
     found = find_sources([tmp_path], tell=told.append)
@@ -90,11 +90,11 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("missing", "no such file or folder"),
         ("*.jpg", "nothing matches"),
         ("a**.jpg", "nothing matches"),
-        ("notes*", "no pictures and no films"),
-        ("empty", "holds no pictures and no films"),
+        ("notes*", "no images and no videos"),
+        ("empty", "holds no images and no videos"),
         ("notes.txt", "'.txt'"),
         ("ftp://example.org/a.mp4", "addresses of the kind ftp cannot be read, only http, https, rtsp"),
-        ("file:///film.mp4", "addresses of the kind file cannot be read"),
+        ("file:///video.mp4", "addresses of the kind file cannot be read"),
         ("/dev/null", "is not a file"),
         ("model", "is a model, and the model comes first"),
     ],
@@ -139,7 +139,7 @@ def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path: Path, monkey
     assert stems("0") == ["1"]
 
 
-def test_streams_and_films_of_one_name_give_two_names(tmp_path: Path) -> None:
+def test_streams_and_videos_of_one_name_give_two_names(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "a.jpg")
     assert stems(tmp_path, "http://x.org/a.mp4") == ["a", "a.mp4", "a.stream"]
     assert stems("http://x.org/a", "http://y.org/a", "http://x.org/a") == ["a", "a-2"]

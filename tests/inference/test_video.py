@@ -8,17 +8,17 @@ import pytest
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError
-from maskpencil.inference import film_outputs
+from maskpencil.inference import video_outputs
 from maskpencil.inference.frames import Frame
 from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_reader import VideoReader
 
-from .conftest import BrightnessSegmenter, InPairs, MakeFilm
+from .conftest import BrightnessSegmenter, InPairs, MakeVideo
 
 
 def times(path: Path) -> list[Fraction]:
-    with av.open(str(path)) as film:
-        return [frame.pts * frame.time_base for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        return [frame.pts * frame.time_base for frame in video.decode(video=0)]
 
 
 def first_frame(path: Path) -> np.ndarray:
@@ -27,14 +27,14 @@ def first_frame(path: Path) -> np.ndarray:
 
 
 def sound_packets(path: Path) -> list[tuple[float, bytes]]:
-    with av.open(str(path)) as film:
-        return [(float(p.pts * p.time_base), bytes(p)) for p in film.demux(audio=0) if p.size]
+    with av.open(str(path)) as video:
+        return [(float(p.pts * p.time_base), bytes(p)) for p in video.demux(audio=0) if p.size]
 
 
-def test_every_frame_is_coloured_and_a_legend_stands_below(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+def test_every_frame_is_colored_and_a_legend_stands_below(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    report = predict_video(segmenter, make_film(size=(120, 320)), tmp_path / "out.mp4", opacity=1)
+    report = predict_video(segmenter, make_video(size=(120, 320)), tmp_path / "out.mp4", opacity=1)
     assert (report.frames, report.warnings) == (12, ())
     assert len(segmenter.seen) == 12
     frame = first_frame(tmp_path / "out.mp4").astype(int)
@@ -46,13 +46,13 @@ def test_every_frame_is_coloured_and_a_legend_stands_below(
 
 
 def test_uneven_frame_times_and_the_duration_are_kept(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film("film.mkv", pts=[0, 33, 50, 120, 400, 433, 900], time_base=Fraction(1, 1000))
+    source = make_video("video.mkv", pts=[0, 33, 50, 120, 400, 433, 900], time_base=Fraction(1, 1000))
     predict_video(segmenter, source, tmp_path / "out.mp4")
     assert times(tmp_path / "out.mp4") == times(source)
     pts = [0, 1000, 1001, 5000, 9000]
-    source = make_film("film.mp4", pts=pts, time_base=Fraction(1, 9000), encoder={"bf": "0"})
+    source = make_video("video.mp4", pts=pts, time_base=Fraction(1, 9000), encoder={"bf": "0"})
     predict_video(segmenter, source, tmp_path / "out.mp4")
     assert times(tmp_path / "out.mp4") == times(source) == [Fraction(time, 9000) for time in pts]
     with av.open(str(source)) as before, av.open(str(tmp_path / "out.mp4")) as after:
@@ -64,9 +64,9 @@ def test_uneven_frame_times_and_the_duration_are_kept(
     [("a.mp4", "aac"), ("a.mkv", "libmp3lame"), ("a.mkv", "ac3"), ("a.mkv", "libopus"), ("a.mkv", "aac")],
 )
 def test_sound_is_copied_packet_by_packet(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, name: str, sound: str
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, name: str, sound: str
 ) -> None:
-    source = make_film(name, sound=sound)
+    source = make_video(name, sound=sound)
     report = predict_video(segmenter, source, tmp_path / "out.mp4")
     assert report.warnings == ()
     before, after = sound_packets(source), sound_packets(tmp_path / "out.mp4")
@@ -75,11 +75,11 @@ def test_sound_is_copied_packet_by_packet(
 
 
 def test_a_transport_stream_starts_at_zero_and_keeps_its_sound(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film("film.ts", sound="aac")
-    with av.open(str(source)) as film:
-        start = film.start_time / av.time_base
+    source = make_video("video.ts", sound="aac")
+    with av.open(str(source)) as video:
+        start = video.start_time / av.time_base
     assert start > 0.1
     predict_video(segmenter, source, tmp_path / "out.mp4")
     shifted = [float(time) - start for time in times(source)]
@@ -88,19 +88,19 @@ def test_a_transport_stream_starts_at_zero_and_keeps_its_sound(
 
 
 def test_sound_that_mp4_cannot_hold_is_left_out_and_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    report = predict_video(segmenter, make_film("film.avi", codec="mpeg4", sound="pcm_s16le"), tmp_path / "out.mp4")
+    report = predict_video(segmenter, make_video("video.avi", codec="mpeg4", sound="pcm_s16le"), tmp_path / "out.mp4")
     (warning,) = report.warnings
     assert "pcm_s16le" in warning
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        assert not film.streams.audio
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        assert not video.streams.audio
 
 
 def test_sound_of_an_unknown_kind_is_left_out_and_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film("film.webm", codec="libvpx", sound="libopus")
+    source = make_video("video.webm", codec="libvpx", sound="libopus")
     source.write_bytes(source.read_bytes().replace(b"A_OPUS", b"A_WHAT"))
     report = predict_video(segmenter, source, tmp_path / "out.mp4")
     assert report.frames == 12
@@ -109,9 +109,9 @@ def test_sound_of_an_unknown_kind_is_left_out_and_told(
 
 
 def test_damaged_packets_of_sound_are_left_out_and_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film("film.ts", sound="aac")
+    source = make_video("video.ts", sound="aac")
     whole = len(sound_packets(source))
     data = source.read_bytes()
     headers = [i for i in range(len(data) // 2, len(data)) if data[i : i + 2] == b"\xff\xf1"]
@@ -124,49 +124,51 @@ def test_damaged_packets_of_sound_are_left_out_and_told(
     assert "damaged" in report.warnings[0]
 
 
-def test_sound_whose_header_is_damaged_ends_the_film_with_its_reason(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+def test_sound_whose_header_is_damaged_ends_the_video_with_its_reason(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film("film.webm", codec="libvpx", sound="libopus")
+    source = make_video("video.webm", codec="libvpx", sound="libopus")
     source.write_bytes(source.read_bytes().replace(b"\x63\xa2\x93OpusHead", b"\x63\xa3\x93OpusHead"))
     with pytest.raises(VideoError, match="sound is too damaged"):
-        predict_video(segmenter, source, tmp_path / "out/film.mp4")
+        predict_video(segmenter, source, tmp_path / "out/video.mp4")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_rotated_film_is_predicted_and_written_upright(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+def test_a_rotated_video_is_predicted_and_written_upright(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    predict_video(segmenter, make_film(rotation=(-90, False), size=(120, 320)), tmp_path / "out.mp4", opacity=1)
+    predict_video(segmenter, make_video(rotation=(-90, False), size=(120, 320)), tmp_path / "out.mp4", opacity=1)
     assert segmenter.seen[0].shape == (320, 120, 3)
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        frame = next(film.decode(video=0))
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        frame = next(video.decode(video=0))
         assert frame.rotation == 0
         pixels = frame.to_ndarray(format="rgb24").astype(int)
-    left = (240 - 120) // 2  # the legend is wider than the picture
+    left = (240 - 120) // 2  # the legend is wider than the image
     assert np.abs(pixels[4:156, left + 64 : left + 116] - (200, 0, 0)).max() < 12
     assert np.abs(pixels[4:156, left + 4 : left + 56] - (0, 0, 200)).max() < 12
 
 
-def test_odd_sizes_and_a_single_frame_work(tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm) -> None:
-    source = make_film("film.avi", codec="mjpeg", pixel_format="yuvj420p", size=(47, 301), pts=[0])
+def test_odd_sizes_and_a_single_frame_work(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
+) -> None:
+    source = make_video("video.avi", codec="mjpeg", pixel_format="yuvj420p", size=(47, 301), pts=[0])
     assert predict_video(segmenter, source, tmp_path / "out.mp4").frames == 1
     assert segmenter.seen[0].shape == (47, 301, 3)
     height, width, _ = first_frame(tmp_path / "out.mp4").shape
     assert (height % 2, width) == (0, 302)
 
 
-def test_very_many_classes_leave_the_legend_out(tmp_path: Path, make_film: MakeFilm) -> None:
+def test_very_many_classes_leave_the_legend_out(tmp_path: Path, make_video: MakeVideo) -> None:
     segmenter = BrightnessSegmenter()
     segmenter.classes = ClassSet(tuple(f"class {i}" for i in range(40)))
-    predict_video(segmenter, make_film(), tmp_path / "out.mp4")
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4")
     assert first_frame(tmp_path / "out.mp4").shape == (48, 64, 3)
 
 
-def test_a_film_cut_short_is_written_as_far_as_it_goes_and_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+def test_a_video_cut_short_is_written_as_far_as_it_goes_and_told(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    source = make_film(pts=range(60), options={"movflags": "+faststart"}, size=(120, 160))
+    source = make_video(pts=range(60), options={"movflags": "+faststart"}, size=(120, 160))
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     report = predict_video(segmenter, source, tmp_path / "out.mp4")
     assert len(times(tmp_path / "out.mp4")) == report.frames > 0
@@ -175,18 +177,18 @@ def test_a_film_cut_short_is_written_as_far_as_it_goes_and_told(
 
 
 def test_progress_tells_frames_and_their_number(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     told: list[tuple[int, int | None]] = []
-    predict_video(segmenter, make_film(), tmp_path / "out.mp4", on_frame=lambda *numbers: told.append(numbers))
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4", on_frame=lambda *numbers: told.append(numbers))
     assert told == [(i, 12) for i in range(1, 13)]
 
 
-def test_memory_does_not_grow_with_the_film(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+def test_memory_does_not_grow_with_the_video(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = written = most = 0
-    read, write = VideoReader.stored, film_outputs.VideoWriter.write
+    read, write = VideoReader.stored, video_outputs.VideoWriter.write
 
     def counted_read(self):
         nonlocal decoded, most
@@ -201,52 +203,52 @@ def test_memory_does_not_grow_with_the_film(
         written += 1
 
     monkeypatch.setattr(VideoReader, "stored", counted_read)
-    monkeypatch.setattr(film_outputs.VideoWriter, "write", counted_write)
-    predict_video(segmenter, make_film(pts=range(100)), tmp_path / "out.mp4")
+    monkeypatch.setattr(video_outputs.VideoWriter, "write", counted_write)
+    predict_video(segmenter, make_video(pts=range(100)), tmp_path / "out.mp4")
     assert decoded == written == 100
-    assert most <= 3 * film_outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
+    assert most <= 3 * video_outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_no_file_and_no_thread(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, error: type[BaseException]
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, error: type[BaseException]
 ) -> None:
     def stop(frame: int, _: int | None) -> None:
         if frame == 6:
             raise error
 
     with pytest.raises(error):
-        predict_video(segmenter, make_film(sound="aac"), tmp_path / "out/film.mp4", on_frame=stop)
+        predict_video(segmenter, make_video(sound="aac"), tmp_path / "out/video.mp4", on_frame=stop)
     assert list((tmp_path / "out").iterdir()) == []
     assert [t.name for t in threading.enumerate() if t.name.startswith(("read-ahead", "write-behind"))] == []
 
 
-def test_a_file_that_is_no_film_leaves_nothing(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
-    (tmp_path / "text.mp4").write_text("not a film")
-    with pytest.raises(VideoError, match="not a film"):
-        predict_video(segmenter, tmp_path / "text.mp4", tmp_path / "out/film.mp4")
+def test_a_file_that_is_no_video_leaves_nothing(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(VideoError, match="not a video"):
+        predict_video(segmenter, tmp_path / "text.mp4", tmp_path / "out/video.mp4")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="cannot be written"):
-        predict_video(segmenter, make_film(), tmp_path / "out/film.mp4")
+        predict_video(segmenter, make_video(), tmp_path / "out/video.mp4")
 
 
 def test_names_that_look_like_addresses_are_files(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_film().rename(tmp_path / "http:a%03d.mp4")
+    make_video().rename(tmp_path / "http:a%03d.mp4")
     monkeypatch.chdir(tmp_path)
     assert predict_video(segmenter, "http:a%03d.mp4", "out:%d.mp4").frames == 12
     assert (tmp_path / "out:%d.mp4").is_file()
 
 
-def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter, make_film):
-    source, in_pairs = make_film(sound="aac"), InPairs()
+def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter, make_video):
+    source, in_pairs = make_video(sound="aac"), InPairs()
     report = predict_video(in_pairs, source, tmp_path / "two.mp4", side_by_side=in_pairs.side_by_side)
     assert report.frames == 12
     predict_video(segmenter, source, tmp_path / "one.mp4")

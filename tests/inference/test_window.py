@@ -8,7 +8,7 @@ import pytest
 from maskpencil.errors import ConfigError
 from maskpencil.inference.window import Window
 
-from .conftest import picture
+from .conftest import draw_image
 
 
 class NoScreenError(Exception):
@@ -25,7 +25,7 @@ def test_no_toolkit_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError, match="needs Python's window toolkit tkinter") as caught:
-        Window("film")
+        Window("video")
     assert "\n" not in str(caught.value)
 
 
@@ -78,17 +78,17 @@ def test_no_screen_is_told_in_one_line(toolkit: SimpleNamespace) -> None:
 
     toolkit.Tk = no_screen
     with pytest.raises(ConfigError, match="needs a screen, and there is none \\(no display name") as caught:
-        Window("film")
+        Window("video")
     assert "\n" not in str(caught.value)
 
 
-def test_the_newest_picture_is_shown_and_fits_the_screen(toolkit: SimpleNamespace) -> None:
-    window = Window("film")
-    window.offer(picture((48, 64), 1))
-    window.offer(picture((48, 64), 2))
+def test_the_newest_image_is_shown_and_fits_the_screen(toolkit: SimpleNamespace) -> None:
+    window = Window("video")
+    window.offer(draw_image((48, 64), 1))
+    window.offer(draw_image((48, 64), 2))
     window.refresh()
-    assert np.array_equal(np.asarray(window._label.shown), picture((48, 64), 2))
-    window.offer(picture((480, 640)))
+    assert np.array_equal(np.asarray(window._label.shown), draw_image((48, 64), 2))
+    window.offer(draw_image((480, 640)))
     window.refresh()
     assert window._label.shown.size == (90, 68)
     window.close()
@@ -96,10 +96,10 @@ def test_the_newest_picture_is_shown_and_fits_the_screen(toolkit: SimpleNamespac
 
 
 def test_a_window_that_its_viewer_closed_stays_closed(toolkit: SimpleNamespace) -> None:
-    window = Window("film")
+    window = Window("video")
     window._root.on_leave()
     assert window.is_closed
-    window.offer(picture((48, 64)))
+    window.offer(draw_image((48, 64)))
     window.refresh()
     window.close()
     assert window._root.updates == 0

@@ -44,5 +44,5 @@ def test_the_cells_look_at_the_places_that_the_comment_derives():
     pool5 = backbone.pool(backbone(images + 1)[16])
     pool5[0, 0, 4, 4].backward()
     seen = images.grad[0, 0].sum(dim=0).nonzero().flatten()
-    centre = (seen.min() + seen.max()).item() / 2
-    assert centre == 4 * 32 + 29
+    center = (seen.min() + seen.max()).item() / 2
+    assert center == 4 * 32 + 29

@@ -12,7 +12,7 @@ from maskpencil.models.backbones import FAMILIES, STRIDES
 NAMES = [
     *("vgg11", "vgg13_bn", "vgg16", "alexnet", "googlenet", "resnet18", "resnext50_32x4d"),
     *("convnext_atto", "mobilenetv3_small_050", "efficientnet_b0", "regnetx_002", "timm/resnet18.a1_in1k"),
-    "swin_tiny_patch4_window7_224",  # (N, H, W, C) features, and made for one picture size unless told
+    "swin_tiny_patch4_window7_224",  # (N, H, W, C) features, and made for one image size unless told
     "mobilevit_xxs",  # attention within convolutions
     "cspnext_s",  # features by timm's own getter
     "legacy_xception",  # features by hooks
@@ -46,7 +46,7 @@ def test_features_have_exact_strides_and_the_channels_that_are_told(backbone):
         assert {stride: tuple(tensor.shape) for stride, tensor in features.items()} == expected
 
 
-def test_the_normalisation_is_told_for_each_channel(backbone):
+def test_the_normalization_is_told_for_each_channel(backbone):
     assert len(backbone.mean) == len(backbone.std) == 3
     assert all(0 <= value < 1 for value in backbone.mean)
     assert all(0 < value <= 1 for value in backbone.std)
@@ -89,7 +89,7 @@ def test_other_channels_than_rgb_are_taken(name, in_channels):
     assert grown(backbone)(torch.randn(1, in_channels, 40, 50)).shape == (1, 3, 40, 50)
 
 
-def test_channels_beside_rgb_are_normalised_as_its_mean():
+def test_channels_beside_rgb_are_normalized_as_its_mean():
     backbone = create("resnet18", 4)
     assert backbone.mean == pytest.approx((0.485, 0.456, 0.406, 0.449))
     assert backbone.std == pytest.approx((0.229, 0.224, 0.225, 0.226))

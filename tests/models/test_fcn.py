@@ -73,7 +73,7 @@ def test_the_head_adds_the_skips_as_the_paper_draws_them(at_once_scales, scales)
     torch.testing.assert_close(fcn(images), fcn.upscore8(fused))
 
 
-def test_what_is_padded_is_right_and_below_and_has_the_mean_colour():
+def test_what_is_padded_is_right_and_below_and_has_the_mean_color():
     fcn = with_random_scores(tiny_fcn())
     images = torch.randn(1, 3, 40, 70)
     padded = torch.zeros(1, 3, 64, 96)

@@ -124,7 +124,7 @@ def blobs_of(net: FCN) -> dict[str, Tensor]:
     return {name.removeprefix("backbone."): tensor for name, tensor in net.state_dict().items()}
 
 
-def picture(size: tuple[int, int]) -> Tensor:
+def noise(size: tuple[int, int]) -> Tensor:
     return 255 * torch.rand(1, 3, *size) - 110
 
 
@@ -135,7 +135,7 @@ def picture(size: tuple[int, int]) -> Tensor:
 )
 @torch.inference_mode()
 def test_vgg_nets_give_the_logits_of_the_released_ones(vgg, stride, at_once, size):
-    net, image = fcn(vgg, stride, at_once=at_once), picture(size)
+    net, image = fcn(vgg, stride, at_once=at_once), noise(size)
     expected = reference_vgg(blobs_of(net), image, stride, (0.01, 0.0001) if at_once else (1, 1))
     logits = net(image)
     assert logits.shape == (1, CLASSES, *size)
@@ -145,7 +145,7 @@ def test_vgg_nets_give_the_logits_of_the_released_ones(vgg, stride, at_once, siz
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
 def test_the_alexnet_gives_the_logits_of_the_released_one(alexnet, size):
-    net, image = fcn(alexnet, 32), picture(size)
+    net, image = fcn(alexnet, 32), noise(size)
     expected = reference_alexnet(blobs_of(net), image)
     logits = net(image)
     assert logits.shape == (1, CLASSES, *size)
@@ -160,7 +160,7 @@ def test_the_crops_are_derived(vgg, alexnet):
     assert fcn(alexnet, 32).score.offset == 18
 
 
-def test_the_pictures_are_the_authors(vgg, alexnet):
+def test_the_images_are_the_authors(vgg, alexnet):
     for trunk in (vgg, alexnet):
         assert trunk.channel_order == "bgr"
         assert [round(255 * mean, 3) for mean in trunk.mean] == [122.679, 116.669, 104.007]
@@ -176,18 +176,18 @@ class OneConvolution(Backbone):
         return {8: self.conv(images)}
 
 
-def test_a_classifier_of_rgb_pictures_gives_the_same_features_of_the_authors_pictures():
+def test_a_classifier_of_rgb_images_gives_the_same_features_of_the_authors_images():
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     backbone = OneConvolution()
     of_rgb = backbone(Preprocessing(backbone.mean, backbone.std).normalize(pixels))[8]
-    backbone.take_released_pictures("conv")
+    backbone.take_released_images("conv")
     assert backbone.channel_order == "bgr"
     preprocessing = Preprocessing(backbone.mean, backbone.std, channel_order=backbone.channel_order)
     torch.testing.assert_close(backbone(preprocessing.normalize(pixels))[8], of_rgb, rtol=1e-4, atol=1e-5)
 
 
-def test_the_authors_pictures_are_bgr_in_0_to_255_less_the_mean(vgg):
+def test_the_authors_images_are_bgr_in_0_to_255_less_the_mean(vgg):
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     prepared = Preprocessing(vgg.mean, vgg.std, channel_order="bgr").normalize(red)
     torch.testing.assert_close(prepared.flatten(), torch.tensor([-104.00699, -116.66877, 255 - 122.67892]))

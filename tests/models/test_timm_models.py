@@ -71,7 +71,7 @@ def test_other_channels_start_from_the_mean_of_the_trained_filters(name, in_chan
     [
         ("vit_tiny_patch16_224", "must give features at strides 8, 16 and 32, but it gives 16; choose another"),
         ("shvit_s1", "but it gives 16, 32, 64; choose another"),
-        ("visformer_tiny", "of pictures of any size, but it does not (Input height"),
+        ("visformer_tiny", "of images of any size, but it does not (Input height"),
         ("mobilevitv2_050", "(those of stride 32 are (1, 256, 2, 4) instead of (1, 256, 1, 3))"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_model_without_the_strides_is_refused(name, message):
     assert "\n" not in str(caught.value)
 
 
-def test_the_normalisation_is_that_of_the_chosen_weights():
+def test_the_normalization_is_that_of_the_chosen_weights():
     half = create_backbone("mobilenetv3_large_100.miil_in21k_ft_in1k", weights="none")
     assert (half.mean, half.std) == ((0.0,) * 3, (1.0,) * 3)
     imagenet = create_backbone("mobilenetv3_large_100", weights="none")

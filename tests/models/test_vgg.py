@@ -35,7 +35,7 @@ def test_the_tensors_of_fcn_8s_have_the_published_shapes():
     assert shapes["fc7.weight"] == (4096, 4096, 1, 1)
 
 
-def test_normalisations_are_numbered_as_their_convolutions():
+def test_normalizations_are_numbered_as_their_convolutions():
     layers = [name for name, _ in blank_vgg("vgg11_bn", fully_connected=False).named_children()]
     assert layers[:4] == ["conv1_1", "bn1_1", "relu1_1", "pool1"]
     assert layers[-7:] == ["conv5_1", "bn5_1", "relu5_1", "conv5_2", "bn5_2", "relu5_2", "pool5"]
@@ -66,7 +66,7 @@ def test_features_are_those_of_the_classifier(tmp_path):
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_the_centre_of_fc7_is_what_the_classifier_computes(tmp_path):
+def test_the_center_of_fc7_is_what_the_classifier_computes(tmp_path):
     torch.manual_seed(0)
     classifier = models.vgg16().eval()
     for linear in classifier.classifier[:-1]:

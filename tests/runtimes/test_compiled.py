@@ -15,7 +15,7 @@ NEEDS_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 @pytest.fixture
 def make_cells(monkeypatch):
-    """A stand-in for a network: plain it gives the double of its pictures, compiled the triple."""
+    """A stand-in for a network: plain it gives the double of its images, compiled the triple."""
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 3 * images)
     return lambda: CompiledCells(lambda images: 2 * images)
 
@@ -28,7 +28,7 @@ def test_a_shape_is_compiled_when_it_comes_again(make_cells):
     cells = make_cells()
     assert [factor(cells, 4, 6) for _ in range(3)] == [2, 3, 3]
     assert factor(cells, 4, 7) == 2
-    assert float(cells(torch.ones(2, 3, 4, 6)).mean()) == 2  # two pictures are another shape
+    assert float(cells(torch.ones(2, 3, 4, 6)).mean()) == 2  # two images are another shape
 
 
 def test_only_the_first_shapes_are_compiled(make_cells, monkeypatch):

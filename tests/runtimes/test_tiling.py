@@ -41,7 +41,7 @@ def networks():
     stride=st.sampled_from([8, 16, 32]),
     learned=st.sampled_from(["none", "all"]),
 )
-def test_tiles_give_the_label_map_of_the_whole_picture(make_segmenter, networks, height, width, tile, stride, learned):
+def test_tiles_give_the_label_map_of_the_whole_image(make_segmenter, networks, height, width, tile, stride, learned):
     segmenter, image = networks(make_segmenter, stride, learned), noise(height, width)
     footprint = segmenter.runtime.footprint
     assert footprint.exact
@@ -52,7 +52,7 @@ def test_tiles_give_the_label_map_of_the_whole_picture(make_segmenter, networks,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "regnetx_002"])
-def test_real_networks_give_the_label_map_of_the_whole_picture(make_segmenter, backbone):
+def test_real_networks_give_the_label_map_of_the_whole_image(make_segmenter, backbone):
     segmenter = make_segmenter(backbone, fully_connected=False)
     for number, tile in enumerate((256, 352, 512)):
         image = noise(700 + 37 * number, 611 - 53 * number)
@@ -80,7 +80,7 @@ def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
         np.testing.assert_allclose(rest.confidence[0], whole.confidence[0, start:], atol=1e-5)
 
 
-def test_a_network_that_looks_at_the_whole_picture_is_found_out_and_its_tiles_are_blended(make_segmenter):
+def test_a_network_that_looks_at_the_whole_image_is_found_out_and_its_tiles_are_blended(make_segmenter):
     segmenter, image = make_segmenter("mobilenetv3_small_050"), noise(600, 400)
     assert segmenter.runtime.footprint.reach is None
     bands = tiled_maps(
@@ -105,7 +105,7 @@ def test_a_tile_takes_no_more_than_its_memory():
     assert footprint.tile(1) == 32
 
 
-def test_large_pictures_are_tiled_by_themselves(make_segmenter):
+def test_large_images_are_tiled_by_themselves(make_segmenter):
     segmenter = make_segmenter()
     assert segmenter.tile_for((1000, 1000)) is None
     segmenter.memory = 2**27

@@ -17,7 +17,7 @@ def _models_stay_as_they_are():
 
 @pytest.fixture(scope="session")
 def odd_folder(tmp_path_factory):
-    """Five pictures of five sizes, down to one pixel; the masks of the first three are ignored throughout."""
+    """Five images of five sizes, down to one pixel; the masks of the first three are ignored throughout."""
     root = tmp_path_factory.mktemp("odd")
     classes = ClassSet(("dark", "light"))
     write_classes(root / "classes.yaml", classes)

@@ -161,7 +161,7 @@ def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny
     assert not (tmp_path / "run/model").exists()
 
 
-def test_without_a_labelled_validation_pixel_the_last_model_is_kept_and_that_is_told(tmp_path, tiny_folder):
+def test_without_a_labeled_validation_pixel_the_last_model_is_kept_and_that_is_told(tmp_path, tiny_folder):
     root = tmp_path / "data"
     classes = ClassSet(("ground", "box", "ball"))
     write_classes(root / "classes.yaml", classes)
@@ -176,9 +176,9 @@ def test_without_a_labelled_validation_pixel_the_last_model_is_kept_and_that_is_
     run = train(root, out=tmp_path / "run", epochs=2, validate_every=1, **SMALL)
     assert math.isnan(run.mean_iou)
     log = (run.folder / "train.log").read_text()
-    assert "no pixel of the validation pictures is labelled" in log
+    assert "no pixel of the validation images is labeled" in log
     assert "epoch 2/2: " in log
-    assert ", no score: no validated pixel is labelled" in log
+    assert ", no score: no validated pixel is labeled" in log
     training = json.loads((run.model / "config.json").read_text())["training"]
     assert (training["epoch"], training["mean_iou"]) == (2, None)
     assert Segmenter.from_pretrained(run.model, runtime="torch")

@@ -26,7 +26,7 @@ def caches(tmp_path: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def test_cached_features_train_as_the_pictures_do(tiny_folder: Path, tmp_path: Path) -> None:
+def test_cached_features_train_as_the_images_do(tiny_folder: Path, tmp_path: Path) -> None:
     cached = train(tiny_folder, out=tmp_path / "cached", **WHOLE)
     assert len(caches(tmp_path)) == 1
     anew = train(tiny_folder, out=tmp_path / "anew", cache_views=0, **WHOLE)
@@ -43,7 +43,7 @@ def test_features_are_found_again_with_other_settings_of_the_head(
     train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "quiet": False})
     assert "features of 6 views are computed once and kept, 0.00 GB" in capsys.readouterr().err
     train(tiny_folder, out=tmp_path / "two", **{**WHOLE, "quiet": False}, learning_rate=0.01)
-    assert "features of 6 pictures are there from an earlier run" in capsys.readouterr().err
+    assert "features of 6 images are there from an earlier run" in capsys.readouterr().err
     assert len(caches(tmp_path)) == 1
 
 

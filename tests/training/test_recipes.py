@@ -56,7 +56,7 @@ def test_small_folders_get_more_epochs_than_large_ones():
     assert epochs(20) > epochs(200)
 
 
-def test_the_window_is_about_two_thirds_of_the_picture_within_bounds():
+def test_the_window_is_about_two_thirds_of_the_image_within_bounds():
     def crop(height, width):
         return resolve(TrainConfig(), {"train": [(height, width)], "val": [(height, width)]}).crop_size
 
@@ -65,7 +65,7 @@ def test_the_window_is_about_two_thirds_of_the_picture_within_bounds():
     assert crop(3000, 4000) == "512x512"
 
 
-def test_large_pictures_are_brought_down_to_1024_pixels():
+def test_large_images_are_brought_down_to_1024_pixels():
     assert resolve(TrainConfig(), {"train": [(3000, 4000)], "val": [(3000, 4000)]}).image_size == "1024"
     assert resolve(TrainConfig(), SIZES).image_size == "native"
 

@@ -135,7 +135,7 @@ def test_the_tutorial_recipe_penalizes_the_heads_kernels(tiny_folder, tmp_path):
     assert mp.Segmenter.from_pretrained(run.model).preprocessing.image_size == (64, 96)
 
 
-def test_whole_pictures_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_folder, tmp_path):
+def test_whole_images_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_folder, tmp_path):
     run = train(odd_folder, out=tmp_path / "odd", epochs=2, **{**SMALL, "crop_size": "none", "batch_size": 2})
     with (run.folder / "metrics.csv").open() as file:
         assert all(0 < float(row["loss"]) < 10 for row in csv.DictReader(file))
@@ -240,13 +240,13 @@ def metrics_without_times(folder):
         ]
 
 
-def test_pictures_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_path, monkeypatch):
+def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_path, monkeypatch):
     runs = [train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL)]
     keep, places = SegmentationDataset.keep, []
     monkeypatch.setattr(SegmentationDataset, "keep", lambda self, place=None: places.append(place) or keep(self, place))
     monkeypatch.setattr("maskpencil.training.build.available_memory", lambda: 0)
     runs.append(train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL))
-    assert [place.name for place in places] == ["pictures"]
+    assert [place.name for place in places] == ["images"]
     assert_equal_weights(runs[0].model, runs[1].model)
 
 
@@ -299,7 +299,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
 
     monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
     with pytest.raises(
-        TrainingError, match="too little memory for 1 pictures of 64x64 at once; give a greater --accumulate or"
+        TrainingError, match="too little memory for 1 images of 64x64 at once; give a greater --accumulate or"
     ):
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
@@ -350,7 +350,7 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
             {"freeze": "backbone", "optimizer": "lbfgs", "loss": "dice"},
             "--optimizer lbfgs needs a loss with one optimum",
         ),
-        ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs pictures, not cached features"),
+        ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs images, not cached features"),
     ],
 )
 def test_settings_that_cannot_work_together_leave_no_run_folder(settings, told, tiny_folder, tmp_path):

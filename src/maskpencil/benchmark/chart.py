@@ -1,4 +1,4 @@
-"""The comparison of runtimes as a picture."""
+"""The comparison of runtimes as an image."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def cells(result: RuntimeResult, eager: float) -> list[str]:
 
 
 def chart(results: Sequence[RuntimeResult], title: str) -> RGBImage:
-    """Draw a bar as long as a picture takes for every result, and what else is known of it: (H, W, 3)."""
+    """Draw a bar as long as an image takes for every result, and what else is known of it: (H, W, 3)."""
     width = _NAMES + _BARS + _COLUMN * len(COLUMNS) + _ROW
     sheet = Image.new("RGB", (width, _ROW * (len(results) + 3)), PAPER)
     draw, letters = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)

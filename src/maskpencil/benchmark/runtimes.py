@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from maskpencil.benchmark.timing import interleaved
-from maskpencil.benchmark.ways import Colours, memory_of, ways_of
+from maskpencil.benchmark.ways import Colors, memory_of, ways_of
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import read_model_config, read_model_folder
 from maskpencil.models.architectures import Network
@@ -22,7 +22,7 @@ _PRODUCT = "product of matrices, {}"
 class RuntimeResult:
     """One way of running a model; `is_default` tells whether `auto` is this one.
 
-    `seconds` a picture, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
+    `seconds` an image, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
     pixels, 0..1, that get the class that the eager network gives them; `rate` are the operations a second of the
     convolutions (a multiplication and an addition are two), `peak` those of a large product of matrices in the same
     precision in the same run, None where torch has none.
@@ -40,7 +40,7 @@ class RuntimeResult:
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Time a model on pictures (H, W, 3), one by one, each as the network sees it: first eager.
+    """Time a model on images (H, W, 3), one by one, each as the network sees it: first eager.
 
     `default` is the (runtime, precision) that `auto` stands for.
 
@@ -51,10 +51,10 @@ def compare_runtimes(
     images = [preprocessing.resize(image) for image in images]
     ways = ways_of(model, device)
     memory = [memory_of(way, model, images[0]) for way in ways]
-    colours = {way.name: way.load(model) for way in ways}
-    found = {name: [one(image) for image in images] for name, one in colours.items()}
+    colors = {way.name: way.load(model) for way in ways}
+    found = {name: [one(image) for image in images] for name, one in colors.items()}
     products = _products(device)
-    calls = {name: _on_all(one, images) for name, one in colours.items()}
+    calls = {name: _on_all(one, images) for name, one in colors.items()}
     seconds = interleaved({**calls, **products}, repeats=repeats)
     network = read_model_folder(model).model
     work = sum(operations(network, image.shape[:2]) for image in images)
@@ -78,7 +78,7 @@ def compare_runtimes(
 
 @torch.inference_mode()
 def operations(network: Network, size: Sequence[int]) -> int:
-    """The operations of all convolutions for one picture of `size` (H, W), a multiplication and an addition as two."""
+    """The operations of all convolutions for one image of `size` (H, W), a multiplication and an addition as two."""
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -96,8 +96,8 @@ def operations(network: Network, size: Sequence[int]) -> int:
     return total
 
 
-def _on_all(colours: Colours, images: Sequence[RGBImage]) -> Callable[[], object]:
-    return lambda: [colours(image) for image in images]
+def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
+    return lambda: [colors(image) for image in images]
 
 
 def _products(device: str) -> dict[str, Callable[[], object]]:

@@ -12,9 +12,9 @@ from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
 @dataclass(frozen=True)
 class SlidingWindowResult:
-    """Both methods on the same pictures, with the same (rows, columns) of scores a picture.
+    """Both methods on the same images, with the same (rows, columns) of scores an image.
 
-    `dense`, `batched` and `single` are seconds a picture; `agreement` is the share of cells where both give the same
+    `dense`, `batched` and `single` are seconds an image; `agreement` is the share of cells where both give the same
     class, `correlation` that of all their scores, -1..1.
     """
 
@@ -49,7 +49,7 @@ def by_windows(classifier: DenseClassifier, images: Tensor, *, batch_size: int) 
 def compare(
     classifier: DenseClassifier, images: Tensor, *, batch_size: int = 16, repeats: int = 3
 ) -> SlidingWindowResult:
-    """Time the dense net, windows in batches and one window at a time, in turns, on normalised images (N, 3, H, W).
+    """Time the dense net, windows in batches and one window at a time, in turns, on normalized images (N, 3, H, W).
 
     They agree as far as a window's zero padding allows: the dense net sees real pixels there.
 

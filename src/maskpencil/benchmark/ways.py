@@ -20,7 +20,7 @@ from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.prepared import quantized_network
 from maskpencil.segmenter import Segmenter
 
-Colours = Callable[[RGBImage], LabelMap]
+Colors = Callable[[RGBImage], LabelMap]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Way:
             return "torch fp32, eager"
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
-    def load(self, model: Path) -> Colours:
-        """What gives a picture's label map in this way."""
+    def load(self, model: Path) -> Colors:
+        """What gives an image's label map in this way."""
         if self.runtime == "eager":
             parts = read_model_folder(model)
             run = eager(parts.model, parts.preprocessing, torch.device(self.device))
@@ -68,22 +68,22 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """The most bytes that a process of its own takes to colour a picture twice: on a GPU of its memory, else of RAM."""
+    """The most bytes that a process of its own takes to segment an image twice: on a GPU of its memory, else of RAM."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, way, model, image).result()
 
 
 def _measured(way: Way, model: Path, image: RGBImage) -> int:
-    colours = way.load(model)
+    colors = way.load(model)
     for _ in range(2):
-        colours(image)
+        colors(image)
     return int(torch.cuda.max_memory_allocated()) if way.device == "cuda" else peak_memory()
 
 
 def eager(
     network: Network, preprocessing: Preprocessing, device: torch.device, precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
-    """What gives the label maps (N, H, W) of pictures of one size by a network that nobody has prepared."""
+    """What gives the label maps (N, H, W) of images of one size by a network that nobody has prepared."""
     network = network.eval().to(device)
 
     @torch.inference_mode()

@@ -12,13 +12,13 @@ from maskpencil.signals import ended_by_signals, exit_code
 from maskpencil.terminal import RESULTS, finish, open_closed_streams, say, show
 
 COMMANDS = {
-    "demo": "Draw a street, train a small network on it, colour a film of a drive.",
-    "check": "Tell how a folder of pictures and masks is understood, and what is wrong with it.",
+    "demo": "Draw a street, train a small network on it, segment a video of a drive.",
+    "check": "Tell how a folder of images and masks is understood, and what is wrong with it.",
     "convert": "Write a data set in the format of another tool.",
-    "train": "Train a network on a folder of pictures and masks.",
-    "evaluate": "Score a model on a labelled folder.",
+    "train": "Train a network on a folder of images and masks.",
+    "evaluate": "Score a model on a labeled folder.",
     "quantize": "Make a model that CPUs run in int8, faster, and measure what it loses.",
-    "predict": "Colour pictures, folders of pictures and films.",
+    "predict": "Segment images, folders of images and videos.",
     "heatmap": "Show where a classifier or a model sees a class.",
     "benchmark": "Time methods side by side on this machine.",
     "import": "Make a model of another project's weights.",
@@ -31,7 +31,7 @@ MODULES = {"import": "import_weights"}
 USAGE = """\
 Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
 
-From a folder of pictures and masks to a network that colours every pixel.
+From a folder of images and masks to a network that colors every pixel.
 
 Commands:
 {commands}

@@ -22,12 +22,12 @@ def command(
             "classifier window by window."
         ),
     ],
-    pictures: Annotated[tuple[Path, ...], Parameter(help="Pictures to run on; by default drawn streets.")] = (),
+    images: Annotated[tuple[Path, ...], Parameter(help="Images to run on; by default drawn streets.")] = (),
     /,
     *,
     size: Annotated[
         str | None,
-        Parameter(help="HEIGHTxWIDTH to which the pictures are scaled; by default as they come, drawn ones 360x480."),
+        Parameter(help="HEIGHTxWIDTH to which the images are scaled; by default as they come, drawn ones 360x480."),
     ] = None,
     repeats: Annotated[int, Parameter(help="Rounds; the median counts.")] = 5,
     backbone: Annotated[
@@ -42,10 +42,10 @@ def command(
 ) -> None:
     """Time methods side by side, in turns, on this machine."""
     if what == SLIDING_WINDOW:
-        _sliding_window(pictures, size or "500x500", repeats, backbone, weights, batch_size, device)
+        _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device)
     else:
-        model = found_model(Path(what), "benchmark", pictures)
-        _runtimes(model, _pictures(pictures, size, "360x480"), repeats, device, out)
+        model = found_model(Path(what), "benchmark", images)
+        _runtimes(model, _images(images, size, "360x480"), repeats, device, out)
 
 
 def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
@@ -63,7 +63,7 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     results = compare_runtimes(
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
     )
-    title = f"{model}, {default.device}: {len(images)} pictures one by one, median of {repeats} rounds in turns"
+    title = f"{model}, {default.device}: {len(images)} images one by one, median of {repeats} rounds in turns"
     show(title)
     width = 2 + max(len(result.name) for result in results)
     show(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
@@ -71,13 +71,13 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
         texts = zip(COLUMNS, cells(result, results[0].seconds), strict=True)
         mark = "* " if result.is_default else "  "
         show(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
-    picture = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
-    write_image(picture, chart(results, title))
-    show(f"* is what auto stands for here; drawn in {picture}")
+    plot = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
+    write_image(plot, chart(results, title))
+    show(f"* is what auto stands for here; drawn in {plot}")
 
 
 def _sliding_window(
-    pictures: Sequence[Path], size: str, repeats: int, backbone: str, weights: str, batch_size: int, device: str
+    paths: Sequence[Path], size: str, repeats: int, backbone: str, weights: str, batch_size: int, device: str
 ) -> None:
     import torch
 
@@ -87,24 +87,24 @@ def _sliding_window(
     from maskpencil.preprocessing import Preprocessing, stacked
 
     place = choose_device(device)
-    images = _pictures(pictures, size, size)
+    images = _images(paths, size, size)
     classifier = dense_classifier(backbone, weights=weights).to(place)
     batch = Preprocessing(classifier.mean, classifier.std).normalize(stacked(images).to(place))
     classifier = classifier.to(memory_format=torch.channels_last)
     result = compare(classifier, batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
-    show(f"{backbone} on {place.type}, {len(batch)} pictures of {size}, {rows} x {columns} scores each")
+    show(f"{backbone} on {place.type}, {len(batch)} images of {size}, {rows} x {columns} scores each")
     for method, seconds in (
         ("dense", result.dense),
         ("windows in batches", result.batched),
         ("windows one by one", result.single),
     ):
-        show(f"{method:<20} {1000 * seconds:10.1f} ms a picture {seconds / result.dense:8.1f} times the dense net's")
+        show(f"{method:<20} {1000 * seconds:10.1f} ms an image {seconds / result.dense:8.1f} times the dense net's")
     show(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")
 
 
-def _pictures(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """The pictures, scaled to `size` where it is given, or two streets of the size `drawn`."""
+def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
+    """The images, scaled to `size` where it is given, or two streets of the size `drawn`."""
     from maskpencil.data.scenes import draw_scene
     from maskpencil.images import read_image, scaled
     from maskpencil.training.values import height_and_width

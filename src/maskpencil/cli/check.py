@@ -21,7 +21,7 @@ JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict"
 
 
 def command(
-    data: Annotated[Path, Parameter(help="A folder of pictures and masks, or a file in which it is packed.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks, or a file in which it is packed.")],
     /,
     *,
     fix: Annotated[Path | None, Parameter(help="Write a clean copy to this new folder; DATA is not touched.")] = None,
@@ -32,7 +32,7 @@ def command(
     split_file: SplitFile = None,
     processes: Annotated[int | None, Parameter(help="How many files are read at once; by default one a core.")] = None,
 ) -> int:
-    """Tell how a folder of pictures and masks is understood, and what is wrong with it.
+    """Tell how a folder of images and masks is understood, and what is wrong with it.
 
     Exits with 1 where a network cannot be trained on it as it is; with --fix, where no clean copy can be written.
     """
@@ -80,9 +80,9 @@ def command(
 
 
 def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) -> list[Line]:
-    """Each class's (pixels, images, share of all pixels that count), and its colour, as aligned lines."""
+    """Each class's (pixels, images, share of all pixels that count), and its color, as aligned lines."""
     width = max(len(visible(name)) for name in (*counts, "class"))
-    lines: list[Line] = [f"{'class':<{width}}  {'colour':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
+    lines: list[Line] = [f"{'class':<{width}}  {'color':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
     for (name, (pixels, images, share)), color in zip(counts.items(), classes.palette, strict=True):
         facts = f"#{bytes(color).hex()}  {pixels:>14,}  {images:>7,}  {share:>7.2%}"
         lines.append((f"{visible(name):<{width}}  ", color, facts))

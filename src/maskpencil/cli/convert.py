@@ -34,4 +34,4 @@ def command(
         say(f"{data}: {note}")
     with new_folder(out or Path("runs/convert") / short_name(data)) as target, ProgressBar("writing", 1) as bar:
         count = convert(folder, target, to, report=bar.update_of)
-    show(f"{count} pictures: {target}")
+    show(f"{count} images: {target}")

@@ -16,20 +16,20 @@ from maskpencil.terminal import say, show
 SIZE = (192, 320)
 """Height and width of the stills to learn from."""
 
-PICTURES = {"train": 220, "val": 20, "test": 40}
+IMAGES = {"train": 220, "val": 20, "test": 40}
 EPOCHS = 11
-FILM_SIZE, FILM_SECONDS, FILM_RATE = (240, 400), 4, 24
+VIDEO_SIZE, VIDEO_SECONDS, VIDEO_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
-"""The street of the film, none of the stills'."""
+"""The street of the video, none of the stills'."""
 
 
 def command(
     *,
     out: Annotated[Path, Parameter(help="The folder to write; numbered when taken.")] = Path("runs/demo"),
-    epochs: Annotated[int | None, Parameter(help="Passes over the pictures; fewer are worse.")] = None,
+    epochs: Annotated[int | None, Parameter(help="Passes over the images; fewer are worse.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Draw a street, train a small FCN-8s on it from scratch, score it, colour a film of an unseen drive.
+    """Draw a street, train a small FCN-8s on it from scratch, score it, segment a video of an unseen drive.
 
     Everything runs on this machine and takes a few minutes; nothing is downloaded.
     """
@@ -47,9 +47,9 @@ def command(
 
     started = time.monotonic()
     folder = numbered_folder(out)
-    say(f"1/4 drawing {sum(PICTURES.values())} street scenes with their masks: {folder / 'data'}")
-    with ProgressBar("drawing", sum(PICTURES.values())) as bar:
-        write_scenes(folder / "data", **PICTURES, size=SIZE, progress=bar.update)
+    say(f"1/4 drawing {sum(IMAGES.values())} street scenes with their masks: {folder / 'data'}")
+    with ProgressBar("drawing", sum(IMAGES.values())) as bar:
+        write_scenes(folder / "data", **IMAGES, size=SIZE, progress=bar.update)
 
     say("2/4 training an FCN-8s on them, from scratch")
     config = TrainConfig(
@@ -67,25 +67,25 @@ def command(
     )
     run = train(folder / "data", out=folder / "train", config=config)
 
-    say(f"3/4 scoring it on {PICTURES['test']} scenes it has not seen")
+    say(f"3/4 scoring it on {IMAGES['test']} scenes it has not seen")
     segmenter = Segmenter.from_pretrained(run.model, device=device)
     data = open_folder(folder / "data")
     scores = evaluate(segmenter, data, split="test")
     write_json(folder / "scores.json", scores.to_dict())
     write_preview(folder / "unseen.png", segmenter, data, data.pairs("test"))
 
-    film = folder / "drive.mp4"
-    say(f"4/4 colouring the unseen scenes and a drive down an unseen street: {film}")
-    scenes = drive(DRIVE_SEED, FILM_SECONDS * FILM_RATE, FILM_SIZE, frame_rate=FILM_RATE)
-    write_video(film, (scene.image for scene in scenes), frame_rate=FILM_RATE)
-    pictures = [pair.image for pair in islice(data.pairs("test"), 12)]
-    predict(segmenter, find_sources([*pictures, film]), out=folder)
+    video = folder / "drive.mp4"
+    say(f"4/4 segmenting the unseen scenes and a drive down an unseen street: {video}")
+    scenes = drive(DRIVE_SEED, VIDEO_SECONDS * VIDEO_RATE, VIDEO_SIZE, frame_rate=VIDEO_RATE)
+    write_video(video, (scene.image for scene in scenes), frame_rate=VIDEO_RATE)
+    images = [pair.image for pair in islice(data.pairs("test"), 12)]
+    predict(segmenter, find_sources([*images, video]), out=folder)
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
-    show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, coloured by the network")
+    show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")
     show(f"  {folder / 'unseen.png'}            scenes it had not seen, the truth, and what it says")
     show(f"  {run.folder / 'preview'}         how it learned, epoch by epoch")
     show(f"  {folder / 'data'}                  what it learned from: a folder like yours could be")
     show("", "With your own images/ and masks/ in a folder DATA, type")
     show("  maskpencil train DATA")
-    show("and on any picture or film of a street like this one", f"  maskpencil predict {run.model} FILE")
+    show("and on any image or video of a street like this one", f"  maskpencil predict {run.model} FILE")

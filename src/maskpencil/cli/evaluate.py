@@ -32,10 +32,10 @@ JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accu
 
 def command(
     model: ModelFolder,
-    data: Annotated[Path, Parameter(help="A folder of pictures and masks with the model's classes.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
-    split: Annotated[Literal["train", "val", "test"], Parameter(help="Which pictures of the folder.")] = "val",
+    split: Annotated[Literal["train", "val", "test"], Parameter(help="Which images of the folder.")] = "val",
     class_name: Annotated[
         str | None,
         Parameter(name="--class", help="Also score this class's probability by KITTI Road's measures: MaxF1 and more."),
@@ -49,7 +49,7 @@ def command(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Score a model on a labelled folder: one confusion matrix over all its pixels."""
+    """Score a model on a labeled folder: one confusion matrix over all its pixels."""
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class, match_classes
@@ -72,7 +72,7 @@ def command(
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None
         else:
             scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
-    show(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} pictures", "", *table(scores))
+    show(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} images", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
         show("", f"{class_name} by its probability", *class_table(of_class))

@@ -14,7 +14,7 @@ from maskpencil.terminal import show
 
 def command(
     model: Annotated[str, Parameter(help="A classifier such as vgg16 or resnet50, or a model folder.")],
-    image: Annotated[Path, Parameter(help="A picture of any size.")],
+    image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
     class_name: Annotated[str, Parameter(name="--class", help="The class to look for, by name or number.")],
@@ -31,7 +31,7 @@ def command(
     """Show where a network sees a class, also a classifier that was never trained to say where.
 
     A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
-    which is drawn over the picture. A model folder's own probabilities are drawn pixel by pixel.
+    which is drawn over the image. A model folder's own probabilities are drawn pixel by pixel.
     """
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image
     from maskpencil.inference.heatmap import category_index, classifier_heatmap
@@ -43,18 +43,18 @@ def command(
     if out:  # before the network is made ready
         refuse_unknown_suffix(out)
         refuse_to_replace_file(out)
-    picture = read_image(image)
+    pixels = read_image(image)
     if place.is_dir():
         segmenter = Segmenter.from_pretrained(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
         index = category_index(names, class_name)
-        ((_, values),) = segmenter.predict_class([picture], index)
+        ((_, values),) = segmenter.predict_class([pixels], index)
     else:
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
         index = category_index(names, class_name)
-        values = classifier_heatmap(classifier, picture, index, device=device, precision=precision)
+        values = classifier_heatmap(classifier, pixels, index, device=device, precision=precision)
     path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
-    write_image(path, heat(picture, values))
+    write_image(path, heat(pixels, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
     show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")

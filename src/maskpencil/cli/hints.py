@@ -92,7 +92,7 @@ OPTIONS_MEANT = {
     "--json": "json-file report save-json output-json output out o",
     "--runtime": "backend engine provider",
     "--max-drop": "tolerance max-loss",
-    "--pictures": "images num-images samples calib-size calibration-images",
+    "--calibration-images": "num-images samples calib-size calibration-size",
     "--repeats": "iters iterations rounds runs n",
     "--compile": "torch-compile jit",
     "--dropout": "drop drop-rate dropout-rate",

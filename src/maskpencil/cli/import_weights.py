@@ -35,4 +35,4 @@ def command(
         add_graph(folder, warn=say)
     show(f"{parts.model.config.title}, {len(parts.classes)} classes")
     show(f"model: {folder}")
-    show(f"next:  maskpencil predict {folder} PICTURES_OR_FILM")
+    show(f"next:  maskpencil predict {folder} IMAGES_OR_VIDEO")

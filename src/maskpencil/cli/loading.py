@@ -45,13 +45,13 @@ def load_segmenter(
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
-    """Refuse to scale pictures to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
+    """Refuse to scale images to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
     from maskpencil.runtimes.mapper import SMALL
 
     pixels = size[0] * size[1]
     if pixels > SMALL and (needed := pixels * segmenter.runtime.footprint.bytes_per_pixel) > limit:
         raise ConfigError(
-            f"pictures scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
+            f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
             f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"
         )
 

@@ -12,7 +12,7 @@ Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where 
 ImageSize = Annotated[
     str | None,
     Parameter(
-        help="Another size for the network to see: native, HEIGHTxWIDTH, or the longer side, to which larger pictures "
+        help="Another size for the network to see: native, HEIGHTxWIDTH, or the longer side, to which larger images "
         "are brought down."
     ),
 ]
@@ -24,7 +24,7 @@ Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
     Parameter(help="The precision of the convolutions; int8 for a quantized model."),
 ]
-DataImages = Annotated[Path | None, Parameter(help="The folder of the pictures, here or in DATA, if it is not found.")]
+DataImages = Annotated[Path | None, Parameter(help="The folder of the images, here or in DATA, if it is not found.")]
 DataMasks = Annotated[Path | None, Parameter(help="The folder of the masks, here or in DATA, if it is not found.")]
-SplitFile = Annotated[Path | None, Parameter(help="A file of lines NAME SPLIT: which pictures train, val and test.")]
+SplitFile = Annotated[Path | None, Parameter(help="A file of lines NAME SPLIT: which images train, val and test.")]
 AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]

@@ -15,7 +15,7 @@ from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFol
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, short_name
-from maskpencil.inference.film_options import FilmOptions, MaskFormat, seconds
+from maskpencil.inference.video_options import MaskFormat, VideoOptions, seconds
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 from maskpencil.signals import ENDING, exit_code
@@ -35,25 +35,25 @@ def command(
     *sources: Annotated[
         str,
         Parameter(
-            help="Pictures, folders, quoted globs ('in/*.jpg'), films, addresses (https, rtsp, ...) and camera numbers."
+            help="Images, folders, quoted globs ('in/*.jpg'), videos, addresses (https, rtsp, ...) and camera numbers."
         ),
     ],
     out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
-    overlays: Annotated[bool, Parameter(help="Also draw the classes over the pictures.")] = True,
-    confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as grey pictures.")] = False,
+    overlays: Annotated[bool, Parameter(help="Also draw the classes over the images.")] = True,
+    confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as gray images.")] = False,
     entropy: Annotated[
-        bool, Parameter(help="Also write how undecided it is among all classes, as grey pictures.")
+        bool, Parameter(help="Also write how undecided it is among all classes, as gray images.")
     ] = False,
-    opacity: Annotated[float, Parameter(help="The overlay colours' share, 0 to 1.")] = 0.5,
+    opacity: Annotated[float, Parameter(help="The overlay colors' share, 0 to 1.")] = 0.5,
     class_name: Annotated[
-        str | None, Parameter(name="--class", help="Colour this class only, green, where it is probable enough.")
+        str | None, Parameter(name="--class", help="Color this class only, green, where it is probable enough.")
     ] = None,
     threshold: Annotated[
-        float | None, Parameter(help=f"The probability above which --class is coloured; by default {THRESHOLD}.")
+        float | None, Parameter(help=f"The probability above which a pixel is --class; by default {THRESHOLD}.")
     ] = None,
     regions: Annotated[
         RegionFormat | None,
-        Parameter(help="Also find the single objects: boxes on the overlays; of pictures, not of films, a file too."),
+        Parameter(help="Also find the single objects: boxes on the overlays; of images, not of videos, a file too."),
     ] = None,
     min_area: Annotated[int, Parameter(help="Leave out regions of fewer pixels.")] = 1,
     region_classes: Annotated[
@@ -68,42 +68,42 @@ def command(
     ] = None,
     augment: Annotated[
         list[Literal["flip", "scales"]] | None,
-        Parameter(help="Look at mirrored and at scaled pictures, too: better and slower.", consume_multiple=True),
+        Parameter(help="Look at mirrored and at scaled images, too: better and slower.", consume_multiple=True),
     ] = None,
     image_size: ImageSize = None,
     memory: Annotated[
-        str, Parameter(help="What the network may take for one picture; larger ones go in tiles.")
+        str, Parameter(help="What the network may take for one image; larger ones go in tiles.")
     ] = "1GiB",
     tile: Annotated[int | None, Parameter(help="The side of tiles, a multiple of 32, in place of --memory.")] = None,
     geotiff: Annotated[
         bool,
         Parameter(help="Do TIFF and JPEG2000 files of any size window by window; masks as GeoTIFF, where they were."),
     ] = False,
-    every: Annotated[int, Parameter(help="Of films, take only each so-many-th frame.")] = 1,
-    start: Annotated[str, Parameter(help="Of films, begin here: seconds or H:MM:SS.")] = "0",
-    end: Annotated[str | None, Parameter(help="Of films, stop here: seconds or H:MM:SS.")] = None,
+    every: Annotated[int, Parameter(help="Of videos, take only each so-many-th frame.")] = 1,
+    start: Annotated[str, Parameter(help="Of videos, begin here: seconds or H:MM:SS.")] = "0",
+    end: Annotated[str | None, Parameter(help="Of videos, stop here: seconds or H:MM:SS.")] = None,
     smooth: Annotated[
-        float, Parameter(help="Of films, steady the classes: the share of the past, 0 (off) to below 1.")
+        float, Parameter(help="Of videos, steady the classes: the share of the past, 0 (off) to below 1.")
     ] = 0.0,
     masks: Annotated[
         MaskFormat | None,
-        Parameter(help="Also write a film's masks: as lossless video of class numbers, or a palette PNG a frame."),
+        Parameter(help="Also write a video's masks: as lossless video of class numbers, or a palette PNG a frame."),
     ] = None,
-    hardware_decode: Annotated[bool, Parameter(help="Decode films on the graphics chip where that works.")] = False,
+    hardware_decode: Annotated[bool, Parameter(help="Decode videos on the graphics chip where that works.")] = False,
     reconnect: Annotated[int, Parameter(help="How often in a row a stream that broke off is tried again.")] = 5,
-    show: Annotated[bool, Parameter(help="Show films in a window while they are made.")] = False,
+    show: Annotated[bool, Parameter(help="Show videos in a window while they are made.")] = False,
     stdout: Annotated[
-        bool, Parameter(help="Also write one film's overlay to standard output, as raw rgb24 frames.")
+        bool, Parameter(help="Also write one video's overlay to standard output, as raw rgb24 frames.")
     ] = False,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Annotated[
         bool,
-        Parameter(name="--compile", negative="", help="On GPUs: half a minute for each size of pictures, then faster."),
+        Parameter(name="--compile", negative="", help="On GPUs: half a minute for each size of images, then faster."),
     ] = False,
 ) -> int:
-    """Colour pictures, folders of pictures, films, streams and cameras.
+    """Segment images, folders of images, videos, streams and cameras.
 
     Masks go to OUT/masks as palette PNG, the number of a pixel being its class (with --class 1 for it and 0 for all
     others); overlays to OUT/overlays; regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations
@@ -114,11 +114,11 @@ def command(
 
     if not sources:
         raise ConfigError(
-            f"predict needs pictures after the model: maskpencil predict {model} photo.jpg, a folder or a film"
+            f"predict needs images after the model: maskpencil predict {model} photo.jpg, a folder or a video"
         )
     if threshold is not None and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
-    film = FilmOptions(
+    video = VideoOptions(
         every=every,
         start=seconds(start),
         end=None if end is None else seconds(end),
@@ -131,10 +131,10 @@ def command(
     )
     model = found_model(model, "predict", sources)
     found = find_sources(sources, out=out, tell=say)
-    if film != FilmOptions() and all(source.kind == "picture" for source in found):
+    if video != VideoOptions() and all(source.kind == "image" for source in found):
         raise ConfigError(
-            f"{found[0].name}: is no film, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
-            "--stdout, --hardware-decode and --reconnect are for films; leave them out"
+            f"{found[0].name}: is no video, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
+            "--stdout, --hardware-decode and --reconnect are for videos; leave them out"
         )
     segmenter = load_segmenter(
         model,
@@ -146,10 +146,10 @@ def command(
         tile=tile,
         compiled=compiled,
     )
-    colours = _coloured(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
+    predictor = _wrapped(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
-    is_written = overlays or masks or any(source.kind == "picture" for source in found)
+    is_written = overlays or masks or any(source.kind == "image" for source in found)
     name = found[0].stem if found[0].is_live else _name_of(sources[0])
     place = new_folder(Path("runs/predict") / name) if is_written and out is None else nullcontext(out or Path())
     is_live = any(source.is_live for source in found)
@@ -159,7 +159,7 @@ def command(
         stopped_by_signals(bar.say) if is_live else nullcontext() as stop,
     ):
         report = predict(
-            colours,
+            predictor,
             found,
             out=folder,
             overlays=overlays,
@@ -170,7 +170,7 @@ def command(
             min_area=min_area,
             region_classes=region_classes,
             annotations=annotations,
-            film=film,
+            video=video,
             geotiff=geotiff,
             batch_size=segmenter.runtime.batch_size,
             side_by_side=segmenter.side_by_side,
@@ -179,16 +179,14 @@ def command(
             stop=stop,
         )
     if segmenter.has_blended:
-        bar.say(
-            "warning: this network looks at the whole picture, so that tiles were blended; --memory 8GiB makes less"
-        )
+        bar.say("warning: this network looks at the whole image, so that tiles were blended; --memory 8GiB makes less")
     for note in report.notes:
         bar.say(note)
     for warning in report.warnings:
         bar.say(f"warning: {warning}")
     for failure in report.failures:
         bar.say(f"error: {failure.message}")
-    counted = ((report.pictures, "picture"), (report.videos, "film"))
+    counted = ((report.images, "image"), (report.videos, "video"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
     summary = (
         f"{' and '.join(done)} done at {report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
@@ -205,7 +203,7 @@ def _name_of(source: str) -> str:
     return Path(source).stem.strip("*?") or short_name(Path(source).parent)
 
 
-def _coloured(
+def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
 ) -> "PredictsImages":
     """The segmenter as the options let it see and speak."""
@@ -224,7 +222,7 @@ def _coloured(
 
 
 class _Reporter:
-    """Shows pictures and film frames on one bar, with frames per second."""
+    """Shows images and video frames on one bar, with frames per second."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar, self._started, self._frames = bar, time.monotonic(), 0
@@ -234,7 +232,7 @@ class _Reporter:
         speed = f"{self._frames / (time.monotonic() - self._started):.1f} frames/s"
         source = progress.source
         frames = ""
-        if source.kind != "picture":
+        if source.kind != "image":
             frames = (
                 f" frame {progress.frame}" if source.is_live else f" frame {progress.frame} of {progress.frames or '?'}"
             )

@@ -14,12 +14,14 @@ from maskpencil.terminal import show
 
 def command(
     model: Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model.")],
-    data: Annotated[Path, Parameter(help="A folder of pictures and masks with the model's classes.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
     out: Annotated[Path | None, Parameter(help="The folder to write; by default MODEL-int8.")] = None,
     max_drop: Annotated[float, Parameter(help="The most points of mean IoU that may be lost.")] = 0.5,
-    pictures: Annotated[int, Parameter(help="Training pictures from which the numbers' ranges are taken.")] = 100,
+    calibration_images: Annotated[
+        int, Parameter(help="Training images from which the numbers' ranges are taken.")
+    ] = 100,
     split: Annotated[Literal["train", "val", "test"], Parameter(help="What both models are scored on.")] = "val",
     images: DataImages = None,
     masks: DataMasks = None,
@@ -46,6 +48,12 @@ def command(
     wanted = out or model.with_name(f"{model.name}-int8")
     with new_folder(wanted) as place, ProgressBar("quantizing and scoring", 1) as bar:
         result = quantize(
-            model, folder, out=place, max_drop=max_drop, split=split, pictures=pictures, report=bar.update_of
+            model,
+            folder,
+            out=place,
+            max_drop=max_drop,
+            split=split,
+            calibration_images=calibration_images,
+            report=bar.update_of,
         )
     show(f"mean IoU {result.before:.4f} before, {result.after:.4f} in int8: {place}")

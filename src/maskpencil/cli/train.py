@@ -20,7 +20,7 @@ UNSEEN_SHARE = 0.1
 
 def command(
     data: Annotated[
-        Path | None, Parameter(help="A folder of pictures and masks, or a file in which it is packed.")
+        Path | None, Parameter(help="A folder of images and masks, or a file in which it is packed.")
     ] = None,
     /,
     *,
@@ -31,7 +31,7 @@ def command(
     resume: Annotated[Path | None, Parameter(help="A run folder to continue where it was cut short.")] = None,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
 ) -> int:
-    """Train a network on a folder of pictures and masks.
+    """Train a network on a folder of images and masks.
 
     Settings that are not given are the recipe's. The best model so far is in RUN/model.
     """
@@ -64,9 +64,9 @@ def command(
     if not processes.is_main_process:
         return 0
     if math.isnan(run.mean_iou):
-        show("no score: no pixel of the validation pictures is labelled; the last model was kept")
+        show("no score: no pixel of the validation images is labeled; the last model was kept")
     else:
-        show(f"mean IoU {run.mean_iou:.4f} on {run.scored_on or 'the'} validation pictures")
+        show(f"mean IoU {run.mean_iou:.4f} on {run.scored_on or 'the'} validation images")
     show(f"model: {run.model}")
-    show(f"next:  maskpencil predict {run.model} PICTURES_OR_FILM")
+    show(f"next:  maskpencil predict {run.model} IMAGES_OR_VIDEO")
     return 0

@@ -1,1 +1,1 @@
-"""Pictures and masks: found, read, drawn, changed, batched."""
+"""Images and masks: found, read, drawn, changed, batched."""

@@ -1,4 +1,4 @@
-"""The file beside the pictures that names the classes, of this package or of another tool."""
+"""The file beside the images that names the classes, of this package or of another tool."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ def find_own_class_file(root: Path) -> ClassFile | None:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of a labelmap.txt; all labels of a file have colours, or none has."""
+    """A line of a labelmap.txt; all labels of a file have colors, or none has."""
 
     name: str
     color: Color
@@ -66,10 +66,10 @@ class Label:
 def read_labelmap(path: Path) -> tuple[Label, ...]:
     """Read CVAT's and Datumaro's labelmap.txt, a line `name:red,green,blue:parts:actions` a label, "#" for comments.
 
-    Labels without colours have those of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+    Labels without colors have those of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 
     Raises:
-        DataError: a line has another form, a name stands twice, or some labels have a colour and others not.
+        DataError: a line has another form, a name stands twice, or some labels have a color and others not.
     """
     rows: list[tuple[str, Color | None]] = []
     for number, line in numbered_lines(_text(path)):
@@ -85,7 +85,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
         raise DataError(f"{path}: names no label; expected lines such as 'road:128,64,128::'")
     bare = [name for name, color in rows if color is None]
     if bare and len(bare) < len(rows):
-        raise DataError(f"{path}: has no colour for {bare[0]!r}; give all labels colours, or none")
+        raise DataError(f"{path}: has no color for {bare[0]!r}; give all labels colors, or none")
     return tuple(Label(name, color or voc_color(index)) for index, (name, color) in enumerate(rows))
 
 
@@ -224,7 +224,7 @@ def _color(path: Path, number: int, levels: Sequence[str]) -> Color:
     values = [int(level) if _is_number(level) else -1 for level in levels]
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise DataError(
-            f"{path}: line {number} has the colour {' '.join(levels)!r}; expected red, green and blue from 0 to 255"
+            f"{path}: line {number} has the color {' '.join(levels)!r}; expected red, green and blue from 0 to 255"
         )
     return values[0], values[1], values[2]
 

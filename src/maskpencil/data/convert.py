@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.writers import WRITERS, LabelledPicture
+from maskpencil.data.writers import WRITERS, LabeledImage
 from maskpencil.data.writers.base import FreeNames, refuse_names
 from maskpencil.errors import ConfigError
 from maskpencil.files import folder_written_whole
@@ -28,7 +28,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
     with folder_written_whole(out, fresh=True) as folder, WRITERS[file_format](folder, data.classes) as add:
         for done, (split, pair) in enumerate(pairs, start=1):
             _, label_map = data.read_pair(pair)
-            add(LabelledPicture(split, names.free(split, pair.name), pair.image, label_map))
+            add(LabeledImage(split, names.free(split, pair.name), pair.image, label_map))
             if report:
                 report(done, len(pairs))
     return len(pairs)

@@ -18,43 +18,43 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.data.transforms import Augmentation, FitSize, Size, draw_gains, recolor
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""A picture (3, H, W) uint8 and its target (H, W) uint8."""
+"""An image (3, H, W) uint8 and its target (H, W) uint8."""
 
 
 class Sample(NamedTuple):
-    """A pair as it is drawn, and the `gains` (3,) of its colours, see `recolor`."""
+    """A pair as it is drawn, and the `gains` (3,) of its colors, see `recolor`."""
 
-    picture: torch.Tensor
+    image: torch.Tensor
     target: torch.Tensor
     gains: torch.Tensor
 
 
-class Pictures(NamedTuple):
-    """A batch as it comes from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colours."""
+class Images(NamedTuple):
+    """A batch as it comes from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colors."""
 
     pixels: torch.Tensor
     gains: torch.Tensor
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """The pictures (N, 3, H, W) on a device, recoloured there, 0-255."""
+        """The images (N, 3, H, W) on a device, recolored there, 0-255."""
         pixels = self.pixels.to(device, non_blocking=True)
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
 
 class Place(NamedTuple):
-    """Which sample: the picture of that number as the `epoch` changes it, at a share `resolution` of its size."""
+    """Which sample: the image of that number as the `epoch` changes it, at a share `resolution` of its size."""
 
     epoch: int
-    picture: int
+    image: int
     resolution: float = 1.0
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Pictures (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their resolution.
+    """Images (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their resolution.
 
     A pair is read and brought to the size that `working_size` gives for its own; then comes the transform, made of
-    torchvision's v2, that `transform_of` gives for the resolution. Its colours are to change by at most the share
-    `color_jitter`. An item is asked for by its `Place`: its random numbers depend on epoch, picture and seed only,
+    torchvision's v2, that `transform_of` gives for the resolution. Its colors are to change by at most the share
+    `color_jitter`. An item is asked for by its `Place`: its random numbers depend on epoch, image and seed only,
     never on the order of loading or the number of workers, so a resumed run sees what the uninterrupted one would have
     seen.
     """
@@ -78,10 +78,10 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __getitem__(self, place: Place) -> Sample:
         epoch, index, resolution = place
-        picture, target = self._kept[index] if self._kept else self.read(index)
+        image, target = self._kept[index] if self._kept else self.read(index)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
-            changed, labels = self.transform_of(resolution)(picture, target)
+            changed, labels = self.transform_of(resolution)(image, target)
             gains = draw_gains(self.color_jitter)
         return Sample(changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor), gains)
 
@@ -121,9 +121,9 @@ class SegmentationDataset(Dataset[Sample]):
     def read(self, index: int) -> Pair:
         """A pair at its working size, not yet transformed."""
         image, label_map = self.data.read_pair(self.pairs[index])
-        picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
+        pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
-        fitted: Pair = self.fit(picture, target)
+        fitted: Pair = self.fit(pixels, target)
         return fitted
 
 
@@ -164,24 +164,24 @@ class EpochBatches(Sampler[list[Place]]):
         return [share * self.world for share in shares]
 
 
-def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[Pictures, torch.Tensor]:
-    """Stack samples of unequal size: pictures are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
+def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[Images, torch.Tensor]:
+    """Stack samples of unequal size: images are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
 
-    Returns pictures and targets (N, H, W) int64, of the greatest height and width.
+    Returns images and targets (N, H, W) int64, of the greatest height and width.
     """
-    height = max(sample.picture.shape[-2] for sample in samples)
-    width = max(sample.picture.shape[-1] for sample in samples)
+    height = max(sample.image.shape[-2] for sample in samples)
+    width = max(sample.image.shape[-1] for sample in samples)
     images = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(samples), 1, height, width)
     targets = torch.full((len(samples), height, width), IGNORE_INDEX, dtype=torch.int64)
     for i, (image, target, _) in enumerate(samples):
         images[i, :, : image.shape[-2], : image.shape[-1]] = image
         targets[i, : target.shape[-2], : target.shape[-1]] = target
-    return Pictures(images, torch.stack([sample.gains for sample in samples])), targets
+    return Images(images, torch.stack([sample.gains for sample in samples])), targets
 
 
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
-) -> Iterable[tuple[Pictures, torch.Tensor]]:
+) -> Iterable[tuple[Images, torch.Tensor]]:
     """A loader of `batches`, in this process or in `workers` others."""
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -201,5 +201,5 @@ class _Collate:
     def __init__(self, fill: tuple[int, int, int]) -> None:
         self.fill = fill
 
-    def __call__(self, samples: Sequence[Sample]) -> tuple[Pictures, torch.Tensor]:
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Images, torch.Tensor]:
         return collate(samples, fill=self.fill)

@@ -1,4 +1,4 @@
-"""`Drawing`: a mask that is given as shapes over a picture, drawn when it is asked for."""
+"""`Drawing`: a mask that is given as shapes over an image, drawn when it is asked for."""
 
 import zlib
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ Points = npt.NDArray[np.float32]
 
 
 class Shape(Protocol):
-    """A part of a picture that is of one class."""
+    """A part of an image that is of one class."""
 
     @property
     def class_index(self) -> int:
         """The class, or `IGNORE_INDEX`."""
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """The shape's pixels within a picture of `size` (height, width): a window of it, and which pixels there."""
+        """The shape's pixels within an image of `size` (height, width): a window of it, and which pixels there."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Polygon:
     rings: tuple[Points, ...]
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; what lies outside of the picture is cut off."""
+        """See `Shape`; what lies outside of the image is cut off."""
         height, width = size
         corners = np.concatenate(self.rings)
         left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
@@ -52,7 +52,7 @@ class Polygon:
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the picture; it is kept packed."""
+    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; it is kept packed."""
 
     class_index: int
     corner: tuple[int, int]
@@ -65,7 +65,7 @@ class Bitmap:
         return cls(class_index, corner, (mask.shape[0], mask.shape[1]), zlib.compress(np.packbits(mask).tobytes(), 1))
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; what lies outside of the picture is cut off."""
+        """See `Shape`; what lies outside of the image is cut off."""
         (top, left), (height, width) = self.corner, self.size
         bits = np.frombuffer(zlib.decompress(self.packed), dtype=np.uint8)
         mask = np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
@@ -77,9 +77,9 @@ class Bitmap:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """The mask of a picture of `size` (height, width): shapes, the later ones over the earlier ones.
+    """The mask of an image of `size` (height, width): shapes, the later ones over the earlier ones.
 
-    `path` is the file that the shapes are from and `name` its entry for this picture; errors name both. Where there is
+    `path` is the file that the shapes are from and `name` its entry for this image; errors name both. Where there is
     no shape the class is `background`, which may be `IGNORE_INDEX`.
     """
 
@@ -102,14 +102,14 @@ class Drawing:
 
 
 MaskSource = Path | Drawing
-"""Where a mask comes from: a picture file, or shapes."""
+"""Where a mask comes from: an image file, or shapes."""
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
     """Read a mask file, or draw the shapes, of which the numbers are the classes.
 
     Raises:
-        ImageError: the file is not a readable picture that may hold classes.
+        ImageError: the file is not a readable image that may hold classes.
     """
     return MaskPixels(mask.draw(), None) if isinstance(mask, Drawing) else read_mask_pixels(mask)
 

@@ -1,4 +1,4 @@
-"""A folder of pictures and masks, understood without a configuration file."""
+"""A folder of images and masks, understood without a configuration file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ FEW = 3
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Pairs of pictures and masks in splits, and what the masks mean.
+    """Pairs of images and masks in splits, and what the masks mean.
 
     `splits` maps train, val and test, as far as they exist, to pairs. `notes` says in words how the folder was read.
     `declared` is whether a class file names the classes.
@@ -56,14 +56,14 @@ class DataFolder:
             DataError: the folder has no such split.
         """
         if not isinstance(split, str) or not self.splits.get(split):
-            raise DataError(f"{self.root}: has no {shown(split)} pictures; it has {', '.join(self.splits)}")
+            raise DataError(f"{self.root}: has no {shown(split)} images; it has {', '.join(self.splits)}")
         return self.splits[split]
 
     def read_pair(self, pair: Pair) -> tuple[RGBImage, LabelMap]:
-        """Read a picture (H, W, 3) and its label map (H, W).
+        """Read an image (H, W, 3) and its label map (H, W).
 
         Raises:
-            ImageError: a file is not a readable picture.
+            ImageError: a file is not a readable image.
             DataError: their sizes differ, or a mask value is no class.
         """
         image, label_map = read_image(pair.image), self.encoding.read(pair.mask)
@@ -78,20 +78,20 @@ class DataFolder:
     def _counts(self) -> Mapping[MaskSource, npt.NDArray[np.int64]]:
         return dict(zip(self.facts, count_classes(list(self.facts.values()), self.encoding), strict=True))
 
-    def check_pictures(
+    def check_images(
         self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
     ) -> dict[str, list[tuple[int, int]]]:
-        """Decode every picture once, so that a broken one is found before training and not an hour into it.
+        """Decode every image once, so that a broken one is found before training and not an hour into it.
 
-        Returns the (height, width) of the pictures of each split.
+        Returns the (height, width) of the images of each split.
 
         Args:
             report: called with (done, of).
             tell: called with lines on how files were read, such as that the first of several pages was taken.
 
         Raises:
-            ImageError: a file is not a readable picture.
-            DataError: a picture and its mask differ in size.
+            ImageError: a file is not a readable image.
+            DataError: an image and its mask differ in size.
         """
         pairs = [(split, pair) for split, pairs in self.splits.items() for pair in pairs]
         sizes: dict[str, list[tuple[int, int]]] = {split: [] for split in self.splits}
@@ -156,7 +156,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     """Find pairs, splits and the class file of a folder, or of what is packed in a file.
 
     Public data sets that `formats` has a reader for are read as they were unpacked; a classes.yaml in them gives their
-    classes other names and colours. Every other folder is read by the rules of `layout.find_layout`.
+    classes other names and colors. Every other folder is read by the rules of `layout.find_layout`.
 
     Raises:
         DataError: no folder, no pairs, or names that do not fit.
@@ -195,7 +195,7 @@ def open_folder(
 
     Raises:
         DataError: no folder, no pairs, names that do not fit, or masks whose values stand for no class.
-        ImageError: a mask is not a readable picture.
+        ImageError: a mask is not a readable image.
     """
     found = find_folder(Path(root), places=places)
     masks = found.masks
@@ -225,7 +225,7 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _facts_of(image: Path) -> tuple[tuple[int, int], tuple[str, ...], str]:
-    """The size of a picture, and what is said of how it was read; not its pixels."""
+    """The size of an image, and what is said of how it was read; not its pixels."""
     pixels = read_pixels(image)
     height, width, _ = pixels.rgb.shape
     return (height, width), pixels.remarks, pixels.levels
@@ -234,8 +234,8 @@ def _facts_of(image: Path) -> tuple[tuple[int, int], tuple[str, ...], str]:
 def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
     if tuple(image) != tuple(mask):
         raise DataError(
-            f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, its picture {pair.image.name} is {image[1]} x {image[0]}"
-            "; save the mask at that size (nearest neighbour) or remove the pair; maskpencil check tells of all"
+            f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, its image {pair.image.name} is {image[1]} x {image[0]}"
+            "; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check tells of all"
         )
 
 

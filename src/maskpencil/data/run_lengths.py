@@ -18,12 +18,12 @@ _BITS = 5
 """Of a number in a character; the next higher bit says that more follow, the highest of the last gives the sign."""
 
 _LONGEST = 6
-"""Characters of a number: 30 bits, more than any picture needs."""
+"""Characters of a number: 30 bits, more than any image needs."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
-    """A mask of a whole picture of `size` (height, width) as the lengths of its runs; a `drawing.Shape`.
+    """A mask of a whole image of `size` (height, width) as the lengths of its runs; a `drawing.Shape`.
 
     Pixels are counted down the columns, from the left; the runs are by turns out of the mask and in it.
     """
@@ -37,7 +37,7 @@ class RunLengths:
         """Take the runs as they stand in a COCO file: as a list of numbers, or as text, see `counts_of_text`.
 
         Raises:
-            DataError: not whole numbers from 0, or not as many pixels as the picture has.
+            DataError: not whole numbers from 0, or not as many pixels as the image has.
         """
         if not isinstance(counts, str) and not {*map(type, counts)} <= {int}:
             raise DataError("its run lengths are not whole numbers; export it again")
@@ -94,7 +94,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
     first = np.append(0, last[:-1] + 1)[: len(last)]
     lengths = last - first + 1
     if (lengths > _LONGEST).any():
-        raise DataError("its run-length text holds a number that no picture needs; export it again")
+        raise DataError("its run-length text holds a number that no image needs; export it again")
     if not len(digits):
         return np.zeros(0, dtype=np.int64)
     shifts = _BITS * (np.arange(len(digits)) - np.repeat(first, lengths))

@@ -28,7 +28,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     """Set one in five names aside for validation, at least one and never all.
 
     The choice follows from the names alone, through their SHA-256, so that every command and every machine makes the
-    same, and a picture more or less moves few others. Returns (train, val), each in the order of `names`.
+    same, and an image more or less moves few others. Returns (train, val), each in the order of `names`.
     """
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     val = set(by_hash[: min(len(names) - 1, max(1, round(len(names) * VAL_SHARE)))])
@@ -36,7 +36,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write one list file a split, `train.txt` and so on, a name a line; put beside the pictures, it is read again.
+    """Write one list file a split, `train.txt` and so on, a name a line; put beside the images, it is read again.
 
     Raises:
         OutputError: a file cannot be written.

@@ -1,6 +1,6 @@
-"""Picture and target changed together; targets always by nearest neighbour, padding is `IGNORE_INDEX`.
+"""Image and target changed together; targets always by nearest neighbor, padding is `IGNORE_INDEX`.
 
-Colours are changed later, of whole batches, where the network is.
+Colors are changed later, of whole batches, where the network is.
 """
 
 import math
@@ -15,21 +15,21 @@ from torchvision.transforms.v2 import functional
 from maskpencil.classes import IGNORE_INDEX
 
 _LUMA = (0.2989, 0.587, 0.114)
-"""The shares of red, green and blue in the grey of ITU-R BT.601, as torchvision rounds them."""
+"""The shares of red, green and blue in the gray of ITU-R BT.601, as torchvision rounds them."""
 
 Size = tuple[int, int]
 Augmentation = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 class FitSize(v2.Transform):
-    """Scale picture and target to the (height, width) that `working_size` gives for theirs."""
+    """Scale image and target to the (height, width) that `working_size` gives for theirs."""
 
     def __init__(self, working_size: Callable[[Size], Size]) -> None:
         super().__init__()
         self.working_size = working_size
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Compute the new size once for picture and target."""
+        """Compute the new size once for image and target."""
         return {"size": list(self.working_size(_size(flat_inputs)))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -40,8 +40,8 @@ class FitSize(v2.Transform):
 class RandomScaleCrop(v2.Transform):
     """Scale by a random factor, log-uniform in `scale`, and cut a random window of `size` = (height, width).
 
-    Where the scaled picture is smaller than the window it is placed at random inside; the rest of the picture is filled
-    with `fill` (RGB, 0-255), the rest of the target is ignored. Only the window's part of the picture is scaled.
+    Where the scaled image is smaller than the window it is placed at random inside; the rest of the image is filled
+    with `fill` (RGB, 0-255), the rest of the target is ignored. Only the window's part of the image is scaled.
     """
 
     def __init__(self, size: Size, *, scale: tuple[float, float], fill: tuple[int, int, int]) -> None:
@@ -49,11 +49,11 @@ class RandomScaleCrop(v2.Transform):
         self.size, self.scale, self.fill = size, scale, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the window: its part of the picture (top, left, height, width), that part's new size, the padding."""
+        """Draw the window: its part of the image (top, left, height, width), that part's new size, the padding."""
         scale = math.exp(_uniform(math.log(self.scale[0]), math.log(self.scale[1])))
         starts, lengths, scaled, before, after = [], [], [], [], []
         for side, window in zip(_size(flat_inputs), self.size, strict=True):
-            extent = window / scale  # the window in the picture's own pixels
+            extent = window / scale  # the window in the image's own pixels
             start = _uniform(min(0.0, side - extent), max(0.0, side - extent))
             first = min(side - 1, max(0, round(start)))
             last = max(first + 1, min(side, round(start + extent)))
@@ -86,7 +86,7 @@ def training_transform(
     flip: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """The augmentation: a window at a random scale (without a `crop_size` the whole picture), mirrored.
+    """The augmentation: a window at a random scale (without a `crop_size` the whole image), mirrored.
 
     `flip` is the probability of mirroring left to right.
     """
@@ -104,25 +104,25 @@ def draw_gains(most: float) -> torch.Tensor:
 
 
 def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
-    """Change brightness, then contrast, then saturation of pictures (N, 3, H, W) by their `gains` (N, 3).
+    """Change brightness, then contrast, then saturation of images (N, 3, H, W) by their `gains` (N, 3).
 
     As torchvision's ColorJitter does it in that order, in float32 and of the whole batch on its device: all three
-    together are one matrix a picture. Takes and gives values of 0 to 255.
+    together are one matrix an image. Takes and gives values of 0 to 255.
     """
     brightness, contrast, saturation = gains.to(pixels.device).view(-1, 3, 1, 1).unbind(1)  # (N, 1, 1) each
     flat = pixels.float().flatten(2)  # (N, 3, pixels)
     luma = torch.tensor(_LUMA, device=pixels.device).view(1, 1, 3)
-    grey = (luma @ flat.mean(dim=2, keepdim=True)) * brightness  # of the whole picture, (N, 1, 1)
+    gray = (luma @ flat.mean(dim=2, keepdim=True)) * brightness  # of the whole image, (N, 1, 1)
     own = torch.eye(3, device=pixels.device)
     matrix = brightness * contrast * (saturation * own + (1 - saturation) * luma)  # (N, 3, 3)
-    changed = torch.baddbmm((1 - contrast) * grey, matrix, flat)
+    changed = torch.baddbmm((1 - contrast) * gray, matrix, flat)
     return changed.clamp_(0, 255).view(pixels.shape)
 
 
 def _resize(inpt: Any, size: list[int]) -> Any:
-    """Scale a picture bilinear and anti-aliased, a target by the nearest neighbour of each pixel's centre.
+    """Scale an image bilinear and anti-aliased, a target by the nearest neighbor of each pixel's center.
 
-    torchvision's own rule for targets takes the neighbour above and to the left, which at a quarter of the size is one
+    torchvision's own rule for targets takes the neighbor above and to the left, which at a quarter of the size is one
     and a half pixels off.
     """
     if list(inpt.shape[-2:]) == size:

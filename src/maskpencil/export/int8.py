@@ -21,8 +21,8 @@ from maskpencil.runtimes.graph import CELLS, GRAPH, save_openvino, seal
 from maskpencil.runtimes.prepared import INT8, PreparedNetwork, of_weights, prepared_network
 from maskpencil.segmenter import Segmenter
 
-CALIBRATION_PICTURES = 100
-"""From so many pictures the ranges of the numbers are taken."""
+CALIBRATION_IMAGES = 100
+"""From so many images the ranges of the numbers are taken."""
 
 _CARD_BYTES = 2**20
 
@@ -50,28 +50,31 @@ def quantize(
     out: Path,
     max_drop: float = 0.5,
     split: str = "val",
-    pictures: int = CALIBRATION_PICTURES,
+    calibration_images: int = CALIBRATION_IMAGES,
     report: Report | None = None,
 ) -> Quantized:
     """Write a model folder that CPUs run in int8; elsewhere it is what it was.
 
-    Numbers' ranges come from `pictures` of the training pictures, spread evenly over them; both models are scored on
-    `split`. `report` hears (pictures scored, of) twice.
+    Numbers' ranges come from `calibration_images` of the training images, spread evenly over them; both models are
+    scored on `split`. `report` is called with (images scored, of) twice.
 
     Raises:
-        ConfigError: `max_drop`, in points of mean IoU, or `pictures` is out of range, or nncf is not installed.
+        ConfigError: `max_drop`, in points of mean IoU, or `calibration_images` is out of range, or nncf is not
+            installed.
         DataError: the data lack a split, or have other classes than the model.
         ModelError: the model loses more than `max_drop`, or that cannot be measured; nothing is written.
         OutputError: the folder cannot be written, or is not empty.
     """
-    if max_drop < 0 or pictures < 1:
-        raise ConfigError(f"max_drop must be 0 or more and pictures 1 or more, but got {max_drop} and {pictures}")
+    if max_drop < 0 or calibration_images < 1:
+        raise ConfigError(
+            f"max_drop must be 0 or more and calibration_images 1 or more, but got {max_drop} and {calibration_images}"
+        )
     config = read_model_config(model)
     before = evaluate(
         Segmenter.from_pretrained(model, device="cpu", precision="auto"), data, split=split, report=report
     )
     prepared = prepared_network(model, "openvino")
-    graph = _quantized(prepared, _spread(data, pictures), config.preprocessing.resize)
+    graph = _quantized(prepared, _spread(data, calibration_images), config.preprocessing.resize)
     with folder_written_whole(out, fresh=True) as folder:
         for name in (WEIGHTS, CONFIG):
             shutil.copy(model / name, folder / name)
@@ -86,14 +89,14 @@ def quantize(
         result = Quantized(out, before.mean_iou, after.mean_iou)
         if math.isnan(result.drop):
             raise ModelError(
-                f"{data.root}: no pixel of its {split} pictures is labelled, so what {model} loses in int8 cannot be "
-                "measured; nothing was written; give a --split with labelled pixels"
+                f"{data.root}: no pixel of its {split} images is labeled, so what {model} loses in int8 cannot be "
+                "measured; nothing was written; give a --split with labeled pixels"
             )
         if result.drop > max_drop:
             raise ModelError(
                 f"{model}: loses {result.drop:.2f} points of mean IoU in int8 ({100 * before.mean_iou:.2f} to "
                 f"{100 * after.mean_iou:.2f}), more than the {max_drop:g} that --max-drop allows; nothing was written; "
-                "give more --pictures or a greater --max-drop"
+                "give more --calibration-images or a greater --max-drop"
             )
         _tell(folder, data.root.name, result)
     return result

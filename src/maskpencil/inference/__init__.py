@@ -1,1 +1,1 @@
-"""From pictures and films to masks and overlays."""
+"""From images and videos to masks and overlays."""

@@ -37,7 +37,7 @@ class Abstaining:
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """Colour pictures of one size, (H, W, 3) uint8 each."""
+        """Segment images of one size, (H, W, 3) uint8 each."""
         results = []
         for prediction in self.segmenter.predict_batch(images, confidence=True, entropy=entropy):
             sure = prediction.confidence

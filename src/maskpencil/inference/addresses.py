@@ -1,4 +1,4 @@
-"""Addresses of films and streams: what they may reach for, and how they are named without their passwords."""
+"""Addresses of videos and streams: what they may reach for, and how they are named without their passwords."""
 
 import re
 from pathlib import PurePosixPath

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a picture is seen mirrored and at several scales, and the probabilities are averaged."""
+"""Test-time augmentation: an image is seen mirrored and at several scales, and the probabilities are averaged."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 class Augmented:
-    """Averages a segmenter's probabilities over views of each picture; it stands in for the segmenter in `predict`.
+    """Averages a segmenter's probabilities over views of each image; it stands in for the segmenter in `predict`.
 
     Args:
         segmenter: what sees the views.
         flip: look at each view mirrored, too.
-        scales: factors of the picture's size, each above 0. Scaled views' probabilities are scaled back.
+        scales: factors of the image's size, each above 0. Scaled views' probabilities are scaled back.
 
     Raises:
         ConfigError: a scale is not above 0.
@@ -44,7 +44,7 @@ class Augmented:
         return range(len(self.classes))
 
     def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
-        """The average (N, K, H, W) of pictures of one size, (H, W, 3) uint8 each."""
+        """The average (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
         height, width, _ = images[0].shape
         total = np.zeros((len(images), len(self.classes), height, width), np.float32)
         for factor in self.scales:
@@ -73,7 +73,7 @@ class Augmented:
         ]
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Colour pictures of one size and tell the probability (H, W) of one class."""
+        """Segment images of one size and tell the probability (H, W) of one class."""
         return [
             (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
             for image, probabilities in zip(images, self.probabilities(images), strict=True)
@@ -81,13 +81,13 @@ class Augmented:
 
 
 def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
-    """Bilinear scaling of (N, K, H, W) to (height, width) `size`, one picture and class after the other."""
+    """Bilinear scaling of (N, K, H, W) to (height, width) `size`, one image and class after the other."""
     if probabilities.shape[-2:] == size:
         return probabilities
     import cv2  # slow to import, and most runs never need it
 
     result = np.empty((*probabilities.shape[:2], *size), np.float32)
-    for picture, maps in enumerate(probabilities):
+    for image, maps in enumerate(probabilities):
         for index, one in enumerate(maps):
-            result[picture, index] = cv2.resize(np.ascontiguousarray(one), size[::-1], interpolation=cv2.INTER_LINEAR)
+            result[image, index] = cv2.resize(np.ascontiguousarray(one), size[::-1], interpolation=cv2.INTER_LINEAR)
     return result

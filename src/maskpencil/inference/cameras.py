@@ -57,7 +57,7 @@ def _need_format(name: str, number: int) -> None:
         av.format.ContainerFormat(name, "r")
     except ValueError as error:
         raise VideoError(
-            f"camera {number}: this build of PyAV has no {name}, by which cameras are read here; record a film and "
+            f"camera {number}: this build of PyAV has no {name}, by which cameras are read here; record a video and "
             "give its path"
         ) from error
 

@@ -1,4 +1,4 @@
-"""The frames of films, and what a film says of itself."""
+"""The frames of videos, and what a video says of itself."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from maskpencil.inference.orientation import orientation, turned
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a film says of itself.
+    """What a video says of itself.
 
-    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored picture
+    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image
     (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None where nothing is known. `rate` is in
     frames a second. `pixel_aspect` is the width of a shown pixel over its height.
     """
@@ -32,7 +32,7 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a film, (H, W, 3) RGB, shown at `pts` for `duration`, both in units of the reader's time base."""
+    """One image of a video, (H, W, 3) RGB, shown at `pts` for `duration`, both in units of the reader's time base."""
 
     pixels: RGBImage
     pts: int
@@ -43,7 +43,7 @@ class Frame:
 class StoredFrame:
     """A frame as it was decoded, not yet RGB nor upright; times as in `Frame`."""
 
-    picture: av.VideoFrame
+    image: av.VideoFrame
     pts: int
     duration: int
 
@@ -74,7 +74,7 @@ class FrameConverter:
         Raises:
             VideoError: its colors are of a kind that cannot be read.
         """
-        frame = stored.picture
+        frame = stored.image
         turn = orientation(frame)
         is_sideways = turn[0] == 0
         shown = (frame.width, frame.height) if is_sideways else (frame.height, frame.width)
@@ -86,7 +86,7 @@ class FrameConverter:
         return Frame(turned(self._colors.convert(frame, target), turn), stored.pts, stored.duration)
 
 
-def pictures(
+def images(
     items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
 ) -> "Iterator[Frame | av.Packet[Any]]":
     """Convert the frames among `items`; packets pass."""

@@ -1,4 +1,4 @@
-"""How strongly a network sees one class, all over a picture."""
+"""How strongly a network sees one class, all over an image."""
 
 import numpy as np
 import numpy.typing as npt

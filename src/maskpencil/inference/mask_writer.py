@@ -1,4 +1,4 @@
-"""A film's label maps out: lossless, as a film of grey levels or as one palette PNG a frame."""
+"""A video's label maps out: lossless, as a video of gray levels or as one palette PNG a frame."""
 
 import os
 from fractions import Fraction
@@ -19,7 +19,7 @@ DIGITS = 6
 
 
 def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
-    """Make sure that a film's mask pictures would be alone in their folder.
+    """Make sure that a video's mask images would be alone in their folder.
 
     Raises:
         OutputError: it holds something already.
@@ -27,12 +27,12 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(
-            f"{folder}: is not empty, and the frames of two films are not mixed; give another --out or remove it"
+            f"{folder}: is not empty, and the frames of two videos are not mixed; give another --out or remove it"
         )
 
 
 class WritesMasks(Protocol):
-    """Takes a film's label maps one by one; a context manager whose end completes what is written."""
+    """Takes a video's label maps one by one; a context manager whose end completes what is written."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
         """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
@@ -44,7 +44,7 @@ class WritesMasks(Protocol):
 
 
 class MaskVideo:
-    """A Matroska film of FFV1, whose grey levels are the class indices exactly.
+    """A Matroska video of FFV1, whose gray levels are the class indices exactly.
 
     Its times are those given, to the millisecond, which is what Matroska keeps. The file is complete at the end only.
 

@@ -24,11 +24,11 @@ class TellsClass(Protocol):
         """What may be asked for."""
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Colour pictures of one size and tell the probability (H, W) of one class."""
+        """Segment images of one size and tell the probability (H, W) of one class."""
 
 
 class OneClass:
-    """Colours the pixels at which a class's probability is above a threshold, green, and nothing else.
+    """Colors the pixels at which a class's probability is above a threshold, green, and nothing else.
 
     It stands in for the segmenter in `predict`. Its label maps have two classes: 0 for the others, 1 for the class.
 
@@ -48,7 +48,7 @@ class OneClass:
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """Colour pictures of one size, (H, W, 3) uint8 each.
+        """Segment images of one size, (H, W, 3) uint8 each.
 
         `confidence` also gives the class's probability, `entropy` how undecided the network is between it and all
         others together.

@@ -44,7 +44,7 @@ class Opening:
 
 
 def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
-    """How a source is opened; a plain path is a film's file, whatever it looks like.
+    """How a source is opened; a plain path is a video's file, whatever it looks like.
 
     Raises:
         VideoError: there is no such camera, or the path is that of a named pipe, a device or a socket.
@@ -52,7 +52,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
     if not isinstance(source, Source):
         return _file(os.fspath(Path(source)))
     if source.kind == "stream":
-        # lost packets spoil pictures, so that TCP is tried before UDP
+        # lost packets spoil images, so that TCP is tried before UDP
         options = {"rtsp_flags": "prefer_tcp"} if source.address.lower().startswith("rtsp") else {}
         return Opening(
             source.name,
@@ -73,7 +73,7 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
     """Open a source; `hardware` is one of `hardware_decode.DEVICES` to decode on.
 
     Raises:
-        VideoError: it is missing, does not answer, or is no film.
+        VideoError: it is missing, does not answer, or is no video.
     """
     if opening.is_file:
         _refuse_no_file(opening.name)
@@ -91,7 +91,7 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
             hwaccel=accelerated(hardware) if hardware else None,
         )
     except FFmpegError as error:
-        raise (_not_a_film if opening.is_file else _no_stream)(opening.name, error) from error
+        raise (_not_a_video if opening.is_file else _no_stream)(opening.name, error) from error
 
 
 def reason_of(error: FFmpegError) -> str:
@@ -118,7 +118,7 @@ def _refuse_no_file(name: str) -> None:
     raise VideoError(f"{name}: there is no such file")
 
 
-def _not_a_film(name: str, error: FFmpegError) -> VideoError:
+def _not_a_video(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
         return VideoError(
             f"{name}: is damaged, or no video but such as a playlist or a text, which could name other files and is "
@@ -134,7 +134,7 @@ def _not_a_film(name: str, error: FFmpegError) -> VideoError:
             f"({reason_of(error)}); copy or export it again, or remove it"
         )
     return VideoError(
-        f"{name}: is damaged, cut short or not a film ({reason_of(error)}); expected MP4, MOV, MKV, WebM, AVI, ...; "
+        f"{name}: is damaged, cut short or not a video ({reason_of(error)}); expected MP4, MOV, MKV, WebM, AVI, ...; "
         "copy or export it again, or remove it"
     )
 
@@ -142,10 +142,10 @@ def _not_a_film(name: str, error: FFmpegError) -> VideoError:
 def _no_stream(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, InvalidDataError):
         return VideoError(
-            f"{name}: sends nothing that can be read as a film ({reason_of(error)}); check that the address is the "
-            "film's own and not its page's; a film that must be sought in has to be downloaded first"
+            f"{name}: sends nothing that can be read as a video ({reason_of(error)}); check that the address is the "
+            "video's own and not its page's; a video that must be sought in has to be downloaded first"
         )
     return VideoError(
-        f"{name}: cannot be opened ({reason_of(error)}); expected a film, stream or camera that answers; check that it "
-        "runs, and its address, user and password"
+        f"{name}: cannot be opened ({reason_of(error)}); expected a video, stream or camera that answers; check that "
+        "it runs, and its address, user and password"
     )

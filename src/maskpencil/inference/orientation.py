@@ -1,4 +1,4 @@
-"""Films held sideways: the turn that a frame's display matrix asks for."""
+"""Videos held sideways: the turn that a frame's display matrix asks for."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
-    """Show stored pixels as the film's display matrix asks: (H, W, 3), or (W, H, 3) after a quarter turn."""
+    """Show stored pixels as the video's display matrix asks: (H, W, 3), or (W, H, 3) after a quarter turn."""
     if orientation == UPRIGHT:
         return pixels
     a, b, c, d = orientation
@@ -41,6 +41,6 @@ def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
 
 
 def rotation(orientation: Orientation) -> int:
-    """Degrees clockwise, by where the stored picture's x axis points."""
+    """Degrees clockwise, by where the stored image's x axis points."""
     a, b, _, _ = orientation
     return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]

@@ -31,4 +31,4 @@ class PredictsImages(Protocol):
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """Colour pictures of one size, (H, W, 3) uint8 each."""
+        """Segment images of one size, (H, W, 3) uint8 each."""

@@ -15,12 +15,12 @@ Ring = Sequence[tuple[float, float]]
 def write_raster_regions(
     mask: Any, path: Path, classes: ClassSet, *, min_area: int = 1, wanted: Sequence[str] | None = None
 ) -> None:
-    """Write the connected components (of 8 neighbours) of a mask, an open rasterio data set, as a FeatureCollection.
+    """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 asks; where the mask has a transform or ground control
     points without a coordinate system of the earth theirs, and where it has neither, pixels, x to the right and y down.
-    A feature tells its class, its `area` in pixels and, where the georeference is in metres,
-    its `square_metres`. Regions under `min_area` pixels are left out; `wanted` names the classes to look for, by
+    A feature tells its class, its `area` in pixels and, where the georeference is in meters,
+    its `square_meters`. Regions under `min_area` pixels are left out; `wanted` names the classes to look for, by
     default all.
 
     Raises:
@@ -43,7 +43,7 @@ def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> 
     from rasterio.transform import GCPTransformer
     from rasterio.warp import transform_geom
 
-    in_metres = (
+    in_meters = (
         is_placed(mask) and mask.crs is not None and mask.crs.is_projected and mask.crs.linear_units_factor[1] == 1
     )
     pixel = abs(mask.transform.determinant)
@@ -56,8 +56,8 @@ def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> 
         if index not in chosen or round(covered / pixel) < min_area:
             continue
         properties = {"class": classes.names[index], "class_index": index, "area": round(covered / pixel)}
-        if in_metres:
-            properties["square_metres"] = round(covered, 2)
+        if in_meters:
+            properties["square_meters"] = round(covered, 2)
         if by_points:
             rings = [_moved(ring, by_points) for ring in geometry["coordinates"]]
             geometry = {"type": geometry["type"], "coordinates": rings}

@@ -45,8 +45,8 @@ class GivesBands(Protocol):
     def origin(self) -> dict[str, object] | None:
         """All that the maps follow from, as plain values; None where that is not known."""
 
-    def bands(self, picture: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
-        """The maps of a picture as bands of whole rows, from the row `start` down."""
+    def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
+        """The maps of an image as bands of whole rows, from the row `start` down."""
 
 
 def raster_file(out: Path, kind: str, stem: str) -> Path:
@@ -75,7 +75,7 @@ def predict_raster(
     on_rows: Callable[[int, int], None] | None = None,
     remark: Remark | None = None,
 ) -> None:
-    """Colour a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
+    """Segment a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
 
     Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
     rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.

@@ -14,7 +14,7 @@ from maskpencil.files import remove_leftovers, written_whole
 FACTS = "facts.json"
 
 Rows = dict[str, npt.NDArray[np.uint8]]
-"""Some rows of each of the result's pictures, (rows, W)."""
+"""Some rows of each of the result's images, (rows, W)."""
 
 
 class RowsDone:

@@ -1,4 +1,4 @@
-"""Which frames of a film are taken: a stretch of it, each one or each N-th."""
+"""Which frames of a video are taken: a stretch of it, each one or each N-th."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -8,14 +8,14 @@ from typing import Any
 
 import av
 
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.frames import StoredFrame
+from maskpencil.inference.video_options import VideoOptions
 
-_SOUND_BEHIND = 1  # seconds by which a film's sound may come after its pictures
+_SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
 
 
 def select(
-    items: "Iterable[StoredFrame | av.Packet[Any]]", options: FilmOptions, *, time_base: Fraction, has_sound: bool
+    items: "Iterable[StoredFrame | av.Packet[Any]]", options: VideoOptions, *, time_base: Fraction, has_sound: bool
 ) -> "Iterator[StoredFrame | av.Packet[Any]]":
     """Give the frames that start within `start` and `end`, and of these each `every`-th, and the stretch's sound.
 
@@ -51,8 +51,8 @@ def select(
         yield replace(held, duration=reached - held.pts)
 
 
-def expected_frames(options: FilmOptions, frames: int | None, duration: float | None) -> int | None:
-    """About how many frames are taken of a film of `frames` frames and `duration` seconds; None where that is open."""
+def expected_frames(options: VideoOptions, frames: int | None, duration: float | None) -> int | None:
+    """About how many frames are taken of a video of `frames` frames and `duration` seconds; None where that is open."""
     if frames is None or not duration:
         return None
     stretch = min(duration, options.end or duration) - options.start

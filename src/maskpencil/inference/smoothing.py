@@ -1,4 +1,4 @@
-"""Steadier films: probabilities averaged over time, begun anew at every cut."""
+"""Steadier videos: probabilities averaged over time, begun anew at every cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Probabilities = npt.NDArray[np.float32]
 CUT_DIFFERENCE = 0.08
 """By how much of the full range two scenes differ at least, in the mean over their thumbnails, whatever the light.
 
-Of unrelated pictures of streets (CamVid) 95 in 100 differ by more; frames of one drive a second apart by 0.06.
+Of unrelated images of streets (CamVid) 95 in 100 differ by more; frames of one drive a second apart by 0.06.
 """
 
 CUT_LIGHT = 0.25
@@ -39,7 +39,7 @@ class GivesProbabilities(Protocol):
         """What the K probabilities are of."""
 
     def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
-        """Colour pictures of one size, (H, W, 3) uint8 each: (N, K, H, W) in 0..1, summing to 1 over K."""
+        """Segment images of one size, (H, W, 3) uint8 each: (N, K, H, W) in 0..1, summing to 1 over K."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Flicker:
 
 
 class Smoother:
-    """Colours the frames of one film in their order, each with a share of those before it.
+    """Colors the frames of one video in their order, each with a share of those before it.
 
     The probabilities are an exponential moving average: `share` times those of the frame before plus the rest of the
     frame's own. At a cut, and where the size changes, it begins anew.
@@ -66,11 +66,11 @@ class Smoother:
 
     @property
     def flicker(self) -> Flicker | None:
-        """How unsteady the film was and is, once two frames of one scene were seen."""
+        """How unsteady the video was and is, once two frames of one scene were seen."""
         return Flicker(*(changed / self._pairs for changed in self._changed)) if self._pairs else None
 
     def predict(self, image: RGBImage) -> Prediction:
-        """Colour the film's next frame, (H, W, 3)."""
+        """Segment the video's next frame, (H, W, 3)."""
         (probabilities,) = self._segmenter.probabilities([image])  # (K, H, W)
         alone = most_probable(probabilities)
         is_cut = self._cuts.is_cut(image)

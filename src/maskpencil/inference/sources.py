@@ -1,4 +1,4 @@
-"""What the user typed -> the pictures, films, streams and cameras to predict."""
+"""What the user typed -> the images, videos, streams and cameras to predict."""
 
 import glob
 import os
@@ -19,19 +19,19 @@ from maskpencil.model_folder import WEIGHTS
 from maskpencil.regular_files import special_kind
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-"""File name endings, in lower case, that are taken for films."""
+"""File name endings, in lower case, that are taken for videos."""
 
-Kind = Literal["picture", "video", "stream", "camera"]
+Kind = Literal["image", "video", "stream", "camera"]
 
-_EXPECTED = "expected a picture (.jpg, .png, ...) or a film (.mp4, .mov, ...)"
+_EXPECTED = "expected an image (.jpg, .png, ...) or a video (.mp4, .mov, ...)"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture, film, stream or camera.
+    """One image, video, stream or camera.
 
     `address` is a file's path, a stream's address or a camera's number. `stem` names its results: the path below the
-    folder or pattern it was found by, without suffix, with / between folders. No two pictures share a stem, and no two
+    folder or pattern it was found by, without suffix, with / between folders. No two images share a stem, and no two
     of the others.
     """
 
@@ -41,7 +41,7 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The file; only pictures and films are one."""
+        """The file; only images and videos are one."""
         return Path(self.address)
 
     @property
@@ -67,7 +67,7 @@ class _Found:
     def kind(self) -> Kind:
         if self.live:
             return self.live.kind
-        return "picture" if self.path.suffix.lower() in IMAGE_SUFFIXES else "video"
+        return "image" if self.path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
     @property
     def address(self) -> str:
@@ -84,19 +84,19 @@ def find_sources(
     out: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Source]:
-    """Find the pictures and films that files, folders and glob patterns stand for, and the streams and cameras.
+    """Find the images and videos that files, folders and glob patterns stand for, and the streams and cameras.
 
-    A number is a camera, unless a file has that name; addresses are streams, also those of films. Folders are searched
+    A number is a camera, unless a file has that name; addresses are streams, also those of videos. Folders are searched
     through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
-    before 10). What is named twice is taken once. Of a data set's folder the pictures are taken and the masks, in a
+    before 10). What is named twice is taken once. Of a data set's folder the images are taken and the masks, in a
     folder masks beside images, left out, which is told; so are named pipes, devices and sockets.
 
     Results of earlier runs in a folder or pattern are left out, too: files that a `results.MARKER` records, run folders
-    of training, and `runs/COMMAND`. A folder that holds nothing but results can be named to have them coloured, unless
+    of training, and `runs/COMMAND`. A folder that holds nothing but results can be named to have them segmented, unless
     the results go there: `out`.
 
     Raises:
-        DataError: a path does not exist, a file is neither picture nor film, a folder or pattern yields neither, or an
+        DataError: a path does not exist, a file is neither image nor video, a folder or pattern yields neither, or an
             address is of a kind that cannot be read.
     """
     found: dict[object, _Found] = {}
@@ -115,7 +115,7 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         if not items and (path / WEIGHTS).is_file():
             raise DataError(f"{argument}: is a model, and the model comes first, before what it is to see: swap them")
         if not items:
-            raise DataError(f"{argument}: holds no pictures and no films; {_EXPECTED} in it or in its subfolders")
+            raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in it or in its subfolders")
         return items
     if path.is_file():
         if not _is_known(path):
@@ -157,15 +157,15 @@ def _match(pattern: str, out: Path | None, tell: Callable[[str], None]) -> list[
     known = [file for file in below if _is_known(file) and not file.name.startswith(".") and _is_regular(file, tell)]
     files = without_results(fixed, known, out=out, tell=tell)
     if not files:
-        raise DataError(f"{pattern}: matches no pictures and no films; {_EXPECTED}")
+        raise DataError(f"{pattern}: matches no images and no videos; {_EXPECTED}")
     return _in_order(_Found(file, file.relative_to(fixed)) for file in files)
 
 
 def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
-        masks = _beside_pictures(folders)
+        masks = _beside_images(folders)
         for name in masks:
-            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them coloured")
+            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them segmented")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             path = Path(parent, name)
@@ -173,10 +173,10 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
                 yield path
 
 
-def _beside_pictures(folders: Sequence[str]) -> list[str]:
+def _beside_images(folders: Sequence[str]) -> list[str]:
     """Those of folders beside each other that hold a data set's masks."""
-    has_pictures = any(name.lower() in IMAGE_FOLDERS for name in folders)
-    return [name for name in folders if has_pictures and name.lower() in MASK_FOLDERS]
+    has_images = any(name.lower() in IMAGE_FOLDERS for name in folders)
+    return [name for name in folders if has_images and name.lower() in MASK_FOLDERS]
 
 
 def _refuse(error: OSError) -> None:
@@ -230,5 +230,5 @@ def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
     """Give the indices of sources whose results would get one name, on file systems that ignore case too."""
     same: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
-        same[item.kind == "picture", stem.casefold()].append(i)
+        same[item.kind == "image", stem.casefold()].append(i)
     return [indices for indices in same.values() if len(indices) > 1]

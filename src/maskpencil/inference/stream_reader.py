@@ -1,4 +1,4 @@
-"""Streams and cameras in: opened again when they break off, their frames joined into one film."""
+"""Streams and cameras in: opened again when they break off, their frames joined into one video."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, wh
 
 
 class StreamReader:
-    """What `VideoReader` is for a file; a film's address, which has an end, goes on where it broke off.
+    """What `VideoReader` is for a file; a video's address, which has an end, goes on where it broke off.
 
-    A live stream begins with the first picture that can be decoded, which may be seconds after the first packet. After
-    a break its times go on by the clock, so that the film shows how long it was. `gave_up` is set while reading: why
+    A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After
+    a break its times go on by the clock, so that the video shows how long it was. `gave_up` is set while reading: why
     the stream was left before its end.
 
     Args:
@@ -37,7 +37,7 @@ class StreamReader:
         hardware: one of `hardware_decode.DEVICES` to decode on.
 
     Raises:
-        VideoError: it does not answer, or holds no pictures.
+        VideoError: it does not answer, or holds no images.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StreamReader:
                 is_first = self._last_pts < 0 and not (self._by_clock or self._has_an_end())
                 if isinstance(item, av.Packet):
                     if is_first:
-                        continue  # sound of pictures that nobody could see
+                        continue  # sound of images that nobody could see
                     if self._sound_kinds.get(item.stream_index) == _kinds(self._reader.sound)[item.stream_index]:
                         yield _later(item, round(shift * self.time_base / item.time_base))
                     continue
@@ -104,7 +104,7 @@ class StreamReader:
             if self._last_pts < 0:
                 self._zero = now
             return StoredFrame(
-                frame.picture, max(now - self._zero, self._last_pts + 1), round(1 / self.rate / self.time_base)
+                frame.image, max(now - self._zero, self._last_pts + 1), round(1 / self.rate / self.time_base)
             )
         scale = self._reader.time_base / self.time_base  # 1, unless it came back in another form
         return replace(frame, pts=round(frame.pts * scale) + shift, duration=max(1, round(frame.duration * scale)))
@@ -137,7 +137,7 @@ class StreamReader:
                 reader = VideoReader(self._opening, hardware=self._hardware)
             except VideoError as failure:
                 cause = failure.__cause__
-                reason = reason_of(cause) if isinstance(cause, av.FFmpegError) else "it holds no pictures"
+                reason = reason_of(cause) if isinstance(cause, av.FFmpegError) else "it holds no images"
                 continue
             self._reader = reader
             return True

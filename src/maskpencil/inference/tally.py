@@ -19,9 +19,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands, after every picture and every frame of a film.
+    """Where the work stands, after every image and every frame of a video.
 
-    `source` is the `number`-th, from 1, of `sources`. `frame` of `frames` is 1 of 1 for pictures; for films `frames`
+    `source` is the `number`-th, from 1, of `sources`. `frame` of `frames` is 1 of 1 for images; for videos `frames`
     may be an estimate, or None where nothing is known. After a source that failed, `failure` says why.
     """
 
@@ -37,12 +37,12 @@ class Progress:
 class PredictionReport:
     """What `predict` did.
 
-    `pictures` and `videos` (films, streams and cameras) were done, with `frames` of the latter, in `seconds`.
+    `images` and `videos` (videos, streams and cameras) were done, with `frames` of the latter, in `seconds`.
     `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
     """
 
     out: Path
-    pictures: int
+    images: int
     videos: int
     frames: int
     seconds: float
@@ -52,17 +52,17 @@ class PredictionReport:
 
     @property
     def frames_per_second(self) -> float:
-        """Pictures and frames a second, reading and writing included."""
-        return (self.pictures + self.frames) / self.seconds
+        """Images and frames a second, reading and writing included."""
+        return (self.images + self.frames) / self.seconds
 
 
 @dataclass
 class Tally:
-    """Counts sources as they are done, and tells `report` of each picture and frame."""
+    """Counts sources as they are done, and tells `report` of each image and frame."""
 
     sources: int
     report: Callable[[Progress], None] | None = None
-    pictures: int = 0
+    images: int = 0
     videos: int = 0
     frames: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -76,20 +76,20 @@ class Tally:
         self.begun += 1
         return self.begun
 
-    def picture(self, source: Source, error: DataError | None = None) -> None:
-        """A picture is done, or could not be."""
+    def image(self, source: Source, error: DataError | None = None) -> None:
+        """An image is done, or could not be."""
         number = self.begin()
-        self.pictures += error is None
+        self.images += error is None
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
 
     def remark(self, source: Source, texts: Sequence[str], levels: str = "") -> None:
-        """Note how a picture's file was read, see `Remarks.add`."""
+        """Note how an image's file was read, see `Remarks.add`."""
         self.remarks.add(source.path.name, texts, levels)
 
     def tell(
         self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
     ) -> None:
-        """Tell of a picture or a frame of the source of that number."""
+        """Tell of an image or a frame of the source of that number."""
         failure = None if error is None else Failure(source, str(error))
         if failure:
             self.failures.append(failure)
@@ -100,7 +100,7 @@ class Tally:
         """What was done, all in all."""
         return PredictionReport(
             out=out,
-            pictures=self.pictures,
+            images=self.images,
             videos=self.videos,
             frames=self.frames,
             seconds=seconds,

@@ -1,4 +1,4 @@
-"""A film or stream through the network: every frame coloured, times and sound as they were."""
+"""A video or stream through the network: every frame segmented, times and sound as they were."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,7 @@ from av.error import InvalidDataError
 from maskpencil.errors import ConfigError, VideoError
 from maskpencil.images import RGBImage
 from maskpencil.inference.colors import WHITE
-from maskpencil.inference.film_options import FilmOptions
-from maskpencil.inference.film_outputs import QUEUE_DEPTH, FilmForm, FilmOutputs
-from maskpencil.inference.frames import Frame, FrameConverter, VideoFacts, pictures
+from maskpencil.inference.frames import Frame, FrameConverter, VideoFacts, images
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
 from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
@@ -24,6 +22,8 @@ from maskpencil.inference.selection import expected_frames, select
 from maskpencil.inference.smoothing import GivesProbabilities, Smoother
 from maskpencil.inference.sources import Source
 from maskpencil.inference.stream_reader import StreamReader
+from maskpencil.inference.video_options import VideoOptions
+from maskpencil.inference.video_outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
 from maskpencil.inference.video_reader import VideoReader, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, write_video
 from maskpencil.pipeline import in_parallel, read_ahead
@@ -41,7 +41,7 @@ WAKE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class VideoReport:
-    """How a film went: its frames, what was damaged or left out, and what was measured, one line each."""
+    """How a video went: its frames, what was damaged or left out, and what was measured, one line each."""
 
     frames: int
     warnings: tuple[str, ...]
@@ -54,7 +54,7 @@ def predict_video(
     out: str | os.PathLike[str] | None,
     *,
     masks: str | os.PathLike[str] | None = None,
-    options: FilmOptions | None = None,
+    options: VideoOptions | None = None,
     opacity: float = 0.5,
     find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
     side_by_side: SideBySide = one_by_one,
@@ -62,28 +62,28 @@ def predict_video(
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
 ) -> VideoReport:
-    """Lay the classes over every frame of a film and write it as MP4 with H.264, whole or not at all.
+    """Lay the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
 
-    Frame times and sound are kept, rotated films come out upright, and a legend stands below the picture (unless there
-    are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the film's length. Of a damaged
-    film all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or camera
-    is written in fragments.
+    Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
+    are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
+    video all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or
+    camera is written in fragments.
 
-    `source` is a film's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
+    `source` is a video's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
     where the label maps go if `options` ask for them, a .mkv file or a folder. `find_boxes` gives the regions of each
-    frame that get a box. As many frames of a film as `side_by_side` says, which is the segmenter's, go through the
+    frame that get a box. As many frames of a video as `side_by_side` says, which is the segmenter's, go through the
     network at once, unless each is smoothed by those before it. `on_frame` is called after each frame with its number,
     from 1, and the number of frames, which may be an estimate, or None where nothing is known. `tell` gets lines for
-    the user while it runs. Once `stop` is set, a stream or camera ends as if it had no more frames, and a film is
+    the user while it runs. Once `stop` is set, a stream or camera ends as if it had no more frames, and a video is
     dropped.
 
     Raises:
         ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
-        KeyboardInterrupt: a film was dropped.
-        OutputError: the film cannot be written.
-        VideoError: nothing of the film can be read, or `start` lies behind its end.
+        KeyboardInterrupt: a video was dropped.
+        OutputError: the video cannot be written.
+        VideoError: nothing of the video can be read, or `start` lies behind its end.
     """
-    options, stop = options or FilmOptions(), stop or Event()
+    options, stop = options or VideoOptions(), stop or Event()
     predictor = _predictor(segmenter, options)
     warnings: list[str] = []
     hardware = _hardware(options, tell)
@@ -102,10 +102,10 @@ def predict_video(
         expected = None if is_live else expected_frames(options, facts.frames, facts.duration)
         selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
         converter = FrameConverter(reader.name)
-        outputs = FilmOutputs(
+        outputs = VideoOutputs(
             segmenter.classes,
             segmenter.legend,
-            FilmForm(
+            VideoForm(
                 reader.name, facts.size, reader.rate / options.every, reader.time_base, facts.pixel_aspect, is_live
             ),
             options,
@@ -119,16 +119,16 @@ def predict_video(
 
         reading = None if is_live else f"{reader.name}: reading frames"
 
-        def coloured(item: T) -> tuple[T, Prediction | None]:
+        def predicted(item: T) -> tuple[T, Prediction | None]:
             return item, predictor.predict(item.pixels) if isinstance(item, Frame) else None
 
         with (
             one_by_one() if is_live or options.smooth else side_by_side() as workers,
             # left after the files: a silent stream makes its reading thread wait, and the files need not
             closing(
-                read_ahead(pictures(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
+                read_ahead(images(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
             ) as items,
-            closing(in_parallel(coloured, items, workers=workers, step="running the network on frames")) as results,
+            closing(in_parallel(predicted, items, workers=workers, step="running the network on frames")) as results,
             outputs,
         ):
             for item, prediction in results:
@@ -155,7 +155,7 @@ def predict_video(
 
 def _opened(
     source: Source | str | os.PathLike[str],
-    options: FilmOptions,
+    options: VideoOptions,
     hardware: str | None,
     *,
     stop: Event,
@@ -167,7 +167,7 @@ def _opened(
     return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
 
 
-def _predictor(segmenter: PredictsImages, options: FilmOptions) -> "_Alone | Smoother":
+def _predictor(segmenter: PredictsImages, options: VideoOptions) -> "_Alone | Smoother":
     if not options.smooth:
         return _Alone(segmenter)
     if not isinstance(segmenter, GivesProbabilities):
@@ -179,7 +179,7 @@ def _predictor(segmenter: PredictsImages, options: FilmOptions) -> "_Alone | Smo
 
 
 class _Alone:
-    """Colours each frame by itself."""
+    """Colors each frame by itself."""
 
     flicker = None
 
@@ -191,12 +191,12 @@ class _Alone:
         return prediction
 
 
-def _hardware(options: FilmOptions, tell: Callable[[str], None]) -> str | None:
+def _hardware(options: VideoOptions, tell: Callable[[str], None]) -> str | None:
     if not options.hardware_decode:
         return None
     device = find_decoder()
     if device is None:
-        tell("films are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
+        tell("videos are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
     return device
 
 
@@ -209,14 +209,14 @@ def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None
 def _muxing(name: str) -> Iterator[None]:
     try:
         yield
-    except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own pictures
+    except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own images
         raise VideoError(
             f"{name}: its sound is too damaged to be copied; copy or export it again, or without sound"
         ) from error
 
 
 def _nothing_taken(
-    reader: VideoReader | StreamReader, options: FilmOptions, facts: VideoFacts, *, stopped: bool
+    reader: VideoReader | StreamReader, options: VideoOptions, facts: VideoFacts, *, stopped: bool
 ) -> VideoError:
     if stopped:
         return VideoError(f"{reader.name}: was stopped before a frame came, so that nothing is written")

@@ -1,4 +1,4 @@
-"""Films in: upright RGB frames with their times, and the sound's packets beside them."""
+"""Videos in: upright RGB frames with their times, and the sound's packets beside them."""
 
 import os
 import time
@@ -15,46 +15,46 @@ from av.format import Flags
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.containers import Structure, read_structure
-from maskpencil.inference.frames import Frame, FrameConverter, StoredFrame, VideoFacts, pictures
+from maskpencil.inference.frames import Frame, FrameConverter, StoredFrame, VideoFacts, images
 from maskpencil.inference.opening import Opening, open_container, opening_of
 from maskpencil.inference.orientation import orientation, rotation
 from maskpencil.inference.timeline import Timeline
 
 FALLBACK_RATE = Fraction(25)
-"""Frames a second of a film that does not say."""
+"""Frames a second of a video that does not say."""
 
 MISSING_SECONDS = 1.0
-"""Sound, pictures and subtitles of an undamaged film end this close together."""
+"""Sound, images and subtitles of an undamaged video end this close together."""
 
-_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole film is
+_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole video is
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
 _JOINT_SECONDS = 2.0  # the packets around a joint of two streams look as if some were lost
-_NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new picture
+_NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new image
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
-    """Read a film's header and its first frame.
+    """Read a video's header and its first frame.
 
     Raises:
-        VideoError: the file is missing, empty, not a film, or none of it can be decoded.
+        VideoError: the file is missing, empty, not a video, or none of it can be decoded.
     """
     with VideoReader(path) as reader:
         return reader.facts()
 
 
 class VideoReader:
-    """An open film, stream or camera, to be read once from start to end; a context manager.
+    """An open video, stream or camera, to be read once from start to end; a context manager.
 
     `damaged_frames` is counted while reading: frames that the decoder found damaged or could not decode at all. Not all
     damage can be found: most codecs carry no checksums. `broke_off` is what ended the reading before the source's end,
     if something did.
 
     Args:
-        source: a film's path, or how to open something else.
+        source: a video's path, or how to open something else.
         hardware: one of `hardware_decode.DEVICES` to decode on.
 
     Raises:
-        VideoError: the source is missing, empty, does not answer, is not a film, or holds no pictures.
+        VideoError: the source is missing, empty, does not answer, is not a video, or holds no images.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Opening, *, hardware: str | None = None) -> None:
@@ -68,7 +68,7 @@ class VideoReader:
         videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             self._container.close()
-            found = "pictures in a format unknown here" if videos else "no moving pictures"
+            found = "images in a format unknown here" if videos else "no moving images"
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
         if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":
@@ -149,7 +149,7 @@ class VideoReader:
         return None if software else self._hardware
 
     def seek(self, seconds: float) -> None:
-        """Begin at or before a time after the film's start, as near to it as can be reached for certain."""
+        """Begin at or before a time after the video's start, as near to it as can be reached for certain."""
         if seconds <= 0 or not self.opening.is_file:
             return
         self._peeked.clear()
@@ -160,7 +160,7 @@ class VideoReader:
             return
         self._items, self._end, self._timeline = self._decoded(), None, Timeline()
         first = self._first_frame()
-        # a film without an index may be entered too late, or at a frame that does not know its time
+        # a video without an index may be entered too late, or at a frame that does not know its time
         if first is None or first.pts is None or first.pts * self.time_base - self.start > seconds:
             self._reopen()
 
@@ -173,7 +173,7 @@ class VideoReader:
 
         Frames are turned upright and of one size, that of the first. Their times always grow.
         """
-        return pictures(self.stored(), FrameConverter(self.name))
+        return images(self.stored(), FrameConverter(self.name))
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
         """Give what `read` gives, its frames as they were decoded."""
@@ -205,7 +205,7 @@ class VideoReader:
         """
         first = self._first_frame()
         if first is None:
-            reason = "copy or export it again, or remove it" if self.opening.is_file else "check that it sends pictures"
+            reason = "copy or export it again, or remove it" if self.opening.is_file else "check that it sends images"
             raise VideoError(f"{self.name}: has no frame that can be decoded; {reason}")
         shown = orientation(first)
         sideways = shown[0] == 0
@@ -262,7 +262,7 @@ class VideoReader:
                     quiet_since = time.monotonic()
                     yield packet
                 return
-            except NotYetError:  # how the cameras of macOS say that they have no new picture
+            except NotYetError:  # how the cameras of macOS say that they have no new image
                 if time.monotonic() - quiet_since > (self.opening.stall or 0):
                     raise
                 time.sleep(_NOT_YET_SECONDS)
@@ -283,7 +283,7 @@ class VideoReader:
             yield frame
 
     def _sounds(self, packet: "av.Packet[Any]") -> bool:
-        """Whether a packet of sound is sound: one that is not would end the writing of the whole film."""
+        """Whether a packet of sound is sound: one that is not would end the writing of the whole video."""
         if packet.stream.codec_context is None:
             return False  # of a kind unknown here, so that nothing can be said
         try:
@@ -305,7 +305,7 @@ class VideoReader:
         if pts is None:
             return
         begins = float(pts * time_base)
-        # pictures alone may pause; when sound and pictures do, a stretch of the file was unreadable
+        # images alone may pause; when sound and images do, a stretch of the file was unreadable
         if self.sound and self._end is not None and begins - self._end > _GAP_SECONDS:
             self._note_damage()
         self._end = max(self._end or begins, begins + float((duration or 0) * time_base))

@@ -1,4 +1,4 @@
-"""Films out: H.264 in MP4 that plays everywhere, frame times and sound kept."""
+"""Videos out: H.264 in MP4 that plays everywhere, frame times and sound kept."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -39,12 +39,12 @@ class VideoWriter:
 
     Args:
         path: where to write.
-        size: (height, width) of the frames; an odd one gets a row or column of paper colour more, as H.264 needs.
+        size: (height, width) of the frames; an odd one gets a row or column of paper color more, as H.264 needs.
         frame_rate: frames a second, on average.
         time_base: the unit of `pts` and `duration`, in seconds.
         pixel_aspect: the width of a pixel over its height.
-        sound: streams of an open film whose packets will come; each codec must be one of `MP4_SOUND`.
-        is_live: write in fragments, each complete by itself: the index of a film without end would fill memory.
+        sound: streams of an open video whose packets will come; each codec must be one of `MP4_SOUND`.
+        is_live: write in fragments, each complete by itself: the index of a video without end would fill memory.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class VideoWriter:
         # FFmpeg does not report that a fragment could not be written; Python does
         self._file = Path(path).open("wb") if is_live else None  # noqa: SIM115 - closed by __exit__
         self._container = av.open(self._file or f"file:{os.fspath(path)}", "w", format="mp4", options=layout)
-        options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven films
+        options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven videos
         self._stream = self._container.add_stream("libx264", frame_rate, options)
         self._height, self._width = (side + side % 2 for side in size)
         self._stream.height, self._stream.width, self._stream.pix_fmt = self._height, self._width, "yuv420p"
         codec = self._stream.codec_context
         codec.time_base = time_base
         codec.sample_aspect_ratio = pixel_aspect
-        codec.flags |= Flags.frame_duration  # else the last frame of a film with uneven times has none
+        codec.flags |= Flags.frame_duration  # else the last frame of a video with uneven times has none
         codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
         codec.color_range = _LIMITED_RANGE
         self._time_base = time_base
@@ -121,9 +121,9 @@ class VideoWriter:
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, frame_rate: float | Fraction) -> None:
-    """Write frames of one size, (H, W, 3) RGB each, as an MP4 film, whole or not at all.
+    """Write frames of one size, (H, W, 3) RGB each, as an MP4 video, whole or not at all.
 
-    Frames are taken one by one, so the film may be longer than memory. `frame_rate` is in frames a second.
+    Frames are taken one by one, so the video may be longer than memory. `frame_rate` is in frames a second.
 
     Raises:
         VideoError: there are no frames, or their sizes differ.
@@ -133,7 +133,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, fra
     remaining = iter(frames)
     first = next(remaining, None)
     if first is None:
-        raise VideoError(f"{os.fspath(path)}: a film must have at least one frame, but got none")
+        raise VideoError(f"{os.fspath(path)}: a video must have at least one frame, but got none")
     size = (first.shape[0], first.shape[1])
     with (
         written_whole(path) as temporary,

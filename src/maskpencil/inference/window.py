@@ -15,9 +15,9 @@ _SCREEN_SHARE = 0.9  # leaves room for the frame and the desktop's bars
 
 
 class Window:
-    """Shows the newest of the pictures that it is given; those it has no time for are skipped.
+    """Shows the newest of the images that it is given; those it has no time for are skipped.
 
-    Made, refreshed and closed in one thread, the main one; pictures may come from any.
+    Made, refreshed and closed in one thread, the main one; images may come from any.
 
     Raises:
         ConfigError: there is no window toolkit, or no screen.
@@ -48,17 +48,17 @@ class Window:
         self._label.pack()
         self._lock = threading.Lock()
         self._newest: RGBImage | None = None
-        self._shown: PhotoImage | None = None  # Tk forgets a picture that nobody else holds
+        self._shown: PhotoImage | None = None  # Tk forgets an image that nobody else holds
         self.is_closed = False
         """Whether the viewer has closed it, by its button, Escape or q."""
 
     def offer(self, page: RGBImage) -> None:
-        """Give the newest picture, (H, W, 3)."""
+        """Give the newest image, (H, W, 3)."""
         with self._lock:
             self._newest = page
 
     def refresh(self) -> None:
-        """Show the newest picture and hear the viewer."""
+        """Show the newest image and hear the viewer."""
         if self.is_closed:
             return
         with self._lock:

@@ -6,7 +6,7 @@
 - `fcn`: the fully convolutional network
 - `build`: from a configuration to a network with weights
 - `transplant`: one net started from another
-- `dense_classifier`: a classifier over a whole picture, before any training
+- `dense_classifier`: a classifier over a whole image, before any training
 - `foreign`: other projects' weights
 - `architectures`: what a model folder can hold
 """

@@ -1,4 +1,4 @@
-"""A classifier run over a whole picture at once: the idea the paper starts from, before any training."""
+"""A classifier run over a whole image at once: the idea the paper starts from, before any training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from maskpencil.models.backbones.weights import (
 from maskpencil.models.surgery import convolutionalize
 
 WINDOW = 224
-"""Height and width of the pictures that the classifiers were trained on: what one cell of their maps sees."""
+"""Height and width of the images that the classifiers were trained on: what one cell of their maps sees."""
 
 STRIDE = 32
 """Pixels from one cell to the next."""
@@ -37,15 +37,15 @@ FAMILIES = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY)
 
 
 class DenseClassifier(nn.Module):
-    """A classifier whose fully connected layers are convolutions: the scores of every window of a picture.
+    """A classifier whose fully connected layers are convolutions: the scores of every window of an image.
 
     Source: Long, Shelhamer and Darrell, CVPR 2015, section 3.1 and figure 2.
 
     Args:
-        trunk: normalised images (N, 3, H, W) -> features.
+        trunk: normalized images (N, 3, H, W) -> features.
         head: features -> scores of K classes, one cell a window of `WINDOW` pixels, every `STRIDE` pixels.
         categories: the K classes' names.
-        mean: of the RGB channels of its pictures, in 0..1.
+        mean: of the RGB channels of its images, in 0..1.
         std: their deviation.
     """
 
@@ -63,9 +63,9 @@ class DenseClassifier(nn.Module):
         self.categories, self.mean, self.std = tuple(categories), mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) of `WINDOW` pixels or more -> scores (N, K, h, w), a cell a window.
+        """Normalized images (N, 3, H, W) of `WINDOW` pixels or more -> scores (N, K, h, w), a cell a window.
 
-        h is (H - 224) / 32 + 1, and w alike; what is left of a picture beside whole strides may give one cell more.
+        h is (H - 224) / 32 + 1, and w alike; what is left of an image beside whole strides may give one cell more.
         """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)
@@ -139,9 +139,9 @@ def _of_pooled(
 
 
 def aligned(images: Tensor) -> Tensor:
-    """Pad normalised images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels from the corner on.
+    """Pad normalized images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels from the corner on.
 
-    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)); the padding is 0, the mean colour.
+    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)); the padding is 0, the mean color.
     """
     height, width = images.shape[-2:]
     border = (WINDOW - STRIDE) // 2

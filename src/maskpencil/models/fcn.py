@@ -52,9 +52,9 @@ class FCNConfig:
     """Whether pool4 and pool3 are scaled down so that all strides can be trained at once (FCN-8s at once)."""
 
     as_released: bool = False
-    """Whether pictures are padded by 100, pools round up and maps are cropped as in the authors' nets (vgg16, alexnet).
+    """Whether images are padded by 100, pools round up and maps are cropped as in the authors' nets (vgg16, alexnet).
 
-    These nets take BGR pictures. Otherwise pictures are padded to multiples of 32 and nothing needs cropping.
+    These nets take BGR images. Otherwise images are padded to multiples of 32 and nothing needs cropping.
     """
 
     def __post_init__(self) -> None:
@@ -136,11 +136,11 @@ class FCN(nn.Module):
         self.score = Crop(Grid().offset_of(grid.through(last)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, C, H, W) of any size -> logits (N, K, H, W)."""
+        """Normalized images (N, C, H, W) of any size -> logits (N, K, H, W)."""
         return self.logits(self.features(images), images.shape[-2:])  # (N, K, H, W)
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
-        """Normalised images (N, C, H, W) -> the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
+        """Normalized images (N, C, H, W) -> the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
         features: dict[int, Tensor] = self.backbone(images if self.config.as_released else _padded(images))
         return features
 
@@ -150,7 +150,7 @@ class FCN(nn.Module):
         return logits
 
     def cells(self, images: Tensor) -> Tensor:
-        """Normalised images (N, C, H, W) -> scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
+        """Normalized images (N, C, H, W) -> scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
@@ -187,6 +187,6 @@ def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) ->
 
 
 def _padded(images: Tensor) -> Tensor:
-    """Fill up right and bottom to multiples of 32 with 0, which is the mean colour after normalisation."""
+    """Fill up right and bottom to multiples of 32 with 0, which is the mean color after normalization."""
     height, width = images.shape[-2:]
     return functional.pad(images, (0, -width % _COARSEST_STRIDE, 0, -height % _COARSEST_STRIDE))

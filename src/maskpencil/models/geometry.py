@@ -12,7 +12,7 @@ Window = nn.Conv2d | nn.MaxPool2d | nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Grid:
-    """Cell i of a map, along either axis, is centred on pixel `origin` + i * `step` of the image."""
+    """Cell i of a map, along either axis, is centered on pixel `origin` + i * `step` of the image."""
 
     step: float = 1.0
     origin: float = 0.0

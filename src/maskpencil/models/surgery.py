@@ -129,7 +129,7 @@ def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     rgb = conv.weight.detach()  # (O, 3, k, k)
     kept = RGB if in_channels >= RGB else 0
     new = rgb.mean(dim=1, keepdim=True).expand(-1, in_channels - kept, -1, -1)
-    adapted = copy.deepcopy(conv)  # keeps its class: timm's convolutions pad and normalise in ways of their own
+    adapted = copy.deepcopy(conv)  # keeps its class: timm's convolutions pad and normalize in ways of their own
     adapted.in_channels = in_channels
     adapted.weight = nn.Parameter(torch.cat([rgb[:, :kept], new], dim=1))
     return adapted

@@ -6,6 +6,6 @@
 """
 
 from maskpencil.regions.find import Region, find_regions
-from maskpencil.regions.write import PictureRegions, RegionFormat, regions_file, write_regions
+from maskpencil.regions.write import ImageRegions, RegionFormat, regions_file, write_regions
 
-__all__ = ["PictureRegions", "Region", "RegionFormat", "find_regions", "regions_file", "write_regions"]
+__all__ = ["ImageRegions", "Region", "RegionFormat", "find_regions", "regions_file", "write_regions"]

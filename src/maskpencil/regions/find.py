@@ -25,7 +25,7 @@ class Region:
     class_index: int
     class_name: str
     number: int
-    """From 1 within the class and the picture, the largest region first."""
+    """From 1 within the class and the image, the largest region first."""
 
     box: Box
     """(x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1; its area is (x1 - x0) * (y1 - y0)."""
@@ -52,7 +52,7 @@ def find_regions(
     wanted: Sequence[str] | None = None,
     polygons: bool = True,
 ) -> list[Region]:
-    """Find the connected components (of 8 neighbours) of each class, by class, the largest first.
+    """Find the connected components (of 8 neighbors) of each class, by class, the largest first.
 
     `label_map` is (H, W) class indices, `confidence` (H, W) in 0..1. Regions under `min_area` pixels are left out; the
     numbers of the others stay. `wanted` names the classes to look for, so that a background can be left out; by default
@@ -93,7 +93,7 @@ def _components(
     found: list[Region] = []
     for index in indices:
         mask = (label_map == index).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(mask)  # of small classes, most of the picture need not be searched
+        left, top, width, height = cv2.boundingRect(mask)  # of small classes, most of the image need not be searched
         window = slice(top, top + height), slice(left, left + width)
         if not width:
             continue

@@ -19,8 +19,8 @@ RegionFormat = Literal["json", "geojson", "coco"]
 
 
 @dataclass(frozen=True)
-class PictureRegions:
-    """The regions of one picture of `size` (height, width); `name`, its file's, stands for it in what is written."""
+class ImageRegions:
+    """The regions of one image of `size` (height, width); `name`, its file's, stands for it in what is written."""
 
     name: str
     size: tuple[int, int]
@@ -29,19 +29,19 @@ class PictureRegions:
 
 def write_regions(
     path: str | os.PathLike[str],
-    pictures: Iterable[PictureRegions],
+    images: Iterable[ImageRegions],
     classes: ClassSet,
     *,
     file_format: RegionFormat,
 ) -> None:
-    """Write the regions of pictures as one file, whole or not at all.
+    """Write the regions of images as one file, whole or not at all.
 
     Coordinates are those of `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
 
-    - json: an object that maps each picture's name to its `size` [height, width] and `regions`.
+    - json: an object that maps each image's name to its `size` [height, width] and `regions`.
     - geojson: a FeatureCollection, a feature for each region: a Polygon, or a MultiPolygon where parts touch at corners
       only. Outer rings have a positive area by the shoelace formula, as RFC 7946 asks, which shows as clockwise where y
-      points down, as here; programs that draw y upwards show the picture mirrored, and the winding as they expect it.
+      points down, as here; programs that draw y upwards show the image mirrored, and the winding as they expect it.
     - coco: a data set of images, annotations and categories. Ids count from 1: class i is category i + 1. `bbox` is [x,
       y, width, height], the mean confidence is the `score`. Segmentations are lists of polygons; these cannot have
       holes, so a region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for
@@ -52,17 +52,17 @@ def write_regions(
         OutputError: the file cannot be written.
     """
     with regions_file(path, classes, file_format=file_format) as add:
-        for picture in pictures:
-            add(picture)
+        for image in images:
+            add(image)
 
 
 @contextmanager
 def regions_file(
     path: str | os.PathLike[str], classes: ClassSet, *, file_format: RegionFormat, keep: bool = False
-) -> Iterator[Callable[[PictureRegions], None]]:
-    """Give a function that adds a picture to a file as `write_regions` writes it; after the block the file is there.
+) -> Iterator[Callable[[ImageRegions], None]]:
+    """Give a function that adds an image to a file as `write_regions` writes it; after the block the file is there.
 
-    Memory does not grow with the pictures. When the block raises, nothing is written; with `keep`, what was added until
+    Memory does not grow with the images. When the block raises, nothing is written; with `keep`, what was added until
     then is, unless the file itself was at fault.
 
     Raises:
@@ -77,9 +77,9 @@ def regions_file(
         file.write(document.head)
         separator = ""
 
-        def add(picture: PictureRegions) -> None:
+        def add(image: ImageRegions) -> None:
             nonlocal separator
-            for entry in document.entries(picture):
+            for entry in document.entries(image):
                 file.write(separator + entry)
                 separator = ",\n"
 
@@ -103,7 +103,7 @@ class _Document(Protocol):
 
     def __init__(self, classes: ClassSet) -> None: ...
 
-    def entries(self, picture: PictureRegions) -> Iterator[str]: ...
+    def entries(self, image: ImageRegions) -> Iterator[str]: ...
 
     def tail(self) -> str: ...
 
@@ -114,9 +114,9 @@ class _Json:
     def __init__(self, classes: ClassSet) -> None:
         pass
 
-    def entries(self, picture: PictureRegions) -> Iterator[str]:
-        regions = [{**_facts(region), "polygons": region.polygons} for region in picture.regions]
-        yield f"{_text(picture.name)}: {_text({'size': picture.size, 'regions': regions})}"
+    def entries(self, image: ImageRegions) -> Iterator[str]:
+        regions = [{**_facts(region), "polygons": region.polygons} for region in image.regions]
+        yield f"{_text(image.name)}: {_text({'size': image.size, 'regions': regions})}"
 
     def tail(self) -> str:
         return "\n}\n"
@@ -128,13 +128,13 @@ class _GeoJson:
     def __init__(self, classes: ClassSet) -> None:
         pass
 
-    def entries(self, picture: PictureRegions) -> Iterator[str]:
-        for region in picture.regions:
+    def entries(self, image: ImageRegions) -> Iterator[str]:
+        for region in image.regions:
             polygons = [[[*ring, ring[0]] for ring in polygon] for polygon in region.polygons]
             geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
             if len(polygons) == 1:
                 geometry = {"type": "Polygon", "coordinates": polygons[0]}
-            properties = {"picture": picture.name, "size": picture.size, **_facts(region)}
+            properties = {"image": image.name, "size": image.size, **_facts(region)}
             yield _text({"type": "Feature", "bbox": region.box, "geometry": geometry, "properties": properties})
 
     def tail(self) -> str:
@@ -149,20 +149,20 @@ class _Coco:
         self._images: list[dict[str, Any]] = []
         self._annotations = 0
 
-    def entries(self, picture: PictureRegions) -> Iterator[str]:
-        height, width = picture.size
-        image = len(self._images) + 1
-        self._images.append({"id": image, "file_name": picture.name, "height": height, "width": width})
-        for region in picture.regions:
+    def entries(self, image: ImageRegions) -> Iterator[str]:
+        height, width = image.size
+        image_id = len(self._images) + 1
+        self._images.append({"id": image_id, "file_name": image.name, "height": height, "width": width})
+        for region in image.regions:
             self._annotations += 1  # from 1: tools for COCO take annotation 0 for none
             x0, y0, x1, y1 = region.box
             annotation = {
                 "id": self._annotations,
-                "image_id": image,
+                "image_id": image_id,
                 "category_id": region.class_index + 1,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": region.area,
-                "segmentation": _segmentation(region.polygons, picture.size),
+                "segmentation": _segmentation(region.polygons, image.size),
                 "iscrowd": 0,
             }
             if region.confidence is not None:
@@ -171,7 +171,7 @@ class _Coco:
 
     def tail(self) -> str:
         images = ",\n".join(map(_text, self._images))
-        info = {"description": "regions of label maps, by maskpencil"}  # tools for COCO look for it and for licences
+        info = {"description": "regions of label maps, by maskpencil"}  # tools for COCO look for it and for licenses
         return (
             f'\n],\n"images": [\n{images}\n],\n"categories": {_text(self._categories)},\n'
             f'"info": {_text(info)},\n"licenses": []}}\n'

@@ -1,6 +1,6 @@
 """Runtimes: what runs a network on a machine.
 
-- `base`: `Runtime`, from pictures to cells and from cells to label maps
+- `base`: `Runtime`, from images to cells and from cells to label maps
 - `upscoring`: the last upsampling, a block of pixels at a time
 - `torch_runtime`: by torch, on GPUs and in training
 - `openvino_runtime`: by OpenVINO, on CPUs, without torch

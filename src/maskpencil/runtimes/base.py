@@ -1,4 +1,4 @@
-"""What runs networks: `Runtime`, from pictures to cells and from cells to label maps."""
+"""What runs networks: `Runtime`, from images to cells and from cells to label maps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.upscoring import Block, Floats, Size, Upscoring
 
 GPU_BATCH = 8
-"""Pictures that keep a GPU busy."""
+"""Images that keep a GPU busy."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
 """What is computed of a block: labels; labels and their probability; labels and all probabilities; logits."""
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Maps:
-    """Of pictures (N, H, W): the label maps, uint8, and what else was asked for, float32.
+    """Of images (N, H, W): the label maps, uint8, and what else was asked for, float32.
 
     `confidence` is the probability of the class chosen, `probability` that of the one asked for, both 0..1; `entropy`
     is as `relative_entropy` gives it.
@@ -54,7 +54,7 @@ class Maps:
 
 @dataclass(frozen=True)
 class Cells:
-    """Scores (N, K, h, w) on the finest grid of a network, where its runtime keeps them, of pictures of `working` size.
+    """Scores (N, K, h, w) on the finest grid of a network, where its runtime keeps them, of images of `working` size.
 
     They may be a part of the grid: the rows from `first` on of so many `rows`.
     """
@@ -100,12 +100,12 @@ class Runtime(ABC):
 
     @property
     def batch_size(self) -> int:
-        """How many pictures of one size go through the network at once for the greatest speed."""
+        """How many images of one size go through the network at once for the greatest speed."""
         return GPU_BATCH if self.device == "cuda" else 1
 
     @property
     def at_once(self) -> int:
-        """How many pictures the network works at in the same time; see `side_by_side`."""
+        """How many images the network works at in the same time; see `side_by_side`."""
         return 1
 
     @contextmanager
@@ -118,7 +118,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def cells(self, images: Sequence[RGBImage]) -> Cells:
-        """Run the network, but for its last upsampling, on pictures of one size, (H, W, 3) uint8 each."""
+        """Run the network, but for its last upsampling, on images of one size, (H, W, 3) uint8 each."""
 
     @abstractmethod
     def fetched(self, cells: Cells) -> Floats:
@@ -137,7 +137,7 @@ class Runtime(ABC):
         """
 
     def maps(self, cells: Cells, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
-        """The maps of pictures `shown` (H, W), or of some of their rows: never are all logits there at once.
+        """The maps of images `shown` (H, W), or of some of their rows: never are all logits there at once.
 
         Raises:
             ModelError: the cells are not finite, so that no class would be the right one.
@@ -165,7 +165,7 @@ class Runtime(ABC):
         return maps
 
     def everything(self, cells: Cells, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
-        """All probabilities or logits of pictures `shown` (H, W): (N, K, H, W) float32.
+        """All probabilities or logits of images `shown` (H, W): (N, K, H, W) float32.
 
         Raises:
             ModelError: the cells are not finite.
@@ -214,13 +214,13 @@ def relative_entropy(probabilities: Floats) -> Floats:
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:
-    """The maps of pictures of which these are bands of rows, the uppermost first."""
+    """The maps of images of which these are bands of rows, the uppermost first."""
     return _together(bands, axis=1)
 
 
-def stacked_maps(pictures: Sequence[Maps]) -> Maps:
-    """The maps of all pictures together."""
-    return _together(pictures, axis=0)
+def stacked_maps(images: Sequence[Maps]) -> Maps:
+    """The maps of all images together."""
+    return _together(images, axis=0)
 
 
 def _together(parts: Sequence[Maps], *, axis: int) -> Maps:

@@ -16,9 +16,9 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"triton.cudagra
 
 
 class CompiledCells:
-    """From normalized pictures (N, 3, H, W) to cells (N, K, h, w), as the function `cells` gives them.
+    """From normalized images (N, 3, H, W) to cells (N, K, h, w), as the function `cells` gives them.
 
-    A shape is compiled when it comes again: what comes once, as the last few pictures of a folder do, does not pay for
+    A shape is compiled when it comes again: what comes once, as the last few images of a folder do, does not pay for
     it. The first `MOST_SHAPES` that come again are compiled, others are run as they are. The weights become part of
     what is compiled, so the network must not learn any more. May be used from several threads.
     """

@@ -19,7 +19,7 @@ _EXAMPLE = (2, 64, 96, 3)
 
 
 class _Cells(nn.Module):
-    """Pictures (N, H, W, 3) uint8 -> cells (N, K, h, w)."""
+    """Images (N, H, W, 3) uint8 -> cells (N, K, h, w)."""
 
     def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _Cells(nn.Module):
 
 
 class _Weightless(nn.Module):
-    """The same, of pictures and of the network's tensors of these names, which it forgets itself."""
+    """The same, of images and of the network's tensors of these names, which it forgets itself."""
 
     def __init__(self, cells: _Cells, names: Sequence[str]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _Weightless(nn.Module):
 
 
 def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
-    """Write the graph from pictures (N, H, W, 3) uint8 of any size to cells, normalization included.
+    """Write the graph from images (N, H, W, 3) uint8 of any size to cells, normalization included.
 
     OpenVINO's takes the weights as inputs, each under its name in the state dict; ONNX's holds them. The network is of
     no use afterwards; errors name it by its `source`.

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 ALIGNMENT = 32
-"""Parts of pictures start at multiples of so many pixels, where the coarsest cells start."""
+"""Parts of images start at multiples of so many pixels, where the coarsest cells start."""
 
 BLENDED_OVERLAP = 256
-"""Pixels around a part that it is given to see, where a network looks at the whole picture."""
+"""Pixels around a part that it is given to see, where a network looks at the whole image."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Footprint:
     """What `probe.footprint_of` measured.
 
     A cell depends on the pixels at most `reach` away, a multiple of `ALIGNMENT`; None where it depends on the whole
-    picture, or on where in the picture it stands. A pixel takes `bytes_per_pixel` while the network runs, at most.
+    image, or on where in the image it stands. A pixel takes `bytes_per_pixel` while the network runs, at most.
     """
 
     reach: int | None
@@ -23,7 +23,7 @@ class Footprint:
 
     @property
     def exact(self) -> bool:
-        """Whether parts of a picture give what the whole picture gives."""
+        """Whether parts of an image give what the whole image gives."""
         return self.reach is not None
 
     @property

@@ -1,6 +1,6 @@
 """A network's graph without its weights. A model folder that carries it runs on CPUs without torch from the start.
 
-The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are pictures and, under their
+The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are images and, under their
 names in `model.safetensors`, the weights; and `network.json`, which says what comes after it, how far around a cell it
 looks, of which network it is, and the digest of all this. A graph whose digest is another, or that is of another
 network, is not used.

@@ -47,7 +47,7 @@ INT8 = "int8"
 
 @dataclass(frozen=True)
 class PreparedNetwork:
-    """A converted network: from pictures (N, H, W, 3) uint8 to cells by its graph, and on by `upscoring`.
+    """A converted network: from images (N, H, W, 3) uint8 to cells by its graph, and on by `upscoring`.
 
     Args:
         weights: the `fingerprint` of the model folder.

@@ -25,11 +25,11 @@ _ALIKE = 1e-3
 
 @torch.inference_mode()
 def footprint_of(network: Network) -> Footprint:
-    """Measure a network, in evaluation mode, on strips of pictures.
+    """Measure a network, in evaluation mode, on strips of images.
 
     Not-a-numbers in a few rows of a strip show in every cell that depends on them, whatever the weights. The network
     must besides give the same cells for a part of a strip: one with windows of its own, as in a Swin transformer, does
-    not, and one that looks at the whole picture, as for squeeze and excitation, does not either.
+    not, and one that looks at the whole image, as for squeeze and excitation, does not either.
     """
     network.eval()
     memory = _bytes_per_pixel(network)
@@ -96,7 +96,7 @@ def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
 
 
 def _bytes_per_pixel(network: Network) -> int:
-    """The memory of the largest layer, its input and its output, for a pixel of the picture."""
+    """The memory of the largest layer, its input and its output, for a pixel of the image."""
     pixels, largest = (4 * ALIGNMENT) ** 2, 0
 
     def look(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of any size, part by part: what comes out is what the whole picture would give. Without torch."""
+"""Images of any size, part by part: what comes out is what the whole image would give. Without torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Part: TypeAlias = "slice[int, int, None]"
 
 
 class Windows(Protocol):
-    """A picture that is read part by part."""
+    """An image that is read part by part."""
 
     @property
     def size(self) -> Size:
@@ -29,7 +29,7 @@ class Windows(Protocol):
 
 @dataclass(frozen=True)
 class ArrayWindows:
-    """A picture that is in memory."""
+    """An image that is in memory."""
 
     pixels: RGBImage
 
@@ -44,16 +44,16 @@ class ArrayWindows:
 
 
 def tiled_maps(
-    runtime: Runtime, picture: Windows, wanted: Wanted, *, footprint: Footprint, tile: int, start: int = 0
+    runtime: Runtime, image: Windows, wanted: Wanted, *, footprint: Footprint, tile: int, start: int = 0
 ) -> Iterator[tuple[slice, Maps]]:
-    """The maps of a picture, from the row `start` on, as bands of whole rows with their place.
+    """The maps of an image, from the row `start` on, as bands of whole rows with their place.
 
-    The picture is cut into tiles of `tile` pixels a side, a multiple of `ALIGNMENT`, on a grid from its corner. A tile
-    is read with as much around it as its cells depend on, less where the picture ends, so that its cells are those of
-    the whole picture. Where they depend on all of it the tiles' cells are blended into each other instead. Memory
+    The image is cut into tiles of `tile` pixels a side, a multiple of `ALIGNMENT`, on a grid from its corner. A tile
+    is read with as much around it as its cells depend on, less where the image ends, so that its cells are those of
+    the whole image. Where they depend on all of it the tiles' cells are blended into each other instead. Memory
     holds one band of cells at a time.
     """
-    height, width = picture.size
+    height, width = image.size
     stride = runtime.upscoring.cell
     grid = (-(-height // ALIGNMENT) * ALIGNMENT // stride, -(-width // ALIGNMENT) * ALIGNMENT // stride)
     bands = _blended_bands if not footprint.exact else _exact_bands
@@ -61,29 +61,29 @@ def tiled_maps(
     done = start
     # a pixel needs the cells around it: rows near the end of a band wait for the next, with the band's last cells
     first_band = max(0, start // tile - 1) * tile
-    for top, values in bands(runtime, picture, grid, footprint=footprint, tile=tile, stride=stride, first=first_band):
+    for top, values in bands(runtime, image, grid, footprint=footprint, tile=tile, stride=stride, first=first_band):
         held = values if kept is None else np.concatenate([kept, values], axis=2)
         first = top // stride - (0 if kept is None else kept.shape[2])
         end = height if top + tile >= height else top + tile - stride
         if end > done:
-            cells = Cells(held, picture.size, first=first, rows=grid[0])
+            cells = Cells(held, image.size, first=first, rows=grid[0])
             rows = slice(done, end)
-            yield rows, runtime.maps(cells, picture.size, wanted, rows=rows)
+            yield rows, runtime.maps(cells, image.size, wanted, rows=rows)
             done = end
         kept = held[:, :, -2:]
 
 
 def _exact_bands(
-    runtime: Runtime, picture: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
+    runtime: Runtime, image: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
     """The cells (1, K, tile / stride, w) of one row of tiles after the other, with the row of pixels they start at."""
-    height, width = picture.size
+    height, width = image.size
     halo = footprint.halo
     for top in range(first, height, tile):
         band = None
         for left in range(0, width, tile):
             rows, columns = _window(top, tile, halo, height), _window(left, tile, halo, width)
-            values = runtime.fetched(runtime.cells([picture.read(rows, columns)]))
+            values = runtime.fetched(runtime.cells([image.read(rows, columns)]))
             across = slice((left - columns.start) // stride, _end(left, tile, columns, width, grid[1], stride))
             down = slice((top - rows.start) // stride, _end(top, tile, rows, height, grid[0], stride))
             part = values[:, :, down, across]
@@ -95,16 +95,16 @@ def _exact_bands(
 
 
 def _blended_bands(
-    runtime: Runtime, picture: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
+    runtime: Runtime, image: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
     """As `_exact_bands`, of cells that are the mean of all tiles that see them, weighted by how far inside they are."""
-    height, width = picture.size
+    height, width = image.size
     total = np.zeros((1, runtime.upscoring.classes, *grid), np.float32)
     weights = np.zeros(grid, np.float32)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             rows, columns = (_window(at, tile, footprint.halo, of) for at, of in ((top, height), (left, width)))
-            values = runtime.fetched(runtime.cells([picture.read(rows, columns)]))
+            values = runtime.fetched(runtime.cells([image.read(rows, columns)]))
             weight = np.outer(_ramp(values.shape[2]), _ramp(values.shape[3]))
             place = tuple(
                 slice(side.start // stride, side.start // stride + length)
@@ -118,12 +118,12 @@ def _blended_bands(
 
 
 def _window(start: int, tile: int, halo: int, length: int) -> Part:
-    """What is read of a side for the tile at `start`: clipped where the picture ends."""
+    """What is read of a side for the tile at `start`: clipped where the image ends."""
     return slice(max(0, start - halo), min(length, start + tile + halo))
 
 
 def _end(start: int, tile: int, window: Part, length: int, cells: int, stride: int) -> int:
-    """The cell of a window after the last that is kept; at the picture's end all that its padding gives."""
+    """The cell of a window after the last that is kept; at the image's end all that its padding gives."""
     if start + tile >= length:
         return cells - window.start // stride
     return (start + tile - window.start) // stride

@@ -28,7 +28,7 @@ class TorchRuntime(Runtime):
 
     Args:
         network: is moved to the device.
-        preprocessing: how pictures are normalized.
+        preprocessing: how images are normalized.
         device: where to compute.
         precision: of the convolutions: fp32, bf16 or fp16.
         compiled: by `CompiledCells`; the network then learns no more.

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 LARGEST_BLOCK = 512
-"""The longest side of a block: the matrices stay small, whatever the picture."""
+"""The longest side of a block: the matrices stay small, whatever the image."""
 
 BLOCK_BYTES = 2**25
 """The most bytes of a block's logits."""
@@ -22,11 +22,11 @@ BLOCK_BYTES = 2**25
 
 @dataclass(frozen=True)
 class Upscoring:
-    """How a network comes from cells (N, K, h, w) to logits of its picture.
+    """How a network comes from cells (N, K, h, w) to logits of its image.
 
-    Cells of a `stride` are upsampled by a transposed convolution of `kernel_size`, of whose output the picture starts
+    Cells of a `stride` are upsampled by a transposed convolution of `kernel_size`, of whose output the image starts
     at row and column `origin`. The kernel is bilinear, or `kernel` (K, K / groups, k, k) where it has learned
-    otherwise. Without a stride the cells are stretched to the picture, as torchvision's networks do it.
+    otherwise. Without a stride the cells are stretched to the image, as torchvision's networks do it.
     """
 
     classes: int
@@ -37,7 +37,7 @@ class Upscoring:
 
     @property
     def in_place(self) -> bool:
-        """Whether the cells are tiles of the picture, so that those of a part of it are a part of the cells."""
+        """Whether the cells are tiles of the image, so that those of a part of it are a part of the cells."""
         return self.stride is not None and (self.kernel_size, 2 * self.origin) == (2 * self.stride, self.stride)
 
     @property
@@ -51,7 +51,7 @@ class Upscoring:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, cells: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """The blocks of pixels that make up the `rows` of a picture (H, W) `shown`, which the network saw as `working`.
+        """The blocks of pixels that make up the `rows` of an image (H, W) `shown`, which the network saw as `working`.
 
         `cells` is the (height, width) of its map of cells.
         """
@@ -70,7 +70,7 @@ class Upscoring:
 
         A learned upsampling makes just what is shown where that is only to be `cut`.
         """
-        places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's picture
+        places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:
             places, weights = _scaled(np.arange(*pixels), cells, shown)
             return _side(places, weights)
@@ -108,7 +108,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of pixels: where it stands in the picture, and how its rows and columns are made."""
+    """A block of pixels: where it stands in the image, and how its rows and columns are made."""
 
     place: tuple[slice, slice]
     down: Side

@@ -1,1 +1,1 @@
-"""From pictures and masks to a network: configuration, recipes, losses, the loop, and what a run leaves behind."""
+"""From images and masks to a network: configuration, recipes, losses, the loop, and what a run leaves behind."""

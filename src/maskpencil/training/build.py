@@ -45,7 +45,7 @@ from maskpencil.training.whitening import Whitening
 GPU_WORKERS = 8
 
 KEPT_SHARE = 1 / 3
-"""How much of the free memory, or of the free disk, decoded pictures may take."""
+"""How much of the free memory, or of the free disk, decoded images may take."""
 
 
 def build_job(
@@ -134,13 +134,13 @@ def build_job(
 
 
 def _keep(dataset: SegmentationDataset, *, processes: int) -> None:
-    """Keep decoded pictures in memory, or else on disk, where they take but a share of what is free."""
+    """Keep decoded images in memory, or else on disk, where they take but a share of what is free."""
     needed = dataset.memory * processes / KEPT_SHARE
     if needed <= available_memory():
         dataset.keep()
         return
-    place = cache_folder("pictures")
-    with suppress(OSError):  # where nothing can be written the pictures are decoded in every epoch
+    place = cache_folder("images")
+    with suppress(OSError):  # where nothing can be written the images are decoded in every epoch
         place.mkdir(parents=True, exist_ok=True)
         if needed <= disk_usage(place).free:
             dataset.keep(place)

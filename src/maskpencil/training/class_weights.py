@@ -25,7 +25,7 @@ def class_weights(
 
     `median-frequency`: the frequency of a class is its share of the pixels of the masks that show it; its weight is the
     median frequency over its own. `sqrt-median-frequency`: the square root of that. Both are at most `MOST`. `enet`:
-    one over the logarithm of 1.02 plus the share of the class among all labelled pixels, brought to a mean of 1. A
+    one over the logarithm of 1.02 plus the share of the class among all labeled pixels, brought to a mean of 1. A
     class that never occurs weighs 1. Else `kind` is a YAML or JSON file of a weight for each name.
 
     Raises:

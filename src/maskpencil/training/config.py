@@ -83,19 +83,19 @@ class TrainConfig:
     """Scale the skips' features by the fixed factors of the FCN-8s that is trained at once."""
 
     as_released: bool = RECIPE
-    """Pad and crop exactly as the authors' nets do, and take BGR pictures (vgg16, alexnet)."""
+    """Pad and crop exactly as the authors' nets do, and take BGR images (vgg16, alexnet)."""
 
     dropout: float = RECIPE
     """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
 
     epochs: int = RECIPE
-    """Passes over the training pictures; auto in the modern recipe: as many as make the work of 3,700 pictures."""
+    """Passes over the training images; auto in the modern recipe: as many as make the work of 3,700 images."""
 
     time_budget: str | None = None
     """Instead of `epochs`: train for so long, such as 90s, 20m or 1h30m, and end well when the time is up."""
 
     batch_size: int = RECIPE
-    """Pictures a step, in each process."""
+    """Images a step, in each process."""
 
     accumulate: int = 1
     """In how many parts a batch is computed, one after the other, to need less memory. On a GPU whose memory does not
@@ -117,11 +117,11 @@ class TrainConfig:
     """The backbone's learning rate as a share of `learning_rate`, above 0; see `freeze`."""
 
     freeze: Literal["none", "backbone"] = "none"
-    """What keeps its weights: with a frozen backbone the features of every picture are computed once and kept on disk,
+    """What keeps its weights: with a frozen backbone the features of every image are computed once and kept on disk,
     and the head alone is trained on them, many times faster."""
 
     cache_views: int = RECIPE
-    """Of how many random views of each picture the features are kept, where the backbone is frozen: 1 where pictures
+    """Of how many random views of each image the features are kept, where the backbone is frozen: 1 where images
     are not changed at random, else 4; 0 computes them anew in every step, of ever new views."""
 
     bias_rate: float = RECIPE
@@ -156,14 +156,14 @@ class TrainConfig:
     side at most, or auto (native up to 1024 pixels)."""
 
     crop_size: str = RECIPE
-    """The training window: HEIGHTxWIDTH, a number of pixels for both sides, none (whole pictures) or auto (about two
-    thirds of the picture's sides)."""
+    """The training window: HEIGHTxWIDTH, a number of pixels for both sides, none (whole images) or auto (about two
+    thirds of the image's sides)."""
 
     scale: tuple[float, float] = RECIPE
-    """The random scale of training pictures, least and greatest factor."""
+    """The random scale of training images, least and greatest factor."""
 
     flip: float = RECIPE
-    """The probability of mirroring a training picture left to right."""
+    """The probability of mirroring a training image left to right."""
 
     color_jitter: float = RECIPE
     """The greatest relative change of brightness, contrast and saturation."""
@@ -178,7 +178,7 @@ class TrainConfig:
     """A checkpoint is written after every epoch, and when so many minutes of training have passed since the last."""
 
     sync_batch_norm: bool = False
-    """Batch normalization over the pictures of all processes together, on GPUs."""
+    """Batch normalization over the images of all processes together, on GPUs."""
 
     compile: bool = False
     """Let torch.compile fuse the network's operations: a minute or more at the start, faster steps after."""
@@ -197,7 +197,7 @@ class TrainConfig:
     CUDA devices without bf16; the loss is scaled so that small gradients are not lost in it."""
 
     workers: int | None = None
-    """Processes that load pictures; by default none on the CPU, else up to 8."""
+    """Processes that load images; by default none on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 COARSE = 1 / 2
-"""The resolution of the first part of a run, as a share of the pictures' own."""
+"""The resolution of the first part of a run, as a share of the images' own."""
 
 COARSE_WORK = COARSE**2
-"""The work of a coarse picture."""
+"""The work of a coarse image."""
 
 VALIDATION_SHARE = 0.1
 """The share of its time that a run against the clock spends on validation, about."""
@@ -27,7 +27,7 @@ class Progress:
     """Where a run stands: `epoch` and `batch` come next (both from 0), `step` steps are done.
 
     `loss_sum` is the sum of this epoch's losses so far, `best_score` the best validation mean IoU, -1 before the first
-    and NaN where no pixel is labelled, `best_scores` the same by number of images, see `Validation.by_part`. `seconds`
+    and NaN where no pixel is labeled, `best_scores` the same by number of images, see `Validation.by_part`. `seconds`
     were spent on steps, `other_seconds` on all else. A validation of all images takes `validation_seconds`; the last
     one ended when `validated` seconds were spent in all, and the last checkpoint came at `saved` of those on steps.
     Writing model and checkpoint takes `saving_seconds`, and making the model's graph after it `leaving_seconds`, 0

@@ -1,4 +1,4 @@
-"""The features of a frozen backbone, computed once for every picture and read from a memory-mapped file after."""
+"""The features of a frozen backbone, computed once for every image and read from a memory-mapped file after."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, Pair, Pictures, Place, Sample, SegmentationDataset, collate
+from maskpencil.data.dataset import EpochBatches, Images, Pair, Place, Sample, SegmentationDataset, collate
 from maskpencil.errors import OutputError, TrainingError
 from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
@@ -31,14 +31,14 @@ Features = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features and targets of `views` random views of each of `pictures` pictures, as files in `path`.
+    """Features and targets of `views` random views of each of `images` images, as files in `path`.
 
-    `tensors` are memory-mapped, (views * pictures, H/stride, W/stride, C), the coarsest first; row v * pictures + i is
-    view v of picture i. `targets` are (views * pictures, H, W) uint8.
+    `tensors` are memory-mapped, (views * images, H/stride, W/stride, C), the coarsest first; row v * images + i is
+    view v of image i. `targets` are (views * images, H, W) uint8.
     """
 
     path: Path
-    pictures: int
+    images: int
     views: int
     tensors: Features
     targets: torch.Tensor
@@ -50,13 +50,13 @@ class FeatureCache:
 
     def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
         """The features and targets (N, H, W) int64 of some places; views take turns from epoch to epoch."""
-        rows = torch.tensor([place.epoch % self.views * self.pictures + place.picture for place in places])
+        rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone gives them
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
 
 
 class CachedBatches:
-    """Batches of features in place of pictures, as `EpochBatches` shares them out."""
+    """Batches of features in place of images, as `EpochBatches` shares them out."""
 
     def __init__(self, cache: FeatureCache, batches: EpochBatches) -> None:
         self.cache, self.batches = cache, batches
@@ -66,7 +66,7 @@ class CachedBatches:
 
 
 class Head(nn.Module):
-    """The part of an FCN that is trained on features of pictures of `size` (H, W)."""
+    """The part of an FCN that is trained on features of images of `size` (H, W)."""
 
     def __init__(self, network: FCN, *, size: tuple[int, int]) -> None:
         super().__init__()
@@ -94,11 +94,11 @@ def cached_features(
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
 ) -> FeatureCache:
-    """Compute the features of `views` views of each picture, or find them from an earlier run.
+    """Compute the features of `views` views of each image, or find them from an earlier run.
 
-    They are found again for the same pictures and masks, weights of the backbone, precision and `identity`, which names
+    They are found again for the same images and masks, weights of the backbone, precision and `identity`, which names
     the settings that the views depend on. Views are `window` = (height, width) large, or without one padded with the
-    mean colour to the largest picture. Features are float32 where the network computes in it, else float16. `announce`
+    mean color to the largest image. Features are float32 where the network computes in it, else float16. `announce`
     hears, before anything is computed, how large the files will be; `report` hears (done, of).
 
     Raises:
@@ -114,7 +114,7 @@ def cached_features(
         size = window or _largest(samples)
         _compute(place, segmenter, network, dataset, size, views, dtype, announce=announce, report=report)
     else:
-        announce(f"features of {len(dataset)} pictures are there from an earlier run: {place}")
+        announce(f"features of {len(dataset)} images are there from an earlier run: {place}")
     return _open(place, len(dataset), views)
 
 
@@ -157,11 +157,11 @@ def _compute(
         (folder / SHAPES).write_text(json.dumps(described), encoding="utf-8")
 
 
-def _open(place: Path, pictures: int, views: int) -> FeatureCache:
+def _open(place: Path, images: int, views: int) -> FeatureCache:
     described = json.loads((place / SHAPES).read_text(encoding="utf-8"))
     dtype = getattr(torch, described["dtype"])
     tensors = tuple(_mapped(place / name, shape, dtype) for name, shape in described["features"].items())
-    return FeatureCache(place, pictures, views, tensors, _mapped(place / TARGETS, described["targets"], torch.uint8))
+    return FeatureCache(place, images, views, tensors, _mapped(place / TARGETS, described["targets"], torch.uint8))
 
 
 def _features(
@@ -177,7 +177,7 @@ def _features(
     blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
     padded, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
     device = next(network.parameters()).device
-    inputs = segmenter.preprocessing.normalize(Pictures(*(tensor[:-1] for tensor in padded)).on(device))
+    inputs = segmenter.preprocessing.normalize(Images(*(tensor[:-1] for tensor in padded)).on(device))
     network.eval()
     with torch.inference_mode(), autocast(device, segmenter.runtime.precision):
         features = network.features(inputs)

@@ -84,7 +84,7 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
     job.batches.epoch, job.batches.start = progress.epoch, progress.batch
     job.batches.resolution = job.course.resolution(progress)
     losses: list[torch.Tensor] = []
-    pictures, before, every = 0, progress.seconds, steps_between_looks(job)
+    images, before, every = 0, progress.seconds, steps_between_looks(job)
     for inputs, targets in job.loader:
         factor = rate_factor(job.config.schedule, job.course.work(progress))
         for group in job.optimizer.param_groups:
@@ -92,13 +92,13 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
         losses.append(train_step(job, progress, inputs, targets))
         progress.batch, progress.step = progress.batch + 1, progress.step + 1
         progress.seconds += watch.lap()
-        pictures += len(targets) * job.accelerator.num_processes
+        images += len(targets) * job.accelerator.num_processes
         job.batches.resolution = job.course.resolution(progress)
         if len(losses) < every:
             continue
         look(job, progress, log, losses)
         agree(job.accelerator, progress, stop)
-        speed = pictures / (progress.seconds - before)
+        speed = images / (progress.seconds - before)
         log.step(progress, loss=progress.loss_sum / progress.batch, rate=job.rate.value * factor, speed=speed)
         if stop.number or job.course.ended(progress):
             break

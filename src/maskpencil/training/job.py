@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, Pictures
+from maskpencil.data.dataset import EpochBatches, Images
 from maskpencil.data.folder import DataFolder
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
@@ -19,9 +19,9 @@ from maskpencil.training.losses import Loss
 from maskpencil.training.values import LearningRate, parse_learning_rate
 from maskpencil.training.whitening import Whitening
 
-Inputs = Pictures | Features
+Inputs = Images | Features
 Batches = Iterable[tuple[Inputs, torch.Tensor]]
-"""Pictures, or their features, with targets (N, H, W)."""
+"""Images, or their features, with targets (N, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ CHECKPOINT_SHARE = 3.0
 def keep(job: Job, progress: Progress, log: Logbook, validation: Validation) -> None:
     """Write a preview, and the model with its scores if it is the best so far; tell where it cannot be written.
 
-    Where no pixel is labelled, so that there is no score, the last model is kept.
+    Where no pixel is labeled, so that there is no score, the last model is kept.
 
     Raises:
         OutputError: a model cannot be written at the end of the run; what was there before stays.

@@ -22,7 +22,7 @@ from maskpencil.training.run_folder import RunFolder, read_metrics, write_metric
 from maskpencil.training.validation import Validation
 from maskpencil.visualize import colorize, contact_sheet
 
-PREVIEW_PICTURES = 4
+PREVIEW_IMAGES = 4
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
@@ -71,7 +71,7 @@ class Logbook:
             say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=log)
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
-        """Tell of one step: the epoch's mean loss so far, the learning rate, and pictures a second."""
+        """Tell of one step: the epoch's mean loss so far, the learning rate, and images a second."""
         self._record({"train/loss": loss, "train/learning_rate": rate}, progress.step)
         if not self.quiet:
             words = [f"epoch {self.course.place(progress.epoch + 1)}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
@@ -105,7 +105,7 @@ class Logbook:
             line += f" on {validation.part} validation images" if validation.part else ""
             self._record({f"val/{name}": value for name, value in scores.items()}, progress.step)
         elif validation:
-            line += ", no score: no validated pixel is labelled"
+            line += ", no score: no validated pixel is labeled"
         with suppress(OSError):
             self._board.flush()
         self.say(line)
@@ -146,7 +146,7 @@ class Silent(Logbook):
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
-    """The published scores by name; none where no pixel was labelled."""
+    """The published scores by name; none where no pixel was labeled."""
     return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 
@@ -154,9 +154,9 @@ def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Seq
     """Draw image, target and prediction side by side for a few pairs spread over a split.
 
     Raises:
-        OutputError: the picture cannot be written.
+        OutputError: the image cannot be written.
     """
-    chosen = [pairs[i * len(pairs) // PREVIEW_PICTURES] for i in range(min(PREVIEW_PICTURES, len(pairs)))]
+    chosen = [pairs[i * len(pairs) // PREVIEW_IMAGES] for i in range(min(PREVIEW_IMAGES, len(pairs)))]
     rows = []
     for pair in chosen:
         image, target = data.read_pair(pair)

@@ -1,4 +1,4 @@
-"""What training makes small; each loss honours `IGNORE_INDEX` and is finite without a valid pixel."""
+"""What training makes small; each loss honors `IGNORE_INDEX` and is finite without a valid pixel."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
 def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
     """One minus the Dice coefficient of each class in the target, on average; a class counts the same at any size.
 
-    Source: Milletari et al., "V-Net", 3DV 2016; of the batch as a whole, so that a picture without the class is no case
+    Source: Milletari et al., "V-Net", 3DV 2016; of the batch as a whole, so that an image without the class is no case
     of its own.
     """
     probabilities = logits.softmax(dim=1)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-MODERN_PICTURES = 3700
-"""The work of the modern recipe when `epochs` is not set: so many training pictures, repeats counted, those at half the
+MODERN_IMAGES = 3700
+"""The work of the modern recipe when `epochs` is not set: so many training images, repeats counted, those at half the
 resolution as quarters."""
 
 HEAVY_STEPS = 100_000
@@ -38,7 +38,7 @@ _PAPER: Mapping[str, Any] = {
     "color_jitter": 0.0,
     "coarse_share": 0.0,
 }
-"""What the two recipes of the paper's authors share: whole pictures as they come, SGD, biases without decay."""
+"""What the two recipes of the paper's authors share: whole images as they come, SGD, biases without decay."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019
@@ -71,7 +71,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "color_jitter": 0.15,
         "coarse_share": None,
     },
-    # the course project's settings: whole pictures at 160x576, Adam, L2 on the decoder's kernels
+    # the course project's settings: whole images at 160x576, Adam, L2 on the decoder's kernels
     "tutorial": {
         "backbone": "vgg16",
         "stride": 8,
@@ -103,7 +103,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
     # Long, Shelhamer and Darrell, CVPR 2015, section 4.3: the averaged loss
     "cvpr": {**_PAPER, "learned_upsampling": "twofold", "epochs": 175, "batch_size": 20, "momentum": 0.9},
-    # the solvers of the authors' release: the summed loss, one picture a step
+    # the solvers of the authors' release: the summed loss, one image a step
     "heavy": {
         **_PAPER,
         "learned_upsampling": "none",
@@ -115,8 +115,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 DESCRIPTIONS: Mapping[str, str] = {
-    "modern": "one cycle, coarse then fine; random scale, window, mirror, colour; rare classes count more",
-    "tutorial": "the course project: Adam 1e-3, keep 0.5, L2 1e-3 on the head, whole pictures at 160x576, 50 epochs",
-    "cvpr": "the conference paper: SGD on the averaged loss, batches of 20 whole pictures, 175 epochs, stride 32 first",
-    "heavy": "the released nets: SGD 0.99 on the summed loss, one whole picture a step, 100,000 steps, stride 32 first",
+    "modern": "one cycle, coarse then fine; random scale, window, mirror, color; rare classes count more",
+    "tutorial": "the course project: Adam 1e-3, keep 0.5, L2 1e-3 on the head, whole images at 160x576, 50 epochs",
+    "cvpr": "the conference paper: SGD on the averaged loss, batches of 20 whole images, 175 epochs, stride 32 first",
+    "heavy": "the released nets: SGD 0.99 on the summed loss, one whole image a step, 100,000 steps, stride 32 first",
 }

@@ -9,16 +9,16 @@ from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import work_of_epochs
-from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_PICTURES, RECIPES
+from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_IMAGES, RECIPES
 from maskpencil.training.values import CROSS_ENTROPY, parse_crop_size, parse_image_size
 
 Size = tuple[int, int]
 
 
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
-    """Fill what is not set from the recipe, and what is `auto` from the pictures and the backbone.
+    """Fill what is not set from the recipe, and what is `auto` from the images and the backbone.
 
-    `sizes` holds the (height, width) of every picture of `train` and `val`. Every setting of the result is set but
+    `sizes` holds the (height, width) of every image of `train` and `val`. Every setting of the result is set but
     those that may be left out, and the epochs where a time is given; resolving it again changes nothing.
 
     Raises:
@@ -51,7 +51,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
 
 
 def filled(config: TrainConfig) -> TrainConfig:
-    """Fill what is not set from the recipe; what depends on the pictures stays unset."""
+    """Fill what is not set from the recipe; what depends on the images stays unset."""
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
     if config.time_budget:
@@ -75,10 +75,10 @@ def _learning_rate(config: TrainConfig) -> float | str:
     return 0.1 if config.optimizer == "sgd" else 2e-3
 
 
-def _epochs(config: TrainConfig, pictures: int) -> int:
+def _epochs(config: TrainConfig, images: int) -> int:
     if config.recipe == "heavy":
-        return math.ceil(HEAVY_STEPS * (3 if config.at_once_scales else 1) * config.batch_size / pictures)
-    return min(300, max(10, round(MODERN_PICTURES / (pictures * work_of_epochs(config.coarse_share)))))
+        return math.ceil(HEAVY_STEPS * (3 if config.at_once_scales else 1) * config.batch_size / images)
+    return min(300, max(10, round(MODERN_IMAGES / (images * work_of_epochs(config.coarse_share)))))
 
 
 def _first_set(value: float | None, otherwise: float) -> float:
@@ -96,7 +96,7 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
         if config.coarse_share and _cache_views(config):
-            raise ConfigError("--coarse-share needs pictures, not cached features; give 0, or --cache-views 0")
+            raise ConfigError("--coarse-share needs images, not cached features; give 0, or --cache-views 0")
         return config.coarse_share
     whole_trunk = config.freeze == "none"  # a frozen one takes no part in a quick start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
@@ -138,7 +138,7 @@ def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None
 
 
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
-    """Two thirds of the median picture's sides, in multiples of 32, from 64 to 512 pixels."""
+    """Two thirds of the median image's sides, in multiples of 32, from 64 to 512 pixels."""
     size = parse_crop_size(config.crop_size)
     if size == "auto":
         height, width = (min(512, max(64, round(side * 2 / 3 / 32) * 32)) for side in median)

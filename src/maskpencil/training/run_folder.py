@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """Which folder of pictures the run trains on."""
+        """Which folder of images the run trains on."""
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
@@ -60,7 +60,7 @@ class RunFolder:
 
     @property
     def preview(self) -> Path:
-        """A picture a validation: image, target, prediction."""
+        """An image a validation: image, target, prediction."""
         return self.path / "preview"
 
     @property
@@ -85,12 +85,12 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """The best model's scores on the validation pictures."""
+        """The best model's scores on the validation images."""
         return self.path / "scores.json"
 
     @property
     def splits(self) -> Path:
-        """List files of the pictures that trained and validated."""
+        """List files of the images that trained and validated."""
         return self.path / "splits"
 
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from maskpencil.data.dataset import Pictures
+from maskpencil.data.dataset import Images
 from maskpencil.errors import TrainingError
 from maskpencil.hardware import autocast
 from maskpencil.training.course import Progress
@@ -22,7 +22,7 @@ def train_step(job: Job, progress: Progress, inputs: Inputs, targets: torch.Tens
     would have to agree on it. What is dropped follows from seed, step and process alone.
 
     Raises:
-        TrainingError: the batch, or in one process a single picture, is too much for the memory.
+        TrainingError: the batch, or in one process a single image, is too much for the memory.
     """
     targets = targets.to(job.device, non_blocking=True)
     seeds = np.random.SeedSequence([job.config.seed, progress.step, job.accelerator.process_index])
@@ -33,10 +33,10 @@ def train_step(job: Job, progress: Progress, inputs: Inputs, targets: torch.Tens
             break
         except torch.OutOfMemoryError as error:
             job.optimizer.zero_grad()
-            pictures = -(-len(targets) // progress.parts)
-            if pictures == 1 or job.accelerator.num_processes > 1:
+            images = -(-len(targets) // progress.parts)
+            if images == 1 or job.accelerator.num_processes > 1:
                 raise TrainingError(
-                    f"the device has too little memory for {pictures} pictures of {targets.shape[-2]}x"
+                    f"the device has too little memory for {images} images of {targets.shape[-2]}x"
                     f"{targets.shape[-1]} at once; give a greater --accumulate or a smaller --batch-size or --crop-size"
                 ) from error
             progress.parts = min(2 * progress.parts, len(targets))
@@ -79,12 +79,12 @@ def _gradients(job: Job, parts: int, inputs: Inputs, targets: torch.Tensor) -> t
 
 def _split(inputs: Inputs, parts: int) -> list[Inputs]:
     pieces = zip(*(tensor.tensor_split(parts) for tensor in inputs), strict=True)
-    return [Pictures(*piece) if isinstance(inputs, Pictures) else piece for piece in pieces]
+    return [Images(*piece) if isinstance(inputs, Images) else piece for piece in pieces]
 
 
 def _seen(job: Job, inputs: Inputs) -> torch.Tensor | Features:
-    """Pictures as the network takes them, or features as the head does."""
+    """Images as the network takes them, or features as the head does."""
     device = job.device
-    if isinstance(inputs, Pictures):
+    if isinstance(inputs, Images):
         return job.segmenter.preprocessing.normalize(inputs.on(device))
     return tuple(tensor.to(device, torch.float32, non_blocking=True) for tensor in inputs)

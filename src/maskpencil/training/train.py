@@ -39,7 +39,7 @@ from maskpencil.training.values import FIND
 class Run:
     """A training run that has ended: its folder, its best model and that model's validation mean IoU.
 
-    The score is NaN where no validation pixel is labelled. `scored_on` says how many validation images it was measured
+    The score is NaN where no validation pixel is labeled. `scored_on` says how many validation images it was measured
     on, such as "4 of 8", where time sufficed for no more; else it is empty. `stopped_by` is the number of the signal
     that ended it before its end, SIGTERM or SIGHUP, else 0: it can be resumed.
     """
@@ -69,7 +69,7 @@ def train(
     since: float | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a network on a folder of pictures and masks.
+    """Train a network on a folder of images and masks.
 
     `settings` are those of `TrainConfig`, or give a whole `config`. The run goes to the new folder `out` (by default
     runs/train/NAME after the data). `resume` continues a run that was cut short, exactly, with its own settings.
@@ -162,7 +162,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
     if progress.processes != accelerator.num_processes and not quiet:
         say(
             f"warning: {accelerator.num_processes} processes go on where {progress.processes} began: a step has other "
-            "pictures, so this is not the run it would have been"
+            "images, so this is not the run it would have been"
         )
     progress.share_among(accelerator.num_processes, batches=len(job.batches))
     return job, run, progress
@@ -211,7 +211,7 @@ def _lasting(path: Path) -> str:
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
-    """Open the folder `data` of a source, which may also say where pictures, masks and splits are."""
+    """Open the folder `data` of a source, which may also say where images, masks and splits are."""
     places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)
@@ -223,9 +223,9 @@ def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
 
 def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]]]:
     if quiet:
-        return folder.check_pictures()
-    with ProgressBar("reading pictures", 1) as bar:
-        return folder.check_pictures(bar.update_of, tell=bar.say)
+        return folder.check_images()
+    with ProgressBar("reading images", 1) as bar:
+        return folder.check_images(bar.update_of, tell=bar.say)
 
 
 def _finish_model(job: Job, run: RunFolder, progress: Progress, log: Logbook) -> None:
@@ -241,16 +241,16 @@ def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
     config, data = job.config, job.data
     start = f"started from {config.init}" if config.init else f"weights {config.weights}"
     network = f"{job.network.config.title}, {start}"
-    pictures = f"{counted(len(data.pairs('train')), 'picture')} to train, {len(data.pairs('val'))} to validate"
+    images = f"{counted(len(data.pairs('train')), 'image')} to train, {len(data.pairs('val'))} to validate"
     work = f"{job.course} in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
     place = f"{job.device.type} in {job.segmenter.runtime.precision}"
-    lines = [f"{network}; {len(data.classes)} classes, {pictures}", f"{work} on {place}; run folder {run.path}"]
+    lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {place}; run folder {run.path}"]
     lines += job.notes
     if progress.step:
         lines.append(f"resumed after {counted(progress.step, 'step')}")
     if not data.class_counts("val").any():
         lines.append(
-            "warning: no pixel of the validation pictures is labelled, so there will be no score: the last model is "
+            "warning: no pixel of the validation images is labeled, so there will be no score: the last model is "
             "kept, not the best"
         )
     return lines

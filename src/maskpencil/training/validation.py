@@ -27,7 +27,7 @@ class Validation:
     """The scores on `scores.images` of the `images` of the validation split.
 
     `by_part` maps numbers of images to the mean IoU on the first of them, so that two validations of which one was cut
-    short can be compared on the same images. It is NaN where none of their pixels is labelled.
+    short can be compared on the same images. It is NaN where none of their pixels is labeled.
     """
 
     scores: Scores

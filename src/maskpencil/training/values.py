@@ -167,5 +167,5 @@ def height_and_width(option: str, text: str, expected: str) -> tuple[int, int]:
 
 
 def _side(text: str) -> int:
-    """A number of pixels, or 0 where the text is none that a picture could have."""
+    """A number of pixels, or 0 where the text is none that an image could have."""
     return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0

@@ -13,7 +13,7 @@ from maskpencil.training.feature_cache import FeatureCache, strides_of
 RIDGE = 1e-4
 """Added to the variance of every feature, as a share of it: some go together with others, some do not vary at all."""
 
-PICTURES_AT_ONCE = 16
+IMAGES_AT_ONCE = 16
 
 
 class Whitening:
@@ -65,7 +65,7 @@ class _WhitenedLayer:
 
     def __init__(self, layer: nn.Conv2d, scale: float, features: Tensor) -> None:
         self.layer = layer
-        parts = torch.split(features, PICTURES_AT_ONCE)
+        parts = torch.split(features, IMAGES_AT_ONCE)
         self.mean, self.factor = _moments(parts, scale, layer.weight.device)
         self.kernel = nn.Parameter(layer.weight.detach()[:, :, 0, 0].clone(memory_format=torch.contiguous_format))
         self.bias = nn.Parameter(self._own_bias.detach().clone())
@@ -84,8 +84,8 @@ class _WhitenedLayer:
         kernel, bias = self.layer.weight.grad, self._own_bias.grad
         if kernel is None or bias is None:
             return
-        centred = _double(kernel[:, :, 0, 0]) - torch.outer(_double(bias), self.mean)
-        whitened = torch.linalg.solve_triangular(self.factor.T, centred, upper=True, left=False)
+        centered = _double(kernel[:, :, 0, 0]) - torch.outer(_double(bias), self.mean)
+        whitened = torch.linalg.solve_triangular(self.factor.T, centered, upper=True, left=False)
         self.kernel.grad = whitened.to(kernel).contiguous()  # the optimizer takes no other
         self.bias.grad = bias.clone()
 

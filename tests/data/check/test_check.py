@@ -38,7 +38,7 @@ def clean(tmp_path: Path) -> Path:
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (H, W, 3) of large boxes and balls in the colours of their classes, with noise, and its label map."""
+    """An image (H, W, 3) of large boxes and balls in the colors of their classes, with noise, and its label map."""
     random = np.random.default_rng(seed)
     label_map = np.zeros(SIZE, dtype=np.uint8)
     rows, columns = np.indices(SIZE)
@@ -97,22 +97,22 @@ def scaled_mask(root: Path) -> None:
     Image.open(path).resize((32, 24), Image.Resampling.NEAREST).save(path)
 
 
-def turned_picture(root: Path) -> None:
-    """A picture that EXIF turns by a quarter; the mask lies as the picture is stored."""
+def turned_image(root: Path) -> None:
+    """An image that EXIF turns by a quarter; the mask lies as the image is stored."""
     path = root / "images" / "train" / "train0.png"
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(path).save(path, exif=exif)
 
 
-def upside_down_picture(root: Path) -> None:
+def upside_down_image(root: Path) -> None:
     path = root / "images" / "train" / "train0.png"
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.open(path).save(path, exif=exif)
 
 
-def coloured_mask(root: Path) -> None:
+def colored_mask(root: Path) -> None:
     change_mask(root, lambda mask: np.array(COLORS, dtype=np.uint8)[mask])
 
 
@@ -203,12 +203,12 @@ def specks(root: Path) -> None:
     change_mask(root, change)
 
 
-def same_picture_in_val(root: Path) -> None:
+def same_image_in_val(root: Path) -> None:
     for kind in ("images", "masks"):
         shutil.copy(root / kind / "train" / "train0.png", root / kind / "val" / "again.png")
 
 
-def same_picture_twice(root: Path) -> None:
+def same_image_twice(root: Path) -> None:
     for kind in ("images", "masks"):
         shutil.copy(root / kind / "train" / "train0.png", root / kind / "train" / "again.png")
 
@@ -231,24 +231,24 @@ def names_by_case(root: Path) -> None:
         (root / kind / "train" / "train1.png").rename(root / kind / "train" / "TRAIN0.png")
 
 
-def blank_picture(root: Path) -> None:
+def blank_image(root: Path) -> None:
     Image.new("RGB", SIZE[::-1], (90, 90, 90)).save(root / "images" / "train" / "train0.png")
 
 
 FAULTS = {
-    "a picture without a mask": (
+    "an image without a mask": (
         remove("masks/train/train0.png"),
         "images-without-mask",
         "warning",
-        "pictures without a mask: 1 (images/train/train0.png)",
+        "images without a mask: 1 (images/train/train0.png)",
     ),
-    "a mask without a picture": (
+    "a mask without an image": (
         remove("images/train/train0.png"),
         "masks-without-image",
         "warning",
-        "masks without a picture: 1 (masks/train/train0.png)",
+        "masks without an image: 1 (masks/train/train0.png)",
     ),
-    "a picture cut short": (
+    "an image cut short": (
         cut_short("images/train/train0.png"),
         "unreadable-images",
         "error",
@@ -264,19 +264,19 @@ FAULTS = {
         scaled_mask,
         "sizes-differ",
         "error",
-        "train0.png: 32 x 24, its picture 64 x 48",
+        "train0.png: 32 x 24, its image 64 x 48",
     ),
-    "a picture that EXIF turns": (
-        turned_picture,
+    "an image that EXIF turns": (
+        turned_image,
         "exif-rotation",
         "error",
-        "masks that lie as their picture is stored, while EXIF turns the picture: 1",
+        "masks that lie as their image is stored, while EXIF turns the image: 1",
     ),
-    "a picture upside down": (
-        upside_down_picture,
+    "an image upside down": (
+        upside_down_image,
         "exif-rotation-doubtful",
         "warning",
-        "pictures turned or mirrored by EXIF, their masks not: 1 (",
+        "images turned or mirrored by EXIF, their masks not: 1 (",
     ),
     "a value without a class": (
         strange_value,
@@ -304,7 +304,7 @@ FAULTS = {
     ),
     "an empty mask": (empty_mask, "empty-masks", "note", "masks that hold nothing but 'ground': 1 ("),
     "a mask ignored throughout": (void_mask, "void-masks", "warning", "masks ignored throughout: 1"),
-    "smoothed colours": (
+    "smoothed colors": (
         smoothed_colors,
         "smoothed-borders",
         "warning",
@@ -317,14 +317,14 @@ FAULTS = {
         "classes that lie thinly between the others, like borders that are to be ignored: 1 (edge = 3)",
     ),
     "slips of a brush": (specks, "specks", "note", "masks with more than a few specks, like slips of a brush: 1"),
-    "the same picture twice": (same_picture_twice, "duplicates", "warning", "(train/again = train/train0)"),
-    "a picture in two splits": (
-        same_picture_in_val,
+    "the same image twice": (same_image_twice, "duplicates", "warning", "(train/again = train/train0)"),
+    "an image in two splits": (
+        same_image_in_val,
         "duplicates-across-splits",
         "error",
         "(train/train0 = val/again)",
     ),
-    "almost the same picture": (saved_again("train"), "near-duplicates", "note", "(train/again ~ train/train0)"),
+    "almost the same image": (saved_again("train"), "near-duplicates", "note", "(train/again ~ train/train0)"),
     "almost the same in another split": (
         saved_again("val"),
         "near-duplicates-across-splits",
@@ -338,7 +338,7 @@ FAULTS = {
         "warning",
         "that differ in upper and lower case alone: 2 (images/train/TRAIN0.png and train0.png, ",
     ),
-    "a blank picture": (blank_picture, "blank-images", "warning", "pictures that show nothing but one brightness: 1"),
+    "a blank image": (blank_image, "blank-images", "warning", "images that show nothing but one brightness: 1"),
 }
 
 
@@ -380,21 +380,21 @@ def test_numbers_smoothed_between_classes_are_told_of(clean: Path) -> None:
     assert "as if scaled with smoothing" in smoothed.what
 
 
-def test_colours_that_are_nobodys_are_told_of(clean: Path) -> None:
+def test_colors_that_are_nobodys_are_told_of(clean: Path) -> None:
     mostly_nobodys_color(clean)
     doubtful = next(fault for fault in check(clean).faults if fault.kind == "doubtful-colors")
     assert "train0.png" in doubtful.files[0]
 
 
 def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
-    coloured_mask(clean)
+    colored_mask(clean)
     (found,) = check(clean).faults
     assert (found.kind, found.severity) == ("values-without-class", "error")
     assert found.count == 11
     assert "name them in classes.yaml, or correct the masks" in found.line
 
 
-def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
+def test_a_image_unlike_all_others_is_told_of(clean: Path) -> None:
     for number in range(8, 20):
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
@@ -413,14 +413,14 @@ def test_a_picture_unlike_all_others_is_told_of(clean: Path) -> None:
 @pytest.mark.parametrize(
     ("plant", "change", "left"),
     [
-        (cut_short("images/train/train0.png"), "left out: the picture is damaged", 11),
+        (cut_short("images/train/train0.png"), "left out: the image is damaged", 11),
         (cut_short("masks/train/train0.png"), "left out: its mask is damaged", 11),
         (scaled_mask, "scaled from 32 x 24 to 64 x 48", 12),
-        (turned_picture, "turned as EXIF turns the picture", 12),
+        (turned_image, "turned as EXIF turns the image", 12),
         (strange_value, "100 pixels of 7 are ignored", 12),
         (void_mask, "left out: its mask is ignored throughout", 11),
-        (same_picture_twice, "left out: a copy of another", 12),
-        (same_picture_in_val, "left out: a copy of another", 12),
+        (same_image_twice, "left out: a copy of another", 12),
+        (same_image_in_val, "left out: a copy of another", 12),
         (names_by_case, "renamed to train0_2", 12),
         (remove("masks/train/train0.png"), "left out: has no mask", 11),
         (from_one, "1 subtracted from all class numbers", 12),
@@ -475,14 +475,14 @@ def test_class_names_may_hold_anything(clean: Path) -> None:
     assert "masks that hold nothing but" in " ".join(fault.line for fault in check(clean).faults)
 
 
-def test_a_picture_in_two_lists_is_in_both(clean: Path) -> None:
+def test_a_image_in_two_lists_is_in_both(clean: Path) -> None:
     for split in ("train", "val"):
         (clean / f"{split}.txt").write_text("train/train0\ntrain/train1\n")
     assert "only-in-val" not in kinds(check(clean))
 
 
 def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
-    same_picture_in_val(clean)
+    same_image_in_val(clean)
     out = tmp_path / "fixed"
     out.mkdir()
     write_fixed(check(clean), out)
@@ -512,7 +512,7 @@ def test_the_command_tells_all_and_ends_with_a_verdict(clean: Path, tmp_path: Pa
 
 def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    coloured_mask(clean)
+    colored_mask(clean)
     (clean / "classes.yaml").unlink()
     assert main(["check", str(clean)]) == 1
     lines = capsys.readouterr().out.splitlines()

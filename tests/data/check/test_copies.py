@@ -51,7 +51,7 @@ def test_a_validation_that_is_train_is_told_in_a_line(
     spoil(folder)
     (line,) = [line for line in lines(folder) if "also in train" in line]
     assert line.startswith(
-        f"warning: pictures of val that are also in train, so that what is scored was trained on: {share}"
+        f"warning: images of val that are also in train, so that what is scored was trained on: {share}"
     )
     (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates-across-splits"]
     assert f"so that what is scored was trained on: 6, {file}" in fault.what
@@ -136,9 +136,7 @@ def test_the_command_tells_both(folder: Path, capsys: pytest.CaptureFixture[str]
     (folder / "classes.yaml").write_text("names: [ground, box, ball, a, b, c, d, e]")
     assert main(["check", str(folder)]) == 1
     printed = capsys.readouterr().out
-    assert (
-        "error: pictures that stand in several splits, so that what is scored was trained on: 6, all of val" in printed
-    )
+    assert "error: images that stand in several splits, so that what is scored was trained on: 6, all of val" in printed
     assert "warning: classes that never occur: 5 of 8 (a, b, c, d, e)" in printed
 
 

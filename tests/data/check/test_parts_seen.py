@@ -67,7 +67,7 @@ def test_training_says_it_as_well_and_sees_the_pixels_that_prediction_sees(data:
     deep(data / "images/p0.tif", 9000)
     heard: list[str] = []
     folder = open_folder(data)
-    folder.check_pictures(tell=heard.append)
+    folder.check_images(tell=heard.append)
     assert any(line.startswith("p1.tif: page 1 of 3 is taken") for line in heard)
     assert any("16-bit numbers 0 to 10000 become 0 to 255" in line for line in heard)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):

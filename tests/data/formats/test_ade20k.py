@@ -61,7 +61,7 @@ def test_a_number_that_is_no_class_is_an_error_that_names_the_file(save_files) -
 def test_what_stands_alone_is_told(save_files) -> None:
     root = save_files(release())
     (root / "annotations/training/ADE_train_00000002.png").unlink()
-    assert "1 pictures without a mask left out (ADE_train_00000002.jpg)" in open_folder(root).notes
+    assert "1 images without a mask left out (ADE_train_00000002.jpg)" in open_folder(root).notes
 
 
 def test_other_folders_in_this_form_are_left_to_the_general_rule(save_files, tiny_folder: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from maskpencil.data.formats.annotation_entries import (
     FARTHEST,
-    are_pictures_and_masks,
+    are_images_and_masks,
     checked_numbers,
     checked_points,
     checked_size,
@@ -24,7 +24,7 @@ def test_sizes_are_whole_numbers_of_not_too_many_pixels() -> None:
         checked_size(10**6, 10**6, "a")
 
 
-def test_numbers_are_finite_and_near_the_picture_wherever_the_strange_one_stands() -> None:
+def test_numbers_are_finite_and_near_the_image_wherever_the_strange_one_stands() -> None:
     assert checked_numbers([], "a").tolist() == []
     assert checked_points([[1, 2.5], [-3, FARTHEST]], "a").tolist() == [[1, 2.5], [-3, FARTHEST]]
     for strange in (float("nan"), float("inf"), -float("inf"), FARTHEST + 1, 10**400, -1e300):
@@ -57,8 +57,8 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert list(files_below(tmp_path / "nowhere", {".json"})) == []
 
 
-def test_folders_called_after_pictures_and_after_masks_are_both_needed(tmp_path: Path) -> None:
+def test_folders_called_after_images_and_after_masks_are_both_needed(tmp_path: Path) -> None:
     images, masks = tmp_path / "Images" / "train" / "1.png", tmp_path / "train" / "masks" / "1.png"
-    assert are_pictures_and_masks(tmp_path, [images, masks])
-    assert not are_pictures_and_masks(tmp_path, [images, images])
-    assert not are_pictures_and_masks(tmp_path, [masks])
+    assert are_images_and_masks(tmp_path, [images, masks])
+    assert not are_images_and_masks(tmp_path, [images, images])
+    assert not are_images_and_masks(tmp_path, [masks])

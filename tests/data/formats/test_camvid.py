@@ -32,14 +32,14 @@ def expected() -> npt.NDArray[np.uint8]:
     return label_map
 
 
-def picture() -> npt.NDArray[np.uint8]:
+def image() -> npt.NDArray[np.uint8]:
     return np.zeros((*SIZE, 3), dtype=np.uint8)
 
 
 def original() -> Files:
     files: Files = {"label_colors.txt": COLORS}
     for frame in FRAMES:
-        files[f"701_StillsRaw_full/{frame}.png"] = picture()
+        files[f"701_StillsRaw_full/{frame}.png"] = image()
         files[f"LabeledApproved_full/{frame}_L.png"] = CAMVID_32.colors[numbers()]
     return files
 
@@ -47,7 +47,7 @@ def original() -> Files:
 def by_splits() -> Files:
     files: Files = {"class_dict.csv": "name,r,g,b\n"}
     for split, frame in zip(("train", "train", "val", "test"), FRAMES, strict=True):
-        files[f"{split}/{frame}.png"] = picture()
+        files[f"{split}/{frame}.png"] = image()
         files[f"{split}_labels/{frame}_L.png"] = CAMVID_32.colors[numbers()]
     return files
 
@@ -55,7 +55,7 @@ def by_splits() -> Files:
 def fastai() -> Files:
     files: Files = {"codes.txt": CODES, "valid.txt": f"{FRAMES[2]}.png\n0016E5_99999.png\n"}
     for frame in FRAMES:
-        files[f"images/{frame}.png"] = picture()
+        files[f"images/{frame}.png"] = image()
         files[f"labels/{frame}_P.png"] = numbers()
     return files
 
@@ -63,7 +63,7 @@ def fastai() -> Files:
 def segnet() -> Files:
     files: Files = {}
     for split, frame in zip(("train", "train", "val", "test"), FRAMES, strict=True):
-        files[f"{split}/{frame}.png"] = picture()
+        files[f"{split}/{frame}.png"] = image()
         files[f"{split}annot/{frame}.png"] = np.minimum(numbers(), 11)
         line = f"/SegNet/CamVid/{split}/{frame}.png /SegNet/CamVid/{split}annot/{frame}.png;\n"
         files[f"{split}.txt"] = str(files.get(f"{split}.txt", "")) + line
@@ -96,22 +96,22 @@ def test_the_segnet_form_is_read_as_11_classes_by_its_folders(save_files, below:
     np.testing.assert_array_equal(folder.read_pair(folder.pairs("test")[0])[1], label_map)
 
 
-def test_fastais_list_names_the_pictures_for_validation(save_files) -> None:
+def test_fastais_list_names_the_images_for_validation(save_files) -> None:
     folder = open_folder(save_files(fastai()))
     assert [pair.name for pair in folder.pairs("val")] == [FRAMES[2]]
     assert [pair.name for pair in folder.pairs("train")] == [FRAMES[0], FRAMES[1], FRAMES[3]]
     assert "splits from valid.txt" in folder.notes
 
 
-def test_splits_of_the_coloured_form_are_its_folders(save_files) -> None:
+def test_splits_of_the_colored_form_are_its_folders(save_files) -> None:
     splits = open_folder(save_files(by_splits())).splits
     assert {split: len(pairs) for split, pairs in splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
-def test_a_colour_that_is_no_label_is_an_error_that_names_it(save_files) -> None:
+def test_a_color_that_is_no_label_is_an_error_that_names_it(save_files) -> None:
     files = original()
     files[f"LabeledApproved_full/{FRAMES[1]}_L.png"][0, 0] = (1, 2, 3)
-    with pytest.raises(DataError, match=re.escape(f"{FRAMES[1]}_L.png: holds the colour (1, 2, 3), which has no mean")):
+    with pytest.raises(DataError, match=re.escape(f"{FRAMES[1]}_L.png: holds the color (1, 2, 3), which has no mean")):
         open_folder(save_files(files))
 
 
@@ -124,12 +124,12 @@ def test_a_classes_yaml_gives_other_names(save_files) -> None:
 def test_a_validation_list_that_is_no_text_is_an_error(save_files) -> None:
     root = save_files(fastai())
     (root / "valid.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"valid\.txt: cannot be read .*; expected a picture's name a line"):
+    with pytest.raises(DataError, match=r"valid\.txt: cannot be read .*; expected an image's name a line"):
         open_folder(root)
 
 
 @pytest.mark.parametrize("form", [original, by_splits, fastai, segnet])
-def test_folders_with_other_pictures_are_left_to_the_general_rule(save_files, form) -> None:
+def test_folders_with_other_images_are_left_to_the_general_rule(save_files, form) -> None:
     files = {name.replace("0016E5_", "street_"): content for name, content in form().items()}
     assert recognize(save_files(files)) is None
 

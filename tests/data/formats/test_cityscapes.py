@@ -58,7 +58,7 @@ def test_the_data_set_is_read_as_its_19_classes_by_the_published_label_ids(save_
     for pair in (*folder.pairs("train"), *folder.pairs("val")):
         np.testing.assert_array_equal(folder.read_pair(pair)[1], train_ids())
     assert "test left out, its masks are dummies" in folder.notes
-    assert not any("without a picture" in note for note in folder.notes)
+    assert not any("without an image" in note for note in folder.notes)
 
 
 def test_train_ids_are_read_where_there_are_no_label_ids(save_files) -> None:
@@ -73,7 +73,7 @@ def test_train_ids_are_read_where_there_are_no_label_ids(save_files) -> None:
 def test_what_stands_alone_is_told(save_files) -> None:
     root = save_files(unpacked())
     (root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png").unlink()
-    assert "1 pictures without a mask left out (aachen_000000_000019_leftImg8bit.png)" in open_folder(root).notes
+    assert "1 images without a mask left out (aachen_000000_000019_leftImg8bit.png)" in open_folder(root).notes
 
 
 def test_the_test_split_alone_is_an_error_that_says_why(save_files) -> None:

@@ -15,7 +15,7 @@ from maskpencil.data.formats import coco
 from maskpencil.errors import DataError
 
 SIZE = (32, 48)
-PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 CATEGORIES = ({"id": 7, "name": "tree"}, {"id": 3, "name": "car"})
 BOX = [10, 5, 30, 5, 30, 25, 10, 25]
 BOX_PIXELS = (slice(5, 25), slice(10, 30))
@@ -26,10 +26,10 @@ def image(number: Any, name: Any = None, size: Any = SIZE, **more: Any) -> dict[
     return {"id": number, "file_name": name, "height": size[0], "width": size[1], **more}
 
 
-def annotation(picture: Any, category: Any, segmentation: Any, area: Any = 0, **more: Any) -> dict[str, Any]:
+def annotation(image: Any, category: Any, segmentation: Any, area: Any = 0, **more: Any) -> dict[str, Any]:
     return {
         "id": 1,
-        "image_id": picture,
+        "image_id": image,
         "category_id": category,
         "segmentation": segmentation,
         "area": area,
@@ -60,9 +60,9 @@ def pairs(folder: DataFolder) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def beside(*annotations: Any, **more: Any) -> Mapping[str, Any]:
-    """Two pictures, and a JSON in the same folder."""
+    """Two images, and a JSON in the same folder."""
     text = instances([image(1), image(2)], annotations, **more)
-    return {"coco.json": text, "images/1.png": PICTURE, "images/2.png": PICTURE}
+    return {"coco.json": text, "images/1.png": IMAGE, "images/2.png": IMAGE}
 
 
 def test_smaller_annotations_lie_on_top_and_classes_are_the_categories_by_their_ids(save_files) -> None:
@@ -133,24 +133,24 @@ BOX_AS_TEXT = "U:d0<0000000000000000000000000000000000000ka0"
     ],
 )
 def test_splits_are_read_from_names(layout: dict[str, str], splits: tuple[str, ...], save_files) -> None:
-    ((annotations, picture),) = layout.items()
+    ((annotations, pattern),) = layout.items()
     files: dict[str, Any] = {}
     for number, split in enumerate(splits, start=1):
         outline = [[0, 0, number, 0, number, 1, 0, 1]]
         files[annotations.format(split)] = instances([image(5, "a/1.png")], [annotation(5, 3, outline)])
-        files[picture.format(split, "a/1")] = PICTURE
+        files[pattern.format(split, "a/1")] = IMAGE
     root = save_files(files)
     folder = open_folder(root)
     assert list(folder.splits) == ["train", "val", "test"][: len(splits)]
     for number, (split, called) in enumerate(zip(folder.splits, splits, strict=True), start=1):
         (pair,) = folder.pairs(split)
         assert pair.name == "a/1"
-        assert pair.image == root / picture.format(called, "a/1")
+        assert pair.image == root / pattern.format(called, "a/1")
         assert folder.read_pair(pair)[1].sum() == number
 
 
 @pytest.mark.parametrize(
-    ("annotations", "picture", "named"),
+    ("annotations", "pattern", "named"),
     [
         ("annotations/instances_default.json", "images/{}.png", "{}.png"),  # CVAT
         ("annotations/instances_default.json", "images/default/{}.png", "{}.png"),  # Datumaro
@@ -161,11 +161,11 @@ def test_splits_are_read_from_names(layout: dict[str, str], splits: tuple[str, .
         ("labels.json", "data/{}.png", "{}.png"),  # FiftyOne
     ],
 )
-def test_exports_without_splits_are_read(annotations: str, picture: str, named: str, save_files) -> None:
+def test_exports_without_splits_are_read(annotations: str, pattern: str, named: str, save_files) -> None:
     numbers = (1, 2, 3)
     outlines = [annotation(n, 3, [[0, 0, n, 0, n, 1, 0, 1]]) for n in numbers]
     text = instances([image(n, named.format(n)) for n in numbers], outlines)
-    label_maps = pairs(open_folder(save_files({annotations: text} | {picture.format(n): PICTURE for n in numbers})))
+    label_maps = pairs(open_folder(save_files({annotations: text} | {pattern.format(n): IMAGE for n in numbers})))
     assert {name: label_map.sum() for name, label_map in label_maps.items()} == {"1": 1, "2": 2, "3": 3}
 
 
@@ -173,7 +173,7 @@ def test_files_of_other_tasks_are_left_out(save_files) -> None:
     text = instances([image(1), image(2)], [annotation(1, 3, [BOX])])
     save_files({f"annotations/{task}_val.json": text for task in ("instances", "person_keypoints")})
     save_files({"annotations/captions_val.json": '{"images": [], "annotations": []}'})
-    root = save_files({f"images/{number}.png": PICTURE for number in (1, 2)})
+    root = save_files({f"images/{number}.png": IMAGE for number in (1, 2)})
     assert set(pairs(open_folder(root))) == {"1", "2"}
 
 
@@ -216,13 +216,13 @@ def test_a_class_file_orders_the_classes_and_must_name_those_that_are_used(save_
 def test_what_stands_alone_and_what_has_no_outline_is_left_out_and_told(save_files) -> None:
     images = [image(1), image(2), image(3)]
     annotations = [annotation(1, 3, [BOX]), annotation(2, 3, []), annotation(2, 3, None), annotation(99, 3, [BOX])]
-    root = save_files({**beside(), "coco.json": instances(images, annotations), "images/4.png": PICTURE})
+    root = save_files({**beside(), "coco.json": instances(images, annotations), "images/4.png": IMAGE})
     folder = open_folder(root)
     assert set(pairs(folder)) == {"1", "2"}
-    assert "1 pictures without a mask left out (4.png)" in folder.notes
-    assert "1 masks without a picture left out (3.png)" in folder.notes
+    assert "1 images without a mask left out (4.png)" in folder.notes
+    assert "1 masks without an image left out (3.png)" in folder.notes
     assert "2 annotations without a segmentation left out" in folder.notes
-    assert "1 annotations of pictures that are not listed left out" in folder.notes
+    assert "1 annotations of images that are not listed left out" in folder.notes
 
 
 def test_boxes_alone_are_an_error(save_files) -> None:
@@ -230,22 +230,22 @@ def test_boxes_alone_are_an_error(save_files) -> None:
         open_folder(save_files(beside(annotation(1, 3, []), annotation(2, 3, []))))
 
 
-def test_no_picture_at_all_is_an_error_that_names_one(save_files) -> None:
-    with pytest.raises(DataError, match=r"coco\.json: names 2 pictures, but none of them is below .* \(1\.png\); put"):
+def test_no_image_at_all_is_an_error_that_names_one(save_files) -> None:
+    with pytest.raises(DataError, match=r"coco\.json: names 2 images, but none of them is below .* \(1\.png\); put"):
         open_folder(save_files({"coco.json": beside()["coco.json"]}))
 
 
-def test_a_size_that_is_missing_is_the_pictures(save_files) -> None:
+def test_a_size_that_is_missing_is_the_images(save_files) -> None:
     images = [image(1, size=(None, None)), image(2)]
     root = save_files({**beside(), "coco.json": instances(images, [annotation(1, 3, [BOX])])})
     assert pairs(open_folder(root))["1"].shape == SIZE
 
 
 @pytest.mark.parametrize("name", ["../../etc/x.png", "/etc/x.png", "..\\..\\etc\\x.png", "C:\\etc\\x.png"])
-def test_pictures_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path, save_files) -> None:
+def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path, save_files) -> None:
     outside = tmp_path / "etc" / "x.png"
     outside.parent.mkdir()
-    Image.fromarray(PICTURE).save(outside)
+    Image.fromarray(IMAGE).save(outside)
     root = save_files({"in/1.json": instances([image(1, name if name[0] != "/" else str(outside))], [])})
     with pytest.raises(DataError, match=r"not below|none of them is below"):
         open_folder(root / "in")
@@ -262,7 +262,7 @@ CAR = annotation(1, 3, [BOX])
         (instances([image(True)], []), r"image True: has the id True"),
         (instances([image([1])], []), r"image \[1\]: has the id \[1\]"),
         (instances([image(1), image(1)], []), r"image 1: the id stands twice"),
-        (instances([image(1), image(2, "1.png")], []), r"names a picture twice \('1\.png'\)"),
+        (instances([image(1), image(2, "1.png")], []), r"names an image twice \('1\.png'\)"),
         (instances([image(1), image(2, "1.jpg")], []), r"names 1\.png and 1\.jpg \('1\.jpg'\)"),
         (instances([image(1, 7)], []), r"image 1: has the file_name 7"),
         (
@@ -312,14 +312,14 @@ CAR = annotation(1, 3, [BOX])
         ),
         (
             instances([image(1)], [annotation(1, 3, {"size": [48, 32], "counts": [1536]})]),
-            r"the run lengths of 'car' in 1\.png are of the size \[48, 32\], the picture's is \[32, 48\]",
+            r"the run lengths of 'car' in 1\.png are of the size \[48, 32\], the image's is \[32, 48\]",
         ),
         (instances([], [])[:-1] + ', "extra": ' + "[" * 100_000, "is nested too deep"),
         (instances([image(1)], [])[:-1], "is not valid JSON"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it_and_the_entry(text: str, message: str, save_files) -> None:
-    root = save_files({"coco.json": text, "1.png": PICTURE, "2.png": PICTURE, "1.jpg": PICTURE})
+    root = save_files({"coco.json": text, "1.png": IMAGE, "2.png": IMAGE, "1.jpg": IMAGE})
     with pytest.raises(DataError, match=message) as caught:
         open_folder(root)
     assert str(caught.value).startswith(f"{root / 'coco.json'}: ")
@@ -327,7 +327,7 @@ def test_a_damaged_file_is_an_error_that_names_it_and_the_entry(text: str, messa
 
 
 def test_other_folders_are_left_alone(tiny_folder: Path, save_files, tmp_path: Path) -> None:
-    both = save_files({**beside(annotation(1, 3, [BOX])), "masks/1.png": PICTURE[..., 0]})
+    both = save_files({**beside(annotation(1, 3, [BOX])), "masks/1.png": IMAGE[..., 0]})
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.json").write_text('{"images": 1, "annotations": {}, "categories": "segmentation"}')
@@ -345,5 +345,5 @@ def test_a_folder_of_many_files_is_not_looked_into(save_files, monkeypatch: pyte
 def test_messages_stay_short_however_large_the_entry(save_files) -> None:
     text = instances([image(1)], [annotation(1, 3, ["x" * 1000] * 1000)])
     with pytest.raises(DataError, match=re.escape("annotation 1")) as caught:
-        open_folder(save_files({"coco.json": text, "1.png": PICTURE}))
+        open_folder(save_files({"coco.json": text, "1.png": IMAGE}))
     assert len(str(caught.value)) < 500

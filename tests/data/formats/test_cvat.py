@@ -28,12 +28,12 @@ def label_map(number: int) -> npt.NDArray[np.uint8]:
     return drawn
 
 
-def export(pictures: str = "JPEGImages/") -> Files:
+def export(images: str = "JPEGImages/") -> Files:
     files: Files = {"labelmap.txt": LABELMAP, f"{LISTS}/default.txt": "frame_0\nframe_1\nframe_2\n"}
     for number in range(3):
         files[f"SegmentationClass/frame_{number}.png"] = CLASSES.colors[label_map(number)]
         files[f"SegmentationObject/frame_{number}.png"] = CLASSES.colors[(label_map(number) > 0).astype(int)]
-        files[f"{pictures}frame_{number}.png"] = np.full((*SIZE, 3), number, dtype=np.uint8)
+        files[f"{images}frame_{number}.png"] = np.full((*SIZE, 3), number, dtype=np.uint8)
     return files
 
 
@@ -41,9 +41,9 @@ def read_all(folder) -> dict[str, npt.NDArray[np.uint8]]:
     return {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
 
 
-@pytest.mark.parametrize("pictures", ["JPEGImages/", "images/", ""])
-def test_an_export_is_read_wherever_its_pictures_are(save_files, pictures: str) -> None:
-    folder = open_folder(save_files(export(pictures)))
+@pytest.mark.parametrize("images", ["JPEGImages/", "images/", ""])
+def test_an_export_is_read_wherever_its_images_are(save_files, images: str) -> None:
+    folder = open_folder(save_files(export(images)))
     assert folder.classes == CLASSES
     assert "read as CVAT segmentation masks: 3 classes (background, car, road)" in folder.notes
     read = read_all(folder)
@@ -58,7 +58,7 @@ def test_subsets_called_after_splits_are_splits(save_files) -> None:
     splits = {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()}
     assert splits == {"train": ["frame_0", "frame_2"], "val": ["frame_1"]}
     assert "splits from train.txt, val.txt" in folder.notes
-    assert "1 of 2 names in val.txt have no picture with a mask and are left out" in folder.notes
+    assert "1 of 2 names in val.txt have no image with a mask and are left out" in folder.notes
 
 
 def test_a_label_ignored_counts_nowhere_wherever_it_stands(save_files) -> None:
@@ -74,8 +74,8 @@ def test_a_label_ignored_counts_nowhere_wherever_it_stands(save_files) -> None:
     np.testing.assert_array_equal(read_all(folder)["frame_1"], expected)
 
 
-@pytest.mark.parametrize("grey_palette", [False, True])
-def test_masks_of_numbers_mean_the_line_of_the_label(save_files, grey_palette: bool) -> None:
+@pytest.mark.parametrize("gray_palette", [False, True])
+def test_masks_of_numbers_mean_the_line_of_the_label(save_files, gray_palette: bool) -> None:
     files = export()
     files["labelmap.txt"] = LABELMAP.replace("car:", "ignored:7,7,7::\ncar:")  # so car is 2 and road is 3
     numbers = np.array([0, 2, 3], dtype=np.uint8)
@@ -84,7 +84,7 @@ def test_masks_of_numbers_mean_the_line_of_the_label(save_files, grey_palette: b
     files["SegmentationClass/frame_2.png"][0] = 1
     files["SegmentationClass/frame_2.png"][1] = 255
     root = save_files(files)
-    if grey_palette:
+    if gray_palette:
         for path in (root / "SegmentationClass").iterdir():
             mask = Image.open(path)
             mask.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
@@ -98,7 +98,7 @@ def test_masks_of_numbers_mean_the_line_of_the_label(save_files, grey_palette: b
     np.testing.assert_array_equal(read["frame_1"], label_map(1))
 
 
-def test_palette_masks_are_read_by_their_colours_not_their_numbers(save_files) -> None:
+def test_palette_masks_are_read_by_their_colors_not_their_numbers(save_files) -> None:
     root = save_files(export())
     for number in range(3):
         mask = Image.fromarray(2 - label_map(number))
@@ -114,11 +114,11 @@ def test_a_classes_yaml_gives_other_names(save_files) -> None:
 
 
 def test_names_in_folders_are_kept(save_files) -> None:
-    files = {name.replace("frame_", "film/frame_"): content for name, content in export().items()}
-    files[f"{LISTS}/train.txt"] = "film/frame_0\nfilm/frame_1\n"
-    files[f"{LISTS}/val.txt"] = "film/frame_2\n"
+    files = {name.replace("frame_", "video/frame_"): content for name, content in export().items()}
+    files[f"{LISTS}/train.txt"] = "video/frame_0\nvideo/frame_1\n"
+    files[f"{LISTS}/val.txt"] = "video/frame_2\n"
     folder = open_folder(save_files(files))
-    assert [pair.name for pair in folder.pairs("val")] == ["film/frame_2"]
+    assert [pair.name for pair in folder.pairs("val")] == ["video/frame_2"]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_names_in_folders_are_kept(save_files) -> None:
         ({"labelmap.txt": "road"}, "labelmap.txt: line 1 is 'road'; expected 'name:red,green,blue::'"),
         (
             {"labelmap.txt": LABELMAP + "truck:51,221,255::"},
-            "labelmap.txt: 'road' and 'truck' have one colour, (51, 221, 255), so the masks cannot tell them apart",
+            "labelmap.txt: 'road' and 'truck' have one color, (51, 221, 255), so the masks cannot tell them apart",
         ),
         (
             {"labelmap.txt": LABELMAP.replace("51,", "52,")},
-            "frame_1.png: holds the colour (51, 221, 255), which has no meaning in this data set",
+            "frame_1.png: holds the color (51, 221, 255), which has no meaning in this data set",
         ),
     ],
 )
@@ -141,9 +141,9 @@ def test_faults_are_one_line_that_names_the_file(save_files, changes: Files, mes
     assert "\n" not in str(caught.value)
 
 
-def test_an_export_without_pictures_is_an_error_that_says_so(save_files) -> None:
+def test_an_export_without_images_is_an_error_that_says_so(save_files) -> None:
     files = {name: content for name, content in export().items() if not name.startswith("JPEGImages")}
-    with pytest.raises(DataError, match=r"has masks in SegmentationClass/ but no pictures; export again with images"):
+    with pytest.raises(DataError, match=r"has masks in SegmentationClass/ but no images; export again with images"):
         open_folder(save_files(files))
 
 

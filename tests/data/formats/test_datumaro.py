@@ -15,7 +15,7 @@ from maskpencil.data.formats.datumaro import recognize
 from maskpencil.errors import DataError
 
 SIZE = (32, 48)
-PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 LABELS = ("background", "car", "road")
 BLOB = np.hypot(*(np.indices(SIZE) - np.array([15, 20])[:, None, None])) < 8
 
@@ -64,22 +64,22 @@ def files() -> dict[str, npt.ArrayLike]:
     return {
         "annotations/train.json": content(item("a", CAR), item("town/b"), item("c", square(2, 0, 0, 48, 9))),
         "annotations/val.json": content(item("a", square(2, 0, 0, 3, 3))),
-        **{f"images/{name}.png": PICTURE for name in ("train/a", "train/town/b", "train/c", "val/a")},
+        **{f"images/{name}.png": IMAGE for name in ("train/a", "train/town/b", "train/c", "val/a")},
     }
 
 
 def drawn(save_files, *annotations: Any) -> npt.NDArray[np.uint8]:
-    """The label map of a picture with these annotations."""
-    pictures = {f"images/default/{name}.png": PICTURE for name in "ab"}
+    """The label map of an image with these annotations."""
+    images = {f"images/default/{name}.png": IMAGE for name in "ab"}
     files = {"annotations/default.json": content(item("a", *annotations), item("b", *annotations))}
-    folder = open_folder(save_files({**files, **pictures}))
-    folder.check_pictures()
+    folder = open_folder(save_files({**files, **images}))
+    folder.check_images()
     return folder.read_pair(folder.pairs("val")[0])[1]
 
 
 def test_subsets_are_the_splits_and_polygons_are_drawn(save_files, files) -> None:
     folder = open_folder(save_files(files))
-    folder.check_pictures()
+    folder.check_images()
     assert "read as Datumaro: 3 classes (background, car, road)" in folder.notes
     assert {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()} == {
         "train": ["a", "town/b", "c"],
@@ -93,9 +93,9 @@ def test_subsets_are_the_splits_and_polygons_are_drawn(save_files, files) -> Non
 
 
 def test_the_default_subset_has_no_split(save_files) -> None:
-    pictures = {f"images/default/{name}.png": PICTURE for name in "abcde"}
+    images = {f"images/default/{name}.png": IMAGE for name in "abcde"}
     files = {"annotations/default.json": content(*map(item, "abcde"), labels=("car",))}
-    folder = open_folder(save_files({**files, **pictures}))
+    folder = open_folder(save_files({**files, **images}))
     assert folder.classes.names == ("background", "car")
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 4, "val": 1}
 
@@ -151,11 +151,11 @@ def test_the_notes_tell_what_was_left_out(save_files, files) -> None:
     ]
     box = {"type": "bbox", "label_id": 2, "bbox": [30, 20, 10, 5]}
     files["annotations/val.json"] = content(item("a", *others, box), item("gone"))
-    notes = open_folder(save_files({**files, "images/train/alone.png": PICTURE})).notes
+    notes = open_folder(save_files({**files, "images/train/alone.png": IMAGE})).notes
     assert "1 boxes are drawn as filled rectangles" in notes
-    assert "annotations that are no labelled areas left out: 1 label, 1 polygon without a label, 1 polyline" in notes
-    assert "1 pictures without a mask left out (alone.png)" in notes
-    assert "1 masks without a picture left out (gone)" in notes
+    assert "annotations that are no labeled areas left out: 1 label, 1 polygon without a label, 1 polyline" in notes
+    assert "1 images without a mask left out (alone.png)" in notes
+    assert "1 masks without an image left out (gone)" in notes
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_the_notes_tell_what_was_left_out(save_files, files) -> None:
         {"image": None},
     ],
 )
-def test_pictures_are_found_by_the_end_of_their_path_or_by_the_id(save_files, files, media: dict[str, Any]) -> None:
+def test_images_are_found_by_the_end_of_their_path_or_by_the_id(save_files, files, media: dict[str, Any]) -> None:
     files["annotations/train.json"] = content(item("a", CAR) | media, item("c"))
     folder = open_folder(save_files(files))
     pair = next(pair for pair in folder.pairs("train") if pair.name == "a")
@@ -177,15 +177,15 @@ def test_pictures_are_found_by_the_end_of_their_path_or_by_the_id(save_files, fi
 
 
 def test_a_path_out_of_the_folder_is_refused(save_files, files, tmp_path: Path) -> None:
-    save_files({"../secret/s.png": PICTURE})
+    save_files({"../secret/s.png": IMAGE})
     files["annotations/train.json"] = content(item("s") | {"image": {"path": "../../secret/s.png"}})
-    with pytest.raises(DataError, match=r"train\.json: names the picture '.*s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"train\.json: names the image '.*s\.png', which is not below"):
         open_folder(save_files(files))
     absolute = {"image": {"path": str(tmp_path / "secret" / "s.png")}}
     others = [item("s") | {"image": {"path": path}} for path in ("a" * 5000, "../\0", "../train.json/s.png")]
     for outside in (item("s") | absolute, item("../../secret/s") | {"image": None}, *others):
         files["annotations/train.json"] = content(outside, item("a"), item("c"))
-        assert "1 masks without a picture left out (s)" in open_folder(save_files(files)).notes
+        assert "1 masks without an image left out (s)" in open_folder(save_files(files)).notes
 
 
 def test_a_class_file_gives_the_order(save_files, files) -> None:
@@ -202,11 +202,11 @@ def test_a_class_file_gives_the_order(save_files, files) -> None:
 
 @pytest.fixture
 def broken(save_files, files):
-    """Open the data set with other annotations of the picture a."""
+    """Open the data set with other annotations of the image a."""
 
     def open_broken(*annotations: Any) -> None:
         files["annotations/train.json"] = content(item("b"), item("a", *annotations))
-        open_folder(save_files(files | {"images/train/b.png": PICTURE}))
+        open_folder(save_files(files | {"images/train/b.png": IMAGE}))
 
     return open_broken
 
@@ -266,7 +266,7 @@ def test_an_annotation_that_cannot_be_is_an_error_that_names_it(broken, annotati
         ({"items": [{"id": "a"}]}, "item 1: 'annotations' is missing"),
         ({"items": [{"id": "a", "annotations": [], "image": 5}]}, "item 1: 'image' is 5"),
         ({"items": [{"id": "a", "annotations": [], "image": {"path": 5}}]}, "item 1: image: 'path' is 5"),
-        ({"items": [item("a"), item("a")]}, "item 2: has the picture of item 1"),
+        ({"items": [item("a"), item("a")]}, "item 2: has the image of item 1"),
         ({"categories": {"labels": []}}, "categories: 'label' is missing"),
         ({"categories": {"label": {"labels": 5}}}, "categories: label: 'labels' is 5; expected a list"),
         ({"categories": {"label": {"labels": [{"name": None}]}}}, "label 1: 'name' is None; expected a text"),
@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_is_an_error_that_names_the_entry(save_files, file
         open_folder(save_files(files))
 
 
-def test_a_picture_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
+def test_a_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
     root = save_files(files)
     header = bytearray((root / "images/val/a.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2

@@ -28,7 +28,7 @@ def road_mask(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
 
 def training(folder: str = "") -> Files:
-    """Pictures and masks of SIZES, and the ego-lane masks that only um pictures have."""
+    """Images and masks of SIZES, and the ego-lane masks that only um images have."""
     files = {}
     for number, (name, size) in enumerate(SIZES.items()):
         road, index = name.split("_")
@@ -72,14 +72,14 @@ def test_the_notes_tell_how_it_was_read_and_what_was_left_out(root: Path) -> Non
     assert open_folder(root).notes == (
         "read as KITTI Road: 2 classes (not road, road)",
         "2 um_lane masks left out, they are for another task",
-        "testing/ left out, its pictures have no masks",
-        "no validation pictures: 1 of 4 set aside by the hash of their names",
+        "testing/ left out, its images have no masks",
+        "no validation images: 1 of 4 set aside by the hash of their names",
         "masks are read as color",
     )
-    assert "testing/ left out, its pictures have no masks" not in open_folder(root / "training").notes
+    assert "testing/ left out, its images have no masks" not in open_folder(root / "training").notes
 
 
-def test_red_is_not_road_magenta_is_and_black_is_ignored_at_each_pictures_size(root: Path) -> None:
+def test_red_is_not_road_magenta_is_and_black_is_ignored_at_each_images_size(root: Path) -> None:
     folder = open_folder(root)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         height, width = SIZES[pair.name]
@@ -89,7 +89,7 @@ def test_red_is_not_road_magenta_is_and_black_is_ignored_at_each_pictures_size(r
         expected[: height // 4] = IGNORE_INDEX
         expected[height // 2 :, width // 3 :] = 1
         np.testing.assert_array_equal(label_map, expected)
-    assert sorted(size for sizes in folder.check_pictures().values() for size in sizes) == sorted(SIZES.values())
+    assert sorted(size for sizes in folder.check_images().values() for size in sizes) == sorted(SIZES.values())
 
 
 def test_the_pixels_of_each_class_are_counted(root: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_pixels_of_each_class_are_counted(root: Path) -> None:
         assert counts.tolist() == np.bincount(label_map.ravel(), minlength=256)[:2].tolist()
 
 
-def test_a_mask_of_one_colour_is_read_as_the_others(save_files) -> None:
+def test_a_mask_of_one_color_is_read_as_the_others(save_files) -> None:
     files = training()
     for name, color in zip(("um_road_000000", "um_road_000001", "uu_road_000000"), (RED, MAGENTA, BLACK), strict=True):
         files[f"gt_image_2/{name}.png"][:] = color
@@ -113,12 +113,12 @@ def test_a_mask_of_one_colour_is_read_as_the_others(save_files) -> None:
 
 
 @pytest.mark.parametrize("color", [(255, 0, 254), (0, 0, 255), (255, 255, 255), (224, 224, 192)])
-def test_any_other_colour_is_an_error_that_names_it(save_files, color: tuple[int, int, int]) -> None:
+def test_any_other_color_is_an_error_that_names_it(save_files, color: tuple[int, int, int]) -> None:
     files = training()
     files["gt_image_2/uu_road_000000.png"][3, 5] = color
     message = (
-        f"uu_road_000000.png: holds the colour {color}, which has no meaning in this data set; expected (255, 0, 0), "
-        "(255, 0, 255), (0, 0, 0); correct the mask or remove it with its picture"
+        f"uu_road_000000.png: holds the color {color}, which has no meaning in this data set; expected (255, 0, 0), "
+        "(255, 0, 255), (0, 0, 0); correct the mask or remove it with its image"
     )
     with pytest.raises(DataError, match=re.escape(message)):
         open_folder(save_files(files))
@@ -139,7 +139,7 @@ def test_the_classes_of_a_model_do_not_rename_those_of_the_data_set(root: Path) 
     assert open_folder(root, classes=ClassSet(("a", "b"))).classes.names == ("not road", "road")
 
 
-def test_list_files_share_the_pictures_out(root: Path) -> None:
+def test_list_files_share_the_images_out(root: Path) -> None:
     write_splits(root, {"train": ["um_000000", "umm_000000"], "val": ["um_000001"], "test": ["uu_000000"]})
     splits = open_folder(root).splits
     assert {split: [pair.name for pair in pairs] for split, pairs in splits.items()} == {
@@ -155,19 +155,19 @@ def test_what_stands_alone_is_left_out_and_told(root: Path) -> None:
     (root / "training/gt_image_2/uu_000000.png").write_bytes(b"")
     folder = open_folder(root)
     assert {pair.name for pairs in folder.splits.values() for pair in pairs} == {"um_000000", "uu_000000"}
-    assert "1 pictures without a mask left out (um_000001.png)" in folder.notes
-    assert "2 masks without a picture left out (uu_000000.png, umm_road_000000.png)" in folder.notes
+    assert "1 images without a mask left out (um_000001.png)" in folder.notes
+    assert "2 masks without an image left out (uu_000000.png, umm_road_000000.png)" in folder.notes
 
 
 def test_lane_masks_alone_are_an_error_that_names_what_is_missing(root: Path) -> None:
     for mask in (root / "training" / "gt_image_2").glob("*_road_*"):
         mask.unlink()
-    with pytest.raises(DataError, match=r"training: no picture .* expected image_2/um_000000\.png and gt_image_2/um_r"):
+    with pytest.raises(DataError, match=r"training: no image .* expected image_2/um_000000\.png and gt_image_2/um_r"):
         open_folder(root)
 
 
 def test_the_testing_folder_is_an_error_that_names_the_other(root: Path) -> None:
-    with pytest.raises(DataError, match=r"testing: holds KITTI Road pictures .* open training/ instead"):
+    with pytest.raises(DataError, match=r"testing: holds KITTI Road images .* open training/ instead"):
         open_folder(root / "testing")
 
 

@@ -16,7 +16,7 @@ from maskpencil.data.formats.label_studio import recognize
 from maskpencil.errors import DataError
 
 SIZE = (32, 48)
-PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 BLOB = np.hypot(*(np.indices(SIZE) - np.array([15, 20])[:, None, None])) < 8
 
 
@@ -61,19 +61,19 @@ ROAD = result(polygon("road", 0, 20, 48, 32))
 
 
 def save(
-    save_files, *tasks: Any, pictures: tuple[str, ...] = ("images/a.png", "images/b.png"), name: str = "p.json"
+    save_files, *tasks: Any, images: tuple[str, ...] = ("images/a.png", "images/b.png"), name: str = "p.json"
 ) -> Path:
-    return save_files({name: json.dumps(tasks), **dict.fromkeys(pictures, PICTURE)})
+    return save_files({name: json.dumps(tasks), **dict.fromkeys(images, IMAGE)})
 
 
 def read(root: Path) -> dict[str, npt.NDArray[np.uint8]]:
     folder = open_folder(root)
-    folder.check_pictures()
+    folder.check_images()
     return {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
 
 
 def drawn(save_files, *values: Any) -> npt.NDArray[np.uint8]:
-    """The label map of a picture with these regions; the classes are "background" and those of the alphabet."""
+    """The label map of an image with these regions; the classes are "background" and those of the alphabet."""
     tasks = [task(name, annotation(*map(result, values))) for name in ("a.png", "b.png")]
     return read(save(save_files, *tasks))["a"]
 
@@ -134,7 +134,7 @@ def test_regions_with_a_separate_tag_for_labels_are_read(save_files) -> None:
     results = [result(shape, "polygon"), result({**shape, "labels": ["car"]}, "labels")]
     root = save(save_files, *(task(name, annotation(*results)) for name in ("a.png", "b.png")))
     assert (read(root)["a"] == 1).sum() == 100
-    assert "results that are no labelled areas left out: 2 polygon" in open_folder(root).notes
+    assert "results that are no labeled areas left out: 2 polygon" in open_folder(root).notes
 
 
 @pytest.mark.parametrize(
@@ -151,33 +151,33 @@ def test_regions_with_a_separate_tag_for_labels_are_read(save_files) -> None:
         ("photo.png", "upload/0a1b2c3d-photo.png"),
     ],
 )
-def test_pictures_are_found_by_the_names_that_label_studio_has_for_them(save_files, image: str, file: str) -> None:
-    root = save(save_files, task(image, annotation(CAR)), task("b.png", annotation(CAR)), pictures=(file, "b.png"))
+def test_images_are_found_by_the_names_that_label_studio_has_for_them(save_files, image: str, file: str) -> None:
+    root = save(save_files, task(image, annotation(CAR)), task("b.png", annotation(CAR)), images=(file, "b.png"))
     found = {pair.image for pairs in open_folder(root).splits.values() for pair in pairs}
     assert root / file in found
 
 
-def test_of_pictures_of_one_name_the_one_in_the_named_folders_counts(save_files) -> None:
-    pictures = ("one/p.png", "two/p.png")
-    tasks = [task(f"/data/local-files/?d=work/{name}", annotation(CAR)) for name in pictures]
-    assert set(read(save(save_files, *tasks, pictures=pictures))) == {"one/p", "two/p"}
-    root = save(save_files, task("/data/upload/0a1b2c3d-p.png", annotation(CAR)), pictures=pictures)
-    with pytest.raises(DataError, match=r"p\.json: task 1: the picture .* may be one/p\.png or two/p\.png; rename"):
+def test_of_images_of_one_name_the_one_in_the_named_folders_counts(save_files) -> None:
+    images = ("one/p.png", "two/p.png")
+    tasks = [task(f"/data/local-files/?d=work/{name}", annotation(CAR)) for name in images]
+    assert set(read(save(save_files, *tasks, images=images))) == {"one/p", "two/p"}
+    root = save(save_files, task("/data/upload/0a1b2c3d-p.png", annotation(CAR)), images=images)
+    with pytest.raises(DataError, match=r"p\.json: task 1: the image .* may be one/p\.png or two/p\.png; rename"):
         open_folder(root)
 
 
-def test_the_newest_annotation_counts_that_was_not_cancelled(save_files) -> None:
+def test_the_newest_annotation_counts_that_was_not_canceled(save_files) -> None:
     newest = annotation(CAR, when="2024-03-10T01:00:00+03:00")  # 22:00 the day before
     older = annotation(ROAD, when="2024-03-09T21:59:00Z")
-    cancelled = annotation(ROAD, when="2025-01-01T00:00:00Z", was_cancelled=True)
+    canceled = annotation(ROAD, when="2025-01-01T00:00:00Z", was_cancelled=True)
     draft = {"drafts": [{"result": [ROAD]}], "predictions": [{"result": [ROAD]}]}
-    root = save(save_files, task("a.png", cancelled, newest, older, **draft), task("b.png", annotation(ROAD)))
+    root = save(save_files, task("a.png", canceled, newest, older, **draft), task("b.png", annotation(ROAD)))
     expected = np.zeros(SIZE, dtype=np.uint8)
     expected[5:15, 10:20] = 1
     np.testing.assert_array_equal(read(root)["a"], expected)
     notes = open_folder(root).notes
-    assert "1 pictures have several annotations, the newest of each is taken" in notes
-    assert "1 cancelled annotations left out" in notes
+    assert "1 images have several annotations, the newest of each is taken" in notes
+    assert "1 canceled annotations left out" in notes
 
 
 def test_without_times_the_last_annotation_counts(save_files) -> None:
@@ -185,7 +185,7 @@ def test_without_times_the_last_annotation_counts(save_files) -> None:
     assert open_folder(save(save_files, *tasks)).classes.names == ("background", "car")
 
 
-def test_a_newer_export_of_the_same_pictures_counts(save_files) -> None:
+def test_a_newer_export_of_the_same_images_counts(save_files) -> None:
     tasks = [task(name, annotation(ROAD, when="2023-01-01T00:00:00Z")) for name in ("a.png", "b.png")]
     save(save_files, *tasks, name="project-1-at-2023.json")
     root = save(save_files, task("a.png", annotation(CAR)), name="project-1-at-2024.json")
@@ -196,16 +196,16 @@ def test_a_newer_export_of_the_same_pictures_counts(save_files) -> None:
 
 
 def test_an_annotation_without_regions_is_all_background_and_none_is_left_out(save_files) -> None:
-    pictures = ("a.png", "b.png", "c.png", "d.png", "e.png")
+    images = ("a.png", "b.png", "c.png", "d.png", "e.png")
     tasks = [task("a.png", annotation(CAR)), task("b.png", annotation()), task("c.png")]
     tasks.append(task("d.png", annotation(CAR, was_cancelled=True)))
-    root = save(save_files, *tasks, task("gone.png", annotation(CAR)), pictures=pictures)
+    root = save(save_files, *tasks, task("gone.png", annotation(CAR)), images=images)
     maps = read(root)
     assert set(maps) == {"a", "b"}
     assert not maps["b"].any()
     notes = open_folder(root).notes
-    assert "3 pictures without a mask left out (c.png, d.png, e.png)" in notes
-    assert "1 masks without a picture left out (gone.png)" in notes
+    assert "3 images without a mask left out (c.png, d.png, e.png)" in notes
+    assert "1 masks without an image left out (gone.png)" in notes
 
 
 def test_the_notes_tell_of_other_results_and_of_several_labels(save_files) -> None:
@@ -219,7 +219,7 @@ def test_the_notes_tell_of_other_results_and_of_several_labels(save_files) -> No
     )
     assert open_folder(root).classes.names == ("background", "car")
     notes = open_folder(root).notes
-    assert "results that are no labelled areas left out: 2 choices, 2 keypointlabels, 2 labels, 2 relation" in notes
+    assert "results that are no labeled areas left out: 2 choices, 2 keypointlabels, 2 labels, 2 relation" in notes
     assert "2 regions have several labels, the first of each is taken" in notes
 
 
@@ -257,7 +257,7 @@ def test_the_old_name_of_annotations_is_understood(save_files) -> None:
     assert (read(save(save_files, *tasks))["a"] == 1).sum() == 100
 
 
-def test_percent_are_of_the_picture_as_it_is_shown(save_files) -> None:
+def test_percent_are_of_the_image_as_it_is_shown(save_files) -> None:
     root = save(save_files, task("a.jpg", annotation(CAR)), task("b.png", annotation(CAR)))
     exif = Image.Exif()
     exif[274] = 8  # to be turned by 90 degrees
@@ -299,7 +299,7 @@ BOX = {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["car"]}
         (changed(BOX, x="1"), "'x' is '1'; expected a number"),
         (changed(BOX, rotation=math.inf), "'rotation' is inf; expected a number"),
         (changed(BOX, width=True), "'width' is True; expected a number"),
-        ({**result(BOX), "image_rotation": 90}, "'image_rotation' is 90; expected 0: turn the picture back"),
+        ({**result(BOX), "image_rotation": 90}, "'image_rotation' is 90; expected 0: turn the image back"),
         ({**result(BOX), "image_rotation": "left"}, "'image_rotation' is 'left'; expected a number"),
         (changed(BRUSH, rle=BRUSH["rle"][:-3]), "the brush is cut short"),
         (changed(BRUSH, rle=packed(BLOB[:16])), "the brush holds 3072 values; expected 6144"),
@@ -326,9 +326,9 @@ def test_a_region_that_cannot_be_is_an_error_that_names_it(save_files, wrong: An
         (task("a.png", annotation(CAR, when="yesterday")), "'updated_at' is 'yesterday'; expected a date"),
         (task("a.png", annotation(CAR, when=5)), "'updated_at' is 5; expected a text"),  # type: ignore[arg-type] - wrong on purpose
         (task("a.png", annotations=None), "task 2: 'annotations' is None; expected a list"),
-        (task("a.txt", annotation(CAR)), "task 2: names no picture; expected one in data"),
-        (task("a.png", annotation(CAR), data=[]), "task 2: names no picture"),
-        (task("a.png", annotation(CAR), data={"image": 5}), "task 2: names no picture"),
+        (task("a.txt", annotation(CAR)), "task 2: names no image; expected one in data"),
+        (task("a.png", annotation(CAR), data=[]), "task 2: names no image"),
+        (task("a.png", annotation(CAR), data={"image": 5}), "task 2: names no image"),
     ],
 )
 def test_a_task_that_cannot_be_is_an_error_that_names_it(save_files, wrong: Any, message: str) -> None:
@@ -337,28 +337,26 @@ def test_a_task_that_cannot_be_is_an_error_that_names_it(save_files, wrong: Any,
         open_folder(root)
 
 
-def test_an_export_without_its_pictures_is_an_error_that_names_where_they_are(save_files) -> None:
+def test_an_export_without_its_images_is_an_error_that_names_where_they_are(save_files) -> None:
     root = save(save_files, task("/data/upload/1/0a1b2c3d-x.png", annotation(CAR)))
-    with pytest.raises(
-        DataError, match=r"p\.json: names 1 pictures \(0a1b2c3d-x\.png, \.\.\.\), none of which is below"
-    ):
+    with pytest.raises(DataError, match=r"p\.json: names 1 images \(0a1b2c3d-x\.png, \.\.\.\), none of which is below"):
         open_folder(root)
 
 
-def test_pictures_outside_of_the_folder_are_not_read(save_files, tmp_path: Path) -> None:
-    save_files({"../secret/s.png": PICTURE})
+def test_images_outside_of_the_folder_are_not_read(save_files, tmp_path: Path) -> None:
+    save_files({"../secret/s.png": IMAGE})
     outside = [task(name, annotation(CAR)) for name in ("../../secret/s.png", str(tmp_path / "secret" / "s.png"))]
     root = save(save_files, *outside, task("a.png", annotation(CAR)), task("b.png", annotation(CAR)))
     assert set(read(root)) == {"a", "b"}
 
 
-def test_pictures_that_differ_in_their_suffix_alone_are_refused(save_files) -> None:
+def test_images_that_differ_in_their_suffix_alone_are_refused(save_files) -> None:
     tasks = [task(name, annotation(CAR)) for name in ("a.png", "a.bmp")]
     with pytest.raises(DataError, match=r"has the same name as .*a\.\w+; rename or remove one of them"):
-        open_folder(save(save_files, *tasks, pictures=("a.png", "a.bmp")))
+        open_folder(save(save_files, *tasks, images=("a.png", "a.bmp")))
 
 
-def test_a_picture_that_claims_too_many_pixels_is_refused(save_files) -> None:
+def test_a_image_that_claims_too_many_pixels_is_refused(save_files) -> None:
     root = save(save_files, task("a.png", annotation(result(BRUSH))), task("b.png", annotation(CAR)))
     header = bytearray((root / "images/a.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2
@@ -374,6 +372,6 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
         "texts.json": json.dumps([{"data": {"text": "good"}, "annotations": [{"result": []}]}]),
         "empty.json": "",
     }
-    root = save_files({**others, "a.png": PICTURE})
+    root = save_files({**others, "a.png": IMAGE})
     for folder in (root, tiny_folder, tmp_path / "nowhere"):
         assert recognize(folder) is None

@@ -17,7 +17,7 @@ from maskpencil.data.formats import labelme
 from maskpencil.errors import DataError
 
 SIZE = (32, 48)
-PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 ROWS, COLUMNS = np.indices(SIZE) + 0.5  # the middles of the pixels
 BOX = [[10, 5], [30, 25]]
 
@@ -26,9 +26,9 @@ def shape(label: Any, points: Any, kind: Any = "polygon", **more: Any) -> dict[s
     return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
 
 
-def file(shapes: Any, picture: Any = "1.png", **more: Any) -> str:
+def file(shapes: Any, image: Any = "1.png", **more: Any) -> str:
     height, width = SIZE
-    content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": picture, "imageData": None}
+    content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": image, "imageData": None}
     return json.dumps({**content, "imageHeight": height, "imageWidth": width, **more})
 
 
@@ -44,8 +44,8 @@ def pairs(folder: DataFolder) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def two(*shapes: Any, **more: Any) -> dict[str, Any]:
-    """A picture with the shapes, and one without."""
-    return {"1.png": PICTURE, "1.json": file(shapes, **more), "2.png": PICTURE, "2.json": file([], "2.png")}
+    """An image with the shapes, and one without."""
+    return {"1.png": IMAGE, "1.json": file(shapes, **more), "2.png": IMAGE, "2.json": file([], "2.png")}
 
 
 def label_map(save_files: Callable[..., Path], *shapes: Any, **more: Any) -> npt.NDArray[np.uint8]:
@@ -154,43 +154,43 @@ def corner(number: int) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("picture", "annotation", "named"),
+    ("image", "annotation", "named"),
     [
         ("{}.png", "{}.json", "{}.png"),
         ("images/{}.png", "annotations/{}.json", "../images/{}.png"),
         ("images/{}.png", "annotations/{}.json", "{}.png"),
         ("images/{}.png", "labels/{}.json", "..\\images\\{}.png"),
-        ("Images/{}.png", "json/{}.json", "C:\\Users\\anna\\pictures\\{}.png"),
+        ("Images/{}.png", "json/{}.json", "C:\\Users\\anna\\images\\{}.png"),
         ("photos/{}.png", "drawn/{}.json", "/home/anna/{}.png"),
         ("{}.png", "{}.json", "IMG_{}.jpg"),  # both were renamed
     ],
 )
-def test_pictures_are_found_where_they_lie_now(picture: str, annotation: str, named: str, save_files) -> None:
+def test_images_are_found_where_they_lie_now(image: str, annotation: str, named: str, save_files) -> None:
     files: dict[str, Any] = {}
     for number in (1, 2, 3):
-        files[picture.format(number)] = PICTURE
+        files[image.format(number)] = IMAGE
         files[annotation.format(number)] = file(corner(number), named.format(number))
     root = save_files(files)
     folder = open_folder(root)
     assert len(pairs(folder)) == 3
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         number = int(pair.image.stem)
-        assert pair.image == root / picture.format(number)
+        assert pair.image == root / image.format(number)
         assert (folder.read_pair(pair)[1] > 0).sum() == number
 
 
 @pytest.mark.parametrize(
-    ("picture", "annotation"),
+    ("image", "annotation"),
     [
         ("{}/1.png", "{}/1.json"),
         ("{}/images/1.png", "{}/annotations/1.json"),
         ("images/{}/1.png", "annotations/{}/1.json"),
     ],
 )
-def test_folders_of_splits_are_splits(picture: str, annotation: str, save_files) -> None:
+def test_folders_of_splits_are_splits(image: str, annotation: str, save_files) -> None:
     files: dict[str, Any] = {}
     for number, split in enumerate(("train", "valid", "test"), start=1):
-        files[picture.format(split)] = PICTURE
+        files[image.format(split)] = IMAGE
         files[annotation.format(split)] = file(corner(number))
     root = save_files(files)
     folder = open_folder(root)
@@ -200,53 +200,53 @@ def test_folders_of_splits_are_splits(picture: str, annotation: str, save_files)
     ):
         (pair,) = folder.pairs(split)
         assert pair.name == "1"
-        assert pair.image == root / picture.format(called)
+        assert pair.image == root / image.format(called)
         assert (folder.read_pair(pair)[1] == 1).sum() == number
 
 
 def test_folders_that_are_no_splits_are_part_of_the_names(save_files) -> None:
     files: dict[str, Any] = {}
     for place in ("a", "b"):
-        files[f"images/{place}/1.png"] = PICTURE
+        files[f"images/{place}/1.png"] = IMAGE
         files[f"annotations/{place}/1.json"] = file([], f"../../images/{place}/1.png")
     assert set(pairs(open_folder(save_files(files)))) == {"a/1", "b/1"}
 
 
 def test_what_stands_alone_is_left_out_and_told(save_files) -> None:
-    files = {**two(), "3.png": PICTURE, "4.json": file([shape("alone", BOX, "rectangle")], "4.png"), "via.json": "{}"}
+    files = {**two(), "3.png": IMAGE, "4.json": file([shape("alone", BOX, "rectangle")], "4.png"), "via.json": "{}"}
     folder = open_folder(save_files(files))
     assert set(pairs(folder)) == {"1", "2"}
     assert folder.classes.names == ("background",)
-    assert "1 pictures without a mask left out (3.png)" in folder.notes
-    assert "1 masks without a picture left out (4.json)" in folder.notes
+    assert "1 images without a mask left out (3.png)" in folder.notes
+    assert "1 masks without an image left out (4.json)" in folder.notes
 
 
-def test_the_size_is_the_pictures_where_the_file_has_none_and_must_be_it_where_it_has(save_files) -> None:
+def test_the_size_is_the_images_where_the_file_has_none_and_must_be_it_where_it_has(save_files) -> None:
     root = save_files(two(shape("a", BOX, "rectangle"), imageHeight=None, imageWidth=None))
     assert pairs(open_folder(root))["1"].shape == SIZE
     (root / "1.json").write_text(file([], imageHeight=SIZE[1], imageWidth=SIZE[0]))
-    with pytest.raises(DataError, match=r"1\.json: is 32 x 48 pixels, its picture 1\.png is 48 x 32"):
-        open_folder(root).check_pictures()
+    with pytest.raises(DataError, match=r"1\.json: is 32 x 48 pixels, its image 1\.png is 48 x 32"):
+        open_folder(root).check_images()
 
 
-def test_files_without_any_picture_are_an_error_that_names_one(save_files) -> None:
+def test_files_without_any_image_are_an_error_that_names_one(save_files) -> None:
     with pytest.raises(DataError, match=r"has 1 labelme files, but none .* \(1\.json names 'photo\.jpg'\); put"):
         open_folder(save_files({"1.json": file([], "photo.jpg")}))
 
 
-def test_two_files_of_one_picture_are_an_error(save_files) -> None:
-    root = save_files({**two(), "3.png": PICTURE, "3.json": file([], "1.png")})
-    with pytest.raises(DataError, match=re.escape(f"3.json: names the picture '1.png', as does {root / '1.json'}")):
+def test_two_files_of_one_image_are_an_error(save_files) -> None:
+    root = save_files({**two(), "3.png": IMAGE, "3.json": file([], "1.png")})
+    with pytest.raises(DataError, match=re.escape(f"3.json: names the image '1.png', as does {root / '1.json'}")):
         open_folder(root)
 
 
 @pytest.mark.parametrize("name", ["../../etc/x.png", "/etc/x.png", "..\\..\\etc\\x.png", "C:\\etc\\x.png"])
-def test_pictures_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path, save_files) -> None:
+def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path, save_files) -> None:
     outside = tmp_path / "etc" / "x.png"
     outside.parent.mkdir()
-    Image.fromarray(PICTURE).save(outside)
+    Image.fromarray(IMAGE).save(outside)
     root = save_files({"in/1.json": file([], name if name[0] != "/" else str(outside))})
-    with pytest.raises(DataError, match=r"not below|none of their pictures"):
+    with pytest.raises(DataError, match=r"not below|none of their images"):
         open_folder(root / "in")
 
 
@@ -289,13 +289,13 @@ def test_pictures_outside_of_the_folder_are_never_taken(name: str, tmp_path: Pat
 )
 def test_a_damaged_file_is_an_error_that_names_it(text: str, message: str, save_files) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        open_folder(save_files({"1.png": PICTURE, "1.json": text}))
+        open_folder(save_files({"1.png": IMAGE, "1.json": text}))
     assert "1.json: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_other_folders_are_left_alone(tiny_folder: Path, save_files, tmp_path: Path) -> None:
-    root = save_files({"images/1.png": PICTURE, "masks/1.png": PICTURE[..., 0], "images/1.json": file([])})
+    root = save_files({"images/1.png": IMAGE, "masks/1.png": IMAGE[..., 0], "images/1.json": file([])})
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "1.json").write_text('["shapes", "imagePath"]')
     for folder in (root, tiny_folder, tmp_path / "lists", tmp_path / "nowhere"):
@@ -303,7 +303,7 @@ def test_other_folders_are_left_alone(tiny_folder: Path, save_files, tmp_path: P
 
 
 def test_of_many_files_of_another_tool_few_are_looked_into(save_files, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = save_files({f"{number}.json": '{"objects": []}' for number in range(50)} | {"1.png": PICTURE})
+    root = save_files({f"{number}.json": '{"objects": []}' for number in range(50)} | {"1.png": IMAGE})
     looked: list[Path] = []
     monkeypatch.setattr(labelme, "mentions", lambda path, _: looked.append(path))
     assert labelme.recognize(root) is None

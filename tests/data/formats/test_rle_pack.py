@@ -44,7 +44,7 @@ def flush(singles: list[int], length) -> str:
 
 
 def rgba(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """What the brush paints where the mask is: any colour, and alpha; flat."""
+    """What the brush paints where the mask is: any color, and alpha; flat."""
     colors = np.array([[0, 0, 0, 0], [60, 110, 60, 200]], dtype=np.uint8)
     return colors[mask.astype(int)].ravel()
 
@@ -90,7 +90,7 @@ def test_damaged_runs_are_an_error_or_a_mask_of_the_size(cut: int, junk: bytes) 
     try:
         assert unpack_alpha(packed, (5, 6)).shape == (5, 6)
     except DataError as error:
-        assert str(error)  # noqa: PT017 - some damage still gives a picture
+        assert str(error)  # noqa: PT017 - some damage still gives an image
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from maskpencil.data.formats.roboflow import recognize
 from maskpencil.errors import DataError
 
 CLASSES = "Pixel Value, Class\n0, background\n2, road\n1, car, red\n".replace("car, red", '"car, red"')
-PICTURE = np.zeros((32, 48, 3), dtype=np.uint8)
+IMAGE = np.zeros((32, 48, 3), dtype=np.uint8)
 
 
 def mask(*values: int) -> npt.NDArray[np.uint8]:
@@ -24,14 +24,14 @@ def files() -> dict[str, npt.ArrayLike]:
     masks = {"train/a_jpg.rf.0a": (0, 1, 2, 255), "train/b": (2, 2), "valid/c": (0, 1), "test/d": (1, 1)}
     return {
         **{f"{split}/_classes.csv": CLASSES for split in ("train", "valid", "test")},
-        **{f"{name}.jpg": PICTURE for name in masks},
+        **{f"{name}.jpg": IMAGE for name in masks},
         **{f"{name}_mask.png": mask(*values) for name, values in masks.items()},
     }
 
 
 def test_masks_are_read_by_the_values_that_the_table_names(save_files, files) -> None:
     folder = open_folder(save_files(files))
-    folder.check_pictures()
+    folder.check_images()
     assert folder.classes.names == ("background", "car, red", "road")
     assert {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()} == {
         "train": ["a_jpg.rf.0a", "b"],
@@ -57,9 +57,9 @@ def test_a_single_folder_is_read_and_some_of_it_validates(save_files, files) -> 
 
 
 def test_what_stands_alone_is_told(save_files, files) -> None:
-    notes = open_folder(save_files({**files, "train/x.jpg": PICTURE, "test/y_mask.png": mask(0, 1)})).notes
-    assert "1 pictures without a mask left out (x.jpg)" in notes
-    assert "1 masks without a picture left out (y_mask.png)" in notes
+    notes = open_folder(save_files({**files, "train/x.jpg": IMAGE, "test/y_mask.png": mask(0, 1)})).notes
+    assert "1 images without a mask left out (x.jpg)" in notes
+    assert "1 masks without an image left out (y_mask.png)" in notes
 
 
 def test_a_value_that_the_table_does_not_name_is_an_error(save_files, files) -> None:
@@ -100,6 +100,6 @@ def test_splits_of_different_tables_are_an_error(save_files, files) -> None:
 
 
 def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tmp_path: Path) -> None:
-    labels = save_files({"train/_classes.csv": "filename, road, car\na.jpg, 1, 0", "train/a.jpg": PICTURE})
+    labels = save_files({"train/_classes.csv": "filename, road, car\na.jpg, 1, 0", "train/a.jpg": IMAGE})
     for folder in (labels, tiny_folder, tmp_path / "nowhere"):
-        assert recognize(folder) is None  # the first is of pictures with labels, without masks
+        assert recognize(folder) is None  # the first is of images with labels, without masks

@@ -71,22 +71,22 @@ def test_the_data_set_is_read_with_its_classes_lists_and_borders(tmp_path: Path,
     assert "splits from train.txt, val.txt" in opened.notes
 
 
-def test_without_lists_the_split_is_the_packages_own_and_other_pictures_are_told(tmp_path: Path) -> None:
+def test_without_lists_the_split_is_the_packages_own_and_other_images_are_told(tmp_path: Path) -> None:
     opened = open_folder(save_voc(tmp_path))
     train, val = split_names(NAMES)
     assert [[pair.name for pair in opened.pairs(split)] for split in ("train", "val")] == [list(train), list(val)]
-    assert "1 pictures without a mask left out (2009_000001.jpg)" in opened.notes
+    assert "1 images without a mask left out (2009_000001.jpg)" in opened.notes
 
 
-def test_listed_pictures_without_masks_as_in_the_test_set_are_told(tmp_path: Path) -> None:
+def test_listed_images_without_masks_as_in_the_test_set_are_told(tmp_path: Path) -> None:
     folder = save_voc(tmp_path)
     write_list(folder, "train", *NAMES[:2], "2010_000001")
     write_list(folder, "val", NAMES[2])
     write_list(folder, "test", "2009_000001", "2010_000002")
     opened = open_folder(folder)
     assert set(opened.splits) == {"train", "val"}
-    assert "1 of 3 names in train.txt have no picture with a mask and are left out" in opened.notes
-    assert "2 of 2 names in test.txt have no picture with a mask and are left out" in opened.notes
+    assert "1 of 3 names in train.txt have no image with a mask and are left out" in opened.notes
+    assert "2 of 2 names in test.txt have no image with a mask and are left out" in opened.notes
 
 
 def test_the_names_of_2007_need_the_annotations_beside_them(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_the_newest_year_is_read_and_the_others_are_told(tmp_path: Path) -> None
 )
 def test_a_folder_with_classes_of_its_own_is_read_by_the_general_rule(tmp_path: Path, name: str, text: str) -> None:
     folder = save_voc(tmp_path)
-    for number, picture in enumerate(NAMES):
+    for number, image in enumerate(NAMES):
         drawn = np.minimum(label_map(number), 1)
-        palette_mask(drawn).save(folder / "SegmentationClass" / f"{picture}.png")
+        palette_mask(drawn).save(folder / "SegmentationClass" / f"{image}.png")
     (folder / name).write_text(text)
     opened = open_folder(folder)
     assert opened.classes.names == ("street", "car")
@@ -150,7 +150,7 @@ def test_a_value_that_voc_does_not_have_is_an_error_that_names_it(tmp_path: Path
 def test_a_list_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> None:
     folder = save_voc(tmp_path)
     (folder / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"val\.txt: cannot be read .*; expected a picture's name a line"):
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read .*; expected an image's name a line"):
         open_folder(folder)
 
 

@@ -15,7 +15,7 @@ SIZE = (32, 48)
 """(height, width)"""
 
 DATA_YAML = "train: images/train\nval: images/val\nnames: [car, road]\n"
-PICTURE = np.zeros((*SIZE, 3), dtype=np.uint8)
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 
 
 def line(class_number: int, points: list[tuple[float, float]], size: tuple[int, int] = SIZE) -> str:
@@ -45,11 +45,11 @@ CAR = line(0, rectangle(10, 15, 20, 25))
 
 @pytest.fixture
 def files() -> dict[str, npt.ArrayLike]:
-    """Three pictures to train and one to validate; one has no label file, and one an empty one."""
+    """Three images to train and one to validate; one has no label file, and one an empty one."""
     return {
         "data.yaml": DATA_YAML,
-        **{f"images/train/{name}.png": PICTURE for name in ("a", "b", "c")},
-        "images/val/d.png": PICTURE,
+        **{f"images/train/{name}.png": IMAGE for name in ("a", "b", "c")},
+        "images/val/d.png": IMAGE,
         "labels/train/a.txt": f"{CAR}\n\n{ROAD}\n",
         "labels/train/b.txt": "",
         "labels/val/d.txt": line(0, TRIANGLE),
@@ -58,7 +58,7 @@ def files() -> dict[str, npt.ArrayLike]:
 
 def read(root: Path) -> dict[str, npt.NDArray[np.uint8]]:
     folder = open_folder(root)
-    folder.check_pictures()
+    folder.check_images()
     return {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
 
 
@@ -83,22 +83,22 @@ def test_smaller_polygons_lie_over_larger_ones_whatever_their_order(save_files, 
     np.testing.assert_array_equal(read(root)["a"], expected)
 
 
-def test_pictures_without_a_label_file_are_background_and_the_notes_tell(save_files, files) -> None:
+def test_images_without_a_label_file_are_background_and_the_notes_tell(save_files, files) -> None:
     root = save_files(files)
     maps = read(root)
     assert not maps["b"].any()
     assert not maps["c"].any()
     notes = open_folder(root).notes
     assert "read as YOLO: 3 classes (background, car, road)" in notes
-    assert "1 pictures without a label file are background" in notes
+    assert "1 images without a label file are background" in notes
 
 
-def test_a_split_without_any_label_is_left_out_and_labels_without_a_picture_are_told(save_files, files) -> None:
-    files |= {"data.yaml": DATA_YAML + "test: images/test", "images/test/e.png": PICTURE, "labels/train/x.txt": CAR}
+def test_a_split_without_any_label_is_left_out_and_labels_without_a_image_are_told(save_files, files) -> None:
+    files |= {"data.yaml": DATA_YAML + "test: images/test", "images/test/e.png": IMAGE, "labels/train/x.txt": CAR}
     folder = open_folder(save_files(files))
     assert set(folder.splits) == {"train", "val"}
-    assert "1 pictures without a mask left out (e.png)" in folder.notes
-    assert "1 masks without a picture left out (x.txt)" in folder.notes
+    assert "1 images without a mask left out (e.png)" in folder.notes
+    assert "1 masks without an image left out (x.txt)" in folder.notes
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_a_split_without_any_label_is_left_out_and_labels_without_a_picture_are_
     ],
 )
 def test_the_form_of_roboflow_is_understood_and_foreign_paths_are_found_by_their_ends(save_files, yaml: str) -> None:
-    pictures = {"train/images/a.v2.png": PICTURE, "train/images/b.png": PICTURE, "valid/images/c.png": PICTURE}
+    images = {"train/images/a.v2.png": IMAGE, "train/images/b.png": IMAGE, "valid/images/c.png": IMAGE}
     labels = {"train/labels/a.v2.txt": CAR, "train/labels/b.txt": ROAD, "valid/labels/c.txt": ROAD}
-    folder = open_folder(save_files({"data.yaml": yaml, **pictures, **labels}))
+    folder = open_folder(save_files({"data.yaml": yaml, **images, **labels}))
     splits = {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()}
     assert splits == {"train": ["a.v2", "b"], "val": ["c"]}
     assert (folder.read_pair(folder.pairs("train")[0])[1] == 1).sum() == 100
@@ -124,7 +124,7 @@ def test_places_that_are_not_there_are_told(save_files, files) -> None:
     assert "test: images/test2017 is not there, left out" in open_folder(save_files(files)).notes
 
 
-def test_list_files_name_pictures_by_paths_of_another_machine(save_files, files) -> None:
+def test_list_files_name_images_by_paths_of_another_machine(save_files, files) -> None:
     files |= {
         "coco.yaml": "path: ../datasets/coco\ntrain: train2017.txt\nval: val.txt\nnames: [car, road]\n",
         "train2017.txt": "./images/train/a.png\n/data/coco/images/train/b.png\n",
@@ -141,16 +141,16 @@ def test_list_files_name_pictures_by_paths_of_another_machine(save_files, files)
         open_folder(root)
 
 
-def test_pictures_that_train_and_validate_at_once_are_used_to_train_alone(save_files, files) -> None:
+def test_images_that_train_and_validate_at_once_are_used_to_train_alone(save_files, files) -> None:
     files["data.yaml"] = "train: images/train\nval: images/train\nnames: [car, road]"
     folder = open_folder(save_files(files))
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 2, "val": 1}
-    assert "val: pictures that train has as well are left out of it" in folder.notes
-    assert "no validation pictures: 1 of 3 set aside by the hash of their names" in folder.notes
+    assert "val: images that train has as well are left out of it" in folder.notes
+    assert "no validation images: 1 of 3 set aside by the hash of their names" in folder.notes
 
 
-def test_without_splits_list_files_share_the_pictures_out(save_files) -> None:
-    files = {f"images/{name}.png": PICTURE for name in "abc"} | {f"labels/{name}.txt": CAR for name in "abc"}
+def test_without_splits_list_files_share_the_images_out(save_files) -> None:
+    files = {f"images/{name}.png": IMAGE for name in "abc"} | {f"labels/{name}.txt": CAR for name in "abc"}
     root = save_files({**files, "data.yaml": "names: [car]\nnc: 1", "train.txt": "a\nc", "val.txt": "b"})
     splits = open_folder(root).splits
     assert {split: [pair.name for pair in pairs] for split, pairs in splits.items()} == {
@@ -160,11 +160,11 @@ def test_without_splits_list_files_share_the_pictures_out(save_files) -> None:
 
 
 def test_a_list_of_classes_stands_for_the_yaml_file(save_files) -> None:
-    files = {f"images/{name}.png": PICTURE for name in "ab"} | {f"labels/{name}.txt": ROAD for name in "ab"}
+    files = {f"images/{name}.png": IMAGE for name in "ab"} | {f"labels/{name}.txt": ROAD for name in "ab"}
     root = save_files({**files, "classes.txt": "car\nroad\n", "labels/classes.txt": "car\nroad\n"})
     assert open_folder(root).classes.names == ("background", "car", "road")
     assert (read(root)["a"] == 2).sum() == 12 * 48
-    assert not any("without a picture" in note for note in open_folder(root).notes)
+    assert not any("without an image" in note for note in open_folder(root).notes)
     with pytest.raises(DataError, match=r"classes\.txt: class names must differ"):
         open_folder(save_files({"classes.txt": "car\ncar"}))
 
@@ -191,12 +191,12 @@ def test_poses_are_refused(save_files, files) -> None:
         open_folder(save_files(files))
 
 
-def test_polygons_refer_to_the_picture_as_it_is_shown(save_files, files) -> None:
+def test_polygons_refer_to_the_image_as_it_is_shown(save_files, files) -> None:
     root = save_files(files)
     (root / "images/val/d.png").unlink()
     exif = Image.Exif()
     exif[274] = 6  # to be turned by 90 degrees
-    Image.fromarray(PICTURE).save(root / "images/val/d.jpg", exif=exif)
+    Image.fromarray(IMAGE).save(root / "images/val/d.jpg", exif=exif)
     shown = SIZE[::-1]
     (root / "labels/val/d.txt").write_text(line(0, rectangle(2, 30, 20, 46), shown))
     expected = np.zeros(shown, dtype=np.uint8)
@@ -279,7 +279,7 @@ def test_a_yaml_file_that_cannot_be_is_an_error_that_names_it(save_files, files,
 def test_places_and_masks_outside_of_the_folder_are_not_read(save_files, files, tmp_path: Path) -> None:
     outside = tmp_path / "secret"
     outside.mkdir()
-    Image.fromarray(PICTURE).save(outside / "s.png")
+    Image.fromarray(IMAGE).save(outside / "s.png")
     files["data.yaml"] = f"train: images/train\nval: images/val\ntest: {outside}\nnames: [car, road]"
     folder = open_folder(save_files(files))
     assert f"test: {outside} is not there, left out" in folder.notes
@@ -288,11 +288,11 @@ def test_places_and_masks_outside_of_the_folder_are_not_read(save_files, files, 
         with pytest.raises(DataError, match=r"'masks_dir' is .* expected a folder"):
             open_folder(root)
     root = save_files({**files, "data.yaml": "train: l.txt\nnames: [car]", "l.txt": "../secret/s.png"})
-    with pytest.raises(DataError, match=r"l\.txt: names the picture '\.\./secret/s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"l\.txt: names the image '\.\./secret/s\.png', which is not below"):
         open_folder(root)
 
 
-def test_a_picture_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
+def test_a_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
     root = save_files(files)
     header = bytearray((root / "images/val/d.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2
@@ -313,7 +313,7 @@ def test_masks_hold_the_numbers_of_the_names_and_255(save_files, key: str) -> No
     root = save_files(
         {
             "data.yaml": key + DATA_YAML,
-            **{f"images/{name}.png": PICTURE for name in ("train/a", "train/b", "train/c", "val/d")},
+            **{f"images/{name}.png": IMAGE for name in ("train/a", "train/b", "train/c", "val/d")},
             "masks/train/a.png": masks(0, 1, 255),
             "masks/train/b.bmp": masks(1),
             "masks/val/d.png": masks(0),
@@ -327,8 +327,8 @@ def test_masks_hold_the_numbers_of_the_names_and_255(save_files, key: str) -> No
     assert set(maps) == {"a", "b", "d"}
     np.testing.assert_array_equal(maps["a"], masks(0, 1, 255))
     assert (maps["b"] == 1).all()
-    assert "1 pictures without a mask left out (c.png)" in folder.notes
-    assert "1 masks without a picture left out (e.png)" in folder.notes
+    assert "1 images without a mask left out (c.png)" in folder.notes
+    assert "1 masks without an image left out (e.png)" in folder.notes
 
 
 def test_polygons_go_before_masks_that_the_yaml_file_does_not_name(save_files, files) -> None:
@@ -337,7 +337,7 @@ def test_polygons_go_before_masks_that_the_yaml_file_does_not_name(save_files, f
 
 
 def test_a_label_mapping_is_applied_and_checked(save_files) -> None:
-    files = {f"images/{name}.png": PICTURE for name in ("train/a", "val/d")}
+    files = {f"images/{name}.png": IMAGE for name in ("train/a", "val/d")}
     files |= {"masks/train/a.png": masks(7, 8, 3), "masks/val/d.png": masks(8)}
     yaml = DATA_YAML + "masks_dir: masks\nlabel_mapping:\n  -1: ignore_label\n  3: ignore_label\n  7: 0\n  8: 1\n"
     np.testing.assert_array_equal(read(save_files({**files, "data.yaml": yaml}))["a"], masks(0, 1, 255))
@@ -348,7 +348,7 @@ def test_a_label_mapping_is_applied_and_checked(save_files) -> None:
 
 
 def test_masks_of_one_name_are_background_and_that(save_files) -> None:
-    files = {f"images/{name}.png": PICTURE for name in ("train/a", "val/d")}
+    files = {f"images/{name}.png": IMAGE for name in ("train/a", "val/d")}
     files |= {"masks/train/a.png": masks(0, 1), "masks/val/d.png": masks(0)}
     root = save_files({**files, "data.yaml": "train: images/train\nval: images/val\nnames: [road]"})
     assert open_folder(root).classes.names == ("background", "road")
@@ -356,11 +356,9 @@ def test_masks_of_one_name_are_background_and_that(save_files) -> None:
 
 
 def test_masks_that_are_not_there_or_hold_other_numbers_are_an_error(save_files) -> None:
-    files = {f"images/{name}.png": PICTURE for name in ("train/a", "val/d")}
+    files = {f"images/{name}.png": IMAGE for name in ("train/a", "val/d")}
     root = save_files({**files, "data.yaml": f"{DATA_YAML}masks_dir: semantic"})
-    with pytest.raises(
-        DataError, match=r"data\.yaml: no picture has a mask in semantic/; expected images/train/x\.jpg"
-    ):
+    with pytest.raises(DataError, match=r"data\.yaml: no image has a mask in semantic/; expected images/train/x\.jpg"):
         open_folder(root)
     root = save_files({"semantic/train/a.png": masks(0, 2), "semantic/val/d.png": masks(0)})
     with pytest.raises(DataError, match=r"a\.png: holds the value 2, which has no meaning in this data set"):
@@ -368,13 +366,13 @@ def test_masks_that_are_not_there_or_hold_other_numbers_are_an_error(save_files)
 
 
 def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tmp_path: Path) -> None:
-    plain = {"images/a.png": PICTURE, "labels/a.png": masks(0), "images/b.png": PICTURE, "labels/b.png": masks(1)}
+    plain = {"images/a.png": IMAGE, "labels/a.png": masks(0), "images/b.png": IMAGE, "labels/b.png": masks(1)}
     for folder in (tiny_folder, tmp_path / "nowhere", save_files(plain)):
         assert recognize(folder) is None
     root = save_files({"data.yaml": "names: [car, road]\n", "docker-compose.yaml": "names: !x 5\n"})
     assert recognize(root) is None  # only names, which is a class file
     save_files({"data.yaml": DATA_YAML})
-    assert recognize(root) is None  # the labels are pictures
+    assert recognize(root) is None  # the labels are images
     (root / "data.yaml").unlink()
     save_files({"classes.txt": "car\nroad", "masks/a.png": masks(0)})
     assert recognize(root) is None
@@ -385,5 +383,5 @@ def test_places_with_names_that_no_file_can_have_are_not_there(save_files, files
     root = save_files({**files, "data.yaml": f"train: images/train\nval: {long}\nnames: [car, road]\n"})
     assert f"val: {long} is not there, left out" in open_folder(root).notes
     root = save_files({"data.yaml": f"{DATA_YAML}masks_dir: {long}\n"})
-    with pytest.raises(DataError, match=r"no picture has a mask in é"):
+    with pytest.raises(DataError, match=r"no image has a mask in é"):
         open_folder(root)

@@ -58,7 +58,7 @@ SPLIT = {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
         ["{Train,train_labels}/{1,2}.png", "{val,val_masks}/3.png", "{test,test_labels}/4.png"],
     ],
     ids=[
-        *("inside", "outside", "other words", "capitals", "pictures alone", "masks alone", "some outside"),
+        *("inside", "outside", "other words", "capitals", "images alone", "masks alone", "some outside"),
         *("annot beside", "labels beside"),
     ],
 )
@@ -72,24 +72,24 @@ def test_without_splits_one_in_five_is_set_aside_and_told(root: Path) -> None:
     touch(root, *(f"{{images,masks}}/{i}.png" for i in range(10)))
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 8, "val": 2}
-    assert layout.notes == ("no validation pictures: 2 of 10 set aside by the hash of their names",)
+    assert layout.notes == ("no validation images: 2 of 10 set aside by the hash of their names",)
     assert find_layout(root).splits == layout.splits
 
 
-def test_where_only_validation_is_missing_it_comes_from_the_training_pictures(root: Path) -> None:
+def test_where_only_validation_is_missing_it_comes_from_the_training_images(root: Path) -> None:
     touch(root, *(f"{{images,masks}}/{split}/{i}.png" for split in ("train", "test") for i in range(5)))
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 4, "val": 1, "test": 5}
     assert all(pair.image.parent.name == "train" for pair in (*layout.splits["train"], *layout.splits["val"]))
 
 
-def test_test_pictures_alone_are_enough_to_evaluate(root: Path) -> None:
+def test_test_images_alone_are_enough_to_evaluate(root: Path) -> None:
     touch(root, "{images,masks}/test/1.png")
     assert found(root) == {"test": ["1"]}
 
 
 @pytest.mark.parametrize("prefix", ["{images,masks}/train/", "train/{images,masks}/", "{images,masks}/"])
-def test_written_splits_put_beside_the_pictures_give_the_same_pairs(root: Path, prefix: str) -> None:
+def test_written_splits_put_beside_the_images_give_the_same_pairs(root: Path, prefix: str) -> None:
     touch(root, *(f"{prefix}{i}.png" for i in range(8)), *(f"{prefix}deep/{i}.png" for i in range(8)))
     touch(root, *(f"{prefix.replace('train', 'test')}{i}.png" for i in range(3)))
     layout = find_layout(root)
@@ -112,7 +112,7 @@ def test_written_splits_put_beside_the_pictures_give_the_same_pairs(root: Path, 
         ["  1", "2  ", "3\r", "4"],
     ],
 )
-def test_a_list_names_pictures_with_or_without_folder_and_suffix(root: Path, folder: str, lines: list[str]) -> None:
+def test_a_list_names_images_with_or_without_folder_and_suffix(root: Path, folder: str, lines: list[str]) -> None:
     touch(root, "images/{1,2,3,4}.jpg", "masks/{1,2,3,4}.png", f"{folder}train.txt")
     (root / f"{folder}train.txt").write_text("\ufeff" + "\n".join(lines[:2]) + "\n\n", encoding="utf-8")
     (root / f"{folder}val.txt").write_text(f"\n{lines[2]}\n", encoding="utf-8")
@@ -121,7 +121,7 @@ def test_a_list_names_pictures_with_or_without_folder_and_suffix(root: Path, fol
     assert find_layout(root).notes == ("splits from train.txt, val.txt, test.txt",)
 
 
-def test_a_list_may_name_picture_and_mask_anywhere(root: Path) -> None:
+def test_a_list_may_name_image_and_mask_anywhere(root: Path) -> None:
     touch(root, "a/1.jpg", "b/1_label.png", "c/2.jpg", "c/2.png")
     (root / "train.txt").write_text("a/1.jpg b/1_label.png")
     (root / "val.txt").write_text(f"{root}/c/2.jpg\t{root}/c/2.png")
@@ -138,7 +138,7 @@ def test_a_name_may_hold_a_space(root: Path) -> None:
     assert found(root) == {"train": ["my photo"], "val": ["two"]}
 
 
-def test_a_list_names_pictures_of_its_own_split_first(root: Path) -> None:
+def test_a_list_names_images_of_its_own_split_first(root: Path) -> None:
     touch(root, "{images,masks}/{train,val,test}/1.png")
     for split in ("train", "val", "test"):
         (root / f"{split}.txt").write_text("1")
@@ -152,7 +152,7 @@ def test_an_empty_list_is_as_none(root: Path) -> None:
     assert {split: len(names) for split, names in found(root).items()} == {"train": 1, "val": 1}
 
 
-def test_pictures_that_no_list_names_are_not_told_of(root: Path) -> None:
+def test_images_that_no_list_names_are_not_told_of(root: Path) -> None:
     touch(root, "{images,masks}/{1,2}.png", "images/3.png")
     (root / "train.txt").write_text("1")
     (root / "val.txt").write_text("2")
@@ -162,8 +162,8 @@ def test_pictures_that_no_list_names_are_not_told_of(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("7", r"train\.txt: line 3 names '7', but no picture with a mask has that name; correct or remove the line"),
-        ("a b c", "line 3 names 'a b c', but no picture"),
+        ("7", r"train\.txt: line 3 names '7', but no image with a mask has that name; correct or remove the line"),
+        ("a b c", "line 3 names 'a b c', but no image"),
         ("images/1.png masks/7.png", r"line 3 names .*masks/7\.png, which is not there"),
     ],
 )
@@ -203,24 +203,24 @@ def test_what_stands_alone_is_left_out_and_told(root: Path) -> None:
     touch(root, "{images,masks}/{1,2}.png", "images/{a,b,c,d}.jpg", "masks/e.png")
     layout = find_layout(root)
     assert everything(layout) == {"1", "2"}
-    assert "4 pictures without a mask left out (a.jpg, b.jpg, c.jpg, ...)" in layout.notes
-    assert "1 masks without a picture left out (e.png)" in layout.notes
+    assert "4 images without a mask left out (a.jpg, b.jpg, c.jpg, ...)" in layout.notes
+    assert "1 masks without an image left out (e.png)" in layout.notes
 
 
-def test_test_pictures_without_masks_are_told_and_nothing_else(root: Path) -> None:
+def test_test_images_without_masks_are_told_and_nothing_else(root: Path) -> None:
     touch(root, "{images,masks}/train/1.png", "{images,masks}/val/2.png", "images/test/{3,4}.png")
     layout = find_layout(root)
     assert found(root) == {"train": ["1"], "val": ["2"]}
-    assert layout.notes == ("2 pictures without a mask left out (3.png, 4.png)",)
+    assert layout.notes == ("2 images without a mask left out (3.png, 4.png)",)
 
 
-def test_two_pictures_of_one_name_are_an_error(root: Path) -> None:
+def test_two_images_of_one_name_are_an_error(root: Path) -> None:
     touch(root, "images/1.jpg", "images/1.png", "masks/1.png")
     with pytest.raises(DataError, match=r"images/1\.png: has the same name as 1\.jpg; rename or remove one of them"):
         find_layout(root)
 
 
-def test_training_pictures_in_and_out_of_a_split_are_an_error(root: Path) -> None:
+def test_training_images_in_and_out_of_a_split_are_an_error(root: Path) -> None:
     touch(root, "{images,masks}/1.png", "train/{images,masks}/1.png")
     with pytest.raises(DataError, match=r"both in train/ and outside of any split; keep one of the two, or name"):
         find_layout(root)
@@ -235,7 +235,7 @@ def test_a_missing_folder_is_an_error(root: Path) -> None:
 
 
 def test_a_folder_without_pairs_is_an_error_that_says_what_is_there(root: Path) -> None:
-    with pytest.raises(DataError, match=r"has no pairs of pictures and masks \(found nothing\); expected images/ and"):
+    with pytest.raises(DataError, match=r"has no pairs of images and masks \(found nothing\); expected images/ and"):
         find_layout(root)
     touch(root, "photos/1.jpg", "readme.md")
     with pytest.raises(DataError, match=r"\(found photos/, readme\.md\)"):
@@ -249,8 +249,8 @@ def test_the_rule_by_which_masks_are_named_is_told(root: Path) -> None:
         "1": "1_mask.png",
         "2": "2_mask.png",
     }
-    assert layout.notes[0] == "a picture's mask is named PICTURE_mask; 1 masks with other additions are left out"
-    assert "1 pictures without a mask left out (3.jpg)" in layout.notes
+    assert layout.notes[0] == "an image's mask is named IMAGE_mask; 1 masks with other additions are left out"
+    assert "1 images without a mask left out (3.jpg)" in layout.notes
 
 
 def test_pascal_voc_as_it_was_unpacked_is_read_by_its_lists(root: Path) -> None:
@@ -270,14 +270,14 @@ def test_names_that_do_not_match_are_an_error_with_examples(root: Path) -> None:
     touch(root, "images/{1,2}.jpg", "masks/{a,b}.png")
     with pytest.raises(
         DataError,
-        match=r"has 2 pictures and 2 masks, but no two that are named alike \(1\.jpg and a\.png\); rename them,",
+        match=r"has 2 images and 2 masks, but no two that are named alike \(1\.jpg and a\.png\); rename them,",
     ):
         find_layout(root)
 
 
 def test_one_pair_is_too_few_to_train_and_validate(root: Path) -> None:
     touch(root, "{images,masks}/1.png")
-    with pytest.raises(DataError, match="has one pair of picture and mask; at least 2 are needed"):
+    with pytest.raises(DataError, match="has one pair of image and mask; at least 2 are needed"):
         find_layout(root)
 
 
@@ -285,8 +285,8 @@ def test_folders_beside_those_of_the_splits_are_told_of(root: Path) -> None:
     touch(root, "{images,masks}/{train,val}/{1,2}.png", "{images,masks}/more/{3,4}.png")
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 2, "val": 2}
-    assert "2 pictures without a mask left out (3.png, 4.png)" in layout.notes
-    assert "2 masks without a picture left out (3.png, 4.png)" in layout.notes
+    assert "2 images without a mask left out (3.png, 4.png)" in layout.notes
+    assert "2 masks without an image left out (3.png, 4.png)" in layout.notes
 
 
 def test_masks_of_a_kind_that_is_not_read_are_named(root: Path) -> None:

@@ -13,27 +13,27 @@ def test_the_same_name_needs_no_rule() -> None:
 @pytest.mark.parametrize(
     ("images", "masks", "rule"),
     [
-        (["x_1", "x_10"], ["x_1_mask", "x_10_mask"], "a picture's mask is named PICTURE_mask"),
-        (["1", "10"], ["mask_1", "mask_10"], "a picture's mask is named mask_PICTURE"),
-        (["a/1", "b/1"], ["a/1_gt", "b/1_gt"], "a picture's mask is named PICTURE_gt"),
+        (["x_1", "x_10"], ["x_1_mask", "x_10_mask"], "an image's mask is named IMAGE_mask"),
+        (["1", "10"], ["mask_1", "mask_10"], "an image's mask is named mask_IMAGE"),
+        (["a/1", "b/1"], ["a/1_gt", "b/1_gt"], "an image's mask is named IMAGE_gt"),
         (["21_training", "22_training"], ["21_manual1", "22_manual1"], "NAME_training has the mask NAME_manual1"),
-        (["img_1", "img_2"], ["lbl_1", "lbl_2"], "the picture img_NAME has the mask lbl_NAME"),
-        (["img_07", "img_08"], ["lbl_07", "lbl_08"], "the picture img_NAME has the mask lbl_NAME"),
-        (["c_7_left", "d_9_left"], ["c_7_gt_ids", "d_9_gt_ids"], "the picture NAME_left has the mask NAME_gt_ids"),
-        (["photo7", "photo12x"], ["007", "seg 12"], "a picture and its mask have the same number"),
+        (["img_1", "img_2"], ["lbl_1", "lbl_2"], "the image img_NAME has the mask lbl_NAME"),
+        (["img_07", "img_08"], ["lbl_07", "lbl_08"], "the image img_NAME has the mask lbl_NAME"),
+        (["c_7_left", "d_9_left"], ["c_7_gt_ids", "d_9_gt_ids"], "the image NAME_left has the mask NAME_gt_ids"),
+        (["photo7", "photo12x"], ["007", "seg 12"], "an image and its mask have the same number"),
     ],
 )
-def test_masks_are_named_after_their_pictures(images: list[str], masks: list[str], rule: str) -> None:
+def test_masks_are_named_after_their_images(images: list[str], masks: list[str], rule: str) -> None:
     found = pair_names(images, masks)
     assert found.masks == dict(zip(images, masks, strict=True))
     assert found.rule is not None
     assert rule in found.rule
 
 
-def test_of_several_masks_of_a_picture_one_kind_is_taken_and_the_others_are_told() -> None:
+def test_of_several_masks_of_a_image_one_kind_is_taken_and_the_others_are_told() -> None:
     found = pair_names(["1", "2"], ["1_ann2", "2_ann2", "1_ann1", "2_ann1", "1_late"])
     assert found.masks == {"1": "1_ann1", "2": "2_ann1"}
-    assert found.rule == "a picture's mask is named PICTURE_ann1; 3 masks with other additions are left out"
+    assert found.rule == "an image's mask is named IMAGE_ann1; 3 masks with other additions are left out"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_of_several_masks_of_a_picture_one_kind_is_taken_and_the_others_are_told
     [
         (["cat", "dog"], ["tree", "sky"]),
         (["a_1_2", "a_3_4"], ["b_5_6", "b_7_8"]),
-        (["a1", "b1"], ["x1x", "y1y"]),  # the number is not one picture's own
+        (["a1", "b1"], ["x1x", "y1y"]),  # the number is not one image's own
         (["a/1", "a/2"], ["b/1_gt", "b/2_gt"]),
         ([], ["a"]),
         (["a"], []),

@@ -45,10 +45,10 @@ def test_one_folder_with_masks_by_their_suffix(save_files) -> None:
     root = save_files({f"{n}.jpg": photo() for n in "abc"} | {f"{n}.png": mask() for n in "abc"})
     assert all_pairs(root) == {(f"{n}.jpg", f"{n}.png") for n in "abc"}
     layout = find_layout(root)
-    assert "pictures and masks lie in one folder; a picture's mask has the suffix .png" in layout.notes
+    assert "images and masks lie in one folder; an image's mask has the suffix .png" in layout.notes
 
 
-def test_one_folder_a_split_with_masks_beside_the_pictures(save_files) -> None:
+def test_one_folder_a_split_with_masks_beside_the_images(save_files) -> None:
     files = {}
     for split in ("train", "valid", "test"):
         files |= {f"{split}/{n}.jpg": photo() for n in "ab"} | {f"{split}/{n}_mask.png": mask() for n in "ab"}
@@ -61,7 +61,7 @@ def test_one_folder_a_split_with_masks_beside_the_pictures(save_files) -> None:
 def test_folders_whose_names_say_nothing_are_told_by_their_files(save_files) -> None:
     root = save_files({f"one/{n}.png": mask() for n in "abc"} | {f"two/{n}.png": photo() for n in "abc"})
     assert all_pairs(root) == {(f"two/{n}.png", f"one/{n}.png") for n in "abc"}
-    assert "pictures are in two/, masks in one/" in find_layout(root).notes
+    assert "images are in two/, masks in one/" in find_layout(root).notes
 
 
 def test_folders_that_are_called_after_a_split_among_other_words(save_files) -> None:
@@ -103,7 +103,7 @@ def test_one_of_several_annotators_is_taken(save_files) -> None:
         | {f"{who}_masks/{n}.png": mask() for who in ("anna", "ben") for n in "abc"}
     )
     assert all_pairs(root) == {(f"scans/{n}.jpg", f"anna_masks/{n}.png") for n in "abc"}
-    assert "ben_masks hold masks of the same pictures and are left out" in find_layout(root).notes
+    assert "ben_masks hold masks of the same images and are left out" in find_layout(root).notes
 
 
 def test_two_folders_of_photographs_are_an_error(save_files) -> None:
@@ -113,13 +113,13 @@ def test_two_folders_of_photographs_are_an_error(save_files) -> None:
 
 
 def test_masks_are_more_even_than_photographs(save_files) -> None:
-    root = save_files({"photo.png": photo(), "mask.png": mask(), "broken.png": "no picture"})
+    root = save_files({"photo.png": photo(), "mask.png": mask(), "broken.png": "no image"})
     assert evenness([root / "photo.png"]) < 0.05
     assert evenness([root / "mask.png"]) > 0.8
     assert evenness([root / "broken.png"]) == 0
 
 
-def test_sites_with_pictures_and_masks_of_the_same_names_are_not_mixed(save_files) -> None:
+def test_sites_with_images_and_masks_of_the_same_names_are_not_mixed(save_files) -> None:
     files = {}
     for site, count in (("siteA", 4), ("siteB", 6)):
         files |= {f"{site}/pics/{n}.png": photo() for n in range(count)}
@@ -147,18 +147,18 @@ def test_parts_of_one_split_beside_each_other(save_files) -> None:
     assert {split: len(of_split) for split, of_split in pairs.items()} == {"train": 5, "val": 1}
 
 
-def test_each_picture_folder_has_the_mask_folder_that_is_named_like_it(save_files) -> None:
+def test_each_image_folder_has_the_mask_folder_that_is_named_like_it(save_files) -> None:
     files = {}
     for side in ("left", "right"):
         files |= {f"{side}_images/{n}.png": photo() for n in "ab"} | {f"{side}_masks/{n}.png": mask() for n in "ab"}
     root = save_files(files)
     assert all_pairs(root) == {(f"{s}_images/{n}.png", f"{s}_masks/{n}.png") for s in ("left", "right") for n in "ab"}
-    assert "pictures are in right_images/, masks in right_masks/" in find_layout(root).notes
+    assert "images are in right_images/, masks in right_masks/" in find_layout(root).notes
 
 
 def test_two_folders_that_both_fit_the_masks_are_an_error(save_files) -> None:
     root = save_files({f"{k}/{n}.png": mask() if k == "truth" else photo() for k in ("a", "b", "truth") for n in "12"})
-    with pytest.raises(DataError, match="a and b both hold pictures named as the masks in truth; say which are meant"):
+    with pytest.raises(DataError, match="a and b both hold images named as the masks in truth; say which are meant"):
         find_layout(root)
     assert len(find_layout(root, Places(images=Path("b"), masks=Path("truth"))).splits["train"]) == 1
 
@@ -173,12 +173,12 @@ def test_the_rule_that_makes_the_most_pairs_counts(save_files) -> None:
     assert {(f"{n}.png", f"{n}_mask.png") for n in names} <= all_pairs(root)
 
 
-def test_masks_that_fit_no_pictures_are_an_error(save_files) -> None:
+def test_masks_that_fit_no_images_are_an_error(save_files) -> None:
     root = save_files(
         {f"{k}/{n}.png": photo() for k in "ab" for n in "12"}
         | {f"{k}/{n}x.png": mask() for k in ("mask_c", "mask_d") for n in "89"}
     )
-    with pytest.raises(DataError, match="no pairs of pictures and masks"):
+    with pytest.raises(DataError, match="no pairs of images and masks"):
         find_layout(root)
 
 
@@ -223,7 +223,7 @@ def test_a_place_that_is_not_there_is_an_error(save_files) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("a", "expected a picture's name and train, val or test"), ("c train", "no picture with a mask has that name")],
+    [("a", "expected an image's name and train, val or test"), ("c train", "no image with a mask has that name")],
 )
 def test_a_split_file_that_does_not_fit_is_an_error(save_files, line: str, message: str) -> None:
     root = save_files({f"{k}/{n}.png": photo() for k in ("images", "masks") for n in "ab"} | {"split.txt": line})

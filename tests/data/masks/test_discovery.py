@@ -116,7 +116,7 @@ def test_masks_ignored_throughout_are_read(discover) -> None:
 @pytest.mark.parametrize(
     "image",
     [gray(0, 255), Image.fromarray(np.array([[False, True]])), colored(BLACK, WHITE), gray(0, 255).convert("RGBA")],
-    ids=["grey", "1-bit", "rgb", "rgba"],
+    ids=["gray", "1-bit", "rgb", "rgba"],
 )
 def test_black_and_white_is_background_and_foreground(discover, image: Image.Image) -> None:
     encoding, read = discover({"a.png": image, "b.png": gray(0, 0)})
@@ -137,7 +137,7 @@ def test_of_three_classes_255_is_ignored(discover) -> None:
     assert read == [[0, IGNORE_INDEX]]
 
 
-# colours
+# colors
 
 
 def test_colors_are_classes_where_the_class_file_gives_them(discover) -> None:
@@ -145,7 +145,7 @@ def test_colors_are_classes_where_the_class_file_gives_them(discover) -> None:
         "rgb.png": colored(BLACK, RED, BLUE, IGNORE_COLOR),
         "rgba.png": colored(BLUE, RED).convert("RGBA"),
         "all black.png": colored(BLACK, BLACK),
-        "grey file.png": gray(0, 0),
+        "gray file.png": gray(0, 0),
         "palette.png": palette([1, 0, 2], RED, BLUE, BLACK),
     }
     encoding, read = discover(masks, STREET)
@@ -237,7 +237,7 @@ def test_a_few_colors_of_a_published_palette_may_be_anyones(discover) -> None:
 
 def test_gray_levels_far_apart_are_the_classes(discover) -> None:
     encoding, read = discover({"a.png": gray(0, 85, 170, 254)})
-    assert encoding.classes.names == ("grey_0", "grey_85", "grey_170", "grey_254")
+    assert encoding.classes.names == ("gray_0", "gray_85", "gray_170", "gray_254")
     assert read == [[0, 1, 2, 3]]
 
 
@@ -289,7 +289,7 @@ def test_a_stray_pixel_between_black_and_white_is_an_error_that_names_it(tmp_pat
 
 def test_a_gray_photograph_is_no_mask(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: has 255 grey levels and few even areas, like a photograph"):
+    with pytest.raises(DataError, match=r"a\.png: has 255 gray levels and few even areas, like a photograph"):
         discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 
@@ -345,7 +345,7 @@ def test_jpeg_masks_are_read_by_the_nearest_class(tmp_path: Path, palette: tuple
     assert encoding.nearest
     assert len(encoding.classes) == len(palette)
     meaning = np.arange(len(palette))
-    if encoding.kind == "color":  # each class is one of those that were drawn, but for what compression does to colours
+    if encoding.kind == "color":  # each class is one of those that were drawn, but for what compression does to colors
         off = np.linalg.norm(colors[:, None].astype(float) - encoding.classes.colors, axis=-1)
         meaning = off.argmin(axis=1)
         assert sorted(meaning) == list(range(len(palette)))
@@ -383,7 +383,7 @@ def test_a_class_that_the_file_does_not_name_is_not_lost_in_compression(tmp_path
 
 def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: has 256 colours or more and few even areas, like a photograph"):
+    with pytest.raises(DataError, match=r"a\.png: has 256 colors or more and few even areas, like a photograph"):
         discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 
@@ -406,22 +406,22 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         (
             {"a.png": colored(RED, (1, 2, 3))},
             STREET,
-            r"a\.png: the colour \(1, 2, 3\) belongs to no class; add it to the palette in classes\.yaml",
+            r"a\.png: the color \(1, 2, 3\) belongs to no class; add it to the palette in classes\.yaml",
         ),
         (
             {"a.png": gray(0, 1), "b.png": colored(RED, BLUE)},
             None,
-            r"a\.png: holds the numbers 0, 1, while .*b\.png is a colour picture; save all masks in the same way",
+            r"a\.png: holds the numbers 0, 1, while .*b\.png is a color image; save all masks in the same way",
         ),
         (
             {"a.png": gray(1, 0), "b.png": colored(RED)},
             STREET,
-            r"a\.png: the colour \(1, 1, 1\) belongs to no class",
+            r"a\.png: the color \(1, 1, 1\) belongs to no class",
         ),
         (
             {"a.png": colored(RED, BLUE)},
             ClassSet(("car", "bus"), (RED, RED)),
-            r"'car' and 'bus' have one colour, \(200, 0, 0\), so coloured masks cannot tell them apart",
+            r"'car' and 'bus' have one color, \(200, 0, 0\), so colored masks cannot tell them apart",
         ),
         (
             {"a.png": gray(0, 1), "b.png": gray(0, 300, dtype=np.uint16)},
@@ -435,7 +435,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         ),
         ({"a.jpg": gray(*[0] * 16, *[3] * 16)}, None, "which do not look like class numbers; save the masks as PNG"),
     ],
-    ids=["value", "values", "colour", "numbers and colours", "mixed", "same colour", "16 bit", "blurred", "jpeg"],
+    ids=["value", "values", "color", "numbers and colors", "mixed", "same color", "16 bit", "blurred", "jpeg"],
 )
 def test_masks_that_fit_no_classes_are_an_error(
     discover, masks: Mapping[str, Image.Image], classes: ClassSet | None, message: str
@@ -464,7 +464,7 @@ def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"holds the value 7; the other masks hold 0 and 255 alone; save it like them"):
         encoding.read(path)
     colored(RED).save(path)
-    with pytest.raises(DataError, match=r"a\.png: is coloured, but the other masks hold class numbers; save it like"):
+    with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save it like"):
         encoding.read(path)
 
 

@@ -15,7 +15,7 @@ from maskpencil.data.packed import archives, budget
 from maskpencil.data.packed.archives import is_archive, unpack_archive
 from maskpencil.errors import DataError, MaskPencilError, OutputError
 
-FILES = {"images/1.jpg": b"a picture", "masks/1.png": b"a mask" * 1000, "masks/empty.png": b""}
+FILES = {"images/1.jpg": b"an image", "masks/1.png": b"a mask" * 1000, "masks/empty.png": b""}
 
 
 def make_zip(
@@ -66,8 +66,8 @@ def test_a_large_file_comes_out_in_blocks(path: Path, tmp_path: Path) -> None:
 
 
 def test_stored_files_and_the_marks_of_windows_are_understood(tmp_path: Path) -> None:
-    unpack(make_zip(tmp_path / "data.zip", {"images\\deep\\1.jpg": b"a picture"}, zipfile.ZIP_STORED))
-    assert written(tmp_path / "out") == {"images/deep/1.jpg": b"a picture"}
+    unpack(make_zip(tmp_path / "data.zip", {"images\\deep\\1.jpg": b"an image"}, zipfile.ZIP_STORED))
+    assert written(tmp_path / "out") == {"images/deep/1.jpg": b"an image"}
 
 
 def test_a_tar_that_was_packed_under_another_name_is_read(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_links_in_a_zip_are_neither_made_nor_followed(tmp_path: Path) -> None:
         folder = zipfile.ZipInfo("masks/")
         folder.external_attr = (stat.S_IFDIR | 0o755) << 16
         archive.writestr(folder, "")
-        archive.writestr("images/1.jpg", b"a picture")
+        archive.writestr("images/1.jpg", b"an image")
     assert unpack(tmp_path / "data.zip") == ("1 links left out ('images/2.jpg')",)
-    assert written(tmp_path / "out") == {"images/1.jpg": b"a picture"}
+    assert written(tmp_path / "out") == {"images/1.jpg": b"an image"}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_archive_that_is_cut_short_is_refused(path: Path, share: float) -> No
 
 
 def test_an_archive_of_nothing_is_refused(path: Path) -> None:
-    with pytest.raises(DataError, match="holds no files; expected pictures and masks"):
+    with pytest.raises(DataError, match="holds no files; expected images and masks"):
         unpack(make(path, {}))
 
 

@@ -19,7 +19,7 @@ from maskpencil.data.packed.hugging_face import Shard, find_shards
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 Row = Mapping[str, Any]
 
 
@@ -55,7 +55,7 @@ def rows(*numbers: int, image: str = "image", mask: str = "label") -> list[Row]:
 
 
 def table(rows: Sequence[Row], metadata: Any = None) -> pa.Table:
-    fields = [(name, PICTURE if isinstance(value, dict) else pa.infer_type([value])) for name, value in rows[0].items()]
+    fields = [(name, IMAGE if isinstance(value, dict) else pa.infer_type([value])) for name, value in rows[0].items()]
     made = pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
     return made.replace_schema_metadata({"huggingface": json.dumps(metadata)}) if metadata else made
 
@@ -85,7 +85,7 @@ def save_to_disk(folder: Path, shards: Sequence[Sequence[Row]], metadata: Any = 
 
 
 def check(root: Path, expected: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """Open it and compare every picture and mask with what was packed; returns the notes."""
+    """Open it and compare every image and mask with what was packed; returns the notes."""
     folder = open_folder(root)
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {s: len(n) for s, n in expected.items()}
     for split, numbers in expected.items():
@@ -105,7 +105,7 @@ def test_the_shards_of_the_hub_are_read_in_order_and_by_split(tmp_path: Path) ->
     write_parquet(data / "validation-00000-of-00001.parquet", rows(5, 6))
     write_parquet(data / "test-00000-of-00001.parquet", rows(7))
     notes = check(tmp_path / "set", {"train": range(5), "val": (5, 6), "test": (7,)})
-    assert "pictures are from the column 'image', masks from 'label'" in notes
+    assert "images are from the column 'image', masks from 'label'" in notes
     assert any(note.startswith("unpacked once, into ") and "/set-" in note for note in notes)
 
 
@@ -137,7 +137,7 @@ def test_a_saved_data_set_without_splits_is_shared_out(tmp_path: Path) -> None:
     assert sorted(pair.name for pairs in folder.splits.values() for pair in pairs) == [f"{n:06}" for n in range(5)]
 
 
-def test_a_packed_folder_of_packed_pictures_is_read(tmp_path: Path) -> None:
+def test_a_packed_folder_of_packed_images_is_read(tmp_path: Path) -> None:
     import shutil
 
     write_parquet(tmp_path / "set" / "data" / "train.parquet", rows(0, 1))
@@ -147,7 +147,7 @@ def test_a_packed_folder_of_packed_pictures_is_read(tmp_path: Path) -> None:
     assert len([note for note in notes if note.startswith("unpacked once")]) == 2
 
 
-def test_bytes_alone_are_pictures_too(tmp_path: Path) -> None:
+def test_bytes_alone_are_images_too(tmp_path: Path) -> None:
     bare = [{name: row[name]["bytes"] for name in ("image", "label")} for row in rows(0, 1, 2)]
     write_parquet(tmp_path / "set" / "train.parquet", bare[:2])
     write_parquet(tmp_path / "set" / "val.parquet", bare[2:])
@@ -160,7 +160,7 @@ def test_rows_that_lack_one_of_the_two_are_left_out_and_told(tmp_path: Path) -> 
     train[2] = {**train[2], "image": {"bytes": None, "path": None}}
     write_parquet(tmp_path / "set" / "train.parquet", train)
     write_parquet(tmp_path / "set" / "val.parquet", rows(4))
-    assert "2 rows without picture or mask left out" in check(tmp_path / "set", {"train": (0, 3), "val": (4,)})
+    assert "2 rows without image or mask left out" in check(tmp_path / "set", {"train": (0, 3), "val": (4,)})
 
 
 def test_files_of_other_splits_are_left_out_and_told(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_several_data_sets_in_one_folder_are_an_error_that_names_them(tmp_path: 
     assert find_shards(tmp_path / "set" / "scenes")
 
 
-def test_folders_of_pictures_are_left_to_others(tmp_path: Path, tiny_folder: Path, save_files) -> None:
+def test_folders_of_images_are_left_to_others(tmp_path: Path, tiny_folder: Path, save_files) -> None:
     root = save_files({f"{side}/train/1.png": np.zeros((4, 6), np.uint8) for side in ("images", "masks")})
     write_parquet(root / "train.parquet", rows(0))
     (tmp_path / "side").mkdir()
@@ -209,23 +209,23 @@ def test_a_folder_of_very_many_files_is_left_alone(tmp_path: Path, monkeypatch: 
         (("b", "mask"), Columns("b", "mask")),
     ],
 )
-def test_names_tell_pictures_from_masks(names: tuple[str, ...], expected: Columns) -> None:
+def test_names_tell_images_from_masks(names: tuple[str, ...], expected: Columns) -> None:
     assert choose_columns(Path("set"), {name: [] for name in names}) == expected
 
 
-def test_looks_tell_pictures_from_masks_where_names_do_not() -> None:
+def test_looks_tell_images_from_masks_where_names_do_not() -> None:
     photos, masks = [photo(n) for n in range(2)], [encoded(label_map(n)) for n in range(2)]
     assert choose_columns(Path("set"), {"a": photos, "b": masks}) == Columns("a", "b")
     assert choose_columns(Path("set"), {"image_a": masks, "image_b": photos}) == Columns("image_b", "image_a")
     for samples in ({"a": photos, "b": photos}, {"a": masks, "b": masks}, {"a": photos, "b": masks, "c": masks}):
-        with pytest.raises(DataError, match=r"set: has pictures in the columns a, b.*named 'image' and 'mask'"):
+        with pytest.raises(DataError, match=r"set: has images in the columns a, b.*named 'image' and 'mask'"):
             choose_columns(Path("set"), samples)
 
 
 def test_a_data_set_without_masks_is_an_error_that_names_its_columns(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "cats.parquet", [{"image": {"bytes": photo(0), "path": None}, "label": 3}])
     with pytest.raises(
-        DataError, match=r"has 1 column with pictures; expected two.*'mask' \(found image: .*, label: int"
+        DataError, match=r"has 1 column with images; expected two.*'mask' \(found image: .*, label: int"
     ):
         unpacked(path)
 
@@ -255,7 +255,7 @@ LABELS = {"names": ["ground", "box"], "_type": "ClassLabel"}
         ({"id2label": {"0": "a", "2": "c"}}, ("a", "class_1", "c")),
         ({"info": {"features": {"objects": {"feature": LABELS, "_type": "List"}}}}, ("ground", "box")),
         ({"info": {"features": {"objects": [{"kind": LABELS}]}}}, ("ground", "box")),
-        ({"info": {"features": {"scene": LABELS}}}, None),  # of the whole picture
+        ({"info": {"features": {"scene": LABELS}}}, None),  # of the whole image
         ({"info": {"features": [1, {"mask": 2}]}}, None),
         ({"info": {"features": {"mask": {"id2label": {"999": "a"}}}}}, None),
         ({"info": {"features": {"mask": {"names": ["a", "a"]}}}}, None),
@@ -298,7 +298,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, share: float) 
         assert "\n" not in str(refused.value)
 
 
-def test_pictures_that_are_somewhere_else_are_an_error(tmp_path: Path) -> None:
+def test_images_that_are_somewhere_else_are_an_error(tmp_path: Path) -> None:
     row = {"image": {"bytes": None, "path": "/etc/passwd"}, "label": {"bytes": None, "path": "../secret"}}
     with pytest.raises(
         DataError, match="row 0 of the column 'image' names the file '/etc/passwd' and does not hold it"
@@ -324,7 +324,7 @@ def test_a_dictionary_that_names_splits_elsewhere_is_refused(tmp_path: Path, nam
         unpacked(tmp_path / "saved")
 
 
-def test_a_picture_stored_once_for_very_many_rows_is_refused(tmp_path: Path) -> None:
+def test_a_image_stored_once_for_very_many_rows_is_refused(tmp_path: Path) -> None:
     large = {"bytes": encoded(np.zeros((32, 48, 3), np.uint8)) + bytes(2**20), "path": None}
     path = write_parquet(tmp_path / "a.parquet", [{"image": large, "mask": large}] * 40, compression="zstd")
     assert path.stat().st_size < 2**16

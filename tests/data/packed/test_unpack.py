@@ -172,7 +172,7 @@ def test_names_of_any_kind_make_plain_folders(tiny_folder: Path, tmp_path: Path,
         assert not place.name.startswith(".")
 
 
-def test_a_packed_picture_that_is_none_is_named_where_it_lies(tmp_path: Path, tiny_folder: Path) -> None:
+def test_a_packed_image_that_is_none_is_named_where_it_lies(tmp_path: Path, tiny_folder: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         Image.new("RGB", (6, 4)).save(tmp_path / "1.png")
         for number in range(2):

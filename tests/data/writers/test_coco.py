@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import LabelledPicture
+from maskpencil.data.writers import LabeledImage
 from maskpencil.data.writers.coco import write_coco
 from maskpencil.errors import DataError
 
@@ -19,12 +19,12 @@ from .conftest import BACKGROUND_FIRST, BACKGROUND_LAST, CORNERS, NESTED, NO_BAC
 
 
 def written(out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]) -> Path:
-    """The folder with a picture for each label map, by split and name."""
+    """The folder with an image for each label map, by split and name."""
     source = out.with_name(f"{out.name} source.png")
     with write_coco(out, classes) as add:
         for (split, name), label_map in label_maps.items():
             Image.fromarray(np.zeros((*label_map.shape, 3), dtype=np.uint8)).save(source)
-            add(LabelledPicture(split, name, source, label_map))
+            add(LabeledImage(split, name, source, label_map))
     return out
 
 
@@ -53,7 +53,7 @@ def test_label_maps_and_classes_come_back_exactly(
         np.testing.assert_array_equal(folder.read_pair(pair)[1], label_map)
 
 
-def test_a_file_a_split_lies_beside_copies_of_the_pictures(tmp_path: Path) -> None:
+def test_a_file_a_split_lies_beside_copies_of_the_images(tmp_path: Path) -> None:
     maps = {("train", "a/1"): NESTED, ("val", "a/1"): CORNERS, ("train", "2"): CORNERS}
     out = written(tmp_path / "out", BACKGROUND_FIRST, maps)
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == [
@@ -71,7 +71,7 @@ def test_a_file_a_split_lies_beside_copies_of_the_pictures(tmp_path: Path) -> No
     ]
 
 
-def test_pictures_without_splits_come_back_by_their_names(tmp_path: Path) -> None:
+def test_images_without_splits_come_back_by_their_names(tmp_path: Path) -> None:
     maps = {("", f"train/{number}"): NESTED for number in range(3)}
     out = written(tmp_path / "out", BACKGROUND_FIRST, maps)
     assert (out / "annotations" / "instances_default.json").is_file()
@@ -104,11 +104,11 @@ def test_classes_that_leave_no_label_for_ignored_pixels_are_refused(tmp_path: Pa
         pass
 
 
-def test_when_a_picture_fails_no_annotations_are_left(tmp_path: Path) -> None:
+def test_when_a_image_fails_no_annotations_are_left(tmp_path: Path) -> None:
     def fail() -> None:
         with write_coco(tmp_path / "out", BACKGROUND_FIRST) as add:
             Image.fromarray(np.zeros((7, 7, 3), dtype=np.uint8)).save(tmp_path / "1.png")
-            add(LabelledPicture("train", "1", tmp_path / "1.png", NESTED))
+            add(LabeledImage("train", "1", tmp_path / "1.png", NESTED))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

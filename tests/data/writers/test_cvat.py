@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.writers.base import LabelledPicture
+from maskpencil.data.writers.base import LabeledImage
 from maskpencil.data.writers.cvat import write_cvat
 
 LABEL_MAP = np.array([[0, 1, 2, 255]] * 3, dtype=np.uint8)
@@ -15,16 +15,16 @@ def write(root: Path, classes: ClassSet, *splits: str) -> None:
     Image.fromarray(np.zeros((3, 4, 3), dtype=np.uint8)).save(source)
     with write_cvat(root, classes) as add:
         for split in splits:
-            add(LabelledPicture(split, f"{split}1", source, LABEL_MAP))
+            add(LabeledImage(split, f"{split}1", source, LABEL_MAP))
 
 
 def row(path: Path) -> list[list[int]]:
     image = Image.open(path)
-    assert image.mode == "RGB"  # Datumaro would read a palette's numbers as grey levels
+    assert image.mode == "RGB"  # Datumaro would read a palette's numbers as gray levels
     return np.array(image)[0].tolist()
 
 
-def test_the_masks_show_classes_and_objects_in_the_colours_that_the_importer_expects(tmp_path: Path) -> None:
+def test_the_masks_show_classes_and_objects_in_the_colors_that_the_importer_expects(tmp_path: Path) -> None:
     classes = ClassSet(("background", "street", "car"), ((0, 0, 0), (9, 64, 128), (0, 0, 142)))
     write(tmp_path / "out", classes, "")
     out = tmp_path / "out"

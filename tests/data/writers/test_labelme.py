@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import LabelledPicture
+from maskpencil.data.writers import LabeledImage
 from maskpencil.data.writers.labelme import write_labelme
 from maskpencil.errors import DataError
 
@@ -19,12 +19,12 @@ from .conftest import BACKGROUND_FIRST, BACKGROUND_LAST, CORNERS, NESTED, NO_BAC
 
 
 def written(out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]) -> Path:
-    """The folder with a picture for each label map, by split and name."""
+    """The folder with an image for each label map, by split and name."""
     source = out.with_name(f"{out.name} source.png")
     with write_labelme(out, classes) as add:
         for (split, name), label_map in label_maps.items():
             Image.fromarray(np.zeros((*label_map.shape, 3), dtype=np.uint8)).save(source)
-            add(LabelledPicture(split, name, source, label_map))
+            add(LabeledImage(split, name, source, label_map))
     return out
 
 
@@ -52,7 +52,7 @@ def test_label_maps_and_classes_come_back_exactly(
         np.testing.assert_array_equal(folder.read_pair(pair)[1], label_map)
 
 
-def test_files_lie_beside_copies_of_the_pictures(tmp_path: Path) -> None:
+def test_files_lie_beside_copies_of_the_images(tmp_path: Path) -> None:
     out = written(tmp_path / "out", BACKGROUND_FIRST, {("", "a/1.x"): NESTED, ("", "2"): CORNERS})
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == [
         "2.json",

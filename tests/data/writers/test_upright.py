@@ -19,7 +19,7 @@ from maskpencil.data.check.report import check
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
 from maskpencil.data.writers import WRITERS
-from maskpencil.data.writers.base import LabelledPicture, copy_picture
+from maskpencil.data.writers.base import LabeledImage, copy_image
 from maskpencil.data.writers.upright import is_turned
 from maskpencil.images import ORIENTATION, read_header, read_image
 from maskpencil.inference.predict import predict
@@ -29,7 +29,7 @@ ICC = b"profile" * 40
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp"}
 
 
-def shown_picture() -> npt.NDArray[np.uint8]:
+def shown_image() -> npt.NDArray[np.uint8]:
     """As it is to be seen, 48 x 32: smooth, all corners different."""
     rows, columns = np.indices(SHOWN)
     return np.stack([rows * 5, columns * 7, 255 - rows * 2 - columns], axis=-1).astype(np.uint8)
@@ -51,7 +51,7 @@ def stored(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def save(path: Path, orientation: int, *, pixels: npt.NDArray[Any] | None = None, **options: Any) -> Path:
-    image = Image.fromarray(stored(shown_picture() if pixels is None else pixels, orientation))
+    image = Image.fromarray(stored(shown_image() if pixels is None else pixels, orientation))
     exif = Image.Exif()
     exif[ORIENTATION], exif[0x010F] = orientation, "a maker"
     details = exif.get_ifd(0x8769)
@@ -69,7 +69,7 @@ def as_stored(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def copied(source: Path, out: Path) -> Path:
-    copy_picture(LabelledPicture("", "a", source, np.zeros(SHOWN, np.uint8)), out)
+    copy_image(LabeledImage("", "a", source, np.zeros(SHOWN, np.uint8)), out)
     return out
 
 
@@ -77,7 +77,7 @@ def copied(source: Path, out: Path) -> Path:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_copy_is_seen_alike_with_and_without_exif(kind: str, orientation: int, tmp_path: Path) -> None:
     source = save(tmp_path / f"a{FORMATS[kind]}", orientation)
-    np.testing.assert_allclose(read_image(source).astype(int), shown_picture(), atol=4 if kind == "JPEG" else 0)
+    np.testing.assert_allclose(read_image(source).astype(int), shown_image(), atol=4 if kind == "JPEG" else 0)
     out = copied(source, tmp_path / f"b{FORMATS[kind]}")
     if orientation == 1:
         assert out.read_bytes() == source.read_bytes()
@@ -95,11 +95,11 @@ def test_a_copy_is_seen_alike_with_and_without_exif(kind: str, orientation: int,
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 def test_mode_and_depth_stay(mode: str, tmp_path: Path) -> None:
-    picture = Image.fromarray(stored(shown_picture(), 6))
+    plain = Image.fromarray(stored(shown_image(), 6))
     image = (
-        Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 200)
+        Image.fromarray(np.asarray(plain.convert("L")).astype(np.uint16) * 200)
         if mode == "I;16"
-        else picture.convert(mode)
+        else plain.convert(mode)
     )
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -115,7 +115,7 @@ def test_mode_and_depth_stay(mode: str, tmp_path: Path) -> None:
 
 def test_a_turn_behind_the_pixels_and_one_in_xmp_are_seen(tmp_path: Path) -> None:
     plain, turned = BytesIO(), BytesIO()
-    image = Image.fromarray(stored(shown_picture(), 6))
+    image = Image.fromarray(stored(shown_image(), 6))
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     image.save(plain, "PNG")
@@ -130,15 +130,15 @@ def test_a_turn_behind_the_pixels_and_one_in_xmp_are_seen(tmp_path: Path) -> Non
     for name in ("late.png", "xmp.png"):
         assert is_turned(tmp_path / name)
         out = copied(tmp_path / name, tmp_path / f"out-{name}")
-        np.testing.assert_array_equal(as_stored(out), shown_picture())
-        np.testing.assert_array_equal(read_image(out), shown_picture())
+        np.testing.assert_array_equal(as_stored(out), shown_image())
+        np.testing.assert_array_equal(read_image(out), shown_image())
 
 
 def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     exif = Image.Exif()
     exif[ORIENTATION] = 9
-    Image.fromarray(shown_picture()).save(source, exif=exif)
+    Image.fromarray(shown_image()).save(source, exif=exif)
     assert not is_turned(source)
     assert copied(source, tmp_path / "b.png").read_bytes() == source.read_bytes()
 
@@ -146,10 +146,10 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path) -> None:
 def test_a_phone_photo_of_several_images_becomes_a_plain_jpeg(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    image = Image.fromarray(stored(shown_picture(), 6))
+    image = Image.fromarray(stored(shown_image(), 6))
     image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[image], exif=exif, quality=100, subsampling=0)
     out = copied(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    np.testing.assert_allclose(as_stored(out).astype(int), shown_picture(), atol=4)
+    np.testing.assert_allclose(as_stored(out).astype(int), shown_image(), atol=4)
     with Image.open(out) as written:
         assert written.format == "JPEG"
 
@@ -177,7 +177,7 @@ def assert_upright(out: Path, originals: int) -> None:
     for file in files:
         assert as_stored(file).shape[:2] == SHOWN
         np.testing.assert_array_equal(as_stored(file), read_image(file))
-        np.testing.assert_allclose(as_stored(file).astype(int), shown_picture(), atol=6)
+        np.testing.assert_allclose(as_stored(file).astype(int), shown_image(), atol=6)
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
@@ -211,7 +211,7 @@ def test_a_fixed_copy_is_upright_and_says_so(tmp_path: Path) -> None:
     source = data_set(tmp_path / "data")
     lying = np.zeros(SHOWN, np.uint8)
     lying[:10, :8] = 1
-    Image.fromarray(stored(lying, 6)).save(source / "masks" / "0.png")  # as the picture is stored
+    Image.fromarray(stored(lying, 6)).save(source / "masks" / "0.png")  # as the image is stored
     out = tmp_path / "out"
     out.mkdir()
     write_fixed(check(source), out)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers.base import LabelledPicture
+from maskpencil.data.writers.base import LabeledImage
 from maskpencil.data.writers.voc import write_voc
 from maskpencil.errors import DataError
 
@@ -25,7 +25,7 @@ def test_the_folders_lists_and_palette_are_vocs(tmp_path: Path, source: Path) ->
     root = tmp_path / "out"
     with write_voc(root, CLASSES) as add:
         for split, name in (("train", "1"), ("val", "2"), ("test", "3")):
-            add(LabelledPicture(split, name, source, LABEL_MAP))
+            add(LabeledImage(split, name, source, LABEL_MAP))
     lists = {path.stem: path.read_text() for path in (root / "ImageSets" / "Segmentation").iterdir()}
     assert lists == {"train": "1\n", "val": "2\n", "test": "3\n", "trainval": "1\n2\n"}
     assert (root / "JPEGImages" / "1.jpeg").read_bytes() == source.read_bytes()
@@ -44,20 +44,20 @@ def test_the_folders_lists_and_palette_are_vocs(tmp_path: Path, source: Path) ->
 
 def test_without_ignored_pixels_there_is_no_label_for_them(tmp_path: Path, source: Path) -> None:
     with write_voc(tmp_path / "out", CLASSES) as add:
-        add(LabelledPicture("train", "1", source, np.zeros((3, 4), dtype=np.uint8)))
+        add(LabeledImage("train", "1", source, np.zeros((3, 4), dtype=np.uint8)))
     assert "ignored" not in (tmp_path / "out" / "labelmap.txt").read_text()
 
 
-def test_pictures_of_one_name_in_several_splits_get_that_of_the_split_before_it(tmp_path: Path, source: Path) -> None:
+def test_images_of_one_name_in_several_splits_get_that_of_the_split_before_it(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "out"
-    pictures = [("train", "film/a"), ("train", "film/val_a"), ("val", "film/a"), ("val", "film/A"), ("val", "b")]
+    images = [("train", "video/a"), ("train", "video/val_a"), ("val", "video/a"), ("val", "video/A"), ("val", "b")]
     with write_voc(root, CLASSES) as add:
-        for number, (split, name) in enumerate(pictures):
-            add(LabelledPicture(split, name, source, np.full((3, 4), number % 3, dtype=np.uint8)))
+        for number, (split, name) in enumerate(images):
+            add(LabeledImage(split, name, source, np.full((3, 4), number % 3, dtype=np.uint8)))
     folder = open_folder(root)
     assert {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()} == {
-        "train": ["film/a", "film/val_a"],
-        "val": ["film/val_a_2", "film/val_A_3", "b"],
+        "train": ["video/a", "video/val_a"],
+        "val": ["video/val_a_2", "video/val_A_3", "b"],
     }
     read = [folder.read_pair(pair)[1][0, 0] for split in ("train", "val") for pair in folder.pairs(split)]
     assert read == [0, 1, 2, 0, 1]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers.base import LabelledPicture
+from maskpencil.data.writers.base import LabeledImage
 from maskpencil.data.writers.yolo import write_yolo
 from maskpencil.errors import DataError
 
@@ -22,18 +22,18 @@ LabelMaps = dict[tuple[str, str], npt.NDArray[np.uint8]]
 
 
 def write(folder: Path, label_maps: LabelMaps, classes: ClassSet = CLASSES) -> Path:
-    """Write a picture for each (split, name) to `folder / "yolo"`."""
+    """Write an image for each (split, name) to `folder / "yolo"`."""
     with write_yolo(folder / "yolo", classes) as add:
         for number, ((split, name), label_map) in enumerate(label_maps.items()):
             image = folder / f"{number}.png"
             Image.fromarray(np.full((*label_map.shape, 3), number, dtype=np.uint8)).save(image)
-            add(LabelledPicture(split, name, image, label_map))
+            add(LabeledImage(split, name, image, label_map))
     return folder / "yolo"
 
 
 def read(root: Path) -> LabelMaps:
     folder = open_folder(root)
-    folder.check_pictures()
+    folder.check_images()
     return {(split, pair.name): folder.read_pair(pair)[1] for split, pairs in folder.splits.items() for pair in pairs}
 
 
@@ -76,7 +76,7 @@ def test_the_files_are_as_ultralytics_wants_them(tmp_path: Path) -> None:
     ]
 
 
-def test_classes_order_and_colours_and_label_maps_come_back(tmp_path: Path) -> None:
+def test_classes_order_and_colors_and_label_maps_come_back(tmp_path: Path) -> None:
     other = np.random.default_rng(0).integers(0, 4, (17, 23), dtype=np.uint8)
     label_maps = {("train", "town/a.b"): ring_and_dot(), ("val", "c"): other, ("test", "images/c"): other.T}
     root = write(tmp_path, label_maps)
@@ -84,7 +84,7 @@ def test_classes_order_and_colours_and_label_maps_come_back(tmp_path: Path) -> N
     assert_same(read(root), label_maps)
 
 
-def test_without_splits_the_same_pictures_come_back(tmp_path: Path) -> None:
+def test_without_splits_the_same_images_come_back(tmp_path: Path) -> None:
     label_maps = {("", name): np.roll(ring_and_dot(), shift) for shift, name in enumerate("abcde")}
     root = write(tmp_path, label_maps)
     assert yaml.safe_load((root / "data.yaml").read_text())["train"] == "images"
@@ -105,7 +105,7 @@ def test_any_label_map_without_ignored_pixels_comes_back_exactly(
 
 
 @pytest.mark.parametrize("size", [(2, 65_535), (9_973, 7), (1, 2_000_003)])
-def test_the_digits_suffice_for_the_largest_pictures(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_the_digits_suffice_for_the_largest_images(tmp_path: Path, size: tuple[int, int]) -> None:
     label_map = np.random.default_rng(1).integers(0, 4, size, dtype=np.uint8)
     wide = np.repeat(label_map[:, : max(1, size[1] // 500)], 500, axis=1)[:, : size[1]] if size[1] > 500 else label_map
     wide = np.pad(wide, ((0, 0), (0, size[1] - wide.shape[1])), mode="edge")

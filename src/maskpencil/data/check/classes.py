@@ -87,7 +87,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
         "warning" if declared or 2 * len(absent) > len(totals) else "note",
         absent,
         f"classes that never occur: {{n}} of {len(totals)}",
-        "remove them from the class file, or add pictures that show them"
+        "remove them from the class file, or add images that show them"
         if declared
         else "a network cannot learn them; if the numbers have gaps, name the classes in a classes.yaml or renumber",
     )
@@ -108,7 +108,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
             "warning",
             lacking,
             f"classes that occur in {split}, but not in train: {{n}}",
-            "move pictures with them to train; a network cannot find what it was never shown",
+            "move images with them to train; a network cannot find what it was never shown",
         )
     return found
 
@@ -123,7 +123,7 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "cut the pictures to where the others are, or add pictures; training weighs rare classes up",
+        "cut the images to where the others are, or add images; training weighs rare classes up",
     )
 
 
@@ -141,13 +141,13 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
             if len(encoding.classes) > 1
             else [],
             f"masks that hold nothing but {first!r}: {{n}}",
-            "good if these pictures show nothing else; else draw what is missing",
+            "good if these images show nothing else; else draw what is missing",
         ),
         *fault(
             "void-masks",
             "error" if void.all() else "warning",
             [mask for mask, nothing in zip(masks, void, strict=True) if nothing],
             "masks ignored throughout: {n}",
-            "remove them with their pictures; nothing can be learned from them",
+            "remove them with their images; nothing can be learned from them",
         ),
     ]

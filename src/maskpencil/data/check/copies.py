@@ -26,7 +26,7 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
                 "copies-of-train",
                 "warning",
                 [f"{split}/{pair.name} = train/{other.name}" for pair, other in copies],
-                f"pictures of {split} that are also in train, so that what is scored was trained on: {share}",
+                f"images of {split} that are also in train, so that what is scored was trained on: {share}",
                 "maskpencil check DATA --fix CLEAN writes a copy of the data without them",
             )
     return found

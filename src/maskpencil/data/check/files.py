@@ -25,37 +25,37 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 def _unpaired(layout: Layout) -> list[Fault]:
     remedy = "add what is missing, or remove them; they are not used"
     return [
-        *fault("images-without-mask", "warning", layout.images_alone, "pictures without a mask: {n}", remedy),
-        *fault("masks-without-image", "warning", layout.masks_alone, "masks without a picture: {n}", remedy),
+        *fault("images-without-mask", "warning", layout.images_alone, "images without a mask: {n}", remedy),
+        *fault("masks-without-image", "warning", layout.masks_alone, "masks without an image: {n}", remedy),
     ]
 
 
 def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
-    broken = [f"{f.pair.image}: {f.picture.error}" for f in seen if f.picture.error]
+    broken = [f"{f.pair.image}: {f.image.error}" for f in seen if f.image.error]
     masks = [f"{f.pair.mask}: {f.mask.error}" for f in seen if f.mask.error]
     remedy = "replace them from the source, or remove them with their partner"
     return [
-        *fault("unreadable-images", "error", broken, "pictures that cannot be read: {n}", remedy),
+        *fault("unreadable-images", "error", broken, "images that cannot be read: {n}", remedy),
         *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
     ]
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
     """Files of which not everything is seen, or not all in the same way."""
-    several = [f"{f.pair.image}: {f.picture.pages} pages" for f in seen if f.picture.pages > 1]
+    several = [f"{f.pair.image}: {f.image.pages} pages" for f in seen if f.image.pages > 1]
     masks = [f"{f.pair.mask}: {f.mask.header.pages} pages" for f in seen if f.mask.header and f.mask.header.pages > 1]
     remedy = "save the others as files of their own, if they are to be used"
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
-        if facts.picture.bands:
-            by_bands[facts.picture.bands].append(facts.pair.image)
-        if facts.picture.levels:
-            by_levels[facts.picture.levels].append(facts.pair.image)
+        if facts.image.bands:
+            by_bands[facts.image.bands].append(facts.pair.image)
+        if facts.image.levels:
+            by_levels[facts.image.levels].append(facts.pair.image)
     differ = [f"{files[0]}: {text}" for text, files in by_levels.items()] if len(by_levels) > 1 else []
     return [
         *fault(
-            "several-pages", "warning", several, "pictures of several pages, of which the first is taken: {n}", remedy
+            "several-pages", "warning", several, "images of several pages, of which the first is taken: {n}", remedy
         ),
         *fault(
             "several-pages-masks", "warning", masks, "masks of several pages, of which the first is taken: {n}", remedy
@@ -67,7 +67,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
                 "bands",
                 "note",
                 files,
-                f"pictures of which {text}: {{n}}",
+                f"images of which {text}: {{n}}",
                 "mark the bands that are to be seen: gdal_edit.py -colorinterp_1 red FILE.tif",
             )
         ),
@@ -78,7 +78,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
                 "levels",
                 "note",
                 files,
-                f"pictures whose {text}: {{n}}",
+                f"images whose {text}: {{n}}",
                 "give them a scale for another range: gdal_edit.py -scale FACTOR FILE.tif",
             )
         ),
@@ -86,7 +86,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             "levels-differ",
             "warning",
             differ,
-            "ways in which the numbers of the pictures become 0 to 255: {n}",
+            "ways in which the numbers of the images become 0 to 255: {n}",
             "where they belong together give them one scale: gdal_edit.py -scale FACTOR FILE.tif",
         ),
     ]
@@ -96,28 +96,28 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
     differ: list[str] = []
     stored: list[str] = []
     for facts in seen:
-        if not facts.picture.header or not facts.mask.facts:
+        if not facts.image.header or not facts.mask.facts:
             continue
-        (height, width), (mask_height, mask_width) = facts.picture.header.shown_size, facts.mask.facts.size
+        (height, width), (mask_height, mask_width) = facts.image.header.shown_size, facts.mask.facts.size
         if (height, width) == (mask_height, mask_width):
             continue
-        text = f"{facts.pair.mask}: {mask_width} x {mask_height}, its picture {width} x {height}"
-        fits_stored = facts.picture.header.size == facts.mask.facts.size
+        text = f"{facts.pair.mask}: {mask_width} x {mask_height}, its image {width} x {height}"
+        fits_stored = facts.image.header.size == facts.mask.facts.size
         (stored if fits_stored else differ).append(text)
     return [
         *fault(
             "sizes-differ",
             "error",
             differ,
-            "masks of another size than their picture: {n}",
-            "save each at its picture's size, without smoothing (nearest neighbour); --fix does it for equal shapes",
+            "masks of another size than their image: {n}",
+            "save each at its image's size, without smoothing (nearest neighbor); --fix does it for equal shapes",
         ),
         *fault(
             "exif-rotation",
             "error",
             stored,
-            "masks that lie as their picture is stored, while EXIF turns the picture: {n}",
-            "turn the masks as well, or remove the EXIF entry from the pictures",
+            "masks that lie as their image is stored, while EXIF turns the image: {n}",
+            "turn the masks as well, or remove the EXIF entry from the images",
         ),
     ]
 
@@ -127,17 +127,17 @@ def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
     doubtful = [
         f.pair.image
         for f in seen
-        if f.picture.header and f.mask.header and f.mask.facts
-        if f.picture.header.orientation != f.mask.header.orientation
-        if f.picture.header.shown_size == f.mask.facts.size
-        if f.picture.header.orientation < 5 or f.picture.header.size[0] == f.picture.header.size[1]
+        if f.image.header and f.mask.header and f.mask.facts
+        if f.image.header.orientation != f.mask.header.orientation
+        if f.image.header.shown_size == f.mask.facts.size
+        if f.image.header.orientation < 5 or f.image.header.size[0] == f.image.header.size[1]
     ]
     return fault(
         "exif-rotation-doubtful",
         "warning",
         doubtful,
-        "pictures turned or mirrored by EXIF, their masks not: {n}",
-        "look at the overlays; where they do not match, remove the EXIF entry from the picture",
+        "images turned or mirrored by EXIF, their masks not: {n}",
+        "look at the overlays; where they do not match, remove the EXIF entry from the image",
     )
 
 
@@ -152,7 +152,7 @@ def _same_names(layout: Layout) -> list[Fault]:
         "warning",
         twice,
         "names that stand in more than one split: {n}",
-        "make sure that they are not the same pictures, and rename them",
+        "make sure that they are not the same images, and rename them",
     )
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.pictures import superfluous_copies
 from maskpencil.data.check.report import Report
 from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.writers import LabelledPicture
+from maskpencil.data.writers import LabeledImage
 from maskpencil.data.writers.base import FreeNames
 from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError
@@ -25,7 +25,7 @@ from maskpencil.plain_text import csv_cell
 
 LOG = "changes.csv"
 SAME_SHAPE = 0.02
-"""How far the ratio of width and height may differ where a mask is scaled to its picture."""
+"""How far the ratio of width and height may differ where a mask is scaled to its image."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Change:
 def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write what can be used of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    The folder is missing or empty before, and appears whole. Pictures are copied, upright where EXIF turns them, masks
+    The folder is missing or empty before, and appears whole. Images are copied, upright where EXIF turns them, masks
     become palette PNGs of class numbers, a classes.yaml names the classes. Left out are files that cannot be read,
-    pictures without a mask, masks that are ignored throughout or of another shape than their picture, and copies of
-    pictures, in train first. Masks are turned or scaled to fit, values of no class are ignored, numbers that begin with
+    images without a mask, masks that are ignored throughout or of another shape than their image, and copies of
+    images, in train first. Masks are turned or scaled to fit, values of no class are ignored, numbers that begin with
     1 begin with 0. `progress` hears (done, of).
 
     Raises:
@@ -69,15 +69,15 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
                     name = names.free(view.split, view.pair.name)
                     if name != view.pair.name:
                         changes.append(Change(str(view.pair.image), f"renamed to {name}"))
-                    if view.picture.header and view.picture.header.orientation != 1:
+                    if view.image.header and view.image.header.orientation != 1:
                         change = "its pixels turned as EXIF says, the entry removed"
                         changes.append(Change(str(view.pair.image), change))
-                    add(LabelledPicture(view.split, name, view.pair.image, label_map))
+                    add(LabeledImage(view.split, name, view.pair.image, label_map))
                 if progress:
                     progress(done, len(report.seen))
             if not names.taken:
                 raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
-        for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "picture")):
+        for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "image")):
             alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
             changes += [Change(file, f"left out: has no {lacking}") for file in alone]
         with written_whole(folder / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -102,8 +102,8 @@ def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, li
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
     """The label map, or None where the pair cannot be used, and what was done."""
-    if view.picture.error or view.picture.header is None:
-        return None, [f"left out: the picture {view.picture.error}"]
+    if view.image.error or view.image.header is None:
+        return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
         return None, [f"left out: its mask {view.mask.error}"]
     told = []
@@ -118,21 +118,21 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
         told.append("compressed or smoothed: each pixel took the nearest class")
     try:
         label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
-    except DataError as error:  # such as colours among numbers
+    except DataError as error:  # such as colors among numbers
         return None, [f"left out: its mask {str(error).removeprefix(f'{view.pair.mask}: ')}"]
     if (label_map == IGNORE_INDEX).all():
         return None, ["left out: its mask is ignored throughout"]
-    fitted, change = _fitted(label_map, view.picture.header)
+    fitted, change = _fitted(label_map, view.image.header)
     return fitted, [*told, *change]
 
 
 def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[str]]:
-    """The label map at the size that the picture is shown with, or None where their shapes differ."""
+    """The label map at the size that the image is shown with, or None where their shapes differ."""
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []
     if label_map.shape == header.size:
-        return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the picture"]
+        return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the image"]
     found = f"{label_map.shape[1]} x {label_map.shape[0]}"
     if abs(label_map.shape[1] / label_map.shape[0] * height / width - 1) > SAME_SHAPE:
         return None, [f"left out: its mask is {found}, of another shape than {width} x {height}"]

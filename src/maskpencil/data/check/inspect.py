@@ -1,4 +1,4 @@
-"""`inspect_pairs`: what is seen of each picture and its mask when both are read, in several processes."""
+"""`inspect_pairs`: what is seen of each image and its mask when both are read, in several processes."""
 
 import hashlib
 import multiprocessing
@@ -18,7 +18,7 @@ from maskpencil.errors import ImageError
 from maskpencil.images import Header, read_header, read_pixels
 
 THUMBNAIL = 16
-"""Pixels, the side of the small grey picture that is kept of each."""
+"""Pixels, the side of the small gray image that is kept of each."""
 
 SPECK = 6
 """A region of at most so many pixels is a speck."""
@@ -43,11 +43,11 @@ Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """What is seen of a picture; `error` says why it could not be read.
+class ImageFacts:
+    """What is seen of an image; `error` says why it could not be read.
 
-    `digest` is of the file's bytes, `thumbnail` (256,) uint8 grey levels. `brightness` and `contrast` are the mean and
-    the standard deviation of the grey levels, 0-255. `pages` counts the pictures in the file; `bands` and `levels` say
+    `digest` is of the file's bytes, `thumbnail` (256,) uint8 gray levels. `brightness` and `contrast` are the mean and
+    the standard deviation of the gray levels, 0-255. `pages` counts the images in the file; `bands` and `levels` say
     how it was read, see `images.Pixels`.
     """
 
@@ -85,7 +85,7 @@ class PairFacts:
 
     split: str
     pair: Pair
-    picture: PictureFacts
+    image: ImageFacts
     mask: MaskView
 
 
@@ -95,7 +95,7 @@ def inspect_pairs(
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> list[PairFacts]:
-    """Read every picture and mask of (split, pair) once; `report` hears (done, of).
+    """Read every image and mask of (split, pair) once; `report` hears (done, of).
 
     Memory stays in proportion to the number of pairs, some kilobytes each, some tens where masks are compressed. For a
     few pairs no other process is started.
@@ -118,24 +118,24 @@ def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[Pa
 
 
 def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
-    """Read a picture and its mask."""
+    """Read an image and its mask."""
     split, pair = entry
-    return PairFacts(split, pair, _see_picture(pair.image), _see_mask(pair.mask))
+    return PairFacts(split, pair, _see_image(pair.image), _see_mask(pair.mask))
 
 
-def _see_picture(path: Path) -> PictureFacts:
+def _see_image(path: Path) -> ImageFacts:
     try:
         header, pixels = read_header(path), read_pixels(path)
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     except (ImageError, OSError) as error:
-        return PictureFacts(error=_without_path(error, path))
+        return ImageFacts(error=_without_path(error, path))
     gray = Image.fromarray(pixels.rgb).convert("L")
     thumbnail = np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.uint8).ravel()
     levels, counts = np.arange(256), np.array(gray.histogram(), dtype=np.float64)
     brightness = float(levels @ counts / counts.sum())
     contrast = float(np.sqrt((levels - brightness) ** 2 @ counts / counts.sum()))
     seen = pixels.pages, pixels.bands, pixels.levels
-    return PictureFacts(header, digest, thumbnail, brightness, contrast, *seen)
+    return ImageFacts(header, digest, thumbnail, brightness, contrast, *seen)
 
 
 def _see_mask(mask: MaskSource) -> MaskView:
@@ -162,7 +162,7 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     """The regions of at most `SPECK` pixels by value; pixels hang together by their sides.
 
     The pixels of short runs are numbered, and each takes, so many times as a speck has pixels, the least number of its
-    neighbours in the same region. Then all pixels of a speck have one number, and no others have.
+    neighbors in the same region. Then all pixels of a speck have one number, and no others have.
     """
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs
@@ -206,7 +206,7 @@ def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> 
 
 
 def _levels(values: npt.NDArray[np.integer], *, colored: bool) -> npt.NDArray[np.integer]:
-    """Grey levels of values, or of colours 0xRRGGBB."""
+    """Gray levels of values, or of colors 0xRRGGBB."""
     return np.asarray(sum(channels(values))) if colored else values
 
 

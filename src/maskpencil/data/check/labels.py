@@ -66,7 +66,7 @@ def _doubtful(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]
         "doubtful-colors",
         "warning",
         bad,
-        f"masks in which more than {DOUBT:.0%} of the pixels are of no class's colour: {{n}}",
+        f"masks in which more than {DOUBT:.0%} of the pixels are of no class's color: {{n}}",
         "save the masks again as PNG from the program they were drawn in; --fix gives each pixel the nearest class",
     )
 
@@ -85,7 +85,7 @@ def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         "warning",
         smoothed,
         what,
-        "scale masks without smoothing (nearest neighbour) and save them as PNG",
+        "scale masks without smoothing (nearest neighbor) and save them as PNG",
     )
 
 

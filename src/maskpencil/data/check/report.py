@@ -12,9 +12,9 @@ from maskpencil.classes import ClassSet
 from maskpencil.data.check.classes import Counts, check_classes
 from maskpencil.data.check.faults import Fault
 from maskpencil.data.check.files import check_files
+from maskpencil.data.check.images import check_images
 from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.labels import check_labels
-from maskpencil.data.check.pictures import check_pictures
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.discovery import count_classes
@@ -102,7 +102,7 @@ def check(
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Read every picture and mask of a data set and tell all that is wrong with it; nothing is changed.
+    """Read every image and mask of a data set and tell all that is wrong with it; nothing is changed.
 
     `report` hears (done, of). `processes` is how many read at once; more than one need a script that may be imported,
     see Python's `multiprocessing`.
@@ -117,7 +117,7 @@ def check(
     found = find_folder(read_path("root", root), places=places)
     pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
     seen = inspect_pairs(pairs, processes=processes, report=report)
-    faults = [*check_files(found.layout, seen), *check_pictures(seen)]
+    faults = [*check_files(found.layout, seen), *check_images(seen)]
     readable = [view for view in seen if view.mask.facts]
     notes = list(found.notes)
     encoding: MaskEncoding | None = None

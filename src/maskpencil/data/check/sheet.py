@@ -1,4 +1,4 @@
-"""The contact sheet of a check: pictures and what their masks say."""
+"""The contact sheet of a check: images and what their masks say."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ ROWS = 6
 
 
 def overlay_sheet(report: Report) -> RGBImage | None:
-    """Some pairs, spread over the data set: picture, overlay, classes; None where no pair can be shown.
+    """Some pairs, spread over the data set: image, overlay, classes; None where no pair can be shown.
 
     Returns:
         (H, W, 3).
@@ -31,12 +31,12 @@ def overlay_sheet(report: Report) -> RGBImage | None:
         )
     if not rows:
         return None
-    sheet = contact_sheet(rows, captions=("picture", "overlay", "classes"))
+    sheet = contact_sheet(rows, captions=("image", "overlay", "classes"))
     return with_legend(sheet, report.encoding.classes, indices=indices)
 
 
 def _fits(view: PairFacts, encoding: MaskEncoding) -> bool:
-    header, facts = view.picture.header, view.mask.facts
+    header, facts = view.image.header, view.mask.facts
     if header is None or facts is None or header.shown_size != facts.size:
         return False
     return encoding.nearest or encoding.covers([facts])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, layout_of, picture_files
+from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.known_classes import ADE20K
 
@@ -25,7 +25,7 @@ def recognize(root: Path) -> Recognized | None:
     """Read `root`, or the ADEChallengeData2016/ in it, where all masks in `annotations/` are named as ADE20K's.
 
     Raises:
-        DataError: no picture has its mask.
+        DataError: no image has its mask.
     """
     folder = next(
         (f for f in (root, root / UNPACKED) if (f / "images").is_dir() and (f / "annotations").is_dir()), None
@@ -33,7 +33,7 @@ def recognize(root: Path) -> Recognized | None:
     if folder is None:
         return None
     masks = {
-        split: picture_files(folder / "annotations" / name)
+        split: image_files(folder / "annotations" / name)
         for split, name in SPLIT_FOLDERS.items()
         if (folder / "annotations" / name).is_dir()
     }
@@ -42,5 +42,5 @@ def recognize(root: Path) -> Recognized | None:
         return None
     found = Found()
     for split, files in masks.items():
-        found.match(split, picture_files(folder / "images" / SPLIT_FOLDERS[split]), files)
+        found.match(split, image_files(folder / "images" / SPLIT_FOLDERS[split]), files)
     return Recognized("ADE20K", layout_of(root, found), ENCODING)

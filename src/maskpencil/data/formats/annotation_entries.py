@@ -21,7 +21,7 @@ MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
-    """The (height, width) in pixels that an annotation file gives for a picture; `where` begins the message.
+    """The (height, width) in pixels that an annotation file gives for an image; `where` begins the message.
 
     Raises:
         DataError: not two whole numbers from 1, or more pixels than `MAX_PIXELS`.
@@ -39,7 +39,7 @@ def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
     if sides[0] * sides[1] > MAX_PIXELS:
         raise DataError(
             f"{where}: is {shown(width)} x {shown(height)} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read "
-            "at once; correct the size, or cut the picture into smaller ones"
+            "at once; correct the size, or cut the image into smaller ones"
         )
     return sides[0], sides[1]
 
@@ -57,7 +57,7 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     if not near or np.isnan(numbers).any():
         strange = next(value for value in values if not -FARTHEST <= value <= FARTHEST)
         raise DataError(
-            f"{where}: has a point at {shown(strange)}; expected pixels of the picture; correct or remove the entry"
+            f"{where}: has a point at {shown(strange)}; expected pixels of the image; correct or remove the entry"
         )
     return numbers
 
@@ -89,7 +89,7 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
         return False
 
 
-def are_pictures_and_masks(root: Path, pictures: Iterable[Path]) -> bool:
-    """Whether the pictures lie in folders called after pictures and after masks; these are read by `layout`."""
-    words = {part.lower() for folder in {path.parent for path in pictures} for part in folder.relative_to(root).parts}
+def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
+    """Whether the images lie in folders called after images and after masks; these are read by `layout`."""
+    words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)

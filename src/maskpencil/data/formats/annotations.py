@@ -1,4 +1,4 @@
-"""What the readers of annotation files share: the classes of their labels, the pictures they name, JSON."""
+"""What the readers of annotation files share: the classes of their labels, the images they name, JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import find_own_class_file
-from maskpencil.data.layout.named_files import find_picture
+from maskpencil.data.layout.named_files import find_image
 from maskpencil.errors import DataError
 from maskpencil.regular_files import refuse_special
 
-__all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_picture", "read_json"]
+__all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_image", "read_json"]
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")

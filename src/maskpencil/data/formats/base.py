@@ -20,6 +20,6 @@ class Recognized:
 Reader = Callable[[Path], Recognized | None]
 """Takes a folder, existing or not, and returns None, quickly, unless it is in the reader's own form.
 
-It opens no picture but for its size, and raises `DataError` only where the folder can be nothing else and is of no use,
-such as test pictures without masks.
+It opens no image but for its size, and raises `DataError` only where the folder can be nothing else and is of no use,
+such as test images without masks.
 """

@@ -1,6 +1,6 @@
 """CamVid, in the four forms in which it is handed around.
 
-    701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colours
+    701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
     train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the same by splits
     images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, numbers in that order
     train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, 11 classes and 11
@@ -18,7 +18,7 @@ from pathlib import Path
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.class_files import read_codes
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, layout_of, picture_files
+from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
@@ -26,7 +26,7 @@ from maskpencil.errors import DataError
 from maskpencil.known_classes import CAMVID_11, CAMVID_31, CAMVID_32
 
 FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The four films and the number of the frame; no other data set has such names."""
+"""The four videos and the number of the frame; no other data set has such names."""
 
 _MEANINGS = [CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names]
 BY_COLOR = MaskEncoding(
@@ -40,7 +40,7 @@ OF_11_CLASSES = MaskEncoding(
 
 @dataclass(frozen=True)
 class Form:
-    """Folders of pictures and masks by split, and what the masks' names add to the pictures'."""
+    """Folders of images and masks by split, and what the masks' names add to the images'."""
 
     folders: Mapping[str, tuple[str, str]]
     ending: str
@@ -57,18 +57,18 @@ FORMS = (ORIGINAL, BY_SPLITS, FASTAI, SEGNET)
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or the `CamVid/` in it, where its masks are named after CamVid's frames in one of the forms.
 
-    Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the pictures for validation. The
+    Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
     lists of the SegNet tutorial, train.txt and so on, say nothing that the folders do not, and are not read.
 
     Raises:
-        DataError: no picture has its mask, or fastai's valid.txt cannot be read.
+        DataError: no image has its mask, or fastai's valid.txt cannot be read.
     """
     for folder in (root, root / "CamVid"):
         for form in FORMS:
             masks = {
-                split: picture_files(folder / masks)
-                for split, (pictures, masks) in form.folders.items()
-                if (folder / pictures).is_dir() and (folder / masks).is_dir()
+                split: image_files(folder / masks)
+                for split, (images, masks) in form.folders.items()
+                if (folder / images).is_dir() and (folder / masks).is_dir()
             }
             if _are_frames(masks, form.ending) and (form is not FASTAI or _has_codes(folder)):
                 return _read(root, folder, form, masks)
@@ -88,8 +88,8 @@ def _has_codes(folder: Path) -> bool:
 def _read(root: Path, folder: Path, form: Form, masks: Mapping[str, Mapping[str, Path]]) -> Recognized:
     found = Found()
     for split, files in masks.items():
-        pictures = picture_files(folder / form.folders[split][0])
-        found.match(split, pictures, {name.removesuffix(form.ending): path for name, path in files.items()})
+        images = image_files(folder / form.folders[split][0])
+        found.match(split, images, {name.removesuffix(form.ending): path for name, path in files.items()})
     rules = []
     if form is FASTAI and (folder / "valid.txt").is_file():
         _set_aside(found, folder / "valid.txt")
@@ -104,7 +104,7 @@ def _set_aside(found: Found, path: Path) -> None:
     try:
         names = {Path(line.strip()).stem for line in path.read_text(encoding="utf-8-sig").splitlines()}
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a picture's name a line") from error
+        raise DataError(f"{path}: cannot be read ({error}); expected an image's name a line") from error
     pairs = found.splits.pop("")
     for name, pair in pairs.items():
         found.add("val" if name in names else "train", pair)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, layout_of, picture_files
+from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_TRAIN_IDS
 
-PICTURES, MASKS = "leftImg8bit", "gtFine"
-PICTURE_ENDING = "_leftImg8bit"
+IMAGES, MASKS = "leftImg8bit", "gtFine"
+IMAGE_ENDING = "_leftImg8bit"
 
 BY_ENDING = {
     "_gtFine_labelIds": MaskEncoding(
@@ -38,30 +38,30 @@ def recognize(root: Path) -> Recognized | None:
     The test split is left out: its masks were never published, what lies in `gtFine/test` are dummies.
 
     Raises:
-        DataError: no picture has its mask, as where there is the test split alone.
+        DataError: no image has its mask, as where there is the test split alone.
     """
-    if not (root / PICTURES).is_dir() or not (root / MASKS).is_dir():
+    if not (root / IMAGES).is_dir() or not (root / MASKS).is_dir():
         return None
     masks = {split: _files(root / MASKS / split) for split in ("train", "val")}
     ending = next((e for e in BY_ENDING if any(name.endswith(e) for files in masks.values() for name in files)), None)
-    has_test = (root / PICTURES / "test").is_dir()
+    has_test = (root / IMAGES / "test").is_dir()
     if ending is None:
-        if not has_test or any((root / PICTURES / split).is_dir() for split in masks):
+        if not has_test or any((root / IMAGES / split).is_dir() for split in masks):
             return None
         raise DataError(
             f"{root}: holds Cityscapes' test split alone, whose masks were never published; add train/ and val/"
         )
     found = Found()
     for split, files in masks.items():
-        pictures = _files(root / PICTURES / split)
-        found.match(split, _ending_with(PICTURE_ENDING, pictures), _ending_with(ending, files))
+        images = _files(root / IMAGES / split)
+        found.match(split, _ending_with(IMAGE_ENDING, images), _ending_with(ending, files))
     layout = layout_of(root, found)
     notes = ["test left out, its masks are dummies"] if has_test else []
     return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), BY_ENDING[ending])
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    return picture_files(folder) if folder.is_dir() else {}
+    return image_files(folder) if folder.is_dir() else {}
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:

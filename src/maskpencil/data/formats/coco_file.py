@@ -41,7 +41,7 @@ class CocoOutline:
 
 @dataclass(frozen=True)
 class CocoImage:
-    """A picture by its name in the file, its (height, width) if given, and its annotations in the file's order."""
+    """An image by its name in the file, its (height, width) if given, and its annotations in the file's order."""
 
     name: str
     size: tuple[int, int] | None
@@ -50,7 +50,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a file says; `boxes` annotations have no outline, `strays` are of pictures that it does not list."""
+    """What a file says; `boxes` annotations have no outline, `strays` are of images that it does not list."""
 
     path: Path
     categories: Sequence[CocoCategory]
@@ -78,7 +78,7 @@ def read_coco_file(path: Path) -> CocoFile | None:
     for entry, where in _objects(path, content["images"], "image"):
         image_id = _id(entry, "id", where)
         if image_id in images:
-            raise DataError(f"{where}: the id stands twice; expected one a picture; export the file again")
+            raise DataError(f"{where}: the id stands twice; expected one an image; export the file again")
         images[image_id] = _image(entry, where)
     boxes = strays = 0
     for entry, where in _objects(path, content["annotations"], "annotation"):
@@ -126,7 +126,7 @@ def _categories(path: Path, entries: list[Any]) -> Iterator[CocoCategory]:
 def _image(entry: Mapping[str, Any], where: str) -> CocoImage:
     name, height, width = entry.get("file_name"), entry.get("height"), entry.get("width")
     if not isinstance(name, str) or not name:
-        raise DataError(f"{where}: has the file_name {shown(name)}; expected that of a picture; export it again")
+        raise DataError(f"{where}: has the file_name {shown(name)}; expected that of an image; export it again")
     return CocoImage(name, None if height is None and width is None else checked_size(height, width, where), [])
 
 

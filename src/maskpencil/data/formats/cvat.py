@@ -1,4 +1,4 @@
-"""CVAT's "Segmentation mask 1.1": masks in the colours of labelmap.txt, in the folders of Pascal VOC.
+"""CVAT's "Segmentation mask 1.1": masks in the colors of labelmap.txt, in the folders of Pascal VOC.
 
     labelmap.txt                       name:red,green,blue:parts:actions
     ImageSets/Segmentation/default.txt a name a line; train.txt, val.txt and test.txt are splits
@@ -17,8 +17,8 @@ import numpy as np
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.class_files import IGNORED_LABELS, Label, classes_of_labelmap, read_labelmap
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.voc import MASKS, PICTURES, pair_by_lists
-from maskpencil.data.layout import layout_of, picture_files
+from maskpencil.data.formats.voc import IMAGES, MASKS, pair_by_lists
+from maskpencil.data.layout import image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.errors import DataError
@@ -31,32 +31,31 @@ LABELMAP = "labelmap.txt"
 def recognize(root: Path) -> Recognized | None:
     """Read `root` where it holds labelmap.txt and SegmentationClass/.
 
-    The pictures are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks pixels that count
+    The images are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks pixels that count
     nowhere. In masks of one channel the value is the label's line.
 
     Raises:
-        DataError: no pictures or none with a mask, or labelmap.txt is not in its form or cannot tell labels apart.
+        DataError: no images or none with a mask, or labelmap.txt is not in its form or cannot tell labels apart.
     """
     labelmap = root / LABELMAP
     if not labelmap.is_file() or not (root / MASKS).is_dir():
         return None
     labels = read_labelmap(labelmap)
-    pictures, masks = _pictures(root), picture_files(root / MASKS)
-    if masks and not pictures:
+    images, masks = _images(root), image_files(root / MASKS)
+    if masks and not images:
         raise DataError(
-            f"{root}: has masks in {MASKS}/ but no pictures; export again with images, or put the pictures into "
-            f"{PICTURES}/"
+            f"{root}: has masks in {MASKS}/ but no images; export again with images, or put the images into {IMAGES}/"
         )
-    found, notes = pair_by_lists(root, pictures, masks)
+    found, notes = pair_by_lists(root, images, masks)
     layout = layout_of(root, found, use_lists=False)
     encoding = _encoding(labelmap, labels, next(iter(masks.values())))
     return Recognized("CVAT segmentation masks", replace(layout, notes=(*notes, *layout.notes)), encoding)
 
 
-def _pictures(root: Path) -> dict[str, Path]:
-    folder = next((root / name for name in (PICTURES, "images") if (root / name).is_dir()), None)
+def _images(root: Path) -> dict[str, Path]:
+    folder = next((root / name for name in (IMAGES, "images") if (root / name).is_dir()), None)
     if folder:
-        return picture_files(folder)
+        return image_files(folder)
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     return {path.stem: path for path in files}
 
@@ -71,14 +70,14 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
         owner = owners.setdefault(color_number(label.color), label.name)
         if owner != label.name:
             raise DataError(
-                f"{labelmap}: {owner!r} and {label.name!r} have one colour, {label.color}, so the masks cannot tell "
+                f"{labelmap}: {owner!r} and {label.name!r} have one color, {label.color}, so the masks cannot tell "
                 "them apart; give each its own and export again"
             )
     return MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
 
 
 def _is_colored(mask: Path) -> bool:
-    """Whether a mask shows its classes by colours: a palette of grey levels shows numbers."""
+    """Whether a mask shows its classes by colors: a palette of gray levels shows numbers."""
     mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")

@@ -1,4 +1,4 @@
-"""Datumaro: `annotations/SUBSET.json` and the pictures in `images/SUBSET/`, which CVAT exports as well.
+"""Datumaro: `annotations/SUBSET.json` and the images in `images/SUBSET/`, which CVAT exports as well.
 
 Sources: https://openvinotoolkit.github.io/datumaro/stable/docs/data-formats/formats/datumaro.html and
 https://docs.cvat.ai/docs/dataset_management/formats/format-datumaro
@@ -13,11 +13,11 @@ import numpy as np
 
 from maskpencil.data.drawing import Drawing, Polygon, Shape
 from maskpencil.data.formats.annotation_entries import mentions
-from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_picture, read_json
+from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_image, read_json
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.entry import Entry
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
-from maskpencil.data.layout import Found, Layout, Pair, layout_of, picture_files
+from maskpencil.data.layout import Found, Layout, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.run_lengths import RunLengths
 from maskpencil.data.splits import split_in
@@ -35,7 +35,7 @@ def recognize(root: Path) -> Recognized | None:
     left out, as it only surrounds that. The subsets are the splits, as far as their names say so.
 
     Raises:
-        DataError: an entry is not in Datumaro's form, or no item has its picture.
+        DataError: an entry is not in Datumaro's form, or no item has its image.
     """
     files = {}
     for path in sorted(filter(Path.is_file, root.glob("annotations/*.json"))):
@@ -64,7 +64,7 @@ class _Reader:
     def __init__(self, root: Path, labels: Labels) -> None:
         self._root = root
         self._labels = labels
-        self._images = picture_files(root / "images", strict=False) if (root / "images").is_dir() else {}
+        self._images = image_files(root / "images", strict=False) if (root / "images").is_dir() else {}
         self._found = Found()
         self._used: dict[Path, Entry] = {}
         self._left_out: Counter[str] = Counter()
@@ -72,23 +72,21 @@ class _Reader:
 
     def add(self, item: Entry, split: str, names: Sequence[str]) -> None:
         """Add an item, with the names of its file's labels."""
-        picture = self._picture(item)
-        if picture is None:
+        image = self._image(item)
+        if image is None:
             self._found.masks_alone.append(Path(item.text("id")))
             return
-        if picture in self._used:
-            raise DataError(
-                f"{item}: has the picture of {self._used[picture].place}, {picture}; remove one of the items"
-            )
-        self._used[picture] = item
-        size = read_header(picture).shown_size
-        drawing = Drawing(item.path, picture.name, size, self._shapes(item, names, size), self._labels.background)
+        if image in self._used:
+            raise DataError(f"{item}: has the image of {self._used[image].place}, {image}; remove one of the items")
+        self._used[image] = item
+        size = read_header(image).shown_size
+        drawing = Drawing(item.path, image.name, size, self._shapes(item, names, size), self._labels.background)
         folders = (self._root / "images" / item.path.stem, self._root / "images", self._root)
-        folder = next(folder for folder in folders if picture.is_relative_to(folder))
-        name = picture.relative_to(folder).with_suffix("").as_posix()
+        folder = next(folder for folder in folders if image.is_relative_to(folder))
+        name = image.relative_to(folder).with_suffix("").as_posix()
         if name in self._found.splits.get(split, {}):
-            raise DataError(f"{item}: has a picture of the same name as another, {name}; rename or remove one of them")
-        self._found.add(split, Pair(name, picture, drawing))
+            raise DataError(f"{item}: has an image of the same name as another, {name}; rename or remove one of them")
+        self._found.add(split, Pair(name, image, drawing))
 
     def layout(self) -> Layout:
         """Share out the pairs, and tell what was left out."""
@@ -99,15 +97,15 @@ class _Reader:
             notes.append(f"{self._boxes} boxes are drawn as filled rectangles")
         if self._left_out:
             told = ", ".join(f"{count} {kind}" for kind, count in sorted(self._left_out.items()))
-            notes.append(f"annotations that are no labelled areas left out: {told}")
+            notes.append(f"annotations that are no labeled areas left out: {told}")
         return replace(layout, notes=(*notes, *layout.notes))
 
-    def _picture(self, item: Entry) -> Path | None:
-        """The item's picture: by its path, else by the item's id."""
+    def _image(self, item: Entry) -> Path | None:
+        """The item's image: by its path, else by the item's id."""
         media = next((item.inside(key) for key in ("image", "media") if key in item), None)
         if media and media.fields.get("path"):
             folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]
-            return find_picture(self._root, folders, media.text("path"), source=item.path)
+            return find_image(self._root, folders, media.text("path"), source=item.path)
         name = item.text("id")
         return self._images.get(f"{item.path.stem}/{name}") or self._images.get(name)
 
@@ -156,7 +154,7 @@ def _ring(annotation: Entry, kind: str) -> Ring:
 
 def _run_lengths(rle: Entry, index: int, size: tuple[int, int]) -> RunLengths:
     if rle.numbers("size").tolist() != list(size):
-        raise rle.wrong("size", f"[{size[0]}, {size[1]}], the height and width of the picture")
+        raise rle.wrong("size", f"[{size[0]}, {size[1]}], the height and width of the image")
     counts = rle.fields.get("counts")
     if not isinstance(counts, str | list):
         raise rle.wrong("counts", "run lengths, as a list of numbers or as text")

@@ -1,4 +1,4 @@
-"""Label Studio: tasks exported as JSON or JSON-MIN, with the pictures anywhere below the same folder.
+"""Label Studio: tasks exported as JSON or JSON-MIN, with the images anywhere below the same folder.
 
 Sources: https://labelstud.io/guide/task_format, https://labelstud.io/tags/brushlabels and, for what `x` and `y` of
 rectangles and ellipses are, https://docs.humansignal.com/templates/image_bbox and EllipseRegion.jsx in
@@ -20,7 +20,7 @@ from maskpencil.data.formats.annotation_entries import mentions
 from maskpencil.data.formats.annotations import Labels, classes_of_labels, read_json
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.entry import Entry
-from maskpencil.data.formats.label_studio_pictures import Pictures, picture_name
+from maskpencil.data.formats.label_studio_images import Images, image_name
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
 from maskpencil.data.formats.rle_pack import unpack_alpha
 from maskpencil.data.layout import Found, Pair, layout_of
@@ -38,24 +38,24 @@ LIST = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person drew on one picture: `regions` are labelled areas, `others` counts the rest by type."""
+    """What one person drew on one image: `regions` are labeled areas, `others` counts the rest by type."""
 
-    cancelled: bool
+    canceled: bool
     when: datetime
     regions: Sequence[Entry]
     others: Counter[str]
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where JSON files in it are lists of Label Studio's tasks that name pictures.
+    """Read `root` where JSON files in it are lists of Label Studio's tasks that name images.
 
-    Pictures are found by their names, with and without the 8 digits that Label Studio puts before them. Brushes,
-    polygons, rectangles and ellipses are drawn in their order; of several annotations of a picture the newest counts
-    that was not cancelled; drafts and predictions are not used. The classes are in the order of the alphabet, after
-    the background. Without list files one in five pictures is set aside for validation.
+    Images are found by their names, with and without the 8 digits that Label Studio puts before them. Brushes,
+    polygons, rectangles and ellipses are drawn in their order; of several annotations of an image the newest counts
+    that was not canceled; drafts and predictions are not used. The classes are in the order of the alphabet, after
+    the background. Without list files one in five images is set aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's form, names no or an ambiguous picture, or none is there.
+        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there.
     """
     if not root.is_dir():
         return None
@@ -65,65 +65,65 @@ def recognize(root: Path) -> Recognized | None:
         for path, content in contents.items()
         for n, task in enumerate(content, start=1)
     ]
-    if not any(map(picture_name, tasks)):
+    if not any(map(image_name, tasks)):
         return None
-    pictures = Pictures(root)
-    by_picture: dict[Path, list[Annotation]] = {}
+    images = Images(root)
+    by_image: dict[Path, list[Annotation]] = {}
     absent: list[Path] = []
     for task in tasks:
-        name = picture_name(task)
+        name = image_name(task)
         if name is None:
-            raise DataError(f"{task}: names no picture; expected one in data, such as image: /data/upload/1/photo.jpg")
-        picture = pictures.find(name, task)
-        if picture is None:
+            raise DataError(f"{task}: names no image; expected one in data, such as image: /data/upload/1/photo.jpg")
+        image = images.find(name, task)
+        if image is None:
             absent.append(Path(PurePosixPath(name).name))
         else:
-            by_picture.setdefault(picture, []).extend(_annotations(task))
-    if not by_picture:
+            by_image.setdefault(image, []).extend(_annotations(task))
+    if not by_image:
         raise DataError(
-            f"{tasks[0].path}: names {len(absent)} pictures ({absent[0]}, ...), none of which is below {root}; put "
+            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), none of which is below {root}; put "
             "them there, from Label Studio's media/upload/ or an export with images"
         )
-    return _recognized(root, by_picture, absent, pictures)
+    return _recognized(root, by_image, absent, images)
 
 
 def _recognized(
-    root: Path, by_picture: Mapping[Path, Sequence[Annotation]], absent: list[Path], pictures: Pictures
+    root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images
 ) -> Recognized:
-    kept = {path: [a for a in annotations if not a.cancelled] for path, annotations in by_picture.items()}
+    kept = {path: [a for a in annotations if not a.canceled] for path, annotations in by_image.items()}
     # of those of one time the last counts
     newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
     regions = [region for annotation in newest.values() for region in annotation.regions]
     labels = classes_of_labels(root, sorted({_label(region) for region in regions}))
-    found = Found(images_alone=[path for path in pictures if path not in newest], masks_alone=absent)
+    found = Found(images_alone=[path for path in images if path not in newest], masks_alone=absent)
     for path, annotation in newest.items():
         size = read_header(path).shown_size
         shapes = tuple(_shape(region, labels, size) for region in annotation.regions)
-        name = pictures.short_name(path)
+        name = images.short_name(path)
         source = annotation.regions[0].path if annotation.regions else root
         found.add("", Pair(name, path, Drawing(source, path.name, size, shapes, labels.background)))
     layout = layout_of(root, found)
-    notes = _notes(by_picture, kept, newest)
+    notes = _notes(by_image, kept, newest)
     return Recognized(
         "Label Studio", replace(layout, notes=(*notes, *layout.notes)), MaskEncoding("index", labels.classes)
     )
 
 
 def _notes(
-    by_picture: Mapping[Path, Sequence[Annotation]],
+    by_image: Mapping[Path, Sequence[Annotation]],
     kept: Mapping[Path, Sequence[Annotation]],
     newest: Mapping[Path, Annotation],
 ) -> Iterator[str]:
     several = sum(len(annotations) > 1 for annotations in kept.values())
     if several:
-        yield f"{several} pictures have several annotations, the newest of each is taken"
-    cancelled = sum(annotation.cancelled for annotations in by_picture.values() for annotation in annotations)
-    if cancelled:
-        yield f"{cancelled} cancelled annotations left out"
+        yield f"{several} images have several annotations, the newest of each is taken"
+    canceled = sum(annotation.canceled for annotations in by_image.values() for annotation in annotations)
+    if canceled:
+        yield f"{canceled} canceled annotations left out"
     others = sum((annotation.others for annotation in newest.values()), Counter[str]())
     if others:
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        yield f"results that are no labelled areas left out: {told}"
+        yield f"results that are no labeled areas left out: {told}"
     manifold = sum(len(region.fields[_label_key(region)]) > 1 for a in newest.values() for region in a.regions)
     if manifold:
         yield f"{manifold} regions have several labels, the first of each is taken"
@@ -209,7 +209,7 @@ def _label(region: Entry) -> str:
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int]) -> Shape:
     if region.number("image_rotation", 0) % 360:
-        raise region.wrong("image_rotation", "0: turn the picture back in Label Studio before drawing on it")
+        raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
     index = labels.index_of[_label(region)]
     if "rle" in region:
         return _bitmap(region, index, size)
@@ -239,7 +239,7 @@ def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
         mask = unpack_alpha(bytes(values), size)
     except DataError as error:
         raise DataError(
-            f"{region}: the brush {error}; export the task again, with the picture it was drawn on"
+            f"{region}: the brush {error}; export the task again, with the image it was drawn on"
         ) from error
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):  # all of it was rubbed out

@@ -26,7 +26,7 @@ POINT_RADIUS = 5
 
 
 @dataclass(frozen=True)
-class LabelledShape:
+class LabeledShape:
     """A shape of `kind` with its label; its class is not known before all labels are."""
 
     label: str
@@ -34,7 +34,7 @@ class LabelledShape:
     shape: Polygon | Bitmap
 
 
-def read_shape(entry: Any, where: str) -> list[LabelledShape]:
+def read_shape(entry: Any, where: str) -> list[LabeledShape]:
     """Read an entry of `shapes`: one shape, or several that make up a line, none for a line without length.
 
     Raises:
@@ -48,14 +48,14 @@ def read_shape(entry: Any, where: str) -> list[LabelledShape]:
     where = f"{where} ({shown(label)})"
     points = checked_points(entry.get("points"), where)
     if kind == "mask":
-        return [LabelledShape(label, kind, _bitmap(entry.get("mask"), points, where))]
+        return [LabeledShape(label, kind, _bitmap(entry.get("mask"), points, where))]
     if not isinstance(kind, str) or kind not in _KINDS:
         raise DataError(f"{where}: has the shape_type {shown(kind)}; expected {', '.join(_KINDS)} or mask; remove it")
     counts, rings = _KINDS[kind]
     if len(points) not in counts:
         wanted = f"at least {counts[0]}" if len(counts) > 2 else " or ".join(map(str, counts))
         raise DataError(f"{where}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
-    return [LabelledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in rings(points)]
+    return [LabeledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in rings(points)]
 
 
 def _bitmap(encoded: Any, points: Points, where: str) -> Bitmap:

@@ -1,4 +1,4 @@
-"""The run lengths of Label Studio's brush: pictures of red, green, blue and alpha, packed by @thi.ng/rle-pack.
+"""The run lengths of Label Studio's brush: images of red, green, blue and alpha, packed by @thi.ng/rle-pack.
 
 The bits, the highest of a byte first: 32 for the number of values, 5 for the bits of a value less 1, and four times 4
 for the bits of a length less 1. Then, until all values are there: 1 bit, which is set where one value repeats; 2 bits
@@ -18,7 +18,7 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Where a packed picture of `size` (height, width), row by row, is not wholly transparent: (H, W).
+    """Where a packed image of `size` (height, width), row by row, is not wholly transparent: (H, W).
 
     Memory is taken for `size` alone, whatever the packed numbers claim.
 

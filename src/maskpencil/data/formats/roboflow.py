@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, Pair, layout_of, picture_files
+from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import DataError
@@ -49,7 +49,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _add(found: Found, split: str, folder: Path) -> None:
-    files = picture_files(folder)
+    files = image_files(folder)
     masks = {name.removesuffix(ENDING): path for name, path in files.items() if name.endswith(ENDING)}
     for name, path in files.items():
         if name in masks:

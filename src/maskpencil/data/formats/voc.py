@@ -12,7 +12,7 @@ from pathlib import Path
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.class_files import CLASS_FILES, find_class_file
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, Pair, layout_of, picture_files
+from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
@@ -21,7 +21,7 @@ from maskpencil.images import read_header
 from maskpencil.known_classes import VOC
 from maskpencil.label_maps import IGNORE_COLOR
 
-PICTURES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 NAME = re.compile(r"20\d\d_\d{6}")
 NAME_OF_2007 = re.compile(r"\d{6}")
@@ -33,7 +33,7 @@ BY_COLOR = MaskEncoding(
     codes={color_number(IGNORE_COLOR): IGNORE_INDEX}
     | {color_number(color): index for index, color in enumerate(VOC.palette)},
 )
-"""For masks that a program has turned into colour pictures; the borders are ignored."""
+"""For masks that a program has turned into color images; the borders are ignored."""
 
 
 def recognize(root: Path) -> Recognized | None:
@@ -44,17 +44,17 @@ def recognize(root: Path) -> Recognized | None:
     classes.yaml of 21 names gives Pascal VOC's other ones.
 
     Raises:
-        DataError: no picture has its mask, or a list cannot be read.
+        DataError: no image has its mask, or a list cannot be read.
     """
     years = sorted(root.glob("VOC20[0-9][0-9]"), reverse=True)
-    folder = next((f for f in (root, *years) if (f / PICTURES).is_dir() and (f / MASKS).is_dir()), None)
+    folder = next((f for f in (root, *years) if (f / IMAGES).is_dir() and (f / MASKS).is_dir()), None)
     if folder is None or _has_own_classes(root) or _has_own_classes(folder):
         return None
-    masks = picture_files(folder / MASKS)
+    masks = image_files(folder / MASKS)
     of_2007 = (folder / "Annotations").is_dir()
     if not masks or not all(NAME.fullmatch(name) or (of_2007 and NAME_OF_2007.fullmatch(name)) for name in masks):
         return None
-    found, notes = pair_by_lists(folder, picture_files(folder / PICTURES), masks)
+    found, notes = pair_by_lists(folder, image_files(folder / IMAGES), masks)
     layout = layout_of(folder, found, use_lists=False)
     if others := [year.name for year in years if year != folder]:
         notes.append(f"{', '.join(others)} left out; open each year's folder on its own")
@@ -68,11 +68,11 @@ def _has_own_classes(folder: Path) -> bool:
     return given is not None and (given.path.name not in CLASS_FILES or len(given.classes) != len(VOC))
 
 
-def pair_by_lists(folder: Path, pictures: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[Found, list[str]]:
-    """Pair pictures and masks of equal names, by split where lists in ImageSets/Segmentation/ name any of them.
+def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[Found, list[str]]:
+    """Pair images and masks of equal names, by split where lists in ImageSets/Segmentation/ name any of them.
 
     Lists of other names than train.txt, val.txt and test.txt do not count. Returns the pairs, and notes on the lists:
-    those of Pascal VOC and CVAT name pictures without masks, too.
+    those of Pascal VOC and CVAT name images without masks, too.
 
     Raises:
         DataError: a list cannot be read.
@@ -81,13 +81,13 @@ def pair_by_lists(folder: Path, pictures: Mapping[str, Path], masks: Mapping[str
     notes = []
     lists = {split: path for split in SPLITS if (path := folder / LISTS / f"{split}.txt").is_file()}
     for split, path in lists.items():
-        names = dict.fromkeys(name for _, name in read_lines(path, "a picture's name a line"))
-        paired = [name for name in names if name in pictures and name in masks]
+        names = dict.fromkeys(name for _, name in read_lines(path, "an image's name a line"))
+        paired = [name for name in names if name in images and name in masks]
         for name in paired:
-            found.add(split, Pair(name, pictures[name], masks[name]))
+            found.add(split, Pair(name, images[name], masks[name]))
         if absent := len(names) - len(paired):
-            notes.append(f"{absent} of {len(names)} names in {path.name} have no picture with a mask and are left out")
+            notes.append(f"{absent} of {len(names)} names in {path.name} have no image with a mask and are left out")
     if found:
         return found, [f"splits from {', '.join(path.name for path in lists.values())}", *notes]
-    found.match("", pictures, masks)
+    found.match("", images, masks)
     return found, notes

@@ -26,11 +26,11 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where a YAML file in it has `names` and says where the pictures are, and there are labels or masks.
+    """Read `root` where a YAML file in it has `names` and says where the images are, and there are labels or masks.
 
     A `classes.txt` beside `images/` and `labels/` does as well.
 
-    Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Pictures
+    Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
     without a label file are background, as for Ultralytics; where a split has none at all, it is left out. Larger
     polygons lie under smaller ones. Objects of which only a box is known are ignored pixels.
 
@@ -39,7 +39,7 @@ def recognize(root: Path) -> Recognized | None:
     number, or ignores them.
 
     Raises:
-        DataError: the YAML file or a label is not in its form, all labels are boxes, or pictures have no masks.
+        DataError: the YAML file or a label is not in its form, all labels are boxes, or images have no masks.
     """
     folder = open_yolo_folder(root)
     if folder is None:
@@ -54,23 +54,23 @@ def recognize(root: Path) -> Recognized | None:
 def _with_polygons(folder: YoloFolder) -> Recognized:
     labels = classes_of_labels(folder.root, folder.names)
     found = Found()
-    boxes = polygons = unlabelled = 0
+    boxes = polygons = unlabeled = 0
     used = set()
-    for split, pictures in folder.splits.items():
-        files = {name: folder.beside(path, "labels").with_suffix(".txt") for name, path in pictures.items()}
+    for split, images in folder.splits.items():
+        files = {name: folder.beside(path, "labels").with_suffix(".txt") for name, path in images.items()}
         if not any(path.is_file() for path in files.values()):
-            found.images_alone += pictures.values()
+            found.images_alone += images.values()
             continue
-        for name, picture in pictures.items():
+        for name, image in images.items():
             lines = []
             if files[name].is_file():
                 lines = read_label_file(files[name], len(folder.names))
                 used.add(files[name])
             else:
-                unlabelled += 1
+                unlabeled += 1
             boxes += sum(line.is_box for line in lines)
             polygons += sum(not line.is_box for line in lines)
-            found.add(split, Pair(name, picture, _drawing(folder, files[name], picture, lines, labels)))
+            found.add(split, Pair(name, image, _drawing(folder, files[name], image, lines, labels)))
     if boxes and not polygons:
         raise DataError(
             f"{folder.path}: all {boxes} labels are boxes, as for object detection, which say nothing of the pixels "
@@ -78,15 +78,15 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
         )
     found.masks_alone += folder.others("labels", (".txt",), used)
     notes = []
-    if unlabelled:
-        notes.append(f"{unlabelled} pictures without a label file are background")
+    if unlabeled:
+        notes.append(f"{unlabeled} images without a label file are background")
     if boxes:
         notes.append(f"{boxes} objects have a box and no polygon; their pixels are ignored")
     return Recognized("YOLO", _layout(folder, found, notes), MaskEncoding("index", labels.classes))
 
 
-def _drawing(folder: YoloFolder, source: Path, picture: Path, lines: Sequence[LabelLine], labels: Labels) -> Drawing:
-    height, width = size = read_header(picture).shown_size
+def _drawing(folder: YoloFolder, source: Path, image: Path, lines: Sequence[LabelLine], labels: Labels) -> Drawing:
+    height, width = size = read_header(image).shown_size
     indices = [labels.index_of[name] for name in folder.names]
     shapes = [
         Polygon(
@@ -95,26 +95,26 @@ def _drawing(folder: YoloFolder, source: Path, picture: Path, lines: Sequence[La
         )
         for line in sorted(lines, key=lambda line: (not line.is_box, -line.area))
     ]
-    return Drawing(source, picture.name, size, tuple(shapes), labels.background)
+    return Drawing(source, image.name, size, tuple(shapes), labels.background)
 
 
 def _with_masks(folder: YoloFolder, masks_name: str) -> Recognized:
     found = Found()
     used = set()
-    for split, pictures in folder.splits.items():
-        for name, picture in pictures.items():
-            place = folder.beside(picture, masks_name)
+    for split, images in folder.splits.items():
+        for name, image in images.items():
+            place = folder.beside(image, masks_name)
             masks = (place.with_suffix(suffix) for suffix in MASK_SUFFIXES)
             # false for names that no file can have, such as too long ones
             mask = next((path for path in masks if os.path.isfile(path)), None)  # noqa: PTH113
             if mask is None:
-                found.images_alone.append(picture)
+                found.images_alone.append(image)
             else:
-                found.add(split, Pair(name, picture, mask))
+                found.add(split, Pair(name, image, mask))
                 used.add(mask)
     if not found:
         raise DataError(
-            f"{folder.path}: no picture has a mask in {masks_name}/; expected images/train/x.jpg and "
+            f"{folder.path}: no image has a mask in {masks_name}/; expected images/train/x.jpg and "
             f"{masks_name}/train/x.png"
         )
     found.masks_alone += folder.others(masks_name, IMAGE_SUFFIXES, used)

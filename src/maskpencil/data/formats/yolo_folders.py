@@ -1,4 +1,4 @@
-"""The YAML file of a YOLO data set, and the pictures that it points to."""
+"""The YAML file of a YOLO data set, and the images that it points to."""
 
 import os
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, MAX_YAML_BYTES, ClassSet, read_yaml
 from maskpencil.data.class_files import CLASS_FILES
-from maskpencil.data.layout import picture_files
-from maskpencil.data.layout.named_files import find_picture
+from maskpencil.data.layout import image_files
+from maskpencil.data.layout.named_files import find_image
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
@@ -27,7 +27,7 @@ IGNORE_LABEL = "ignore_label"
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """A YOLO data set: its YAML file and what that says, the names of the classes, and its pictures by split and name.
+    """A YOLO data set: its YAML file and what that says, the names of the classes, and its images by split and name.
 
     `splits` has "" alone where the YAML file points to nothing that is there, and no folder is called after a split.
     `notes` tells what the YAML file names and is not there.
@@ -42,7 +42,7 @@ class YoloFolder:
 
     @property
     def has_splits(self) -> bool:
-        """Whether it is known to which split pictures belong."""
+        """Whether it is known to which split images belong."""
         return set(self.splits) != {""}
 
     @property
@@ -50,7 +50,7 @@ class YoloFolder:
         """The name of the folder of masks, if the YAML file has one.
 
         Raises:
-            DataError: it is no name below the folder of the pictures.
+            DataError: it is no name below the folder of the images.
         """
         name = self.entries.get("masks_dir")
         if name is None:
@@ -81,17 +81,17 @@ class YoloFolder:
             codes[value] = number
         return codes
 
-    def beside(self, picture: Path, name: str) -> Path:
+    def beside(self, image: Path, name: str) -> Path:
         """See `beside`."""
-        return beside(self.root, picture, name)
+        return beside(self.root, image, name)
 
     def has_labels(self) -> bool:
-        """Whether a picture has a label file."""
-        pictures = (path for split in self.splits.values() for path in split.values())
-        return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in pictures)
+        """Whether an image has a label file."""
+        images = (path for split in self.splits.values() for path in split.values())
+        return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """The files in the folders called `name` that belong to no picture."""
+        """The files in the folders called `name` that belong to no image."""
         folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
         files = {file for folder in folders if name in folder.relative_to(self.root).parts for file in _files(folder)}
         return sorted(
@@ -99,16 +99,16 @@ class YoloFolder:
         )
 
 
-def beside(root: Path, picture: Path, name: str) -> Path:
-    """The path of a picture below `root` with `name` in place of the last folder `images`, as Ultralytics finds labels.
+def beside(root: Path, image: Path, name: str) -> Path:
+    """The path of an image below `root` with `name` in place of the last folder `images`, as Ultralytics finds labels.
 
-    Without such a folder, labels lie beside their pictures, and masks in a folder of `root`.
+    Without such a folder, labels lie beside their images, and masks in a folder of `root`.
     """
-    below = picture.relative_to(root).parts
+    below = image.relative_to(root).parts
     places = [place for place, part in enumerate(below[:-1]) if part == "images"]
     if places:
         return root.joinpath(*below[: places[-1]], name, *below[places[-1] + 1 :])
-    return picture if name == "labels" else root.joinpath(name, *below)
+    return image if name == "labels" else root.joinpath(name, *below)
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
@@ -116,7 +116,7 @@ def open_yolo_folder(root: Path) -> YoloFolder | None:
 
     A `classes.txt`, a name a line, stands for it beside `images/` and `labels/`, as Label Studio exports them.
     The places are found by the last parts of their paths, so that a data set may lie elsewhere than it was made.
-    Pictures of an earlier split are left out of a later one.
+    Images of an earlier split are left out of a later one.
 
     Raises:
         DataError: the YAML file is not in its form, or is for poses.
@@ -166,22 +166,22 @@ def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]
     splits: dict[str, dict[str, Path]] = {}
     taken: dict[Path, str] = {}
     for split in SPLIT_ALIASES:
-        pictures: dict[str, Path] = {}
+        images: dict[str, Path] = {}
         for place in _places(path, split, entries):
             found = _locate(root, _text(path, "path", entries.get("path") or "."), place)
             if found is None:
                 notes.append(f"{split}: {place} is not there, left out")
                 continue
-            own = picture_files(found) if found.is_dir() else _listed(root, found)
-            for name, picture in own.items():
-                twin = pictures.get(name, picture)
-                pictures[name if twin == picture else picture.relative_to(root).with_suffix("").as_posix()] = picture
-        earlier = {taken[picture] for picture in pictures.values() if picture in taken}
+            own = image_files(found) if found.is_dir() else _listed(root, found)
+            for name, image in own.items():
+                twin = images.get(name, image)
+                images[name if twin == image else image.relative_to(root).with_suffix("").as_posix()] = image
+        earlier = {taken[image] for image in images.values() if image in taken}
         if earlier:
-            notes.append(f"{split}: pictures that {' and '.join(sorted(earlier))} has as well are left out of it")
-        splits[split] = {name: picture for name, picture in pictures.items() if picture not in taken}
+            notes.append(f"{split}: images that {' and '.join(sorted(earlier))} has as well are left out of it")
+        splits[split] = {name: image for name, image in images.items() if image not in taken}
         taken |= dict.fromkeys(splits[split].values(), split)
-    return {split: pictures for split, pictures in splits.items() if pictures}
+    return {split: images for split, images in splits.items() if images}
 
 
 def _places(path: Path, split: str, entries: Mapping[str, Any]) -> list[str]:
@@ -216,26 +216,26 @@ def _inside(place: str) -> list[str]:
 
 
 def _listed(root: Path, path: Path) -> dict[str, Path]:
-    """The pictures that a list file names, a path a line."""
-    pictures = {}
-    for number, line in read_lines(path, "a picture a line"):
-        picture = find_picture(root, [root], line, source=path)
-        if picture is None:
+    """The images that a list file names, a path a line."""
+    images = {}
+    for number, line in read_lines(path, "an image a line"):
+        image = find_image(root, [root], line, source=path)
+        if image is None:
             raise DataError(f"{path}: line {number} names {line[:80]}, which is not there; correct or remove the line")
-        pictures[picture.relative_to(root).with_suffix("").as_posix()] = picture
-    return pictures
+        images[image.relative_to(root).with_suffix("").as_posix()] = image
+    return images
 
 
 def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
-    """Pictures in `images/train` or `train/images`, or all in `images`."""
+    """Images in `images/train` or `train/images`, or all in `images`."""
     splits: dict[str, dict[str, Path]] = {}
     for split, aliases in SPLIT_ALIASES.items():
         folders = [folder for alias in aliases for folder in (root / "images" / alias, root / alias / "images")]
         folder = next((folder for folder in folders if folder.is_dir()), None)
         if folder:
-            splits[split] = picture_files(folder)
+            splits[split] = image_files(folder)
     if not splits and (root / "images").is_dir():
-        splits[""] = picture_files(root / "images")
+        splits[""] = image_files(root / "images")
     return splits
 
 

@@ -1,4 +1,4 @@
-"""The lines of a YOLO label file: `CLASS x1 y1 x2 y2 ...`, a polygon each, in shares of the picture's width and height.
+"""The lines of a YOLO label file: `CLASS x1 y1 x2 y2 ...`, a polygon each, in shares of the image's width and height.
 
 Source: https://docs.ultralytics.com/datasets/segment and `verify_image_label` in
 https://github.com/ultralytics/ultralytics/blob/main/ultralytics/data/utils.py
@@ -29,16 +29,16 @@ class LabelLine:
 
     @property
     def area(self) -> float:
-        """The share of the picture within the corners, by the shoelace formula: holes that are cut out count not."""
+        """The share of the image within the corners, by the shoelace formula: holes that are cut out count not."""
         x, y = self.corners.T
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
 def read_label_file(path: Path, class_count: int) -> list[LabelLine]:
-    """Read the objects of a picture, in the order of the file; lines of 4 numbers after the class are boxes.
+    """Read the objects of an image, in the order of the file; lines of 4 numbers after the class are boxes.
 
     Raises:
-        DataError: a line is not in its form, names a class from `class_count` on, or leads out of the picture.
+        DataError: a line is not in its form, names a class from `class_count` on, or leads out of the image.
     """
     refuse_special(path)
     try:
@@ -68,7 +68,7 @@ def _read_line(line: str, where: str, class_count: int) -> LabelLine:
     if shares.min() < -TOLERANCE or shares.max() > 1 + TOLERANCE:
         strange = shares[(shares < -TOLERANCE) | (shares > 1 + TOLERANCE)][0]
         raise DataError(
-            f"{where} has the coordinate {strange:g}; expected shares of the picture's width and height, 0 to 1"
+            f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1"
         )
     corners = shares.reshape(-1, 2)
     if len(corners) == 2:

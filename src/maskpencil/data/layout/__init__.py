@@ -9,7 +9,7 @@ from maskpencil.data.layout.find import (
     find_layout,
     layout_of,
 )
-from maskpencil.data.layout.pairs import Found, Pair, files_below, picture_files, special_files
+from maskpencil.data.layout.pairs import Found, Pair, files_below, image_files, special_files
 
 __all__ = [
     "ANYWHERE",
@@ -21,7 +21,7 @@ __all__ = [
     "Places",
     "files_below",
     "find_layout",
+    "image_files",
     "layout_of",
-    "picture_files",
     "special_files",
 ]

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from maskpencil.data.layout.lists import find_lists, listed_pairs, split_by_file
-from maskpencil.data.layout.pairs import Found, Pair, picture_files
+from maskpencil.data.layout.pairs import Found, Pair, image_files
 from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.splits import SPLIT_ALIASES, split_names
 from maskpencil.errors import DataError
@@ -15,7 +15,7 @@ from maskpencil.errors import DataError
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
-"""What the folder of a split's masks adds to the name of that of its pictures, as in `train/ + trainannot/`."""
+"""What the folder of a split's masks adds to the name of that of its images, as in `train/ + trainannot/`."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Endings of files in which people keep masks and which are not read."""
@@ -39,9 +39,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the user says that things are: the folder of the pictures, that of the masks, a file of splits.
+    """Where the user says that things are: the folder of the images, that of the masks, a file of splits.
 
-    Folders are paths, or names below the data folder. A line of the split file is a picture's name and its split.
+    Folders are paths, or names below the data folder. A line of the split file is an image's name and its split.
     """
 
     images: Path | None = None
@@ -56,10 +56,10 @@ ANYWHERE = Places()
 def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     """Pair the files below `root`.
 
-    Masks are named as their pictures, or alike by one of the rules of `pairing.pair_names`, which then is told.
+    Masks are named as their images, or alike by one of the rules of `pairing.pair_names`, which then is told.
     Understood are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
     both, `train/images + train/masks`, `train/ + train_labels/`, and what `search.search_pairs` makes of folders with
-    other names or of none. List files (see `lists.find_lists`) say which pictures belong to which split.
+    other names or of none. List files (see `lists.find_lists`) say which images belong to which split.
     Without a split for validation one in five pairs is set aside for it, see `splits.split_names`. Folders may be
     named in upper case; hidden files and folders are left out.
 
@@ -117,9 +117,9 @@ def _named_pairs(root: Path) -> Found:
         if not folder:
             continue
         if (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
-            found.match(split, picture_files(images), picture_files(masks))
+            found.match(split, image_files(images), image_files(masks))
         elif masks := _subfolder(root, [folder.name.lower() + ending for ending in MASK_ENDINGS]):
-            found.match(split, picture_files(folder), picture_files(masks))
+            found.match(split, image_files(folder), image_files(masks))
     return found
 
 
@@ -144,20 +144,20 @@ def _placed_file(root: Path, path: Path | None) -> Path | None:
 
 
 def _match_folders(found: Found, images: Path, masks: Path) -> None:
-    """Pair the pictures of one folder with the masks of another, by splits where either has them."""
+    """Pair the images of one folder with the masks of another, by splits where either has them."""
     looked_at: set[Path] = set()
     for split, image_folder, mask_folder in _split_folders(images, masks):
-        pictures, targets = _outside(image_folder, masks), _outside(mask_folder, images)
-        found.match(split, pictures, targets)
-        looked_at |= {*pictures.values(), *targets.values()}
-    found.images_alone += [path for path in picture_files(images, strict=False).values() if path not in looked_at]
-    found.masks_alone += [path for path in picture_files(masks, strict=False).values() if path not in looked_at]
+        sources, targets = _outside(image_folder, masks), _outside(mask_folder, images)
+        found.match(split, sources, targets)
+        looked_at |= {*sources.values(), *targets.values()}
+    found.images_alone += [path for path in image_files(images, strict=False).values() if path not in looked_at]
+    found.masks_alone += [path for path in image_files(masks, strict=False).values() if path not in looked_at]
     _forget_paired(found)
 
 
 def _outside(folder: Path, other: Path) -> dict[str, Path]:
-    """The pictures of a folder, but for those of another one in it."""
-    files = picture_files(folder, strict=not other.is_relative_to(folder))
+    """The images of a folder, but for those of another one in it."""
+    files = image_files(folder, strict=not other.is_relative_to(folder))
     return {name: path for name, path in files.items() if folder == other or not path.is_relative_to(other)}
 
 
@@ -188,19 +188,17 @@ def _with_validation(
     if "" in splits:
         if "train" in splits:
             raise DataError(
-                f"{root}: has pictures both in train/ and outside of any split; keep one of the two, or name the "
-                "pictures of each split in train.txt and val.txt"
+                f"{root}: has images both in train/ and outside of any split; keep one of the two, or name the "
+                "images of each split in train.txt and val.txt"
             )
         splits = {"train": splits.pop(""), **splits}
     if "val" in splits or "train" not in splits:
         return splits, tuple(notes)
     pairs = {pair.name: pair for pair in splits.pop("train")}
     if len(pairs) < 2:
-        raise DataError(
-            f"{root}: has one pair of picture and mask; at least 2 are needed, one to train, one to validate"
-        )
+        raise DataError(f"{root}: has one pair of image and mask; at least 2 are needed, one to train, one to validate")
     train, val = split_names(list(pairs))
-    notes.append(f"no validation pictures: {len(val)} of {len(pairs)} set aside by the hash of their names")
+    notes.append(f"no validation images: {len(val)} of {len(pairs)} set aside by the hash of their names")
     own = {"train": tuple(pairs[name] for name in train), "val": tuple(pairs[name] for name in val)}
     return {**own, **splits}, tuple(notes)
 
@@ -208,8 +206,8 @@ def _with_validation(
 def _leftovers(found: Found) -> list[str]:
     notes = []
     for alone, lacking in (
-        (found.images_alone, "pictures without a mask"),
-        (found.masks_alone, "masks without a picture"),
+        (found.images_alone, "images without a mask"),
+        (found.masks_alone, "masks without an image"),
     ):
         if alone:
             names = ", ".join(path.name for path in alone[:3]) + (", ..." if len(alone) > 3 else "")
@@ -223,14 +221,14 @@ def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
-            f"{root}: has {len(found.images_alone)} pictures and {len(found.masks_alone)} masks, but no two that are "
+            f"{root}: has {len(found.images_alone)} images and {len(found.masks_alone)} masks, but no two that are "
             f"named alike ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
     suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MOST_FILES) if path.is_file())
     strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix]]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
-    return f"{root}: has no pairs of pictures and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
+    return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -1,9 +1,9 @@
-"""List files that say which pictures belong to which split: a name a line, or a picture and its mask."""
+"""List files that say which images belong to which split: a name a line, or an image and its mask."""
 
 import re
 from pathlib import Path
 
-from maskpencil.data.layout.named_files import find_picture
+from maskpencil.data.layout.named_files import find_image
 from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS, split_in
 from maskpencil.data.text_files import read_lines
@@ -31,7 +31,7 @@ def find_lists(root: Path) -> dict[str, Path]:
 
 
 def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
-    """The pairs that a list names: found ones by their names, or by picture and mask path.
+    """The pairs that a list names: found ones by their names, or by image and mask path.
 
     Paths may begin where the list was made: of `/home/me/data/images/1.png` the last parts count.
 
@@ -56,10 +56,10 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
 def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
     """Share out what was found by a file of lines "NAME SPLIT", with spaces, tabs or commas between.
 
-    Pictures that the file does not name are left out.
+    Images that the file does not name are left out.
 
     Raises:
-        DataError: the file cannot be read, a line does not end with train, val or test, or names no such picture.
+        DataError: the file cannot be read, a line does not end with train, val or test, or names no such image.
     """
     pairs: dict[str, Pair] = {}
     for split, of_split in found.splits.items():
@@ -69,9 +69,9 @@ def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
         name, *words = _entries(line)
         split = split_in(" ".join(words))
         if not split:
-            raise DataError(f"{path}: line {number} is {line!r}; expected a picture's name and train, val or test")
+            raise DataError(f"{path}: line {number} is {line!r}; expected an image's name and train, val or test")
         if _without_suffix(name) not in pairs:
-            raise DataError(f"{path}: line {number} names {name!r}, but no picture with a mask has that name")
+            raise DataError(f"{path}: line {number} names {name!r}, but no image with a mask has that name")
         splits.setdefault(split, []).append(pairs[_without_suffix(name)])
     return {split: tuple(splits[split]) for split in SPLITS if split in splits}
 
@@ -80,10 +80,9 @@ def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
     entries = _entries(line)
     if len(entries) != 2:
         raise DataError(
-            f"{path}: line {number} names {line!r}, but no picture with a mask has that name; "
-            "correct or remove the line"
+            f"{path}: line {number} names {line!r}, but no image with a mask has that name; correct or remove the line"
         )
-    files = [find_picture(root, [root], entry, source=path) for entry in entries]
+    files = [find_image(root, [root], entry, source=path) for entry in entries]
     image, mask = files
     if image is None or mask is None:
         absent = root / entries[0 if image is None else 1]

@@ -7,8 +7,8 @@ from pathlib import Path, PureWindowsPath
 from maskpencil.errors import DataError
 
 
-def find_picture(root: Path, folders: Sequence[Path], name: str, *, source: Path) -> Path | None:
-    r"""The picture that the file `source` calls `name`, looked for in `folders` below `root`.
+def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) -> Path | None:
+    r"""The image that the file `source` calls `name`, looked for in `folders` below `root`.
 
     Tools write names as they stood where the annotations were made, so that the last parts of a path count: of
     `C:\work\images\1.jpg` first `work/images/1.jpg` is looked for, then `images/1.jpg`, then `1.jpg`. What is outside
@@ -30,5 +30,5 @@ def find_picture(root: Path, folders: Sequence[Path], name: str, *, source: Path
         and "\0" not in name
         and not (source.parent / Path(*parts)).resolve().is_relative_to(root.resolve())
     ):
-        raise DataError(f"{source}: names the picture {name!r}, which is not below {root}; put it there")
+        raise DataError(f"{source}: names the image {name!r}, which is not below {root}; put it there")
     return None

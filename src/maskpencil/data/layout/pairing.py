@@ -1,4 +1,4 @@
-"""Which mask name belongs to which picture name, where they are not the same."""
+"""Which mask name belongs to which image name, where they are not the same."""
 
 import re
 from collections import defaultdict
@@ -10,21 +10,21 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Pairing:
-    """The mask of each picture that has one, by their names, and in words the rule by which they differ, if they do."""
+    """The mask of each image that has one, by their names, and in words the rule by which they differ, if they do."""
 
     masks: Mapping[str, str]
     rule: str | None = None
 
 
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
-    """Pair the names of pictures and masks: paths below their folders without suffix.
+    """Pair the names of images and masks: paths below their folders without suffix.
 
     Of these rules the one that makes the most pairs makes all of them, of equal ones the first:
 
     1. the names are the same;
-    2. the masks add something before or after the picture's name, as `_mask`; of several additions, as where several
-       people have drawn masks of each picture, the most frequent counts;
-    3. the names are the same without what all pictures and all masks begin and end with, as `21_training` and
+    2. the masks add something before or after the image's name, as `_mask`; of several additions, as where several
+       people have drawn masks of each image, the most frequent counts;
+    3. the names are the same without what all images and all masks begin and end with, as `21_training` and
        `21_manual1`;
     4. the names hold one number each, and it is the same.
 
@@ -51,11 +51,11 @@ def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | N
     (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
     others = len({mask for pairs in found.values() for mask in pairs.values()}) - len(pairs)
     more = f"; {others} masks with other additions are left out" if others else ""
-    return Pairing(pairs, f"a picture's mask is named {before}PICTURE{after}{more}")
+    return Pairing(pairs, f"an image's mask is named {before}IMAGE{after}{more}")
 
 
 def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """What masks' names add before and after those of pictures: the mask of each picture, by addition."""
+    """What masks' names add before and after those of images: the mask of each image, by addition."""
     names = set(images)
     lengths = {len(_split(name)[1]) for name in names}
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
@@ -76,13 +76,13 @@ def _by_rest(images: Collection[str], masks: Collection[str]) -> Pairing | None:
     pairs = {image: by_rest[rest] for image, rest in _without_ends(images, of_images).items() if rest in by_rest}
     if not pairs:
         return None
-    return Pairing(pairs, f"the picture {'NAME'.join(of_images)} has the mask {'NAME'.join(of_masks)}")
+    return Pairing(pairs, f"the image {'NAME'.join(of_images)} has the mask {'NAME'.join(of_masks)}")
 
 
 def _by_number(images: Collection[str], masks: Collection[str]) -> Pairing | None:
     by_number = {number: mask for mask, number in _numbers(masks).items()}
     pairs = {image: by_number[number] for image, number in _numbers(images).items() if number in by_number}
-    return Pairing(pairs, "a picture and its mask have the same number") if pairs else None
+    return Pairing(pairs, "an image and its mask have the same number") if pairs else None
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Pictures with their masks, as they are being found."""
+"""Images with their masks, as they are being found."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +14,7 @@ from maskpencil.regular_files import special_kind
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its mask; `name` is their common path below the split, without suffix."""
+    """An image and its mask; `name` is their common path below the split, without suffix."""
 
     name: str
     image: Path
@@ -35,7 +35,7 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair that is known to be one; its name gets its folder before it where another picture has it."""
+        """Add a pair that is known to be one; its name gets its folder before it where another image has it."""
         pairs = self.splits.setdefault(split, {})
         for folder in pair.image.parents:
             if pair.name not in pairs or pairs[pair.name].image == pair.image:
@@ -44,7 +44,7 @@ class Found:
         pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair pictures and masks by their names, see `pairing.pair_names`, and keep the others as left alone."""
+        """Pair images and masks by their names, see `pairing.pair_names`, and keep the others as left alone."""
         pairing = pair_names(images, masks)
         pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)
@@ -58,8 +58,8 @@ class Found:
         return any(self.splits.values())
 
 
-def picture_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
-    """Pictures below `folder` by their relative path without suffix, hidden files and folders left out.
+def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
+    """Images below `folder` by their relative path without suffix, hidden files and folders left out.
 
     Raises:
         DataError: two files differ in nothing but their suffix; unless `strict` the first of them is taken.

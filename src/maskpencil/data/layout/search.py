@@ -1,4 +1,4 @@
-"""Pairs in folders whose names say nothing: what is a picture and what a mask is seen from the files."""
+"""Pairs in folders whose names say nothing: what is an image and what a mask is seen from the files."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from itertools import combinations, permutations, product
 from pathlib import Path
 
 from maskpencil.data.layout.pairing import Pairing, longer_names, pair_names
-from maskpencil.data.layout.pairs import Found, Pair, picture_files
+from maskpencil.data.layout.pairs import Found, Pair, image_files
 from maskpencil.data.masks.facts import as_numbers, is_flat
 from maskpencil.data.splits import SPLIT_ALIASES, split_in
 from maskpencil.errors import ImageError
@@ -26,17 +26,17 @@ MOST_FOLDERS = 8
 """Of more folders, none of them called masks, not every one is compared with every other."""
 
 CLEARLY = 0.15
-"""By so much more of masks is even than of their pictures."""
+"""By so much more of masks is even than of their images."""
 
 BEYOND_DOUBT = 0.25
-"""And so much more where the pictures are as even as masks, as X-rays are on black."""
+"""And so much more where the images are as even as masks, as X-rays are on black."""
 
 MOSTLY = 0.6
 """So much of masks is even at least."""
 
 
 def search_pairs(root: Path) -> Found:
-    """Pair the pictures below `root` that names of folders did not pair.
+    """Pair the images below `root` that names of folders did not pair.
 
     At each level: files beside each other, of which those are masks whose names add something, or that have another
     suffix; else folders whose files are named alike, if some are called masks; else what the folders below hold, each
@@ -59,7 +59,7 @@ class _Search:
         """Pair what is in a folder, if anything; `prefix` comes before the names."""
         if self._within(folder, prefix, split):
             return True
-        folders = {below.name: files for below in _folders(folder) if (files := picture_files(below, strict=False))}
+        folders = {below.name: files for below in _folders(folder) if (files := image_files(below, strict=False))}
         if any(map(_is_called_mask, folders)) and self._across(folder, folders, prefix, split):
             return True
         alone = {name: files for name, files in folders.items() if not self._look_into(folder / name, prefix, split)}
@@ -80,8 +80,8 @@ class _Search:
         if not ways:
             return False
         pairing, images, masks = max(ways, key=lambda way: len(way[0].masks))
-        rule = pairing.rule or f"a picture's mask has the suffix {next(iter(masks.values())).suffix}"
-        self._add(pairing, images, masks, prefix, split, f"pictures and masks lie in one folder; {rule}")
+        rule = pairing.rule or f"an image's mask has the suffix {next(iter(masks.values())).suffix}"
+        self._add(pairing, images, masks, prefix, split, f"images and masks lie in one folder; {rule}")
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
@@ -107,12 +107,12 @@ class _Search:
             self.found.complaint = _neither_looks_like_masks(folder, next(iter(pairings)))
             return False
         fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_alike(*couple), couple))
-        taken: dict[str, str] = {}  # the picture folder of each mask folder
+        taken: dict[str, str] = {}  # the image folder of each mask folder
         for images, masks in fitting:
             free, rival = images not in taken.values(), taken.get(masks)
             if free and rival and len(pairings[images, masks].masks) == len(pairings[rival, masks].masks):
                 self.found.complaint = (
-                    f"{folder}: {rival} and {images} both hold pictures named as the masks in {masks}; say which are "
+                    f"{folder}: {rival} and {images} both hold images named as the masks in {masks}; say which are "
                     f"meant with --images {rival} --masks {masks}, or move the others away"
                 )
                 return False
@@ -120,8 +120,8 @@ class _Search:
                 taken[masks] = images
         for masks, images in taken.items():
             others = [m for i, m in fitting if i == images and m not in taken]
-            left_out = f"{', '.join(others)} hold masks of the same pictures and are left out" if others else None
-            where = f"pictures are in {images}/, masks in {masks}/"
+            left_out = f"{', '.join(others)} hold masks of the same images and are left out" if others else None
+            where = f"images are in {images}/, masks in {masks}/"
             rest = prefix if len(taken) == 1 else f"{prefix}{images}/"
             rules = (where, pairings[images, masks].rule, left_out)
             self._add(pairings[images, masks], folders[images], folders[masks], rest, split, *rules)
@@ -139,7 +139,7 @@ class _Search:
         for name, mask in pairing.masks.items():
             first, _, rest = name.partition("/")
             inner = split_in(first) if rest else ""
-            plain = inner and first.lower() in SPLIT_ALIASES[inner]  # else it tells pictures apart, as train_a/ does
+            plain = inner and first.lower() in SPLIT_ALIASES[inner]  # else it tells images apart, as train_a/ does
             self.found.add(split or inner, Pair(prefix + (rest if plain else name), images[name], masks[mask]))
         paired = {*pairing.masks.values()}
         self.found.images_alone += [path for name, path in images.items() if name not in pairing.masks]
@@ -148,7 +148,7 @@ class _Search:
 
 
 def evenness(paths: Sequence[Path]) -> float:
-    """The part of the pixels that are like their neighbours, 0..1, over some of the files: nearly all in masks.
+    """The part of the pixels that are like their neighbors, 0..1, over some of the files: nearly all in masks.
 
     Files that cannot be read are left out; they are told of when all are read.
     """
@@ -162,7 +162,7 @@ def evenness(paths: Sequence[Path]) -> float:
 
 
 def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Pictures and masks of equal names: two suffixes, of which the one with the more even pictures is the masks'."""
+    """Images and masks of equal names: two suffixes, of which the one with the more even images is the masks'."""
     suffixes: dict[str, list[Path]] = {}
     for path in files:
         suffixes.setdefault(path.suffix.lower(), []).append(path)
@@ -177,7 +177,7 @@ def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
 
 
 def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Pictures and masks of one folder: masks are called so, or their names are those of pictures with an addition."""
+    """Images and masks of one folder: masks are called so, or their names are those of images with an addition."""
     called = [path for path in files if _is_called_mask(path.stem)]
     if called and len(called) < len(files):
         called_set = set(called)
@@ -194,7 +194,7 @@ def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] |
 
 
 def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Which folders may be those of pictures and of masks: (pictures, masks)."""
+    """Which folders may be those of images and of masks: (images, masks)."""
     called = [name for name in names if _is_called_mask(name)]
     if called:
         return product([name for name in names if name not in called], called)
@@ -222,7 +222,7 @@ def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
     one, other = sorted(couple)
     return (
         f"{folder}: {one} and {other} hold files of the same names, but neither looks like masks; name the one with "
-        "the pictures images and the other masks"
+        "the images images and the other masks"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which colours stand for classes in masks that compression or smoothing has filled with others."""
+"""Which colors stand for classes in masks that compression or smoothing has filled with others."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,16 +10,16 @@ import numpy.typing as npt
 from maskpencil.data.masks.facts import channels
 
 MERGE = 24.0
-"""Values nearer to each other than this are one class, by the distance of their colours."""
+"""Values nearer to each other than this are one class, by the distance of their colors."""
 
 LEAST_SHARE = 2e-4
-"""The part of all even areas that a colour must fill to be a class."""
+"""The part of all even areas that a color must fill to be a class."""
 
 ON_THE_WAY = 12.0
-"""How far a colour may lie off the straight way between two others and still be a mixture of them."""
+"""How far a color may lie off the straight way between two others and still be a mixture of them."""
 
 MIXED = 0.05
-"""Colours of two mixed ones' areas: a third between them that fills less than this part of the smaller is no class."""
+"""Colors of two mixed ones' areas: a third between them that fills less than this part of the smaller is no class."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
 ROUNDING = 3
@@ -39,7 +39,7 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
     """The values that stand for classes, the most frequent first: those that fill areas and are no mixture of others.
 
-    `flat` counts the pixels of even areas by value: colours as 0xRRGGBB, or grey levels.
+    `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
     least = LEAST_SHARE * flat.total()
     found: list[int] = []
@@ -47,8 +47,8 @@ def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
         if count < least:
             break
         point = points_of([value], colored=colored)
-        centres = points_of(found, colored=colored)
-        if found and np.linalg.norm(centres - point, axis=1).min() < MERGE:
+        centers = points_of(found, colored=colored)
+        if found and np.linalg.norm(centers - point, axis=1).min() < MERGE:
             continue
         if not any(
             count < MIXED * min(flat[one], flat[other])
@@ -60,7 +60,7 @@ def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
 
 
 def points_of(values: Sequence[int], *, colored: bool) -> npt.NDArray[np.float64]:
-    """Values as points whose distances tell how much they differ: colours (n, 3), grey levels (n, 1)."""
+    """Values as points whose distances tell how much they differ: colors (n, 3), gray levels (n, 1)."""
     numbers = np.array(values, dtype=np.int64)
     return np.stack(channels(numbers) if colored else (numbers,), axis=-1).astype(np.float64)
 

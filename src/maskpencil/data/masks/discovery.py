@@ -22,21 +22,21 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg")
 TWO_CLASSES = ("background", "foreground")
 
 FLAT_SHARE = 0.1
-"""A strange colour that fills areas with more than this part of its pixels is a class, not a fault of compression."""
+"""A strange color that fills areas with more than this part of its pixels is a class, not a fault of compression."""
 
 EVEN_SHARE = 0.2
-"""A picture of which less than this part is even areas is a photograph, not a mask."""
+"""An image of which less than this part is even areas is a photograph, not a mask."""
 
 LIKE_A_PHOTOGRAPH = (
     "and few even areas, like a photograph; expected a mask, in which every pixel of a class has one value; check that "
-    "pictures and masks are not exchanged"
+    "images and masks are not exchanged"
 )
 
 STRAY_SHARE = 1e-4
 """So few pixels between black and white may be slips."""
 
 ENOUGH_KNOWN = 20
-"""So many colours of a published palette, or half of them, are its classes; fewer may be anyone's."""
+"""So many colors of a published palette, or half of them, are its classes; fewer may be anyone's."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDA
 
 def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     colored = any(fact.colored for fact in facts) or _palettes_disagree(facts)
-    by_color = MaskEncoding("color", classes)  # grey levels can be colours of the class file, too
+    by_color = MaskEncoding("color", classes)  # gray levels can be colors of the class file, too
     by_number = MaskEncoding("index", classes)
     if colored:
         return Discovery(_nearest_if_lossy(by_color, facts))
@@ -107,16 +107,16 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     if by_color.covers(facts):
         return Discovery(by_color)
     if _are_numbers(totals(fact.values for fact in facts), facts):
-        return Discovery(by_number)  # and not almost black colours
+        return Discovery(by_number)  # and not almost black colors
     others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
     nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
     if nearest:
         return Discovery(nearest)
-    with suppress(DataError):  # as many grey levels as classes: the darkest is the first
+    with suppress(DataError):  # as many gray levels as classes: the darkest is the first
         shown = _without_classes(facts)
         if shown.encoding.codes and shown.encoding.kind == "index" and len(shown.encoding.codes) == len(classes):
             told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
-            return Discovery(replace(shown.encoding, classes=classes), (f"grey levels are the classes: {told}",))
+            return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {told}",))
     return Discovery(by_number)
 
 
@@ -161,7 +161,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     if lossy:
         if flat.total() < EVEN_SHARE * (values.total() + sum(fact.others for fact in facts)):
             strangest = max(facts, key=lambda fact: len(fact.values))
-            raise DataError(f"{strangest.path}: has {len(strangest.values)} colours or more {LIKE_A_PHOTOGRAPH}")
+            raise DataError(f"{strangest.path}: has {len(strangest.values)} colors or more {LIKE_A_PHOTOGRAPH}")
         found = class_values(flat, colored=True)
     else:
         found = [value for value in values if value != color_number(IGNORE_COLOR)]
@@ -174,23 +174,23 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
         void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
         codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
         codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
-        note = f"the colours are those of {name}, so are the classes; name others in a classes.yaml"
+        note = f"the colors are those of {name}, so are the classes; name others in a classes.yaml"
         return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
     counts = {value: (value != 0, -values[value], value) for value in found}
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
     if len(palette) > MAX_CLASSES:
         raise DataError(
-            f"{_folder_of(facts)}: the masks have {len(palette)} colours; at most {MAX_CLASSES} can be classes"
+            f"{_folder_of(facts)}: the masks have {len(palette)} colors; at most {MAX_CLASSES} can be classes"
         )
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
     more = ", ..." if len(palette) > 6 else ""
-    note = f"{len(palette)} colours found, most frequent first: {shown}{more}; name them in a classes.yaml"
+    note = f"{len(palette)} colors found, most frequent first: {shown}{more}; name them in a classes.yaml"
     return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
-    """Grey levels far apart, or with others between them from compression or smoothing."""
+    """Gray levels far apart, or with others between them from compression or smoothing."""
     flat = totals(fact.flat for fact in facts)
     lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)
@@ -198,14 +198,14 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
         raise DataError(_not_classes(facts, values))
     if set(found) == {0, 255}:
         return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES), nearest=lossy))
-    classes = ClassSet(tuple(f"grey_{level}" for level in found))
-    note = f"{len(found)} grey levels are the classes; name them in a classes.yaml, the darkest first"
+    classes = ClassSet(tuple(f"gray_{level}" for level in found))
+    note = f"{len(found)} gray levels are the classes; name them in a classes.yaml, the darkest first"
     codes = {level: index for index, level in enumerate(found)}
     return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Whether a number has one colour in one file and another in the next, so that the colours are what is meant."""
+    """Whether a number has one color in one file and another in the next, so that the colors are what is meant."""
     meant: dict[int, tuple[int, ...]] = {}
     for fact in facts:
         if fact.palette is None:
@@ -230,21 +230,21 @@ def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> Non
     has_areas = all(min(fact.size) > 2 for fact in facts)  # else none could be even
     if has_areas and len(values) > 32 and flat < EVEN_SHARE * values.total() and not _any_lossy_file(facts):
         strangest = max(facts, key=lambda fact: len(fact.values))
-        raise DataError(f"{strangest.path}: has {len(strangest.values)} grey levels {LIKE_A_PHOTOGRAPH}")
+        raise DataError(f"{strangest.path}: has {len(strangest.values)} gray levels {LIKE_A_PHOTOGRAPH}")
 
 
 def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
-    """Whether grey values are class numbers and not grey levels."""
+    """Whether gray values are class numbers and not gray levels."""
     numbers = [value for value in values if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
-    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as grey levels are
+    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as gray levels are
     blurred = highest > 32 and 2 * values[255] > values.total() - values[0]  # black and white, and a little between
     lossy = highest > 0 and _any_lossy_file(facts)
     return highest >= MAX_CLASSES or min(numbers, default=0) < 0 or not (far_apart or blurred or lossy)
 
 
 def _numbered_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> ClassSet:
-    """Name the classes after their numbers, in the colours of the masks' own palette."""
+    """Name the classes after their numbers, in the colors of the masks' own palette."""
     numbers = [value for value in sorted(values) if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
     if highest >= MAX_CLASSES or min(numbers, default=0) < 0:
@@ -267,7 +267,7 @@ def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
-    """Masks of class numbers among coloured ones: their numbers would pass for almost black colours."""
+    """Masks of class numbers among colored ones: their numbers would pass for almost black colors."""
     colored = {value for fact in facts if fact.colored for value in fact.values}
     for fact in facts:
         strange = [value for value in fact.values_for("color") if value not in colored]
@@ -275,7 +275,7 @@ def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
             other = next(fact for fact in facts if fact.colored)
             raise DataError(
                 f"{fact.path}: holds the numbers {', '.join(map(str, sorted(fact.values)[:5]))}, while {other.path} is "
-                "a colour picture; save all masks in the same way"
+                "a color image; save all masks in the same way"
             )
 
 
@@ -284,7 +284,7 @@ def _check_colors_differ(classes: ClassSet) -> None:
         if color in classes.palette[:i]:
             one, other = classes.names[classes.palette.index(color)], classes.names[i]
             raise DataError(
-                f"the classes {one!r} and {other!r} have one colour, {color}, so coloured masks cannot tell them "
+                f"the classes {one!r} and {other!r} have one color, {color}, so colored masks cannot tell them "
                 "apart; give each its own in classes.yaml"
             )
 

@@ -15,8 +15,8 @@ from maskpencil.errors import DataError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels
 
 NO_CLASS = -1
-NEIGHBOURHOOD = 17
-"""Pixels, the side of the square in which a lossy pixel's class must occur: compression spreads colours over 16."""
+NEIGHBORHOOD = 17
+"""Pixels, the side of the square in which a lossy pixel's class must occur: compression spreads colors over 16."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class MaskEncoding:
     """How the pixels of a mask file stand for classes.
 
     `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
-    colour in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    color in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
     `codes` stands in place of all these rules, as public data sets need it: the class, or `IGNORE_INDEX`, of each
-    number or colour (0xRRGGBB) that may occur.
+    number or color (0xRRGGBB) that may occur.
 
     With `nearest` every value is read as the nearest one that has a meaning, as JPEG and smoothed masks need it. Where
     it is doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
@@ -42,8 +42,8 @@ class MaskEncoding:
         """Read a mask as class indices, (H, W) uint8.
 
         Raises:
-            ImageError: not a readable picture.
-            DataError: a value or colour stands for no class.
+            ImageError: not a readable image.
+            DataError: a value or color stands for no class.
         """
         return self.decode(mask_pixels(mask), mask)
 
@@ -51,7 +51,7 @@ class MaskEncoding:
         """Turn the pixels of a mask, which is named in errors, into class indices, (H, W) uint8.
 
         Raises:
-            DataError: a value or colour stands for no class.
+            DataError: a value or color stands for no class.
         """
         values = self._values(pixels, mask)
         if self.nearest:
@@ -82,7 +82,7 @@ class MaskEncoding:
 
     @cached_property
     def table(self) -> Mapping[int, int]:
-        """The class, or `IGNORE_INDEX`, of each value that has a meaning; a colour is the number 0xRRGGBB."""
+        """The class, or `IGNORE_INDEX`, of each value that has a meaning; a color is the number 0xRRGGBB."""
         if self.codes is not None:
             return self.codes
         if self.kind == "color":
@@ -118,13 +118,13 @@ class MaskEncoding:
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
         shown = self.shown(few)
         if self.codes is not None:
-            what = "colour" if self.kind == "color" else "value"
+            what = "color" if self.kind == "color" else "value"
             return (
                 f"holds the {what} {shown}{more}, which has no meaning in this data set; expected "
-                f"{self.shown(self.codes)}; correct the mask or remove it with its picture"
+                f"{self.shown(self.codes)}; correct the mask or remove it with its image"
             )
         if self.kind == "color":
-            return f"the colour {shown}{more} belongs to no class; add it to the palette in classes.yaml"
+            return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
         if self.kind == "binary":
             return f"holds the value {shown}{more}; the other masks hold 0 and 255 alone; save it like them"
         return (
@@ -134,20 +134,20 @@ class MaskEncoding:
         )
 
     def shown(self, values: Iterable[int]) -> str:
-        """Values as people read them: numbers, or colours as (red, green, blue)."""
+        """Values as people read them: numbers, or colors as (red, green, blue)."""
         if self.kind == "color":
             return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
         return ", ".join(map(str, values))
 
     def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
-        """What is looked up, (H, W): numbers, or colours as 0xRRGGBB."""
+        """What is looked up, (H, W): numbers, or colors as 0xRRGGBB."""
         values = as_numbers(pixels.values, pixels.palette) if self.kind == "color" else pixels.values
         if values.ndim != 2:
-            raise DataError(f"{mask}: is coloured, but the other masks hold class numbers; save it like them")
+            raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it like them")
         return values
 
     def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-        """Values (n,) as points whose distances tell how much they differ: (n, 3) for colours, else (n, 1)."""
+        """Values (n,) as points whose distances tell how much they differ: (n, 3) for colors, else (n, 1)."""
         parts = channels(values) if self.kind == "color" else (values,)
         return np.stack(parts, axis=-1).astype(np.float32)
 
@@ -162,7 +162,7 @@ class MaskEncoding:
         doubtful = (distances.min(axis=1) > self.margin)[places].reshape(values.shape)
         if len(codes) == 2 or not doubtful.any():  # between two there is no third to be taken for
             return np.asarray(classes[chosen])
-        square = np.ones((NEIGHBOURHOOD, NEIGHBOURHOOD), dtype=np.uint8)
+        square = np.ones((NEIGHBORHOOD, NEIGHBORHOOD), dtype=np.uint8)
         far = np.empty((int(doubtful.sum()), len(codes)), dtype=bool)
         for code in range(len(codes)):
             certain = (~doubtful & (chosen == code)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What occurs in mask files: values, colours, and which of them fill areas."""
+"""What occurs in mask files: values, colors, and which of them fill areas."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,9 @@ MAX_VALUES = 256
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What occurs in one mask of `size` (height, width): `values` -> pixels; a colour is the number 0xRRGGBB.
+    """What occurs in one mask of `size` (height, width): `values` -> pixels; a color is the number 0xRRGGBB.
 
-    `flat` counts the pixels that are like their eight neighbours, by value: what compression and smoothing make of a
+    `flat` counts the pixels that are like their eight neighbors, by value: what compression and smoothing make of a
     border has few or none. `others` is the pixels of values beyond `MAX_VALUES`.
     """
 
@@ -33,7 +33,7 @@ class MaskFacts:
     others: int = 0
 
     def values_for(self, kind: str) -> dict[int, int]:
-        """The counts as an encoding of that kind sees them: grey and palette masks turn into colours for `color`."""
+        """The counts as an encoding of that kind sees them: gray and palette masks turn into colors for `color`."""
         return self._for(kind, self.values)
 
     def flat_for(self, kind: str) -> dict[int, int]:
@@ -54,7 +54,7 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     """Count what occurs in each mask; `report` hears how many are done.
 
     Raises:
-        ImageError: a file is not a readable picture.
+        ImageError: a file is not a readable image.
     """
     facts = []
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
@@ -83,7 +83,7 @@ def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intege
 
 
 def as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.int32]:
-    """Colours (..., 3), or grey levels or palette indices (...) of any other shape, as numbers 0xRRGGBB (...)."""
+    """Colors (..., 3), or gray levels or palette indices (...) of any other shape, as numbers 0xRRGGBB (...)."""
     if palette is not None:
         colors = np.zeros((256, 3), dtype=np.uint8)  # a file may list fewer than it uses
         colors[: len(palette)] = palette
@@ -95,12 +95,12 @@ def as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] |
 
 
 def channels(numbers: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], ...]:
-    """Red, green and blue of colours 0xRRGGBB, each of the shape given."""
+    """Red, green and blue of colors 0xRRGGBB, each of the shape given."""
     return numbers >> 16, numbers >> 8 & 255, numbers & 255
 
 
 def color_number(color: Color) -> int:
-    """A colour as 0xRRGGBB."""
+    """A color as 0xRRGGBB."""
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
@@ -113,9 +113,9 @@ def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], in
 
 
 def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Which of the inner pixels, (H - 2, W - 2), are like their eight neighbours."""
+    """Which of the inner pixels, (H - 2, W - 2), are like their eight neighbors."""
     like_right = numbers[:, :-1] == numbers[:, 1:]
-    in_row = like_right[:, :-1] & like_right[:, 1:]  # (H, W - 2): like both neighbours in the row
+    in_row = like_right[:, :-1] & like_right[:, 1:]  # (H, W - 2): like both neighbors in the row
     like_below = (numbers[:-1] == numbers[1:])[:, 1:-1]
     flat: npt.NDArray[np.bool_] = in_row[:-2] & in_row[1:-1] & in_row[2:] & like_below[:-1] & like_below[1:]
     return flat

@@ -100,7 +100,7 @@ class _Contents:
     def notes(self) -> tuple[str, ...]:
         """What was left out, in words."""
         if not self._taken:
-            raise DataError(f"{self._path}: holds no files; expected pictures and masks")
+            raise DataError(f"{self._path}: holds no files; expected images and masks")
         said = (
             (self._hidden, "hidden files left out"),
             (self._links, "links left out"),

@@ -1,4 +1,4 @@
-"""Tables of pictures in parquet files and Arrow streams, read with pyarrow, which is needed for nothing else.
+"""Tables of images in parquet files and Arrow streams, read with pyarrow, which is needed for nothing else.
 
 Sources: https://arrow.apache.org/docs/python/parquet.html and https://arrow.apache.org/docs/python/ipc.html
 """
@@ -18,15 +18,15 @@ READ_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table with their types in words, those of them that hold pictures, and Hugging Face's JSON."""
+    """The columns of a table with their types in words, those of them that hold images, and Hugging Face's JSON."""
 
     columns: dict[str, str]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     metadata: bytes
 
 
 def read_schema(path: Path) -> Schema:
-    """Read what a table says of itself. A picture is a struct with its encoded `bytes`, or the bytes alone.
+    """Read what a table says of itself. An image is a struct with its encoded `bytes`, or the bytes alone.
 
     Raises:
         DataError: pyarrow is not installed, or the file is damaged.
@@ -34,21 +34,21 @@ def read_schema(path: Path) -> Schema:
     pyarrow = _pyarrow(path)
     with _reading(path), _opened(path) as source:
         schema = source.schema_arrow if _is_parquet(path) else source.schema
-        pictures = tuple(field.name for field in schema if _holds_bytes(pyarrow, field.type))
+        images = tuple(field.name for field in schema if _holds_bytes(pyarrow, field.type))
         metadata = (schema.metadata or {}).get(b"huggingface", b"")
-        return Schema({field.name: str(field.type) for field in schema}, pictures, metadata)
+        return Schema({field.name: str(field.type) for field in schema}, images, metadata)
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """The encoded pictures in some columns, row by row.
+    """The encoded images in some columns, row by row.
 
     Raises:
-        DataError: the file is damaged, lacks a column, or names pictures that it does not hold.
+        DataError: the file is damaged, lacks a column, or names images that it does not hold.
     """
-    pictures = read_schema(path).pictures
-    absent = next((name for name in columns if name not in pictures), None)
+    images = read_schema(path).images
+    absent = next((name for name in columns if name not in images), None)
     if absent is not None:
-        raise DataError(f"{path}: has no pictures in a column {absent!r}, which the other files have")
+        raise DataError(f"{path}: has no images in a column {absent!r}, which the other files have")
     number = 0
     with _reading(path), _opened(path) as source:
         for batch in _parquet_batches(path, source, columns) if _is_parquet(path) else source:
@@ -66,7 +66,7 @@ def _content(path: Path, row: int, name: str, value: Any) -> bytes | None:
     if not value.is_valid and elsewhere is not None:
         raise DataError(
             f"{path}: row {row} of the column {name!r} names the file {elsewhere!r:.80} and does not hold it; save the "
-            "data set again with save_to_disk or push_to_hub, which put pictures in"
+            "data set again with save_to_disk or push_to_hub, which put images in"
         )
     content: bytes | None = value.as_py()
     return content

@@ -6,13 +6,13 @@ from pathlib import Path
 from maskpencil.errors import DataError, OutputError
 
 MAX_RATIO = 100
-"""Pictures hardly shrink when they are packed, and masks without any packing of their own some dozens of times."""
+"""Images hardly shrink when they are packed, and masks without any packing of their own some dozens of times."""
 
 HARMLESS_BYTES = 2**26
 MAX_FILES = 1_000_000
 HARMLESS_FILES = 10_000
 PACKED_BYTES_A_FILE = 100
-"""A file with a picture takes more than this, name and all; only empty ones take less."""
+"""A file with an image takes more than this, name and all; only empty ones take less."""
 
 SHARE_OF_FREE_SPACE = 0.9
 

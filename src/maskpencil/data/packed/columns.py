@@ -17,16 +17,16 @@ MASK_WORDS = {
     *("annotation", "groundtruth", "gt", "label", "mask", "seg", "segmap", "segmentation", "semantic", "target"),
     "truth",
 }
-PICTURE_WORDS = {"image", "img", "input", "photo", "picture", "pixel", "rgb"}
+IMAGE_WORDS = {"image", "img", "input", "photo", "picture", "pixel", "rgb"}
 OTHER_WORDS = {
     *("color", "colored", "colour", "coloured", "depth", "disparity", "edge", "instance", "normal", "overlay"),
     "panoptic",
 }
-"""In the names of columns that hold pictures of something else."""
+"""In the names of columns that hold images of something else."""
 
 MAX_MASK_COLORS = 256
 CLEARLY = 4
-"""A mask has at most a fourth of the colours of its picture."""
+"""A mask has at most a fourth of the colors of its image."""
 
 COUNTED_PIXELS = 100_000
 
@@ -35,35 +35,33 @@ COUNTED_PIXELS = 100_000
 class Columns:
     """The names of the two columns that make pairs."""
 
-    picture: str
+    image: str
     mask: str
 
 
 def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Columns:
-    """Find the columns of pictures and of masks among those that hold pictures: two or more, with some of them.
+    """Find the columns of images and of masks among those that hold images: two or more, with some of them.
 
-    Their names decide; where they do not, and the columns are two, the one with far fewer colours is that of the masks.
+    Their names decide; where they do not, and the columns are two, the one with far fewer colors is that of the masks.
 
     Raises:
         DataError: it remains open which they are.
     """
     masks = [name for name in samples if _words(name) & MASK_WORDS and not _words(name) & OTHER_WORDS]
-    pictures = [
-        name for name in samples if _words(name) & PICTURE_WORDS and not _words(name) & (MASK_WORDS | OTHER_WORDS)
-    ]
-    if len(masks) == 1 and len(pictures) == 1:
-        return Columns(pictures[0], masks[0])
+    images = [name for name in samples if _words(name) & IMAGE_WORDS and not _words(name) & (MASK_WORDS | OTHER_WORDS)]
+    if len(masks) == 1 and len(images) == 1:
+        return Columns(images[0], masks[0])
     if len(samples) == 2:
         one, other = samples
         if len(masks) == 1:
             return Columns(other if masks == [one] else one, masks[0])
-        if len(pictures) == 1:
-            return Columns(pictures[0], other if pictures == [one] else one)
+        if len(images) == 1:
+            return Columns(images[0], other if images == [one] else one)
         fewer, more = sorted(samples, key=lambda name: _colors(samples[name]))
         if _colors(samples[fewer]) <= min(MAX_MASK_COLORS, _colors(samples[more]) / CLEARLY):
             return Columns(more, fewer)
     raise DataError(
-        f"{root}: has pictures in the columns {', '.join(samples)}, and their names do not say which two are pictures "
+        f"{root}: has images in the columns {', '.join(samples)}, and their names do not say which two are images "
         "and masks; keep two with the data set's select_columns, named 'image' and 'mask', and save it again"
     )
 
@@ -72,7 +70,7 @@ def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
     """The classes of the masks that the `huggingface` entry of a schema's metadata names, if it does.
 
     Looked for are `id2label` or `names` of the column `mask`, `id2label` of the whole, and the class labels of lists,
-    such as those of the objects in a picture. A single label of a picture says nothing of its mask.
+    such as those of the objects in an image. A single label of an image says nothing of its mask.
     """
     try:
         content = json.loads(metadata)
@@ -99,7 +97,7 @@ def _words(name: str) -> set[str]:
 
 
 def _colors(contents: Sequence[bytes]) -> int:
-    """The most colours that one of the pictures has."""
+    """The most colors that one of the images has."""
     counts = [0]
     for content in contents:
         pixels = read_image(content).reshape(-1, 3)

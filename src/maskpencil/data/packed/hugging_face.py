@@ -1,7 +1,7 @@
-"""Hugging Face data sets with pictures and masks in columns, written out as files.
+"""Hugging Face data sets with images and masks in columns, written out as files.
 
 They come as `.parquet` files, as on the Hub, or as `save_to_disk` writes them: `dataset_dict.json` that names the
-splits, and in each split, or in a folder without any, `state.json` that names Arrow streams. A picture is a struct of
+splits, and in each split, or in a folder without any, `state.json` that names Arrow streams. An image is a struct of
 its encoded `bytes` and a `path`, or the bytes alone.
 
 Sources: https://huggingface.co/docs/datasets/image_dataset, https://huggingface.co/docs/datasets/repository_structure
@@ -32,12 +32,12 @@ OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
 """What the Hub takes for splits besides the names that are known everywhere."""
 
 SIDE_FILE = "metadata.parquet"
-"""A table beside pictures that are files."""
+"""A table beside images that are files."""
 
 FOLDERS_DEEP = 4
 MAX_ENTRIES = 10_000
 LOOKED_AT = 3
-"""Rows whose pictures are decoded to see what they are."""
+"""Rows whose images are decoded to see what they are."""
 
 SUFFIXES = {
     b"\x89PNG": ".png",
@@ -62,7 +62,7 @@ class Shard:
 def find_shards(root: Path) -> tuple[Shard, ...]:
     """The files of a data set in the order of its rows; none where `root` is no such file or folder.
 
-    A folder is one where it is written by `save_to_disk`, or holds `.parquet` files and no pictures.
+    A folder is one where it is written by `save_to_disk`, or holds `.parquet` files and no images.
 
     Raises:
         DataError: a folder with several data sets, or one that lacks its files.
@@ -83,14 +83,14 @@ def class_files(root: Path) -> list[Path]:
     return [path for name in COPIED_FILES if (path := root / name).is_file()] if root.is_dir() else []
 
 
-def write_pictures(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str, ...]:
+def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str, ...]:
     """Write `images/SPLIT/000000.jpg` and `masks/SPLIT/000000.png`, and so on, into the empty folder `target`.
 
     The bytes stay as they are. Class files beside the data set are copied; without one, `classes.yaml` is written where
     the metadata names the classes. Returns notes.
 
     Raises:
-        DataError: pyarrow is not installed, a file is damaged, or there are no columns with pictures and masks.
+        DataError: pyarrow is not installed, a file is damaged, or there are no columns with images and masks.
         OutputError: the disk has no room for it.
     """
     some_known = any(shard.split for shard in shards)
@@ -102,18 +102,18 @@ def write_pictures(root: Path, shards: Sequence[Shard], target: Path) -> tuple[s
     for shard in chosen:
         for side in ("images", "masks"):
             (target / side / shard.split).mkdir(parents=True, exist_ok=True)
-        for picture, mask in read_rows(shard.path, [columns.picture, columns.mask]):
-            if picture is None or mask is None:
+        for image, mask in read_rows(shard.path, [columns.image, columns.mask]):
+            if image is None or mask is None:
                 left_out += 1
                 continue
-            for side, content in (("images", picture), ("masks", mask)):
+            for side, content in (("images", image), ("masks", mask)):
                 budget.claim(len(content))
                 name = f"{counts[shard.split]:06}{_suffix(content)}"
                 (target / side / shard.split / name).write_bytes(content)
             counts[shard.split] += 1
-    notes = [f"pictures are from the column {columns.picture!r}, masks from {columns.mask!r}"]
+    notes = [f"images are from the column {columns.image!r}, masks from {columns.mask!r}"]
     if left_out:
-        notes.append(f"{left_out} rows without picture or mask left out")
+        notes.append(f"{left_out} rows without image or mask left out")
     if others := [shard.path.name for shard in shards if shard not in chosen]:
         notes.append(f"{len(others)} files of other splits left out ({others[0]}{', ...' * (len(others) > 1)})")
     if given := class_files(root):
@@ -165,7 +165,7 @@ def _parquet_shards(root: Path) -> tuple[Shard, ...]:
 
 
 def _parquet_files(root: Path) -> list[Path]:
-    """All below `root`; none where there are pictures, or so much else that it is a folder of something else."""
+    """All below `root`; none where there are images, or so much else that it is a folder of something else."""
     found, folders, seen = [], [root], 0
     for _ in range(FOLDERS_DEEP):
         below: list[Path] = []
@@ -193,12 +193,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
     schemas = {shard.path: read_schema(shard.path) for shard in shards}
-    path = max(schemas, key=lambda path: len(schemas[path].pictures))  # test pictures may come without masks
-    names = schemas[path].pictures
+    path = max(schemas, key=lambda path: len(schemas[path].images))  # test images may come without masks
+    names = schemas[path].images
     if len(names) < 2:
         columns = ", ".join(f"{name}: {kind:.40}" for name, kind in schemas[path].columns.items())
         raise DataError(
-            f"{root}: has {len(names) or 'no'} column with pictures; expected two, of pictures and of masks, such as "
+            f"{root}: has {len(names) or 'no'} column with images; expected two, of images and of masks, such as "
             f"'image' and 'mask' (found {columns:.300})"
         )
     samples: dict[str, list[bytes]] = {name: [] for name in names}

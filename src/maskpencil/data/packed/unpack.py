@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.data.packed.archives import ARCHIVE_ENDINGS, is_archive, unpack_archive
-from maskpencil.data.packed.hugging_face import class_files, find_shards, write_pictures
+from maskpencil.data.packed.hugging_face import class_files, find_shards, write_images
 from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import OutputError
 from maskpencil.files import cache_folder, folder_written_whole
@@ -36,12 +36,12 @@ def unpacked(root: Path) -> Unpacked:
     """The folder that `root` holds: itself, or what is packed in it.
 
     An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked; of a Hugging Face data set in `.parquet` files, or as
-    `save_to_disk` writes it, the pictures are written out. Both go to a folder in `files.cache_folder`, made once,
+    `save_to_disk` writes it, the images are written out. Both go to a folder in `files.cache_folder`, made once,
     whole or not at all, and made anew when the packed files change. What is neither is given back as it is, whether it
     exists or not.
 
     Raises:
-        DataError: what is packed is damaged, is no pictures and masks, or was made to do harm.
+        DataError: what is packed is damaged, is no images and masks, or was made to do harm.
         OutputError: the cache cannot be written.
     """
     folder = root
@@ -52,7 +52,7 @@ def unpacked(root: Path) -> Unpacked:
     shards = find_shards(folder)
     if shards:
         packed = [shard.path for shard in shards] + class_files(folder)
-        folder, more = _made_once(folder, packed, partial(write_pictures, folder, shards))
+        folder, more = _made_once(folder, packed, partial(write_images, folder, shards))
         notes = (*notes, *more)
     return Unpacked(folder, notes)
 

@@ -22,7 +22,7 @@ from maskpencil.label_maps import write_label_map
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 
 SMALLEST = 32
-WORTH_PROCESSES = 64  # from so many pictures on, starting processes pays
+WORTH_PROCESSES = 64  # from so many images on, starting processes pays
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def write_scenes(
 ) -> None:
     """Write a data set of stills: `images/SPLIT/NNNN.jpg`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
 
-    No two pictures share a street. `progress` is called with the number of pictures written so far.
+    No two images share a street. `progress` is called with the number of images written so far.
 
     Raises:
         ConfigError: see `draw_scene`.

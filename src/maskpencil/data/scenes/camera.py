@@ -7,7 +7,7 @@ import numpy as np
 from maskpencil.data.scenes.facets import Floats
 from maskpencil.data.scenes.street import Moment
 
-NEAR = 0.5  # metres before the camera where the world begins
+NEAR = 0.5  # meters before the camera where the world begins
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class View:
 
     @classmethod
     def of(cls, moment: Moment, size: tuple[int, int]) -> "View":
-        """The camera at a moment, for a picture of `size`."""
+        """The camera at a moment, for an image of `size`."""
         height, width = size
-        focal = 0.82 * max(width, 1.2 * height)  # 63 degrees across a wide picture
+        focal = 0.82 * max(width, 1.2 * height)  # 63 degrees across a wide image
         return cls(
             moment,
             height,
@@ -41,7 +41,7 @@ class View:
         return int(np.clip(np.round(self.horizon), 1, self.height - 1))
 
     def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """Columns, rows (the first pixel reaches from 0 to 1) and distances in metres of street points (M, 3).
+        """Columns, rows (the first pixel reaches from 0 to 1) and distances in meters of street points (M, 3).
 
         What lies behind the camera comes out beside it, just before the camera.
         """

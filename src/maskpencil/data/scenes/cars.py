@@ -1,4 +1,4 @@
-"""Cars: four shapes in many colours, seen from behind or from the front."""
+"""Cars: four shapes in many colors, seen from behind or from the front."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,7 +44,7 @@ REAR_LAMP, HEAD_LAMP, PLATE = rgb("c8202a"), rgb("f4efdc"), rgb("ece7cf")
 
 @dataclass(frozen=True)
 class Shape:
-    """A car's outline from rear to nose: places along the car and heights in metres, and half its widths."""
+    """A car's outline from rear to nose: places along the car and heights in meters, and half its widths."""
 
     body: tuple[tuple[float, float], ...]  # up to the waist; the first and last point are the bumpers' lower edges
     cabin: tuple[tuple[float, float], ...]  # waist, roof, roof, waist
@@ -90,7 +90,7 @@ _ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 @lru_cache(maxsize=4 * len(SHAPES))
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
-    """One of `SHAPES` with its near end at the origin; the paint is the body's colour.
+    """One of `SHAPES` with its near end at the origin; the paint is the body's color.
 
     An `oncoming` car shows its face, any other its back. Either its side to the left of the camera's way is drawn, or
     the one to the right.

@@ -1,4 +1,4 @@
-"""Flat coloured polygons in street coordinates, the one thing every object of a scene is made of."""
+"""Flat colored polygons in street coordinates, the one thing every object of a scene is made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ FACING_RIGHT, FACING_LEFT, FACING_CAMERA, FACING_UP, ROUND, GLASS, LAMP_WINDOW, 
 
 @dataclass(frozen=True)
 class Outlines:
-    """N polygons with M vertices in all, without a colour.
+    """N polygons with M vertices in all, without a color.
 
-    `vertices` (M, 3) holds metres: to the right of the street's middle, above the ground, along the street. The
+    `vertices` (M, 3) holds meters: to the right of the street's middle, above the ground, along the street. The
     polygon i has the next `counts[i]` of them.
     """
 
@@ -51,7 +51,7 @@ class Outlines:
 
 @dataclass(frozen=True)
 class Facets(Outlines):
-    """Coloured polygons: `colors` (N, 3) from 0 to 1, the class, the light that falls on it.
+    """Colored polygons: `colors` (N, 3) from 0 to 1, the class, the light that falls on it.
 
     A polygon is painted over all that have a higher depth, and over those of its own depth that stand before it.
     """
@@ -135,7 +135,7 @@ class Sketch:
     ) -> None:
         """Add one polygon (V, 3) or several with as many vertices each (N, V, 3).
 
-        Its colour is `color` (3,) or (N, 3), plus `takes` times the paint the model is given when it is placed.
+        Its color is `color` (3,) or (N, 3), plus `takes` times the paint the model is given when it is placed.
         """
         polygons = _stacked(points)
         count, corners, _ = polygons.shape
@@ -180,13 +180,13 @@ def crosswise(
 
 
 def upright(shapes: npt.ArrayLike) -> Floats:
-    """Shapes (N, V, 2) of metres to the right and up, put up across the street: (N, V, 3)."""
+    """Shapes (N, V, 2) of meters to the right and up, put up across the street: (N, V, 3)."""
     flat = np.asarray(shapes, dtype=np.float64)
     return np.concatenate([flat, np.zeros((*flat.shape[:-1], 1))], axis=-1)
 
 
 def rgb(code: str) -> Floats:
-    """The colour (3,) of a code such as "c96f53"."""
+    """The color (3,) of a code such as "c96f53"."""
     return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
 
 

@@ -9,12 +9,12 @@ from maskpencil.data.scenes.facets import LANE_MARK, PAVEMENT, ROAD
 from maskpencil.data.scenes.noise import Canvas, noise_at, noise_tile, smooth_step
 from maskpencil.data.scenes.street import CORNER, SIDE_STREET, ZEBRA
 
-# Float32 holds a place to the millimetre only near 0. The ground repeats after so many metres, a whole number of
+# Float32 holds a place to the millimetre only near 0. The ground repeats after so many meters, a whole number of
 # slabs, dashes and noise tiles.
 PERIOD = 3072.0
-SLAB = 0.75  # metres
-DASHES = 8.0  # metres from one dash of the middle line to the next
-SHADOW_VIEW = 80.0  # metres
+SLAB = 0.75  # meters
+DASHES = 8.0  # meters from one dash of the middle line to the next
+SHADOW_VIEW = 80.0  # meters
 
 
 class Ground:
@@ -26,7 +26,7 @@ class Ground:
         columns = np.arange(view.width, dtype=np.float32)[np.newaxis]
         below = np.maximum(rows + np.float32(0.5 - view.horizon), np.float32(0.02))
         self._distance = np.float32(view.focal * moment.height) / below
-        # Metres that a pixel covers, across the street and along it.
+        # Meters that a pixel covers, across the street and along it.
         self._wide = self._distance / np.float32(view.focal)
         self._long = self._distance**2 / np.float32(view.focal * moment.height)
         bend = np.float32(moment.bend / 2) * self._distance**2
@@ -35,16 +35,16 @@ class Ground:
         self._along = self._distance + np.float32(moment.along % PERIOD)
         origin = moment.along - moment.along % PERIOD
         self._crossings = [np.float32(begin - origin) for begin in moment.crossings]
-        # How far inside a side street a row lies, in metres; negative outside.
+        # How far inside a side street a row lies, in meters; negative outside.
         self._side_street = np.full_like(self._distance, -1e6)
         for begin in self._crossings:
             inner = np.minimum(self._along - (begin + SIDE_STREET[0]), begin + SIDE_STREET[1] - self._along)
             self._side_street = np.maximum(self._side_street, inner)
 
     def paint(self) -> tuple[Canvas, npt.NDArray[np.uint8]]:
-        """Colours (R, W, 3) and classes (R, W)."""
+        """Colors (R, W, 3) and classes (R, W)."""
         layout, look = self._view.moment.layout, self._view.moment.look
-        # Noise finer than a pixel would flicker in a film.
+        # Noise finer than a pixel would flicker in a video.
         fine = np.clip(0.35 / self._long - 0.15, 0, 1) * (noise_at(9 * self._right, 9 * self._along) - 0.5)
         coarse = np.clip(6 / self._long, 0, 1) * (noise_at(1.25 * self._right, 0.5 * self._along + 40) - 0.5)
 
@@ -82,7 +82,7 @@ class Ground:
         layout, along, apart = self._view.moment.layout, self._along, self._apart
         dash = np.floor(along / DASHES) * DASHES + DASHES / 2  # the middle of the nearest; dashes are whole or missing
         dashes, edges = np.ones_like(along), np.ones_like(along)
-        # Margins (metres inside an edge) across and along, width in pixels, and which rows have the mark at all.
+        # Margins (meters inside an edge) across and along, width in pixels, and which rows have the mark at all.
         marks: list[tuple[Canvas, Canvas, Canvas, Canvas]] = []
         for begin in self._crossings:
             dashes *= (dash < begin - 3) | (dash > begin + CORNER)
@@ -133,6 +133,6 @@ class Ground:
 
 
 def _inside(margin: Canvas, pixel: Canvas) -> Canvas:
-    """How much of a pixel of so many metres lies inside an edge that is `margin` metres away."""
+    """How much of a pixel of so many meters lies inside an edge that is `margin` meters away."""
     share: Canvas = np.clip(margin / pixel + 0.5, 0, 1)
     return share

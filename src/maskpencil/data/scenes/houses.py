@@ -35,18 +35,18 @@ AWNINGS = [rgb(code) for code in ("b23a3a", "2f6f5e", "27568a", "c98a2b", "8a3b6
 PANE = rgb("566f82")
 
 DESIGNS = 40
-GROUND_FLOOR = 3.5  # metres
+GROUND_FLOOR = 3.5  # meters
 HOUSE_DEPTH = 12.0  # how far a house reaches back from the street
 
 
 def house_width(design: int) -> float:
-    """How many metres of the street a design takes."""
+    """How many meters of the street a design takes."""
     return 5.6 + 3.2 * (design * 0.618 % 1)
 
 
 @lru_cache(maxsize=4 * DESIGNS)
 def house_model(design: int, side: int, *, corner: bool) -> Model:
-    """One of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's colour.
+    """One of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's color.
 
     The wall that a `corner` house turns to a side street has windows.
     """
@@ -59,22 +59,22 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
     shape = ("gable", "steps", "mansard", "flat")[rng.choice(4, p=[0.3, 0.15, 0.3, 0.25])]
     rise = rng.uniform(2.0, 3.0)
     columns = max(2, round(sketch.width / rng.uniform(2.0, 2.7)))
-    centres = (np.arange(columns) + 0.5) * sketch.width / columns
+    centers = (np.arange(columns) + 0.5) * sketch.width / columns
     size = (rng.uniform(0.9, 1.2), rng.uniform(1.45, 1.75))
 
     if rng.random() < 0.6:
         _chimney(sketch, rng, eaves + (1.4 if shape == "flat" else rise + 0.9))
     _walls(sketch, trim, roof, shape=shape, eaves=eaves, rise=rise)
-    s, y = np.meshgrid(centres, GROUND_FLOOR + 0.55 + storey * np.arange(storeys - 1))
+    s, y = np.meshgrid(centers, GROUND_FLOOR + 0.55 + storey * np.arange(storeys - 1))
     _windows(sketch, rng, trim, s.ravel(), y.ravel(), size)
     if shape in ("gable", "steps"):
         _windows(sketch, rng, trim, np.array([sketch.width / 2]), np.array([eaves - 0.1]), (0.9, 1.2))
     if shape == "mansard":
-        _mansard(sketch, rng, trim, roof, centres, eaves=eaves, rise=rise)
+        _mansard(sketch, rng, trim, roof, centers, eaves=eaves, rise=rise)
     if rng.random() < 0.45:
         _shop(sketch, rng, trim)
     else:
-        _door(sketch, rng, trim, centres, size)
+        _door(sketch, rng, trim, centers, size)
     _side_wall(
         sketch, rng, trim, eaves=eaves, gabled=shape in ("gable", "steps"), rows=storeys if corner else 0, storey=storey
     )
@@ -83,7 +83,7 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
 
 @lru_cache(maxsize=2)
 def garden_wall_model(side: int) -> Model:
-    """A metre of wall, taller than a man, that closes the gap between two houses; the paint is its colour."""
+    """A meter of wall, taller than a man, that closes the gap between two houses; the paint is its color."""
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)
     sketch.front(2.1, 2.35, 0, 1, takes=0.7)
@@ -100,9 +100,9 @@ class _Plans(Sketch):
         self._side = side
         self._light = FACING_LEFT if side > 0 else FACING_RIGHT
 
-    def behind(self, metres: float) -> float:
+    def behind(self, meters: float) -> float:
         """The place so far behind the facade; negative before it."""
-        return self._side * metres
+        return self._side * meters
 
     def facing(
         self, points: npt.ArrayLike, color: npt.ArrayLike = 0, *, takes: float = 0.0, light: int | None = None
@@ -181,7 +181,7 @@ def _mansard(
     rng: np.random.Generator,
     trim: Floats,
     roof: Floats,
-    centres: Floats,
+    centers: Floats,
     *,
     eaves: float,
     rise: float,
@@ -191,9 +191,9 @@ def _mansard(
     sketch.facing([(0, low, 0), (0, low, width), (inner, low + rise, width), (inner, low + rise, 0)], roof)
     end = [(0, low, 0), (inner, low + rise, 0), (back, low + rise, 0), (back, low, 0)]
     sketch.paint(end, roof * 0.9, light=FACING_CAMERA, depth=0.02)
-    sketch.facing(crosswise(0, inner, low + 0.2, low + 1.7, centres - 0.62), roof * 0.8, light=FACING_CAMERA)
-    sketch.front(low + 0.2, low + 1.8, centres - 0.62, centres + 0.62, trim)
-    _windows(sketch, rng, trim, centres, np.full(centres.size, low + 0.4), (0.8, 1.2))
+    sketch.facing(crosswise(0, inner, low + 0.2, low + 1.7, centers - 0.62), roof * 0.8, light=FACING_CAMERA)
+    sketch.front(low + 0.2, low + 1.8, centers - 0.62, centers + 0.62, trim)
+    _windows(sketch, rng, trim, centers, np.full(centers.size, low + 0.4), (0.8, 1.2))
 
 
 def _shop(sketch: _Plans, rng: np.random.Generator, trim: Floats) -> None:
@@ -223,11 +223,11 @@ def _shop(sketch: _Plans, rng: np.random.Generator, trim: Floats) -> None:
         sketch.front(2.85, 3.1, middle - half, middle + half, trim)
 
 
-def _door(sketch: _Plans, rng: np.random.Generator, trim: Floats, centres: Floats, size: tuple[float, float]) -> None:
+def _door(sketch: _Plans, rng: np.random.Generator, trim: Floats, centers: Floats, size: tuple[float, float]) -> None:
     """A front door, and windows in the other columns of the ground floor."""
-    chosen = int(rng.integers(len(centres)))
-    s, color = centres[chosen], DOORS[rng.integers(len(DOORS))]
-    others = np.delete(centres, chosen)
+    chosen = int(rng.integers(len(centers)))
+    s, color = centers[chosen], DOORS[rng.integers(len(DOORS))]
+    others = np.delete(centers, chosen)
     _windows(sketch, rng, trim, others, np.full(others.size, 1.15), size)
     sketch.front(0, 2.85, s - 0.75, s + 0.75, trim)
     sketch.front(0.15, 2.25, s - 0.55, s + 0.55, color)

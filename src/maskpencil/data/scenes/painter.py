@@ -17,14 +17,14 @@ Labels = npt.NDArray[np.uint8]
 
 FINE = 4  # polygons are painted on a canvas so many times finer, and averaged
 SMALLEST = 1.5  # square pixels around a polygon that is still painted
-# How far away, in metres for a pixel of focal length and a picture one pixel high, a class is painted: cars down to a
-# twelfth of the picture's height, people down to a seventh.
+# How far away, in meters for a pixel of focal length and an image one pixel high, a class is painted: cars down to a
+# twelfth of the image's height, people down to a seventh.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
 REACH[CAR], REACH[PERSON] = 1.4 * 12, 1.7 * 7
 
 
 def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Labels]:
-    """The picture (H, W, 3) and the label map (H, W) of a moment; `rng` gives the picture's grain and rain."""
+    """The image (H, W, 3) and the label map (H, W) of a moment; `rng` gives the image's grain and rain."""
     view = View.of(moment, size)
     sky, woods = paint_sky(view)
     ground, classes = Ground(view).paint()
@@ -52,7 +52,7 @@ def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
     colors = facets.colors[order] * weather.light[facets.lights[order]]
     haze = (1 - np.exp(-distance[starts[order]] * weather.haze))[:, np.newaxis]
     colors += haze * (weather.horizon - colors)
-    # Four plain bands: red, green, blue, and the class plus one, so that one stroke paints colour and label. The
+    # Four plain bands: red, green, blue, and the class plus one, so that one stroke paints color and label. The
     # mode is CMYK because Pillow averages RGBA with regard to transparency.
     inks = (255 * colors).round().clip(0, 255).astype(np.int64) @ (1, 1 << 8, 1 << 16)
     inks += (facets.labels[order] + 1) << 24

@@ -27,7 +27,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # (12, 2)
 class Person:
     """How somebody looks."""
 
-    height: float  # metres
+    height: float  # meters
     skin: Floats
     hair: Floats
     top: Floats
@@ -40,7 +40,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Walker:
-    """Where somebody is after they `walked` so many metres.
+    """Where somebody is after they `walked` so many meters.
 
     `across` says how much of the stride is seen from the side: -1 to the left, 1 to the right, near 0 along the
     street. Of one who walks `away` the back of the head is seen.
@@ -148,7 +148,7 @@ class _Crowd:
         self._shape([middle + corner * (wide, high) for corner in _CIRCLE], color, whom)
 
     def _shape(self, corners: Sequence[Floats], color: Floats, whom: npt.NDArray[np.bool_] | None = None) -> None:
-        """A polygon of corners (P, 2) in a colour (3,) or (P, 3), for all or for those in `whom` (P,)."""
+        """A polygon of corners (P, 2) in a color (3,) or (P, 3), for all or for those in `whom` (P,)."""
         points = self._on_street(np.stack(corners, axis=1))
         colors, depths = np.broadcast_to(color, (len(points), 3)), self._places[:, 2]
         if whom is not None:

@@ -1,4 +1,4 @@
-"""Street trees and hedges; their paint is the leaves' colour."""
+"""Street trees and hedges; their paint is the leaves' color."""
 
 from functools import lru_cache
 
@@ -56,7 +56,7 @@ def tree_model(design: int) -> Model:
 
 @lru_cache(maxsize=8)
 def hedge_model(design: int) -> Model:
-    """Six metres of hedge along the pavement, taller than the camera."""
+    """Six meters of hedge along the pavement, taller than the camera."""
     rng = np.random.default_rng([3, design])
     sketch = Sketch(TREE)
     edges = np.linspace(0, 6, 9)

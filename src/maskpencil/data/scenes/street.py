@@ -13,9 +13,9 @@ from maskpencil.data.scenes.people import Person, Walker, people_facets, some_pe
 from maskpencil.data.scenes.plants import SEASONS, TREES, hedge_model, tree_model
 from maskpencil.data.scenes.weather import Weather, some_weather
 
-VIEW = 130.0  # metres that can be seen
+VIEW = 130.0  # meters that can be seen
 PEOPLE_VIEW = 80.0
-BLOCK = 45.0  # metres from where one side street may be to the next
+BLOCK = 45.0  # meters from where one side street may be to the next
 # Where, in a block with a side street, the zebra crossing lies, the side street, and where the houses begin.
 ZEBRA = (0.8, 4.3)
 SIDE_STREET = (6.0, 14.0)
@@ -24,7 +24,7 @@ CORNER = 17.0
 
 @dataclass(frozen=True)
 class Layout:
-    """Measures of one street in metres; both halves are alike."""
+    """Measures of one street in meters; both halves are alike."""
 
     lane: float
     parking: float
@@ -44,7 +44,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Look:
-    """The colours of one street."""
+    """The colors of one street."""
 
     weather: Weather
     asphalt: Floats
@@ -60,7 +60,7 @@ class Moment:
     right: float
     height: float
     along: float
-    bend: float  # 1 / metres: ahead, the street leaves the straight line by bend * distance^2 / 2
+    bend: float  # 1 / meters: ahead, the street leaves the straight line by bend * distance^2 / 2
     heading: float  # radians that the street has turned since its start
     yaw: float  # radians that the camera looks to the left of the street
     pitch: float  # radians that the camera looks up
@@ -96,15 +96,15 @@ class Street:
             pavement=rng.uniform(3.2, 4.2) if wide else rng.uniform(3.8, 5.2),
             edge_line=bool(rng.random() < 0.5),
         )
-        self._speed = rng.uniform(7.0, 9.0)  # metres a second
+        self._speed = rng.uniform(7.0, 9.0)  # meters a second
         self._start = rng.uniform(0, BLOCK)
         self._bend, self._bend_length, self._bend_phase = rng.uniform((0.002, 45, 0), (0.008, 80, 2 * np.pi)).tolist()
         self._yaw, self._pitch, self._height = rng.normal(0, 0.02), rng.normal(0, 0.012), rng.uniform(1.5, 1.75)
         self._tree_step, self._tree_chance = rng.uniform(9, 14), rng.uniform(0.5, 1.0)
         self._parked = rng.uniform(0.3, 0.75) * wide  # how many of the places are taken
-        self._ahead = rng.uniform(11, 28) if rng.random() < 0.6 else None  # metres to a car in the same lane
+        self._ahead = rng.uniform(11, 28) if rng.random() < 0.6 else None  # meters to a car in the same lane
         self._traffic_gap = rng.uniform(22, 45)
-        # Side of the street, way along it, metres between two walkers, metres a second.
+        # Side of the street, way along it, meters between two walkers, meters a second.
         self._walkers = [(side, way, *rng.uniform((7, 1.0), (16, 1.5))) for side in (-1, 1) for way in (-1, 1)]
         season = SEASONS[rng.choice(len(SEASONS), p=[0.3, 0.4, 0.2, 0.1])]
 
@@ -230,7 +230,7 @@ class Street:
         """Somebody on the zebra crossing; they have left the lane before a car in it is there."""
         place = begin + sum(ZEBRA) / 2
         near = 13.0 if self._ahead is None else self._ahead + 6
-        far, pace = near + 45, 0.19  # metres that are walked for a metre that the camera comes nearer
+        far, pace = near + 45, 0.19  # meters that are walked for a meter that the camera comes nearer
         walked = pace * (far - min(max(place - along, near), far))
         right = self.layout.road + 1.2 - pace * (far - near) + walked
         return Walker(person, right, place, walked, across=1.0, away=False)

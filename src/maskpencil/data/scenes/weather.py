@@ -1,4 +1,4 @@
-"""Light and weather: they change the colours of a scene and never its labels."""
+"""Light and weather: they change the colors of a scene and never its labels."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Weather:
-    """The light of one street; colours are 0-1, `light` (8, 3) multiplies the colours of facets by what falls on them.
+    """The light of one street; colors are 0-1, `light` (8, 3) multiplies the colors of facets by what falls on them.
 
-    A metre of height casts a shadow of `sun` metres to the right and along the street.
+    A meter of height casts a shadow of `sun` meters to the right and along the street.
     """
 
     zenith: Floats
@@ -25,8 +25,8 @@ class Weather:
     ground_light: Floats
     sun: tuple[float, float]
     shadow: float  # the part of the light that a shadow takes
-    shadow_blur: float  # part of the picture's width
-    haze: float  # 1 / metres
+    shadow_blur: float  # part of the image's width
+    haze: float  # 1 / meters
     wet: float  # 0-1
     rain: float  # 0-1
     glow: float  # how far bright places shine, 0-1
@@ -178,7 +178,7 @@ def some_weather(rng: np.random.Generator) -> Weather:
     faces_camera = (sunlit + shaded) / 2 + 0.12 * np.sign(sun_along) * (sunlit - shaded)
     light = [faces_right, faces_left, faces_camera, sunlit * 1.02, sunlit * 0.97]
     light += [np.array(kind.pane), np.array(kind.lamp_window), np.full(3, kind.lamp)]
-    steep = 1.0 if kind.shadow > 0.3 else 0.12  # under a grey sky, shadows stay below what casts them
+    steep = 1.0 if kind.shadow > 0.3 else 0.12  # under a gray sky, shadows stay below what casts them
     return Weather(
         zenith=np.array(kind.zenith) * tint,
         horizon=np.array(kind.horizon) * tint,

@@ -15,11 +15,11 @@ from maskpencil.plain_text import is_utf8
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """A picture file and its label map (H, W), of the picture's size.
+class LabeledImage:
+    """An image file and its label map (H, W), of the image's size.
 
     `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix,
-    with "/" between folders; no two pictures of a split have the same.
+    with "/" between folders; no two images of a split have the same.
     """
 
     split: str
@@ -28,29 +28,29 @@ class LabelledPicture:
     label_map: LabelMap
 
 
-AddPicture = Callable[[LabelledPicture], None]
+AddImage = Callable[[LabeledImage], None]
 
-Writer = Callable[[Path, ClassSet], AbstractContextManager[AddPicture]]
-"""Takes the folder to write to, which is empty, and the classes; gives a function that adds a picture.
+Writer = Callable[[Path, ClassSet], AbstractContextManager[AddImage]]
+"""Takes the folder to write to, which is empty, and the classes; gives a function that adds an image.
 
 When the block ends, all is written. Memory does not grow with the label maps.
 """
 
 
-def copy_picture(picture: LabelledPicture, target: Path) -> None:
-    """Copy the picture's file to `target`, whole or not at all: byte for byte, or upright where EXIF turns it.
+def copy_image(image: LabeledImage, target: Path) -> None:
+    """Copy the image's file to `target`, whole or not at all: byte for byte, or upright where EXIF turns it.
 
     So it is of its label map's size for tools, too, that show images as they are stored.
 
     Raises:
-        ImageError: the picture cannot be read.
+        ImageError: the image cannot be read.
         OutputError: it cannot be written.
     """
-    if is_turned(picture.image):
-        write_upright(picture.image, target)
+    if is_turned(image.image):
+        write_upright(image.image, target)
         return
     with written_whole(target) as temporary:
-        shutil.copyfile(picture.image, temporary)
+        shutil.copyfile(image.image, temporary)
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
@@ -73,13 +73,13 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """Names of pictures by split, of which no two are the same but for upper and lower case."""
+    """Names of images by split, of which no two are the same but for upper and lower case."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
 
     def free(self, split: str, name: str) -> str:
-        """The name, or with a number after it where another picture has it."""
+        """The name, or with a number after it where another image has it."""
         candidate, number = name, 1
         while (split, candidate.lower()) in self.taken:
             number += 1

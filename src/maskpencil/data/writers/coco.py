@@ -1,4 +1,4 @@
-"""COCO: `OUT/annotations/instances_SPLIT.json` and copies of the pictures in `OUT/images/[SPLIT/]`."""
+"""COCO: `OUT/annotations/instances_SPLIT.json` and copies of the images in `OUT/images/[SPLIT/]`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
-from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
 from maskpencil.data.writers.undrawn import undrawn_class, with_ignore_label
-from maskpencil.regions import PictureRegions, find_regions, regions_file
+from maskpencil.regions import ImageRegions, find_regions, regions_file
 
 
 @contextmanager
-def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write pictures, one file of annotations a split, and `classes.yaml` with the classes' order and colours.
+def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write images, one file of annotations a split, and `classes.yaml` with the classes' order and colors.
 
     Without splits the file is `instances_default.json`. An annotation is a region of one class as
     `regions.write_regions` writes it: polygons along the pixels' edges, or run lengths where it has holes. What a
@@ -30,17 +30,17 @@ def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
     ignored = IGNORE_INDEX if undrawn == IGNORE_INDEX else len(classes)
     wanted = [name for index, name in enumerate(labels.names) if index != undrawn]
     with ExitStack() as files:
-        add_to: dict[str, Callable[[PictureRegions], None]] = {}
+        add_to: dict[str, Callable[[ImageRegions], None]] = {}
 
-        def add(picture: LabelledPicture) -> None:
-            if picture.split not in add_to:
-                path = folder / "annotations" / f"instances_{picture.split or 'default'}.json"
-                add_to[picture.split] = files.enter_context(regions_file(path, labels, file_format="coco"))
-            name = f"{picture.name}{picture.image.suffix}"
-            copy_picture(picture, folder / "images" / picture.split / name)
-            height, width = picture.label_map.shape
-            numbers = np.where(picture.label_map == IGNORE_INDEX, ignored, picture.label_map).astype(np.uint8)
+        def add(image: LabeledImage) -> None:
+            if image.split not in add_to:
+                path = folder / "annotations" / f"instances_{image.split or 'default'}.json"
+                add_to[image.split] = files.enter_context(regions_file(path, labels, file_format="coco"))
+            name = f"{image.name}{image.image.suffix}"
+            copy_image(image, folder / "images" / image.split / name)
+            height, width = image.label_map.shape
+            numbers = np.where(image.label_map == IGNORE_INDEX, ignored, image.label_map).astype(np.uint8)
             regions = find_regions(numbers, labels, wanted=wanted)
-            add_to[picture.split](PictureRegions(name, (height, width), regions))
+            add_to[image.split](ImageRegions(name, (height, width), regions))
 
         yield add

@@ -1,12 +1,12 @@
 """CVAT's "Segmentation mask 1.1", as its importer takes it when the folder is packed into a ZIP file.
 
     labelmap.txt, ImageSets/Segmentation/{default,train,...}.txt, JPEGImages/NAME.EXT
-    SegmentationClass/NAME.png    the class of each pixel, in the colours of labelmap.txt
-    SegmentationObject/NAME.png   what is an object of its own, in Pascal VOC's colours
+    SegmentationClass/NAME.png    the class of each pixel, in the colors of labelmap.txt
+    SegmentationObject/NAME.png   what is an object of its own, in Pascal VOC's colors
 
 Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask and, for what the importer needs, the sources
-of Datumaro's VOC extractor: every colour in a mask must be in labelmap.txt, palettes are not looked at, lists may have
-no "_" in their names, and where SegmentationObject/ has no picture each colour becomes a mask, that of ignored pixels
+of Datumaro's VOC extractor: every color in a mask must be in labelmap.txt, palettes are not looked at, lists may have
+no "_" in their names, and where SegmentationObject/ has no image each color becomes a mask, that of ignored pixels
 too.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.formats.voc import MASKS
-from maskpencil.data.writers.base import AddPicture, LabelledPicture
+from maskpencil.data.writers.base import AddImage, LabeledImage
 from maskpencil.data.writers.voc import VocForm
 from maskpencil.images import write_image
 from maskpencil.known_classes import voc_color
@@ -29,10 +29,10 @@ BACKGROUND = "background"
 
 
 @contextmanager
-def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write masks as colour pictures; the pixels of a class are one object a picture, but for background and ignored.
+def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write masks as color images; the pixels of a class are one object an image, but for background and ignored.
 
-    Pictures without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colours that
+    Images without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colors that
     repeat are replaced, see `palettes.told_apart`.
 
     Raises:
@@ -48,10 +48,10 @@ def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
         if name != BACKGROUND:
             object_colors[index] = voc_color(index + 1)
 
-    def add(picture: LabelledPicture) -> None:
-        name = form.add(picture)
-        write_image(root / MASKS / f"{name}.png", class_colors[picture.label_map])
-        write_image(root / "SegmentationObject" / f"{name}.png", object_colors[picture.label_map])
+    def add(image: LabeledImage) -> None:
+        name = form.add(image)
+        write_image(root / MASKS / f"{name}.png", class_colors[image.label_map])
+        write_image(root / "SegmentationObject" / f"{name}.png", object_colors[image.label_map])
 
     yield add
     form.finish({split or "default": names for split, names in form.names.items()})

@@ -1,4 +1,4 @@
-"""labelme's files: `OUT/[SPLIT/]NAME.json` beside a copy of each picture."""
+"""labelme's files: `OUT/[SPLIT/]NAME.json` beside a copy of each image."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.drawing import Polygon
-from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
 from maskpencil.data.writers.undrawn import undrawn_class, with_ignore_label
 from maskpencil.files import written_whole
 from maskpencil.label_maps import LabelMap
@@ -24,8 +24,8 @@ VERSION = "5.5.0"
 
 
 @contextmanager
-def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write pictures, their shapes, and `classes.yaml` with the classes' order and colours.
+def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write images, their shapes, and `classes.yaml` with the classes' order and colors.
 
     A shape is the polygon around pixels of one class that hang together by their sides, along the pixels' edges. It
     covers its holes, and what lies in them comes later in the list, over it: larger ones first. What a reader takes for
@@ -40,15 +40,15 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
     write_classes(folder / "classes.yaml", classes)
     undrawn = undrawn_class(folder)
 
-    def add(picture: LabelledPicture) -> None:
-        place = folder / picture.split / picture.name
-        copy = place.with_name(place.name + picture.image.suffix)
-        copy_picture(picture, copy)
-        height, width = picture.label_map.shape
+    def add(image: LabeledImage) -> None:
+        place = folder / image.split / image.name
+        copy = place.with_name(place.name + image.image.suffix)
+        copy_image(image, copy)
+        height, width = image.label_map.shape
         content = {
             "version": VERSION,
             "flags": {},
-            "shapes": _shapes(picture.label_map, labels, undrawn),
+            "shapes": _shapes(image.label_map, labels, undrawn),
             "imagePath": copy.name,
             "imageData": None,
             "imageHeight": height,

@@ -1,4 +1,4 @@
-"""Pascal VOC's form, with a labelmap.txt as Datumaro writes it, so that the classes keep their names and colours.
+"""Pascal VOC's form, with a labelmap.txt as Datumaro writes it, so that the classes keep their names and colors.
 
     JPEGImages/NAME.EXT, SegmentationClass/NAME.png, labelmap.txt, ImageSets/Segmentation/{train,val,test,trainval}.txt
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import IGNORED_LABELS
-from maskpencil.data.formats.voc import LISTS, MASKS, PICTURES
-from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.formats.voc import IMAGES, LISTS, MASKS
+from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
 from maskpencil.data.writers.palettes import told_apart
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
@@ -21,11 +21,11 @@ from maskpencil.label_maps import IGNORE_COLOR, write_label_map
 
 
 @contextmanager
-def write_voc(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write masks as palette PNG in the classes' colours, ignored pixels as 255 in the cream of VOC's borders.
+def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write masks as palette PNG in the classes' colors, ignored pixels as 255 in the cream of VOC's borders.
 
-    Pictures keep their suffix, also where it is not .jpg. All lie in one folder: of pictures of one name in several
-    splits the later ones are called SPLIT_NAME. Colours that repeat are replaced, see `palettes.told_apart`.
+    Images keep their suffix, also where it is not .jpg. All lie in one folder: of images of one name in several
+    splits the later ones are called SPLIT_NAME. Colors that repeat are replaced, see `palettes.told_apart`.
 
     Raises:
         DataError: a class name that labelmap.txt cannot hold.
@@ -33,9 +33,9 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
     """
     form = VocForm(root, classes)
 
-    def add(picture: LabelledPicture) -> None:
-        name = form.add(picture)
-        write_label_map(root / MASKS / f"{name}.png", picture.label_map, form.classes.colors)
+    def add(image: LabeledImage) -> None:
+        name = form.add(image)
+        write_label_map(root / MASKS / f"{name}.png", image.label_map, form.classes.colors)
 
     yield add
     in_splits = {split: names for split, names in form.names.items() if split}
@@ -44,9 +44,9 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddPicture]:
 
 
 class VocForm:
-    """What Pascal VOC and CVAT have in common: the copies of the pictures, the lists of names, labelmap.txt.
+    """What Pascal VOC and CVAT have in common: the copies of the images, the lists of names, labelmap.txt.
 
-    `classes` are those given, in colours that are all different. `names` are the pictures' by split; no two are the
+    `classes` are those given, in colors that are all different. `names` are the images' by split; no two are the
     same, not even but for upper and lower case.
 
     Raises:
@@ -60,22 +60,22 @@ class VocForm:
         self._taken: set[str] = set()
         self._ignored = False
 
-    def add(self, picture: LabelledPicture) -> str:
-        """Copy a picture; returns its name: its own, or with its split before the last part, or with a number after.
+    def add(self, image: LabeledImage) -> str:
+        """Copy an image; returns its name: its own, or with its split before the last part, or with a number after.
 
         Raises:
             OutputError: the copy cannot be written.
         """
-        folder, slash, last = picture.name.rpartition("/")
-        name, number = picture.name, 1
+        folder, slash, last = image.name.rpartition("/")
+        name, number = image.name, 1
         while name.lower() in self._taken:
-            prefix = f"{picture.split}_" if picture.split else ""
+            prefix = f"{image.split}_" if image.split else ""
             name = f"{folder}{slash}{prefix}{last}" + (f"_{number}" if number > 1 else "")
             number += 1
         self._taken.add(name.lower())
-        self.names.setdefault(picture.split, []).append(name)
-        copy_picture(picture, self.root / PICTURES / f"{name}{picture.image.suffix}")
-        self._ignored |= bool((picture.label_map == IGNORE_INDEX).any())
+        self.names.setdefault(image.split, []).append(name)
+        copy_image(image, self.root / IMAGES / f"{name}{image.image.suffix}")
+        self._ignored |= bool((image.label_map == IGNORE_INDEX).any())
         return name
 
     def finish(self, lists: Mapping[str, Iterable[str]]) -> None:

@@ -1,4 +1,4 @@
-"""YOLO: `OUT/data.yaml`, copies of the pictures in `OUT/images/[SPLIT/]`, their polygons in `OUT/labels/[SPLIT/]`.
+"""YOLO: `OUT/data.yaml`, copies of the images in `OUT/images/[SPLIT/]`, their polygons in `OUT/labels/[SPLIT/]`.
 
 Source: https://docs.ultralytics.com/datasets/segment
 """
@@ -12,7 +12,7 @@ import yaml
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.data.formats.yolo_folders import beside
 from maskpencil.data.splits import SPLITS
-from maskpencil.data.writers.base import AddPicture, LabelledPicture, copy_picture
+from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
 from maskpencil.data.writers.bridges import bridged
 from maskpencil.data.writers.undrawn import undrawn_class
 from maskpencil.errors import DataError
@@ -24,11 +24,11 @@ DIGITS = 6
 
 
 @contextmanager
-def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
-    """Write pictures, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colours.
+def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
     A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
-    its holes, see `bridges.bridged`. Coordinates have 6 digits, and more where a picture has a million columns or rows:
+    its holes, see `bridges.bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
     so they are off by less than half a pixel, and by the rule of the pixels' middles the label map comes back exactly.
 
     A background (see `undrawn.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
@@ -47,17 +47,17 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddPicture]:
     number_of = {name: number for number, name in enumerate(names)}
     splits = set()
 
-    def add(picture: LabelledPicture) -> None:
-        splits.add(picture.split)
-        copy = folder / "images" / picture.split / f"{picture.name}{picture.image.suffix}"
-        copy_picture(picture, copy)
-        height, width = picture.label_map.shape
+    def add(image: LabeledImage) -> None:
+        splits.add(image.split)
+        copy = folder / "images" / image.split / f"{image.name}{image.image.suffix}"
+        copy_image(image, copy)
+        height, width = image.label_map.shape
         digits = max(DIGITS, len(str(max(height, width))))
         with (
             written_whole(beside(folder, copy, "labels").with_suffix(".txt")) as temporary,
             temporary.open("w", encoding="utf-8", newline="\n") as file,
         ):
-            for region in find_regions(picture.label_map, classes, wanted=names):
+            for region in find_regions(image.label_map, classes, wanted=names):
                 for polygon in region.polygons:
                     shares = (f"{x / width:.{digits}g} {y / height:.{digits}g}" for x, y in bridged(polygon))
                     file.write(f"{number_of[region.class_name]} {' '.join(shares)}\n")

@@ -41,7 +41,7 @@ def create_backbone(
         in_channels: channels of the images; filters for other than RGB start as in `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, where the family has them (VGG, AlexNet).
         dropout: between fc6 and fc7, where they are kept.
-        as_released: whether it is padded as in the authors' nets, and takes BGR pictures (VGG, AlexNet).
+        as_released: whether it is padded as in the authors' nets, and takes BGR images (VGG, AlexNet).
 
     Raises:
         ConfigError: there is no such backbone, it lacks the strides, or the channels do not suit it.

@@ -24,7 +24,7 @@ class AlexNet(Backbone):
     """
 
     # Geometry. conv1 (11x11, stride 4) gets padding 4, and the 3/2 pools round up, so that strides 8, 16 and 32 divide
-    # the picture exactly. Cell 0 of conv1 then looks at pixel 1 (the middle of its four pixels is 1.5), and each pool
+    # the image exactly. Cell 0 of conv1 then looks at pixel 1 (the middle of its four pixels is 1.5), and each pool
     # moves cell 0 on by one of the finer cells: 1 + 4 + 8 + 16 = 29 at pool5, whose cell 0 should look at 15.5. The 6x6
     # kernel of fc6 has no middle: padding 3 before and 2 after keeps the size and moves half a cell of 32 back, to 13.
     _CONV1_PADDING = (4, 4)
@@ -41,7 +41,7 @@ class AlexNet(Backbone):
         self.fully_connected = fully_connected
         if fully_connected:
             linear6, linear7, _ = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
-            # pool5 of the classifier's 224x224 pictures is 6x6
+            # pool5 of the classifier's 224x224 images is 6x6
             self.fc6 = convolutionalize(linear6, 256, 6, padding=0)
             self.drop6 = nn.Dropout(dropout)
             self.fc7 = convolutionalize(linear7, 4096, 1, padding=0)

@@ -1,4 +1,4 @@
-"""What every backbone gives: features at strides 8, 16 and 32, and the normalisation its weights expect."""
+"""What every backbone gives: features at strides 8, 16 and 32, and the normalization its weights expect."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 RELEASED_MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)
 RELEASED_STD = (1 / 255, 1 / 255, 1 / 255)
-"""The authors' nets take pictures in 0..255 less the mean, their channels in the order BGR."""
+"""The authors' nets take images in 0..255 less the mean, their channels in the order BGR."""
 
 RELEASED_PADDING = 100
-"""Pixels around a picture in the authors' nets: the maps are then never smaller than what is cropped of them."""
+"""Pixels around an image in the authors' nets: the maps are then never smaller than what is cropped of them."""
 
 
 class Backbone(nn.Module, ABC):
@@ -35,11 +35,11 @@ class Backbone(nn.Module, ABC):
     Args:
         name: the name it was asked for.
         channels: the number of channels C_s of the features of each stride s in `STRIDES`.
-        mean: of the RGB channels, in 0..1, of the pictures its weights were trained on.
+        mean: of the RGB channels, in 0..1, of the images its weights were trained on.
         std: their standard deviation, in 0..1.
         in_channels: channels of the images.
-        channel_order: of its pictures, rgb or bgr.
-        grids: where the cells of the features of each stride look at; by default each at its own tile of the picture.
+        channel_order: of its images, rgb or bgr.
+        grids: where the cells of the features of each stride look at; by default each at its own tile of the image.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Normalised images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
+        """Normalized images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
 
         Backbones with `grids` of their own take any size and give larger maps.
         """
 
-    def take_released_pictures(self, first_convolution: str) -> None:
-        """Turn from RGB pictures of its own mean and deviation to those that the authors' nets take."""
+    def take_released_images(self, first_convolution: str) -> None:
+        """Turn from RGB images of its own mean and deviation to those that the authors' nets take."""
         conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
         mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)
         released_mean, released_std = torch.tensor(RELEASED_MEAN), torch.tensor(RELEASED_STD)
@@ -134,9 +134,9 @@ class Family:
 
 
 def initialize(module: nn.Module) -> None:
-    """Give every convolution a fresh start after He et al., ICCV 2015, on the CPU; biases 0, normalisations neutral.
+    """Give every convolution a fresh start after He et al., ICCV 2015, on the CPU; biases 0, normalizations neutral.
 
-    The variance is kept from layer to layer going forward, so that deep networks without normalisation can be trained.
+    The variance is kept from layer to layer going forward, so that deep networks without normalization can be trained.
     """
     module.to_empty(device="cpu")
     for layer in module.modules():

@@ -17,7 +17,7 @@ _TRUNK = (
 class GoogLeNet(Backbone):
     """Features inception3b, inception4e and inception5b: the last block of each stride.
 
-    The published weights take pixels in -1..1. torchvision's network rescales ImageNet-normalised pictures to that
+    The published weights take pixels in -1..1. torchvision's network rescales ImageNet-normalized images to that
     inside (`transform_input`); ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 is just (p - 0.5) / 0.5, and
     so for the other channels. A mean and std of 0.5 therefore give the weights what they were trained on.
 

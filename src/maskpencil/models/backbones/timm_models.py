@@ -17,7 +17,7 @@ PREFIX = "timm/"
 
 # timm is imported inside functions: it takes seconds, and most runs never need it
 
-# the ways, in timm, of freeing a model from the picture size it was trained at
+# the ways, in timm, of freeing a model from the image size it was trained at
 _FREEDOMS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
 # what timm's models were seen to raise for sizes, arguments and uses they are not made for
@@ -59,7 +59,7 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     """Make a backbone of a timm model; see `create_backbone`.
 
     Raises:
-        ConfigError: the model does not give features at strides 8, 16 and 32 of pictures of any size.
+        ConfigError: the model does not give features at strides 8, 16 and 32 of images of any size.
         ModelError: the weights cannot be had, or do not fit.
     """
     import timm
@@ -96,7 +96,7 @@ def is_known(name: str) -> bool:
 
 @cache
 def _arguments(model: str) -> dict[str, Any]:
-    """The arguments with which timm builds `model` for pictures of any size that is a multiple of 32.
+    """The arguments with which timm builds `model` for images of any size that is a multiple of 32.
 
     They are found by trying it out on the meta device, where networks have shapes but no numbers.
     """
@@ -110,7 +110,7 @@ def _arguments(model: str) -> dict[str, Any]:
         else:
             return arguments | freedom
     raise ConfigError(
-        f"the timm model {model!r} must give features at strides 8, 16 and 32 of pictures of any size, but it does not "
+        f"the timm model {model!r} must give features at strides 8, 16 and 32 of images of any size, but it does not "
         f"({reason_of(refusals[0])}); choose another backbone, such as vgg16 or resnet50"
     ) from refusals[0]
 
@@ -178,7 +178,7 @@ def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
-    """Where in a `TimmModel` the convolutions are that see the picture, from timm's list of their names."""
+    """Where in a `TimmModel` the convolutions are that see the image, from timm's list of their names."""
     wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
     convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]

@@ -35,7 +35,7 @@ class VGG(Backbone):
         classifier: torchvision's network of that name, whose layers it takes over.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: probability that a number between fc6 and fc7 is dropped in training.
-        as_released: whether pictures are padded by 100 and fc6 is not, as in the authors' nets.
+        as_released: whether images are padded by 100 and fc6 is not, as in the authors' nets.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class VGG(Backbone):
         self._take_layers(cast(nn.Sequential, classifier.features))
         if fully_connected:
             linear6, linear7, _ = (m for m in cast(nn.Sequential, classifier.classifier) if isinstance(m, nn.Linear))
-            # pool5 of the classifier's 224x224 pictures is 7x7; padding 3 keeps the size of the map
+            # pool5 of the classifier's 224x224 images is 7x7; padding 3 keeps the size of the map
             self.fc6 = convolutionalize(linear6, 512, 7, padding=0 if as_released else 3)
             self.relu6 = nn.ReLU(inplace=True)
             self.drop6 = nn.Dropout(dropout)
@@ -57,7 +57,7 @@ class VGG(Backbone):
             self._pad_as_released()
 
     def _pad_as_released(self) -> None:
-        """Pad the picture instead of fc6, round pools up, and note where the cells of the maps look at now."""
+        """Pad the image instead of fc6, round pools up, and note where the cells of the maps look at now."""
         cast(nn.Conv2d, self.conv1_1).padding = (RELEASED_PADDING, RELEASED_PADDING)
         grid = Grid()
         for i, stage in enumerate(self.stages, start=1):
@@ -105,7 +105,7 @@ def create(name: str, options: BackboneOptions) -> VGG:
         as_released=options.as_released,
     )
     if options.as_released:
-        backbone.take_released_pictures("conv1_1")
+        backbone.take_released_images("conv1_1")
     backbone.take_channels(options.in_channels, "conv1_1")
     if options.weights == NONE:
         initialize(backbone)

@@ -80,7 +80,7 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     Shapes: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner product (C_out,
     C_in), bias (C_out,), which are PyTorch's as well. Old files store every array with four axes, (1, 1, C_out, C_in)
     and (1, 1, 1, C_out) for the last two: their leading 1s are dropped. What other layers have keeps the stored shape.
-    The numbers stay as they are: a network for BGR pictures remains one.
+    The numbers stay as they are: a network for BGR images remains one.
 
     A file that was cut exactly between two layers cannot be told from a whole one, since the format stores neither
     length nor count at its top: load the tensors strictly, which lists the missing layers.

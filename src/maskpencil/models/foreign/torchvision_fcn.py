@@ -16,7 +16,7 @@ from maskpencil.models.backbones.weights import class_count, load_strictly, publ
 NAMES = ("fcn_resnet50", "fcn_resnet101")
 
 IMAGE_SIZE = 693
-"""The longer side of a 3:4 picture whose shorter side has the 520 pixels at which they were trained."""
+"""The longer side of a 3:4 image whose shorter side has the 520 pixels at which they were trained."""
 
 _AUXILIARY = ("aux_classifier.",)
 
@@ -75,12 +75,12 @@ class TorchvisionFCN(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) -> logits (N, K, H, W)."""
+        """Normalized images (N, 3, H, W) -> logits (N, K, H, W)."""
         logits: Tensor = self.net(images)["out"]
         return logits
 
     def cells(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) -> scores (N, K, H/8, W/8), which `forward` stretches to the images."""
+        """Normalized images (N, 3, H, W) -> scores (N, K, H/8, W/8), which `forward` stretches to the images."""
         cells: Tensor = self.net.classifier(self.net.backbone(images)["out"])
         return cells
 

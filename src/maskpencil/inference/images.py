@@ -1,4 +1,4 @@
-"""What is written of pictures: masks, overlays, confidence, entropy, regions, annotations."""
+"""What is written of images: masks, overlays, confidence, entropy, regions, annotations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,31 +8,31 @@ from types import TracebackType
 from typing import Self
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.writers import WRITERS, AddPicture, LabelledPicture
+from maskpencil.data.writers import WRITERS, AddImage, LabeledImage
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole
 from maskpencil.images import Pixels, read_pixels, write_image
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
-from maskpencil.regions import PictureRegions, Region, RegionFormat, regions_file, write_regions
+from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file, write_regions
 from maskpencil.visualize import grayscale
 
 RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
-"""The folders of what is written of each picture, and the endings of the files."""
+"""The folders of what is written of each image, and the endings of the files."""
 
 REGIONS = "regions.json"
-"""The file of all pictures' regions, in the formats that have one file."""
+"""The file of all images' regions, in the formats that have one file."""
 
 ANNOTATIONS = "annotations"
 """The folder of the data set for an annotation tool."""
 
-ReadPicture = tuple[Source, Pixels | DataError]
+ReadImage = tuple[Source, Pixels | DataError]
 
 
-class PictureResults:
+class ImageResults:
     """Writes predictions below `out`, as `predict` is asked to; a context manager whose end completes all files.
 
-    `regions` and `annotations` name the formats of the files of all pictures, None for none; `find_regions` finds what
+    `regions` and `annotations` name the formats of the files of all images, None for none; `find_regions` finds what
     goes there and gets a box.
     """
 
@@ -66,7 +66,7 @@ class PictureResults:
         self._stack.__exit__(kind, error, traceback)
 
     def write(self, prediction: Prediction, source: Source) -> None:
-        """Write all that is asked for of one picture.
+        """Write all that is asked for of one image.
 
         Raises:
             OutputError: a file cannot be written.
@@ -76,20 +76,18 @@ class PictureResults:
         write_prediction(shown, self._out, source.stem, overlay=self._overlays, opacity=self._opacity, boxes=found)
         if self._add_regions:
             height, width = prediction.label_map.shape
-            self._add_regions(source.stem, PictureRegions(_name(source), (height, width), found))
+            self._add_regions(source.stem, ImageRegions(_name(source), (height, width), found))
         if self._annotate:
-            self._annotate(LabelledPicture("", source.stem, source.path, prediction.label_map))
+            self._annotate(LabeledImage("", source.stem, source.path, prediction.label_map))
 
 
 def result_file(out: Path, kind: str, stem: str) -> Path:
-    """Return where a result of a picture is written; `kind` is a key of `RESULTS`."""
+    """Return where a result of an image is written; `kind` is a key of `RESULTS`."""
     return out / kind / f"{stem}.{RESULTS[kind]}"
 
 
-def picture_files(
-    out: Path, sources: Sequence[Source], kinds: Sequence[str], regions: RegionFormat | None
-) -> list[Path]:
-    """Return all files that `PictureResults` writes of pictures, but for the annotations."""
+def image_files(out: Path, sources: Sequence[Source], kinds: Sequence[str], regions: RegionFormat | None) -> list[Path]:
+    """Return all files that `ImageResults` writes of images, but for the annotations."""
     files = [result_file(out, kind, source.stem) for source in sources for kind in kinds]
     if regions == "geojson":
         files += [result_file(out, "regions", source.stem) for source in sources]
@@ -98,16 +96,16 @@ def picture_files(
     return files
 
 
-def read_picture(source: Source) -> ReadPicture:
-    """Read a picture, or why it cannot be read."""
+def read_image(source: Source) -> ReadImage:
+    """Read an image, or why it cannot be read."""
     try:
         return source, read_pixels(source.path)
     except DataError as error:
         return source, error
 
 
-def same_size(one: ReadPicture, other: ReadPicture) -> bool:
-    """Whether both are pictures that go through the network together."""
+def same_size(one: ReadImage, other: ReadImage) -> bool:
+    """Whether both are images that go through the network together."""
     (_, first), (_, second) = one, other
     return (
         not isinstance(first, DataError) and not isinstance(second, DataError) and first.rgb.shape == second.rgb.shape
@@ -123,7 +121,7 @@ def write_prediction(
     opacity: float = 0.5,
     boxes: Sequence[Region] = (),
 ) -> None:
-    """Write a picture's results below `out`: the one way they are written.
+    """Write an image's results below `out`: the one way they are written.
 
     masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless `overlay` is off,
     confidence/STEM.png and entropy/STEM.png where the prediction holds them.
@@ -142,22 +140,22 @@ def write_prediction(
 @contextmanager
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
-) -> Iterator[Callable[[str, PictureRegions], None] | None]:
-    """Give what writes a picture's regions, with the stem to name them by, into one file of all or one of its own."""
+) -> Iterator[Callable[[str, ImageRegions], None] | None]:
+    """Give what writes an image's regions, with the stem to name them by, into one file of all or one of its own."""
     if file_format is None:
         yield None
     elif file_format == "geojson":
-        yield lambda stem, picture: write_regions(
-            result_file(out, "regions", stem), [picture], classes, file_format="geojson"
+        yield lambda stem, image: write_regions(
+            result_file(out, "regions", stem), [image], classes, file_format="geojson"
         )
     else:
         with regions_file(out / REGIONS, classes, file_format=file_format, keep=True) as add:
-            yield lambda _, picture: add(picture)
+            yield lambda _, image: add(image)
 
 
 @contextmanager
-def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddPicture | None]:
-    """Give what adds a picture to a data set in `folder`, which must be new or empty and appears whole."""
+def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
+    """Give what adds an image to a data set in `folder`, which must be new or empty and appears whole."""
     if file_format is None:
         yield None
     else:
@@ -166,6 +164,6 @@ def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) 
 
 
 def _name(source: Source) -> str:
-    """The picture's file, below the folder it was found in: as its stem is, with the suffix."""
+    """The image's file, below the folder it was found in: as its stem is, with the suffix."""
     has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
     return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"

@@ -1,26 +1,26 @@
-"""Films, streams and cameras through the network, one after the other."""
+"""Videos, streams and cameras through the network, one after the other."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.inference.film_options import FilmOptions, MaskFormat
 from maskpencil.inference.protocols import PredictsImages, SideBySide
 from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import Tally
+from maskpencil.inference.video_options import MaskFormat, VideoOptions
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
 from maskpencil.results import recorded_results
 
 
-def predict_films(
+def predict_videos(
     segmenter: PredictsImages,
-    films: Sequence[Source],
+    videos: Sequence[Source],
     *,
     out: Path,
-    options: FilmOptions,
+    options: VideoOptions,
     overlays: bool,
     opacity: float,
     find_boxes: Callable[[Prediction], Sequence[Region]] | None,
@@ -29,13 +29,13 @@ def predict_films(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Colour films, see `predict`; what cannot be read is tallied, as those are that were not begun before `stop`.
+    """Segment videos, see `predict`; what cannot be read is tallied, as those are that were not begun before `stop`.
 
     Raises:
-        KeyboardInterrupt: `stop` was set within a film, which is dropped.
+        KeyboardInterrupt: `stop` was set within a video, which is dropped.
         OutputError: a result cannot be written.
     """
-    for source in films:
+    for source in videos:
         if stop.is_set():
             tally.warnings.append(f"{source.name}: was not begun, as the work was stopped before")
             continue
@@ -45,7 +45,7 @@ def predict_films(
             tally.tell(source, number, frame=frame, frames=total)
 
         masks = _mask_place(out, source, options.masks) if options.masks else None
-        from maskpencil.inference.video import predict_video  # FFmpeg, which pictures do not need
+        from maskpencil.inference.video import predict_video  # FFmpeg, which images do not need
 
         try:
             with recorded_results(out):
@@ -71,39 +71,39 @@ def predict_films(
             tally.notes.extend(done.notes)
 
 
-def check_films(segmenter: PredictsImages, films: Sequence[Source], options: FilmOptions, *, overlays: bool) -> None:
-    """Refuse what cannot be asked of films, before anything is done.
+def check_videos(segmenter: PredictsImages, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> None:
+    """Refuse what cannot be asked of videos, before anything is done.
 
     Raises:
-        ConfigError: nothing is asked for, one output is for several films, or the segmenter cannot smooth.
+        ConfigError: nothing is asked for, one output is for several videos, or the segmenter cannot smooth.
     """
-    if not films:
+    if not videos:
         return
     if not (overlays or options.masks or options.show or options.stdout):
         raise ConfigError(
-            f"{films[0].name}: without its overlay nothing is asked for of a film; leave overlays on, or ask for "
+            f"{videos[0].name}: without its overlay nothing is asked for of a video; leave overlays on, or ask for "
             "--masks video, --show or --stdout"
         )
-    if options.stdout and len(films) > 1:
+    if options.stdout and len(videos) > 1:
         raise ConfigError(
-            f"standard output takes the frames of one film, but got {len(films)}, {films[0].name} and "
-            f"{films[1].name} among them; give one"
+            f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
+            f"{videos[1].name} among them; give one"
         )
     if options.smooth and not isinstance(segmenter, GivesProbabilities):
         raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
 
 
-def film_files(out: Path, films: Sequence[Source], options: FilmOptions, *, overlays: bool) -> list[Path]:
-    """Return all files that are written of films, but for those in `frame_folders`."""
-    files = [_overlay_file(out, source) for source in films] if overlays else []
+def video_files(out: Path, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> list[Path]:
+    """Return all files that are written of videos, but for those in `frame_folders`."""
+    files = [_overlay_file(out, source) for source in videos] if overlays else []
     if options.masks == "video":
-        files += [_mask_place(out, source, "video") for source in films]
+        files += [_mask_place(out, source, "video") for source in videos]
     return files
 
 
-def frame_folders(out: Path, films: Sequence[Source], options: FilmOptions) -> list[Path]:
-    """Return the folders that hold the masks of a film's frames, where these are asked for."""
-    return [_mask_place(out, source, "png") for source in films] if options.masks == "png" else []
+def frame_folders(out: Path, videos: Sequence[Source], options: VideoOptions) -> list[Path]:
+    """Return the folders that hold the masks of a video's frames, where these are asked for."""
+    return [_mask_place(out, source, "png") for source in videos] if options.masks == "png" else []
 
 
 def _overlay_file(out: Path, source: Source) -> Path:

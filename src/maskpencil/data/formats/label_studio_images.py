@@ -1,4 +1,4 @@
-"""Which picture a Label Studio task is about: the file, by the name that the task has for it."""
+"""Which image a Label Studio task is about: the file, by the name that the task has for it."""
 
 import re
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the names of uploaded files, so that no two are the same."""
 
 
-def picture_name(task: Entry) -> str | None:
-    """The path of the picture in a task, with "/" between folders; None where it names none.
+def image_name(task: Entry) -> str | None:
+    """The path of the image in a task, with "/" between folders; None where it names none.
 
-    Taken is what ends like a picture: of `/data/upload/1/1a2b3c4d-photo.jpg` and web addresses the path, of
+    Taken is what ends like an image: of `/data/upload/1/1a2b3c4d-photo.jpg` and web addresses the path, of
     `/data/local-files/?d=photos/photo.jpg` that after `d=`. The field is called as the project says, often `image`.
     """
     data = task.inside("data").fields if isinstance(task.fields.get("data"), dict) else task.fields
@@ -26,8 +26,8 @@ def picture_name(task: Entry) -> str | None:
     return next((name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
 
 
-class Pictures:
-    """The pictures below a folder, but for hidden ones, by their names."""
+class Images:
+    """The images below a folder, but for hidden ones, by their names."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -44,7 +44,7 @@ class Pictures:
         return (path for paths in self._by_name.values() for path in paths)
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """The picture of that name, or of that name but for Label Studio's changes; None where there is none.
+        """The image of that name, or of that name but for Label Studio's changes; None where there is none.
 
         Of several the one counts that shares the most folders with the name.
 
@@ -57,14 +57,14 @@ class Pictures:
         best = [path for path in candidates if shared[path] == max(shared.values())]
         if len(best) > 1:
             one, other = (path.relative_to(self._root) for path in best[:2])
-            raise DataError(f"{task}: the picture {name!r} may be {one} or {other}; rename or remove one of them")
+            raise DataError(f"{task}: the image {name!r} may be {one} or {other}; rename or remove one of them")
         return best[0] if best else None
 
     def short_name(self, path: Path) -> str:
-        """The path below the folder of pictures, without suffix.
+        """The path below the folder of images, without suffix.
 
         Raises:
-            DataError: another picture has it.
+            DataError: another image has it.
         """
         below = path.relative_to(self._root).with_suffix("")
         name = PurePosixPath(

@@ -1,4 +1,4 @@
-"""`FilmOptions`: how films and streams are taken, beside what pictures share with them."""
+"""`VideoOptions`: how videos and streams are taken, beside what images share with them."""
 
 import re
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ MaskFormat = Literal["video", "png"]
 
 
 @dataclass(frozen=True)
-class FilmOptions:
-    """How films, streams and cameras are taken.
+class VideoOptions:
+    """How videos, streams and cameras are taken.
 
     Args:
         every: only each so-many-th frame is taken, from the first.
-        start: where to begin, in seconds of the film.
-        end: where to stop, in seconds of the film; None: where the film ends.
+        start: where to begin, in seconds of the video.
+        end: where to stop, in seconds of the video; None: where the video ends.
         smooth: the share of the past in each frame's probabilities, 0 to below 1; 0 takes each frame by itself.
-        masks: also write the label maps: `video`, lossless grey levels, or `png`, one palette PNG a frame.
+        masks: also write the label maps: `video`, lossless gray levels, or `png`, one palette PNG a frame.
         hardware_decode: decode on the graphics card or chip where that is possible.
         reconnect: how often in a row a broken stream is tried again.
         show: show the overlay in a window while it is made.

@@ -1,4 +1,4 @@
-"""Where a film's predictions go: the overlay, its label maps, a window, a pipe; painted and encoded behind."""
+"""Where a video's predictions go: the overlay, its label maps, a window, a pipe; painted and encoded behind."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from av.audio.stream import AudioStream
 from maskpencil.classes import ClassSet
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
-from maskpencil.inference.film_options import FilmOptions
 from maskpencil.inference.mask_writer import MaskFrames, MaskVideo, WritesMasks
 from maskpencil.inference.raw_frames import RawFrames
+from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.video_writer import VideoWriter
 from maskpencil.inference.window import Window
 from maskpencil.pipeline import WriteBehind
@@ -30,8 +30,8 @@ QUEUE_DEPTH = 4
 
 
 @dataclass(frozen=True)
-class FilmForm:
-    """What all outputs of a film share; `size` is (height, width), the rest as `VideoWriter` takes it."""
+class VideoForm:
+    """What all outputs of a video share; `size` is (height, width), the rest as `VideoWriter` takes it."""
 
     name: str
     size: tuple[int, int]
@@ -41,8 +41,8 @@ class FilmForm:
     is_live: bool
 
 
-class FilmOutputs:
-    """Takes a film's predictions; a context manager whose end completes all files, or removes them after an error.
+class VideoOutputs:
+    """Takes a video's predictions; a context manager whose end completes all files, or removes them after an error.
 
     `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
     `masks` is, a file or a folder, `options` says.
@@ -56,8 +56,8 @@ class FilmOutputs:
         self,
         classes: ClassSet,
         legend: Sequence[int],
-        form: FilmForm,
-        options: FilmOptions,
+        form: VideoForm,
+        options: VideoOptions,
         *,
         overlay: str | os.PathLike[str] | None,
         masks: str | os.PathLike[str] | None,
@@ -160,18 +160,18 @@ class FilmOutputs:
         if self._window:
             self._window.offer(page)
         if self._pipe:
-            self._encoding.submit(self._pipe.write, self._sheet.picture(page))
+            self._encoding.submit(self._pipe.write, self._sheet.image(page))
         if self._overlay:
             self._encoding.submit(self._overlay.write, page, pts=pts, duration=duration)
 
 
 class Sheet:
-    """The page every frame is painted on: the picture above, the same legend below."""
+    """The page every frame is painted on: the image above, the same legend below."""
 
     def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
         self._page = empty if len(classes) > MAX_LEGEND_CLASSES else with_legend(empty, classes, indices=legend)
-        left = (self._page.shape[1] - size[1]) // 2  # as with_legend centres narrow pictures
+        left = (self._page.shape[1] - size[1]) // 2  # as with_legend centers narrow images
         self._place = slice(0, size[0]), slice(left, left + size[1])
 
     @property
@@ -183,9 +183,9 @@ class Sheet:
     def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
         """The page of one frame, (H, W, 3)."""
         page = self._page.copy()
-        self.picture(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
+        self.image(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
         return page
 
-    def picture(self, page: RGBImage) -> RGBImage:
+    def image(self, page: RGBImage) -> RGBImage:
         """The part of a page where the frame is, without its legend."""
         return page[self._place]

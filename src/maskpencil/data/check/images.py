@@ -1,4 +1,4 @@
-"""Faults of the pictures: the same one twice, almost the same, unlike all others."""
+"""Faults of the images: the same one twice, almost the same, unlike all others."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,36 +11,36 @@ from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.check.inspect import PairFacts
 
 NEAR = 4.0
-"""Grey levels, the root mean square by which thumbnails of near-duplicates differ at most."""
+"""Gray levels, the root mean square by which thumbnails of near-duplicates differ at most."""
 
 NEAR_SHARE = 0.15
-"""And at most so much of their own contrast, so that two dull pictures are not taken for one."""
+"""And at most so much of their own contrast, so that two dull images are not taken for one."""
 
 BLANK = 2.0
-"""Grey levels: a picture of less contrast shows nothing."""
+"""Gray levels: an image of less contrast shows nothing."""
 
 FAR = 8.0
-"""So many times the usual spread from the middle, a picture is unlike the rest."""
+"""So many times the usual spread from the middle, an image is unlike the rest."""
 
 MUCH = 0.5
 """Where so much of a split is also in train, its share is named."""
 
 ENOUGH = 20
-"""Of fewer pictures no usual spread is known."""
+"""Of fewer images no usual spread is known."""
 
 _AT_ONCE = 512
 
 
-def check_pictures(seen: Sequence[PairFacts]) -> list[Fault]:
-    """The faults of the pictures that could be read."""
-    views = [view for view in seen if view.picture.thumbnail is not None]
+def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
+    """The faults of the images that could be read."""
+    views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
     copies = {place for group in groups for place in group[1:]}
     return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_unlike_the_rest(views)]
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
-    """The `id` of every entry that is, byte by byte, the picture of another: one of each stays, not in train if it can.
+    """The `id` of every entry that is, byte by byte, the image of another: one of each stays, not in train if it can.
 
     So what is scored stays as it is, and training does not see it. Where most of train would go it stays in train.
     """
@@ -55,8 +55,8 @@ def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
 def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
     by_digest: dict[bytes, list[int]] = defaultdict(list)
     for place, view in enumerate(views):
-        if view.picture.digest:
-            by_digest[view.picture.digest].append(place)
+        if view.image.digest:
+            by_digest[view.image.digest].append(place)
     return [group for group in by_digest.values() if len(group) > 1]
 
 
@@ -79,15 +79,14 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
             "duplicates-across-splits",
             "error",
             across,
-            "pictures that stand in several splits, so that what is scored was trained on: {n}"
-            + _all_of(views, groups),
+            "images that stand in several splits, so that what is scored was trained on: {n}" + _all_of(views, groups),
             f"remove them from {where}, as --fix does",
         ),
         *fault(
             "duplicates",
             "warning",
             within,
-            "pictures that stand there more than once: {n}",
+            "images that stand there more than once: {n}",
             "keep one of each, as --fix does",
         ),
     ]
@@ -110,7 +109,7 @@ def _all_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
 
 
 def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:
-    places = [i for i, view in enumerate(views) if i not in copies and view.picture.contrast > BLANK]
+    places = [i for i, view in enumerate(views) if i not in copies and view.image.contrast > BLANK]
     across: list[str] = []
     within: list[str] = []
     for one, other in _near([views[i] for i in places]):
@@ -122,15 +121,15 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
             "near-duplicates-across-splits",
             "warning",
             across,
-            "pictures almost the same as one in another split, as frames of one film are: {n}",
-            "keep what belongs together, such as a film or a patient, in one split; scores are too good otherwise",
+            "images almost the same as one in another split, as frames of one video are: {n}",
+            "keep what belongs together, such as a video or a patient, in one split; scores are too good otherwise",
         ),
         *fault(
             "near-duplicates",
             "note",
             within,
-            "pictures almost the same as another: {n}",
-            "copies teach nothing; frames of a film are fine",
+            "images almost the same as another: {n}",
+            "copies teach nothing; frames of a video are fine",
         ),
     ]
 
@@ -138,11 +137,11 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     """The near-duplicates, each with the nearest one of those that are not brighter, or of another split if there is.
 
-    Pictures are compared with those alone that are almost as bright, for no others can be near.
+    Images are compared with those alone that are almost as bright, for no others can be near.
     """
     if len(views) < 2:
         return []
-    thumbnails = np.stack([view.picture.thumbnail for view in views if view.picture.thumbnail is not None])
+    thumbnails = np.stack([view.image.thumbnail for view in views if view.image.thumbnail is not None])
     brightness = thumbnails.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
     brightness, splits = brightness[order], np.array([view.split for view in views])[order]
@@ -169,8 +168,8 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
     return fault(
         "blank-images",
         "warning",
-        [view.pair.image for view in views if view.picture.contrast < BLANK],
-        "pictures that show nothing but one brightness: {n}",
+        [view.pair.image for view in views if view.image.contrast < BLANK],
+        "images that show nothing but one brightness: {n}",
         "replace or remove them",
     )
 
@@ -179,17 +178,17 @@ def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
     if len(views) < ENOUGH:
         return []
     strange = [False] * len(views)
-    for values in ([v.picture.brightness for v in views], [v.picture.contrast for v in views]):
+    for values in ([v.image.brightness for v in views], [v.image.contrast for v in views]):
         strange = [a or b for a, b in zip(strange, _far_off(np.array(values)), strict=True)]
     return fault(
         "unlike-the-rest",
         "note",
         [
-            f"{_name(view)}: brightness {view.picture.brightness:.0f}, contrast {view.picture.contrast:.0f}"
+            f"{_name(view)}: brightness {view.image.brightness:.0f}, contrast {view.image.contrast:.0f}"
             for view, is_so in zip(views, strange, strict=True)
-            if is_so and view.picture.contrast >= BLANK
+            if is_so and view.image.contrast >= BLANK
         ],
-        "pictures far brighter, darker, duller or harsher than the rest: {n}",
+        "images far brighter, darker, duller or harsher than the rest: {n}",
         "look whether they belong to the set",
     )
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference.film_options import FilmOptions, seconds
+from maskpencil.inference.video_options import VideoOptions, seconds
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        FilmOptions(**settings)
+        VideoOptions(**settings)

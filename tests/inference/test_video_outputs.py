@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference import film_outputs
-from maskpencil.inference.film_options import FilmOptions
+from maskpencil.inference import video_outputs
 from maskpencil.inference.predict import predict
 from maskpencil.inference.raw_frames import RawFrames
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video, probe_video
+from maskpencil.inference.video_options import VideoOptions
 
-from .conftest import BrightnessSegmenter, MakeFilm, picture
+from .conftest import BrightnessSegmenter, MakeVideo, draw_image
 from .servers import camera_server
 
 
 class Viewer:
-    """Stands in for a window, and closes it after so many pictures."""
+    """Stands in for a window, and closes it after so many images."""
 
     def __init__(self, patience: int) -> None:
         self.patience, self.shown, self.threads = patience, 0, set[threading.Thread]()
@@ -53,7 +53,7 @@ def test_raw_frames_arrive_whole_and_in_order() -> None:
 
     thread = threading.Thread(target=take)
     thread.start()
-    pages = [picture((200, 300), i) for i in range(3)]
+    pages = [draw_image((200, 300), i) for i in range(3)]
     raw = RawFrames(writing)
     os.close(writing)
     for page in pages:
@@ -69,26 +69,26 @@ def test_a_reader_that_leaves_is_noticed_and_no_error() -> None:
     raw = RawFrames(writing)
     os.close(writing)
     os.close(reading)
-    raw.write(picture((48, 64)))
+    raw.write(draw_image((48, 64)))
     assert raw.is_closed
     raw.close()
 
 
 def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     told: list[str] = []
-    options = FilmOptions(stdout=True)
+    options = VideoOptions(stdout=True)
     report = predict(
-        segmenter, find_sources([make_film()]), out=tmp_path / "out", overlays=False, film=options, tell=told.append
+        segmenter, find_sources([make_video()]), out=tmp_path / "out", overlays=False, video=options, tell=told.append
     )
     raw = capfdbinary.readouterr().out
-    predict_video(segmenter, make_film(), tmp_path / "out.mp4")
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     (line,) = told
-    height, width = probe_video(make_film()).size
-    left = (frames[0].shape[1] - width) // 2  # the legend is wider than the film
+    height, width = probe_video(make_video()).size
+    left = (frames[0].shape[1] - width) // 2  # the legend is wider than the video
     pages = np.frombuffer(raw, dtype=np.uint8).reshape(12, height, width, 3)
     assert report.frames == 12
     assert left > 0
@@ -98,19 +98,19 @@ def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told
     assert not (tmp_path / "out").exists()
 
 
-def test_standard_output_takes_one_film(tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm) -> None:
-    films = find_sources([make_film("a.mp4"), make_film("b.mp4")])
-    with pytest.raises(ConfigError, match="takes the frames of one film, but got 2"):
-        predict(segmenter, films, out=tmp_path / "out", film=FilmOptions(stdout=True))
+def test_standard_output_takes_one_video(tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo) -> None:
+    videos = find_sources([make_video("a.mp4"), make_video("b.mp4")])
+    with pytest.raises(ConfigError, match="takes the frames of one video, but got 2"):
+        predict(segmenter, videos, out=tmp_path / "out", video=VideoOptions(stdout=True))
 
 
-def test_a_reader_that_leaves_ends_a_film_that_is_written_nowhere_else(tmp_path: Path, make_film: MakeFilm) -> None:
-    make_film(pts=range(500), size=(24, 32))
+def test_a_reader_that_leaves_ends_a_video_that_is_written_nowhere_else(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(pts=range(500), size=(24, 32))
     program = (
-        "from maskpencil.inference.film_options import FilmOptions\n"
+        "from maskpencil.inference.video_options import VideoOptions\n"
         "from maskpencil.inference.video import predict_video\n"
         "from tests.inference.conftest import BrightnessSegmenter\n"
-        "report = predict_video(BrightnessSegmenter(), 'film.mp4', None, options=FilmOptions(stdout=True))\n"
+        "report = predict_video(BrightnessSegmenter(), 'video.mp4', None, options=VideoOptions(stdout=True))\n"
         "import sys; print(report.frames, file=sys.stderr)\n"
     )
     root = Path(__file__).parents[2]
@@ -130,37 +130,37 @@ def test_a_reader_that_leaves_ends_a_film_that_is_written_nowhere_else(tmp_path:
 
 
 def test_a_window_is_refreshed_from_the_main_thread(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = Viewer(patience=1000)
-    monkeypatch.setattr(film_outputs, "Window", viewer)
-    predict_video(segmenter, make_film(), tmp_path / "out.mp4", options=FilmOptions(show=True))
+    monkeypatch.setattr(video_outputs, "Window", viewer)
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=VideoOptions(show=True))
     assert viewer.shown == 12
     assert viewer.threads == {threading.main_thread()}
 
 
-def test_a_viewer_who_leaves_ends_a_camera_and_no_film_that_is_written(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+def test_a_viewer_who_leaves_ends_a_camera_and_no_video_that_is_written(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = FilmOptions(show=True)
-    monkeypatch.setattr(film_outputs, "Window", Viewer(patience=3))
-    assert predict_video(segmenter, make_film(), tmp_path / "out.mp4", options=options).frames == 12
-    monkeypatch.setattr(film_outputs, "Window", Viewer(patience=3))
-    long = make_film("long.mp4", pts=range(200), size=(24, 32))
+    options = VideoOptions(show=True)
+    monkeypatch.setattr(video_outputs, "Window", Viewer(patience=3))
+    assert predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=options).frames == 12
+    monkeypatch.setattr(video_outputs, "Window", Viewer(patience=3))
+    long = make_video("long.mp4", pts=range(200), size=(24, 32))
     assert predict_video(segmenter, long, None, options=options).frames < 200
-    monkeypatch.setattr(film_outputs, "Window", Viewer(patience=3))
+    monkeypatch.setattr(video_outputs, "Window", Viewer(patience=3))
     with camera_server() as address:
         report = predict_video(segmenter, find_sources([address])[0], tmp_path / "live.mp4", options=options)
-    with av.open(str(tmp_path / "live.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) == report.frames >= 3
+    with av.open(str(tmp_path / "live.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == report.frames >= 3
 
 
 def test_no_screen_leaves_nothing(
-    tmp_path: Path, segmenter: BrightnessSegmenter, make_film: MakeFilm, monkeypatch
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     if sys.platform != "linux":
         pytest.skip("these have a screen of another kind")
     with pytest.raises(ConfigError, match="--show needs"):
-        predict(segmenter, find_sources([make_film()]), out=tmp_path / "out", film=FilmOptions(show=True))
+        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(show=True))
     assert not list(tmp_path.glob("out/**/*.mp4"))
