@@ -17,7 +17,7 @@ import maskpencil as mp
 
 segmenter, process, random = mp.Segmenter.from_pretrained(sys.argv[1]), psutil.Process(), np.random.default_rng(0)
 for number in range(int(sys.argv[2]) + 1):
-    height, width = random.integers(40, 200, 2)
+    height, width = random.integers(40, 500, 2)
     segmenter.predict(np.zeros((height, width, 3), np.uint8))
     if number % 100 == 0:
         print(process.memory_info().rss, flush=True)

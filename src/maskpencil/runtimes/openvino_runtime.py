@@ -1,5 +1,6 @@
 """Networks run by OpenVINO: the runtime of CPUs. Without torch."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
@@ -20,13 +21,19 @@ from maskpencil.runtimes.prepared import PreparedNetwork
 from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
 
 _MOST_AT_ONCE = 4
-"""Of pictures side by side, each of which takes memory of its own."""
+"""Of images side by side, each of which takes memory of its own."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
 """Compiled layers that OpenVINO may keep in memory, each for one image size, by its hint and for each of its streams.
 
 It keeps 5,000 unless it is limited. An image size takes about two of them, of half a MiB each: images of a hundred
 sizes are computed without compiling a layer twice.
+"""
+
+_PRIMITIVES_KEPT = 256
+"""Compiled operations that oneDNN, which computes for OpenVINO, may keep in memory for all graphs of the process.
+
+It keeps 1,024 unless it is limited, of which those of the last upsampling take half a MiB for each image size.
 """
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -47,12 +54,13 @@ class OpenVINORuntime(ConvertedRuntime):
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
         super().__init__(prepared, precision=precision)
         _initialize_bindings()
-        self._for_one = _Compiled(prepared, precision, "LATENCY")
+        with _few_primitives_kept():
+            self._for_one = _Compiled(prepared, precision, "LATENCY")
         self._many, self._lock = 0, Lock()  # how many blocks of `side_by_side` there are now
 
     @cached_property
     def _for_many(self) -> "_Compiled":
-        """Of several pictures each has some of the cores for itself: no core waits for another after every layer."""
+        """Of several images each has some of the cores for itself: no core waits for another after every layer."""
         return _Compiled(self.prepared, self.precision, "THROUGHPUT")
 
     @property
@@ -198,6 +206,20 @@ def _initialize_bindings() -> None:
             tensor = openvino.Tensor(np.zeros(1, number))
             tensor.element_type.to_dtype()
             tensor.data.sum()
+
+
+@contextmanager
+def _few_primitives_kept() -> Iterator[None]:
+    """Limit what oneDNN keeps, where the block is the first to use it: only then does it look, and only there."""
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    with _first_use:
+        is_given = name in os.environ
+        os.environ.setdefault(name, str(_PRIMITIVES_KEPT))
+        try:
+            yield
+        finally:
+            if not is_given:  # another library of the process, such as torch, has a oneDNN of its own
+                del os.environ[name]
 
 
 @cache
