@@ -9,6 +9,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.parsing import (
     did_you_mean,
     read_choice,
+    read_duration,
     read_flag,
     read_number,
     read_path,
@@ -96,3 +97,27 @@ def test_hints_and_values_are_short() -> None:
     assert did_you_mean("xyz", ["batch_size"]) == did_you_mean(3, ["batch_size"]) == ""
     assert len(shown(np.zeros((50, 50)))) <= 80
     assert "\n" not in shown(np.zeros((50, 50)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90.5", 90.5),
+        ("90s", 90),
+        ("1m30s", 90),
+        ("1m30", 90),
+        ("1:30", 90),
+        ("0:01:30.25", 90.25),
+        ("1h30m", 5400),
+        ("100:00:00", 360_000),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert read_duration("--start", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:75", "1:2:3:4", "ten", "1e3", "nan", "1s1m", None, 90])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ConfigError, match="--start must"):
+        read_duration("--start", text)

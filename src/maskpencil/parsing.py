@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from maskpencil.errors import ConfigError
 
 T = TypeVar("T", str, int)
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 
 LONGEST = 80
 """Characters of a wrong value that an error shows."""
@@ -77,6 +80,24 @@ def read_number(name: str, value: Any, *, least: float | None = None, most: floa
     if (least is not None and number < least) or (most is not None and number > most):
         raise ConfigError(f"{name} must be a number {_range(least, most)}, but got {shown(number)}")
     return number
+
+
+def read_duration(name: str, value: Any) -> float:
+    """Read a duration, or a time in a video, as seconds: `90`, `90.5`, `90s`, `1h30m`, `1:30` or `0:01:30.5`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    text = value if isinstance(value, str) else ""
+    units = re.fullmatch(f"(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s?)?", text)
+    clock = re.fullmatch(f"(?:([0-9]+):)?([0-9]+):({_NUMBER})", text)
+    if clock and float(clock[3]) >= 60:
+        raise ConfigError(f"{name} must have seconds below 60 after a colon, but got {shown(value)}")
+    parts = units or clock
+    if not text or not parts:
+        raise ConfigError(f"{name} must be a time such as 90, 90s, 1m30s, 1h30m or 1:30, but got {shown(value)}")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def is_several(value: Any) -> bool:

@@ -3,10 +3,14 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
 from maskpencil.cli import COMMANDS, MODULES, main
+from maskpencil.cli.options import flowed
+from maskpencil.cli.train import GROUPS
+from maskpencil.training.config import TrainConfig
 
 
 def test_help_lists_every_command(capsys):
@@ -20,11 +24,31 @@ def test_every_command_explains_itself_and_each_of_its_options(name, capsys):
     assert main([name, "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     function = importlib.import_module(f"maskpencil.cli.{MODULES.get(name, name)}").command
-    assert inspect.getdoc(function).splitlines()[0].split()[0] in shown
+    assert flowed(function.__doc__).splitlines()[0] in shown
+    assert "ARGS" not in shown
+    assert "[default: False]" not in shown
     options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
-        if option.name not in ("config", "json_file", "class_name", "compiled"):
+        if option.name not in ("options", "json_file", "class_name", "compiled"):
             assert f"--{option.name.replace('_', '-')}" in shown
+
+
+def test_help_shows_options_in_groups_as_wide_as_the_terminal(capsys, monkeypatch):
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert main(["predict", "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) == width
+        assert lines[0] == "Usage: maskpencil predict MODEL SOURCES... [OPTIONS]"
+        groups = [line.split()[1] for line in lines if line.startswith("╭─")]
+        assert groups == ["Arguments", "Output", "Classes", "Regions", "Video", "Network", "Other"]
+    main(["train", "--help"])
+    assert "Usage: maskpencil train [DATA] [OPTIONS]\n" in capsys.readouterr().out
+
+
+def test_every_training_setting_is_in_one_group_of_the_help():
+    grouped = [name for names in GROUPS.values() for name in names.split()]
+    assert sorted(grouped) == sorted(field.name for field in fields(TrainConfig))
 
 
 def test_the_version_is_the_packages(capsys):

@@ -28,15 +28,33 @@ def test_a_rate_says_which_loss_it_is_for():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("1h", 3600), ("1.5h", 5400), ("1h1m1s", 3661)]
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("20m", 1200),
+        ("1h30m", 5400),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("1h1m1s", 3661),
+        ("1:30", 90),
+        ("0:01:30.5", 90.5),
+    ],
 )
 def test_times_are_read_as_seconds(text, seconds):
     assert parse_time("--time-budget", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "20", "m", "-1m", "1m1h", "1 m", "0s"])
+@pytest.mark.parametrize("text", ["", "m", "-1m", "1m1h", "1 m", "1:60"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(ConfigError, match="--time-budget must be a time such as 90s, 20m or 1h30m, but got"):
+    with pytest.raises(ConfigError, match=r"--time-budget must (be a time such as|have seconds below 60)"):
+        parse_time("--time-budget", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("20", "have a unit, such as 20s or 20m"), ("0s", "be longer than zero")]
+)
+def test_a_time_budget_is_a_time_and_not_a_number(text, message):
+    with pytest.raises(ConfigError, match=f"--time-budget must {message}, but got '{text}'"):
         parse_time("--time-budget", text)
 
 

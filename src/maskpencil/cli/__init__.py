@@ -5,15 +5,18 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from maskpencil.errors import ConfigError, MaskPencilError, StalledError
 from maskpencil.signals import ended_by_signals, exit_code
 from maskpencil.terminal import RESULTS, finish, open_closed_streams, say, show
 
+if TYPE_CHECKING:
+    from cyclopts import App
+
 COMMANDS = {
     "demo": "Draw a street, train a small network on it, segment a video of a drive.",
-    "check": "Tell how a folder of images and masks is understood, and what is wrong with it.",
+    "check": "Show how a folder of images and masks is read, and what is wrong with it.",
     "convert": "Write a data set in the format of another tool.",
     "train": "Train a network on a folder of images and masks.",
     "evaluate": "Score a model on a labeled folder.",
@@ -22,7 +25,7 @@ COMMANDS = {
     "heatmap": "Show where a classifier or a model sees a class.",
     "benchmark": "Time methods side by side on this machine.",
     "import": "Make a model of another project's weights.",
-    "info": "Tell of this machine, a model, the backbones or the recipes.",
+    "info": "Show facts about this machine, a model, the backbones or the recipes.",
 }
 
 MODULES = {"import": "import_weights"}
@@ -107,17 +110,23 @@ def _run(name: str, words: Sequence[str]) -> int:
     from cyclopts import App, CycloptsError, Parameter  # slow to import, not needed for the usage
     from rich.console import Console
 
+    from maskpencil.cli.options import OTHER, flowed
+
     module = importlib.import_module(f"maskpencil.cli.{MODULES.get(name, name)}")
     app = App(
         name=f"maskpencil {name}",
+        help=flowed(module.command.__doc__),
         console=Console(file=cast("IO[str]", RESULTS)),
         help_format="plaintext",
         version_flags=(),
-        default_parameter=Parameter(negative_iterable=()),
+        default_parameter=Parameter(negative_bool=(), negative_iterable=()),
+        group_parameters=OTHER,
         result_action="return_value",
-        suppress_keyboard_interrupt=False,  # `main` tells what is to be said
+        suppress_keyboard_interrupt=False,  # `main` reports it
     )
     app.default(module.command)
+    app["--help"].group = OTHER
+    app.usage = f"Usage: maskpencil {name} {' '.join((*_arguments(app), '[OPTIONS]'))}"
     try:
         return int(app(words, exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:
@@ -125,3 +134,14 @@ def _run(name: str, words: Sequence[str]) -> int:
 
         say(f"error: {explained(error, name, words, app)}; see maskpencil {name} --help")
         return 2
+
+
+def _arguments(app: "App") -> list[str]:
+    """Return the names of the positional arguments as a usage line shows them: MODEL, [DATA], SOURCES..."""
+    names = []
+    for argument in app.assemble_argument_collection():
+        if argument.name.isupper():
+            is_several = argument.field_info.kind is argument.field_info.VAR_POSITIONAL
+            name = f"{argument.name}..." if is_several else argument.name
+            names.append(name if argument.required or is_several else f"[{name}]")
+    return names

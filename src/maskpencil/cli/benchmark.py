@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model
-from maskpencil.cli.options import Device
+from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, option
 from maskpencil.images import RGBImage
 from maskpencil.terminal import show
 
@@ -18,8 +18,8 @@ def command(
     what: Annotated[
         str,
         Parameter(
-            help="A model folder: every runtime of this machine. Or sliding-window: the dense net beside the "
-            "classifier window by window."
+            help="A model folder: every runtime of this machine. Or sliding-window: the dense network beside "
+            "the classifier window by window."
         ),
     ],
     images: Annotated[tuple[Path, ...], Parameter(help="Images to run on; by default drawn streets.")] = (),
@@ -27,16 +27,17 @@ def command(
     *,
     size: Annotated[
         str | None,
-        Parameter(help="HEIGHTxWIDTH to which the images are scaled; by default as they come, drawn ones 360x480."),
+        option("Scale the images to HEIGHTxWIDTH; by default as they are, drawn ones 360x480.", INPUT, "SIZE"),
     ] = None,
-    repeats: Annotated[int, Parameter(help="Rounds; the median counts.")] = 5,
+    repeats: Annotated[int, option("Rounds, of which the median is taken.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str, Parameter(help="Of sliding-window, the classifier: torchvision's VGG, AlexNet, GoogLeNet or ResNet.")
+        str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
     ] = "vgg16",
-    weights: Annotated[str, Parameter(help="Of sliding-window: imagenet, none or a file.")] = "imagenet",
-    batch_size: Annotated[int, Parameter(help="Of sliding-window: windows a pass.")] = 16,
+    weights: Annotated[str, option("For sliding-window: imagenet, none or a file.", NETWORK, "WEIGHTS")] = "imagenet",
+    batch_size: Annotated[int, option("For sliding-window: windows per pass.", NETWORK, "N")] = 16,
     out: Annotated[
-        Path | None, Parameter(help="Of a model, the PNG to draw; by default in a new folder in runs/benchmark.")
+        Path | None,
+        option("For a model: the PNG to draw; by default in a new folder in runs.", OUTPUT, "FILE"),
     ] = None,
     device: Device = "auto",
 ) -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from maskpencil.classes import ClassSet
 from maskpencil.cli.arguments import refuse_model_as_data
-from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.cli.options import OTHER, OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, numbered_folder, short_name, written_whole
 from maskpencil.plain_text import json_text, visible
@@ -24,17 +24,23 @@ def command(
     data: Annotated[Path, Parameter(help="A folder of images and masks, or a file in which it is packed.")],
     /,
     *,
-    fix: Annotated[Path | None, Parameter(help="Write a clean copy to this new folder; DATA is not touched.")] = None,
-    out: Annotated[Path | None, Parameter(help="The new folder for the overlays; by default runs/check/DATA.")] = None,
-    json_file: Annotated[Path | None, Parameter(name="--json", help="Also write all findings to this file.")] = None,
+    fix: Annotated[
+        Path | None, option("Write a clean copy to this new folder; DATA is not touched.", OUTPUT, "FOLDER")
+    ] = None,
+    out: Annotated[
+        Path | None, option("The new folder for the overlays; by default runs/check/DATA.", OUTPUT, "FOLDER")
+    ] = None,
+    json_file: Annotated[
+        Path | None, option("Also write all findings to this file.", OUTPUT, "FILE", name="--json")
+    ] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
-    processes: Annotated[int | None, Parameter(help="How many files are read at once; by default one a core.")] = None,
+    processes: Annotated[int | None, option("Files to read at once; by default one per core.", OTHER, "N")] = None,
 ) -> int:
-    """Tell how a folder of images and masks is understood, and what is wrong with it.
+    """Show how a folder of images and masks is read, and what is wrong with it.
 
-    Exits with 1 where a network cannot be trained on it as it is; with --fix, where no clean copy can be written.
+    Exits with 1 if a network cannot be trained on it; with --fix, if no clean copy can be written.
     """
     from maskpencil.data.check.fix import LOG, write_fixed
     from maskpencil.data.check.report import check

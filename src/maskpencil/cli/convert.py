@@ -6,18 +6,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import refuse_model_as_data
-from maskpencil.cli.options import AnnotationFormat, DataImages, DataMasks, SplitFile
+from maskpencil.cli.options import OUTPUT, AnnotationFormat, DataImages, DataMasks, SplitFile, option
 from maskpencil.files import new_folder, short_name
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
 
 
 def command(
-    data: Annotated[Path, Parameter(help="A data set in any form that is understood.")],
+    data: Annotated[Path, Parameter(help="A data set in any format that can be read.")],
     /,
     *,
-    to: Annotated[AnnotationFormat, Parameter(help="The format to write.")],
-    out: Annotated[Path | None, Parameter(help="The new folder; by default runs/convert/DATA.")] = None,
+    to: Annotated[AnnotationFormat, option("The format to write.", OUTPUT)],
+    out: Annotated[Path | None, option("The new folder; by default runs/convert/DATA.", OUTPUT, "FOLDER")] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,

@@ -5,10 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from maskpencil.cli.evaluate import table
-from maskpencil.cli.options import Device
+from maskpencil.cli.options import LENGTH, OUTPUT, Device, option
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
@@ -25,8 +23,8 @@ DRIVE_SEED = 9007
 
 def command(
     *,
-    out: Annotated[Path, Parameter(help="The folder to write; numbered when taken.")] = Path("runs/demo"),
-    epochs: Annotated[int | None, Parameter(help="Passes over the images; fewer are worse.")] = None,
+    out: Annotated[Path, option("The folder to write; numbered when taken.", OUTPUT, "FOLDER")] = Path("runs/demo"),
+    epochs: Annotated[int | None, option("Passes over the images; fewer give a worse network.", LENGTH, "N")] = None,
     device: Device = "auto",
 ) -> None:
     """Draw a street, train a small FCN-8s on it from scratch, score it, segment a video of an unseen drive.

@@ -9,6 +9,9 @@ from cyclopts import Parameter
 from maskpencil.cli.arguments import found_model, refuse_model_as_data
 from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import (
+    CLASSES,
+    INPUT,
+    OUTPUT,
     DataImages,
     DataMasks,
     Device,
@@ -17,6 +20,7 @@ from maskpencil.cli.options import (
     Precision,
     RuntimeName,
     SplitFile,
+    option,
 )
 from maskpencil.files import written_whole
 from maskpencil.metrics import Scores
@@ -35,15 +39,22 @@ def command(
     data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
-    split: Annotated[Literal["train", "val", "test"], Parameter(help="Which images of the folder.")] = "val",
+    split: Annotated[Literal["train", "val", "test"], option("The images to score.", INPUT)] = "val",
     class_name: Annotated[
         str | None,
-        Parameter(name="--class", help="Also score this class's probability by KITTI Road's measures: MaxF1 and more."),
+        option(
+            "Also score this class's probability by KITTI Road's measures: MaxF1 and more.",
+            CLASSES,
+            "CLASS",
+            name="--class",
+        ),
     ] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
-    json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the scores to this file.")] = None,
+    json_file: Annotated[
+        Path | None, option("Also write the scores to this file.", OUTPUT, "FILE", name="--json")
+    ] = None,
     image_size: ImageSize = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model
-from maskpencil.cli.options import Device, Precision, RuntimeName
+from maskpencil.cli.options import CLASSES, NETWORK, OUTPUT, Device, Precision, RuntimeName, option
 from maskpencil.files import numbered_folder
 from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
@@ -17,12 +17,13 @@ def command(
     image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
-    class_name: Annotated[str, Parameter(name="--class", help="The class to look for, by name or number.")],
+    class_name: Annotated[str, option("The class to look for, by name or number.", CLASSES, "CLASS", name="--class")],
     weights: Annotated[
-        str, Parameter(help="The classifier's weights: imagenet, none or a file in torchvision's form.")
+        str, option("The classifier's weights: imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS")
     ] = "imagenet",
     out: Annotated[
-        Path | None, Parameter(help="The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.")
+        Path | None,
+        option("The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.", OUTPUT, "FILE"),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",

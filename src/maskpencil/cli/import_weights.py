@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskpencil.cli.options import INPUT, OUTPUT, option
 from maskpencil.files import new_folder
 from maskpencil.terminal import say, show
 
@@ -13,10 +14,17 @@ def command(
     file: Annotated[Path, Parameter(help="A .caffemodel, or a state dict: .safetensors, .pth or .pt.")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="The model folder to write; by default runs/import/FILE.")] = None,
-    classes: Annotated[Path | None, Parameter(help="A classes.yaml that names the classes in their order.")] = None,
+    out: Annotated[
+        Path | None, option("The model folder to write; by default runs/import/FILE.", OUTPUT, "FOLDER")
+    ] = None,
+    classes: Annotated[
+        Path | None, option("A classes.yaml with the names of the classes in their order.", INPUT, "FILE")
+    ] = None,
     at_once_scales: Annotated[
-        bool | None, Parameter(help="Whether it is the FCN-8s that was trained at once, where the file does not tell.")
+        bool | None,
+        option(
+            "Whether it is the FCN-8s trained at once, if the file does not say.", INPUT, negative="--no-at-once-scales"
+        ),
     ] = None,
 ) -> None:
     """Make a model of another project's weights.

@@ -16,7 +16,7 @@ def command(
     topic: Annotated[str | None, Parameter(help="A model folder, 'backbones' or 'recipes'; else this machine.")] = None,
     /,
 ) -> None:
-    """Tell of this machine, a model, the backbones or the recipes."""
+    """Show facts about this machine, a model, the backbones or the recipes."""
     if topic is None:
         lines = machine()
     elif topic == "backbones":

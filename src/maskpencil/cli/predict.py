@@ -11,11 +11,25 @@ from cyclopts import Parameter
 from maskpencil import terminal
 from maskpencil.cli.arguments import found_model
 from maskpencil.cli.loading import load_segmenter
-from maskpencil.cli.options import AnnotationFormat, Device, ImageSize, ModelFolder, Precision, RuntimeName
+from maskpencil.cli.options import (
+    CLASSES,
+    NETWORK,
+    OUTPUT,
+    REGIONS,
+    VIDEO,
+    AnnotationFormat,
+    Device,
+    ImageSize,
+    ModelFolder,
+    Precision,
+    RuntimeName,
+    option,
+)
 from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, short_name
-from maskpencil.inference.video_options import MaskFormat, VideoOptions, seconds
+from maskpencil.inference.video_options import MaskFormat, VideoOptions
+from maskpencil.parsing import read_duration
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
 from maskpencil.signals import ENDING, exit_code
@@ -38,76 +52,89 @@ def command(
             help="Images, folders, quoted globs ('in/*.jpg'), videos, addresses (https, rtsp, ...) and camera numbers."
         ),
     ],
-    out: Annotated[Path | None, Parameter(help="The folder to write; by default a new one in runs/predict.")] = None,
-    overlays: Annotated[bool, Parameter(help="Also draw the classes over the images.")] = True,
-    confidence: Annotated[bool, Parameter(help="Also write how sure the network is, as gray images.")] = False,
+    out: Annotated[
+        Path | None, option("The folder to write; by default a new one in runs/predict.", OUTPUT, "FOLDER")
+    ] = None,
+    overlays: Annotated[
+        bool, option("Draw the classes over the images; on by default.", OUTPUT, negative="--no-overlays")
+    ] = True,
+    opacity: Annotated[float, option("The opacity of the class colors on overlays, 0 to 1.", OUTPUT, "SHARE")] = 0.5,
+    confidence: Annotated[bool, option("Also write the confidence, as gray images.", OUTPUT)] = False,
     entropy: Annotated[
-        bool, Parameter(help="Also write how undecided it is among all classes, as gray images.")
+        bool, option("Also write the entropy of the class probabilities, as gray images.", OUTPUT)
     ] = False,
-    opacity: Annotated[float, Parameter(help="The overlay colors' share, 0 to 1.")] = 0.5,
+    annotations: Annotated[
+        AnnotationFormat | None,
+        option("Also write a data set for an annotation tool, to correct there and train on.", OUTPUT),
+    ] = None,
+    geotiff: Annotated[
+        bool,
+        option("Read TIFF and JPEG2000 files of any size in windows, and write masks as GeoTIFF.", OUTPUT),
+    ] = False,
     class_name: Annotated[
-        str | None, Parameter(name="--class", help="Color this class only, green, where it is probable enough.")
+        str | None,
+        option("Only this class: green where it is probable enough.", CLASSES, "CLASS", name="--class"),
     ] = None,
     threshold: Annotated[
-        float | None, Parameter(help=f"The probability above which a pixel is --class; by default {THRESHOLD}.")
+        float | None,
+        option(f"The probability above which a pixel is --class; by default {THRESHOLD}.", CLASSES, "PROBABILITY"),
+    ] = None,
+    abstain: Annotated[
+        float | None, option("Give pixels of less confidence no class: 255 in the mask.", CLASSES, "CONFIDENCE")
     ] = None,
     regions: Annotated[
         RegionFormat | None,
-        Parameter(help="Also find the single objects: boxes on the overlays; of images, not of videos, a file too."),
+        option("Find connected regions: boxes on the overlays and, for images, a file.", REGIONS),
     ] = None,
-    min_area: Annotated[int, Parameter(help="Leave out regions of fewer pixels.")] = 1,
+    min_area: Annotated[int, option("Leave out regions of fewer pixels.", REGIONS, "PIXELS")] = 1,
     region_classes: Annotated[
-        list[str] | None, Parameter(help="Find regions of these classes only, else of all.", consume_multiple=True)
+        list[str] | None, option("Find regions of these classes only.", REGIONS, "CLASS", consume_multiple=True)
     ] = None,
-    annotations: Annotated[
-        AnnotationFormat | None,
-        Parameter(help="Also write a data set for an annotation tool, to be corrected there and trained on."),
-    ] = None,
-    abstain: Annotated[
-        float | None, Parameter(help="Give pixels of less confidence no class: 255 in the mask.")
-    ] = None,
-    augment: Annotated[
-        list[Literal["flip", "scales"]] | None,
-        Parameter(help="Look at mirrored and at scaled images, too: better and slower.", consume_multiple=True),
-    ] = None,
-    image_size: ImageSize = None,
-    memory: Annotated[
-        str, Parameter(help="What the network may take for one image; larger ones go in tiles.")
-    ] = "1GiB",
-    tile: Annotated[int | None, Parameter(help="The side of tiles, a multiple of 32, in place of --memory.")] = None,
-    geotiff: Annotated[
-        bool,
-        Parameter(help="Do TIFF and JPEG2000 files of any size window by window; masks as GeoTIFF, where they were."),
-    ] = False,
-    every: Annotated[int, Parameter(help="Of videos, take only each so-many-th frame.")] = 1,
-    start: Annotated[str, Parameter(help="Of videos, begin here: seconds or H:MM:SS.")] = "0",
-    end: Annotated[str | None, Parameter(help="Of videos, stop here: seconds or H:MM:SS.")] = None,
+    every: Annotated[int, option("Take only each N-th frame.", VIDEO, "N")] = 1,
+    start: Annotated[str, option("Begin here, such as 90s, 1m30s or 1:30.", VIDEO, "TIME")] = "0",
+    end: Annotated[str | None, option("Stop here.", VIDEO, "TIME")] = None,
     smooth: Annotated[
-        float, Parameter(help="Of videos, steady the classes: the share of the past, 0 (off) to below 1.")
+        float, option("Smooth the classes over time: the weight of the past, 0 (off) to below 1.", VIDEO, "SHARE")
     ] = 0.0,
     masks: Annotated[
         MaskFormat | None,
-        Parameter(help="Also write a video's masks: as lossless video of class numbers, or a palette PNG a frame."),
+        option("Also write masks: a lossless video of class indices, or a palette PNG per frame.", VIDEO),
     ] = None,
-    hardware_decode: Annotated[bool, Parameter(help="Decode videos on the graphics chip where that works.")] = False,
-    reconnect: Annotated[int, Parameter(help="How often in a row a stream that broke off is tried again.")] = 5,
-    show: Annotated[bool, Parameter(help="Show videos in a window while they are made.")] = False,
+    show: Annotated[bool, option("Show videos in a window while they are made.", VIDEO)] = False,
     stdout: Annotated[
-        bool, Parameter(help="Also write one video's overlay to standard output, as raw rgb24 frames.")
+        bool, option("Also write one video's overlay to standard output, as raw rgb24 frames.", VIDEO)
     ] = False,
+    hardware_decode: Annotated[bool, option("Decode videos on the graphics chip where that works.", VIDEO)] = False,
+    reconnect: Annotated[
+        int, option("How many times in a row to reconnect to a stream that broke off.", VIDEO, "TIMES")
+    ] = 5,
+    augment: Annotated[
+        list[Literal["flip", "scales"]] | None,
+        option(
+            "Test-time augmentation: average over mirrored and scaled images; better and slower.",
+            NETWORK,
+            consume_multiple=True,
+        ),
+    ] = None,
+    image_size: ImageSize = None,
+    memory: Annotated[
+        str, option("The memory the network may use for one image; larger images go in tiles.", NETWORK, "SIZE")
+    ] = "1GiB",
+    tile: Annotated[
+        int | None, option("The side of tiles, a multiple of 32, instead of --memory.", NETWORK, "PIXELS")
+    ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Annotated[
-        bool,
-        Parameter(name="--compile", negative="", help="On GPUs: half a minute for each size of images, then faster."),
+        bool, option("On GPUs: half a minute for each image size, then faster.", NETWORK, name="--compile")
     ] = False,
 ) -> int:
     """Segment images, folders of images, videos, streams and cameras.
 
-    Masks go to OUT/masks as palette PNG, the number of a pixel being its class (with --class 1 for it and 0 for all
-    others); overlays to OUT/overlays; regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson; annotations
-    to OUT/annotations. Ctrl-C ends a stream or camera: what came until then is whole.
+    Masks go to OUT/masks as palette PNGs of class indices (with --class 1 for that class and 0 for all others),
+    overlays to OUT/overlays, regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson, annotations to
+    OUT/annotations. Ctrl-C ends a stream or camera; the video up to then is complete.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
@@ -120,8 +147,8 @@ def command(
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
     video = VideoOptions(
         every=every,
-        start=seconds(start),
-        end=None if end is None else seconds(end),
+        start=read_duration("--start", start),
+        end=None if end is None else read_duration("--end", end),
         smooth=smooth,
         masks=masks,
         hardware_decode=hardware_decode,
@@ -206,7 +233,7 @@ def _name_of(source: str) -> str:
 def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
 ) -> "PredictsImages":
-    """The segmenter as the options let it see and speak."""
+    """Wrap the segmenter as the options ask."""
     from maskpencil.inference.abstaining import Abstaining
     from maskpencil.inference.augmented import SCALES, Augmented
     from maskpencil.inference.one_class import OneClass

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model, refuse_model_as_data
-from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.cli.options import INPUT, MODEL, OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.files import new_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import show
@@ -17,12 +17,12 @@ def command(
     data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="The folder to write; by default MODEL-int8.")] = None,
-    max_drop: Annotated[float, Parameter(help="The most points of mean IoU that may be lost.")] = 0.5,
+    out: Annotated[Path | None, option("The folder to write; by default MODEL-int8.", OUTPUT, "FOLDER")] = None,
+    max_drop: Annotated[float, option("The most points of mean IoU that may be lost.", MODEL, "POINTS")] = 0.5,
     calibration_images: Annotated[
-        int, Parameter(help="Training images from which the numbers' ranges are taken.")
+        int, option("Training images to calibrate the ranges of numbers with.", MODEL, "N")
     ] = 100,
-    split: Annotated[Literal["train", "val", "test"], Parameter(help="What both models are scored on.")] = "val",
+    split: Annotated[Literal["train", "val", "test"], option("The images to score both models on.", INPUT)] = "val",
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,

@@ -1,21 +1,88 @@
 """`maskpencil train`."""
 
+import ast
+import inspect
 import math
+import textwrap
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from maskpencil.cli.arguments import found_model, refuse_model_as_data
-from maskpencil.cli.options import DataImages, DataMasks, SplitFile
+from maskpencil.cli.options import (
+    AUGMENTATION,
+    INPUT,
+    LENGTH,
+    MODEL,
+    NETWORK,
+    OPTIMIZATION,
+    OUTPUT,
+    DataImages,
+    DataMasks,
+    SplitFile,
+    option,
+)
 from maskpencil.signals import exit_code
 from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
 UNSEEN_SHARE = 0.1
 """The time of starting and ending the interpreter, as a share of that of loading the libraries."""
+
+GROUPS: Mapping[Group, str] = {
+    MODEL: "recipe backbone weights init stride fully_connected learned_upsampling at_once_scales as_released dropout",
+    LENGTH: "epochs time_budget validate_every checkpoint_minutes",
+    OPTIMIZATION: "batch_size learning_rate backbone_rate freeze optimizer loss class_weights schedule average "
+    "weight_decay momentum bias_rate clip_norm head_l2 accumulate cache_views",
+    AUGMENTATION: "image_size crop_size scale flip color_jitter coarse_share",
+    NETWORK: "device precision workers compile sync_batch_norm tracker seed",
+}
+"""The settings of `TrainConfig` in the order in which the help shows them."""
+
+METAVARS = {
+    "backbone": "NAME",
+    "weights": "WEIGHTS",
+    "init": "MODEL",
+    "time_budget": "TIME",
+    "checkpoint_minutes": "MINUTES",
+    "learning_rate": "RATE",
+    "loss": "LOSS",
+    "class_weights": "WEIGHTS",
+    "image_size": "SIZE",
+    "crop_size": "SIZE",
+    "scale": "FACTOR",
+    "tracker": "NAME",
+}
+
+
+def _options() -> type:
+    """Make a dataclass of the settings of `TrainConfig`, with their groups and the texts that describe them there."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(TrainConfig))).body[0]
+    texts = {}
+    for setting, text in zip(body.body, body.body[1:], strict=False):  # type: ignore[attr-defined]
+        if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
+            texts[ast.unparse(setting.target)] = " ".join(ast.literal_eval(text.value).split())
+    defaults, kinds = {each.name: each.default for each in fields(TrainConfig)}, get_type_hints(TrainConfig)
+
+    settings = []
+    for group, names in GROUPS.items():
+        for name in names.split():
+            # what the recipe decides can be turned off, too
+            is_recipes = kinds[name] is bool and defaults[name] is None
+            turned_off = {"negative": f"--no-{name.replace('_', '-')}"} if is_recipes else {}
+            described = option(texts[name], group, METAVARS.get(name), **turned_off)
+            settings.append((name, Annotated[kinds[name], described], field(default=defaults[name])))
+    return make_dataclass("Options", settings, namespace={"__module__": __name__}, frozen=True)
+
+
+if TYPE_CHECKING:
+    Options = TrainConfig
+else:
+    Options = _options()
 
 
 def command(
@@ -24,18 +91,19 @@ def command(
     ] = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="The new run folder; by default runs/train/DATA.")] = None,
+    out: Annotated[Path | None, option("The new run folder; by default runs/train/DATA.", OUTPUT, "FOLDER")] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
-    resume: Annotated[Path | None, Parameter(help="A run folder to continue where it was cut short.")] = None,
-    config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
+    resume: Annotated[Path | None, option("Continue the run in this folder.", INPUT, "RUN")] = None,
+    options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
 ) -> int:
     """Train a network on a folder of images and masks.
 
     Settings that are not given are the recipe's. The best model so far is in RUN/model.
     """
     started = time.monotonic()  # before torch is loaded, for a time budget is that of the clock on the wall
+    config = TrainConfig(**asdict(options))
     if data:
         refuse_model_as_data(data, "train")
     if config.init:

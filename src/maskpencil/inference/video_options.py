@@ -1,6 +1,5 @@
 """`VideoOptions`: how videos and streams are taken, beside what images share with them."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -56,20 +55,3 @@ class VideoOptions:
             object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
             raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
-
-
-def seconds(text: str) -> float:
-    """Read a time as people write it: 90, 90.5, 1:30 or 0:01:30.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text, flags=re.ASCII):
-        raise ConfigError(f"a time must be seconds (90.5) or H:MM:SS (0:01:30.5), but got {text!r}")
-    *longer, rest = text.split(":")
-    total = 0
-    for part in longer:
-        total = (total + int(part)) * 60
-    if longer and float(rest) >= 60:
-        raise ConfigError(f"a time's seconds must be below 60 after a colon, but got {text!r}")
-    return total + float(rest)

@@ -1,13 +1,12 @@
 """Reading the values of settings that are written as words."""
 
 import math
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from maskpencil.errors import ConfigError
-from maskpencil.parsing import is_several, read_text, read_whole, shown
+from maskpencil.parsing import is_several, read_duration, read_text, read_whole, shown
 
 CROSS_ENTROPY = "cross-entropy"
 
@@ -139,17 +138,16 @@ def parse_loss(text: str) -> tuple[str, ...]:
 
 
 def parse_time(option: str, text: Any) -> float:
-    """Read `90s`, `20m`, `1h30m` or `1h` as seconds.
+    """Read a time budget such as `90s`, `20m`, `1h30m` or `1:30` as seconds.
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: it is none or zero, or a number that could be of minutes.
     """
-    written = text if isinstance(text, str) else ""
-    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", written)
-    hours, minutes, rest = (float(part or 0) for part in parts.groups()) if parts else (0.0, 0.0, 0.0)
-    seconds = 3600 * hours + 60 * minutes + rest
-    if not 0 < seconds < math.inf:
-        raise ConfigError(f"{option} must be a time such as 90s, 20m or 1h30m, but got {shown(text)}")
+    if isinstance(text, str) and text.isdecimal():
+        raise ConfigError(f"{option} must have a unit, such as {text}s or {text}m, but got {shown(text)}")
+    seconds = read_duration(option, text)
+    if seconds <= 0:
+        raise ConfigError(f"{option} must be longer than zero, but got {shown(text)}")
     return seconds
 
 
