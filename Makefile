@@ -46,8 +46,8 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 lock: $(READY)  ## pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev --no-emit-index-url \
-	    --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra train --group dev \
+	    --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
 
 clean:  ## remove everything that was made here, runs aside
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
