@@ -13,6 +13,7 @@ from maskpencil.hardware import (
     computes_on_cpu,
     cpu_instructions,
     has_native_bf16,
+    may_lack_torch_for_gpu,
 )
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -110,6 +111,33 @@ def test_torch_is_asked_for_a_device_only_where_there_may_be_one(machine, monkey
     assert computes_on_cpu("cpu")
     monkeypatch.setattr(hardware, "_DRIVERS", ())
     assert computes_on_cpu() == sys.platform.startswith("linux")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there may always be a GPU")
+def test_without_torch_auto_is_the_cpu_and_a_gpu_that_stays_unused_is_known_of(
+    machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("cuda")
+    monkeypatch.setattr(hardware, "_DRIVERS", ("/",))
+    assert not may_lack_torch_for_gpu()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert may_lack_torch_for_gpu()
+    assert computes_on_cpu()
+    for name in ("cuda", "mps"):
+        with pytest.raises(ConfigError, match=rf"^--device {name} needs torch; install it with pip install"):
+            computes_on_cpu(name)
+    with pytest.raises(ConfigError, match="must be auto, cpu, cuda or mps, but got 'gpu'"):
+        computes_on_cpu("gpu")
+    monkeypatch.setattr(hardware, "_DRIVERS", ())
+    assert not may_lack_torch_for_gpu()
+
+
+def test_where_only_torch_tells_of_instructions_there_are_none_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "avx2" in cpu_instructions() or not torch.cpu.get_capabilities().get("avx2")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert cpu_instructions() == frozenset()
+    assert choose_precision("auto", "cpu") == "fp32"
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

@@ -11,7 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.model_folder import ARCHITECTURES, ModelParts, fingerprint, read_model_folder, write_model_folder
+from maskpencil.model_folder import (
+    ARCHITECTURES,
+    ModelConfig,
+    ModelParts,
+    fingerprint,
+    read_model_folder,
+    write_model_folder,
+)
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.models.foreign.torchvision_fcn import TorchvisionFCNConfig
 from maskpencil.preprocessing import Preprocessing
@@ -308,3 +315,19 @@ def test_weights_and_statistics_that_are_not_numbers_are_refused_with_their_name
     for runtime in ("torch", "openvino"):
         with pytest.raises(ModelError, match=rf"{name} holds values that are not finite .*lower learning rate"):
             Segmenter.from_pretrained(copied, runtime=runtime, device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        FCNConfig(3),
+        FCNConfig(3, "test_resnet", 16, at_once_scales=True),
+        TorchvisionFCNConfig(3),
+        TorchvisionFCNConfig(3, "fcn_resnet101"),
+    ],
+)
+def test_the_title_is_that_of_the_network_also_where_only_torch_has_it(config):
+    kind = "FCN" if isinstance(config, FCNConfig) else "torchvision"
+    assert ModelConfig({"name": kind, **config.to_dict()}, CLASSES, PREPROCESSING, {}).title == config.title
+    defaults = type(config)(3)
+    assert ModelConfig({"name": kind, "num_classes": 3}, CLASSES, PREPROCESSING, {}).title == defaults.title

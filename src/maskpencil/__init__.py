@@ -25,6 +25,7 @@ from maskpencil.errors import (
     TrainingError,
     VideoError,
 )
+from maskpencil.extras import needed_for
 
 if TYPE_CHECKING:
     from maskpencil.classes import IGNORE_INDEX, ClassSet
@@ -79,7 +80,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'maskpencil' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"maskpencil.{_HOMES[name]}"), name)
+    with needed_for(f"maskpencil.{name}"):
+        return getattr(importlib.import_module(f"maskpencil.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

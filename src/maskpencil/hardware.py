@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from maskpencil.errors import ConfigError
+from maskpencil.extras import is_installed, needed_for
 from maskpencil.parsing import read_choice
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ def choose_device(name: str = "auto") -> "torch.device":
     Raises:
         ConfigError: the device is unknown or not on this machine.
     """
-    import torch
+    name = read_choice("device", name, ("auto", "cpu", "cuda", "mps"))
+    with needed_for(f"--device {name}"):
+        import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = read_choice("device", name, ("auto", "cpu", "cuda", "mps"))
     if name == "auto":
         return torch.device(next(device for device, there in available.items() if there))
     if not available[name]:
@@ -55,11 +57,27 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def computes_on_cpu(name: str = "auto") -> bool:
-    """Whether `choose_device` gives the CPU; torch is asked only where there may be something else."""
-    elsewhere = not sys.platform.startswith("linux") or any(Path(driver).exists() for driver in _DRIVERS)
-    if isinstance(name, str) and (name == "cpu" or (name == "auto" and not elsewhere)):
+    """Whether a network runs on the CPU; torch is asked only where there may be something else.
+
+    It is torch that runs networks on GPUs: without it `auto` is the CPU.
+
+    Raises:
+        ConfigError: the device is unknown or not on this machine, or needs torch, which is not installed.
+    """
+    if isinstance(name, str) and (
+        name == "cpu" or (name == "auto" and not (_may_have_gpu() and is_installed("torch")))
+    ):
         return True
     return choose_device(name).type == "cpu"
+
+
+def may_lack_torch_for_gpu() -> bool:
+    """Whether there may be a GPU here that nothing uses, since torch is not installed."""
+    return _may_have_gpu() and not is_installed("torch")
+
+
+def _may_have_gpu() -> bool:
+    return not sys.platform.startswith("linux") or any(Path(driver).exists() for driver in _DRIVERS)
 
 
 def choose_runtime(name: str, *, on_cpu: bool) -> str:
@@ -101,11 +119,16 @@ def has_native_bf16(device: str) -> bool:
 
 
 def cpu_instructions() -> frozenset[str]:
-    """The names of the sets of instructions that this machine's CPU has."""
+    """The names of the sets of instructions that this machine's CPU has.
+
+    Elsewhere than on Linux it is torch that tells them: without it there are none.
+    """
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         named = next((line for line in lines if line.startswith(("flags", "Features"))), "")
         return frozenset(named.partition(":")[2].split())
+    if not is_installed("torch"):
+        return frozenset()
     import torch
 
     return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there)

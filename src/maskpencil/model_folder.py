@@ -71,6 +71,15 @@ class ModelConfig:
     preprocessing: Preprocessing
     training: Mapping[str, Any]
 
+    @property
+    def title(self) -> str:
+        """What people call the network: the `title` of its own configuration, which only torch can import."""
+        entries = self.architecture
+        if entries["name"] == "torchvision":
+            return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
+        scales = " at once" if entries.get("at_once_scales") else ""
+        return f"FCN-{entries.get('stride', 8)}s{scales} on {entries.get('backbone', 'vgg16')}"
+
 
 @dataclass(frozen=True)
 class ModelParts:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError, ModelError
+from maskpencil.extras import needed_for
 from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu, device_name
 from maskpencil.images import ImageSource, RGBImage, read_pixels
 from maskpencil.imported import PREFIX, published_model
@@ -126,14 +127,16 @@ class Segmenter(Mapper):
         path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
         on_cpu = computes_on_cpu(place)
         if name.startswith(PREFIX) and not path.is_dir():
-            parts, folder = published_model(name), None
+            with needed_for(f"the model {name}"):
+                parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
                 raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
             config, loaded = read_model_config(path), load_runtime(path, chosen, precision)
             return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=path)
         else:
-            parts, folder = read_model_folder(path), path
+            with needed_for("--runtime torch"):
+                parts, folder = read_model_folder(path), path
         segmenter = cls.of_network(
             parts.model,
             parts.classes,
@@ -154,13 +157,15 @@ class Segmenter(Mapper):
     @property
     def network(self) -> "Network":
         """The live network that torch runs, or a fresh one read from the model folder."""
-        from maskpencil.runtimes.torch_runtime import TorchRuntime
+        if not isinstance(self.runtime, ConvertedRuntime):
+            from maskpencil.runtimes.torch_runtime import TorchRuntime
 
-        if isinstance(self.runtime, TorchRuntime):
-            return self.runtime.network
+            if isinstance(self.runtime, TorchRuntime):
+                return self.runtime.network
         if self.folder is None:
             raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
-        return read_model_folder(self.folder).model
+        with needed_for("the live network of a segmenter"):
+            return read_model_folder(self.folder).model
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model folder, whole or not at all; a folder of that name is replaced.

@@ -3,14 +3,14 @@ import pytest
 import torch
 
 from maskpencil.benchmark import runtimes
-from maskpencil.benchmark.chart import BAR, CHOSEN, chart
+from maskpencil.benchmark.chart import BAR, CHOSEN, cells, chart
 from maskpencil.benchmark.runtimes import RuntimeResult, compare_runtimes, operations
 from maskpencil.benchmark.ways import Way, memory_of, ways_of
 from maskpencil.cli import main
 from maskpencil.images import read_image
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.runtimes.graph import facts_of, seal
+from maskpencil.runtimes.graph import add_graph, facts_of, seal
 from maskpencil.runtimes.prepared import of_weights
 
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
@@ -68,6 +68,17 @@ def test_bars_are_as_long_as_a_image_takes():
     image = chart(results, "a model")
     lengths = [(image == color).all(axis=2).any(axis=0).sum() for color in (BAR, CHOSEN)]
     assert lengths[0] - 1 == pytest.approx(4 * (lengths[1] - 1), abs=3)  # an end is drawn, too
+
+
+def test_without_torch_its_ways_are_left_out_and_operations_are_not_counted(model, without_processes, monkeypatch):
+    add_graph(model, warn=pytest.fail)
+    for module in ("ways", "runtimes"):
+        monkeypatch.setattr(f"maskpencil.benchmark.{module}.is_installed", lambda name: name != "torch")
+    images = list(np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8))
+    results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))
+    assert [result.name for result in results] == ["openvino fp32", "openvino bf16"]
+    assert [(result.rate, result.peak) for result in results] == [(None, None)] * 2
+    assert [cells(result, results[0].seconds)[-1] for result in results] == ["-", "-"]
 
 
 def test_operations_are_counted_by_hand():

@@ -165,6 +165,16 @@ def test_info_tells(topic, capsys):
     ] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("backbone", ["test_resnet", "vgg16", "convnext_atto", "swin_tiny_patch4_window7_224"])
+def test_info_counts_the_weights_that_torch_counts(backbone):
+    from maskpencil.cli.info import count_weights
+    from maskpencil.models import FCNConfig, build_fcn
+
+    network = build_fcn(FCNConfig(3, backbone), weights="none")
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    assert count_weights(tensors) == sum(parameter.numel() for parameter in network.parameters())
+
+
 def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, capsys, monkeypatch):
     torch = pytest.importorskip("torch")
     from maskpencil.models import FCNConfig, build_fcn

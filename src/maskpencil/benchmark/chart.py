@@ -10,19 +10,19 @@ from maskpencil.images import RGBImage
 from maskpencil.visualize import INK, PAPER
 
 BAR, CHOSEN = (150, 175, 200), (30, 120, 200)
-COLUMNS = ("ms", "images/s", "times eager", "MiB at most", "same class", "of a matrix product")
+COLUMNS = ("ms", "images/s", "times first", "MiB at most", "same class", "of a matrix product")
 _ROW, _TEXT, _NAMES, _BARS, _COLUMN = 34, 15, 190, 320, 150
 
 
-def cells(result: RuntimeResult, eager: float) -> list[str]:
-    """What is told of a result under `COLUMNS`, beside the `eager` network's seconds."""
+def cells(result: RuntimeResult, first: float) -> list[str]:
+    """What is told of a result under `COLUMNS`, beside the seconds of the `first` way."""
     return [
         f"{1000 * result.seconds:.1f}",
         f"{1 / result.seconds:.1f}",
-        f"{eager / result.seconds:.2f}",
+        f"{first / result.seconds:.2f}",
         f"{result.memory / 2**20:.0f}",
         f"{result.agreement:.2%}",
-        "-" if result.peak is None else f"{result.rate / result.peak:.0%}",
+        "-" if result.rate is None or result.peak is None else f"{result.rate / result.peak:.0%}",
     ]
 
 

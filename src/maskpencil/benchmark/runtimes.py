@@ -3,16 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
 from maskpencil.benchmark.timing import interleaved
 from maskpencil.benchmark.ways import Colors, memory_of, ways_of
+from maskpencil.extras import is_installed
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import read_model_config, read_model_folder
-from maskpencil.models.architectures import Network
+
+if TYPE_CHECKING:
+    import torch
+
+    from maskpencil.models.architectures import Network
+
+# torch is imported inside functions: without it the other runtimes are compared
 
 _MATRIX = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 _PRODUCT = "product of matrices, {}"
@@ -23,9 +29,9 @@ class RuntimeResult:
     """One way of running a model; `is_default` tells whether `auto` is this one.
 
     `seconds` an image, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
-    pixels, 0..1, that get the class that the eager network gives them; `rate` are the operations a second of the
+    pixels, 0..1, that get the class that the first way gives them; `rate` are the operations a second of the
     convolutions (a multiplication and an addition are two), `peak` those of a large product of matrices in the same
-    precision in the same run, None where torch has none.
+    precision in the same run, None where torch has none. Both are None where torch is not installed.
     """
 
     name: str
@@ -33,14 +39,14 @@ class RuntimeResult:
     seconds: float
     memory: int
     agreement: float
-    rate: float
+    rate: float | None
     peak: float | None
 
 
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Time a model on images (H, W, 3), one by one, each as the network sees it: first eager.
+    """Time a model on images (H, W, 3), one by one, each as the network sees it: first eager, where torch is.
 
     `default` is the (runtime, precision) that `auto` stands for.
 
@@ -53,11 +59,11 @@ def compare_runtimes(
     memory = [memory_of(way, model, images[0]) for way in ways]
     colors = {way.name: way.load(model) for way in ways}
     found = {name: [one(image) for image in images] for name, one in colors.items()}
-    products = _products(device)
+    has_torch = is_installed("torch")
+    products = _products(device) if has_torch else {}
     calls = {name: _on_all(one, images) for name, one in colors.items()}
     seconds = interleaved({**calls, **products}, repeats=repeats)
-    network = read_model_folder(model).model
-    work = sum(operations(network, image.shape[:2]) for image in images)
+    work = _operations_of(model, images) if has_torch else None
     results = []
     for way, bytes_needed in zip(ways, memory, strict=True):
         product = _PRODUCT.format(way.precision)
@@ -69,19 +75,26 @@ def compare_runtimes(
                 seconds=seconds[way.name] / len(images),
                 memory=bytes_needed,
                 agreement=float(np.mean(same)),
-                rate=work / seconds[way.name],
+                rate=None if work is None else work / seconds[way.name],
                 peak=2 * _MATRIX[device] ** 3 / seconds[product] if product in products else None,
             )
         )
     return results
 
 
-@torch.inference_mode()
-def operations(network: Network, size: Sequence[int]) -> int:
+def _operations_of(model: Path, images: Sequence[RGBImage]) -> int:
+    network = read_model_folder(model).model
+    return sum(operations(network, image.shape[:2]) for image in images)
+
+
+def operations(network: "Network", size: Sequence[int]) -> int:
     """The operations of all convolutions for one image of `size` (H, W), a multiplication and an addition as two."""
+    import torch
+    from torch import nn
+
     total = 0
 
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def count(layer: nn.Module, inputs: "tuple[torch.Tensor, ...]", output: "torch.Tensor") -> None:
         nonlocal total
         if isinstance(layer, nn.ConvTranspose2d):
             total += 2 * inputs[0].numel() * layer.weight.shape[1] * layer.weight[0, 0].numel()
@@ -90,7 +103,8 @@ def operations(network: Network, size: Sequence[int]) -> int:
 
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     handles = [layer.register_forward_hook(count) for layer in layers]
-    network.eval()(torch.zeros(1, 3, *size))
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, *size))
     for handle in handles:
         handle.remove()
     return total
@@ -102,10 +116,12 @@ def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
 
 def _products(device: str) -> dict[str, Callable[[], object]]:
     """The product of two large matrices in each precision that torch multiplies in."""
+    import torch
+
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})
     side = _MATRIX[device]
 
-    def product(dtype: torch.dtype) -> Callable[[], object]:
+    def product(dtype: "torch.dtype") -> Callable[[], object]:
         matrix = torch.randn(side, side, device=device).to(dtype)
 
         def call() -> float:

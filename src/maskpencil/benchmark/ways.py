@@ -3,22 +3,28 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from maskpencil.extras import is_installed
 from maskpencil.hardware import autocast, peak_memory
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.model_folder import read_model_folder
-from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.prepared import quantized_network
 from maskpencil.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    import torch
+
+    from maskpencil.models.architectures import Network
+
+# torch is imported inside functions: without it there are the ways of the other runtimes
 
 Colors = Callable[[RGBImage], LabelMap]
 
@@ -42,6 +48,8 @@ class Way:
     def load(self, model: Path) -> Colors:
         """What gives an image's label map in this way."""
         if self.runtime == "eager":
+            import torch
+
             parts = read_model_folder(model)
             run = eager(parts.model, parts.preprocessing, torch.device(self.device))
             return lambda image: run([image])[0]
@@ -52,17 +60,19 @@ class Way:
 
 
 def ways_of(model: Path, device: str) -> list[Way]:
-    """All ways of a `device` cpu, cuda or mps, the eager one first."""
-    ways = [Way("eager", "fp32", device), Way("torch", "fp32", device)]
-    if device != "mps":
-        ways.append(Way("torch", "bf16", device))
+    """All ways of a `device` cpu, cuda or mps, the eager one first where torch is installed."""
+    ways, has_torch = [], is_installed("torch")
+    if has_torch:
+        ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
+        if device != "mps":
+            ways.append(Way("torch", "bf16", device))
     if device == "cuda":
         ways += [Way("torch", "fp16", device), Way("torch", "bf16", device, compiled=True)]
     if device == "cpu":
         ways += [Way("openvino", "fp32"), Way("openvino", "bf16")]
         if quantized_network(model):
             ways.append(Way("openvino", "int8"))
-        if find_spec("onnxruntime") and find_spec("onnxscript"):
+        if has_torch and is_installed("onnxruntime") and is_installed("onnxscript"):
             ways.append(Way("onnx", "fp32"))
     return ways
 
@@ -77,13 +87,19 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
     colors = way.load(model)
     for _ in range(2):
         colors(image)
-    return int(torch.cuda.max_memory_allocated()) if way.device == "cuda" else peak_memory()
+    if way.device != "cuda":
+        return peak_memory()
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
 
 
 def eager(
-    network: Network, preprocessing: Preprocessing, device: torch.device, precision: str = "fp32"
+    network: "Network", preprocessing: Preprocessing, device: "torch.device", precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
     """What gives the label maps (N, H, W) of images of one size by a network that nobody has prepared."""
+    import torch
+
     network = network.eval().to(device)
 
     @torch.inference_mode()

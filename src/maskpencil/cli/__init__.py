@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, cast
 
 from maskpencil.errors import ConfigError, MaskPencilError, StalledError
+from maskpencil.extras import needed_for
 from maskpencil.signals import ended_by_signals, exit_code
 from maskpencil.terminal import RESULTS, finish, open_closed_streams, say, show
 
@@ -98,7 +99,8 @@ def _answer(words: Sequence[str], *, debug: bool) -> int:
     from maskpencil.cli.libraries import as_plain_lines
 
     as_plain_lines(quiet=not debug)
-    return _run(words[0], words[1:])
+    with needed_for(f"maskpencil {words[0]}"):
+        return _run(words[0], words[1:])
 
 
 def usage() -> str:

@@ -7,9 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model
+from maskpencil.cli.loading import unused_gpu
 from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, option
+from maskpencil.extras import how_to_install, is_installed, needed_for
 from maskpencil.images import RGBImage
-from maskpencil.terminal import show
+from maskpencil.terminal import say, show
 
 SLIDING_WINDOW = "sliding-window"
 
@@ -75,12 +77,17 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     plot = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
     write_image(plot, chart(results, title))
     show(f"* is what auto stands for here; drawn in {plot}")
+    if not is_installed("torch"):
+        say(f"note: torch and onnx are left out, and operations not counted: that needs {how_to_install('torch')}")
+    for line in unused_gpu(device):
+        say(line)
 
 
 def _sliding_window(
     paths: Sequence[Path], size: str, repeats: int, backbone: str, weights: str, batch_size: int, device: str
 ) -> None:
-    import torch
+    with needed_for(SLIDING_WINDOW):
+        import torch
 
     from maskpencil.benchmark.sliding_window import compare
     from maskpencil.hardware import choose_device

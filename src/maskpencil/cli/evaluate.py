@@ -83,7 +83,8 @@ def command(
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None
         else:
             scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
-    show(f"the split {split}: {scores.images} of {sum(map(len, folder.splits.values()))} images", "", *table(scores))
+    count = sum(map(len, folder.splits.values()))
+    show(f"the split {split}: {scores.images} of {count} images", f"on {segmenter.runtime.title}", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
         show("", f"{class_name} by its probability", *class_table(of_class))

@@ -6,7 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model
+from maskpencil.cli.loading import load_segmenter
 from maskpencil.cli.options import CLASSES, NETWORK, OUTPUT, Device, Precision, RuntimeName, option
+from maskpencil.extras import needed_for
 from maskpencil.files import numbered_folder
 from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
@@ -34,10 +36,9 @@ def command(
     A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
     which is drawn over the image. A model folder's own probabilities are drawn pixel by pixel.
     """
+    from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image
     from maskpencil.inference.heatmap import category_index, classifier_heatmap
-    from maskpencil.models.dense_classifier import dense_classifier
-    from maskpencil.segmenter import Segmenter
     from maskpencil.visualize import heat
 
     place = found_model(Path(model), "heatmap", [image])
@@ -46,16 +47,21 @@ def command(
         refuse_to_replace_file(out)
     pixels = read_image(image)
     if place.is_dir():
-        segmenter = Segmenter.from_pretrained(place, runtime=runtime, device=device, precision=precision)
+        segmenter = load_segmenter(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
         index = category_index(names, class_name)
         ((_, values),) = segmenter.predict_class([pixels], index)
+        title = segmenter.runtime.title
     else:
+        with needed_for("the heatmap of a classifier"):
+            from maskpencil.models.dense_classifier import dense_classifier
+
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
         index = category_index(names, class_name)
         values = classifier_heatmap(classifier, pixels, index, device=device, precision=precision)
+        title = f"{choose_device(device).type} by torch"
     path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
     write_image(path, heat(pixels, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
-    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}: {path}")
+    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}, on {title}: {path}")

@@ -1,15 +1,22 @@
 """`maskpencil info`."""
 
+import os
 import platform
-from importlib.metadata import version
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy.typing as npt
 from cyclopts import Parameter
 
 from maskpencil.cli.arguments import found_model
+from maskpencil.cli.loading import unused_gpu
+from maskpencil.extras import EXTRAS
 from maskpencil.plain_text import visible
 from maskpencil.terminal import show
+
+PACKAGES = ("maskpencil", "openvino", "numpy", "pillow", "av", *EXTRAS["train"])
 
 
 def command(
@@ -30,18 +37,18 @@ def command(
 
 def machine() -> list[str]:
     """Versions, and what `auto` means here."""
-    import torch
+    from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
 
-    from maskpencil.hardware import choose_device, choose_precision
-
-    device = choose_device("auto")
-    names = ("maskpencil", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "av")
+    on_cpu = computes_on_cpu()
+    device = "cpu" if on_cpu else choose_device().type
     return [
-        *(f"{name:<12} {version(name)}" for name in names),
+        *(f"{name:<12} {_version(name)}" for name in PACKAGES),
         f"{'python':<12} {platform.python_version()} on {platform.system()} {platform.machine()}",
-        f"{'device':<12} {device.type}{f' ({torch.cuda.get_device_name()})' if device.type == 'cuda' else ''}",
+        f"{'device':<12} {device}{_gpu_name() if device == 'cuda' else ''}",
+        f"{'runtime':<12} {choose_runtime('auto', on_cpu=on_cpu)}",
         f"{'precision':<12} {choose_precision('auto', device)}",
-        f"{'threads':<12} {torch.get_num_threads()}",
+        f"{'cores':<12} {os.cpu_count()}",
+        *unused_gpu("auto"),
     ]
 
 
@@ -65,17 +72,37 @@ def recipes() -> list[str]:
 
 def model(path: Path) -> list[str]:
     """What a model folder holds."""
-    from maskpencil.model_folder import read_model_folder
+    from maskpencil.model_folder import read_model_config
+    from maskpencil.runtimes.graph import read_arrays
 
-    parts = read_model_folder(path)
-    config, size = parts.model.config, parts.preprocessing.image_size
-    count = sum(parameter.numel() for parameter in parts.model.parameters())
+    config = read_model_config(path)
     lines = [
-        f"{'network':<12} {config.title}, {count / 1e6:.1f} million weights",
-        f"{'image size':<12} {size or 'as it comes'}",
-        f"{'classes':<12} {', '.join(map(visible, parts.classes.names))}",
+        f"{'network':<12} {config.title}, {count_weights(read_arrays(path)) / 1e6:.1f} million weights",
+        f"{'image size':<12} {config.preprocessing.image_size or 'as it comes'}",
+        f"{'classes':<12} {', '.join(map(visible, config.classes.names))}",
     ]
-    return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in parts.training.items()]
+    return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in config.training.items()]
+
+
+def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:
+    """Count the numbers that a network learns; its other tensors are batch normalization's statistics and indices."""
+    statistics = (".running_mean", ".running_var")
+    return sum(
+        tensor.size for name, tensor in tensors.items() if tensor.dtype.kind == "f" and not name.endswith(statistics)
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed; pip install 'maskpencil[train]' adds it"
+
+
+def _gpu_name() -> str:
+    import torch
+
+    return f" ({torch.cuda.get_device_name()})"
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskpencil.errors import ConfigError
+from maskpencil.extras import how_to_install
+from maskpencil.terminal import say
 from maskpencil.training.values import parse_fixed_image_size
 
 if TYPE_CHECKING:
@@ -36,12 +38,24 @@ def load_segmenter(
     size = None if image_size is None else parse_fixed_image_size(image_size)
     limit = None if memory is None else parse_bytes("--memory", memory)
     segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision, compiled=compiled)
+    for line in unused_gpu(device):
+        say(line)
     if image_size is not None:
         segmenter.preprocessing = replace(segmenter.preprocessing, image_size=size)
     segmenter.limit(memory=limit, tile=tile)
     if limit and isinstance(size, tuple):
         _refuse_too_large(segmenter, size, limit)
     return segmenter
+
+
+def unused_gpu(device: str) -> list[str]:
+    """Say in one line that a GPU of this machine may stay unused, or in none."""
+    from maskpencil.hardware import may_lack_torch_for_gpu
+
+    if device != "auto" or not may_lack_torch_for_gpu():
+        return []
+    remedy = how_to_install("torch")
+    return [f"note: computing on the CPU; a GPU, where there is one, needs {remedy}, or add --device cpu"]
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:

@@ -215,9 +215,8 @@ def command(
         bar.say(f"error: {failure.message}")
     counted = ((report.images, "image"), (report.videos, "video"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
-    summary = (
-        f"{' and '.join(done)} done at {report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
-    )
+    speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
+    summary = f"{' and '.join(done)} done at {speed} on {segmenter.runtime.title}"
     if done:
         (bar.say if stdout else terminal.show)(f"{summary}: {folder}" if is_written else summary)
     if stop is not None and stop.number in ENDING:  # Ctrl-C is how a stream is ended; these end the program

@@ -13,6 +13,7 @@ import numpy as np
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.evaluation import evaluate
+from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
@@ -103,10 +104,8 @@ def quantize(
 
 
 def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Callable[[RGBImage], RGBImage]) -> Any:
-    try:
+    with needed_for("quantizing"):
         import nncf
-    except ModuleNotFoundError as error:
-        raise ConfigError("quantizing needs nncf; install it with pip install 'maskpencil[export]'") from error
     samples = [np.ascontiguousarray(resize(image))[None] for image in images]
     return nncf.quantize(
         prepared.openvino_model(),

@@ -1,23 +1,26 @@
 """How strongly a network sees one class, all over an image."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from maskpencil.errors import ConfigError
 from maskpencil.hardware import autocast, choose_device, choose_precision
 from maskpencil.images import RGBImage
-from maskpencil.models.dense_classifier import STRIDE, DenseClassifier, aligned
 from maskpencil.preprocessing import Preprocessing, stacked
+
+if TYPE_CHECKING:
+    from maskpencil.models.dense_classifier import DenseClassifier
+
+# torch is imported inside functions: a model folder's own probabilities are had without it
 
 FEW = 30
 """So many classes are all named where one is asked for that is none."""
 
 
-@torch.inference_mode()
 def classifier_heatmap(
-    classifier: DenseClassifier, image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
+    classifier: "DenseClassifier", image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
 ) -> npt.NDArray[np.float32]:
     """The probability of a category, at every tile of 32 pixels, that a classifier gives the window around the tile.
 
@@ -26,10 +29,15 @@ def classifier_heatmap(
     Raises:
         ConfigError: the machine lacks the device.
     """
+    import torch
+    from torch.nn import functional
+
+    from maskpencil.models.dense_classifier import STRIDE, aligned
+
     place = choose_device(device)
     classifier = classifier.to(place).eval()
     normalized = Preprocessing(classifier.mean, classifier.std).normalize(stacked([image]).to(place))
-    with autocast(place, choose_precision(precision, place)):
+    with torch.inference_mode(), autocast(place, choose_precision(precision, place)):
         scores = classifier(aligned(normalized))
     cells = scores.float().softmax(dim=1)[:, category : category + 1]  # (1, 1, ceil(H / 32), ceil(W / 32))
     height, width = image.shape[:2]

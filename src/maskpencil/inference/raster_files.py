@@ -16,7 +16,8 @@ import numpy.typing as npt
 from maskpencil import tiff
 from maskpencil.bands import Bands, Levels, choose_bands, empty_pixels
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.errors import ConfigError, ImageError, OutputError
+from maskpencil.errors import ImageError, OutputError
+from maskpencil.extras import needed_for
 from maskpencil.file_kinds import HEAD, what_it_is
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage, decoding, naming
@@ -289,9 +290,7 @@ def _in_short(error: Exception) -> str:
 
 
 def _rasterio() -> ModuleType:
-    try:
+    with needed_for("--geotiff"):
         import rasterio
         import rasterio.errors
-    except ModuleNotFoundError as error:
-        raise ConfigError("--geotiff needs rasterio; install it with pip install 'maskpencil[geo]'") from error
     return rasterio  # type: ignore[no-any-return]

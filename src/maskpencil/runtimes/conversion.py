@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError, ModelError, first_line
+from maskpencil.extras import needed_for
 from maskpencil.model_folder import ModelParts
 from maskpencil.models.architectures import Network
 from maskpencil.preprocessing import Preprocessing
@@ -91,12 +92,8 @@ def _numbers(network: Network) -> Mapping[str, Tensor]:
 
 
 def _to_onnx(cells: _Cells, path: Path) -> None:
-    try:
+    with needed_for("--runtime onnx"):
         import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "--runtime onnx needs onnxscript; install it with pip install 'maskpencil[export]'"
-        ) from error
     free = torch.export.Dim.DYNAMIC
     torch.onnx.export(
         cells,

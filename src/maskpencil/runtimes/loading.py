@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from maskpencil.errors import ConfigError
+from maskpencil.extras import needed_for
 from maskpencil.hardware import PRECISIONS, choose_precision
 from maskpencil.parsing import read_choice
 from maskpencil.runtimes.base import Runtime
@@ -22,7 +23,8 @@ def load_runtime(folder: Path, name: str, precision: str) -> Runtime:
 
         if precision not in ("auto", "fp32"):
             raise ConfigError(f"runtime onnx computes in fp32, but got precision {precision!r}; use --runtime auto")
-        return OnnxRuntime(prepared_network(folder, "onnx"))
+        with needed_for("--runtime onnx"):
+            return OnnxRuntime(prepared_network(folder, "onnx"))
     from maskpencil.runtimes.openvino_runtime import OpenVINORuntime
 
     quantized = quantized_network(folder) if precision in ("auto", "int8") else None

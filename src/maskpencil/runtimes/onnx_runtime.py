@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.errors import ConfigError
+from maskpencil.extras import needed_for
 from maskpencil.images import RGBImage
 from maskpencil.runtimes.base import Cells, Finish
 from maskpencil.runtimes.converted import ConvertedRuntime
@@ -64,7 +64,8 @@ class OnnxRuntime(ConvertedRuntime):
 
 def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
     """The graph that makes a block of pixels of its `cells`; where those are `mixed` by `rows` and `columns`."""
-    from onnx import TensorProto, helper, numpy_helper
+    with needed_for("--runtime onnx"):
+        from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, inputs, logits = [], [], ["cells"], "cells"
     if upscoring.kernel is not None and upscoring.stride:
@@ -101,10 +102,6 @@ def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
 
 
 def _session(graph: bytes) -> Any:
-    try:
+    with needed_for("--runtime onnx"):
         import onnxruntime
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "--runtime onnx needs onnxruntime; install it with pip install 'maskpencil[export]'"
-        ) from error
     return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])

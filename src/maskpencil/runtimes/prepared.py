@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskpencil.errors import ModelError, OutputError, last_line
+from maskpencil.extras import how_to_install
 from maskpencil.model_folder import fingerprint
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.graph import (
@@ -217,9 +218,11 @@ def _converted(folder: Path, form: Form) -> StoredGraph:
         reason = error.strerror or str(error)
         raise OutputError(f"{tempfile.gettempdir()}: cannot be written ({reason}); free some space") from error
     except ModuleNotFoundError as error:
+        if error.name is None or (remedy := how_to_install(error.name)) is None:
+            raise
         raise ModelError(
-            f"{folder}: carries no graph of its network that is whole, and making one needs {error.name}; install it "
-            "with pip install maskpencil[train], or copy the model folder again"
+            f"{folder}: carries no graph of its network that is whole, and making one needs {remedy}, or copy the "
+            "model folder again"
         ) from error
 
 
