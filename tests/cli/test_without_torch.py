@@ -24,6 +24,7 @@ from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.graph import add_graph
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+CPU = ("--device", "cpu", "--precision", "fp32")
 REMEDY = "needs torch; install it with pip install 'maskpencil[train]'"
 
 
@@ -114,12 +115,12 @@ def test_data_are_checked_and_converted(run, tiny_folder, tmp_path):
 def test_images_and_videos_are_predicted_as_with_torch(run, model, tiny_folder, tmp_path):
     images = tiny_folder / "images" / "val"
     write_video(tmp_path / "drive.mp4", (read_image(path) for path in sorted(images.iterdir())), frame_rate=5)
-    words = ("predict", model, images, tmp_path / "drive.mp4", "--precision", "fp32", "--masks", "png", "--out")
+    words = ("predict", model, images, tmp_path / "drive.mp4", *CPU, "--masks", "png", "--out")
     code, out, err = run(*words, "without")
     assert (code, err) == (0, "")
     assert out.startswith("3 images and 1 video done at ")
     assert out.endswith(" a second on cpu by openvino in fp32: without\n")
-    assert main([*map(str, words), str(tmp_path / "with"), "--runtime", "torch", "--device", "cpu"]) == 0
+    assert main([*map(str, words), str(tmp_path / "with"), "--runtime", "torch"]) == 0
     masks = [path.relative_to(tmp_path / "with") for path in (tmp_path / "with" / "masks").rglob("*.png")]
     assert len(masks) == 6
     for mask in masks:
@@ -128,7 +129,7 @@ def test_images_and_videos_are_predicted_as_with_torch(run, model, tiny_folder, 
 
 
 def test_a_model_is_scored(run, model, tiny_folder, tmp_path):
-    code, out, err = run("evaluate", model, tiny_folder, "--precision", "fp32", "--json", "scores.json")
+    code, out, err = run("evaluate", model, tiny_folder, *CPU, "--json", "scores.json")
     assert (code, err) == (0, "")
     assert out.startswith("the split val: 3 of 9 images\non cpu by openvino in fp32\n")
     assert json.loads((tmp_path / "scores.json").read_text())["images"] == 3
@@ -146,7 +147,7 @@ def test_info_tells_of_the_machine_and_of_a_model(run, model, capsys):
 
 
 def test_the_runtimes_that_are_there_are_timed(run, model):
-    code, out, err = run("benchmark", model, "--size", "64x64", "--repeats", "1")
+    code, out, err = run("benchmark", model, "--size", "64x64", "--repeats", "1", "--device", "cpu")
     assert code == 0
     assert [line[2:].split("  ")[0] for line in out.splitlines()[2:-1]] == ["openvino fp32", "openvino bf16"]
     assert err == f"note: torch and onnx are left out, and operations not counted: that {REMEDY}\n"
@@ -154,7 +155,7 @@ def test_the_runtimes_that_are_there_are_timed(run, model):
 
 def test_a_heatmap_is_drawn_of_a_model(run, model, tiny_folder, tmp_path):
     image = tiny_folder / "images" / "val" / "0.png"
-    code, out, err = run("heatmap", model, image, "--class", "ball", "--precision", "fp32", "--out", "heat.png")
+    code, out, err = run("heatmap", model, image, "--class", "ball", *CPU, "--out", "heat.png")
     assert (code, err) == (0, "")
     assert out.endswith("on cpu by openvino in fp32: heat.png\n")
     assert read_image(tmp_path / "heat.png").shape == read_image(image).shape
