@@ -63,7 +63,7 @@ def test_jpeg_gives_nearly_the_same_pixels(photo: RGBImage, options: dict[str, A
     assert np.abs(read - photo).max() < 12
 
 
-def test_a_image_can_be_a_path_bytes_pillow_or_an_array(photo: RGBImage, tmp_path: Path) -> None:
+def test_an_image_can_be_a_path_bytes_pillow_or_an_array(photo: RGBImage, tmp_path: Path) -> None:
     image = Image.fromarray(photo)
     image.save(tmp_path / "photo.png")
     path = tmp_path / "photo.png"
@@ -239,7 +239,7 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
-def test_a_image_too_large_to_decode_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(png(struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0), b""))
     for read in (read_image, read_mask_pixels):
@@ -247,7 +247,7 @@ def test_a_image_too_large_to_decode_is_refused_by_its_header(tmp_path: Path, si
             read(path)
 
 
-def test_a_image_of_many_pixels_is_read_without_a_warning(
+def test_an_image_of_many_pixels_is_read_without_a_warning(
     photo: RGBImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
@@ -281,10 +281,20 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
         assert read_image(bytes(content[: max(1, int(share * len(content)))])).ndim == 3
 
 
+def test_a_size_that_no_file_has_asks_for_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(path, big_tiff=True)
+    expected = read_image(path)
+    content = path.read_bytes()
+    start = content.index(struct.pack("<H", 279), 16)  # the entry of StripByteCounts, of a type, a count and a value
+    path.write_bytes(content[:start] + struct.pack("<HHQQ", 279, 16, 1, 2**62) + content[start + 20 :])
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
 # sources in memory
 
 
-def test_a_image_may_be_bytes_of_any_kind_an_open_file_or_lie_at_home(
+def test_an_image_may_be_bytes_of_any_kind_an_open_file_or_lie_at_home(
     photo: RGBImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = encoded(Image.fromarray(photo), "PNG")
@@ -530,7 +540,7 @@ def test_a_jpeg_keeps_its_colors_at_full_resolution(tmp_path: Path) -> None:
     assert np.abs(read_image(tmp_path / "stripes.JPG").astype(int) - stripes).max() < 30
 
 
-def test_a_image_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_image(tmp_path / "file" / "photo.png", photo)

@@ -186,7 +186,7 @@ def test_only_the_wanted_classes_are_looked_for() -> None:
     assert find_regions(label_map, CLASSES, wanted=()) == []
 
 
-def test_a_image_without_classes_has_no_regions() -> None:
+def test_an_image_without_classes_has_no_regions() -> None:
     assert find_regions(drawn("   ", "   "), CLASSES) == []
 
 

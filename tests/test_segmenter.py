@@ -22,7 +22,7 @@ def segmenter(request, make_segmenter, tmp_path):
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")
 
 
-def test_a_image_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path):
+def test_an_image_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path):
     image = photos()[0]
     expected = segmenter.predict(image).label_map
     Image.fromarray(image).save(tmp_path / "photo.png")

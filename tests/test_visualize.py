@@ -178,7 +178,7 @@ def test_a_name_that_the_font_cannot_write_is_written_in_letters_it_has() -> Non
     )
 
 
-def test_a_image_keeps_its_pixels_above_its_legend() -> None:
+def test_an_image_keeps_its_pixels_above_its_legend() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 300, 3), dtype=np.uint8)
     sheet = add_legend(image, CLASSES)
     np.testing.assert_array_equal(sheet[:30], image)

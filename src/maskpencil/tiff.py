@@ -8,6 +8,7 @@ https://gdal.org/en/stable/drivers/raster/gtiff.html
 """
 
 import io
+import os
 import re
 import struct
 import warnings
@@ -259,9 +260,10 @@ class TiffPage:
         parts: list[bytes] = []
         offsets: list[int] = []
         place = 8
+        end = file.seek(0, os.SEEK_END)
         for block in blocks:
-            file.seek(block.offset)
-            parts.append(file.read(block.size))
+            file.seek(min(block.offset, end))
+            parts.append(file.read(min(block.size, end)))  # what a damaged file lists may be larger than any memory
             offsets.append(place)
             place += len(parts[-1])
         content = b"".join(parts)

@@ -60,7 +60,7 @@ def test_a_gpu_has_fp16_and_a_quantized_model_int8(model):
     assert "openvino int8" in [way.name for way in ways_of(model, "cpu")]
 
 
-def test_bars_are_as_long_as_a_image_takes():
+def test_bars_are_as_long_as_an_image_takes():
     results = [
         RuntimeResult("one", False, 0.4, 2**28, 1.0, 1e9, 2e9),
         RuntimeResult("two", True, 0.1, 2**28, 0.99, 4e9, None),

@@ -29,7 +29,7 @@ def test_windows_give_scores_where_the_dense_net_does(classifier):
     torch.testing.assert_close(scores[1, :, 1, 0], classifier(images[1:, :, 32:])[0, :, 0, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_image_of_one_window_agrees_wholly(classifier):
+def test_an_image_of_one_window_agrees_wholly(classifier):
     result = compare(classifier, torch.randn(1, 3, 224, 224), repeats=1)
     assert result.grid == (1, 1)
     assert result.agreement == 1

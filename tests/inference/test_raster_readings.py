@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
@@ -497,3 +499,13 @@ def test_a_small_copy_and_a_mask_within_a_raster_are_no_pages(tmp_path: Path, ge
     assert read_header(path).pages == 1
     report = predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=geotiff)
     assert not any("page" in note for note in report.notes)
+
+
+def test_a_color_space_of_more_bands_than_there_are_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lab.tif"
+    Image.new("L", (48, 32), 99).save(path)
+    content, tag = path.read_bytes(), struct.pack("<HHI", 262, 3, 1)  # PhotometricInterpretation
+    start = content.index(tag) + len(tag)
+    path.write_bytes(content[:start] + struct.pack("<H", 8) + content[start + 2 :])
+    with pytest.raises(ImageError, match=r"lab\.tif: .*one of 3 bands, and it has 1"), opened_raster(path):
+        pass

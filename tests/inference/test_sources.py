@@ -18,7 +18,7 @@ def stems(*arguments: str | Path) -> list[str]:
     return [source.stem for source in find_sources(arguments)]
 
 
-def test_a_file_is_a_image_or_a_video_by_its_suffix(tmp_path: Path) -> None:
+def test_a_file_is_an_image_or_a_video_by_its_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "photo.JPG", "drive.mp4")
     photo, drive = find_sources([tmp_path / "photo.JPG", str(tmp_path / "drive.mp4")])
     assert (photo.kind, photo.path, photo.stem) == ("image", tmp_path / "photo.JPG", "photo")

@@ -1,3 +1,4 @@
+import re
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -257,3 +258,14 @@ def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter
     with av.open(str(tmp_path / "one.mp4")) as one, av.open(str(tmp_path / "two.mp4")) as two:
         for ours, theirs in zip(one.decode(video=0), two.decode(video=0), strict=True):
             np.testing.assert_array_equal(ours.to_ndarray(format="rgb24"), theirs.to_ndarray(format="rgb24"))
+
+
+def test_sound_without_a_rate_is_left_out_and_that_is_said(
+    tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
+) -> None:
+    source = make_video("video.mpg", codec="mpeg1video", sound="mp2", time_base=Fraction(1, 25))
+    damaged = re.sub(rb"\xff[\xfc\xfd]", b"\0\0", source.read_bytes())
+    source.write_bytes(damaged)
+    report = predict_video(segmenter, source, tmp_path / "out.mp4")
+    assert report.frames > 5
+    assert [line for line in report.warnings if "the sound is damaged and was left out" in line]

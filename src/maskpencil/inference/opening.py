@@ -96,6 +96,8 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
 
 def reason_of(error: FFmpegError) -> str:
     """What went wrong, in a few words without the address."""
+    if isinstance(error, MemoryError):
+        return "it lists a size that no file has"
     if isinstance(error, ExitError):  # how FFmpeg calls our time limit
         return f"nothing came for {STALL_SECONDS:g} s"
     return (error.strerror or type(error).__name__).lower()

@@ -270,6 +270,8 @@ def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
     if page is not None:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
+            if dataset.count < 3:
+                raise ValueError(f"its PhotometricInterpretation is one of 3 bands, and it has {dataset.count}")
             return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
         return bands
     marks = [mark.name for mark in dataset.colorinterp]

@@ -93,7 +93,7 @@ def predict_video(
         if isinstance(reader, VideoReader):
             reader.seek(options.start)
         is_live = not (isinstance(reader, VideoReader) or facts.duration)
-        kept = [stream for stream in reader.sound if _codec(stream) in MP4_SOUND]
+        kept = [stream for stream in reader.sound if _can_be_copied(stream)]
         kept_indices = {stream.index for stream in kept}
         if out is not None:
             warnings += [
@@ -278,7 +278,14 @@ def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
         )
 
 
+def _can_be_copied(stream: AudioStream) -> bool:
+    """Whether MP4 takes a sound stream as it is; without a sample rate it is damaged."""
+    return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
+
+
 def _not_copied(name: str, stream: AudioStream) -> str:
+    if _codec(stream) in MP4_SOUND:
+        return f"{name}: the sound is damaged and was left out; copy or export the video again to keep it"
     return (
         f"{name}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
         "convert it to AAC first to keep it"

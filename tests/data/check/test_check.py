@@ -394,7 +394,7 @@ def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
     assert "name them in classes.yaml, or correct the masks" in found.line
 
 
-def test_a_image_unlike_all_others_is_told_of(clean: Path) -> None:
+def test_an_image_unlike_all_others_is_told_of(clean: Path) -> None:
     for number in range(8, 20):
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
@@ -475,7 +475,7 @@ def test_class_names_may_hold_anything(clean: Path) -> None:
     assert "masks that hold nothing but" in " ".join(fault.line for fault in check(clean).faults)
 
 
-def test_a_image_in_two_lists_is_in_both(clean: Path) -> None:
+def test_an_image_in_two_lists_is_in_both(clean: Path) -> None:
     for split in ("train", "val"):
         (clean / f"{split}.txt").write_text("train/train0\ntrain/train1\n")
     assert "only-in-val" not in kinds(check(clean))

@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_is_an_error_that_names_the_entry(save_files, file
         open_folder(save_files(files))
 
 
-def test_a_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
+def test_an_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
     root = save_files(files)
     header = bytearray((root / "images/val/a.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2

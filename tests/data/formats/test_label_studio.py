@@ -356,7 +356,7 @@ def test_images_that_differ_in_their_suffix_alone_are_refused(save_files) -> Non
         open_folder(save(save_files, *tasks, images=("a.png", "a.bmp")))
 
 
-def test_a_image_that_claims_too_many_pixels_is_refused(save_files) -> None:
+def test_an_image_that_claims_too_many_pixels_is_refused(save_files) -> None:
     root = save(save_files, task("a.png", annotation(result(BRUSH))), task("b.png", annotation(CAR)))
     header = bytearray((root / "images/a.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2

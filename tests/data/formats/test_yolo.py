@@ -93,7 +93,7 @@ def test_images_without_a_label_file_are_background_and_the_notes_tell(save_file
     assert "1 images without a label file are background" in notes
 
 
-def test_a_split_without_any_label_is_left_out_and_labels_without_a_image_are_told(save_files, files) -> None:
+def test_a_split_without_any_label_is_left_out_and_labels_without_an_image_are_told(save_files, files) -> None:
     files |= {"data.yaml": DATA_YAML + "test: images/test", "images/test/e.png": IMAGE, "labels/train/x.txt": CAR}
     folder = open_folder(save_files(files))
     assert set(folder.splits) == {"train", "val"}
@@ -292,7 +292,7 @@ def test_places_and_masks_outside_of_the_folder_are_not_read(save_files, files, 
         open_folder(root)
 
 
-def test_a_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
+def test_an_image_that_claims_too_many_pixels_is_refused(save_files, files) -> None:
     root = save_files(files)
     header = bytearray((root / "images/val/d.png").read_bytes())
     header[16:24] = (70000).to_bytes(4, "big") * 2

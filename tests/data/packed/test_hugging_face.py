@@ -324,7 +324,7 @@ def test_a_dictionary_that_names_splits_elsewhere_is_refused(tmp_path: Path, nam
         unpacked(tmp_path / "saved")
 
 
-def test_a_image_stored_once_for_very_many_rows_is_refused(tmp_path: Path) -> None:
+def test_an_image_stored_once_for_very_many_rows_is_refused(tmp_path: Path) -> None:
     large = {"bytes": encoded(np.zeros((32, 48, 3), np.uint8)) + bytes(2**20), "path": None}
     path = write_parquet(tmp_path / "a.parquet", [{"image": large, "mask": large}] * 40, compression="zstd")
     assert path.stat().st_size < 2**16

@@ -104,7 +104,7 @@ def test_classes_that_leave_no_label_for_ignored_pixels_are_refused(tmp_path: Pa
         pass
 
 
-def test_when_a_image_fails_no_annotations_are_left(tmp_path: Path) -> None:
+def test_when_an_image_fails_no_annotations_are_left(tmp_path: Path) -> None:
     def fail() -> None:
         with write_coco(tmp_path / "out", BACKGROUND_FIRST) as add:
             Image.fromarray(np.zeros((7, 7, 3), dtype=np.uint8)).save(tmp_path / "1.png")
