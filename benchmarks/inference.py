@@ -30,7 +30,6 @@ import torch
 from maskpencil.benchmark.timing import interleaved
 from maskpencil.benchmark.ways import eager
 from maskpencil.classes import ClassSet
-from maskpencil.data.scenes import draw_scene
 from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
@@ -38,6 +37,7 @@ from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video, write_video
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.scenes import draw_scene
 from maskpencil.segmenter import Segmenter
 
 TURNS = 5

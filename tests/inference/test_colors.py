@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from maskpencil.data.scenes import SCENE_CLASSES, Scene, drive
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
 from maskpencil.inference.colors import ColorConverter
@@ -25,6 +24,7 @@ from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.video_reader import VideoReader
 from maskpencil.prediction import Prediction
+from maskpencil.scenes import SCENE_CLASSES, Scene, drive
 
 from .conftest import BrightnessSegmenter
 

@@ -113,8 +113,8 @@ def _sliding_window(
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
     """The images, scaled to `size` where it is given, or two streets of the size `drawn`."""
-    from maskpencil.data.scenes import draw_scene
     from maskpencil.images import read_image, scaled
+    from maskpencil.scenes import draw_scene
     from maskpencil.training.values import height_and_width
 
     sides = height_and_width("--size", size or drawn, "HEIGHTxWIDTH")

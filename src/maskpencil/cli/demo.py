@@ -32,11 +32,11 @@ def command(
     Everything runs on this machine and takes a few minutes; nothing is downloaded.
     """
     from maskpencil.data.folder import open_folder
-    from maskpencil.data.scenes import drive, write_scenes
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
     from maskpencil.inference.video_writer import write_video
+    from maskpencil.scenes import drive, write_scenes
     from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.logbook import write_preview

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from maskpencil.data.scenes.facets import ROUND, TREE, Model, Sketch, crosswise, rgb, upright
+from maskpencil.scenes.facets import ROUND, TREE, Model, Sketch, crosswise, rgb, upright
 
 BARK = rgb("6b5240")
 SEASONS = (

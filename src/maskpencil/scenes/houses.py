@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.data.scenes.facets import (
+from maskpencil.scenes.facets import (
     BUILDING,
     FACING_CAMERA,
     FACING_LEFT,

@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from maskpencil.data.scenes.camera import NEAR, View
-from maskpencil.data.scenes.facets import CAR, LANE_MARK, PAVEMENT, PERSON, ROAD, SCENE_CLASSES, SKY, TREE
-from maskpencil.data.scenes.ground import Ground
-from maskpencil.data.scenes.noise import Canvas
-from maskpencil.data.scenes.sky import paint_sky
-from maskpencil.data.scenes.street import VIEW, Moment
+from maskpencil.scenes.background import Canvas, Ground, paint_sky
+from maskpencil.scenes.camera import NEAR, View
+from maskpencil.scenes.facets import CAR, LANE_MARK, PAVEMENT, PERSON, ROAD, SCENE_CLASSES, SKY, TREE
+from maskpencil.scenes.street import VIEW, Moment
 
 Labels = npt.NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.data.scenes.facets import PERSON, ROUND, Facets, Floats, Outlines, Sketch, rgb
+from maskpencil.scenes.facets import PERSON, ROUND, Facets, Floats, Outlines, Sketch, rgb
 
 SKINS = [rgb(code) for code in ("f0c8a8", "d9a47c", "a9744f", "6f4a35", "e6b896")]
 HAIRS = [rgb(code) for code in ("2a211c", "5a3b25", "a8743a", "d8b46a", "8a8a8c", "73281e")]

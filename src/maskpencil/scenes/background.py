@@ -1,13 +1,90 @@
-"""Road, lane marks and pavement, pixel by pixel in true perspective, and the shadows that fall on them."""
+"""Paint what no polygon is: the sky and woods above the horizon, the road and pavement below it."""
+
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from maskpencil.data.scenes.camera import NEAR, View
-from maskpencil.data.scenes.facets import LANE_MARK, PAVEMENT, ROAD
-from maskpencil.data.scenes.noise import Canvas, noise_at, noise_tile, smooth_step
-from maskpencil.data.scenes.street import CORNER, SIDE_STREET, ZEBRA
+from maskpencil.scenes.camera import NEAR, View
+from maskpencil.scenes.facets import LANE_MARK, PAVEMENT, ROAD
+from maskpencil.scenes.street import CORNER, SIDE_STREET, ZEBRA
+
+Canvas = npt.NDArray[np.float32]
+
+SIDE = 256
+
+
+@lru_cache(maxsize=1)
+def noise_tile() -> Canvas:
+    """A tile (256, 256) of noise from 0 to 1 that repeats without a seam."""
+    rng = np.random.default_rng(0)
+    tile = np.zeros((SIDE, SIDE), dtype=np.float32)
+    for cells in (8, 16, 32, 64, 128):
+        lattice = np.pad(rng.random((cells, cells), dtype=np.float32), (0, 1), mode="wrap")
+        place = np.arange(SIDE) * cells / SIDE
+        low = place.astype(np.int64)
+        part = smooth_step((place - low).astype(np.float32))
+        rows = lattice[low] * (1 - part[:, np.newaxis]) + lattice[low + 1] * part[:, np.newaxis]
+        tile += (rows[:, low] * (1 - part) + rows[:, low + 1] * part) / np.float32(cells**0.8)
+    tile -= tile.min()
+    tile /= tile.max()
+    return tile
+
+
+def noise_at(x: Canvas, y: Canvas) -> Canvas:
+    """The noise at places counted in the tile's pixels, blended between them; the arguments have one shape."""
+    tile = noise_tile()
+    left, top = np.floor(x), np.floor(y)
+    dx, dy = x - left, y - top
+    i, j = left.astype(np.int32) % SIDE, top.astype(np.int32) % SIDE
+    i1, j1 = (i + 1) % SIDE, (j + 1) % SIDE
+    upper = tile[j, i] * (1 - dx) + tile[j, i1] * dx
+    lower = tile[j1, i] * (1 - dx) + tile[j1, i1] * dx
+    return (upper * (1 - dy) + lower * dy).astype(np.float32, copy=False)
+
+
+def smooth_step(x: Canvas) -> Canvas:
+    """0 up to 0, 1 from 1 on, and a soft way between."""
+    part: Canvas = np.clip(x, 0, 1)
+    stepped: Canvas = part * part * (3 - 2 * part)
+    return stepped
+
+
+def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
+    """The rows above the ground (R, W, 3), and which of their pixels are woods (R, W)."""
+    moment, weather = view.moment, view.moment.look.weather
+    rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
+    rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
+    columns = np.arange(view.width, dtype=np.float32)[np.newaxis]
+    angle = (columns + np.float32(0.5 - view.middle)) / np.float32(view.focal)
+    bearing = angle + np.float32(moment.heading) + 0 * rise
+    horizon, zenith = weather.horizon.astype(np.float32), weather.zenith.astype(np.float32)
+    sun_side = np.float32(np.sign(weather.sun[0]))
+
+    height = (1 - np.exp(-4.5 * rise))[..., np.newaxis]
+    sky = horizon * (1 - height) + zenith * height + 0 * bearing[..., np.newaxis]
+    if weather.cloudiness > 0:
+        # Clouds hang under a ceiling: the lower in the sky, the farther and the denser.
+        far = 1 / (rise + np.float32(0.16))
+        x, y = 14 * far * bearing + np.float32(0.25 * moment.time), 22 * far + 0 * bearing
+        thick = noise_at(x, y)
+        cover = smooth_step((thick - np.float32(0.78 - 0.55 * weather.cloudiness)) / np.float32(0.22))
+        lit = np.clip(0.5 + 2.2 * (thick - noise_at(x - np.float32(2.5) * sun_side, y - 3)), 0, 1)
+        cloud = weather.cloud.astype(np.float32) * (0.8 + 0.25 * lit)[..., np.newaxis]
+        opacity = (np.float32(0.92) * cover * smooth_step(rise / np.float32(0.09)))[..., np.newaxis]
+        sky = sky * (1 - opacity) + cloud * opacity
+    sun = np.exp(-((angle + np.float32(0.55) * sun_side) ** 2) / np.float32(0.35)) * np.exp(-3 * rise)
+    sky += sun[..., np.newaxis] * np.array([0.16, 0.136, 0.088], dtype=np.float32)
+
+    hills, treetops = noise_at(30 * bearing, 0 * bearing + np.float32(7.5)), noise_at(160 * bearing, 0 * bearing)
+    crest = 0.03 + 0.04 * hills + 0.016 * treetops
+    cover = np.clip((crest - rise) * np.float32(view.focal) + 0.5, 0, 1)[..., np.newaxis]
+    leaf = (0.7 * moment.look.leaves[0] * weather.light[4]).astype(np.float32)
+    haze = np.float32(min(0.92, 0.3 + 40 * weather.haze))
+    sky += cover * (leaf * (1 - haze) + horizon * haze - sky)
+    return sky, rise < crest
+
 
 # Float32 holds a place to the millimetre only near 0. The ground repeats after so many meters, a whole number of
 # slabs, dashes and noise tiles.

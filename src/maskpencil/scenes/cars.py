@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from maskpencil.data.scenes.facets import (
+from maskpencil.scenes.facets import (
     CAR,
     FACING_CAMERA,
     FACING_LEFT,

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from maskpencil.data.scenes.cars import PAINTS, SHAPES, car_model
-from maskpencil.data.scenes.facets import Facets, Floats, Outlines, Placement, join_placements
-from maskpencil.data.scenes.houses import DESIGNS, WALLS, garden_wall_model, house_model, house_width
-from maskpencil.data.scenes.people import Person, Walker, people_facets, some_person
-from maskpencil.data.scenes.plants import SEASONS, TREES, hedge_model, tree_model
-from maskpencil.data.scenes.weather import Weather, some_weather
+from maskpencil.scenes.cars import PAINTS, SHAPES, car_model
+from maskpencil.scenes.facets import Facets, Floats, Outlines, Placement, join_placements
+from maskpencil.scenes.houses import DESIGNS, WALLS, garden_wall_model, house_model, house_width
+from maskpencil.scenes.people import Person, Walker, people_facets, some_person
+from maskpencil.scenes.plants import SEASONS, TREES, hedge_model, tree_model
+from maskpencil.scenes.weather import Weather, some_weather
 
 VIEW = 130.0  # meters that can be seen
 PEOPLE_VIEW = 80.0

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskpencil.data.scenes.facets import Floats
-from maskpencil.data.scenes.street import Moment
+from maskpencil.scenes.facets import Floats
+from maskpencil.scenes.street import Moment
 
 NEAR = 0.5  # meters before the camera where the world begins
 

@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from maskpencil.classes import read_classes
-from maskpencil.data.scenes import SCENE_CLASSES, Scene, draw_scene, drive, write_scenes
-from maskpencil.data.scenes.camera import View
-from maskpencil.data.scenes.facets import CAR, FACING_CAMERA, Placement, Sketch, crosswise, join_placements
-from maskpencil.data.scenes.painter import paint
-from maskpencil.data.scenes.street import Street
-from maskpencil.data.scenes.weather import some_weather
 from maskpencil.errors import ConfigError
+from maskpencil.scenes import SCENE_CLASSES, Scene, draw_scene, drive, write_scenes
+from maskpencil.scenes.camera import View
+from maskpencil.scenes.facets import CAR, FACING_CAMERA, Placement, Sketch, crosswise, join_placements
+from maskpencil.scenes.painter import paint
+from maskpencil.scenes.street import Street
+from maskpencil.scenes.weather import some_weather
 
 SIZE = (64, 96)
 CLASS = {name: SCENE_CLASSES.index(name) for name in SCENE_CLASSES.names}

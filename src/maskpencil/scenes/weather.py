@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskpencil.data.scenes.facets import Floats
+from maskpencil.scenes.facets import Floats
 
 Color = tuple[float, float, float]
 Range = tuple[float, float]

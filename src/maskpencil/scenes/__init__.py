@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import write_classes
-from maskpencil.data.scenes.facets import SCENE_CLASSES
-from maskpencil.data.scenes.painter import paint
-from maskpencil.data.scenes.street import Street
 from maskpencil.errors import ConfigError
 from maskpencil.images import write_image
 from maskpencil.label_maps import write_label_map
+from maskpencil.scenes.facets import SCENE_CLASSES
+from maskpencil.scenes.painter import paint
+from maskpencil.scenes.street import Street
 
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 
