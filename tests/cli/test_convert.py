@@ -8,7 +8,7 @@ from maskpencil.cli import main
 from maskpencil.cli.options import AnnotationFormat
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import WRITERS
+from maskpencil.data.formats import WRITERS
 from maskpencil.errors import ConfigError
 
 

@@ -81,7 +81,7 @@ def test_a_data_set_that_cannot_be_written_whole_is_not_there_at_all(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maskpencil.data.writers.base.shutil.copyfile", interrupted)
+    monkeypatch.setattr("maskpencil.data.formats.base.shutil.copyfile", interrupted)
     assert main([command, str(data), *options, "out"]) == 130
     assert not [path for path in Path().iterdir() if path.name not in ("cache", "data", "runs")]
     monkeypatch.undo()

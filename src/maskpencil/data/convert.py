@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.writers import WRITERS, LabeledImage
-from maskpencil.data.writers.base import FreeNames, refuse_names
+from maskpencil.data.formats import WRITERS, LabeledImage
+from maskpencil.data.formats.base import FreeNames, refuse_names
 from maskpencil.errors import ConfigError
 from maskpencil.files import folder_written_whole
 
@@ -13,7 +13,7 @@ from maskpencil.files import folder_written_whole
 def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
     """Write all pairs of a data set to `out`, which is missing or empty and appears whole; return how many there were.
 
-    `file_format` is a key of `writers.WRITERS`. `report` hears (done, of).
+    `file_format` is a key of `formats.WRITERS`. `report` hears (done, of).
 
     Raises:
         ConfigError: there is no such format.

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.writers import WRITERS, AddImage, LabeledImage
+from maskpencil.data.formats import WRITERS, AddImage, LabeledImage
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole
 from maskpencil.images import Pixels, read_pixels, write_image

@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any, get_args
 
-from maskpencil.data.writers import WRITERS
-from maskpencil.data.writers.base import refuse_names
+from maskpencil.data.formats import WRITERS
+from maskpencil.data.formats.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.inference.arguments import read_segmenter, read_sources
 from maskpencil.inference.images import (

@@ -13,10 +13,10 @@ from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.check.report import Report
 from maskpencil.data.drawing import mask_pixels
+from maskpencil.data.formats import LabeledImage
+from maskpencil.data.formats.base import FreeNames
+from maskpencil.data.formats.folder import write_folder
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.writers import LabeledImage
-from maskpencil.data.writers.base import FreeNames
-from maskpencil.data.writers.folder import write_folder
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole, written_whole
 from maskpencil.images import Header

@@ -1,4 +1,4 @@
-"""Public data sets, read as they were unpacked: one reader a file, known by the names of their folders."""
+"""The formats of public data sets and other tools: one room a format, reading and writing together."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from maskpencil.data.formats import (
     coco,
     cvat,
     datumaro,
+    folder,
     kitti_road,
     label_studio,
     labelme,
@@ -16,9 +17,28 @@ from maskpencil.data.formats import (
     voc,
     yolo,
 )
-from maskpencil.data.formats.base import Reader, Recognized
+from maskpencil.data.formats.base import (
+    AddImage,
+    FreeNames,
+    LabeledImage,
+    Reader,
+    Recognized,
+    Writer,
+    refuse_names,
+)
 
-__all__ = ["READERS", "Reader", "Recognized", "recognize"]
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "AddImage",
+    "FreeNames",
+    "LabeledImage",
+    "Reader",
+    "Recognized",
+    "Writer",
+    "recognize",
+    "refuse_names",
+]
 
 READERS: tuple[Reader, ...] = (
     kitti_road.recognize,
@@ -34,13 +54,23 @@ READERS: tuple[Reader, ...] = (
     label_studio.recognize,
     yolo.recognize,
 )
-"""All readers; the first that knows a folder reads it."""
+"""All readers; the first that recognizes a folder reads it."""
+
+WRITERS: dict[str, Writer] = {
+    "folder": folder.write_folder,
+    "voc": voc.write_voc,
+    "cvat": cvat.write_cvat,
+    "coco": coco.write_coco,
+    "labelme": labelme.write_labelme,
+    "yolo": yolo.write_yolo,
+}
+"""All writers by the name of their format."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """What the first reader that knows the folder says of it; None where none does.
+    """Return the result of the first reader that recognizes the folder; None where no reader does.
 
     Raises:
-        DataError: a reader knows the folder, but there is nothing in it to use.
+        DataError: a reader recognizes the folder, but nothing in it can be used.
     """
     return next((recognized for reader in READERS if (recognized := reader(root))), None)

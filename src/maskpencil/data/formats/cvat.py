@@ -1,29 +1,35 @@
 """CVAT's "Segmentation mask 1.1": masks in the colors of labelmap.txt, in the folders of Pascal VOC.
 
-    labelmap.txt                       name:red,green,blue:parts:actions
-    ImageSets/Segmentation/default.txt a name a line; train.txt, val.txt and test.txt are splits
-    JPEGImages/NAME.jpg                where images were saved
-    SegmentationClass/NAME.png
+    labelmap.txt                        name:red,green,blue:parts:actions
+    ImageSets/Segmentation/default.txt  a name a line; train.txt, val.txt and test.txt are splits
+    JPEGImages/NAME.jpg                 where images were saved
+    SegmentationClass/NAME.png          the class of each pixel, in the colors of labelmap.txt
+    SegmentationObject/NAME.png         the objects, in Pascal VOC's colors; written for CVAT's importer, not read
 
-Datumaro calls the same "VOC segmentation". Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+Datumaro calls the same "VOC segmentation". Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+and, for what the importer needs of a ZIP file of the folder, the sources of Datumaro's VOC extractor: every color in a
+mask must be in labelmap.txt, palettes are not looked at, lists may have no "_" in their names, and where
+SegmentationObject/ has no image each color becomes a mask, that of ignored pixels too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from maskpencil.classes import IGNORE_INDEX
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import IGNORED_LABELS, Label, classes_of_labelmap, read_labelmap
-from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.voc import IMAGES, MASKS, pair_by_lists
+from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized
+from maskpencil.data.formats.voc import IMAGES, MASKS, VocForm, pair_by_lists
 from maskpencil.data.layout import image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES, read_header
-from maskpencil.label_maps import read_mask_pixels
+from maskpencil.images import IMAGE_SUFFIXES, read_header, write_image
+from maskpencil.known_classes import voc_color
+from maskpencil.label_maps import IGNORE_COLOR, read_mask_pixels
 
 LABELMAP = "labelmap.txt"
 
@@ -83,3 +89,36 @@ def _is_colored(mask: Path) -> bool:
         return mode.startswith("RGB")
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
+
+
+BACKGROUND = "background"
+"""CVAT's name for what belongs to no label."""
+
+
+@contextmanager
+def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write masks as color images; the pixels of a class are one object an image, but for background and ignored.
+
+    Images without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colors that
+    repeat are replaced, see `base.told_apart`.
+
+    Raises:
+        DataError: a class name that labelmap.txt cannot hold.
+        OutputError: a file cannot be written.
+    """
+    form = VocForm(root, classes)
+    class_colors = np.zeros((256, 3), dtype=np.uint8)
+    class_colors[: len(classes)] = form.classes.colors
+    class_colors[IGNORE_INDEX] = IGNORE_COLOR
+    object_colors = np.zeros((256, 3), dtype=np.uint8)  # black is no object
+    for index, name in enumerate(classes.names):
+        if name != BACKGROUND:
+            object_colors[index] = voc_color(index + 1)
+
+    def add(image: LabeledImage) -> None:
+        name = form.add(image)
+        write_image(root / MASKS / f"{name}.png", class_colors[image.label_map])
+        write_image(root / "SegmentationObject" / f"{name}.png", object_colors[image.label_map])
+
+    yield add
+    form.finish({split or "default": names for split, names in form.names.items()})

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.data.drawing import Drawing, Polygon, Shape
-from maskpencil.data.formats.annotation_entries import mentions
-from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_image, read_json
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.entry import Entry
+from maskpencil.data.formats.entries import Entry, mentions, read_json
+from maskpencil.data.formats.labels import Labels, classes_of_labels
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
+from maskpencil.data.formats.run_lengths import RunLengths
 from maskpencil.data.layout import Found, Layout, Pair, image_files, layout_of
+from maskpencil.data.layout.named_files import find_image
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.run_lengths import RunLengths
 from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError
 from maskpencil.images import read_header

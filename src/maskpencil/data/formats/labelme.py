@@ -1,29 +1,161 @@
 """labelme: a JSON with shapes beside each image, or in a folder of its own; AnyLabeling writes the same.
 
-Source: https://github.com/wkentaro/labelme, `labelme/_label_file.py` and `labelme/_utils/_shape.py`
+Sources: https://github.com/wkentaro/labelme, `labelme/_label_file.py` and `labelme/_utils/_shape.py`; for shapes of
+four points https://github.com/CVHub520/X-AnyLabeling/blob/main/docs/en/user_guide.md
 """
 
+import base64
+import json
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from maskpencil.data.drawing import Drawing
-from maskpencil.data.formats.annotation_entries import (
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
+from maskpencil.data.drawing import Bitmap, Drawing, Points, Polygon
+from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
+from maskpencil.data.formats.entries import (
     are_images_and_masks,
+    checked_points,
     checked_size,
     mentions,
+    read_json,
     shown,
 )
-from maskpencil.data.formats.annotations import Labels, classes_of_labels, find_image, read_json
-from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.labelme_shapes import LINE_WIDTH, POINT_RADIUS, LabeledShape, read_shape
+from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
+from maskpencil.data.formats.rings import ellipse
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, layout_of
+from maskpencil.data.layout.named_files import find_image
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS
-from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.errors import DataError, ImageError
+from maskpencil.files import written_whole
+from maskpencil.images import IMAGE_SUFFIXES, read_header, read_image
+from maskpencil.label_maps import LabelMap
+from maskpencil.regions import Region, find_regions
+from maskpencil.regions.outlines import Ring
+
+LINE_WIDTH = 10
+POINT_RADIUS = 5
+"""Pixels, both as labelme draws them."""
+
+
+@dataclass(frozen=True)
+class LabeledShape:
+    """A shape of `kind` with its label; its class is not known before all labels are."""
+
+    label: str
+    kind: str
+    shape: Polygon | Bitmap
+
+
+def read_shape(entry: Any, where: str) -> list[LabeledShape]:
+    """Read an entry of `shapes`: one shape, or several that make up a line, none for a line without length.
+
+    Raises:
+        DataError: it is not as labelme writes it; the message begins with `where`.
+    """
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: is {shown(entry)}; expected an object with 'label' and 'points'; export it again")
+    label, kind = entry.get("label"), entry.get("shape_type") or "polygon"
+    if not isinstance(label, str) or not label:
+        raise DataError(f"{where}: has the label {shown(label)}; expected the name of a class; correct it")
+    where = f"{where} ({shown(label)})"
+    points = checked_points(entry.get("points"), where)
+    if kind == "mask":
+        return [LabeledShape(label, kind, _bitmap(entry.get("mask"), points, where))]
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise DataError(f"{where}: has the shape_type {shown(kind)}; expected {', '.join(_KINDS)} or mask; remove it")
+    counts, rings = _KINDS[kind]
+    if len(points) not in counts:
+        wanted = f"at least {counts[0]}" if len(counts) > 2 else " or ".join(map(str, counts))
+        raise DataError(f"{where}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
+    return [LabeledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in rings(points)]
+
+
+def _bitmap(encoded: Any, points: Points, where: str) -> Bitmap:
+    """A mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
+    if not isinstance(encoded, str):
+        raise DataError(f"{where}: has the mask {shown(encoded)}; expected a PNG in base64; export it again")
+    if len(points) != 2:
+        raise DataError(f"{where}: is a mask with {len(points)} points; expected 2, the corners of its box")
+    try:
+        mask = read_image(base64.b64decode(encoded))[..., 0] > 0
+    except ImageError as error:
+        raise DataError(f"{where}: its mask cannot be read: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{where}: its mask is not base64 ({error}); export it again") from error
+    left, top, right, bottom = map(int, np.round(points.astype(np.float64)).ravel())
+    height, width = mask.shape
+    if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:  # some tools' boxes are half open
+        raise DataError(
+            f"{where}: its mask is {width} x {height} pixels, its box {right - left + 1} x {bottom - top + 1}; "
+            "export it again"
+        )
+    return Bitmap.of(IGNORE_INDEX, mask, (top, left))
+
+
+def _polygon(points: Points) -> list[Points]:
+    return [points]
+
+
+def _rectangle(points: Points) -> list[Points]:
+    if len(points) == 4:
+        return [points]
+    (left, top), (right, bottom) = points
+    return [np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float32)]
+
+
+def _circle(points: Points) -> list[Points]:
+    middle, rim = points.astype(np.float64)
+    return [_disc(middle[0], middle[1], float(np.hypot(*(rim - middle))))]
+
+
+def _strip(points: Points) -> list[Points]:
+    """A bar for each side, and discs that round the corners between them."""
+    corners = points.astype(np.float64)
+    rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
+    for start, end in pairwise(corners):
+        length = np.hypot(*(end - start))
+        if length > 0:
+            across = np.array((start[1] - end[1], end[0] - start[0])) * (LINE_WIDTH / 2 / length)
+            rings.append(np.array((start + across, end + across, end - across, start - across), dtype=np.float32))
+    return rings
+
+
+def _dots(points: Points) -> list[Points]:
+    return [_disc(x, y, POINT_RADIUS) for x, y in points]
+
+
+def _disc(x: float, y: float, radius: float) -> Points:
+    return ellipse((float(x), float(y)), (radius, radius)).astype(np.float32)
+
+
+def _from(least: int) -> range:
+    return range(least, sys.maxsize)
+
+
+_KINDS: dict[str, tuple[range | tuple[int, ...], Callable[[Points], list[Points]]]] = {
+    "polygon": (_from(3), _polygon),
+    "rectangle": ((2, 4), _rectangle),
+    "oriented_rectangle": ((4,), _polygon),
+    "rotation": ((4,), _polygon),
+    "quadrilateral": ((4,), _polygon),
+    "circle": ((2,), _circle),
+    "line": ((2,), _strip),
+    "linestrip": (_from(2), _strip),
+    "point": ((1,), _dots),
+    "points": (_from(1), _dots),
+}
+"""How many points each may have, and the rings they stand for."""
+
 
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
@@ -170,3 +302,98 @@ def _rules(paired: Sequence[tuple[_File, Path]]) -> list[str]:
     if kinds & {"point", "points"}:
         rules.append(f"points are drawn as discs of {2 * POINT_RADIUS} pixels")
     return rules
+
+
+VERSION = "5.5.0"
+"""The release of labelme whose form this is."""
+
+
+@contextmanager
+def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
+
+    A shape is the polygon around pixels of one class that hang together by their sides, along the pixels' edges. It
+    covers its holes, and what lies in them comes later in the list, over it: larger ones first. What a reader takes for
+    undrawn (see `undrawn_class`) is a shape of its own only in such holes. Ignored pixels have the label `__ignore__`.
+    Shapes that meet at corners have one group_id.
+
+    Raises:
+        OutputError: a file cannot be written.
+        DataError: there are too many classes, see `with_ignore_label`.
+    """
+    labels = with_ignore_label(classes)
+    write_classes(folder / "classes.yaml", classes)
+    undrawn = undrawn_class(folder)
+
+    def add(image: LabeledImage) -> None:
+        place = folder / image.split / image.name
+        copy = place.with_name(place.name + image.image.suffix)
+        copy_image(image, copy)
+        height, width = image.label_map.shape
+        content = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": _shapes(image.label_map, labels, undrawn),
+            "imagePath": copy.name,
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        with written_whole(place.with_name(f"{place.name}.json")) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+
+    yield add
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One polygon of a region, as the reader fills it: without its holes."""
+
+    region: Region
+    outer: Ring
+    holes: Sequence[Ring]
+
+    @property
+    def area(self) -> int:
+        """Twice the area, holes included."""
+        x, y = np.array(self.outer).T
+        return int(abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)))
+
+
+def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[str, Any]]:
+    ignored = len(labels) - 1
+    numbers = np.where(label_map == IGNORE_INDEX, ignored, label_map).astype(np.uint8)
+    background = ignored if undrawn == IGNORE_INDEX else undrawn
+    parts = [
+        _Part(region, outer, holes) for region in find_regions(numbers, labels) for outer, *holes in region.polygons
+    ]
+    # polygons lie apart or one in a hole of the other, never across, so the later covers nothing but its own holes
+    covered = _covered([part for part in parts if part.region.class_index != background], label_map.shape)
+    drawn = [part for part in parts if part.region.class_index != background or covered[_pixel_in(part.outer)]]
+    return [
+        {
+            "label": part.region.class_name,
+            "points": [list(point) for point in part.outer],
+            "group_id": part.region.number if len(part.region.polygons) > 1 else None,
+            "description": "",
+            "shape_type": "polygon",
+            "flags": {},
+        }
+        for part in sorted(drawn, key=lambda part: -part.area)
+    ]
+
+
+def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The pixels that lie in a part or in its holes, (H, W), as far as parts with holes go: others cover none else."""
+    covered = np.zeros(size, dtype=bool)
+    for part in parts:
+        if part.holes:
+            window, inside = Polygon(0, (np.array(part.outer, dtype=np.float32),)).fill(size)
+            covered[window] |= inside
+    return covered
+
+
+def _pixel_in(ring: Ring) -> tuple[int, int]:
+    """The (row, column) of a pixel in the polygon: right below the left end of its top."""
+    y, x = min((y, x) for x, y in ring)
+    return y, x

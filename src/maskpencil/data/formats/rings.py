@@ -1,9 +1,12 @@
-"""The rings, (n, 2) of x and y, of the shapes that annotation tools draw besides polygons."""
+"""Rings of points: the borders of boxes and ellipses, and polygons with holes as one ring."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from maskpencil.regions.outlines import Point
 
 Ring = npt.NDArray[np.float64]
 """(n, 2), (x, y), closed from the last point to the first; y points down."""
@@ -35,3 +38,73 @@ def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = (ring - about).T
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + about
+
+
+def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
+    """Join an outer ring and its holes, of `regions.outlines`, to one closed ring of (x, y).
+
+    To each hole leads a line from the ring on its left, and back again: along the upper edges of pixels of the polygon,
+    from the upper left corner of the hole. The lines are horizontal, so that they pass the middle of no row: by the
+    even-odd rule exactly the same pixels are inside.
+    """
+    outer, *holes = rings
+    if not holes:
+        return list(outer)
+    bridges = _Bridges(rings)
+    points: list[Point] = []
+    open_rings = [bridges.walk(0)]  # not by recursion: holes may hang on holes, many in a row
+    while open_rings:
+        for step in open_rings[-1]:
+            if isinstance(step, int):
+                open_rings.append(bridges.walk(step))
+                break
+            if not points or points[-1] != step:
+                points.append(step)
+        else:
+            open_rings.pop()
+    return points
+
+
+class _Bridges:
+    """Where the line to each hole begins: on which side of which ring."""
+
+    def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
+        self._rings = rings
+        self._first = [0] + [_upper_left(ring) for ring in rings[1:]]
+        self._on: dict[tuple[int, int], list[tuple[int, int]]] = {}  # ring and side: places y, and holes
+        corners = np.concatenate([np.array(ring) for ring in rings])
+        following = np.concatenate([np.roll(np.array(ring), -1, axis=0) for ring in rings])
+        ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+        side_of = np.concatenate([np.arange(len(ring)) for ring in rings])
+        # cut the vertical sides into pieces of one row: (row, x) in order tell what lies on the left of a place
+        top = np.minimum(corners[:, 1], following[:, 1])
+        heights = np.abs(corners[:, 1] - following[:, 1])
+        pieces = np.repeat(np.arange(len(corners)), heights)
+        rows = top[pieces] + np.arange(len(pieces)) - np.repeat(np.cumsum(heights) - heights, heights)
+        width = int(corners[:, 0].max()) + 1
+        keys = rows * width + corners[pieces, 0]
+        order = np.argsort(keys, kind="stable")
+        starts = np.array([ring[first] for ring, first in zip(rings[1:], self._first[1:], strict=True)])
+        left = pieces[order[np.searchsorted(keys[order], starts[:, 1] * width + starts[:, 0]) - 1]]
+        for hole, piece in enumerate(left.tolist(), start=1):
+            side = int(ring_of[piece]), int(side_of[piece])
+            self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
+
+    def walk(self, number: int) -> Iterator[Point | int]:
+        """The corners of a ring, closed if it is a hole; where a line goes off to a hole, its number."""
+        ring, first = self._rings[number], self._first[number]
+        for place in range(first, first + len(ring)):
+            side = place % len(ring)
+            (x, y), (_, next_y) = ring[side], ring[(side + 1) % len(ring)]
+            yield x, y
+            for level, hole in sorted(self._on.get((number, side), []), reverse=next_y < y):
+                yield x, level
+                yield hole
+                yield x, level
+        if number:
+            yield ring[first]
+
+
+def _upper_left(ring: Sequence[Point]) -> int:
+    """The corner of the smallest x, of several the highest: a side goes down from it, and left of it is the polygon."""
+    return min(range(len(ring)), key=ring.__getitem__)

@@ -18,9 +18,9 @@ from maskpencil.data.check.fix import write_fixed
 from maskpencil.data.check.report import check
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import WRITERS
-from maskpencil.data.writers.base import LabeledImage, copy_image
-from maskpencil.data.writers.upright import is_turned
+from maskpencil.data.formats import WRITERS
+from maskpencil.data.formats.base import LabeledImage, copy_image
+from maskpencil.data.formats.upright import is_turned
 from maskpencil.images import ORIENTATION, read_header, read_image
 from maskpencil.inference.predict import predict
 

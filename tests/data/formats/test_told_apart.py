@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet
-from maskpencil.data.writers.palettes import told_apart
+from maskpencil.data.formats.base import told_apart
 from maskpencil.known_classes import ADE20K, CITYSCAPES, voc_color
 from maskpencil.label_maps import IGNORE_COLOR
 

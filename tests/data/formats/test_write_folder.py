@@ -9,12 +9,11 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet, read_classes
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import WRITERS
-from maskpencil.data.writers.base import LabeledImage
-from maskpencil.data.writers.cvat import write_cvat
-from maskpencil.data.writers.folder import write_folder
-from maskpencil.data.writers.palettes import told_apart
-from maskpencil.data.writers.voc import write_voc
+from maskpencil.data.formats import WRITERS
+from maskpencil.data.formats.base import LabeledImage, told_apart
+from maskpencil.data.formats.cvat import write_cvat
+from maskpencil.data.formats.folder import write_folder
+from maskpencil.data.formats.voc import write_voc
 from maskpencil.errors import DataError
 
 SIZE = (6, 9)

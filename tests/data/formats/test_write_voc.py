@@ -7,8 +7,8 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers.base import LabeledImage
-from maskpencil.data.writers.voc import write_voc
+from maskpencil.data.formats.base import LabeledImage
+from maskpencil.data.formats.voc import write_voc
 from maskpencil.errors import DataError
 
 LABEL_MAP = np.array([[0, 1, 2, 255]] * 3, dtype=np.uint8)

@@ -10,11 +10,11 @@ from pathlib import Path
 import yaml
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.formats.yolo_folders import beside
+from maskpencil.data.formats.base import AddImage, LabeledImage, copy_image
+from maskpencil.data.formats.labels import undrawn_class
+from maskpencil.data.formats.rings import bridged
+from maskpencil.data.formats.yolo.folders import beside
 from maskpencil.data.splits import SPLITS
-from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
-from maskpencil.data.writers.bridges import bridged
-from maskpencil.data.writers.undrawn import undrawn_class
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.regions import find_regions
@@ -28,10 +28,10 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
     A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
-    its holes, see `bridges.bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
+    its holes, see `rings.bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
     so they are off by less than half a pixel, and by the rule of the pixels' middles the label map comes back exactly.
 
-    A background (see `undrawn.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
+    A background (see `labels.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
     background; where no class is one, no polygon covers them, and by classes.yaml they come back as ignored.
     Without splits `data.yaml` has `train` alone; Ultralytics asks for `val` as well.
 

@@ -1,24 +1,16 @@
-"""What the readers of annotation files share: the classes of their labels, the images they name, JSON."""
+"""The classes of the labels in annotation files, and what undrawn and ignored pixels are there."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet
 from maskpencil.data.class_files import find_own_class_file
-from maskpencil.data.layout.named_files import find_image
 from maskpencil.errors import DataError
-from maskpencil.regular_files import refuse_special
-
-__all__ = ["BACKGROUND_LABELS", "IGNORE_LABELS", "Labels", "classes_of_labels", "find_image", "read_json"]
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")
 """labelme's words for pixels that count nowhere; the writers of this package use the first."""
-
-MAX_JSON_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -62,20 +54,22 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
     return Labels(given.classes, index_of, background)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def undrawn_class(folder: Path) -> int:
+    """The class, or `IGNORE_INDEX`, that readers take undrawn pixels for in a folder with a class file."""
+    return classes_of_labels(folder, ()).background
+
+
+def with_ignore_label(classes: ClassSet) -> ClassSet:
+    """The classes, and after them the label of ignored pixels as one more.
 
     Raises:
-        DataError: it cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
+        DataError: there is no room for it, or a class has its name.
     """
-    refuse_special(path)
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; split it into several files")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected JSON") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: is nested too deep to be read; expected annotations") from error
+    ignore = IGNORE_LABELS[0]
+    if len(classes) == MAX_CLASSES or ignore in classes.names:
+        problem = f"a class is called {ignore!r}" if ignore in classes.names else f"there are {len(classes)} classes"
+        raise DataError(
+            f"{problem}, which leaves no label for ignored pixels; expected at most {MAX_CLASSES - 1} classes of other "
+            "names; write another format, or rename or merge classes"
+        )
+    return ClassSet((*classes.names, ignore))

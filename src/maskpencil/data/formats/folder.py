@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.writers.base import AddImage, LabeledImage, copy_image
-from maskpencil.data.writers.palettes import told_apart
+from maskpencil.data.formats.base import AddImage, LabeledImage, copy_image, told_apart
 from maskpencil.label_maps import write_label_map
 
 
@@ -14,7 +13,7 @@ from maskpencil.label_maps import write_label_map
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images as `base.copy_image` does and masks as palette PNG, whose index is the class and 255 ignored.
 
-    Colors that repeat are replaced, see `palettes.told_apart`.
+    Colors that repeat are replaced, see `base.told_apart`.
 
     Raises:
         OutputError: a file cannot be written.

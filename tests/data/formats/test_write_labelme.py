@@ -11,8 +11,8 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
-from maskpencil.data.writers import LabeledImage
-from maskpencil.data.writers.labelme import write_labelme
+from maskpencil.data.formats import LabeledImage
+from maskpencil.data.formats.labelme import write_labelme
 from maskpencil.errors import DataError
 
 from .conftest import BACKGROUND_FIRST, BACKGROUND_LAST, CORNERS, NESTED, NO_BACKGROUND, class_sets, drawn, label_maps

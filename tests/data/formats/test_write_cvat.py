@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.writers.base import LabeledImage
-from maskpencil.data.writers.cvat import write_cvat
+from maskpencil.data.formats.base import LabeledImage
+from maskpencil.data.formats.cvat import write_cvat
 
 LABEL_MAP = np.array([[0, 1, 2, 255]] * 3, dtype=np.uint8)
 

@@ -1,0 +1,233 @@
+"""Read the JSON files of annotation tools: objects whose fields are checked as they are taken."""
+
+import json
+import mmap
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.data.drawing import Points
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
+from maskpencil.errors import DataError
+from maskpencil.images import MAX_PIXELS
+from maskpencil.regular_files import refuse_special
+
+MAX_JSON_BYTES = 2**30
+
+FARTHEST = 2**24
+"""Pixels; up to here 32-bit floats hold every whole number."""
+
+MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
+"""The folders of masks in which no tool puts annotation files."""
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: it cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
+    """
+    refuse_special(path)
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; split it into several files")
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected JSON") from error
+    except ValueError as error:
+        raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: is nested too deep to be read; expected annotations") from error
+
+
+def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
+    """The (height, width) in pixels that an annotation file gives for an image; `where` begins the message.
+
+    Raises:
+        DataError: not two whole numbers from 1, or more pixels than `MAX_PIXELS`.
+    """
+    sides = [
+        int(side)
+        for side in (height, width)
+        if isinstance(side, int | float) and not isinstance(side, bool) and side >= 1 and side % 1 == 0
+    ]
+    if len(sides) != 2:
+        raise DataError(
+            f"{where}: has the height {shown(height)} and the width {shown(width)}; expected whole numbers of pixels; "
+            "export it again"
+        )
+    if sides[0] * sides[1] > MAX_PIXELS:
+        raise DataError(
+            f"{where}: is {shown(width)} x {shown(height)} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read "
+            "at once; correct the size, or cut the image into smaller ones"
+        )
+    return sides[0], sides[1]
+
+
+def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
+    """A list of coordinates, (n,).
+
+    Raises:
+        DataError: not a list of numbers, or one that is not finite or lies farther out than `FARTHEST`.
+    """
+    if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
+        raise DataError(f"{where}: has the points {shown(values)}; expected a list of numbers; export it again")
+    near = not values or (min(values) >= -FARTHEST and max(values) <= FARTHEST)
+    numbers = np.array(values if near else (), dtype=np.float32)
+    if not near or np.isnan(numbers).any():
+        strange = next(value for value in values if not -FARTHEST <= value <= FARTHEST)
+        raise DataError(
+            f"{where}: has a point at {shown(strange)}; expected pixels of the image; correct or remove the entry"
+        )
+    return numbers
+
+
+def checked_points(pairs: object, where: str) -> Points:
+    """A list of [x, y], (n, 2).
+
+    Raises:
+        DataError: not such a list, or a coordinate that `checked_numbers` refuses.
+    """
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise DataError(f"{where}: has the points {shown(pairs)}; expected a list of [x, y]; export it again")
+    return checked_numbers([value for pair in pairs for value in pair], where).reshape(-1, 2)
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message, cut short."""
+    return reprlib.repr(value)
+
+
+def mentions(path: Path, keys: Iterable[str]) -> bool:
+    """Whether all keys stand somewhere in a JSON file: much quicker than to parse it; false where it cannot be read."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return all(content.find(f'"{key}"'.encode()) >= 0 for key in keys)
+    except OSError:
+        return False
+
+
+def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
+    """Whether the images lie in folders called after images and after masks; these are read by `layout`."""
+    words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
+    return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The fields of a JSON object; `place` is where in the file `path` it stands, such as "task 12", or ""."""
+
+    path: Path
+    place: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: Path, place: str, value: object) -> Self:
+        """Take `value`, the content of that place, for an object.
+
+        Raises:
+            DataError: it is none.
+        """
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields")
+        return cls(path, place, value)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.fields.get(key) is not None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.place}" if self.place else str(self.path)
+
+    def wrong(self, key: str, expected: str) -> DataError:
+        """The error that tells what the field is, and what it should have been."""
+        found = shown(self.fields[key]) if key in self.fields else "missing"
+        return DataError(f"{self}: {key!r} is {found}; expected {expected}")
+
+    def inside(self, key: str) -> Self:
+        """The object in a field.
+
+        Raises:
+            DataError: it is missing or no object.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object with fields")
+        return type(self)(self.path, self._below(key), value)
+
+    def entries(self, key: str, what: str) -> list[Self]:
+        """The objects in the list of a field, placed as "`what` 1" and so on.
+
+        Raises:
+            DataError: it is missing, no list, or holds something else.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, list):
+            raise self.wrong(key, "a list")
+        return [type(self).of(self.path, self._below(f"{what} {n}"), entry) for n, entry in enumerate(value, start=1)]
+
+    def text(self, key: str) -> str:
+        """A text that is not empty.
+
+        Raises:
+            DataError: it is missing or something else.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.wrong(key, "a text")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A number of at most `FARTHEST`; where the field is missing or null, `default`, if there is one.
+
+        Raises:
+            DataError: it is missing or something else.
+        """
+        value = self.fields.get(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FARTHEST:  # NaN is not
+            raise self.wrong(key, "a number")
+        return float(value)
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        """A whole number, else as `number`.
+
+        Raises:
+            DataError: it is missing or something else.
+        """
+        value = self.number(key, default)
+        if value != int(value):
+            raise self.wrong(key, "a whole number")
+        return int(value)
+
+    def numbers(self, key: str) -> npt.NDArray[np.float32]:
+        """Numbers, (n,).
+
+        Raises:
+            DataError: the field is missing or something else, see `checked_numbers`.
+        """
+        return checked_numbers(self.fields.get(key), str(self))
+
+    def points(self, key: str) -> Points:
+        """The corners of a polygon, at least 3, given as [[x, y], ...] or as [x, y, x, y, ...].
+
+        Raises:
+            DataError: the field is missing or something else.
+        """
+        value = self.fields.get(key)
+        pairs = isinstance(value, list) and any(isinstance(point, list) for point in value)
+        numbers = checked_points(value, str(self)).ravel() if pairs else self.numbers(key)
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise self.wrong(key, "at least 3 points, two numbers each")
+        return numbers.reshape(-1, 2)
+
+    def _below(self, place: str) -> str:
+        return f"{self.place}: {place}" if self.place else place
