@@ -36,6 +36,7 @@ META = {
         ("dataset_meta.json", '\ufeff{"labels": ["road", "car"]}', PLAIN),
         ("_classes.csv", "Pixel Value, Class\n0, road\n1, car\n", PLAIN),
         ("_classes.csv", "Pixel Value,Class\n1,car\n0,road", PLAIN),
+        ("_classes.csv", 'Pixel Value, Class\n0, "road, wet"\n1, car', ClassSet(("road, wet", "car"))),
         ("id2label.json", '{"1": "car", "0": "road"}', PLAIN),
         (
             "label_colors.txt",
@@ -114,7 +115,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("id2label.json", "9" * 9000, "is not valid JSON"),
         ("_classes.csv", "", "begins with 'nothing'; expected 'Pixel Value, Class'"),
         ("_classes.csv", "filename, cat, dog", "begins with 'filename, cat, dog'"),
-        ("_classes.csv", "Pixel Value, Class\n0", "has the row '0'; expected a pixel value and a class"),
+        ("_classes.csv", "Pixel Value, Class\n0", "row 2 is '0'; expected a pixel value and a class"),
         ("_classes.csv", "Pixel Value, Class\n1, a", "without gaps, but got [1]"),
         ("_classes.csv", "Pixel Value, Class", "1 to 255 classes, but got 0"),
         ("label_colors.txt", "1 2 3\n", "line 1 is '1 2 3'; expected red, green, blue and a name"),

@@ -1,5 +1,6 @@
 """The file beside the images that names the classes, of this package or of another tool."""
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,34 @@ def read_codes(path: Path) -> ClassSet:
     return ClassSet(tuple(line for _, line in numbered_lines(_text(path))))
 
 
+def read_pixel_values(path: Path) -> dict[int, str]:
+    """Read Roboflow's `_classes.csv`, a table `Pixel Value, Class`, as {value: class} in the order of the values.
+
+    Raises:
+        DataError: it is not in that form, or a value is over 255 or repeated.
+    """
+    try:
+        lines = _text(path).splitlines()
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and a class a line"
+        ) from error
+    if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
+        found = ", ".join(rows[0])[:60] if rows else "nothing"
+        raise DataError(f"{path}: begins with {found!r}; expected 'Pixel Value, Class'")
+    table: dict[int, str] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != 2 or not row[1] or not row[0].isascii() or not row[0].isdigit() or len(row[0]) > 3:
+            raise DataError(f"{path}: row {number} is {', '.join(row)[:60]!r}; expected a pixel value and a class")
+        value = int(row[0])
+        if value > IGNORE_INDEX or value in table:
+            problem = "stands twice" if value in table else f"is over {IGNORE_INDEX}"
+            raise DataError(f"{path}: row {number}: the pixel value {value} {problem}; export the data set again")
+        table[value] = row[1]
+    return dict(sorted(table.items()))
+
+
 def _named(path: Path, read: Callable[[Path], ClassSet | None]) -> ClassSet | None:
     try:
         return read(path)
@@ -140,18 +169,8 @@ def _dataset_meta(path: Path) -> ClassSet:
 
 
 def _roboflow(path: Path) -> ClassSet:
-    """Roboflow: a table of pixel values and names, `Pixel Value, Class`."""
-    rows = [
-        [cell.strip().strip('"') for cell in line.split(",", maxsplit=1)] for _, line in numbered_lines(_text(path))
-    ]
-    if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
-        raise DataError(
-            f"begins with {', '.join(rows[0])[:60] if rows else 'nothing'!r}; expected 'Pixel Value, Class'"
-        )
-    wrong = next((row for row in rows if len(row) < 2), None)
-    if wrong:
-        raise DataError(f"has the row {wrong[0]!r}; expected a pixel value and a class")
-    return ClassSet.from_dict({"names": _numbered({row[0]: row[1] for row in rows[1:]})})
+    """Roboflow: the classes of a table of pixel values, which must follow each other from 0."""
+    return ClassSet.from_dict({"names": _numbered(read_pixel_values(path))})
 
 
 def _id2label(path: Path) -> ClassSet:

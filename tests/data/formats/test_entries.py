@@ -78,6 +78,7 @@ def test_fields_are_given_as_what_they_are_asked_for() -> None:
     (inner,) = entry.entries("a", "item")
     assert str(inner) == "tasks.json: item 1"
     assert (inner.whole("n"), inner.text("t")) == (3, " x ")
+    assert Entry.of(FILE, "", {"t": " "}).text("t", blank=True) == " "
     assert (inner.number("z", 7), inner.whole("z", 8)) == (7, 8)
     assert entry.points("p").tolist() == [[0, 1], [2, 3], [4, 5.5]]
     assert entry.points("q").tolist() == [[0, 1], [2, 3], [4, 5]]

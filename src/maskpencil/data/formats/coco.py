@@ -3,7 +3,7 @@
 Source: https://cocodataset.org/#format-data
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from maskpencil.data.class_files import find_class_file
 from maskpencil.data.drawing import Drawing, Points, Polygon
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
 from maskpencil.data.formats.entries import (
+    Entry,
     are_images_and_masks,
     checked_numbers,
     checked_size,
     mentions,
     read_json,
-    shown,
 )
 from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
 from maskpencil.data.formats.run_lengths import RunLengths
@@ -89,90 +89,68 @@ def read_coco_file(path: Path) -> CocoFile | None:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
         return None
-    categories = {category.id: category for category in _categories(path, content["categories"])}
+    file = Entry.of(path, "", content)
+    categories = {category.id: category for category in _categories(file)}
     images: dict[Id, CocoImage] = {}
-    for entry, where in _objects(path, content["images"], "image"):
-        image_id = _id(entry, "id", where)
+    for entry in file.entries("images", "image", id_key="id"):
+        image_id = entry.identifier("id")
         if image_id in images:
-            raise DataError(f"{where}: the id stands twice; expected one an image; export the file again")
-        images[image_id] = _image(entry, where)
+            raise DataError(f"{entry}: the id stands twice; expected one an image; export the file again")
+        images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
     boxes = strays = 0
-    for entry, where in _objects(path, content["annotations"], "annotation"):
-        image = images.get(_id(entry, "image_id", where))
-        category = categories.get(_id(entry, "category_id", where))
+    for entry in file.entries("annotations", "annotation", id_key="id"):
+        image = images.get(entry.identifier("image_id"))
+        category = categories.get(entry.identifier("category_id"))
         if category is None:
-            raise DataError(
-                f"{where}: has the category_id {shown(entry['category_id'])}, which is not among the categories; "
-                "correct or remove it"
-            )
-        shapes = _shapes(entry.get("segmentation"), where)
+            raise entry.wrong("category_id", "the id of one of the categories")
+        shapes = _shapes(entry)
         boxes += not shapes
         strays += image is None
         if image and shapes:
-            image.outlines.append(CocoOutline(category.name, _area(entry.get("area"), shapes), shapes))
+            image.outlines.append(CocoOutline(category.name, _area(entry.fields.get("area"), shapes), shapes))
     return CocoFile(path, tuple(categories.values()), tuple(images.values()), boxes, strays)
 
 
-def _objects(path: Path, entries: list[Any], what: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """The entries of a list, and how each is called in messages."""
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict):
-            raise DataError(f"{path}: {what} number {number} is {shown(entry)}; expected an object; export it again")
-        yield entry, f"{path}: {what} {shown(entry['id']) if 'id' in entry else f'number {number}'}"
-
-
-def _id(entry: Mapping[str, Any], key: str, where: str) -> Id:
-    value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise DataError(f"{where}: has the {key} {shown(value)}; expected a number; export it again")
-    return value
-
-
-def _categories(path: Path, entries: list[Any]) -> Iterator[CocoCategory]:
+def _categories(file: Entry) -> Iterator[CocoCategory]:
     names: dict[Id, str] = {}
-    for entry, where in _objects(path, entries, "category"):
-        category_id, name, above = _id(entry, "id", where), entry.get("name"), entry.get("supercategory") or ""
-        if not isinstance(name, str) or not name or not isinstance(above, str):
-            raise DataError(f"{where}: has the name {shown(name)}; expected that of a class; correct it")
+    for entry in file.entries("categories", "category", id_key="id"):
+        category_id, name = entry.identifier("id"), entry.text("name", blank=True)
         if names.setdefault(category_id, name) != name:
-            raise DataError(f"{where}: is {names[category_id]!r} and {name!r}; expected one name an id; correct it")
+            raise DataError(f"{entry}: is {names[category_id]!r} and {name!r}; expected one name an id; correct it")
+        above = entry.text("supercategory", blank=True) if entry.fields.get("supercategory") else ""
         yield CocoCategory(category_id, name, above)
 
 
-def _image(entry: Mapping[str, Any], where: str) -> CocoImage:
-    name, height, width = entry.get("file_name"), entry.get("height"), entry.get("width")
-    if not isinstance(name, str) or not name:
-        raise DataError(f"{where}: has the file_name {shown(name)}; expected that of an image; export it again")
-    return CocoImage(name, None if height is None and width is None else checked_size(height, width, where), [])
-
-
-def _shapes(segmentation: Any, where: str) -> tuple[Polygon | RunLengths, ...]:
+def _shapes(annotation: Entry) -> tuple[Polygon | RunLengths, ...]:
     """The polygons or the mask of an annotation, () where it has neither."""
+    segmentation = annotation.fields.get("segmentation")
     if isinstance(segmentation, dict):
-        return (_run_lengths(segmentation, where),)
+        return (_run_lengths(annotation.inside("segmentation")),)
     if not isinstance(segmentation, list | None):
-        raise DataError(f"{where}: has the segmentation {shown(segmentation)}; expected polygons; export it again")
+        raise annotation.wrong("segmentation", "polygons or run lengths")
     polygons = []
     for part in segmentation or ():
-        numbers = checked_numbers(part, where)
+        numbers = checked_numbers(part, str(annotation))
         if len(numbers) < 6 or len(numbers) % 2:
             raise DataError(
-                f"{where}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; correct or "
-                "remove it"
+                f"{annotation}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; "
+                "correct or remove it"
             )
         polygons.append(Polygon(IGNORE_INDEX, (numbers.reshape(-1, 2),)))
     return tuple(polygons)
 
 
-def _run_lengths(segmentation: Mapping[str, Any], where: str) -> RunLengths:
-    size, counts = segmentation.get("size"), segmentation.get("counts")
-    if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, list | str):
-        raise DataError(f"{where}: has the segmentation {shown(segmentation)}; expected 'size' and 'counts'")
-    pixels = checked_size(size[0], size[1], where)
+def _run_lengths(segmentation: Entry) -> RunLengths:
+    size, counts = segmentation.fields.get("size"), segmentation.fields.get("counts")
+    if not isinstance(size, list) or len(size) != 2:
+        raise segmentation.wrong("size", "[height, width]")
+    if not isinstance(counts, list | str):
+        raise segmentation.wrong("counts", "run lengths, as a list of numbers or as text")
+    pixels = checked_size(size[0], size[1], str(segmentation))
     try:
         return RunLengths.of(IGNORE_INDEX, pixels, counts)
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{segmentation}: {error}") from error
 
 
 def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:

@@ -147,9 +147,9 @@ class Entry:
         return f"{self.path}: {self.place}" if self.place else str(self.path)
 
     def wrong(self, key: str, expected: str) -> DataError:
-        """The error that tells what the field is, and what it should have been."""
+        """Return the error for a field: file, place, what was found and what was expected."""
         found = shown(self.fields[key]) if key in self.fields else "missing"
-        return DataError(f"{self}: {key!r} is {found}; expected {expected}")
+        return DataError(f"{self}: {key!r} is {found}; expected {expected}; correct it or export the file again")
 
     def inside(self, key: str) -> Self:
         """The object in a field.
@@ -162,26 +162,52 @@ class Entry:
             raise self.wrong(key, "an object with fields")
         return type(self)(self.path, self._below(key), value)
 
-    def entries(self, key: str, what: str) -> list[Self]:
-        """The objects in the list of a field, placed as "`what` 1" and so on.
+    def entries(self, key: str, what: str, *, id_key: str | None = None) -> list[Self]:
+        """Take the objects in the list of a field.
+
+        Args:
+            key: the field.
+            what: what messages call an object: "`what` 1" and so on.
+            id_key: the field of the objects that messages name them by, where it is there: "`what` ID", else
+                "`what` number 1".
 
         Raises:
-            DataError: it is missing, no list, or holds something else.
+            DataError: the field is missing, no list, or holds something else.
         """
         value = self.fields.get(key)
         if not isinstance(value, list):
             raise self.wrong(key, "a list")
-        return [type(self).of(self.path, self._below(f"{what} {n}"), entry) for n, entry in enumerate(value, start=1)]
+        number = what if id_key is None else f"{what} number"
+        places = (
+            f"{what} {shown(entry[id_key])}" if isinstance(entry, dict) and id_key in entry else f"{number} {n}"
+            for n, entry in enumerate(value, start=1)
+        )
+        return [type(self).of(self.path, self._below(p), entry) for p, entry in zip(places, value, strict=True)]
 
-    def text(self, key: str) -> str:
-        """A text that is not empty.
+    def text(self, key: str, *, blank: bool = False) -> str:
+        """Take a text that is not empty.
+
+        Args:
+            key: the field.
+            blank: whether the text may be nothing but spaces.
 
         Raises:
             DataError: it is missing or something else.
         """
         value = self.fields.get(key)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not (value if blank else value.strip()):
             raise self.wrong(key, "a text")
+        return value
+
+    def identifier(self, key: str) -> int | str:
+        """Take the id of an object: a whole number or a text.
+
+        Raises:
+            DataError: it is missing or something else.
+        """
+        value = self.fields.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise self.wrong(key, "a number or a text")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -216,6 +242,24 @@ class Entry:
         """
         return checked_numbers(self.fields.get(key), str(self))
 
+    def size(self, height: str, width: str) -> tuple[int, int] | None:
+        """Take the (height, width) of an image in pixels from two fields; None where both are missing or null.
+
+        Raises:
+            DataError: something else, see `checked_size`.
+        """
+        if height not in self and width not in self:
+            return None
+        return checked_size(self.fields.get(height), self.fields.get(width), str(self))
+
+    def pairs(self, key: str) -> Points:
+        """Take points given as [[x, y], ...], (n, 2).
+
+        Raises:
+            DataError: the field is missing or something else, see `checked_points`.
+        """
+        return checked_points(self.fields.get(key), str(self))
+
     def points(self, key: str) -> Points:
         """The corners of a polygon, at least 3, given as [[x, y], ...] or as [x, y, x, y, ...].
 
@@ -224,7 +268,7 @@ class Entry:
         """
         value = self.fields.get(key)
         pairs = isinstance(value, list) and any(isinstance(point, list) for point in value)
-        numbers = checked_points(value, str(self)).ravel() if pairs else self.numbers(key)
+        numbers = self.pairs(key).ravel() if pairs else self.numbers(key)
         if len(numbers) < 6 or len(numbers) % 2:
             raise self.wrong(key, "at least 3 points, two numbers each")
         return numbers.reshape(-1, 2)

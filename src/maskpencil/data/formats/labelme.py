@@ -21,14 +21,7 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.drawing import Bitmap, Drawing, Points, Polygon
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
-from maskpencil.data.formats.entries import (
-    are_images_and_masks,
-    checked_points,
-    checked_size,
-    mentions,
-    read_json,
-    shown,
-)
+from maskpencil.data.formats.entries import Entry, are_images_and_masks, mentions, read_json, shown
 from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
 from maskpencil.data.formats.rings import ellipse
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, layout_of
@@ -56,47 +49,44 @@ class LabeledShape:
     shape: Polygon | Bitmap
 
 
-def read_shape(entry: Any, where: str) -> list[LabeledShape]:
+def read_shape(entry: Entry) -> list[LabeledShape]:
     """Read an entry of `shapes`: one shape, or several that make up a line, none for a line without length.
 
     Raises:
-        DataError: it is not as labelme writes it; the message begins with `where`.
+        DataError: it is not as labelme writes it.
     """
-    if not isinstance(entry, dict):
-        raise DataError(f"{where}: is {shown(entry)}; expected an object with 'label' and 'points'; export it again")
-    label, kind = entry.get("label"), entry.get("shape_type") or "polygon"
-    if not isinstance(label, str) or not label:
-        raise DataError(f"{where}: has the label {shown(label)}; expected the name of a class; correct it")
-    where = f"{where} ({shown(label)})"
-    points = checked_points(entry.get("points"), where)
+    label, kind = entry.text("label", blank=True), entry.fields.get("shape_type") or "polygon"
+    entry = replace(entry, place=f"{entry.place} ({shown(label)})")
+    points = entry.pairs("points")
     if kind == "mask":
-        return [LabeledShape(label, kind, _bitmap(entry.get("mask"), points, where))]
+        return [LabeledShape(label, kind, _bitmap(entry, points))]
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise DataError(f"{where}: has the shape_type {shown(kind)}; expected {', '.join(_KINDS)} or mask; remove it")
+        raise entry.wrong("shape_type", f"{', '.join(_KINDS)} or mask")
     counts, rings = _KINDS[kind]
     if len(points) not in counts:
         wanted = f"at least {counts[0]}" if len(counts) > 2 else " or ".join(map(str, counts))
-        raise DataError(f"{where}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
+        raise DataError(f"{entry}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
     return [LabeledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in rings(points)]
 
 
-def _bitmap(encoded: Any, points: Points, where: str) -> Bitmap:
+def _bitmap(entry: Entry, points: Points) -> Bitmap:
     """A mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
+    encoded = entry.fields.get("mask")
     if not isinstance(encoded, str):
-        raise DataError(f"{where}: has the mask {shown(encoded)}; expected a PNG in base64; export it again")
+        raise entry.wrong("mask", "a PNG in base64")
     if len(points) != 2:
-        raise DataError(f"{where}: is a mask with {len(points)} points; expected 2, the corners of its box")
+        raise DataError(f"{entry}: is a mask with {len(points)} points; expected 2, the corners of its box")
     try:
         mask = read_image(base64.b64decode(encoded))[..., 0] > 0
     except ImageError as error:
-        raise DataError(f"{where}: its mask cannot be read: {error}") from error
+        raise DataError(f"{entry}: its mask cannot be read: {error}") from error
     except ValueError as error:
-        raise DataError(f"{where}: its mask is not base64 ({error}); export it again") from error
+        raise DataError(f"{entry}: its mask is not base64 ({error}); export it again") from error
     left, top, right, bottom = map(int, np.round(points.astype(np.float64)).ravel())
     height, width = mask.shape
     if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:  # some tools' boxes are half open
         raise DataError(
-            f"{where}: its mask is {width} x {height} pixels, its box {right - left + 1} x {bottom - top + 1}; "
+            f"{entry}: its mask is {width} x {height} pixels, its box {right - left + 1} x {bottom - top + 1}; "
             "export it again"
         )
     return Bitmap.of(IGNORE_INDEX, mask, (top, left))
@@ -196,7 +186,7 @@ def recognize(root: Path) -> Recognized | None:
     likely = [path for path in annotations if path.stem in stems] or annotations
     if not any(_content(path) for path in likely[:PEEKED]) or are_images_and_masks(root, images):
         return None
-    files = [_read(path, content) for path in annotations if (content := _content(path))]
+    files = [_read(content) for path in annotations if (content := _content(path))]
     search = _ImageSearch(root, images)
     paired = [(file, image) for file in files if (image := search.find(file))]
     if not paired:
@@ -216,22 +206,20 @@ def recognize(root: Path) -> Recognized | None:
     return Recognized("labelme", layout_of(root, found), MaskEncoding("index", labels.classes))
 
 
-def _content(path: Path) -> dict[str, Any] | None:
+def _content(path: Path) -> Entry | None:
     """The JSON, if it is labelme's."""
     content = read_json(path) if mentions(path, KEYS) else None
-    return content if isinstance(content, dict) and all(key in content for key in KEYS) else None
+    is_labelme = isinstance(content, dict) and all(key in content for key in KEYS)
+    return Entry.of(path, "", content) if is_labelme else None
 
 
-def _read(path: Path, content: dict[str, Any]) -> _File:
-    image, shapes = content["imagePath"], content["shapes"]
-    if not isinstance(image, str):
-        raise DataError(f"{path}: has the imagePath {shown(image)}; expected the name of the image's file")
-    if not isinstance(shapes, list):
-        raise DataError(f"{path}: has the shapes {shown(shapes)}; expected a list; export it again")
-    height, width = content.get("imageHeight"), content.get("imageWidth")
-    size = None if height is None and width is None else checked_size(height, width, str(path))
-    read = [each for i, shape in enumerate(shapes, 1) for each in read_shape(shape, f"{path}: shape {i}")]
-    return _File(path, image, size, read)
+def _read(content: Entry) -> _File:
+    image = content.fields["imagePath"]
+    if not isinstance(image, str):  # an empty one is found by the JSON's own name
+        raise content.wrong("imagePath", "the name of the image's file")
+    size = content.size("imageHeight", "imageWidth")
+    shapes = [each for shape in content.entries("shapes", "shape") for each in read_shape(shape)]
+    return _File(content.path, image, size, shapes)
 
 
 class _ImageSearch:

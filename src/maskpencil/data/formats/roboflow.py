@@ -4,10 +4,10 @@ Each of `train/`, `valid/` and `test/` has a `_classes.csv` of the columns `Pixe
 https://roboflow.com/formats/semantic-segmentation-masks-png
 """
 
-import csv
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.class_files import read_pixel_values
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
@@ -16,8 +16,6 @@ from maskpencil.errors import DataError
 
 CLASS_FILE = "_classes.csv"
 ENDING = "_mask"
-HEADER = ["pixel value", "class"]
-MAX_VALUE = 255
 
 
 def recognize(root: Path) -> Recognized | None:
@@ -40,7 +38,7 @@ def recognize(root: Path) -> Recognized | None:
         _add(found, split, folder)
     if not any(found.splits.values()):
         return None
-    tables = {folder / CLASS_FILE: _read_table(folder / CLASS_FILE) for folder in folders.values()}
+    tables = {folder / CLASS_FILE: read_pixel_values(folder / CLASS_FILE) for folder in folders.values()}
     (first, table), *others = tables.items()
     for path, other in others:
         if other != table:
@@ -58,30 +56,6 @@ def _add(found: Found, split: str, folder: Path) -> None:
             found.images_alone.append(path)
         elif name.removesuffix(ENDING) not in files:
             found.masks_alone.append(path)
-
-
-def _read_table(path: Path) -> dict[int, str]:
-    """The class of each pixel value, in the order of the values."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, skipinitialspace=True) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and a class a line"
-        ) from error
-    if not rows or [cell.lower() for cell in rows[0]] != HEADER:
-        found = ", ".join(rows[0])[:60] if rows else "nothing"
-        raise DataError(f"{path}: begins with {found!r}; expected 'Pixel Value, Class'")
-    table: dict[int, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != 2 or not row[1] or not row[0].isascii() or not row[0].isdigit() or len(row[0]) > 3:
-            raise DataError(f"{path}: row {number} is {', '.join(row)[:60]!r}; expected a pixel value and a class")
-        value = int(row[0])
-        if value > MAX_VALUE or value in table:
-            problem = "stands twice" if value in table else f"is over {MAX_VALUE}"
-            raise DataError(f"{path}: row {number}: the pixel value {value} {problem}; export the data set again")
-        table[value] = row[1]
-    return dict(sorted(table.items()))
 
 
 def _encoding(path: Path, table: dict[int, str]) -> MaskEncoding:
