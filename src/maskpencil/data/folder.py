@@ -15,8 +15,8 @@ from maskpencil.data.class_files import ClassFile, find_class_file, find_own_cla
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
-from maskpencil.data.masks.discovery import Discovery, check_values, count_classes, discover_encoding
-from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.discovery import Discovery, discover_encoding
+from maskpencil.data.masks.encoding import MaskEncoding, check_values, count_classes
 from maskpencil.data.masks.facts import MaskFacts, scan_masks
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
@@ -135,7 +135,7 @@ class FoundFolder:
         """How the masks stand for classes, seen from what occurs in them, and in words how that was found.
 
         `classes` is used where neither a reader nor a class file names them. Values that stand for no class are left
-        to `discovery.check_values`.
+        to `encoding.check_values`.
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, distinct_colors
-from maskpencil.data.masks.discovery import check_values, count_classes, discover_encoding
-from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.discovery import discover_encoding
+from maskpencil.data.masks.encoding import MaskEncoding, check_values, count_classes
 from maskpencil.data.masks.facts import scan_masks
 from maskpencil.errors import DataError, ImageError
 from maskpencil.known_classes import KNOWN

@@ -17,8 +17,7 @@ from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.labels import check_labels
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
-from maskpencil.data.masks.discovery import count_classes
-from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.encoding import MaskEncoding, count_classes
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 

@@ -1,6 +1,7 @@
 """`MaskEncoding`: how the pixels of mask files stand for classes."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -170,6 +171,34 @@ class MaskEncoding:
         far[far.all(axis=1)] = False
         chosen[doubtful] = np.where(far, np.inf, distances[places.reshape(values.shape)[doubtful]]).argmin(axis=1)
         return np.asarray(classes[chosen])
+
+
+def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
+    """Make sure that every value in the masks has a meaning, as each has that is read by the nearest.
+
+    Raises:
+        DataError: one has none; its file is named.
+    """
+    if encoding.nearest:
+        return
+    for fact in facts:
+        encoding.meanings(np.array(sorted(fact.values_for(encoding.kind))), fact.path)
+
+
+def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:
+    """Count the pixels of each class in each mask, (masks, K); others are left out: ignored, or of no class."""
+    counts = np.zeros((len(facts), len(encoding.classes)), dtype=np.int64)
+    if encoding.nearest:  # the values alone do not say what is near a pixel
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            for row, label_map in enumerate(pool.map(lambda fact: encoding.read(fact.path), facts)):
+                counts[row] = np.bincount(label_map.ravel(), minlength=256)[: counts.shape[1]]
+        return counts
+    for row, fact in enumerate(facts):
+        for value, count in fact.values_for(encoding.kind).items():
+            index = encoding.table.get(value, IGNORE_INDEX)
+            if index != IGNORE_INDEX:
+                counts[row, index] += count
+    return counts
 
 
 def _distances(points: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
