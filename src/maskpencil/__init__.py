@@ -29,7 +29,7 @@ from maskpencil.extras import needed_for
 
 if TYPE_CHECKING:
     from maskpencil.classes import IGNORE_INDEX, ClassSet
-    from maskpencil.data.check.report import check
+    from maskpencil.data.check import check
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
     from maskpencil.metrics import ConfusionMatrix, Scores
@@ -70,7 +70,7 @@ _HOMES = {
     "Scores": "metrics",
     "Segmenter": "segmenter",
     "TrainConfig": "training.config",
-    "check": "data.check.report",
+    "check": "data.check",
     "evaluate": "evaluation",
     "predict": "inference.predict",
     "train": "training.train",

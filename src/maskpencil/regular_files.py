@@ -68,6 +68,24 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
         return content
 
 
+def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers from 1; `expected` says in errors what it should hold.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    refuse_special(path)
+    try:
+        return numbered_lines(path.read_text(encoding="utf-8-sig"))  # Windows editors begin files with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1."""
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
 def reason_of(error: OSError) -> str:
     """Say why a file cannot be read, in a few words without its name."""
     return error.strerror or str(error)

@@ -10,7 +10,7 @@ from maskpencil.cli import check as check_command
 from maskpencil.cli import evaluate as evaluate_command
 from maskpencil.cli import main
 from maskpencil.cli.check import processes_for
-from maskpencil.data.check.report import check
+from maskpencil.data.check import check
 from maskpencil.metrics import ConfusionMatrix
 from maskpencil.results import find_results
 

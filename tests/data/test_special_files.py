@@ -13,9 +13,9 @@ from maskpencil.data.formats.entries import read_json
 from maskpencil.data.formats.yolo.read import read_label_file
 from maskpencil.data.layout import Places
 from maskpencil.data.layout.lists import find_lists
-from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError, ImageError, MaskPencilError
 from maskpencil.images import read_header, read_image
+from maskpencil.regular_files import read_lines
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such files")
 

@@ -42,9 +42,7 @@ def command(
 
     Exits with 1 if a network cannot be trained on it; with --fix, if no clean copy can be written.
     """
-    from maskpencil.data.check.fix import LOG, write_fixed
-    from maskpencil.data.check.report import check
-    from maskpencil.data.check.sheet import overlay_sheet
+    from maskpencil.data.check import LOG, check, overlay_sheet, write_fixed
     from maskpencil.data.layout import Places
     from maskpencil.images import write_image
 
@@ -101,7 +99,7 @@ def processes_for(asked: int | None) -> int:
     Raises:
         ConfigError: less than one is asked for.
     """
-    from maskpencil.data.check.report import MOST_PROCESSES
+    from maskpencil.data.check import MOST_PROCESSES
 
     if asked is not None and asked < 1:
         raise ConfigError(f"--processes must be 1 or more, but got {asked}")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color, read_classes, read_yaml
-from maskpencil.data.text_files import numbered_lines
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, voc_color
+from maskpencil.regular_files import numbered_lines
 
 CLASS_FILES = ("classes.yaml", "classes.yml")
 

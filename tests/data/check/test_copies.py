@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from maskpencil.cli import main
+from maskpencil.data.check import check, write_fixed
 from maskpencil.data.check.classes import refuse_nonsense
-from maskpencil.data.check.copies import check_copies
-from maskpencil.data.check.fix import write_fixed
-from maskpencil.data.check.report import check
+from maskpencil.data.check.images import check_copies
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 

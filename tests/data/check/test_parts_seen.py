@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.check.report import check
+from maskpencil.data.check import check
 from maskpencil.data.folder import open_folder
 from maskpencil.images import read_pixels
 

@@ -14,8 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.check.fix import write_fixed
-from maskpencil.data.check.report import check
+from maskpencil.data.check import check, write_fixed
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS

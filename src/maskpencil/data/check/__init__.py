@@ -1,1 +1,19 @@
-"""The doctor: what is wrong with a data set, where, and what to do."""
+"""Check a data set: what is wrong, where, and what to do."""
+
+from maskpencil.data.check.classes import refuse_nonsense
+from maskpencil.data.check.fix import LOG, Change, write_fixed
+from maskpencil.data.check.report import ClassCount, Fault, Report, overlay_sheet
+from maskpencil.data.check.run import MOST_PROCESSES, check
+
+__all__ = [
+    "LOG",
+    "MOST_PROCESSES",
+    "Change",
+    "ClassCount",
+    "Fault",
+    "Report",
+    "check",
+    "overlay_sheet",
+    "refuse_nonsense",
+    "write_fixed",
+]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.check.copies import check_copies
-from maskpencil.data.check.faults import Fault, fault
+from maskpencil.data.check.images import check_copies
+from maskpencil.data.check.report import Fault, fault
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts

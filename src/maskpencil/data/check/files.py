@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.report import Fault, fault
 from maskpencil.data.layout import Layout
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.check.faults import Fault, fault
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.report import Fault, fault
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts
 

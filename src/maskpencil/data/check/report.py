@@ -1,30 +1,51 @@
-"""`check`: all that is wrong with a data set, and what is in it."""
+"""What a check reports: faults, how often classes occur, and a sheet of overlays."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.images import RGBImage, read_image
+from maskpencil.visualize import colorize, contact_sheet, overlay, with_legend
 
-from maskpencil.classes import ClassSet
-from maskpencil.data.check.classes import Counts, check_classes
-from maskpencil.data.check.faults import Fault
-from maskpencil.data.check.files import check_files
-from maskpencil.data.check.images import check_images
-from maskpencil.data.check.inspect import PairFacts, inspect_pairs
-from maskpencil.data.check.labels import check_labels
-from maskpencil.data.folder import FoundFolder, find_folder
-from maskpencil.data.layout import ANYWHERE, Places
-from maskpencil.data.masks.encoding import MaskEncoding, count_classes
-from maskpencil.errors import ConfigError, DataError
-from maskpencil.parsing import read_path, read_whole, shown
+Severity = Literal["error", "warning", "note"]
+
+EXAMPLES = 5
+"""So many files are named in a line; the JSON names all."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What was found, in which files, and what to do.
+
+    `kind` is a word for programs. An error keeps a network from being trained; a warning makes it worse, or scores
+    wrong; a note is for the eye.
+    """
+
+    kind: str
+    severity: Severity
+    count: int
+    what: str
+    remedy: str
+    files: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The fault as one line."""
+        few = ", ".join(self.files[:EXAMPLES]) + (", ..." if len(self.files) > EXAMPLES else "")
+        return f"{self.severity}: {self.what}{f' ({few})' if few else ''}; {self.remedy}"
+
+
+def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
+    """The fault that these files have, or none where there are none; `{n}` in `what` is their number."""
+    names = tuple(map(str, files))
+    return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []
+
 
 ORDER = ("error", "warning", "note")
-
-MOST_PROCESSES = 60
-"""More than these Windows does not wait for."""
 
 
 @dataclass(frozen=True)
@@ -94,80 +115,41 @@ class Report:
         }
 
 
-def check(
-    root: str | Path,
-    *,
-    places: Places = ANYWHERE,
-    processes: int = 1,
-    report: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Read every image and mask of a data set and tell all that is wrong with it; nothing is changed.
+ROWS = 6
 
-    `report` hears (done, of). `processes` is how many read at once; more than one need a script that may be imported,
-    see Python's `multiprocessing`.
 
-    Raises:
-        ConfigError: an argument cannot be what it should.
-        DataError: there is no such folder, or nothing in it that makes a pair.
+def overlay_sheet(report: Report) -> RGBImage | None:
+    """Some pairs, spread over the data set: image, overlay, classes; None where no pair can be shown.
+
+    Returns:
+        (H, W, 3).
     """
-    if not isinstance(places, Places):
-        raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
-    processes = read_whole("processes", processes, least=1, most=MOST_PROCESSES)
-    found = find_folder(read_path("root", root), places=places)
-    pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
-    seen = inspect_pairs(pairs, processes=processes, report=report)
-    faults = [*check_files(found.layout, seen), *check_images(seen)]
-    readable = [view for view in seen if view.mask.facts]
-    notes = list(found.notes)
-    encoding: MaskEncoding | None = None
-    classes: dict[str, ClassCount] = {}
-    try:
-        encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
-        notes += more
-    except DataError as error:
-        faults.append(_not_understood(error))
-    if encoding:
-        label_faults, classes = _check_masks(found, readable, encoding)
-        faults += label_faults
-    return Report(
-        root=found.layout.root,
-        notes=tuple(notes),
-        splits={split: len(pairs) for split, pairs in found.layout.splits.items()},
-        faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
-        classes=classes,
-        encoding=encoding,
-        declared=found.declared,
-        seen=tuple(seen),
-    )
+    if report.encoding is None:
+        return None
+    shown = [view for view in report.seen if _fits(view, report.encoding)]
+    rows, indices = [], list(range(len(report.encoding.classes)))
+    for view in _spread(shown, ROWS):
+        image, label_map = read_image(view.pair.image), report.encoding.read(view.pair.mask)
+        if IGNORE_INDEX not in indices and (label_map == IGNORE_INDEX).any():
+            indices.append(IGNORE_INDEX)
+        rows.append(
+            (image, overlay(image, label_map, report.encoding.classes), colorize(label_map, report.encoding.classes))
+        )
+    if not rows:
+        return None
+    sheet = contact_sheet(rows, captions=("image", "overlay", "classes"))
+    return with_legend(sheet, report.encoding.classes, indices=indices)
 
 
-def _by_severity(fault: Fault) -> int:
-    return ORDER.index(fault.severity)
+def _fits(view: PairFacts, encoding: MaskEncoding) -> bool:
+    header, facts = view.image.header, view.mask.facts
+    if header is None or facts is None or header.shown_size != facts.size:
+        return False
+    return encoding.nearest or encoding.covers([facts])
 
 
-def _below(fault: Fault, root: Path) -> Fault:
-    """The fault with files named as they stand below `root`."""
-    return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
-
-
-def _not_understood(error: DataError) -> Fault:
-    what, _, remedy = str(error).partition("; ")
-    return Fault("masks-not-understood", "error", 1, what, remedy or "see the README for what is understood")
-
-
-def _check_masks(
-    found: FoundFolder, readable: Sequence[PairFacts], encoding: MaskEncoding
-) -> tuple[list[Fault], dict[str, ClassCount]]:
-    facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
-    counts = count_classes(facts, encoding)
-    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
-    return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
-
-
-def _class_table(classes: ClassSet, counts: Counts) -> dict[str, ClassCount]:
-    totals, masks = counts.sum(axis=0), np.count_nonzero(counts, axis=0)
-    every = max(1, int(totals.sum()))
-    return {
-        name: ClassCount(int(pixels), float(pixels / every), int(occurs))
-        for name, pixels, occurs in zip(classes.names, totals, masks, strict=True)
-    }
+def _spread(views: Sequence[PairFacts], count: int) -> Sequence[PairFacts]:
+    """At most `count` of them, at equal distances."""
+    if len(views) <= count:
+        return views
+    return [views[round(i * (len(views) - 1) / (count - 1))] for i in range(count)]

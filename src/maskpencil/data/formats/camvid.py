@@ -22,8 +22,8 @@ from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
-from maskpencil.errors import DataError
 from maskpencil.known_classes import CAMVID_11, CAMVID_31, CAMVID_32
+from maskpencil.regular_files import read_lines
 
 FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
 """The four videos and the number of the frame; no other data set has such names."""
@@ -101,10 +101,7 @@ def _read(root: Path, folder: Path, form: Form, masks: Mapping[str, Mapping[str,
 
 def _set_aside(found: Found, path: Path) -> None:
     """Take the pairs that fastai's list names for validation."""
-    try:
-        names = {Path(line.strip()).stem for line in path.read_text(encoding="utf-8-sig").splitlines()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected an image's name a line") from error
+    names = {Path(line).stem for _, line in read_lines(path, "an image's name a line")}
     pairs = found.splits.pop("")
     for name, pair in pairs.items():
         found.add("val" if name in names else "train", pair)

@@ -25,8 +25,7 @@ from maskpencil.data.formats.entries import (
 )
 from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
 from maskpencil.data.formats.run_lengths import RunLengths
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, layout_of
-from maskpencil.data.layout.named_files import find_image
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, find_image, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLITS, split_in
 from maskpencil.errors import DataError

@@ -17,8 +17,7 @@ from maskpencil.data.formats.entries import Entry, mentions, read_json
 from maskpencil.data.formats.labels import Labels, classes_of_labels
 from maskpencil.data.formats.rings import Ring, box, ellipse, turned
 from maskpencil.data.formats.run_lengths import RunLengths
-from maskpencil.data.layout import Found, Layout, Pair, image_files, layout_of
-from maskpencil.data.layout.named_files import find_image
+from maskpencil.data.layout import Found, Layout, Pair, find_image, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError

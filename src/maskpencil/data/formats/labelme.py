@@ -24,8 +24,7 @@ from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, cop
 from maskpencil.data.formats.entries import Entry, are_images_and_masks, mentions, read_json, shown
 from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
 from maskpencil.data.formats.rings import ellipse
-from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, layout_of
-from maskpencil.data.layout.named_files import find_image
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, find_image, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.errors import DataError, ImageError

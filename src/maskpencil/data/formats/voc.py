@@ -21,12 +21,12 @@ from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
 from maskpencil.data.splits import SPLITS
-from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import read_header
 from maskpencil.known_classes import VOC
 from maskpencil.label_maps import IGNORE_COLOR, write_label_map
+from maskpencil.regular_files import read_lines
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 

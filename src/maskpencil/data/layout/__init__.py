@@ -1,5 +1,6 @@
 """Which file is whose mask, and which split it belongs to."""
 
+from maskpencil.data.layout.files import files_below, find_image, image_files, special_files
 from maskpencil.data.layout.find import (
     ANYWHERE,
     IMAGE_FOLDERS,
@@ -9,7 +10,7 @@ from maskpencil.data.layout.find import (
     find_layout,
     layout_of,
 )
-from maskpencil.data.layout.pairs import Found, Pair, files_below, image_files, special_files
+from maskpencil.data.layout.pairs import Found, Pair
 
 __all__ = [
     "ANYWHERE",
@@ -20,6 +21,7 @@ __all__ = [
     "Pair",
     "Places",
     "files_below",
+    "find_image",
     "find_layout",
     "image_files",
     "layout_of",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from maskpencil.data.layout.files import image_files
 from maskpencil.data.layout.lists import find_lists, listed_pairs, split_by_file
-from maskpencil.data.layout.pairs import Found, Pair, image_files
+from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.splits import SPLIT_ALIASES, split_names
 from maskpencil.errors import DataError
@@ -56,7 +57,7 @@ ANYWHERE = Places()
 def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     """Pair the files below `root`.
 
-    Masks are named as their images, or alike by one of the rules of `pairing.pair_names`, which then is told.
+    Masks are named as their images, or alike by one of the rules of `pairs.pair_names`, which then is told.
     Understood are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
     both, `train/images + train/masks`, `train/ + train_labels/`, and what `search.search_pairs` makes of folders with
     other names or of none. List files (see `lists.find_lists`) say which images belong to which split.

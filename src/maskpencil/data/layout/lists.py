@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-from maskpencil.data.layout.named_files import find_image
+from maskpencil.data.layout.files import find_image
 from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS, split_in
-from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.regular_files import read_lines
 
 LIST_FOLDERS = (".", "splits", "ImageSets/Segmentation")
 SUFFIXES = (".txt", ".csv", ".lst")

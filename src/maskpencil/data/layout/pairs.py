@@ -1,15 +1,138 @@
-"""Images with their masks, as they are being found."""
+"""Pairs of images and masks, and the rules by which their names belong together."""
 
-import os
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
-from maskpencil.data.layout.pairing import pair_names
-from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES
-from maskpencil.regular_files import special_kind
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The mask of each image that has one, by their names, and in words the rule by which they differ, if they do."""
+
+    masks: Mapping[str, str]
+    rule: str | None = None
+
+
+def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
+    """Pair the names of images and masks: paths below their folders without suffix.
+
+    Of these rules the one that makes the most pairs makes all of them, of equal ones the first:
+
+    1. the names are the same;
+    2. the masks add something before or after the image's name, as `_mask`; of several additions, as where several
+       people have drawn masks of each image, the most frequent counts;
+    3. the names are the same without what all images and all masks begin and end with, as `21_training` and
+       `21_manual1`;
+    4. the names hold one number each, and it is the same.
+
+    No name is in two pairs.
+    """
+    of_masks = set(masks)
+    same = Pairing({name: name for name in images if name in of_masks})
+    if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more sense
+        return same
+    others = (_by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
+    return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
+
+
+def longer_names(names: Collection[str]) -> set[str]:
+    """The names that are another's with something added: with the addition that makes the most of them."""
+    found = _additions(names, names)
+    return set(max(found.values(), key=len).values()) if found else set()
+
+
+def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    found = _additions(images, masks)
+    if not found:
+        return None
+    (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    others = len({mask for pairs in found.values() for mask in pairs.values()}) - len(pairs)
+    more = f"; {others} masks with other additions are left out" if others else ""
+    return Pairing(pairs, f"an image's mask is named {before}IMAGE{after}{more}")
+
+
+def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """What masks' names add before and after those of images: the mask of each image, by addition."""
+    names = set(images)
+    lengths = {len(_split(name)[1]) for name in names}
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for mask in masks:
+        folder, last = _split(mask)
+        places = ((start, start + length) for length in lengths for start in range(len(last) - length + 1))
+        for start, end in places:
+            if end - start == len(last) or _within_number(last, start) or _within_number(last, end):
+                continue
+            if (image := folder + last[start:end]) in names:
+                found[last[:start], last[end:]][image] = mask
+    return found
+
+
+def _by_rest(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    of_images, of_masks = _common_ends(images), _common_ends(masks)
+    by_rest = {rest: mask for mask, rest in _without_ends(masks, of_masks).items()}
+    pairs = {image: by_rest[rest] for image, rest in _without_ends(images, of_images).items() if rest in by_rest}
+    if not pairs:
+        return None
+    return Pairing(pairs, f"the image {'NAME'.join(of_images)} has the mask {'NAME'.join(of_masks)}")
+
+
+def _by_number(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    by_number = {number: mask for mask, number in _numbers(masks).items()}
+    pairs = {image: by_number[number] for image, number in _numbers(images).items() if number in by_number}
+    return Pairing(pairs, "an image and its mask have the same number") if pairs else None
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The folder with its slash, and the last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash, last
+
+
+def _within_number(text: str, place: int) -> bool:
+    """Whether a cut there would go through a number, as one after `img_1` in `img_10`."""
+    return 0 < place < len(text) and text[place - 1].isdigit() and text[place].isdigit()
+
+
+def _common_ends(names: Collection[str]) -> tuple[str, str]:
+    """What the last parts of all names begin and end with, without digits next to the rest."""
+    lasts = [_split(name)[1] for name in names]
+    if len(set(lasts)) < 2:
+        return "", ""
+    beginning = _common_beginning(lasts).rstrip("0123456789")
+    end = _common_beginning([last[len(beginning) :][::-1] for last in lasts])[::-1].lstrip("0123456789")
+    return beginning, end
+
+
+def _common_beginning(texts: Collection[str]) -> str:
+    first, last = min(texts), max(texts)  # what these two share, all that stand between them in order share
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]
+
+
+def _without_ends(names: Collection[str], ends: tuple[str, str]) -> dict[str, str]:
+    beginning, end = ends
+    rests = {}
+    for name in names:
+        folder, last = _split(name)
+        rests[name] = folder + last[len(beginning) : len(last) - len(end)]
+    return rests
+
+
+def _numbers(names: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Folder and number of the names that hold one number, where no other name has the same."""
+    found: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for name in names:
+        folder, last = _split(name)
+        numbers = _NUMBER.findall(last)
+        if len(numbers) == 1:
+            found[folder, int(numbers[0])].append(name)
+    return {only[0]: key for key, only in found.items() if len(only) == 1}
 
 
 @dataclass(frozen=True)
@@ -44,7 +167,7 @@ class Found:
         pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair images and masks by their names, see `pairing.pair_names`, and keep the others as left alone."""
+        """Pair images and masks by their names, see `pairs.pair_names`, and keep the others as left alone."""
         pairing = pair_names(images, masks)
         pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)
@@ -56,50 +179,3 @@ class Found:
 
     def __bool__(self) -> bool:
         return any(self.splits.values())
-
-
-def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
-    """Images below `folder` by their relative path without suffix, hidden files and folders left out.
-
-    Raises:
-        DataError: two files differ in nothing but their suffix; unless `strict` the first of them is taken.
-    """
-    files: dict[str, Path] = {}
-    for path in sorted(files_below(folder, IMAGE_SUFFIXES)):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name not in files:
-            files[name] = path
-        elif strict:
-            raise DataError(f"{path}: has the same name as {files[name].name}; rename or remove one of them")
-    return files
-
-
-def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, hidden ones left out; no reader takes them."""
-    found, places = [], [folder]
-    while places:
-        try:
-            with os.scandir(places.pop()) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        places.append(Path(entry.path))
-                    elif not entry.is_file(follow_symlinks=False) and special_kind(entry.path):
-                        found.append(Path(entry.path))
-        except PermissionError:  # which those who read it tell of
-            continue
-    return sorted(found)
-
-
-def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """The files whose suffix, in lower case, is one of `suffixes`, by folder; hidden files and folders are left out.
-
-    Links are followed, but no loops.
-    """
-    for place, folders, files in os.walk(folder, followlinks=True):
-        above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
-        inside = [name for name in folders if not name.startswith(".")]
-        folders[:] = sorted(name for name in inside if os.path.realpath(Path(place, name)) not in above)
-        paths = (Path(place, name) for name in sorted(files) if not name.startswith("."))
-        yield from (path for path in paths if path.suffix.lower() in suffixes and path.is_file())

@@ -6,8 +6,8 @@ from contextlib import suppress
 from itertools import combinations, permutations, product
 from pathlib import Path
 
-from maskpencil.data.layout.pairing import Pairing, longer_names, pair_names
-from maskpencil.data.layout.pairs import Found, Pair, image_files
+from maskpencil.data.layout.files import image_files
+from maskpencil.data.layout.pairs import Found, Pair, Pairing, longer_names, pair_names
 from maskpencil.data.masks.facts import as_numbers, is_flat
 from maskpencil.data.splits import SPLIT_ALIASES, split_in
 from maskpencil.errors import ImageError

@@ -9,11 +9,10 @@ from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX, MAX_YAML_BYTES, ClassSet, read_yaml
 from maskpencil.data.class_files import CLASS_FILES
-from maskpencil.data.layout import image_files
-from maskpencil.data.layout.named_files import find_image
+from maskpencil.data.layout import find_image, image_files
 from maskpencil.data.splits import SPLIT_ALIASES
-from maskpencil.data.text_files import read_lines
 from maskpencil.errors import DataError
+from maskpencil.regular_files import read_lines
 
 USUAL_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 NAMES_KEY = re.compile(r"^[\"']?names[\"']?\s*:", re.MULTILINE)

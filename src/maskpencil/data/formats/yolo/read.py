@@ -21,12 +21,12 @@ from maskpencil.data.layout import Found, Layout, Pair, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
-from maskpencil.regular_files import refuse_special
+from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
 """Shares may lie so far out of 0..1, as Ultralytics allows."""
 
-EXPECTED = "expected a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
+EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,18 @@ def read_label_file(path: Path, class_count: int) -> list[LabelLine]:
     Raises:
         DataError: a line is not in its form, names a class from `class_count` on, or leads out of the image.
     """
-    refuse_special(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {EXPECTED} a line") from error
-    return [
-        _read_line(line, f"{path}: line {number}", class_count)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+    lines = read_lines(path, f"{EXPECTED} a line")
+    return [_read_line(line, f"{path}: line {number}", class_count) for number, line in lines]
 
 
 def _read_line(line: str, where: str, class_count: int) -> LabelLine:
     try:
         numbers = np.array(line.split(), dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{where} is {_cut(line)}; {EXPECTED}") from error
+        raise DataError(f"{where} is {_cut(line)}; expected {EXPECTED}") from error
     shares = numbers[1:]
     if len(shares) < 4 or len(shares) % 2 or not np.isfinite(numbers).all():
-        raise DataError(f"{where} is {_cut(line)}; {EXPECTED}")
+        raise DataError(f"{where} is {_cut(line)}; expected {EXPECTED}")
     if not (numbers[0] % 1 == 0 and 0 <= numbers[0] < class_count):
         raise DataError(
             f"{where} has the class {line.split()[0][:20]}; expected 0 to {class_count - 1}, as the YAML file names "

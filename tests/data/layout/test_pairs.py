@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskpencil.data.layout.pairing import pair_names
+from maskpencil.data.layout.pairs import pair_names
 
 
 def test_the_same_name_needs_no_rule() -> None:
