@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from maskpencil.data.transforms import FitSize
 from maskpencil.errors import ConfigError
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.training.transforms import FitSize
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 import maskpencil as mp
-from maskpencil.data.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
 from maskpencil.training import fit, keeping
 from maskpencil.training.config import read_config
+from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.train import train
 
 SMALL = {

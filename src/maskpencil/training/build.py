@@ -9,9 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.transforms import Augmentation, training_transform
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
@@ -25,6 +23,7 @@ from maskpencil.training.averaging import RunningAverage
 from maskpencil.training.class_weights import class_weights
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
+from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
 from maskpencil.training.finite import first_not_finite
 from maskpencil.training.job import Batches, Job
@@ -32,6 +31,7 @@ from maskpencil.training.losses import Loss
 from maskpencil.training.optimizers import build_optimizer, lbfgs
 from maskpencil.training.processes import in_turn
 from maskpencil.training.resolve import coarse_epochs
+from maskpencil.training.transforms import Augmentation, training_transform
 from maskpencil.training.values import (
     CROSS_ENTROPY,
     parse_crop_size,

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, Images, Pair, Place, Sample, SegmentationDataset, collate
 from maskpencil.errors import OutputError, TrainingError
 from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
+from maskpencil.training.dataset import EpochBatches, Images, Pair, Place, Sample, SegmentationDataset, collate
 
 VERSION = 3
 """Part of every cache name: a higher number makes all features be computed anew."""

@@ -7,13 +7,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from maskpencil.data.dataset import EpochBatches, Images
 from maskpencil.data.folder import DataFolder
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.averaging import RunningAverage
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Course
+from maskpencil.training.dataset import EpochBatches, Images
 from maskpencil.training.feature_cache import Features
 from maskpencil.training.losses import Loss
 from maskpencil.training.values import LearningRate, parse_learning_rate

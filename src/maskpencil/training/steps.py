@@ -5,10 +5,10 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from maskpencil.data.dataset import Images
 from maskpencil.errors import TrainingError
 from maskpencil.hardware import autocast
 from maskpencil.training.course import Progress
+from maskpencil.training.dataset import Images
 from maskpencil.training.feature_cache import Features
 from maskpencil.training.job import Inputs, Job
 from maskpencil.training.losses import l2_penalty

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.transforms import Augmentation, FitSize, Size, draw_gains, recolor
+from maskpencil.training.transforms import Augmentation, FitSize, Size, draw_gains, recolor
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """An image (3, H, W) uint8 and its target (H, W) uint8."""

@@ -11,8 +11,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.transforms import FitSize, RandomScaleCrop, Size, draw_gains, recolor, training_transform
 from maskpencil.images import fitted_size
+from maskpencil.training.transforms import FitSize, RandomScaleCrop, Size, draw_gains, recolor, training_transform
 
 COLORS = np.array([[20, 20, 20], [230, 40, 40], [40, 230, 40], [60, 60, 240]], dtype=np.uint8)
 FILL = (124, 116, 104)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskpencil.classes import IGNORE_INDEX
-from maskpencil.data.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate, load_batches
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.data.transforms import Size, training_transform
+from maskpencil.training.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate, load_batches
+from maskpencil.training.transforms import Size, training_transform
 
 FILL = (124, 116, 104)
 
