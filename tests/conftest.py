@@ -94,13 +94,15 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
 
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
-    from maskpencil.segmenter import Segmenter
+    from maskpencil.segmenter import MEMORY, Segmenter
 
     def make(
         backbone: str = "test_resnet",
         *,
         classes: ClassSet = SEGMENTER_CLASSES,
         image_size: tuple[int, int] | None = None,
+        memory: int = MEMORY,
+        tile: int | None = None,
         **settings,
     ) -> Segmenter:
         torch.manual_seed(0)
@@ -109,6 +111,8 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
             if name.startswith("score") or (name.startswith("upscore") and parameter.requires_grad):
                 torch.nn.init.normal_(parameter, std=0.1)
         preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2), image_size)
-        return Segmenter.of_network(network, classes, preprocessing, device="cpu", precision="fp32")
+        return Segmenter.of_network(
+            network, classes, preprocessing, device="cpu", precision="fp32", memory=memory, tile=tile
+        )
 
     return make

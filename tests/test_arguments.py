@@ -1,6 +1,7 @@
 """Every argument of every public name, in the forms that Python programs give it: it works, or is refused in a line."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 import yaml
 
 import maskpencil as mp
-from maskpencil.errors import MaskPencilError
+from maskpencil.errors import ConfigError, MaskPencilError
 from maskpencil.inference.video_options import VideoOptions
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config
@@ -212,6 +213,32 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
 LOADED = {"runtime": "torch", "device": "cpu", "precision": "fp32"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ({"memory": "1GiB"}, "memory must be a whole number, but got '1GiB'"),
+        ({"memory": 0}, "memory must be 1 byte or more, but got 0"),
+        ({"tile": 64.0}, "tile must be a whole number, but got 64.0"),
+        ({"tile": True}, "tile must be a whole number, but got True"),
+        ({"tile": 48}, "tile must be a multiple of 32 pixels above 0, but got 48"),
+        ({"tile": 0}, "tile must be a multiple of 32 pixels above 0, but got 0"),
+        ({"image_size": "64"}, "image_size must be one or two whole numbers above 0, but got '64'"),
+        ({"image_size": (0, 4)}, "image_size must be one or two whole numbers above 0"),
+    ],
+)
+def test_limits_out_of_range_are_refused_when_a_segmenter_is_made(
+    setting: dict[str, Any], line: str, model: Path
+) -> None:
+    loaded = Segmenter.from_pretrained(model, **LOADED)
+    for make in (
+        lambda: Segmenter(loaded.runtime, loaded.classes, loaded.preprocessing, **setting),
+        lambda: Segmenter.of_network(loaded.network, loaded.classes, loaded.preprocessing, device="cpu", **setting),
+        lambda: Segmenter.from_pretrained(model, **LOADED, **setting),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(line)):
+            make()
+
+
 @pytest.mark.parametrize("name", ["path", "runtime", "device", "precision", "compiled"])
 def test_any_argument_of_loading_is_taken_or_refused_in_a_line(name: str, model: Path) -> None:
     for value in [*ODD, "torhc", "cuda:7", torch.device("cpu"), b"model"]:
@@ -323,9 +350,6 @@ def test_a_confusion_matrix_takes_any_whole_numbers_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("call", "line"),
     [
-        (lambda s, _: s.limit(memory="1GiB"), "memory must be a whole number, but got '1GiB'"),
-        (lambda s, _: s.limit(tile=64.0), "tile must be a whole number, but got 64.0"),
-        (lambda s, _: s.limit(tile=True), "tile must be a whole number, but got True"),
         (
             lambda s, p: list(s.predict_stream([p.image], batch_size=0)),
             "batch_size must be a whole number of 1 or more",

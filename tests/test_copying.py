@@ -5,7 +5,6 @@ import multiprocessing
 import pickle
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,27 +34,24 @@ def folder(make_segmenter, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def load(folder: Path, runtime: str) -> Segmenter:
-    return Segmenter.from_pretrained(folder, runtime=runtime, device="cpu", precision="fp32")
+def load(folder: Path, runtime: str, **settings) -> Segmenter:
+    return Segmenter.from_pretrained(folder, runtime=runtime, device="cpu", precision="fp32", **settings)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino", "onnx"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_predicts_and_is_set_as_its_original(way: str, runtime: str, folder: Path) -> None:
-    segmenter = load(folder, runtime)
-    segmenter.limit(memory=2**20, tile=32)
-    segmenter.preprocessing = replace(segmenter.preprocessing, image_size=(32, 48))
+    segmenter = load(folder, runtime, memory=2**20, tile=32, image_size=(32, 48))
     segmenter.has_blended = True
     expected = segmenter.predict(IMAGE)
     copied = WAYS[way](segmenter)
     assert copied is not segmenter
     assert (copied.memory, copied.tile, copied.has_blended) == (2**20, 32, True)
     assert (copied.preprocessing, copied.classes) == (segmenter.preprocessing, segmenter.classes)
+    assert copied.preprocessing.image_size == (32, 48)
     assert copied.runtime.title == segmenter.runtime.title
     assert copied.training == segmenter.training
     np.testing.assert_array_equal(copied.predict(IMAGE).label_map, expected.label_map)
-    copied.limit(memory=2**21)
-    assert segmenter.memory == 2**20
 
 
 @pytest.mark.parametrize("way", ["deepcopy", "pickle"])

@@ -70,7 +70,7 @@ def test_a_class_is_scored_over_all_pixels_of_the_split(segmenter: Segmenter, ti
     for pair in folder.pairs("val"):
         image, target = folder.read_pair(pair)
         targets.append(target)
-        probabilities.append(segmenter.probabilities([image])[0, 1])
+        probabilities.append(segmenter.probabilities_batch([image])[0, 1])
     is_box, chosen = np.array(targets) == 1, np.array(probabilities) >= scores.threshold
     assert (scores.positives, scores.negatives, scores.images) == (is_box.sum(), (~is_box).sum(), 3)
     assert scores.recall == pytest.approx((is_box & chosen).sum() / is_box.sum())

@@ -75,7 +75,7 @@ def test_a_segmenter_gives_label_maps_of_the_images_size_whatever_the_working_si
 def test_confidence_is_the_softmax_of_the_class_chosen(folder):
     segmenter = Segmenter.from_pretrained(folder, device="cpu", precision="fp32")
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    probabilities = torch.from_numpy(segmenter.logits([image])).softmax(1)
+    probabilities = torch.from_numpy(segmenter.logits_batch([image])).softmax(1)
     (prediction,) = segmenter.predict_batch([image], confidence=True)
     torch.testing.assert_close(torch.from_numpy(prediction.confidence), probabilities[0].max(0).values)
 

@@ -1,3 +1,4 @@
+import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,20 +23,72 @@ def segmenter(request, make_segmenter, tmp_path):
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")
 
 
-def test_an_image_may_come_in_any_form_alone_or_with_others(segmenter, tmp_path):
+@pytest.fixture
+def forms(tmp_path):
+    """One image in every form that `predict` takes, by its name."""
     image = photos()[0]
-    expected = segmenter.predict(image).label_map
-    Image.fromarray(image).save(tmp_path / "photo.png")
-    tensor = torch.from_numpy(image).permute(2, 0, 1)
-    forms = [tmp_path / "photo.png", str(tmp_path / "photo.png"), (tmp_path / "photo.png").read_bytes()]
-    forms += [Image.fromarray(image), tensor]
-    for form in forms:
-        np.testing.assert_array_equal(segmenter.predict(form).label_map, expected)
-    for several in (forms, tuple(forms), np.stack([image] * 2), torch.stack([tensor] * 2)):
-        predictions = segmenter.predict(several)
-        assert len(predictions) == len(several)
-        for prediction in predictions:
-            np.testing.assert_array_equal(prediction.label_map, expected)
+    path = tmp_path / "photo.png"
+    Image.fromarray(image).save(path)
+    return {
+        "path": path,
+        "text": str(path),
+        "bytes": path.read_bytes(),
+        "file": io.BytesIO(path.read_bytes()),
+        "Pillow image": Image.fromarray(image),
+        "array": image,
+        "tensor": torch.from_numpy(image).permute(2, 0, 1),
+    }
+
+
+def label_map_of(prediction):
+    return prediction.label_map
+
+
+@pytest.mark.parametrize(
+    ("method", "values"), [("predict", label_map_of), ("logits", np.asarray), ("probabilities", np.asarray)]
+)
+def test_an_image_may_have_any_form_alone_or_with_others(segmenter, forms, method, values):
+    compute = getattr(segmenter, method)
+    expected = values(compute(photos()[0]))
+    assert expected.shape == (SIZES[0] if method == "predict" else (5, *SIZES[0]))
+    for image in forms.values():
+        np.testing.assert_array_equal(values(compute(image)), expected)
+    many = list(forms.values())
+    for several in (many, tuple(many), np.stack([forms["array"]] * 2), torch.stack([forms["tensor"]] * 2)):
+        found = compute(several)
+        assert isinstance(found, list)
+        assert len(found) == len(several)
+        for one in found:
+            np.testing.assert_array_equal(values(one), expected)
+
+
+@pytest.mark.parametrize("method", ["predict", "logits", "probabilities"])
+def test_several_images_may_be_of_different_sizes_or_none_at_all(segmenter, method):
+    compute = getattr(segmenter, method)
+    found = compute(photos())
+    shapes = [one.label_map.shape if method == "predict" else one.shape[1:] for one in found]
+    assert shapes == SIZES
+    assert compute([]) == []
+    with pytest.raises(ImageError, match="is text, not an image"):
+        compute([photos()[0], b"no image"])
+
+
+def test_one_image_and_a_batch_give_the_same_logits_and_probabilities(segmenter):
+    image = photos()[0]
+    np.testing.assert_array_equal(segmenter.logits(image), segmenter.logits_batch([image])[0])
+    probabilities = segmenter.probabilities(image)
+    np.testing.assert_array_equal(probabilities, segmenter.probabilities_batch([image])[0])
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=0), segmenter.predict(image).label_map)
+
+
+def test_the_image_size_of_the_model_can_be_replaced(segmenter, make_segmenter, tmp_path):
+    make_segmenter(image_size=(32, 48)).save(tmp_path / "scaling")
+    for asked, expected in ((None, (32, 48)), ("native", None), (64, 64), ((16, 24), (16, 24))):
+        settings = {"runtime": segmenter.runtime.name, "device": "cpu", "precision": "fp32"}
+        loaded = Segmenter.from_pretrained(tmp_path / "scaling", **settings, image_size=asked)
+        assert loaded.preprocessing.image_size == expected
+        assert loaded.predict(photos()[0]).label_map.shape == SIZES[0]
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])

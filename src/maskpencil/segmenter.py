@@ -1,10 +1,11 @@
 """`Segmenter`: a network with its classes and preprocessing, ready to use."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,36 +27,53 @@ from maskpencil.parsing import read_flag, read_path, read_path_text, read_whole,
 from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.base import Maps, Runtime, Wanted
+from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.converted import ConvertedRuntime
+from maskpencil.runtimes.footprint import ALIGNMENT
 from maskpencil.runtimes.loading import load_runtime
-from maskpencil.runtimes.mapper import Mapper
+from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
+from maskpencil.runtimes.upscoring import Floats
 
 if TYPE_CHECKING:
     import torch
 
     from maskpencil.models.architectures import Network
 
-# torch is imported inside functions: where another runtime has the network it is never needed
+# torch is imported inside functions: the other runtimes run without it
+
+MEMORY = 2**30
+"""The default memory limit of a `Segmenter`, in bytes."""
+
+MAX_UNTILED_PIXELS = 2**21
+"""Images of at most this size are never cut into tiles by the memory limit."""
+
+SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
+"""As `Preprocessing.image_size`, but None keeps the model's and "native" is each image's own size."""
 
 
-class Segmenter(Mapper):
-    """A network that colors every pixel of any image. May be used from several threads.
+class Segmenter:
+    """Segment images of any size with one network. May be used from several threads.
 
-    It can be copied and pickled, also into other processes: a live network goes along with its weights, any other is
-    loaded again from its model folder, with the same settings.
+    Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
+
+    A segmenter can be copied and pickled, also into other processes: a live network is copied with its weights, any
+    other is loaded again from its model folder, with the same settings.
 
     Args:
         runtime: runs the network.
-        classes: its K classes.
-        preprocessing: what its images went through in training.
+        classes: the network's K classes.
+        preprocessing: how images were prepared in training.
         training: where the weights come from, as plain values for the model folder.
-        folder: the model folder that the runtime's network was read from, if it has no live one.
+        folder: the model folder of a network that is not live.
+        memory: the limit in bytes for the images that the network computes at the same time.
+        tile: the side of the tiles in pixels, a multiple of 32; by default it follows from `memory`.
+        image_size: scale images to this size instead of the model's: (height, width), the longer side, or "native".
 
-    Attributes: see `Mapper`.
+    Attributes:
+        has_blended: whether an image was segmented in tiles by a network whose tiles are not exact.
 
     Raises:
-        ConfigError: the parts do not fit each other.
+        ConfigError: the parts do not fit each other, or a setting is out of range.
     """
 
     def __init__(
@@ -66,13 +84,18 @@ class Segmenter(Mapper):
         *,
         training: Mapping[str, Any] | None = None,
         folder: Path | None = None,
+        memory: int = MEMORY,
+        tile: int | None = None,
+        image_size: SizeOverride = None,
     ) -> None:
         if not isinstance(classes, ClassSet):
             raise ConfigError(f"classes must be a ClassSet, but got {shown(classes)}")
         if runtime.upscoring.classes != len(classes):
             raise ConfigError(f"the model has {runtime.upscoring.classes} classes, but {len(classes)} are named")
-        super().__init__(runtime, preprocessing)
-        self.classes, self.training, self.folder = classes, dict(training or {}), folder
+        self.runtime, self.classes, self.training, self.folder = runtime, classes, dict(training or {}), folder
+        self.preprocessing = _resized(preprocessing, image_size)
+        self.memory, self.tile = _read_memory(memory), _read_tile(tile)
+        self.has_blended = False
 
     @classmethod
     def of_network(
@@ -82,17 +105,31 @@ class Segmenter(Mapper):
         preprocessing: Preprocessing,
         *,
         training: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
         device: "str | torch.device" = "auto",
         precision: str = "auto",
         compiled: bool = False,
+        memory: int = MEMORY,
+        tile: int | None = None,
+        image_size: SizeOverride = None,
     ) -> "Segmenter":
-        """Make one of a live network, run by torch; the network is moved to the device.
+        """Run a live network by torch; the network is moved to the device.
 
-        `network` gives logits (N, K, H, W) for normalized images (N, 3, H, W); see `hardware` for device and precision.
-        One that is `compiled` (see `CompiledCells`) learns no more.
+        Args:
+            network: gives logits (N, K, H, W) of normalized images (N, 3, H, W).
+            classes: see `Segmenter`, as for all arguments that are not explained here.
+            preprocessing: how images were prepared in training.
+            training: where the weights come from.
+            folder: the model folder that the network was read from.
+            device: see `hardware.choose_device`.
+            precision: see `hardware.choose_precision`.
+            compiled: compile the network with torch.compile; it must not be trained any more.
+            memory: the limit in bytes.
+            tile: the side of the tiles in pixels.
+            image_size: scale images to this size instead of the model's.
 
         Raises:
-            ConfigError: the parts do not fit each other, or the machine lacks the device.
+            ConfigError: the parts do not fit each other, a setting is out of range, or the machine lacks the device.
         """
         from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -102,7 +139,16 @@ class Segmenter(Mapper):
         compiled = read_flag("compiled", compiled)
         precision = choose_precision(precision, place)
         runtime = TorchRuntime(network, preprocessing, device=place, precision=precision, compiled=compiled)
-        return cls(runtime, classes, preprocessing, training=training)
+        return cls(
+            runtime,
+            classes,
+            preprocessing,
+            training=training,
+            folder=folder,
+            memory=memory,
+            tile=tile,
+            image_size=image_size,
+        )
 
     @classmethod
     def from_pretrained(
@@ -113,18 +159,30 @@ class Segmenter(Mapper):
         device: "str | torch.device" = "auto",
         precision: str = "auto",
         compiled: bool = False,
+        memory: int = MEMORY,
+        tile: int | None = None,
+        image_size: SizeOverride = None,
     ) -> "Segmenter":
         """Load a model folder, or torchvision's network of that name: torchvision/fcn_resnet50.
 
-        `compiled` lets torch make one program of it for each size of images: half a minute each, then faster.
+        Args:
+            path: the model folder, or the name.
+            runtime: auto, torch, openvino or onnx; see `hardware.choose_runtime`.
+            device: auto, cpu, cuda or mps; see `hardware.choose_device`.
+            precision: auto, fp32, bf16, fp16 or int8; see `hardware.choose_precision`.
+            compiled: compile the network with torch.compile, half a minute for each size of images, then faster.
+            memory: the limit in bytes, see `Segmenter`.
+            tile: the side of the tiles in pixels, see `Segmenter`.
+            image_size: scale images to this size instead of the model's, see `Segmenter`.
 
         Raises:
-            ConfigError: torchvision has no such network, the machine lacks the device or the runtime, or a runtime that
-                always compiles is to be `compiled`.
+            ConfigError: torchvision has no such network, the machine lacks the device or the runtime, a setting is out
+                of range, or a runtime that always compiles is to be `compiled`.
             ModelError: the folder is missing, damaged or does not fit, or the weights cannot be had.
         """
         name = Path(read_path_text("the model", path)).as_posix()
         path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
+        memory, tile = _read_memory(memory), _read_tile(tile)
         on_cpu = computes_on_cpu(place)
         if name.startswith(PREFIX) and not path.is_dir():
             with needed_for(f"the model {name}"):
@@ -132,31 +190,42 @@ class Segmenter(Mapper):
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
                 raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
-            config, loaded = read_model_config(path), load_runtime(path, chosen, precision)
-            return cls(loaded, config.classes, config.preprocessing, training=config.training, folder=path)
+            config = read_model_config(path)
+            return cls(
+                load_runtime(path, chosen, precision),
+                config.classes,
+                config.preprocessing,
+                training=config.training,
+                folder=path,
+                memory=memory,
+                tile=tile,
+                image_size=image_size,
+            )
         else:
             with needed_for("--runtime torch"):
                 parts, folder = read_model_folder(path), path
-        segmenter = cls.of_network(
+        return cls.of_network(
             parts.model,
             parts.classes,
             parts.preprocessing,
             training=parts.training,
+            folder=folder,
             device=place,
             precision=precision,
             compiled=compiled,
+            memory=memory,
+            tile=tile,
+            image_size=image_size,
         )
-        segmenter.folder = folder
-        return segmenter
 
     @property
     def legend(self) -> Sequence[int]:
-        """See `PredictsImages`."""
+        """The class indices that overlays can show, see `visualize.legend`."""
         return range(len(self.classes))
 
     @property
     def network(self) -> "Network":
-        """The live network that torch runs, or a fresh one read from the model folder."""
+        """The live network that torch runs, or a new one read from the model folder."""
         if not isinstance(self.runtime, ConvertedRuntime):
             from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -166,6 +235,11 @@ class Segmenter(Mapper):
             raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
         with needed_for("the live network of a segmenter"):
             return read_model_folder(self.folder).model
+
+    @property
+    def budget(self) -> int:
+        """The limit in bytes for one image, while `runtime.at_once` images share `memory`."""
+        return self.memory // self.runtime.at_once
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model folder, whole or not at all; a folder of that name is replaced.
@@ -182,29 +256,59 @@ class Segmenter(Mapper):
     @overload
     def predict(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
     def predict(self, image: Any) -> Prediction | list[Prediction]:
-        """Segment one image, all that `read_image` takes, of any size; its empty pixels get no class.
+        """Segment one image or several, of any sizes; empty pixels get no class.
 
-        A list of them gives a list, as an array or tensor of several images, with four axes, does.
+        Args:
+            image: whatever `read_image` takes: a path, encoded bytes, a Pillow image, an array, a tensor. A list of
+                them, or an array or tensor with four axes, gives a list.
 
         Raises:
             ImageError: it is not a readable image.
         """
-        if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4:
+        if _is_several(image):
             return list(self.predict_stream(image))
         pixels = read_pixels(image)
         return self.predict_batch([pixels.rgb], confidence=True)[0].emptied(pixels.empty)
 
+    @overload
+    def logits(self, image: ImageSource) -> Floats: ...
+    @overload
+    def logits(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
+    def logits(self, image: Any) -> Floats | list[Floats]:
+        """Compute the logits (K, H, W) float32 of one image or of each of several, which come as for `predict`.
+
+        Raises:
+            ImageError: it is not a readable image.
+        """
+        return _each(image, self.logits_batch)
+
+    @overload
+    def probabilities(self, image: ImageSource) -> Floats: ...
+    @overload
+    def probabilities(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
+    def probabilities(self, image: Any) -> Floats | list[Floats]:
+        """Compute the probabilities (K, H, W) float32 of one image or of each of several, which come as for `predict`.
+
+        Raises:
+            ImageError: it is not a readable image.
+        """
+        return _each(image, self.probabilities_batch)
+
     def predict_stream(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None, confidence: bool = True
     ) -> Iterator[Prediction]:
-        """Segment images as they come, each all that `read_image` takes, of any sizes; in their order.
+        """Segment images one after the other as they arrive and yield the predictions in order.
 
-        A thread reads ahead of the network. Up to `batch_size` images of one size that follow each other go through
-        it at once, by default as many as make it fastest; 1 lets none wait for the next. Close the generator, or use it
-        up, to end the thread.
+        A thread reads ahead of the network. Consecutive images of one size are batched. Close the generator, or exhaust
+        it, to end the thread.
+
+        Args:
+            images: see `predict`; of any sizes.
+            batch_size: the most images in a batch, by default the fastest number; with 1 no image waits for the next.
+            confidence: also compute the probability of the chosen class.
 
         Raises:
-            ImageError: one is not a readable image; those before it have been given.
+            ImageError: one is not a readable image; the predictions of those before it were yielded.
         """
         size = self.runtime.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
         with closing(read_ahead(map(read_pixels, images), depth=max(2, size), step=None)) as read:
@@ -218,15 +322,23 @@ class Segmenter(Mapper):
     ) -> list[Prediction]:
         """Segment images of one size, (H, W, 3) uint8 each, in one pass.
 
-        `confidence` also gives the probability of the chosen class, `entropy` how undecided the network is.
+        Args:
+            images: at least one.
+            confidence: also compute the probability of the chosen class.
+            entropy: also compute the entropy of the probabilities, 0 to 1.
+
+        Raises:
+            ImageError: the images are of another kind or of different sizes.
         """
         _refuse_unfit(images)
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Segment images of one size and tell the probability of one class, in one pass.
+        """Segment images of one size, and compute the probability (H, W) of the class `index`, in one pass.
 
-        Each prediction is that of `predict_batch`; the probability is (H, W) float32 in 0..1.
+        Raises:
+            ConfigError: there is no such class.
+            ImageError: see `predict_batch`.
         """
         _refuse_unfit(images)
         index = read_whole("index", index, least=0, most=len(self.classes) - 1)
@@ -234,8 +346,60 @@ class Segmenter(Mapper):
         probabilities = [] if maps.probability is None else list(maps.probability)
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
 
+    def logits_batch(self, images: Sequence[RGBImage]) -> Floats:
+        """Compute the logits (N, K, H, W) float32 of images of one size, (H, W, 3) uint8 each."""
+        return self.runtime.everything(self._cells(images), _size(images), "logits")
+
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> Floats:
+        """Compute the probabilities (N, K, H, W) float32 of images of one size, (H, W, 3) uint8 each."""
+        return self.runtime.everything(self._cells(images), _size(images), "probabilities")
+
+    def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
+        """Compute the `wanted` maps of images of one size, (H, W, 3) uint8 each; in tiles if they exceed the limit."""
+        size = _size(images)
+        if self.tile_for(size) is None:
+            return self.runtime.maps(self._cells(images), size, wanted)
+        return stacked_maps(
+            [joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)]) for image in images]
+        )
+
+    def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
+        """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` down.
+
+        Raises:
+            ConfigError: the network cannot be run in tiles.
+        """
+        if not self._is_tileable(image.size):
+            height, width = image.size
+            raise ConfigError(
+                f"an image of {width} x {height} pixels cannot be done in tiles by this model, which sees it whole, "
+                "at a size of its own; give --image-size native, or scale the image down"
+            )
+        footprint = self.runtime.footprint
+        self.has_blended |= not footprint.exact
+        tile = self.tile or footprint.tile(self.budget)
+        return tiled_maps(self.runtime, image, wanted, footprint=footprint, tile=tile, start=start)
+
+    def tile_for(self, size: tuple[int, int]) -> int | None:
+        """Return the side of the tiles for an image of `size` (H, W), or None if it is not cut into tiles."""
+        if not self._is_tileable(size):
+            return None
+        if self.tile:
+            return self.tile if max(size) > self.tile else None
+        if size[0] * size[1] <= MAX_UNTILED_PIXELS:
+            return None
+        footprint = self.runtime.footprint
+        return footprint.tile(self.budget) if size[0] * size[1] * footprint.bytes_per_pixel > self.budget else None
+
+    def side_by_side(self) -> AbstractContextManager[int]:
+        """Prepare for simultaneous predictions and give the fastest number of threads, for the duration of the block.
+
+        Within the block a single prediction may take longer. All predictions together stay below `memory`.
+        """
+        return self.runtime.side_by_side()
+
     def origin(self) -> dict[str, object] | None:
-        """All that the maps of an image in `bands` follow from, as plain values; None for a network of no folder."""
+        """Return everything that determines the maps of `bands`, as plain values; None without a model folder."""
         if self.folder is None:
             return None
         footprint = self.runtime.footprint
@@ -252,7 +416,7 @@ class Segmenter(Mapper):
         if isinstance(self.runtime, ConvertedRuntime):
             if self.folder is None:
                 raise ConfigError("this segmenter has no model folder to be copied by; load it with runtime='torch'")
-            read_model_config(self.folder)  # tells whether it is still there
+            read_model_config(self.folder)  # raises if it is gone
             folder = self.folder.resolve()
             state |= {"folder": folder, "runtime": (self.runtime.name, self.runtime.precision, fingerprint(folder))}
         return state
@@ -265,6 +429,12 @@ class Segmenter(Mapper):
                 raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it anew")
             state = state | {"runtime": load_runtime(folder, name, precision)}
         self.__dict__.update(state)
+
+    def _is_tileable(self, size: tuple[int, int]) -> bool:
+        return self.runtime.upscoring.in_place and self.preprocessing.working_size(size) == size
+
+    def _cells(self, images: Sequence[RGBImage]) -> Cells:
+        return self.runtime.cells([self.preprocessing.resize(image) for image in images])
 
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
         return [
@@ -279,8 +449,49 @@ class Segmenter(Mapper):
         ]
 
 
+def _resized(preprocessing: Preprocessing, image_size: SizeOverride) -> Preprocessing:
+    if image_size is None:
+        return preprocessing
+    return replace(preprocessing, image_size=None if image_size == "native" else image_size)
+
+
+def _read_memory(value: Any) -> int:
+    memory = read_whole("memory", value)
+    if memory < 1:
+        raise ConfigError(f"memory must be 1 byte or more, but got {memory}")
+    return memory
+
+
+def _read_tile(value: Any) -> int | None:
+    if value is None:
+        return None
+    tile = read_whole("tile", value)
+    if tile < 1 or tile % ALIGNMENT:
+        raise ConfigError(f"tile must be a multiple of {ALIGNMENT} pixels above 0, but got {tile}")
+    return tile
+
+
+def _is_several(image: Any) -> bool:
+    return isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+
+
+def _each(image: Any, compute: Callable[[Sequence[RGBImage]], Floats]) -> Floats | list[Floats]:
+    """Apply `compute`, which takes images of one size, to one image or to each of several."""
+
+    def computed(one: ImageSource) -> Floats:
+        result: Floats = compute([read_pixels(one).rgb])[0]
+        return result
+
+    return [computed(one) for one in image] if _is_several(image) else computed(image)
+
+
+def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
+    height, width, _ = images[0].shape
+    return height, width
+
+
 def _refuse_unfit(images: Sequence[RGBImage]) -> None:
-    """Refuse what did not come from `read_image`: floats, for one, would give a wrong label map without an error."""
+    """Refuse images that do not come from `read_image`: floats, for example, would give a wrong label map silently."""
     shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:

@@ -51,7 +51,7 @@ def test_size_tiles_and_views_are_taken(predicted, model):
     assert (native != predicted("--precision", "fp32")).any()
     augmented = predicted("--precision", "fp32", "--augment", "flip")
     mirrored = np.ascontiguousarray(predicted.image[:, ::-1])
-    both = segmenter.probabilities([predicted.image])[0] + segmenter.probabilities([mirrored])[0, ..., ::-1]
+    both = segmenter.probabilities_batch([predicted.image])[0] + segmenter.probabilities_batch([mirrored])[0, ..., ::-1]
     assert (augmented == both.argmax(axis=0)).mean() > 0.999
 
 

@@ -33,7 +33,7 @@ def test_a_quantized_model_is_a_model_folder_whose_scores_are_those_that_were_to
     image = data.read_pair(data.pairs("val")[0])[0]
     assert (exact.predict(image).label_map == segmenter.predict(image).label_map).mean() > 0.8
     np.testing.assert_allclose(
-        exact.logits([image]), Segmenter.from_pretrained(model, precision="fp32").logits([image]), atol=1e-6
+        exact.logits_batch([image]), Segmenter.from_pretrained(model, precision="fp32").logits_batch([image]), atol=1e-6
     )
 
 

@@ -15,7 +15,7 @@ class Leaning:
     def __init__(self):
         self.sizes = []
 
-    def probabilities(self, images):
+    def probabilities_batch(self, images):
         self.sizes += [image.shape[:2] for image in images]
         bright = np.stack([image.mean(axis=2) for image in images]) / 255
         bright = bright + np.linspace(0.2, -0.2, bright.shape[2])
@@ -27,15 +27,15 @@ def draw_image(height=40, width=60):
 
 
 def test_mirrored_views_cancel_what_leans_to_one_side():
-    (alone,) = Leaning().probabilities([draw_image()])
-    (both,) = Augmented(Leaning()).probabilities([draw_image()])
+    (alone,) = Leaning().probabilities_batch([draw_image()])
+    (both,) = Augmented(Leaning()).probabilities_batch([draw_image()])
     assert np.ptp(alone[1]) > 0.3
     np.testing.assert_allclose(both[1], 128 / 255, atol=1e-5)
 
 
 def test_scaled_views_are_seen_at_their_size_and_brought_back():
     segmenter = Leaning()
-    (found,) = Augmented(segmenter, flip=False, scales=(0.5, 1, 1.5)).probabilities([draw_image()])
+    (found,) = Augmented(segmenter, flip=False, scales=(0.5, 1, 1.5)).probabilities_batch([draw_image()])
     assert segmenter.sizes == [(20, 30), (40, 60), (60, 90)]
     assert found.shape == (2, 40, 60)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
@@ -45,7 +45,7 @@ def test_label_maps_and_the_probability_of_a_class_follow_from_the_average():
     image = draw_image()
     image[:, 30:] = 200
     augmented = Augmented(Leaning(), scales=(1, 1.25))
-    (probabilities,) = augmented.probabilities([image])
+    (probabilities,) = augmented.probabilities_batch([image])
     (prediction,) = augmented.predict_batch([image], confidence=True, entropy=True)
     np.testing.assert_array_equal(prediction.label_map, probabilities.argmax(axis=0))
     np.testing.assert_array_equal(prediction.confidence, probabilities.max(axis=0))

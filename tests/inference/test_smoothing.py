@@ -24,7 +24,7 @@ class UnsureSegmenter(BrightnessSegmenter):
 
     classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
 
-    def probabilities(self, images: Sequence[RGBImage]) -> np.ndarray:
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> np.ndarray:
         self.seen.extend(images)
         bright = np.stack([image.mean(axis=2, dtype=np.float32) / 255 for image in images])
         return np.stack([1 - bright, bright], axis=1)  # (N, 2, H, W)
@@ -44,7 +44,7 @@ def changes(label_maps: Sequence[np.ndarray]) -> float:
 def test_flicker_becomes_less_and_is_measured() -> None:
     frames = flickering(30, 118)
     segmenter = UnsureSegmenter()
-    alone = [segmenter.probabilities([frame])[0].argmax(axis=0) for frame in frames]
+    alone = [segmenter.probabilities_batch([frame])[0].argmax(axis=0) for frame in frames]
     smoother = Smoother(segmenter, share=0.8)
     smoothed = [smoother.predict(frame).label_map for frame in frames]
     assert smoother.flicker is not None
@@ -140,4 +140,4 @@ def test_the_segmenter_gives_what_smoothing_needs() -> None:
         return segmenter, segmenter
 
     assert callable(check)
-    assert callable(Segmenter.probabilities)
+    assert callable(Segmenter.probabilities_batch)

@@ -66,8 +66,8 @@ def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
     settings = {"runtime": "torch", "device": device, "precision": "fp32"}
     plain, fast = (Segmenter.from_pretrained(tmp_path / "model", **settings, compiled=each) for each in (False, True))
     images = [noise(64, 96, seed) for seed in range(4)]
-    expected = [plain.logits([image]) for image in images]
-    made = [fast.logits([image]) for image in images]  # the graph's memory is not what was given before
+    expected = [plain.logits_batch([image]) for image in images]
+    made = [fast.logits_batch([image]) for image in images]  # the graph's memory is not what was given before
     assert len(fast.runtime._cells.shapes) == 1
     for one, other in zip(made, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

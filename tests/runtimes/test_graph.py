@@ -40,7 +40,7 @@ def by_openvino(folder):
 
 def same(ours, theirs):
     image = noise(50, 70)
-    np.testing.assert_allclose(ours.logits([image]), theirs.logits([image]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours.logits_batch([image]), theirs.logits_batch([image]), rtol=1e-4, atol=1e-4)
 
 
 def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
@@ -154,19 +154,20 @@ def test_a_strangers_copy_with_another_graph_does_not_change_what_the_genuine_mo
     before = by_openvino(shutil.copytree(made, model.with_name("before")))
     forged(model, lambda text: text.replace('type="ReLU"', 'type="Sigmoid"'))
     image = noise(50, 70)
-    assert np.abs(by_openvino(model).logits([image]) - before.logits([image])).max() > 0.01  # it is another network
+    changed = by_openvino(model).logits_batch([image])
+    assert np.abs(changed - before.logits_batch([image])).max() > 0.01  # it is another network
     same(by_openvino(made), before)
 
 
 def test_a_strangers_constants_do_not_change_what_the_genuine_model_predicts(made, model):
-    genuine = by_openvino(made).logits([noise(50, 70)])
+    genuine = by_openvino(made).logits_batch([noise(50, 70)])
     constants = bytearray((model / "graph" / "cells.bin").read_bytes())
     place = constants.index(np.float32(-0.5 * 255).tobytes())  # the mean of the red channel
     constants[place : place + 4] = np.float32(200).tobytes()
     (model / "graph" / "cells.bin").write_bytes(constants)
     forged(model, lambda text: text)
-    assert np.abs(by_openvino(model).logits([noise(50, 70)]) - genuine).max() > 0.01
-    np.testing.assert_array_equal(by_openvino(made).logits([noise(50, 70)]), genuine)
+    assert np.abs(by_openvino(model).logits_batch([noise(50, 70)]) - genuine).max() > 0.01
+    np.testing.assert_array_equal(by_openvino(made).logits_batch([noise(50, 70)]), genuine)
 
 
 @pytest.mark.parametrize(("fact", "value"), [("reach", 32), ("bytes_per_pixel", 7)])

@@ -18,7 +18,7 @@ from .conftest import noise
 
 def logits(folder):
     image = noise(50, 70)
-    return Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="fp32").logits([image])
+    return Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="fp32").logits_batch([image])
 
 
 def flipped(path):

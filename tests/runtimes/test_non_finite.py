@@ -25,7 +25,7 @@ def test_scores_that_are_not_numbers_are_an_error_and_never_a_class(overflowing,
     for call in (
         lambda: segmenter.maps([noise(40, 50)], Wanted()),
         lambda: segmenter.maps([noise(40, 50)], Wanted(entropy=True)),
-        lambda: segmenter.logits([noise(40, 50)]),
+        lambda: segmenter.logits_batch([noise(40, 50)]),
         lambda: segmenter.predict(noise(40, 50)),
     ):
         with pytest.raises(ModelError, match=r"image of 50 x 40 pixels are not finite .* in fp32; train again"):
@@ -49,9 +49,9 @@ def test_in_a_lesser_precision_the_remedy_is_fp32(overflowing):
 
 
 def test_tiles_are_checked_as_well(overflowing):
-    overflowing.limit(tile=64)
+    tiled = Segmenter(overflowing.runtime, overflowing.classes, overflowing.preprocessing, tile=64)
     with pytest.raises(ModelError, match="are not finite"):
-        overflowing.maps([noise(200, 150)], Wanted())
+        tiled.maps([noise(200, 150)], Wanted())
 
 
 def test_predict_ends_with_one_line_and_writes_no_mask(overflowing, tmp_path, capsys):

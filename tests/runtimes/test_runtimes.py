@@ -34,7 +34,7 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
     by_torch, other = both(runtime=runtime, stride=stride, learned_upsampling=learned, image_size=image_size)
     for size in SIZES:
         images = [noise(*size, seed) for seed in range(2)]
-        np.testing.assert_allclose(other.logits(images), by_torch.logits(images), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(other.logits_batch(images), by_torch.logits_batch(images), rtol=1e-4, atol=1e-4)
         wanted = Wanted(confidence=True, entropy=True, class_index=1)
         ours, theirs = by_torch.maps(images, wanted), other.maps(images, wanted)
         assert (ours.labels == theirs.labels).mean() > 0.999
@@ -47,7 +47,7 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
 def test_what_else_is_asked_for_does_not_change_the_label_map(both, runtime, wanted):
     image = noise(50, 70)
     for segmenter in both(runtime=runtime):
-        expected = segmenter.logits([image]).argmax(axis=1)
+        expected = segmenter.logits_batch([image]).argmax(axis=1)
         np.testing.assert_array_equal(segmenter.maps([image], wanted).labels, expected)
 
 
@@ -69,7 +69,7 @@ def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alik
 def test_the_nets_as_released_run_by_other_runtimes_too(both, runtime):
     by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
-    np.testing.assert_allclose(other.logits([image]), by_torch.logits([image]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(other.logits_batch([image]), by_torch.logits_batch([image]), rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_is_converted_once_and_then_found_without_torch(both, cache, tmp_path):
@@ -96,7 +96,7 @@ def test_where_the_cache_cannot_be_written_the_network_runs_all_the_same(make_se
     segmenter.save(tmp_path / "model")
     other = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32")
     image = noise(40, 50)
-    np.testing.assert_allclose(other.logits([image]), segmenter.logits([image]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(other.logits_batch([image]), segmenter.logits_batch([image]), rtol=1e-4, atol=1e-4)
 
 
 def test_threads_that_predict_at_once_get_each_their_own_result(both):
@@ -113,17 +113,17 @@ def test_threads_that_predict_at_once_get_each_their_own_result(both):
 def test_predictions_side_by_side_are_those_made_alone(both, runtime):
     for segmenter in both(runtime=runtime, image_size=(60, 84)):
         images = [noise(40, 60, number) for number in range(8)]
-        alone = [segmenter.logits([image]) for image in images]
+        alone = [segmenter.logits_batch([image]) for image in images]
         with segmenter.side_by_side() as workers, ThreadPoolExecutor(workers) as pool:
             assert segmenter.budget == segmenter.memory // segmenter.runtime.at_once
             assert workers == segmenter.runtime.at_once + (segmenter.runtime.name == "openvino")  # one gets ready
             with segmenter.side_by_side() as others:  # of another thread, say
                 assert others == workers
             assert segmenter.budget == segmenter.memory // segmenter.runtime.at_once
-            together = list(pool.map(lambda image, s=segmenter: s.logits([image]), images))
+            together = list(pool.map(lambda image, s=segmenter: s.logits_batch([image]), images))
         assert segmenter.budget == segmenter.memory
         np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
-        np.testing.assert_array_equal(segmenter.logits(images[:1]), alone[0])
+        np.testing.assert_array_equal(segmenter.logits_batch(images[:1]), alone[0])
 
 
 def test_a_segmenter_without_torch_is_saved_as_it_was_read(both, tmp_path):

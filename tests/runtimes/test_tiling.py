@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from maskpencil.runtimes.base import Wanted, joined_maps
 from maskpencil.runtimes.footprint import Footprint
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
+from maskpencil.segmenter import Segmenter
 
 from .conftest import noise
 
@@ -14,7 +15,7 @@ CLOSE = 1e-4
 
 def differing(segmenter, image, maps):
     """How many labels differ where the two best logits do not as good as agree."""
-    logits = np.sort(segmenter.logits([image])[0], axis=0)
+    logits = np.sort(segmenter.logits_batch([image])[0], axis=0)
     decided = logits[-1] - logits[-2] >= CLOSE
     whole = segmenter.runtime.maps(segmenter.runtime.cells([image]), image.shape[:2], Wanted())
     return int(((whole.labels[0] != maps.labels[0]) & decided).sum())
@@ -53,18 +54,16 @@ def test_tiles_give_the_label_map_of_the_whole_image(make_segmenter, networks, h
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "regnetx_002"])
 def test_real_networks_give_the_label_map_of_the_whole_image(make_segmenter, backbone):
-    segmenter = make_segmenter(backbone, fully_connected=False)
     for number, tile in enumerate((256, 352, 512)):
+        segmenter = make_segmenter(backbone, fully_connected=False, tile=tile)
         image = noise(700 + 37 * number, 611 - 53 * number)
-        segmenter.tile = tile
         assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
 
 
 def test_openvino_gives_the_same_in_tiles(make_segmenter, cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
-    segmenter = type(make_segmenter()).from_pretrained(tmp_path / "model", device="cpu", precision="fp32")
+    segmenter = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32", tile=64)
     image = noise(333, 421)
-    segmenter.tile = 64
     assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
     assert segmenter.runtime.footprint == make_segmenter().runtime.footprint
 
@@ -108,7 +107,7 @@ def test_a_tile_takes_no_more_than_its_memory():
 def test_large_images_are_tiled_by_themselves(make_segmenter):
     segmenter = make_segmenter()
     assert segmenter.tile_for((1000, 1000)) is None
-    segmenter.memory = 2**27
+    segmenter = make_segmenter(memory=2**27)
     tile = segmenter.tile_for((4000, 6000))
     assert tile == segmenter.runtime.footprint.tile(2**27)
     assert make_segmenter(image_size=(64, 64)).tile_for((4000, 6000)) is None

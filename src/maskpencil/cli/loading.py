@@ -1,7 +1,6 @@
 """From options to a segmenter."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from maskpencil.terminal import say
 from maskpencil.training.values import parse_fixed_image_size
 
 if TYPE_CHECKING:
-    from maskpencil.segmenter import Segmenter
+    from maskpencil.segmenter import Segmenter, SizeOverride
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -33,16 +32,22 @@ def load_segmenter(
         ConfigError: an option is out of range, or the machine lacks what is asked for.
         ModelError: the model cannot be read.
     """
-    from maskpencil.segmenter import Segmenter
+    from maskpencil.segmenter import MEMORY, Segmenter
 
-    size = None if image_size is None else parse_fixed_image_size(image_size)
+    size: SizeOverride = None if image_size is None else parse_fixed_image_size(image_size) or "native"
     limit = None if memory is None else parse_bytes("--memory", memory)
-    segmenter = Segmenter.from_pretrained(model, runtime=runtime, device=device, precision=precision, compiled=compiled)
+    segmenter = Segmenter.from_pretrained(
+        model,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        memory=limit or MEMORY,
+        tile=tile,
+        image_size=size,
+    )
     for line in unused_gpu(device):
         say(line)
-    if image_size is not None:
-        segmenter.preprocessing = replace(segmenter.preprocessing, image_size=size)
-    segmenter.limit(memory=limit, tile=tile)
     if limit and isinstance(size, tuple):
         _refuse_too_large(segmenter, size, limit)
     return segmenter
@@ -60,10 +65,10 @@ def unused_gpu(device: str) -> list[str]:
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
     """Refuse to scale images to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
-    from maskpencil.runtimes.mapper import SMALL
+    from maskpencil.segmenter import MAX_UNTILED_PIXELS
 
     pixels = size[0] * size[1]
-    if pixels > SMALL and (needed := pixels * segmenter.runtime.footprint.bytes_per_pixel) > limit:
+    if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.footprint.bytes_per_pixel) > limit:
         raise ConfigError(
             f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
             f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"

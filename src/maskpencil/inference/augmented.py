@@ -43,7 +43,7 @@ class Augmented:
         """See `PredictsImages`."""
         return range(len(self.classes))
 
-    def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
         """The average (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
         height, width, _ = images[0].shape
         total = np.zeros((len(images), len(self.classes), height, width), np.float32)
@@ -52,7 +52,7 @@ class Augmented:
             views = [scaled(image, size) for image in images]
             for mirrored in (False, True) if self.flip else (False,):
                 seen = [np.ascontiguousarray(view[:, ::-1]) for view in views] if mirrored else views
-                found = self.segmenter.probabilities(seen)
+                found = self.segmenter.probabilities_batch(seen)
                 total += _resized(found[..., ::-1] if mirrored else found, (height, width))
         total /= len(self.scales) * (2 if self.flip else 1)
         return total
@@ -69,14 +69,14 @@ class Augmented:
                 self.classes,
                 entropy=relative_entropy(probabilities[None])[0] if entropy else None,
             )
-            for image, probabilities in zip(images, self.probabilities(images), strict=True)
+            for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
         ]
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size and tell the probability (H, W) of one class."""
         return [
             (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
-            for image, probabilities in zip(images, self.probabilities(images), strict=True)
+            for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
         ]
 
 

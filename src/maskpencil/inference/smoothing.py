@@ -38,7 +38,7 @@ class GivesProbabilities(Protocol):
     def classes(self) -> ClassSet:
         """What the K probabilities are of."""
 
-    def probabilities(self, images: Sequence[RGBImage]) -> Probabilities:
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
         """Segment images of one size, (H, W, 3) uint8 each: (N, K, H, W) in 0..1, summing to 1 over K."""
 
 
@@ -71,7 +71,7 @@ class Smoother:
 
     def predict(self, image: RGBImage) -> Prediction:
         """Segment the video's next frame, (H, W, 3)."""
-        (probabilities,) = self._segmenter.probabilities([image])  # (K, H, W)
+        (probabilities,) = self._segmenter.probabilities_batch([image])  # (K, H, W)
         alone = most_probable(probabilities)
         is_cut = self._cuts.is_cut(image)
         if self._average is None or is_cut or self._average.shape != probabilities.shape:
