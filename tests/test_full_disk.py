@@ -24,8 +24,9 @@ from maskpencil.inference.raster_files import written_raster
 from maskpencil.inference.video_writer import VideoWriter
 from maskpencil.label_maps import write_label_map
 from maskpencil.regions import ImageRegions, find_regions, write_regions
-from maskpencil.runtimes.graph import is_sound, read_graph, write_graph
-from maskpencil.runtimes.kept_files import keep_bytes, keep_folder, kept_size, read_kept
+from maskpencil.runtimes.export import write_graph
+from maskpencil.runtimes.graph_cache import keep_bytes, keep_folder, kept_size, read_kept
+from maskpencil.runtimes.graph_files import is_sound, read_graph
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import save_checkpoint
 from maskpencil.training.course import Progress

@@ -1,6 +1,6 @@
 """The model folder: `model.safetensors`, `config.json` and a model card. Never pickle.
 
-`runtimes.graph` adds what other runtimes than torch make of it.
+`runtimes.export` adds the graph that other runtimes than torch run.
 """
 
 import hashlib

@@ -13,7 +13,14 @@ import numpy.typing as npt
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError, ModelError
 from maskpencil.extras import needed_for
-from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu, device_name
+from maskpencil.hardware import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    choose_runtime,
+    computes_on_cpu,
+    device_name,
+)
 from maskpencil.images import ImageSource, RGBImage, read_pixels
 from maskpencil.imported import PREFIX, published_model
 from maskpencil.model_folder import (
@@ -23,16 +30,14 @@ from maskpencil.model_folder import (
     read_model_folder,
     write_model_folder,
 )
-from maskpencil.parsing import read_flag, read_path, read_path_text, read_whole, shown
+from maskpencil.parsing import read_choice, read_flag, read_path, read_path_text, read_whole, shown
 from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
-from maskpencil.runtimes.converted import ConvertedRuntime
-from maskpencil.runtimes.footprint import ALIGNMENT
-from maskpencil.runtimes.loading import load_runtime
+from maskpencil.runtimes.base import ALIGNMENT, Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
+from maskpencil.runtimes.graph_cache import ConvertedRuntime, prepared_network, quantized_network
 from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
-from maskpencil.runtimes.upscoring import Floats
+from maskpencil.runtimes.upsampling import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -192,7 +197,7 @@ class Segmenter:
                 raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
             config = read_model_config(path)
             return cls(
-                load_runtime(path, chosen, precision),
+                _graph_runtime(path, chosen, precision),
                 config.classes,
                 config.preprocessing,
                 training=config.training,
@@ -427,7 +432,7 @@ class Segmenter:
             read_model_config(folder)
             if fingerprint(folder) != loaded:
                 raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it anew")
-            state = state | {"runtime": load_runtime(folder, name, precision)}
+            state = state | {"runtime": _graph_runtime(folder, name, precision)}
         self.__dict__.update(state)
 
     def _is_tileable(self, size: tuple[int, int]) -> bool:
@@ -447,6 +452,28 @@ class Segmenter:
             )
             for number, image in enumerate(images)
         ]
+
+
+def _graph_runtime(folder: Path, name: str, precision: str) -> Runtime:
+    """Run a model folder's network by `openvino` or `onnx` in a precision, or auto.
+
+    Raises:
+        ConfigError: the runtime lacks the precision, or is not installed.
+        ModelError: the folder is damaged, or the runtime cannot run its network.
+    """
+    precision = read_choice("precision", precision, PRECISIONS)
+    if name == "onnx":
+        from maskpencil.runtimes.onnx_runtime import OnnxRuntime
+
+        if precision not in ("auto", "fp32"):
+            raise ConfigError(f"runtime onnx computes in fp32, but got precision {precision!r}; use --runtime auto")
+        with needed_for("--runtime onnx"):
+            return OnnxRuntime(prepared_network(folder, "onnx"))
+    from maskpencil.runtimes.openvino_runtime import OpenVINORuntime
+
+    quantized = quantized_network(folder) if precision in ("auto", "int8") else None
+    precision = "int8" if quantized else choose_precision(precision, "cpu")
+    return OpenVINORuntime(quantized or prepared_network(folder, "openvino"), precision=precision)
 
 
 def _resized(preprocessing: Preprocessing, image_size: SizeOverride) -> Preprocessing:

@@ -10,8 +10,9 @@ from maskpencil.cli import main
 from maskpencil.images import read_image
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.runtimes.graph import add_graph, facts_of, seal
-from maskpencil.runtimes.prepared import of_weights
+from maskpencil.runtimes.export import add_graph, facts_of
+from maskpencil.runtimes.graph_cache import of_weights
+from maskpencil.runtimes.graph_files import seal
 
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 

@@ -513,7 +513,7 @@ def model(folder: Path, *, quantized: bool) -> Path:
     from maskpencil.export.int8 import quantize
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
-    from maskpencil.runtimes.graph import add_graph
+    from maskpencil.runtimes.export import add_graph
     from maskpencil.segmenter import Segmenter
 
     torch.manual_seed(0)

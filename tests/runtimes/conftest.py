@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from maskpencil.model_folder import ModelParts, write_model_folder
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
-    from maskpencil.runtimes.graph import add_graph
+    from maskpencil.runtimes.export import add_graph
 
     torch.manual_seed(0)
     classes = ClassSet(("sky", "road", "car", "tree", "wall"))

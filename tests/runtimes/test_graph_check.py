@@ -3,7 +3,7 @@ import openvino
 import pytest
 from openvino import opset13 as op
 
-from maskpencil.runtimes.graph_check import checked_xml, refuse_too_large
+from maskpencil.runtimes.graph_files import checked_xml, refuse_too_large
 
 LAYER = '<layer id="0" name="x" type="{}" version="{}">{}</layer>'
 CONSTANT = '<data element_type="{}" shape="{}" offset="{}" size="{}" />'

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskpencil.runtimes.base import Wanted, joined_maps
-from maskpencil.runtimes.footprint import Footprint
+from maskpencil.runtimes.base import Footprint, Wanted, joined_maps
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
 from maskpencil.segmenter import Segmenter
 

@@ -16,7 +16,7 @@ from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.model_folder import read_model_folder
 from maskpencil.preprocessing import Preprocessing, stacked
-from maskpencil.runtimes.prepared import quantized_network
+from maskpencil.runtimes.graph_cache import quantized_network
 from maskpencil.segmenter import Segmenter
 
 if TYPE_CHECKING:

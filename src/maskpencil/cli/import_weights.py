@@ -35,7 +35,7 @@ def command(
     from maskpencil.classes import read_classes
     from maskpencil.imported import import_model
     from maskpencil.model_folder import write_model_folder
-    from maskpencil.runtimes.graph import add_graph
+    from maskpencil.runtimes.export import add_graph
 
     parts = import_model(file, classes=read_classes(classes) if classes else None, at_once_scales=at_once_scales)
     with new_folder(out or Path("runs/import") / file.stem) as folder:

@@ -73,7 +73,7 @@ def recipes() -> list[str]:
 def model(path: Path) -> list[str]:
     """What a model folder holds."""
     from maskpencil.model_folder import read_model_config
-    from maskpencil.runtimes.graph import read_arrays
+    from maskpencil.runtimes.graph_files import read_arrays
 
     config = read_model_config(path)
     lines = [

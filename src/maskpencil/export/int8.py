@@ -18,8 +18,8 @@ from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
 from maskpencil.regular_files import read_regular
-from maskpencil.runtimes.graph import CELLS, GRAPH, save_openvino, seal
-from maskpencil.runtimes.prepared import INT8, PreparedNetwork, of_weights, prepared_network
+from maskpencil.runtimes.graph_cache import INT8, PreparedNetwork, of_weights, prepared_network
+from maskpencil.runtimes.graph_files import CELLS, GRAPH, save_openvino, seal
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_IMAGES = 100

@@ -1,9 +1,13 @@
-"""Runtimes: what runs a network on a machine.
+"""Runtimes: run a network on a machine.
 
-- `base`: `Runtime`, from images to cells and from cells to label maps
-- `upscoring`: the last upsampling, a block of pixels at a time
-- `torch_runtime`: by torch, on GPUs and in training
-- `openvino_runtime`: by OpenVINO, on CPUs, without torch
-- `prepared`: a network in OpenVINO's form, kept in the cache
-- `conversion`: from torch to that form
+- `base`: `Runtime`, from images to coarse scores and from these to label maps
+- `upsampling`: the last upsampling as matrices, a block of pixels at a time
+- `tiling`: images that are too large for the memory limit, in tiles
+- `receptive_field`: measure how far a network looks and how much memory a pixel takes
+- `torch_runtime`: run by torch, on GPUs and in training
+- `openvino_runtime`: run by OpenVINO, on CPUs, without torch
+- `onnx_runtime`: run by ONNX Runtime, on CPUs, without torch
+- `graph_files`: a network's graph in a model folder: read, check, write
+- `graph_cache`: the cache of converted and compiled networks
+- `export`: from a torch network to a graph
 """

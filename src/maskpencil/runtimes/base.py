@@ -1,5 +1,6 @@
 """What runs networks: `Runtime`, from images to cells and from cells to label maps."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,16 @@ import numpy.typing as npt
 from maskpencil.errors import ModelError
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
-from maskpencil.runtimes.footprint import Footprint
-from maskpencil.runtimes.upscoring import Block, Floats, Size, Upscoring
+from maskpencil.runtimes.upsampling import Block, Floats, Size, Upscoring
 
 GPU_BATCH = 8
 """Images that keep a GPU busy."""
+
+ALIGNMENT = 32
+"""Parts of images start at multiples of so many pixels, where the coarsest cells start."""
+
+BLENDED_OVERLAP = 256
+"""Pixels around a part that it is given to see, where a network looks at the whole image."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
 """What is computed of a block: labels; labels and their probability; labels and all probabilities; logits."""
@@ -72,6 +78,33 @@ class Cells:
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What `receptive_field.footprint_of` measured.
+
+    A cell depends on the pixels at most `reach` away, a multiple of `ALIGNMENT`; None where it depends on the whole
+    image, or on where in the image it stands. A pixel takes `bytes_per_pixel` while the network runs, at most.
+    """
+
+    reach: int | None
+    bytes_per_pixel: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether parts of an image give what the whole image gives."""
+        return self.reach is not None
+
+    @property
+    def halo(self) -> int:
+        """The pixels that a part is given around what is kept of it."""
+        return BLENDED_OVERLAP if self.reach is None else self.reach
+
+    def tile(self, memory: int) -> int:
+        """The side of what is kept of parts that take at most `memory` bytes with what is around them."""
+        side = math.isqrt(max(1, memory // self.bytes_per_pixel)) - 2 * self.halo
+        return max(ALIGNMENT, side // ALIGNMENT * ALIGNMENT)
 
 
 class Runtime(ABC):

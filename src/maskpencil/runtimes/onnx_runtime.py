@@ -10,9 +10,8 @@ import numpy.typing as npt
 from maskpencil.extras import needed_for
 from maskpencil.images import RGBImage
 from maskpencil.runtimes.base import Cells, Finish
-from maskpencil.runtimes.converted import ConvertedRuntime
-from maskpencil.runtimes.prepared import PreparedNetwork
-from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
+from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
+from maskpencil.runtimes.upsampling import Block, Floats, Upscoring
 
 _IR, _OPSET = 10, 18
 """Of the graphs that finish: old enough for every ONNX Runtime that is in use."""

@@ -16,9 +16,8 @@ from openvino import opset13 as op
 from maskpencil.hardware import choose_precision
 from maskpencil.images import RGBImage
 from maskpencil.runtimes.base import Cells, Finish
-from maskpencil.runtimes.converted import ConvertedRuntime
-from maskpencil.runtimes.prepared import PreparedNetwork
-from maskpencil.runtimes.upscoring import Block, Floats, Upscoring
+from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
+from maskpencil.runtimes.upsampling import Block, Floats, Upscoring
 
 _MOST_AT_ONCE = 4
 """Of images side by side, each of which takes memory of its own."""

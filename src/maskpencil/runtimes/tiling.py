@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import Cells, Maps, Runtime, Wanted
-from maskpencil.runtimes.footprint import ALIGNMENT, Footprint
-from maskpencil.runtimes.upscoring import Floats, Size
+from maskpencil.runtimes.base import ALIGNMENT, Cells, Footprint, Maps, Runtime, Wanted
+from maskpencil.runtimes.upsampling import Floats, Size
 
 Part: TypeAlias = "slice[int, int, None]"
 """From a first row or column to one after the last."""

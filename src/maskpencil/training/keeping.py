@@ -5,7 +5,7 @@ import shutil
 import time
 
 from maskpencil.errors import OutputError
-from maskpencil.runtimes.graph import add_graph
+from maskpencil.runtimes.export import add_graph
 from maskpencil.training.checkpoints import save_checkpoint
 from maskpencil.training.course import Progress
 from maskpencil.training.finite import refuse_broken

@@ -18,7 +18,8 @@ from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
 from maskpencil.plain_text import visible
 from maskpencil.progress import ProgressBar
-from maskpencil.runtimes.graph import add_graph, carried_graph
+from maskpencil.runtimes.export import add_graph
+from maskpencil.runtimes.graph_files import carried_graph
 from maskpencil.terminal import say
 from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint

@@ -2,21 +2,62 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maskpencil.errors import ConfigError, ModelError, first_line
+from maskpencil.errors import ConfigError, ModelError, OutputError, first_line
 from maskpencil.extras import needed_for
-from maskpencil.model_folder import ModelParts
+from maskpencil.files import folder_written_whole
+from maskpencil.model_folder import ModelParts, read_model_folder
 from maskpencil.models.architectures import Network
+from maskpencil.models.fcn import LAST_UPSCORE
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.graph import Form, save_openvino
-from maskpencil.runtimes.graph_check import PIXELS
+from maskpencil.runtimes.base import Footprint
+from maskpencil.runtimes.graph_files import GRAPH, GRAPHS, PIXELS, Form, graph_name, save_openvino, seal
+from maskpencil.runtimes.receptive_field import footprint_of
+from maskpencil.runtimes.torch_runtime import upscoring_of
 
 _EXAMPLE = (2, 64, 96, 3)
+
+
+def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
+    """Let a model folder carry its network's graph, where there can be one: `warn` hears why not. Needs torch."""
+    try:
+        with folder_written_whole(folder / GRAPH) as place:
+            write_graph(folder, place, "openvino")
+    except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
+        warn(f"warning: its first prediction on a CPU will take longer: {error}")
+
+
+def write_graph(folder: Path, place: Path, form: Form) -> None:
+    """Write the graph of a model folder's network, in that form, into the folder `place`. Needs torch.
+
+    OpenVINO's is without the weights, ONNX's holds them.
+
+    Raises:
+        ConfigError: what is needed for it is not installed.
+        ModelError: the model folder is damaged, or the form has no such layers.
+    """
+    parts = read_model_folder(folder)
+    facts = facts_of(parts.model, of=folder)
+    convert_network(parts, place / GRAPHS[form], form=form, source=folder)
+    seal(place, facts, form)
+
+
+def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
+    """Collect what comes after the graph of a network, that of the model folder `of`, and what it needs."""
+    upscoring = upscoring_of(network)
+    # whose cells are not in place is never cut into tiles, whatever it needs
+    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 1)
+    plain = {name: value for name, value in asdict(upscoring).items() if name != "kernel"}
+    learned = upscoring.kernel is not None and upscoring.stride
+    kernel = f"{LAST_UPSCORE[learned]}.weight" if learned else None
+    return {"of": graph_name(of), "upscoring": plain, "kernel": kernel, "footprint": asdict(footprint)}
 
 
 class _Cells(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maskpencil.models.architectures import Network
 from maskpencil.models.surgery import BilinearUpsampling
-from maskpencil.runtimes.footprint import ALIGNMENT, Footprint
+from maskpencil.runtimes.base import ALIGNMENT, Footprint
 
 _LENGTHS = (1024, 4096)
 """How long the strips are that are tried, in pixels."""

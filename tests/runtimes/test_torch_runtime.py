@@ -4,8 +4,8 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from maskpencil.errors import ConfigError
-from maskpencil.runtimes import compiled
-from maskpencil.runtimes.compiled import CompiledCells
+from maskpencil.runtimes import torch_runtime
+from maskpencil.runtimes.torch_runtime import CompiledCells
 from maskpencil.segmenter import Segmenter
 
 from .conftest import noise
@@ -32,7 +32,7 @@ def test_a_shape_is_compiled_when_it_comes_again(make_cells):
 
 
 def test_only_the_first_shapes_are_compiled(make_cells, monkeypatch):
-    monkeypatch.setattr(compiled, "MOST_SHAPES", 2)
+    monkeypatch.setattr(torch_runtime, "MOST_SHAPES", 2)
     cells = make_cells()
     for _ in range(3):
         last = [factor(cells, side, 4) for side in (4, 5, 6)]

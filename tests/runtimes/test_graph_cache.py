@@ -8,9 +8,17 @@ from safetensors.torch import load_file, save_file
 
 from maskpencil.errors import ModelError
 from maskpencil.model_folder import fingerprint
-from maskpencil.runtimes.graph import read_graph, seal
-from maskpencil.runtimes.kept_files import keep_bytes, keep_folder, kept_size, own_cache, read_kept
-from maskpencil.runtimes.prepared import VERSION, of_weights, prepared_network
+from maskpencil.runtimes.graph_cache import (
+    VERSION,
+    keep_bytes,
+    keep_folder,
+    kept_size,
+    of_weights,
+    own_cache,
+    prepared_network,
+    read_kept,
+)
+from maskpencil.runtimes.graph_files import read_graph, seal
 from maskpencil.segmenter import Segmenter
 
 from .conftest import noise

@@ -8,25 +8,23 @@ network, is not used.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.errors import ConfigError, ModelError, OutputError, last_line, non_finite_weights
-from maskpencil.files import folder_written_whole
-from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, read_model_folder, weights_file
+from maskpencil.errors import ModelError, last_line, non_finite_weights
+from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, weights_file
+from maskpencil.parsing import shown
 from maskpencil.plain_values import entries_of, one_of, parse_json, text, whole
 from maskpencil.regular_files import read_regular, reason_of
-from maskpencil.runtimes.footprint import ALIGNMENT, Footprint
-from maskpencil.runtimes.graph_check import MAX_XML_BYTES, PIXELS, checked_xml, refuse_too_large
-from maskpencil.runtimes.upscoring import Upscoring
-
-if TYPE_CHECKING:
-    from maskpencil.models.architectures import Network
+from maskpencil.runtimes.base import ALIGNMENT, Footprint
+from maskpencil.runtimes.upsampling import Upscoring
 
 GRAPH = "graph"
 """The folder, in a model folder."""
@@ -44,6 +42,45 @@ _VERSION = 2
 _MAX_BYTES = 2**32
 _MAX_FACTS_BYTES = 2**16
 _MAX_STRIDE, _MAX_KERNEL, _MAX_ORIGIN, _MAX_REACH, _MAX_PIXEL_BYTES = 64, 256, 4096, 2**15, 2**20
+
+PIXELS = "pixels"
+"""The name of the input that takes images (N, H, W, 3) uint8."""
+
+MAX_XML_BYTES = 2**26
+MAX_LAYERS = 200_000
+MAX_ELEMENTS = 2**27
+"""Of a tensor that does not depend on the image: fc6 of VGG16 has 2 ** 26.6."""
+
+MAX_PER_PIXEL = 2**12
+"""Of a tensor that does, for an image of `PROBE` (height, width) pixels, at which networks are converted."""
+
+PROBE = (64, 96)
+
+_LAYER_TYPES = """
+    Abs Add BitwiseNot Ceiling Clamp Convert ConvertLike Cos Divide Equal Erf Exp Floor FloorMod Greater GreaterEqual
+    Less LessEqual Log LogicalAnd LogicalNot LogicalOr Maximum Minimum Mod Multiply Negative NotEqual Power Round
+    Select Sign Sin Sqrt SquaredDifference Subtract
+
+    Elu Gelu HSigmoid HSwish HardSigmoid LogSoftmax Mish PRelu PReLU ReLU Relu Selu Sigmoid SoftPlus SoftSign Softmax
+    SoftMax Swish Tanh
+
+    AdaptiveAvgPool AvgPool BatchNormInference Convolution ConvolutionBackpropData FakeQuantize GroupConvolution
+    GroupConvolutionBackpropData GroupNormalization Interpolate LRN MVN MatMul MaxPool NormalizeL2 RMS
+    ScaledDotProductAttention
+
+    Broadcast Concat Const Constant CumSum DepthToSpace Einsum Gather GatherElements GatherND Pad Parameter Range
+    Reshape Result Roll ScatterElementsUpdate ScatterNDUpdate ScatterUpdate ShapeOf ShuffleChannels Slice SpaceToDepth
+    Split Squeeze StridedSlice Tile TopK Transpose Unsqueeze VariadicSplit
+
+    ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+"""
+
+ALLOWED = frozenset(_LAYER_TYPES.split())
+"""The layers of feed-forward networks: none that loops, keeps a state, draws numbers or calls other code."""
+
+_ELEMENT_TYPES = "boolean bf16 f16 f32 f64 i4 i8 i16 i32 i64 u1 u4 u8 u16 u32 u64"
+_NUMBERS = frozenset(_ELEMENT_TYPES.split())
+_OPSETS = frozenset(f"opset{number}" for number in range(1, 17))
 
 
 @dataclass(frozen=True)
@@ -72,22 +109,13 @@ class StoredGraph:
         (place / FACTS).write_text(json.dumps(self.facts), encoding="utf-8")
 
 
-def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
-    """Let a model folder carry its network's graph, where there can be one: `warn` hears why not. Needs torch."""
-    try:
-        with folder_written_whole(folder / GRAPH) as place:
-            write_graph(folder, place, "openvino")
-    except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
-        warn(f"warning: its first prediction on a CPU will take longer: {error}")
-
-
 def carried_graph(folder: Path) -> StoredGraph | None:
     """Read the graph that a model folder carries; None where it has none, or none that is whole and of its network."""
     try:
         stored = read_graph(folder / GRAPH, "openvino")
     except ModelError:
         return None
-    return stored if stored.facts["of"] == _name(folder) else None
+    return stored if stored.facts["of"] == graph_name(folder) else None
 
 
 def is_sound(stored: StoredGraph) -> bool:
@@ -123,23 +151,6 @@ def damaged(place: Path, reason: str) -> ModelError:
     return ModelError(f"{place}: is damaged ({reason}); remove the folder {place}, it is made anew where torch is")
 
 
-def write_graph(folder: Path, place: Path, form: Form) -> None:
-    """Write the graph of a model folder's network, in that form, into the folder `place`. Needs torch.
-
-    OpenVINO's is without the weights, ONNX's holds them.
-
-    Raises:
-        ConfigError: what is needed for it is not installed.
-        ModelError: the model folder is damaged, or the form has no such layers.
-    """
-    from maskpencil.runtimes.conversion import convert_network
-
-    parts = read_model_folder(folder)
-    facts = facts_of(parts.model, of=folder)
-    convert_network(parts, place / GRAPHS[form], form=form, source=folder)
-    seal(place, facts, form)
-
-
 def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
     """Write the facts beside a graph's files in the folder `place`, with the digest of all.
 
@@ -162,21 +173,6 @@ def save_openvino(model: Any, path: Path) -> None:
         openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise OSError(last_line(error)) from error
-
-
-def facts_of(network: "Network", *, of: Path) -> dict[str, Any]:
-    """Collect what comes after the graph of a network, that of the model folder `of`, and what it needs."""
-    from maskpencil.models.fcn import LAST_UPSCORE
-    from maskpencil.runtimes.probe import footprint_of
-    from maskpencil.runtimes.torch_runtime import upscoring_of
-
-    upscoring = upscoring_of(network)
-    # whose cells are not in place is never cut into tiles, whatever it needs
-    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 1)
-    plain = {name: value for name, value in asdict(upscoring).items() if name != "kernel"}
-    learned = upscoring.kernel is not None and upscoring.stride
-    kernel = f"{LAST_UPSCORE[learned]}.weight" if learned else None
-    return {"of": _name(of), "upscoring": plain, "kernel": kernel, "footprint": asdict(footprint)}
 
 
 def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upscoring, Footprint]:
@@ -265,7 +261,8 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _name(folder: Path) -> list[object]:
+def graph_name(folder: Path) -> list[object]:
+    """Name the network of a model folder in the facts of its graph: the version and the `graph_fingerprint`."""
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -324,3 +321,78 @@ def _checked_facts(value: object, what: str) -> dict[str, Any]:
         "digest": lambda value, what: text(value, what, 32),
     }
     return entries_of(value, what, checks)
+
+
+def checked_xml(content: bytes, data: int) -> bytes:
+    """Check a graph's XML, whose constants lie in a file of `data` bytes, and write it anew.
+
+    Raises:
+        ValueError: it is refused.
+    """
+    if b"<!" in content or content.count(b"<?") > 1 or b"\0" in content:
+        raise ValueError("it has a document type, entities, comments or more than text")
+    try:
+        content.decode("utf-8")
+        net = ET.fromstring(content)  # noqa: S314 - entities, which could grow without end, are refused above
+    except (UnicodeDecodeError, ET.ParseError) as error:
+        raise ValueError(f"it is not XML ({error})") from error
+    layers = net.findall("./layers/layer")
+    if net.tag != "net" or net.get("version") != "11" or not 1 <= len(layers) <= MAX_LAYERS:
+        raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in OpenVINO's form 11")
+    if len(layers) != sum(element.tag == "layer" for element in net.iter()):
+        raise ValueError("it has layers within layers")
+    for layer in layers:
+        _check_layer(layer, data)
+    anew: bytes = ET.tostring(net, encoding="utf-8", xml_declaration=True)
+    return anew
+
+
+def refuse_too_large(model: Any) -> None:
+    """Refuse an `openvino.Model` that would take much memory for a small image; what comes after is in proportion.
+
+    The model's input for pixels is left as free as it was.
+
+    Raises:
+        ValueError: it would, or the model has not one input for pixels and one output of cells.
+    """
+    pixels = [port for port in model.inputs if PIXELS in port.get_names()]
+    if len(pixels) != 1 or len(model.outputs) != 1:
+        raise ValueError(f"it has {len(pixels)} inputs for pixels and {len(model.outputs)} outputs, not 1 of each")
+    free = pixels[0].get_partial_shape()
+    outputs = [(operation, port) for operation in model.get_ops() for port in operation.outputs()]
+    constant = [(operation, port) for operation, port in outputs if port.get_partial_shape().is_static]
+    _refuse_large(constant, MAX_ELEMENTS)
+    model.reshape({pixels[0]: [1, *PROBE, 3]})
+    _refuse_large(outputs, max([MAX_PER_PIXEL * math.prod(PROBE), *(_elements(port) for _, port in constant)]))
+    model.reshape({pixels[0]: free})
+
+
+def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
+    for operation, port in outputs:
+        if _elements(port) > most:
+            raise ValueError(f"a layer {operation.get_type_name()} gives {_elements(port)} numbers for a small image")
+
+
+def _elements(port: Any) -> int:
+    """The numbers of an output, 0 where they are not known."""
+    shape = port.get_partial_shape()
+    return math.prod(shape.to_shape()) if shape.is_static else 0
+
+
+def _check_layer(layer: ET.Element, data: int) -> None:
+    kind, opset, details = layer.get("type", ""), layer.get("version", ""), layer.find("data")
+    if kind not in ALLOWED or opset not in _OPSETS:
+        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no network here has")
+    if kind in ("Const", "Constant"):
+        entries = {} if details is None else details.attrib
+        offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))
+        shape = [_count(side) for side in entries.get("shape", "").split(",") if side.strip()]
+        if entries.get("element_type") not in _NUMBERS or offset + size > data or math.prod(shape) > 8 * max(1, size):
+            raise ValueError(f"its constant {shown(layer.get('name', ''))} does not lie in the file beside it")
+
+
+def _count(digits: str) -> int:
+    digits = digits.strip()
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        raise ValueError(f"{shown(digits)} is not a place or a size")
+    return int(digits)

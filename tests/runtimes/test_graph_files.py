@@ -8,8 +8,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from maskpencil.errors import ModelError
-from maskpencil.runtimes.graph import add_graph, carried_graph, seal
-from maskpencil.runtimes.prepared import prepared_network
+from maskpencil.runtimes.export import add_graph
+from maskpencil.runtimes.graph_cache import prepared_network
+from maskpencil.runtimes.graph_files import carried_graph, seal
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 

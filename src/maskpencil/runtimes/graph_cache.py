@@ -6,18 +6,25 @@ network is converted.
 """
 
 import hashlib
+import os
+import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from maskpencil.errors import ModelError, OutputError, last_line
 from maskpencil.extras import how_to_install
+from maskpencil.files import cache_folder
 from maskpencil.model_folder import fingerprint
-from maskpencil.runtimes.footprint import Footprint
-from maskpencil.runtimes.graph import (
+from maskpencil.runtimes.base import Cells, Footprint, Runtime
+from maskpencil.runtimes.graph_files import (
     FACTS,
     GRAPH,
     GRAPHS,
@@ -28,10 +35,8 @@ from maskpencil.runtimes.graph import (
     is_sound,
     openvino_model,
     read_graph,
-    write_graph,
 )
-from maskpencil.runtimes.kept_files import is_own, keep_bytes, keep_folder, kept_size, own_cache, read_kept
-from maskpencil.runtimes.upscoring import Upscoring
+from maskpencil.runtimes.upsampling import Floats, Upscoring
 
 if TYPE_CHECKING:
     import openvino
@@ -44,6 +49,11 @@ COMPILED = "compiled"
 
 INT8 = "int8"
 """The folder, in a model folder, of its network in int8."""
+
+Bytes = npt.NDArray[np.uint8]
+
+_MARK = b"maskpencil kept "
+_TRAILER = len(_MARK) + 8
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,34 @@ class PreparedNetwork:
             keep_folder(self.cache, self.stored.write)
 
 
+class ConvertedRuntime(Runtime):
+    """Runs, on the CPU, a network that was converted; its cells are arrays.
+
+    Args:
+        prepared: the converted network.
+        precision: of the convolutions.
+    """
+
+    def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
+        super().__init__(prepared.upscoring, device="cpu", precision=precision)
+        self.prepared = prepared
+
+    def fetched(self, cells: Cells) -> Floats:
+        """See `Runtime`."""
+        values: Floats = cells.values
+        return values
+
+    @property
+    def footprint(self) -> Footprint:
+        """See `Runtime`."""
+        return self.prepared.footprint
+
+    @property
+    def graph_digest(self) -> str:
+        """See `Runtime`."""
+        return self.prepared.stored.digest
+
+
 def quantized_network(folder: Path) -> PreparedNetwork | None:
     """The network of a model folder in int8, where it was quantized.
 
@@ -211,6 +249,8 @@ def _kept(place: Path, form: Form) -> StoredGraph | None:
 
 def _converted(folder: Path, form: Form) -> StoredGraph:
     try:
+        from maskpencil.runtimes.export import write_graph  # needs torch
+
         with tempfile.TemporaryDirectory() as temporary:
             write_graph(folder, Path(temporary), form)
             return read_graph(Path(temporary), form)
@@ -247,3 +287,90 @@ def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
     facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     described = repr((facts, sorted(settings.items())))
     return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+
+
+def own_cache(kind: str) -> Path | None:
+    """Find or make the cache folder of a `kind`; None where there can be none that is this user's alone to write.
+
+    A folder that is a link, belongs to somebody else, or that everybody may write into, is not used: what others put
+    there would be run.
+    """
+    folder = cache_folder(kind)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder if is_own(folder.parent) and is_own(folder) else None
+    except OSError:
+        return None
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a path is a folder, not a link, of this user, that not everybody may write into.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    return os.name == "nt" or (found.st_uid == os.geteuid() and not found.st_mode & stat.S_IWOTH)
+
+
+def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill the folder `place`, which appears whole or not at all, in place of a damaged one.
+
+    Several processes may do so at the same time; where it cannot be written nothing is kept.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
+            ready, old = Path(temporary) / place.name, Path(temporary) / "old"
+            ready.mkdir()
+            write(ready)
+            if place.is_symlink() or place.is_file():
+                place.unlink()
+            elif place.exists():
+                place.rename(old)
+            ready.rename(place)
+    except OSError:  # another process was faster, or the disk is full: it is made again when it is needed
+        return
+
+
+def keep_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that `read_kept` finds whole, or nothing where it cannot be written."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.write(_trailer(content))
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def kept_size(path: Path) -> int:
+    """Say how many bytes `keep_bytes` wrote; 0 where there is nothing of its own that could be read."""
+    try:
+        found = path.lstat()
+        return max(0, found.st_size - _TRAILER) if is_own(path.parent) and stat.S_ISREG(found.st_mode) else 0
+    except OSError:
+        return 0
+
+
+def read_kept(path: Path, array: Bytes) -> bool:
+    """Read what `keep_bytes` wrote into an array of `kept_size`; false where it is not what was written."""
+    buffer = array.data
+    try:
+        with path.open("rb") as file:
+            if file.readinto(buffer) != len(buffer):
+                return False
+            trailer = file.read(_TRAILER + 1)
+    except OSError:
+        return False
+    return trailer == _trailer(buffer)
+
+
+def _trailer(content: bytes | memoryview) -> bytes:
+    return _MARK + zlib.crc32(content).to_bytes(4, "little") + (len(content) % 2**32).to_bytes(4, "little")
