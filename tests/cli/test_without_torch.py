@@ -21,7 +21,7 @@ from maskpencil.inference.video_writer import write_video
 from maskpencil.model_folder import ModelParts, write_model_folder
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.graph import add_graph
+from maskpencil.runtimes.export import add_graph
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 CPU = ("--device", "cpu", "--precision", "fp32")
