@@ -18,11 +18,11 @@ from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.training.build import build_job
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Progress, Watch
+from maskpencil.training.frozen.lbfgs import solve_round
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Silent
 from maskpencil.training.resolve import resolve
 from maskpencil.training.run_folder import RunFolder
-from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import batch_loss, train_step
 from maskpencil.training.stopping import StopRequest
 

@@ -3,7 +3,7 @@ import pytest
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.training.class_weights import class_weights
+from maskpencil.training.losses import class_weights
 
 CLASSES = ClassSet(("road", "car", "pole"))
 COUNTS = np.array([[60, 40, 0], [90, 0, 10]])  # poles are only in the second mask

@@ -12,8 +12,9 @@ from maskpencil.errors import ModelError, TrainingError
 from maskpencil.images import write_image
 from maskpencil.label_maps import read_label_map, write_label_map
 from maskpencil.segmenter import Segmenter
-from maskpencil.training import feature_cache, fit
+from maskpencil.training import fit
 from maskpencil.training.finite import first_not_finite
+from maskpencil.training.frozen import feature_cache
 from maskpencil.training.train import train
 
 SMALL = {
@@ -121,7 +122,7 @@ def test_weights_to_start_from_that_are_not_finite_are_refused_before_a_run_fold
 
 def test_a_rate_is_not_looked_for_where_no_loss_is_finite(tiny_folder, tmp_path, monkeypatch):
     nan = torch.tensor(math.nan)
-    monkeypatch.setattr("maskpencil.training.rate_finder.train_step", lambda *_: nan)
+    monkeypatch.setattr("maskpencil.training.lr_finder.train_step", lambda *_: nan)
     with pytest.raises(TrainingError, match="--learning-rate find: the loss is nan even at the rate 1e-06"):
         train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL, learning_rate="find")
     assert not (tmp_path / "run").exists()
@@ -150,7 +151,7 @@ def test_features_that_the_cache_cannot_hold_are_refused(factor, told, optimizer
 
 
 def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny_folder, tmp_path, monkeypatch):
-    from maskpencil.training import solve
+    from maskpencil.training.frozen import lbfgs as solve
 
     loss = solve.batch_loss
     monkeypatch.setattr(solve, "batch_loss", lambda *a, **k: loss(*a, **k) * math.nan)

@@ -376,7 +376,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
         def finish(self):
             heard.append("finished")
 
-    monkeypatch.setattr("maskpencil.training.processes.checked_tracker", lambda _: Paper())
+    monkeypatch.setattr("maskpencil.training.distributed.checked_tracker", lambda _: Paper())
     train(tiny_folder, out=tmp_path / "run", epochs=1, tracker="paper", **SMALL)
     assert heard[0] == "resnet18"
     assert heard[1] == (1, ["train/learning_rate", "train/loss"])

@@ -19,17 +19,18 @@ from maskpencil.models.transplant import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.averaging import RunningAverage
-from maskpencil.training.class_weights import class_weights
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
-from maskpencil.training.feature_cache import CachedBatches, FeatureCache, Head, cached_features
+from maskpencil.training.distributed import in_turn
+from maskpencil.training.ema import ExponentialMovingAverage
 from maskpencil.training.finite import first_not_finite
+from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, cached_features
+from maskpencil.training.frozen.lbfgs import lbfgs
+from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.job import Batches, Job
-from maskpencil.training.losses import Loss
-from maskpencil.training.optimizers import build_optimizer, lbfgs
-from maskpencil.training.processes import in_turn
+from maskpencil.training.losses import Loss, class_weights
+from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.resolve import coarse_epochs
 from maskpencil.training.transforms import Augmentation, training_transform
 from maskpencil.training.values import (
@@ -40,7 +41,6 @@ from maskpencil.training.values import (
     parse_loss,
     parse_time,
 )
-from maskpencil.training.whitening import Whitening
 
 GPU_WORKERS = 8
 
@@ -78,7 +78,7 @@ def build_job(
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(config, model)
     model.to(device).to(memory_format=torch.channels_last)
-    average = RunningAverage(model, config.average) if config.average else None
+    average = ExponentialMovingAverage(model, config.average) if config.average else None
     segmenter = Segmenter.of_network(
         average.network if average else model,
         data.classes,

@@ -8,13 +8,13 @@ import torch
 
 from maskpencil.errors import TrainingError
 from maskpencil.training.course import Progress, TimedCourse, Watch
+from maskpencil.training.distributed import agree
 from maskpencil.training.finite import diverged, refuse_broken
+from maskpencil.training.frozen.lbfgs import solve_round
 from maskpencil.training.job import Job
 from maskpencil.training.keeping import keep, measure_saving, rehearse, save
 from maskpencil.training.logbook import Logbook
-from maskpencil.training.processes import agree
 from maskpencil.training.schedule import rate_factor
-from maskpencil.training.solve import solve_round
 from maskpencil.training.steps import train_step
 from maskpencil.training.stopping import StopRequest
 from maskpencil.training.validation import Validation, expected_validation, validate

@@ -10,14 +10,14 @@ from torch import nn
 from maskpencil.data.folder import DataFolder
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.averaging import RunningAverage
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.course import Course
 from maskpencil.training.dataset import EpochBatches, Images
-from maskpencil.training.feature_cache import Features
+from maskpencil.training.ema import ExponentialMovingAverage
+from maskpencil.training.frozen.feature_cache import Features
+from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.losses import Loss
 from maskpencil.training.values import LearningRate, parse_learning_rate
-from maskpencil.training.whitening import Whitening
 
 Inputs = Images | Features
 Batches = Iterable[tuple[Inputs, torch.Tensor]]
@@ -39,7 +39,7 @@ class Job:
     segmenter: Segmenter
     network: FCN
     model: nn.Module
-    average: RunningAverage | None
+    average: ExponentialMovingAverage | None
     optimizer: torch.optim.Optimizer
     whitening: Whitening | None
     batches: EpochBatches

@@ -1,31 +1,45 @@
-"""What training makes small; each loss honors `IGNORE_INDEX` and is finite without a valid pixel."""
+"""Loss functions and class weights; each loss skips `IGNORE_INDEX` and is finite without a valid pixel."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maskpencil.classes import IGNORE_INDEX
+from maskpencil.classes import IGNORE_INDEX, ClassSet, read_yaml
+from maskpencil.errors import ConfigError
 from maskpencil.training.values import CROSS_ENTROPY
 
 HARD_SHARE = 1 / 4
-"""The share of the valid pixels, those of the greatest loss, that `ohem` learns from."""
+"""The share of the valid pixels, those with the greatest loss, that `ohem` averages over."""
 
 LOVASZ_PIXELS = 65_536
-"""At most so many pixels are sorted for `lovasz`, evenly spread over the batch."""
+"""The greatest number of pixels that `lovasz` sorts, evenly spread over the batch."""
+
+CLASS_WEIGHTS = ("none", "median-frequency", "sqrt-median-frequency", "enet")
+
+MAX_CLASS_WEIGHT = 10.0
+"""The greatest class weight that is computed from frequencies."""
+
+_ENET_CONSTANT = 1.02
 
 _TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The sum of the `terms` of a batch, named as in `TERMS`.
+    """Sum one or more loss terms over a batch.
 
-    `class_weights` (K,) weigh the pixels of the cross-entropies. The cross-entropy is averaged over the valid pixels,
-    or summed with that `reduction`.
+    Args:
+        terms: names of terms, cross-entropy or those of `TERMS`.
+        class_weights: (K,) factors of the pixels of each class in cross-entropy and ohem.
+        reduction: whether the cross-entropy is averaged over the valid pixels, or summed.
     """
 
     terms: tuple[str, ...] = (CROSS_ENTROPY,)
@@ -33,10 +47,13 @@ class Loss:
     reduction: Literal["mean", "sum"] = "mean"
 
     def __call__(self, logits: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        """The loss, a scalar, of `logits` (N, K, H, W) float32 for `target` (N, H, W) int64.
+        """Compute the loss, a scalar; without a valid pixel it and its gradients are 0.
 
-        `weight` is that of the whole batch, see `weigh`, where this is a part of it: the losses of all parts add up to
-        the batch's, an overlap to the parts' average. Without a valid pixel the loss is 0, and so are its gradients.
+        Args:
+            logits: (N, K, H, W) float32.
+            target: (N, H, W) int64.
+            weight: what `weigh` gives for the whole batch, where this is a micro-batch of it. The cross-entropies of
+                all micro-batches then add up to that of the batch; other terms to their average.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
@@ -49,11 +66,11 @@ class Loss:
         return total
 
     def weigh(self, target: Tensor) -> Tensor:
-        """The valid pixels of a target (N, H, W), each counted as its class weighs, a scalar float32."""
+        """Sum the class weights of the valid pixels of a target (N, H, W), a scalar float32."""
         if self.class_weights is None:
             return (target != IGNORE_INDEX).sum().float()
         weights = functional.pad(self.class_weights, (0, IGNORE_INDEX + 1 - len(self.class_weights)))
-        return weights[target].sum()  # what is ignored weighs 0; to index by a mask would make a GPU wait
+        return weights[target].sum()  # ignored pixels weigh 0; indexing by a mask would make a GPU wait
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, whole: Tensor) -> Tensor:
         summed = functional.cross_entropy(
@@ -63,9 +80,12 @@ class Loss:
 
 
 def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """The cross-entropy averaged over the `HARD_SHARE` of the pixels with the greatest loss.
+    """Average the cross-entropy over the `HARD_SHARE` of the pixels with the greatest loss.
 
-    `logits` (P, K) and `target` (P,) of valid pixels, as for all terms; `class_weights` (K,).
+    Args:
+        logits: (P, K) of the valid pixels, as for all terms.
+        target: (P,) of the valid pixels.
+        class_weights: (K,).
 
     Source: Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016.
     """
@@ -74,10 +94,10 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
 
 
 def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
-    """One minus the Dice coefficient of each class in the target, on average; a class counts the same at any size.
+    """Average one minus the Dice coefficient over the classes in the target; classes count alike at any size.
 
-    Source: Milletari et al., "V-Net", 3DV 2016; of the batch as a whole, so that an image without the class is no case
-    of its own.
+    Source: Milletari et al., "V-Net", 3DV 2016; over the whole batch, so that an image without the class is no special
+    case.
     """
     probabilities = logits.softmax(dim=1)
     pixels = torch.bincount(target, minlength=logits.shape[1]).float()
@@ -88,7 +108,7 @@ def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
 
 
 def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
-    """The Lovasz extension of one minus the IoU of each class in the target, on average.
+    """Average the Lovasz extension of one minus the IoU over the classes in the target.
 
     Source: Berman, Rannen Triki and Blaschko, "The Lovasz-Softmax loss", CVPR 2018.
     """
@@ -101,7 +121,7 @@ def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tens
         inside = inside[order]
         pixels = inside.sum()
         jaccard = 1 - (pixels - inside.cumsum(0)) / (pixels + (1 - inside).cumsum(0))
-        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # how much IoU each next wrong pixel costs
+        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # the IoU that each further wrong pixel costs
         losses.append(errors @ steps)
     return torch.stack(losses).mean()
 
@@ -109,9 +129,65 @@ def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tens
 Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 TERMS: Mapping[str, Term] = {"ohem": ohem, "dice": dice, "lovasz": lovasz}
-"""What may stand beside, or in place of, the cross-entropy."""
+"""Terms that may be added to the cross-entropy, or replace it."""
 
 
 def l2_penalty(kernels: Iterable[Tensor], strength: float) -> Tensor:
-    """`strength` times half the sum of the kernels' squares, a scalar."""
+    """Compute `strength` times half the sum of the squared kernels, a scalar."""
     return strength / 2 * torch.stack([kernel.square().sum() for kernel in kernels]).sum()
+
+
+def class_weights(
+    kind: str, classes: ClassSet, counts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> torch.Tensor | None:
+    """Compute the class weights (K,), or read them from a file; None for `none`.
+
+    median-frequency: the frequency of a class is its share of the pixels of the masks that contain it; its weight is
+    the median frequency divided by its own. sqrt-median-frequency: the square root of that. Both are at most
+    `MAX_CLASS_WEIGHT`. enet: 1 / ln(1.02 + the share of the class among all labeled pixels), scaled to a mean of 1. A
+    class that never occurs weighs 1.
+
+    Args:
+        kind: one of `CLASS_WEIGHTS`, or a YAML or JSON file with a weight for each class name.
+        classes: the class names that a file must give weights for.
+        counts: (masks, K) pixels of each class in the training masks.
+        sizes: (masks,) pixels of each training mask.
+
+    Raises:
+        ConfigError: the file cannot be read, names other classes, or holds a weight that is not above 0.
+
+    Source: Eigen and Fergus, "Predicting Depth, Surface Normals and Semantic Labels", ICCV 2015, section 6.3.2; Paszke
+    et al., "ENet", 2016, section 5.2.
+    """
+    if kind == "none":
+        return None
+    if kind not in CLASS_WEIGHTS:
+        return torch.tensor(_from_file(Path(kind), classes), dtype=torch.float32)
+    pixels = counts.sum(0)
+    present = pixels > 0
+    if kind == "enet":
+        weights = np.where(present, 1 / np.log(_ENET_CONSTANT + pixels / max(1, pixels.sum())), 1.0)
+        weights[present] /= weights[present].mean()
+        return torch.tensor(weights, dtype=torch.float32)
+    area = ((counts > 0) * sizes[:, None]).sum(0)
+    frequency = np.divide(pixels, area, out=np.ones(len(pixels)), where=present)
+    weights = np.where(present, np.median(frequency[present]) / frequency, 1.0)
+    if kind == "sqrt-median-frequency":
+        weights = np.sqrt(weights)
+    return torch.tensor(weights.clip(max=MAX_CLASS_WEIGHT), dtype=torch.float32)
+
+
+def _from_file(path: Path, classes: ClassSet) -> list[float]:
+    if not path.is_file():
+        raise ConfigError(
+            f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is none"
+        )
+    expected = f"expected a weight above 0 for each class, such as {classes.names[0]}: 1.5"
+    entries = read_yaml(path)
+    if not isinstance(entries, dict) or set(entries) != set(classes.names):
+        found = ", ".join(map(str, entries)) if isinstance(entries, dict) else f"a {type(entries).__name__}"
+        raise ConfigError(f"{path}: names {found}; {expected}, and nothing else: {', '.join(classes.names)}")
+    for name, weight in entries.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise ConfigError(f"{path}: the weight of {name} is {weight!r}; {expected}")
+    return [float(entries[name]) for name in classes.names]

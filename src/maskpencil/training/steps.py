@@ -9,7 +9,7 @@ from maskpencil.errors import TrainingError
 from maskpencil.hardware import autocast
 from maskpencil.training.course import Progress
 from maskpencil.training.dataset import Images
-from maskpencil.training.feature_cache import Features
+from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.job import Inputs, Job
 from maskpencil.training.losses import l2_penalty
 

@@ -25,12 +25,12 @@ from maskpencil.training.build import build_job
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
 from maskpencil.training.course import Progress, TimedCourse, counted
+from maskpencil.training.distributed import build_accelerator, shared
 from maskpencil.training.fingerprint import Fingerprint, changes, read_fingerprint, refuse_other_classes
 from maskpencil.training.fit import fit
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
-from maskpencil.training.processes import build_accelerator, shared
-from maskpencil.training.rate_finder import find_learning_rate
+from maskpencil.training.lr_finder import find_learning_rate
 from maskpencil.training.resolve import filled, resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
 from maskpencil.training.values import FIND

@@ -12,8 +12,8 @@ from accelerate.utils import broadcast
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ModelError
 from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.training.distributed import shared
 from maskpencil.training.job import Job
-from maskpencil.training.processes import shared
 
 FIRST_PART = 4
 """The images for each process that are scored even when the time is up; each further part doubles them."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import maskpencil.training.processes as processes
+import maskpencil.training.distributed as distributed
 from maskpencil.errors import ConfigError
-from maskpencil.training.processes import first_host, slurm_environment
+from maskpencil.training.distributed import first_host, slurm_environment
 from maskpencil.training.train import train
 
 SETTINGS = {
@@ -137,7 +137,7 @@ def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"--tracker must be .*wandb, but got 'paper'"):
-        processes.checked_tracker("paper")
+        distributed.checked_tracker("paper")
     monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
     with pytest.raises(ConfigError, match="--tracker wandb: its package is not installed; pip install wandb"):
-        processes.checked_tracker("wandb")
+        distributed.checked_tracker("wandb")

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.muon import MOST_FILTERS, Muon, can_turn, orthogonalized
-from maskpencil.training.optimizers import build_optimizer
+from maskpencil.training.optimizers import MAX_FILTERS, Muon, build_optimizer, can_turn, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (64, 147), (32, 8)])
@@ -27,7 +26,7 @@ def test_a_matrix_of_zeros_stays_one() -> None:
 def test_kernels_over_several_channels_and_of_few_filters_are_turned() -> None:
     assert can_turn(nn.Conv2d(3, 64, 7).weight)
     assert not can_turn(nn.Conv2d(64, 64, 3, groups=64).weight)
-    assert not can_turn(nn.Conv2d(4, MOST_FILTERS + 1, 1).weight)
+    assert not can_turn(nn.Conv2d(4, MAX_FILTERS + 1, 1).weight)
     assert not can_turn(nn.Linear(4, 4).weight)
     assert not can_turn(nn.init.zeros_(nn.Conv2d(4, 4, 1).weight))
     assert not can_turn(nn.BatchNorm2d(4).weight)

@@ -1,9 +1,11 @@
 """Rounds of an optimizer that looks at all batches before a step: L-BFGS on cached features."""
 
 import math
+from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
+from torch import nn
 
 from maskpencil.training.course import Progress, Watch
 from maskpencil.training.finite import diverged
@@ -11,6 +13,9 @@ from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook
 from maskpencil.training.steps import batch_loss
 from maskpencil.training.stopping import StopRequest
+
+ITERATIONS = 10
+HISTORY = 20
 
 
 class _StopError(Exception):
@@ -64,3 +69,15 @@ def solve_round(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
     seconds = watch.lap()
     progress.seconds += seconds
     log.step(progress, loss=losses[-1], rate=1.0, speed=len(losses) * len(job.data.pairs("train")) / seconds)
+
+
+def lbfgs(coordinates: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Rounds of at most `ITERATIONS` steps, each to where the loss along its direction is least.
+
+    Source: Liu and Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", 1989.
+    """
+    optimizer = torch.optim.LBFGS(
+        coordinates, lr=1.0, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
+    )
+    optimizer.param_groups[0]["peak"] = 1.0
+    return optimizer

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maskpencil.errors import TrainingError
 from maskpencil.models import FCN
-from maskpencil.training.feature_cache import FeatureCache, strides_of
+from maskpencil.training.frozen.feature_cache import FeatureCache, strides_of
 
 RIDGE = 1e-4
 """Added to the variance of every feature, as a share of it: some go together with others, some do not vary at all."""

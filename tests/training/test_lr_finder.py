@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from maskpencil.errors import TrainingError
-from maskpencil.training.rate_finder import steepest
+from maskpencil.training.lr_finder import steepest
 from maskpencil.training.train import train
 
 from .test_train import SMALL

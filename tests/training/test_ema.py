@@ -1,14 +1,14 @@
 import torch
 
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.training.averaging import RunningAverage
+from maskpencil.training.ema import ExponentialMovingAverage
 
 
 def test_the_average_follows_weights_and_buffers() -> None:
     network = build_fcn(FCNConfig(2, "test_resnet"), weights="none")
     measured = next(name for name, _ in network.named_buffers() if name.endswith("running_mean"))
     counted = measured.replace("running_mean", "num_batches_tracked")
-    average, weights = RunningAverage(network, 0.9), []
+    average, weights = ExponentialMovingAverage(network, 0.9), []
     for step in range(200):
         with torch.no_grad():
             network.score_fr.bias.fill_(step)
