@@ -20,6 +20,9 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 LONGEST = 80
 """Characters of a wrong value that an error shows."""
 
+MAX_DIGITS = 9
+"""The most digits of a number of pixels."""
+
 
 def read_path(name: str, value: Any) -> Path:
     """Read a path, a text or an `os.PathLike`, where a leading ~ is the home folder.
@@ -142,6 +145,61 @@ def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
     raise ConfigError(f"{name} must be {listed}, but got {shown(value)}{did_you_mean(value, map(str, choices))}")
 
 
+def size_text(option: str, size: Any) -> str:
+    """Write a size, given as a number, a pair (height, width) or a text, as the text that is parsed.
+
+    Raises:
+        ConfigError: it is none of these, or a side is not above 0.
+    """
+    if isinstance(size, str):
+        return read_text(option, size)
+    if not is_several(size):
+        return str(read_whole(option, size, least=1))
+    if len(size) != 2:
+        raise ConfigError(f"{option} must be a number of pixels or a pair (height, width), but got {shown(size)}")
+    return "x".join(str(read_whole(option, side, least=1)) for side in size)
+
+
+def parse_image_size(
+    text: str, expected: str = "native, a number of pixels or HEIGHTxWIDTH"
+) -> int | tuple[int, int] | None:
+    """Parse `--image-size`: `native` (None), `512` or `360x480` (height, width).
+
+    Raises:
+        ConfigError: the text is none of these; the message says what was `expected`.
+    """
+    if text == "native":
+        return None
+    return _side(text) or parse_size("--image-size", text, expected)
+
+
+def parse_size(option: str, text: str, expected: str) -> tuple[int, int]:
+    """Parse HEIGHTxWIDTH.
+
+    Raises:
+        ConfigError: the text is no size; the message names the option and says what was `expected`.
+    """
+    height, _, width = text.partition("x")
+    sides = _side(height), _side(width)
+    if not all(sides):
+        raise ConfigError(f"{option} must be {expected}, but got {shown(text)}")
+    return sides
+
+
+def parse_time(option: str, text: Any) -> float:
+    """Parse a time budget such as `90s`, `20m`, `1h30m` or `1:30` to seconds.
+
+    Raises:
+        ConfigError: the text is no time above 0, or a number that could be of minutes.
+    """
+    if isinstance(text, str) and text.isdecimal():
+        raise ConfigError(f"{option} must have a unit, such as {text}s or {text}m, but got {shown(text)}")
+    seconds = read_duration(option, text)
+    if seconds <= 0:
+        raise ConfigError(f"{option} must be longer than zero, but got {shown(text)}")
+    return seconds
+
+
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
     """A hint at the name in `known` that is most like `value`, or an empty text."""
     names = {name.casefold(): name for name in known}
@@ -166,3 +224,8 @@ def _range(least: float | None, most: float | None) -> str:
     if most is None:
         return f"of {least} or more"
     return f"of {most} or less" if least is None else f"from {least} to {most}"
+
+
+def _side(text: str) -> int:
+    """Parse a number of pixels; 0 where the text is none."""
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else 0

@@ -6,6 +6,7 @@ from torch import nn
 
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.optimizers import MAX_FILTERS, Muon, build_optimizer, can_turn, orthogonalized
+from maskpencil.training.resolve import TrainPlan, resolve
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (64, 147), (32, 8)])
@@ -40,9 +41,11 @@ def network() -> nn.Module:
     return net.to(memory_format=torch.channels_last)
 
 
-def settings(optimizer: str) -> TrainConfig:
+def plan(optimizer: str) -> TrainPlan:
     shares = {"backbone_rate": 1.0, "bias_rate": 1.0, "weight_decay": 0.05, "momentum": 0.9}
-    return TrainConfig(optimizer=optimizer, learning_rate=2e-3, **shares)
+    return resolve(
+        TrainConfig(optimizer=optimizer, learning_rate=2e-3, **shares), {"train": [(64, 64)], "val": [(64, 64)]}
+    )
 
 
 def backward(net: nn.Module, seed: int) -> float:
@@ -55,7 +58,7 @@ def backward(net: nn.Module, seed: int) -> float:
 
 def test_a_turned_kernel_keeps_its_length_and_moves_by_the_rate() -> None:
     net = network()
-    optimizer = build_optimizer(net, settings("muon"))
+    optimizer = build_optimizer(net, plan("muon"))
     before = net.backbone[0].weight.detach().clone()
     backward(net, 1)
     optimizer.step()
@@ -76,7 +79,7 @@ def test_everything_else_steps_as_with_adamw() -> None:
     with torch.no_grad():
         for kernel in (plain.backbone[0].weight, plain.backbone[3].weight):
             kernel.requires_grad_(False)
-    muon = build_optimizer(turned, settings("muon"))
+    muon = build_optimizer(turned, plan("muon"))
     adamw = torch.optim.AdamW(
         [
             {"params": [plain.score.weight], "weight_decay": 0.05},
@@ -102,13 +105,13 @@ def test_a_kernel_without_a_gradient_stays() -> None:
 
 def test_it_goes_on_from_its_state_exactly() -> None:
     net = network()
-    optimizer = build_optimizer(net, settings("muon"))
+    optimizer = build_optimizer(net, plan("muon"))
     for seed in range(3):
         backward(net, seed)
         optimizer.step()
         optimizer.zero_grad()
     other = copy.deepcopy(net)
-    again = build_optimizer(other, settings("muon"))
+    again = build_optimizer(other, plan("muon"))
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for each, rule in ((net, optimizer), (other, again)):
         backward(each, 9)
@@ -119,14 +122,14 @@ def test_it_goes_on_from_its_state_exactly() -> None:
 
 def test_a_closure_gives_the_gradients() -> None:
     net = network()
-    optimizer = build_optimizer(net, settings("muon"))
+    optimizer = build_optimizer(net, plan("muon"))
     loss = optimizer.step(lambda: backward(net, 1))
     assert loss == backward(network(), 1)
 
 
 def test_it_learns() -> None:
     net = network()
-    optimizer = build_optimizer(net, settings("muon"))
+    optimizer = build_optimizer(net, plan("muon"))
     losses = []
     for _ in range(30):
         optimizer.zero_grad()

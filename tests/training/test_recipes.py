@@ -5,7 +5,12 @@ import pytest
 
 from maskpencil.training.config import TrainConfig
 from maskpencil.training.recipes import DESCRIPTIONS, RECIPES
-from maskpencil.training.resolve import resolve
+from maskpencil.training.resolve import resolve as make_plan_of
+
+
+def resolve(config, sizes):
+    return make_plan_of(config, sizes).config
+
 
 SIZES = {"train": [(360, 480)] * 367, "val": [(360, 480)] * 101}
 
@@ -80,3 +85,12 @@ def test_validation_costs_about_a_tenth_of_the_training():
 def test_a_pretrained_backbone_learns_slower_than_a_new_one():
     assert resolve(TrainConfig(weights="none"), SIZES).backbone_rate == 1.0
     assert resolve(TrainConfig(weights="imagenet"), SIZES).backbone_rate == 0.1
+
+
+def test_a_plan_holds_numbers_where_settings_are_texts():
+    plan = make_plan_of(TrainConfig(learning_rate="sum:1e-10", loss="dice+ohem", time_budget="1m30s"), SIZES)
+    assert (plan.learning_rate.value, plan.learning_rate.reduction) == (1e-10, "sum")
+    assert (plan.loss_terms, plan.time_budget, plan.crop_size) == (("dice", "ohem"), 90.0, (256, 320))
+    assert plan.image_size is None
+    assert make_plan_of(TrainConfig(epochs=10, coarse_share=0.5), SIZES).coarse_epochs == 5
+    assert make_plan_of(TrainConfig(learning_rate="find"), SIZES).with_learning_rate(0.1).learning_rate.value == 0.1

@@ -1,23 +1,23 @@
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.training.losses import TERMS
-from maskpencil.training.values import (
+from maskpencil.parsing import parse_image_size, parse_time
+from maskpencil.training.config import (
     LOSS_TERMS,
     LearningRate,
+    parse_auto_image_size,
     parse_crop_size,
-    parse_image_size,
     parse_learning_rate,
     parse_loss,
-    parse_time,
 )
+from maskpencil.training.losses import TERMS
 
 
 def test_sizes_are_read_as_height_and_width():
     assert parse_image_size("160x576") == (160, 576)
     assert parse_image_size("512") == 512
     assert parse_image_size("native") is None
-    assert parse_image_size("auto") == "auto"
+    assert parse_auto_image_size("auto") == "auto"
     assert parse_crop_size("240x320") == (240, 320)
     assert parse_crop_size("none") is None
 

@@ -114,10 +114,10 @@ def _sliding_window(
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
     """The images, scaled to `size` where it is given, or two streets of the size `drawn`."""
     from maskpencil.images import read_image, scaled
+    from maskpencil.parsing import parse_size
     from maskpencil.scenes import draw_scene
-    from maskpencil.training.values import height_and_width
 
-    sides = height_and_width("--size", size or drawn, "HEIGHTxWIDTH")
+    sides = parse_size("--size", size or drawn, "HEIGHTxWIDTH")
     if not paths:
         return [draw_scene(seed, sides).image for seed in range(2)]
     images = [read_image(path) for path in paths]

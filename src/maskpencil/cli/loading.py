@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from maskpencil.errors import ConfigError
 from maskpencil.extras import how_to_install
+from maskpencil.parsing import parse_image_size
 from maskpencil.terminal import say
-from maskpencil.training.values import parse_fixed_image_size
 
 if TYPE_CHECKING:
     from maskpencil.segmenter import Segmenter, SizeOverride
@@ -34,7 +34,7 @@ def load_segmenter(
     """
     from maskpencil.segmenter import MEMORY, Segmenter
 
-    size: SizeOverride = None if image_size is None else parse_fixed_image_size(image_size) or "native"
+    size: SizeOverride = None if image_size is None else parse_image_size(image_size) or "native"
     limit = None if memory is None else parse_bytes("--memory", memory)
     segmenter = Segmenter.from_pretrained(
         model,

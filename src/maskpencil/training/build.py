@@ -19,7 +19,7 @@ from maskpencil.models.transplant import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.config import TrainConfig
+from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
 from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.training.distributed import in_turn
@@ -31,16 +31,8 @@ from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.job import Batches, Job
 from maskpencil.training.losses import Loss, class_weights
 from maskpencil.training.optimizers import build_optimizer
-from maskpencil.training.resolve import coarse_epochs
+from maskpencil.training.resolve import TrainPlan
 from maskpencil.training.transforms import Augmentation, training_transform
-from maskpencil.training.values import (
-    CROSS_ENTROPY,
-    parse_crop_size,
-    parse_image_size,
-    parse_learning_rate,
-    parse_loss,
-    parse_time,
-)
 
 GPU_WORKERS = 8
 
@@ -49,7 +41,7 @@ KEPT_SHARE = 1 / 3
 
 
 def build_job(
-    config: TrainConfig,
+    plan: TrainPlan,
     data: DataFolder,
     accelerator: Accelerator,
     *,
@@ -65,10 +57,11 @@ def build_job(
         ConfigError: the settings do not fit the backbone, the machine or the number of processes.
         ModelError: the backbone's weights cannot be had, or are not finite numbers.
     """
+    config = plan.config
     torch.manual_seed(config.seed)
     device = accelerator.device
     _refuse(config, accelerator)
-    loss = _loss(config, data, device)
+    loss = _loss(plan, data, device)
     model, started = _network(config, data, start=start)
     if start and (broken := first_not_finite(model.state_dict())):
         raise ModelError(
@@ -76,7 +69,7 @@ def build_job(
         )
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
-    preprocessing = _preprocessing(config, model)
+    preprocessing = _preprocessing(plan, model)
     model.to(device).to(memory_format=torch.channels_last)
     average = ExponentialMovingAverage(model, config.average) if config.average else None
     segmenter = Segmenter.of_network(
@@ -91,7 +84,7 @@ def build_job(
         data,
         "train",
         working_size=preprocessing.working_size,
-        transform_of=_transforms(config, preprocessing).__getitem__,
+        transform_of=_transforms(plan, preprocessing).__getitem__,
         color_jitter=config.color_jitter,
         seed=config.seed,
     )
@@ -110,13 +103,13 @@ def build_job(
     whitening: Whitening | None = None
     if config.cache_views:
         with in_turn(accelerator):
-            cache = _cached(config, segmenter, model, dataset)
+            cache = _cached(plan, segmenter, model, dataset)
         trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
         whitening = Whitening(model, cache) if config.optimizer == "lbfgs" else None
-    rule = lbfgs(whitening.coordinates) if whitening else build_optimizer(model, config)
+    rule = lbfgs(whitening.coordinates) if whitening else build_optimizer(model, plan)
     prepared, optimizer = _prepared(config, accelerator, trained, rule)
     return Job(
-        config=config,
+        plan=plan,
         data=data,
         segmenter=segmenter,
         network=model,
@@ -127,7 +120,7 @@ def build_job(
         batches=batches,
         loader=loader,
         loss=loss,
-        course=_course(config, len(batches)),
+        course=_course(plan, len(batches)),
         accelerator=accelerator,
         notes=(*started, *notes),
     )
@@ -154,14 +147,15 @@ def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
         raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
 
 
-def _course(config: TrainConfig, batches: int) -> Course:
-    if config.time_budget:
-        return TimedCourse(parse_time("--time-budget", config.time_budget), coarse_time(config.coarse_share))
-    return CountedCourse(config.epochs, batches, coarse_epochs(config), config.validate_every)
+def _course(plan: TrainPlan, batches: int) -> Course:
+    config = plan.config
+    if plan.time_budget:
+        return TimedCourse(plan.time_budget, coarse_time(config.coarse_share))
+    return CountedCourse(config.epochs, batches, plan.coarse_epochs, config.validate_every)
 
 
-def _loss(config: TrainConfig, data: DataFolder, device: torch.device) -> Loss:
-    terms, reduction = parse_loss(config.loss), parse_learning_rate(config.learning_rate).reduction
+def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
+    config, terms, reduction = plan.config, plan.loss_terms, plan.learning_rate.reduction
     if reduction == "sum" and terms != (CROSS_ENTROPY,):
         raise ConfigError(
             f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}"
@@ -183,9 +177,9 @@ def _prepared(
     return prepared, accelerated
 
 
-def _cached(config: TrainConfig, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
+def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
     """The features of the frozen backbone, computed now unless an earlier run has left them."""
-    window = parse_crop_size(config.crop_size)
+    config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:
         return cached_features(
@@ -193,7 +187,7 @@ def _cached(config: TrainConfig, segmenter: Segmenter, model: FCN, dataset: Segm
             model,
             dataset,
             views=config.cache_views,
-            window=window if isinstance(window, tuple) else None,
+            window=plan.crop_size,
             identity={name: getattr(config, name) for name in names},
             announce=bar.say,
             report=bar.update_of,
@@ -228,20 +222,19 @@ def _architecture(config: TrainConfig, data: DataFolder) -> FCNConfig:
     return FCNConfig(num_classes=len(data.classes), **{name: getattr(config, name) for name in names})
 
 
-def _preprocessing(config: TrainConfig, model: FCN) -> Preprocessing:
-    size = parse_image_size(config.image_size)
+def _preprocessing(plan: TrainPlan, model: FCN) -> Preprocessing:
     backbone = model.backbone
-    return Preprocessing(backbone.mean, backbone.std, None if size == "auto" else size, backbone.channel_order)
+    return Preprocessing(backbone.mean, backbone.std, plan.image_size, backbone.channel_order)
 
 
-def _transforms(config: TrainConfig, preprocessing: Preprocessing) -> dict[float, Augmentation]:
+def _transforms(plan: TrainPlan, preprocessing: Preprocessing) -> dict[float, Augmentation]:
     """The augmentation at each resolution of the run."""
-    size = parse_crop_size(config.crop_size)
+    config, size = plan.config, plan.crop_size
 
     def augmentation(resolution: float) -> Augmentation:
         least, greatest = config.scale
         return training_transform(
-            crop_size=(round(size[0] * resolution), round(size[1] * resolution)) if isinstance(size, tuple) else None,
+            crop_size=(round(size[0] * resolution), round(size[1] * resolution)) if size else None,
             scale=(least * resolution, greatest * resolution),
             flip=config.flip,
             fill=preprocessing.fill,

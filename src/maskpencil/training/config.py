@@ -1,8 +1,10 @@
-"""`TrainConfig`: every setting of a training run, at once Python argument, command-line option and YAML file."""
+"""Settings of a training run as they are given: Python arguments, command-line options or a YAML file."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -17,6 +19,9 @@ from maskpencil.hardware import device_name
 from maskpencil.parsing import (
     did_you_mean,
     is_several,
+    parse_image_size,
+    parse_size,
+    parse_time,
     read_choice,
     read_flag,
     read_number,
@@ -24,18 +29,38 @@ from maskpencil.parsing import (
     read_text,
     read_whole,
     shown,
-)
-from maskpencil.training.values import (
-    as_size_text,
-    parse_crop_size,
-    parse_image_size,
-    parse_learning_rate,
-    parse_loss,
-    parse_time,
+    size_text,
 )
 
 RECIPE: Any = None
-"""The value of a setting until `recipes.resolve` has filled it."""
+"""The value of a setting that `resolve` fills from the recipe."""
+
+CROSS_ENTROPY = "cross-entropy"
+
+LOSS_TERMS = (CROSS_ENTROPY, "ohem", "dice", "lovasz")
+"""The terms of a loss."""
+
+_NEAREST_LOSS = {
+    "focal": "ohem",
+    "hard-mining": "ohem",
+    "topk": "ohem",
+    "bootstrapped-ce": "ohem",
+    "ce": CROSS_ENTROPY,
+    "bce": CROSS_ENTROPY,
+    "nll": CROSS_ENTROPY,
+    "softmax": CROSS_ENTROPY,
+    "binary-cross-entropy": CROSS_ENTROPY,
+    "iou": "lovasz",
+    "jaccard": "lovasz",
+    "tversky": "dice",
+    "dice-ce": "dice+cross-entropy",
+    "dicece": "dice+cross-entropy",
+    "ce-dice": "cross-entropy+dice",
+}
+"""The nearest term for losses of other tools: ohem, like focal loss, gives hard pixels more weight."""
+
+FIND = "find"
+"""The learning rate that a range test is to find."""
 
 SIZES = ("image_size", "crop_size")
 FILES = ("weights", "init", "class_weights")
@@ -43,7 +68,7 @@ FILES = ("weights", "init", "class_weights")
 
 READERS: Mapping[Any, Any] = {bool: read_flag, int: read_whole, float: read_number, str: read_text}
 
-MOST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 """The greatest seed of torch."""
 
 
@@ -212,8 +237,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{_option(name)} must be above 0, but got {value}")
-        if self.seed > MOST_SEED:
-            raise ConfigError(f"--seed must be at most {MOST_SEED}, but got {self.seed}")
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"--seed must be at most {MAX_SEED}, but got {self.seed}")
         lengths = ("weight_decay", "clip_norm", "head_l2", "color_jitter", "bias_rate")
         for name in (*lengths, "workers", "seed", "cache_views"):
             value = getattr(self, name)
@@ -242,7 +267,7 @@ class TrainConfig:
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
         if self.image_size is not None:
-            parse_image_size(self.image_size)
+            parse_auto_image_size(self.image_size)
         if self.crop_size is not None:
             parse_crop_size(self.crop_size)
 
@@ -309,7 +334,7 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
     """
     option = _option(name)
     if name in SIZES:
-        return as_size_text(option, value)
+        return size_text(option, value)
     if name in FILES:
         text = read_path_text(option, value)
         return os.path.expanduser(text)  # noqa: PTH111 - it may be no path
@@ -328,3 +353,71 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A learning rate, and whether it belongs to a loss averaged or summed over the pixels."""
+
+    value: float
+    reduction: Literal["mean", "sum"]
+
+
+def parse_learning_rate(rate: float | str) -> LearningRate:
+    """Parse `0.001`, for a loss averaged over pixels, `sum:1e-10`, or `find`, whose range test multiplies a rate of 1.
+
+    Raises:
+        ConfigError: the rate is none of these, or not above 0.
+    """
+    text = str(rate)
+    if text == FIND:
+        return LearningRate(1.0, "mean")
+    number = text.removeprefix("sum:")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ConfigError(
+            f"--learning-rate must be a number above 0, such as 1e-3 or sum:1e-10, or {FIND}, but got {shown(rate)}"
+        )
+    return LearningRate(value, "mean" if number == text else "sum")
+
+
+def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
+    """Parse `auto`, or a size as `parse_image_size` does.
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    return "auto" if text == "auto" else parse_image_size(text, "auto, native, a number of pixels or HEIGHTxWIDTH")
+
+
+def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
+    """Parse `auto`, `none` (None), `240x320` (height, width) or `256`, both sides.
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    sides = f"{text}x{text}" if text.isdecimal() else text
+    return parse_size("--crop-size", sides, "auto, none, a number of pixels or HEIGHTxWIDTH")
+
+
+def parse_loss(text: str) -> tuple[str, ...]:
+    """Parse the name of a term, or several joined by `+`: cross-entropy+dice.
+
+    Raises:
+        ConfigError: there is no such term.
+    """
+    terms = tuple(text.split("+"))
+    if unknown := [term for term in terms if term not in LOSS_TERMS]:
+        plain = unknown[0].lower().replace("_", "-").removesuffix("-loss").removesuffix("loss")
+        close = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65)
+        nearest = _NEAREST_LOSS.get(plain) or "".join(close)
+        hint = f"; the nearest is {nearest}" if nearest else ""
+        raise ConfigError(
+            f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}{hint}"
+        )
+    return terms

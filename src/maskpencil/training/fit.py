@@ -99,7 +99,9 @@ def train_epoch(job: Job, progress: Progress, log: Logbook, stop: StopRequest, w
         look(job, progress, log, losses)
         agree(job.accelerator, progress, stop)
         speed = images / (progress.seconds - before)
-        log.step(progress, loss=progress.loss_sum / progress.batch, rate=job.rate.value * factor, speed=speed)
+        log.step(
+            progress, loss=progress.loss_sum / progress.batch, rate=job.plan.learning_rate.value * factor, speed=speed
+        )
         if stop.number or job.course.ended(progress):
             break
         if progress.seconds - progress.saved >= 60 * job.config.checkpoint_minutes:
@@ -138,7 +140,7 @@ def finish_epoch(job: Job, progress: Progress, log: Logbook, watch: Watch) -> No
         TrainingError: the network gives no numbers any more.
     """
     loss, validation = progress.loss_sum / progress.batch, None
-    rate = job.rate.value * rate_factor(job.config.schedule, job.course.work(progress))
+    rate = job.plan.learning_rate.value * rate_factor(job.config.schedule, job.course.work(progress))
     speed = progress.step * job.batches.batch_size * job.accelerator.num_processes / progress.seconds
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
     progress.other_seconds += watch.lap()

@@ -17,7 +17,7 @@ from maskpencil.training.ema import ExponentialMovingAverage
 from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.losses import Loss
-from maskpencil.training.values import LearningRate, parse_learning_rate
+from maskpencil.training.resolve import TrainPlan
 
 Inputs = Images | Features
 Batches = Iterable[tuple[Inputs, torch.Tensor]]
@@ -34,7 +34,7 @@ class Job:
     words how the network was started.
     """
 
-    config: TrainConfig
+    plan: TrainPlan
     data: DataFolder
     segmenter: Segmenter
     network: FCN
@@ -68,6 +68,6 @@ class Job:
         return place
 
     @property
-    def rate(self) -> LearningRate:
-        """The greatest learning rate."""
-        return parse_learning_rate(self.config.learning_rate)
+    def config(self) -> TrainConfig:
+        """The settings, filled."""
+        return self.plan.config

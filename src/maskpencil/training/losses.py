@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, read_yaml
 from maskpencil.errors import ConfigError
-from maskpencil.training.values import CROSS_ENTROPY
+from maskpencil.training.config import CROSS_ENTROPY
 
 HARD_SHARE = 1 / 4
 """The share of the valid pixels, those with the greatest loss, that `ohem` averages over."""

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maskpencil.training.config import TrainConfig
-from maskpencil.training.values import parse_learning_rate
+from maskpencil.training.resolve import TrainPlan
 
 RELATIVE_STEP = 15.0
 """The length of a step, as a multiple of the kernel's length, at a learning rate of 1: 0.03 at 2e-3."""
@@ -21,12 +20,12 @@ _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
     """Build the optimizer with parameter groups for backbone and head, kernels and biases.
 
     Biases and normalization layers do not decay. Every group keeps its greatest learning rate as `peak`.
     """
-    rate = parse_learning_rate(config.learning_rate).value
+    config, rate = plan.config, plan.learning_rate.value
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = []
     for in_backbone, part_rate in ((True, rate * config.backbone_rate), (False, rate)):

@@ -1,29 +1,92 @@
-"""From the settings that are given to all: what the recipe says, and what `auto` means for a given folder."""
+"""From given settings to a plan: fill what the recipe and the images decide, then parse every text once."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
-from maskpencil.training.config import TrainConfig
+from maskpencil.parsing import parse_time
+from maskpencil.training.config import (
+    CROSS_ENTROPY,
+    FIND,
+    LearningRate,
+    TrainConfig,
+    parse_auto_image_size,
+    parse_crop_size,
+    parse_learning_rate,
+    parse_loss,
+)
 from maskpencil.training.course import work_of_epochs
 from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_IMAGES, RECIPES
-from maskpencil.training.values import CROSS_ENTROPY, parse_crop_size, parse_image_size
 
 Size = tuple[int, int]
 
 
-def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """Settings of a run with every text parsed.
+
+    Args:
+        config: the settings with nothing left to the recipe, as config.yaml and the model folder keep them.
+        image_size: the size the network sees: (height, width), the longer side in pixels at most, or None for native.
+        crop_size: (height, width) of the training window; None for whole images.
+        learning_rate: the greatest learning rate, and the reduction of the loss it belongs to.
+        loss_terms: names of the terms that the loss sums.
+        time_budget: seconds; None where the epochs are counted.
+        coarse_epochs: how many epochs, from the first on, run at half the resolution; 0 with a time budget.
+    """
+
+    config: TrainConfig
+    image_size: int | Size | None
+    crop_size: Size | None
+    learning_rate: LearningRate
+    loss_terms: tuple[str, ...]
+    time_budget: float | None
+    coarse_epochs: int
+
+    @property
+    def finds_learning_rate(self) -> bool:
+        """Whether a range test is to find the learning rate."""
+        return self.config.learning_rate == FIND
+
+    def with_learning_rate(self, rate: float) -> "TrainPlan":
+        """Make the plan with the learning rate that a range test has found."""
+        return make_plan(replace(self.config, learning_rate=rate))
+
+
+def make_plan(config: TrainConfig) -> TrainPlan:
+    """Parse settings that are filled, such as those of a run's config.yaml."""
+    image_size, crop_size = parse_auto_image_size(config.image_size), parse_crop_size(config.crop_size)
+    return TrainPlan(
+        config=config,
+        image_size=None if image_size == "auto" else image_size,
+        crop_size=None if crop_size == "auto" else crop_size,
+        learning_rate=parse_learning_rate(config.learning_rate),
+        loss_terms=parse_loss(config.loss),
+        time_budget=None if config.time_budget is None else parse_time("--time-budget", config.time_budget),
+        coarse_epochs=0 if config.time_budget else round(config.coarse_share * config.epochs),
+    )
+
+
+def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
     """Fill what is not set from the recipe, and what is `auto` from the images and the backbone.
 
-    `sizes` holds the (height, width) of every image of `train` and `val`. Every setting of the result is set but
-    those that may be left out, and the epochs where a time is given; resolving it again changes nothing.
+    Every setting of the plan's config is then set, except those that may be left out, and `epochs` where there is a
+    time budget. Resolving it again changes nothing.
+
+    Args:
+        config: the settings as given.
+        sizes: (height, width) of every image of `train` and `val`.
 
     Raises:
         ConfigError: a setting cannot work, or there is no such backbone.
     """
+    return make_plan(_fill(config, sizes))
+
+
+def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
     config = filled(config)
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
@@ -47,11 +110,13 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainCo
     if config.time_budget:
         return config
     config = replace(config, epochs=config.epochs or _epochs(config, len(sizes["train"])))
-    return replace(config, validate_every=config.validate_every or _validate_every(config, image_size, sizes))
+    return replace(
+        config, validate_every=config.validate_every or _validate_every(config, image_size, crop_size, sizes)
+    )
 
 
 def filled(config: TrainConfig) -> TrainConfig:
-    """Fill what is not set from the recipe; what depends on the images stays unset."""
+    """Fill what is not set from the recipe; settings that depend on the images stay unset."""
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
     if config.time_budget:
@@ -60,8 +125,8 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
-    """From scratch Muon learns about twice as fast, but it needs a net that does not see the length of its kernels."""
-    from maskpencil.models.backbones import normalizes_batches  # imports torch, which telling of recipes need not
+    """Choose Muon, about twice as fast from scratch, where batch normalization cancels the length of kernels."""
+    from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
 
@@ -85,25 +150,20 @@ def _first_set(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def coarse_epochs(config: TrainConfig) -> int:
-    """How many epochs, from the first on, run at half the resolution."""
-    return round(config.coarse_share * config.epochs)
-
-
 def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Rather more than half, where half a window still shows something."""
+    """Choose rather more than half, unless half a window is too small to show anything."""
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
         if config.coarse_share and _cache_views(config):
             raise ConfigError("--coarse-share needs images, not cached features; give 0, or --cache-views 0")
         return config.coarse_share
-    whole_trunk = config.freeze == "none"  # a frozen one takes no part in a quick start
+    whole_trunk = config.freeze == "none"  # a frozen one gains nothing from a coarse start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
 
 
 def _convex(config: TrainConfig) -> TrainConfig:
-    """The settings under which the head's loss has one optimum."""
+    """Set what makes the loss of the head convex."""
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:
@@ -131,14 +191,14 @@ def _cache_views(config: TrainConfig) -> int:
 
 
 def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None:
-    size = parse_image_size(config.image_size)
+    size = parse_auto_image_size(config.image_size)
     if size == "auto":
         return None if max(_median(sizes)) <= 1024 else 1024
     return size
 
 
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
-    """Two thirds of the median image's sides, in multiples of 32, from 64 to 512 pixels."""
+    """Choose two thirds of the median image's sides, in multiples of 32, from 64 to 512 pixels."""
     size = parse_crop_size(config.crop_size)
     if size == "auto":
         height, width = (min(512, max(64, round(side * 2 / 3 / 32) * 32)) for side in median)
@@ -146,12 +206,14 @@ def _crop_size(config: TrainConfig, median: Size) -> Size | None:
     return size
 
 
-def _validate_every(config: TrainConfig, image_size: int | Size | None, sizes: Mapping[str, Sequence[Size]]) -> int:
-    """A validated pixel costs a third of a trained one, for it is not run backward."""
-    crop = parse_crop_size(config.crop_size)
-    trained: float = sum(
-        math.prod(crop if isinstance(crop, tuple) else fitted_size(s, image_size)) for s in sizes["train"]
-    )
+def _validate_every(
+    config: TrainConfig, image_size: int | Size | None, crop_size: Size | None, sizes: Mapping[str, Sequence[Size]]
+) -> int:
+    """Choose the epochs between validations so that they cost a tenth of the training.
+
+    A validated pixel costs a third of a trained one, since there is no backward pass.
+    """
+    trained: float = sum(math.prod(crop_size or fitted_size(size, image_size)) for size in sizes["train"])
     validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])
     trained *= work_of_epochs(config.coarse_share)
     return min(config.epochs, max(1, round(validated / 3 / trained / 0.1)))

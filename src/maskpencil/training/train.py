@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,8 @@ from maskpencil.training.fit import fit
 from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.lr_finder import find_learning_rate
-from maskpencil.training.resolve import filled, resolve
+from maskpencil.training.resolve import filled, make_plan, resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
-from maskpencil.training.values import FIND
 
 
 @dataclass(frozen=True)
@@ -130,16 +129,16 @@ def _begin(
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
         folder = _open(source, quiet=quiet)
-    config = resolve(config, _check(folder, quiet=quiet))
+    plan = resolve(config, _check(folder, quiet=quiet))
     notes: tuple[str, ...] = ()
-    if config.learning_rate == FIND:
-        trial = find_learning_rate(build_job(config, folder, accelerator))
-        config, notes = replace(config, learning_rate=trial.rate), (str(trial),)
+    if plan.finds_learning_rate:
+        trial = find_learning_rate(build_job(plan, folder, accelerator))
+        plan, notes = plan.with_learning_rate(trial.rate), (str(trial),)
         accelerator = _accelerator(config)
-    job = build_job(config, folder, accelerator, start=True, notes=notes)
-    run = _start(out, config, folder, source) if accelerator.is_main_process else RunFolder(out)
+    job = build_job(plan, folder, accelerator, start=True, notes=notes)
+    run = _start(out, plan.config, folder, source) if accelerator.is_main_process else RunFolder(out)
     run = shared(accelerator, run)
-    return job, run, Progress(parts=config.accumulate, processes=accelerator.num_processes)
+    return job, run, Progress(parts=plan.config.accumulate, processes=accelerator.num_processes)
 
 
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
@@ -154,7 +153,9 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
             has_checkpoint(run.checkpoint)
             remove_leftovers(run.path)
             recover_folder(run.model)
-    job = build_job(config, folder, accelerator, start=not has_checkpoint(run.checkpoint), notes=_changes(run, folder))
+    job = build_job(
+        make_plan(config), folder, accelerator, start=not has_checkpoint(run.checkpoint), notes=_changes(run, folder)
+    )
     average = job.average.network if job.average else None
     progress = load_checkpoint(
         run.checkpoint, model=job.network, optimizer=job.optimizer, average=average, scaler=accelerator.scaler
