@@ -19,12 +19,10 @@ from maskpencil.classes import ClassSet, write_classes
 from maskpencil.data.folder import open_folder
 from maskpencil.images import write_image
 from maskpencil.label_maps import write_label_map
-from maskpencil.training.build import build_job
+from maskpencil.training.build import build_trainer
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.course import Progress
-from maskpencil.training.job import Job
 from maskpencil.training.resolve import resolve
-from maskpencil.training.steps import train_step
+from maskpencil.training.trainer import Trainer
 
 SIZE = (160, 576)
 ROAD = ClassSet(("not road", "road"))
@@ -44,16 +42,15 @@ def draw(folder: Path, count: int) -> None:
     write_classes(folder / "classes.yaml", ROAD)
 
 
-def steps(job: Job, count: int) -> tuple[float, list[float]]:
-    """Make so many steps, over as many epochs as it takes; the seconds, and the losses."""
-    job.start_learning()
+def steps(trainer: Trainer, count: int) -> tuple[float, list[float]]:
+    """Make `count` steps, over as many epochs as it takes; returns the seconds and the losses."""
+    trainer.train_mode()
     losses: list[float] = []
-    progress = Progress()
     started = time.perf_counter()
     while len(losses) < count:
-        job.batches.epoch = len(losses) // len(job.batches)
-        for inputs, targets in job.loader:
-            losses.append(float(train_step(job, progress, inputs, targets)))
+        trainer.batches.epoch = len(losses) // len(trainer.batches)
+        for inputs, targets in trainer.loader:
+            losses.append(float(trainer.solver.step(trainer, inputs, targets).loss))
             if len(losses) == count:
                 break
     return time.perf_counter() - started, losses
@@ -80,12 +77,12 @@ def main() -> None:
     from accelerate import Accelerator  # slow to import
 
     started = time.perf_counter()
-    cached = build_job(resolve(config, sizes), folder, Accelerator(cpu=True))
+    cached = build_trainer(resolve(config, sizes), folder, Accelerator(cpu=True))
     computing = time.perf_counter() - started
     whole_run = arguments.epochs * len(cached.batches)
     training, losses = steps(cached, whole_run)
 
-    anew = build_job(
+    anew = build_trainer(
         resolve(TrainConfig(**{**config.to_dict(), "cache_views": 0}), sizes), folder, Accelerator(cpu=True)
     )
     seconds, others = steps(anew, arguments.steps)

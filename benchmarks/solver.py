@@ -9,26 +9,22 @@ least that Adam came to, or `--epochs` rounds are made.
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.training.build import build_job
+from maskpencil.training.build import build_trainer
 from maskpencil.training.config import TrainConfig
-from maskpencil.training.course import Progress, Watch
-from maskpencil.training.frozen.lbfgs import solve_round
-from maskpencil.training.job import Job
-from maskpencil.training.logbook import Silent
+from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.resolve import resolve
-from maskpencil.training.run_folder import RunFolder
-from maskpencil.training.steps import batch_loss, train_step
-from maskpencil.training.stopping import StopRequest
+from maskpencil.training.trainer import Trainer
 
 
-def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, rate: float) -> Job:
-    """A head that knows nothing on the model's backbone."""
+def head_trainer(arguments: argparse.Namespace, data: DataFolder, optimizer: str, rate: float) -> Trainer:
+    """Build the trainer of an untrained head on the model's backbone."""
     config = TrainConfig(
         backbone=arguments.backbone,
         init=str(arguments.model),
@@ -47,19 +43,19 @@ def head_job(arguments: argparse.Namespace, data: DataFolder, optimizer: str, ra
         schedule="constant",
         epochs=1,
     )
-    job = build_job(resolve(config, data.check_images()), data, Accelerator(cpu=True))
-    for name, parameter in job.network.named_parameters():
+    trainer = build_trainer(resolve(config, data.check_images()), data, Accelerator(cpu=True))
+    for name, parameter in trainer.network.named_parameters():
         if parameter.requires_grad and name.startswith("score_"):
             torch.nn.init.zeros_(parameter)
-    job.start_learning()
-    return job
+    trainer.train_mode()
+    return trainer
 
 
-def whole_loss(job: Job) -> float:
-    """The loss of all training images together."""
-    weight = torch.stack([job.loss.weigh(targets) for _, targets in job.loader]).sum()
+def whole_loss(trainer: Trainer, batches: Iterable[tuple[Features, torch.Tensor]]) -> float:
+    """Compute the loss of all training images together."""
+    weight = torch.stack([trainer.loss.weigh(targets) for _, targets in batches]).sum()
     with torch.no_grad():
-        return sum(float(batch_loss(job, inputs, targets, weight=weight)) for inputs, targets in job.loader)
+        return sum(float(trainer.batch_loss(inputs, targets, weight=weight)) for inputs, targets in batches)
 
 
 def main() -> None:
@@ -74,24 +70,25 @@ def main() -> None:
     data = open_folder(arguments.data)
     least = float("inf")
     for rate in arguments.rates:
-        job, progress, seconds = head_job(arguments, data, "adam", rate), Progress(), 0.0
+        trainer, seconds = head_trainer(arguments, data, "adam", rate), 0.0
         for epoch in range(arguments.epochs):
             started = time.perf_counter()
-            job.batches.epoch = epoch
-            for inputs, targets in job.loader:
-                train_step(job, progress, inputs, targets)
+            trainer.batches.epoch = epoch
+            for inputs, targets in trainer.loader:
+                trainer.solver.step(trainer, inputs, targets)
             seconds += time.perf_counter() - started
             if (epoch + 1) % 10 == 0 or epoch + 1 == arguments.epochs:
-                loss = whole_loss(job)
+                loss = whole_loss(trainer, trainer.loader)
                 print(f"Adam {rate:g}: loss {loss:.5f} after {epoch + 1} epochs, {seconds:.1f} s", flush=True)
                 least = min(least, loss)
-    job, progress = head_job(arguments, data, "lbfgs", 1.0), Progress()
-    log, stop = Silent(RunFolder(Path())), StopRequest()
+    trainer, seconds = head_trainer(arguments, data, "lbfgs", 1.0), 0.0
+    ((batches, targets),) = trainer.loader
     for number in range(1, arguments.epochs + 1):
-        solve_round(job, progress, log, stop, Watch(time.monotonic()))
-        progress.batch = 0
-        loss = whole_loss(job)
-        print(f"L-BFGS: loss {loss:.5f} after {number} rounds, {progress.seconds:.1f} s", flush=True)
+        started = time.perf_counter()
+        trainer.solver.step(trainer, batches, targets)
+        seconds += time.perf_counter() - started
+        loss = whole_loss(trainer, batches)
+        print(f"L-BFGS: loss {loss:.5f} after {number} rounds, {seconds:.1f} s", flush=True)
         if loss < least:
             break
 

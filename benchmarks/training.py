@@ -100,11 +100,9 @@ def our_steps(
     """The steps of `maskpencil train`, with the same net and optimizer."""
     from accelerate import Accelerator
 
-    from maskpencil.training.build import build_job
+    from maskpencil.training.build import build_trainer
     from maskpencil.training.config import TrainConfig
-    from maskpencil.training.course import Progress
     from maskpencil.training.resolve import resolve
-    from maskpencil.training.steps import train_step
 
     config = TrainConfig(
         backbone=backbone,
@@ -121,13 +119,12 @@ def our_steps(
         epochs=1,
         compile=fuse,
     )
-    job = build_job(resolve(config, data.check_images()), data, Accelerator(cpu=True))
-    progress = Progress()
-    job.model.train()
+    trainer = build_trainer(resolve(config, data.check_images()), data, Accelerator(cpu=True))
+    trainer.train_mode()
     while True:
-        for inputs, targets in job.loader:
-            yield float(train_step(job, progress, inputs, targets))
-        job.batches.epoch += 1
+        for inputs, targets in trainer.loader:
+            yield float(trainer.solver.step(trainer, inputs, targets).loss)
+        trainer.batches.epoch += 1
 
 
 def score(model: nn.Module, data: DataFolder) -> float:

@@ -29,7 +29,7 @@ from maskpencil.runtimes.graph_cache import keep_bytes, keep_folder, kept_size, 
 from maskpencil.runtimes.graph_files import is_sound, read_graph
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import save_checkpoint
-from maskpencil.training.course import Progress
+from maskpencil.training.schedule import Progress
 
 SIZES = 100
 DISK = 2**22

@@ -7,13 +7,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 """Those that end a process from outside. SIGHUP, which Windows lacks, comes when the terminal is closed."""
 
 CLOSING = ENDING[1:]
 """That of a closed terminal alone."""
+
+
+STOPPING = (signal.SIGINT, *ENDING)
+"""Those that ask for a stop."""
 
 
 @dataclass
@@ -47,6 +52,40 @@ def ended_by_signals() -> Iterator[Ended]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StopRequest:
+    """Record in a block which signal asks for a stop, so that work stops between two steps and not within one.
+
+    `received` is the number of the signal that came to this process, `agreed` that which all processes stop by; both
+    are 0 before. A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals, none is
+    received.
+    """
+
+    def __init__(self) -> None:
+        self.received = self.agreed = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                if not (number in ENDING and is_ignored(number)):
+                    self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.received:
+            raise KeyboardInterrupt
+        if number in ENDING:
+            mute_closed_terminal(number)
+        if number in ENDING or not self.received:
+            self.received = number
 
 
 def is_ignored(number: int) -> bool:

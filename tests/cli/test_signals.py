@@ -110,14 +110,14 @@ def test_outside_the_main_thread_commands_work_without_signals(capsys):
 
 DRIVER = """
 import signal, sys
-from maskpencil.training import fit
-step, made = fit.train_step, []
+from maskpencil.training.trainer import GradientDescent
+step, made = GradientDescent.step, []
 def stopping(*arguments):
     made.append(1)
     if len(made) == 2:
         signal.raise_signal(int(sys.argv[1]))
     return step(*arguments)
-fit.train_step = stopping
+GradientDescent.step = stopping
 from maskpencil.cli import main
 sys.exit(main(sys.argv[2:]))
 """

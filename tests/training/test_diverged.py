@@ -12,10 +12,10 @@ from maskpencil.errors import ModelError, TrainingError
 from maskpencil.images import write_image
 from maskpencil.label_maps import read_label_map, write_label_map
 from maskpencil.segmenter import Segmenter
-from maskpencil.training import fit
-from maskpencil.training.finite import first_not_finite
+from maskpencil.training.checkpoints import first_not_finite
 from maskpencil.training.frozen import feature_cache
 from maskpencil.training.train import train
+from maskpencil.training.trainer import GradientDescent, Trainer, Update
 
 SMALL = {
     "weights": "none",
@@ -28,38 +28,38 @@ SMALL = {
 
 
 def spoil_after(steps, monkeypatch, spoil):
-    """Let `spoil` change the job after that step."""
-    step, made = fit.train_step, [0]
+    """Let `spoil` change the trainer after that step."""
+    step, made = GradientDescent.step, [0]
 
-    def spoiling(job, *arguments):
-        loss = step(job, *arguments)
+    def spoiling(self, trainer, *arguments):
+        update = step(self, trainer, *arguments)
         made[0] += 1
         if made[0] == steps:
             with torch.no_grad():
-                spoil(job)
-        return loss
+                spoil(trainer)
+        return update
 
-    monkeypatch.setattr(fit, "train_step", spoiling)
-
-
-def weights(job):
-    job.network.score_fr.weight.fill_(math.nan)
+    monkeypatch.setattr(GradientDescent, "step", spoiling)
 
 
-def statistics(job):
-    next(buffer for name, buffer in job.network.named_buffers() if name.endswith("running_var")).fill_(math.inf)
+def weights(trainer):
+    trainer.network.score_fr.weight.fill_(math.nan)
 
 
-def average(job):
-    job.average.network.score_fr.bias.fill_(math.nan)
+def statistics(trainer):
+    next(buffer for name, buffer in trainer.network.named_buffers() if name.endswith("running_var")).fill_(math.inf)
 
 
-def moments(job):
-    next(iter(job.optimizer.state.values()))["exp_avg_sq"].fill_(math.inf)
+def average(trainer):
+    trainer.ema.network.score_fr.bias.fill_(math.nan)
 
 
-def too_large(job):
-    for layer in (job.network.score_fr, job.network.score_pool4, job.network.score_pool3):
+def moments(trainer):
+    next(iter(trainer.optimizer.state.values()))["exp_avg_sq"].fill_(math.inf)
+
+
+def too_large(trainer):
+    for layer in (trainer.network.score_fr, trainer.network.score_pool4, trainer.network.score_pool3):
         layer.weight.fill_(3e38)  # finite, and what it gives is not
 
 
@@ -122,7 +122,7 @@ def test_weights_to_start_from_that_are_not_finite_are_refused_before_a_run_fold
 
 def test_a_rate_is_not_looked_for_where_no_loss_is_finite(tiny_folder, tmp_path, monkeypatch):
     nan = torch.tensor(math.nan)
-    monkeypatch.setattr("maskpencil.training.lr_finder.train_step", lambda *_: nan)
+    monkeypatch.setattr(GradientDescent, "step", lambda *_: Update(nan, batches=1, images=2))
     with pytest.raises(TrainingError, match="--learning-rate find: the loss is nan even at the rate 1e-06"):
         train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL, learning_rate="find")
     assert not (tmp_path / "run").exists()
@@ -151,10 +151,8 @@ def test_features_that_the_cache_cannot_hold_are_refused(factor, told, optimizer
 
 
 def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny_folder, tmp_path, monkeypatch):
-    from maskpencil.training.frozen import lbfgs as solve
-
-    loss = solve.batch_loss
-    monkeypatch.setattr(solve, "batch_loss", lambda *a, **k: loss(*a, **k) * math.nan)
+    loss = Trainer.batch_loss
+    monkeypatch.setattr(Trainer, "batch_loss", lambda *a, **k: loss(*a, **k) * math.nan)
     settings = {**SMALL, "freeze": "backbone", "optimizer": "lbfgs", "precision": "fp32", "crop_size": "none"}
     with pytest.raises(TrainingError, match="the loss became nan") as caught:
         train(tiny_folder, out=tmp_path / "run", epochs=1, **settings)

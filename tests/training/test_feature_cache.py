@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from maskpencil.errors import ConfigError, OutputError
-from maskpencil.training.course import Progress
+from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
 
 from .test_train import SMALL

@@ -3,7 +3,7 @@ import torch
 
 from maskpencil.errors import ConfigError
 from maskpencil.training.checkpoints import load_checkpoint, save_checkpoint
-from maskpencil.training.course import Progress
+from maskpencil.training.schedule import Progress
 from maskpencil.training.train import train
 
 SMALL = {"weights": "none", "backbone": "test_resnet", "crop_size": "64x64", "batch_size": 3, "quiet": True}

@@ -12,10 +12,11 @@ import torch
 
 from maskpencil.errors import TrainingError
 from maskpencil.segmenter import Segmenter
-from maskpencil.training import course, fit, keeping, validation
 from maskpencil.training import train as training
+from maskpencil.training import trainer, validation
 from maskpencil.training.config import read_config
 from maskpencil.training.train import train
+from maskpencil.training.trainer import GradientDescent
 
 SMALL = {
     "weights": "none",
@@ -47,7 +48,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (course, fit, keeping, validation, training):
+    for module in (trainer, validation, training):
         monkeypatch.setattr(module, "time", clock)
 
     def spending(place, name, what, count=lambda *_, **__: 1):
@@ -59,12 +60,12 @@ def clock(monkeypatch):
 
         monkeypatch.setattr(place, name, wrapped)
 
-    spending(training, "build_job", "start")
-    spending(fit, "train_step", "step")
+    spending(training, "build_trainer", "start")
+    spending(GradientDescent, "step", "step")
     spending(Segmenter, "predict_batch", "image", lambda _, images, **__: len(images))
     spending(Segmenter, "save", "model")
-    spending(keeping, "save_checkpoint", "checkpoint")
-    spending(keeping, "add_graph", "graph")
+    spending(trainer, "save_checkpoint", "checkpoint")
+    spending(trainer, "add_graph", "graph")
     spending(training, "add_graph", "graph")
     return clock
 
@@ -118,7 +119,7 @@ def test_a_long_validation_is_made_once_on_a_part_of_the_images_and_that_is_told
 ):
     monkeypatch.setattr(validation, "FIRST_PART", 1)
     clock.costs |= {"image": 4.5, "graph": 0.1}
-    monkeypatch.setattr(keeping, "write_preview", lambda *_: None)
+    monkeypatch.setattr(trainer, "write_preview", lambda *_: None)
     run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
     assert clock.now - 1000 <= 66
     assert run.scored_on == "2 of 3"
@@ -132,7 +133,7 @@ def test_a_machine_that_stops_in_the_last_validation_leaves_what_was_scored_unti
     tiny_folder, tmp_path, clock, monkeypatch
 ):
     monkeypatch.setattr(validation, "FIRST_PART", 1)
-    monkeypatch.setattr(keeping, "write_preview", lambda *_: None)
+    monkeypatch.setattr(trainer, "write_preview", lambda *_: None)
     clock.slower = lambda since: 12.0 if since > 53 else 1.0
     run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
     assert rows_of(run)[-1]["mean_iou"]
@@ -190,12 +191,12 @@ def test_models_are_compared_on_the_images_that_both_were_scored_on():
         scores = type("Scores", (), {"mean_iou": mean, "images": max(by_part)})
         return validation.Validation(scores, 16, by_part)
 
-    best = course.Progress(best_score=0.5, best_scores={4: 0.7, 8: 0.6, 16: 0.5})
-    assert not keeping.is_better(scored({4: 0.7, 8: 0.59}), best)
-    assert keeping.is_better(scored({4: 0.1, 8: 0.61}), best)
-    assert not keeping.is_better(scored({4: 0.9, 8: 0.9, 16: 0.5}), best)
-    assert keeping.is_better(scored({4: 0.9, 8: 0.9, 16: 0.51}), course.Progress(best_score=0.5))
-    assert not keeping.is_better(scored({16: 0.4}), course.Progress(best_score=0.5))
+    best = {4: 0.7, 8: 0.6, 16: 0.5}
+    assert not scored({4: 0.7, 8: 0.59}).is_better(0.5, best)
+    assert scored({4: 0.1, 8: 0.61}).is_better(0.5, best)
+    assert not scored({4: 0.9, 8: 0.9, 16: 0.5}).is_better(0.5, best)
+    assert scored({4: 0.9, 8: 0.9, 16: 0.51}).is_better(0.5, {})
+    assert not scored({16: 0.4}).is_better(0.5, {})
 
 
 @pytest.mark.parametrize(("images", "ends"), [(1, [1]), (4, [4]), (5, [4, 5]), (16, [4, 8, 16]), (20, [4, 8, 16, 20])])

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 import maskpencil as mp
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
-from maskpencil.training import fit, keeping
+from maskpencil.training import trainer
 from maskpencil.training.config import read_config
 from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.train import train
+from maskpencil.training.trainer import GradientDescent
 
 SMALL = {
     "weights": "none",
@@ -74,7 +75,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny
     settings = {**SMALL, "epochs": 2, "dropout": 0.3, "batch_size": 2, **changed}
     whole = train(tiny_folder, out=tmp_path / "whole", **settings)
     steps = 0
-    step = fit.train_step
+    step = GradientDescent.step
 
     def stopping_step(*arguments):
         nonlocal steps
@@ -83,7 +84,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny
             signal.raise_signal(number)
         return step(*arguments)
 
-    monkeypatch.setattr(fit, "train_step", stopping_step)
+    monkeypatch.setattr(GradientDescent, "step", stopping_step)
     if number == signal.SIGINT:
         with pytest.raises(KeyboardInterrupt, match="--resume"):
             train(tiny_folder, out=tmp_path / "cut", **settings)
@@ -210,7 +211,7 @@ def test_a_failed_checkpoint_keeps_the_one_before(tiny_folder, tmp_path, monkeyp
 
     monkeypatch.setattr(torch, "save", disk_full)
     from maskpencil.training.checkpoints import save_checkpoint
-    from maskpencil.training.course import Progress
+    from maskpencil.training.schedule import Progress
 
     model = torch.nn.Linear(1, 1)
     with pytest.raises(mp.OutputError, match="No space left"):
@@ -292,7 +293,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     assert sizes == [3, 2, 1, 1, 1, 1, 1, 1]
     state = torch.load(run.folder / "checkpoints" / "last" / "state.pt", weights_only=True)
-    assert state["progress"]["parts"] == 3, "a resumed run need not try again"
+    assert state["progress"]["accumulate"] == 3, "a resumed run need not try again"
 
     def no_memory(self, images):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -335,7 +336,7 @@ def test_a_full_disk_is_told_of_and_the_run_goes_on(tiny_folder, tmp_path, monke
 
 def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeypatch):
     steps = []
-    monkeypatch.setattr(keeping, "save_checkpoint", lambda *_, progress, **__: steps.append(progress.step))
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda *_, progress, **__: steps.append(progress.step))
     train(tiny_folder, out=tmp_path / "run", epochs=1, checkpoint_minutes=1e-9, **{**SMALL, "batch_size": 2})
     assert steps == [1, 2, 3, 3]
 

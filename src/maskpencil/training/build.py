@@ -1,13 +1,15 @@
-"""From settings and data to the parts of a run."""
+"""Build a trainer from a plan and data."""
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from shutil import disk_usage
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
@@ -19,43 +21,48 @@ from maskpencil.models.transplant import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
+from maskpencil.training.checkpoints import first_not_finite
 from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
-from maskpencil.training.course import COARSE, CountedCourse, Course, TimedCourse, coarse_time
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.training.distributed import in_turn
 from maskpencil.training.ema import ExponentialMovingAverage
-from maskpencil.training.finite import first_not_finite
 from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, cached_features
-from maskpencil.training.frozen.lbfgs import lbfgs
+from maskpencil.training.frozen.lbfgs import LBFGS, WholeSet, build_lbfgs
 from maskpencil.training.frozen.whitening import Whitening
-from maskpencil.training.job import Batches, Job
 from maskpencil.training.losses import Loss, class_weights
 from maskpencil.training.optimizers import build_optimizer
 from maskpencil.training.resolve import TrainPlan
+from maskpencil.training.schedule import COARSE, EpochSchedule, Schedule, TimeBudgetSchedule, coarse_time
+from maskpencil.training.trainer import GradientDescent, Solver, Trainer
 from maskpencil.training.transforms import Augmentation, training_transform
 
 GPU_WORKERS = 8
+"""Processes that load images for a GPU."""
 
 KEPT_SHARE = 1 / 3
-"""How much of the free memory, or of the free disk, decoded images may take."""
+"""The share of the free memory, or of the free disk, that decoded images may take."""
 
 
-def build_job(
+def build_trainer(
     plan: TrainPlan,
     data: DataFolder,
     accelerator: Accelerator,
     *,
     start: bool = True,
     notes: tuple[str, ...] = (),
-) -> Job:
-    """Build network, batches, loss and optimizer from settings that `resolve` has filled.
+) -> Trainer:
+    """Build network, batches, loss, optimizer and schedule, and the trainer from them.
 
-    Without `start` the network's first weights are not read, since a checkpoint brings all. To the job's notes come
-    those given.
+    Args:
+        plan: the settings.
+        data: the folder with the images and masks.
+        accelerator: the device and the processes.
+        start: read the network's first weights; False where a checkpoint follows.
+        notes: lines for the log.
 
     Raises:
         ConfigError: the settings do not fit the backbone, the machine or the number of processes.
-        ModelError: the backbone's weights cannot be had, or are not finite numbers.
+        ModelError: the backbone's weights cannot be read, or are not finite.
     """
     config = plan.config
     torch.manual_seed(config.seed)
@@ -71,9 +78,9 @@ def build_job(
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(plan, model)
     model.to(device).to(memory_format=torch.channels_last)
-    average = ExponentialMovingAverage(model, config.average) if config.average else None
+    ema = ExponentialMovingAverage(model, config.average) if config.average else None
     segmenter = Segmenter.of_network(
-        average.network if average else model,
+        ema.network if ema else model,
         data.classes,
         preprocessing,
         training={"data": data.root.resolve().name, **config.to_dict()},
@@ -99,41 +106,47 @@ def build_job(
     on_gpu = device.type == "cuda"
     workers = config.workers if config.workers is not None else (GPU_WORKERS if on_gpu else 0)
     trained: nn.Module = model
-    loader: Batches = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
-    whitening: Whitening | None = None
+    solver: Solver = GradientDescent()
+    loader: Iterable[tuple[Any, Tensor]]
     if config.cache_views:
         with in_turn(accelerator):
             cache = _cached(plan, segmenter, model, dataset)
-        trained, loader = Head(model, size=cache.size), CachedBatches(cache, batches)
-        whitening = Whitening(model, cache) if config.optimizer == "lbfgs" else None
-    rule = lbfgs(whitening.coordinates) if whitening else build_optimizer(model, plan)
-    prepared, optimizer = _prepared(config, accelerator, trained, rule)
-    return Job(
+        trained = Head(model, size=cache.size)
+        if config.optimizer == "lbfgs":
+            whitening = Whitening(model, cache)
+            optimizer, solver, loader = build_lbfgs(whitening.coordinates), LBFGS(whitening), WholeSet(cache, batches)
+        else:
+            optimizer, loader = build_optimizer(model, plan), CachedBatches(cache, batches)
+    else:
+        optimizer = build_optimizer(model, plan)
+        loader = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
+    prepared, optimizer = _prepared(config, accelerator, trained, optimizer)
+    return Trainer(
         plan=plan,
         data=data,
         segmenter=segmenter,
         network=model,
         model=prepared,
-        average=average,
+        ema=ema,
         optimizer=optimizer,
-        whitening=whitening,
+        solver=solver,
         batches=batches,
         loader=loader,
         loss=loss,
-        course=_course(plan, len(batches)),
+        schedule=_schedule(plan, len(batches)),
         accelerator=accelerator,
         notes=(*started, *notes),
     )
 
 
 def _keep(dataset: SegmentationDataset, *, processes: int) -> None:
-    """Keep decoded images in memory, or else on disk, where they take but a share of what is free."""
+    """Keep decoded images in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes."""
     needed = dataset.memory * processes / KEPT_SHARE
     if needed <= available_memory():
         dataset.keep()
         return
     place = cache_folder("images")
-    with suppress(OSError):  # where nothing can be written the images are decoded in every epoch
+    with suppress(OSError):  # the images are then decoded in every epoch
         place.mkdir(parents=True, exist_ok=True)
         if needed <= disk_usage(place).free:
             dataset.keep(place)
@@ -147,11 +160,11 @@ def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
         raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
 
 
-def _course(plan: TrainPlan, batches: int) -> Course:
+def _schedule(plan: TrainPlan, batches: int) -> Schedule:
     config = plan.config
     if plan.time_budget:
-        return TimedCourse(plan.time_budget, coarse_time(config.coarse_share))
-    return CountedCourse(config.epochs, batches, plan.coarse_epochs, config.validate_every)
+        return TimeBudgetSchedule(plan.time_budget, coarse_time(config.coarse_share))
+    return EpochSchedule(config.epochs, batches, plan.coarse_epochs, config.validate_every)
 
 
 def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
@@ -168,7 +181,7 @@ def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
 def _prepared(
     config: TrainConfig, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Network and optimizer, as they are trained on this machine and shared among processes."""
+    """Prepare network and optimizer for this machine and the processes."""
     if config.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if config.compile:
@@ -178,7 +191,7 @@ def _prepared(
 
 
 def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
-    """The features of the frozen backbone, computed now unless an earlier run has left them."""
+    """Compute the features of the frozen backbone, or find those of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:
@@ -195,7 +208,7 @@ def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: Segmenta
 
 
 def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN, tuple[str, ...]]:
-    """The network with its first weights, and what is to say of them."""
+    """Build the network with its first weights; returns it with lines for the log."""
     if not start or not config.init:
         return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
     model, parts = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init)
@@ -228,7 +241,7 @@ def _preprocessing(plan: TrainPlan, model: FCN) -> Preprocessing:
 
 
 def _transforms(plan: TrainPlan, preprocessing: Preprocessing) -> dict[float, Augmentation]:
-    """The augmentation at each resolution of the run."""
+    """Build the augmentation of each resolution of the run."""
     config, size = plan.config, plan.crop_size
 
     def augmentation(resolution: float) -> Augmentation:

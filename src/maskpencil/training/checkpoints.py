@@ -1,20 +1,23 @@
-"""Training state on disk: everything that an exact continuation needs, written whole."""
+"""Training state on disk: everything that an exact continuation needs, whole and finite."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskpencil.errors import ModelError
 from maskpencil.files import folder_written_whole, recover_folder
-from maskpencil.training.course import Progress
-from maskpencil.training.finite import first_not_finite
+from maskpencil.training.schedule import Progress
 
 FILE = "state.pt"
+
+RENAMED = {"parts": "accumulate", "leaving_seconds": "graph_seconds"}
+"""Fields of `Progress` that checkpoints of earlier versions have under another name."""
 
 
 def save_checkpoint(
@@ -26,9 +29,15 @@ def save_checkpoint(
     average: nn.Module | None = None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Write weights and their average, optimizer state and progress; random numbers follow from the seed and these.
+    """Write weights, their moving average, optimizer state and progress; random numbers follow from seed and progress.
 
-    In fp16 the `scaler` of the loss belongs to it.
+    Args:
+        path: the folder, which is replaced whole.
+        progress: the state of the run.
+        model: the network that is trained.
+        optimizer: its optimizer.
+        average: the network with the moving average of the weights.
+        scaler: the scaler of the loss in fp16.
 
     Raises:
         OutputError: it cannot be written; the checkpoint before stays.
@@ -43,12 +52,12 @@ def save_checkpoint(
     with folder_written_whole(path) as folder:
         try:
             torch.save(state, folder / FILE)
-        except RuntimeError as error:  # torch reports a full disk so
+        except RuntimeError as error:  # torch's error for a full disk
             raise OSError(str(error).splitlines()[0]) from error
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Whether there is a checkpoint to continue from."""
+    """Check whether there is a checkpoint to resume from."""
     recover_folder(path)
     return (path / FILE).is_file()
 
@@ -61,10 +70,10 @@ def load_checkpoint(
     average: nn.Module | None = None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Progress | None:
-    """Bring everything back as it was; None where there is no checkpoint yet.
+    """Restore everything that `save_checkpoint` has written; None where there is no checkpoint yet.
 
     Raises:
-        ModelError: the checkpoint is damaged or of another network, or holds values that are not finite numbers.
+        ModelError: the checkpoint is damaged or of another network, or holds values that are not finite.
     """
     if not has_checkpoint(path):
         return None
@@ -82,7 +91,32 @@ def load_checkpoint(
         optimizer.load_state_dict(state["optimizer"])
         if scaler:
             scaler.load_state_dict(state["scaler"])
-        return Progress(**state["progress"])
+        return Progress(**{RENAMED.get(name, name): value for name, value in state["progress"].items()})
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{path / FILE}: cannot be resumed from ({reason}); start the run anew") from error
+
+
+def first_not_finite(state: object) -> str | None:
+    """Name the first tensor of a nested state that holds NaN or infinity; None where all are finite.
+
+    Args:
+        state: a tensor, or mappings and sequences of tensors such as a state dict; other values are skipped.
+    """
+    named = list(_tensors(state, ()))
+    # the greatest absolute value of NaN is NaN
+    finite = [torch.linalg.vector_norm(tensor, ord=math.inf).isfinite() for _, tensor in named]
+    return next((name for (name, _), each in zip(named, finite, strict=True) if not bool(each)), None)
+
+
+def _tensors(state: object, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the floating-point tensors of a nested state with their paths."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point() and state.numel():
+            yield " ".join(path), state.detach()
+    elif isinstance(state, Mapping):
+        for name, part in state.items():
+            yield from _tensors(part, (*path, str(name)))
+    elif isinstance(state, Sequence) and not isinstance(state, str | bytes):
+        for number, part in enumerate(state):
+            yield from _tensors(part, (*path, str(number)))

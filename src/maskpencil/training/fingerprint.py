@@ -14,8 +14,8 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.plain_values import parse_json
 from maskpencil.regular_files import read_regular
-from maskpencil.training.course import counted
 from maskpencil.training.run_folder import write_json
+from maskpencil.training.schedule import counted
 
 VERSION = 1
 

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the terminal and in train.log, metrics.csv, TensorBoard events, previews."""
+"""Log a run: lines on the terminal and in train.log, metrics.csv, TensorBoard events, previews."""
 
 import math
 import time
@@ -17,8 +17,8 @@ from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
 from maskpencil.terminal import say
-from maskpencil.training.course import Course, Progress
 from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
+from maskpencil.training.schedule import Progress, Schedule
 from maskpencil.training.validation import Validation
 from maskpencil.visualize import colorize, contact_sheet
 
@@ -27,24 +27,29 @@ PREVIEW_IMAGES = 4
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 BOARD_ROOM = 1 << 20
-"""TensorBoard's events, of which a few may be lost, are not written when fewer bytes are free."""
+"""Bytes that have to be free for TensorBoard's events, which may be lost, to be written."""
 
 Track = Callable[[Mapping[str, float], int], None]
 
 
 class Logbook:
-    """Writes for one run of that `course`, a context manager; `quiet` shows nothing.
+    """Log one run, as a context manager.
 
-    What TensorBoard gets is also handed to `track`, as (values by name, step).
+    Args:
+        run: the folder to write in.
+        schedule: the length of the run.
+        done: the progress that the run starts from.
+        track: called with (values by name, step) for all that TensorBoard gets.
+        quiet: print nothing.
     """
 
     def __init__(
-        self, run: RunFolder, *, course: Course, done: Progress, track: Track | None = None, quiet: bool = False
+        self, run: RunFolder, *, schedule: Schedule, done: Progress, track: Track | None = None, quiet: bool = False
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, needed by training alone
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        self.run, self.course, self.quiet = run, course, quiet
-        self.bar = ProgressBar("training", round(course.total))
+        self.run, self.schedule, self.quiet = run, schedule, quiet
+        self.bar = ProgressBar("training", round(schedule.total))
         self._track = track
         self._rows = read_metrics(run.metrics, before=done.epoch)
         self._board = SummaryWriter(str(run.path), purge_step=done.step or None)
@@ -67,22 +72,37 @@ class Logbook:
         """Write a line to the terminal and, with the time, to train.log."""
         if not self.quiet:
             self.bar.say(line)
-        with suppress(OSError), self.run.log.open("a", encoding="utf-8") as log:  # a full disk ends no run for a line
+        with suppress(OSError), self.run.log.open("a", encoding="utf-8") as log:  # a full disk does not end the run
             say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=log)
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
-        """Tell of one step: the epoch's mean loss so far, the learning rate, and images a second."""
+        """Log a step.
+
+        Args:
+            progress: after the step.
+            loss: the epoch's mean loss so far.
+            rate: the learning rate.
+            speed: images per second.
+        """
         self._record({"train/loss": loss, "train/learning_rate": rate}, progress.step)
         if not self.quiet:
-            words = [f"epoch {self.course.place(progress.epoch + 1)}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
+            words = [f"epoch {self.schedule.epoch_text(progress.epoch + 1)}", f"loss {loss:.3f}", f"rate {rate:.1e}"]
             words += [f"{speed:.1f} images/s"]
             words += [f"mean IoU {self._last_score:.3f}"] if self._last_score is not None else []
-            self.bar.update(self.course.behind(progress), " · ".join(words))
+            self.bar.update(self.schedule.done(progress), " · ".join(words))
 
     def epoch(
         self, progress: Progress, *, loss: float, rate: float, speed: float, validation: Validation | None
     ) -> None:
-        """Tell of one epoch that has ended; `progress.epoch` epochs are done."""
+        """Log an epoch that has ended; `progress.epoch` epochs are done.
+
+        Args:
+            progress: after the epoch.
+            loss: the epoch's mean loss.
+            rate: the learning rate.
+            speed: images per second, of the whole run.
+            validation: the scores, if the epoch was validated.
+        """
         row = {
             "epoch": str(progress.epoch),
             "step": str(progress.step),
@@ -98,7 +118,7 @@ class Logbook:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
             self.say(f"warning: the row of epoch {progress.epoch} waits for the next: {error}")
-        line = f"epoch {self.course.place(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
+        line = f"epoch {self.schedule.epoch_text(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if validation and scores:
             self._last_score = scores["mean_iou"]
             line += f", mean IoU {scores['mean_iou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}"
@@ -120,7 +140,7 @@ class Logbook:
 
 
 class Silent(Logbook):
-    """What a process writes that is not the main one: nothing."""
+    """Log nothing, as processes do that are not the main one."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -134,19 +154,19 @@ class Silent(Logbook):
         pass
 
     def say(self, line: str) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
     def step(self, progress: Progress, *, loss: float, rate: float, speed: float) -> None:
-        """Tell of no step."""
+        """Write nothing."""
 
     def epoch(
         self, progress: Progress, *, loss: float, rate: float, speed: float, validation: Validation | None
     ) -> None:
-        """Tell of no epoch."""
+        """Write nothing."""
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
-    """The published scores by name; none where no pixel was labeled."""
+    """Map the published scores by name; none where no pixel was labeled."""
     return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 

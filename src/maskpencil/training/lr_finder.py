@@ -1,4 +1,4 @@
-"""The learning rate at which the loss falls fastest: a range test before the run."""
+"""Find the learning rate at which the loss falls fastest: a range test before the run."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,23 +8,21 @@ from itertools import count
 import torch
 
 from maskpencil.errors import TrainingError
-from maskpencil.training.course import Progress
-from maskpencil.training.job import Inputs, Job
-from maskpencil.training.steps import train_step
+from maskpencil.training.trainer import Inputs, Trainer
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 FIRST = 10
-"""Before it the smoothed loss is that of a few batches, and falls by chance."""
+"""The first step that counts; before it the smoothed loss is that of a few batches and falls by chance."""
 
 WORSE = 3.0
-"""The test ends early when the loss is so many times the least."""
+"""The test ends early when the loss is this multiple of the least."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a range test found: the rate, and the smoothed loss at each rate that was tried."""
+    """The learning rate that a range test found, and the smoothed loss at each rate that was tried."""
 
     rate: float
     losses: dict[float, float]
@@ -33,23 +31,26 @@ class Trial:
         return f"learning rate {self.rate:.1e}: the loss fell fastest there, of {len(self.losses)} rates tried"
 
 
-def find_learning_rate(job: Job) -> Trial:
-    """Make up to `STEPS` steps at rates that rise from `LOWEST` to `HIGHEST`; the weights of `job` are spoilt after.
+def find_learning_rate(trainer: Trainer) -> Trial:
+    """Make up to `STEPS` steps at rates that rise from `LOWEST` to `HIGHEST`; the trainer is of no use afterwards.
 
-    The rate is that of the steepest fall of the loss, per factor of the rate, before the loss is least.
+    The rate found is that of the steepest fall of the loss per log rate, before the loss is least.
 
     Raises:
         TrainingError: the loss is not a finite number even at the lowest rate, or falls at none.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3.
     """
-    job.start_learning()
-    progress, smooth, losses = Progress(parts=job.config.accumulate), 0.0, dict[float, float]()
-    for progress.step, (inputs, targets) in zip(range(STEPS), _endless(job), strict=False):
+    trainer.train_mode()
+    progress, smooth, losses = trainer.progress, 0.0, dict[float, float]()
+    for progress.step, (inputs, targets) in zip(range(STEPS), _endless(trainer), strict=False):
         rate = LOWEST * (HIGHEST / LOWEST) ** (progress.step / (STEPS - 1))
-        for group in job.optimizer.param_groups:
+        for group in trainer.optimizer.param_groups:
             group["lr"] = group["peak"] * rate  # the peaks are those for a rate of 1
-        loss = float(job.accelerator.reduce(train_step(job, progress, inputs, targets), reduction="mean"))
+        update = trainer.solver.step(trainer, inputs, targets)
+        if update is None:
+            break
+        loss = float(trainer.accelerator.reduce(update.loss, reduction="mean"))
         if not math.isfinite(loss):
             if not losses:
                 raise TrainingError(
@@ -66,7 +67,10 @@ def find_learning_rate(job: Job) -> Trial:
 
 
 def steepest(losses: Mapping[float, float]) -> float:
-    """The rate, of increasing ones with their smoothed losses, at which the loss falls fastest before it is least.
+    """Choose the rate at which the loss falls fastest before it is least.
+
+    Args:
+        losses: the smoothed loss at each rate, in rising order.
 
     Raises:
         TrainingError: it falls nowhere.
@@ -83,7 +87,7 @@ def steepest(losses: Mapping[float, float]) -> float:
     return float(f"{rate:.1e}")
 
 
-def _endless(job: Job) -> Iterator[tuple[Inputs, torch.Tensor]]:
-    """Batches of epoch after epoch."""
-    for job.batches.epoch in count():
-        yield from job.loader
+def _endless(trainer: Trainer) -> Iterator[tuple[Inputs, torch.Tensor]]:
+    """Yield the batches of one epoch after another."""
+    for trainer.batches.epoch in count():
+        yield from trainer.loader

@@ -18,8 +18,8 @@ from maskpencil.training.config import (
     parse_learning_rate,
     parse_loss,
 )
-from maskpencil.training.course import work_of_epochs
 from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_IMAGES, RECIPES
+from maskpencil.training.schedule import work_of_epochs
 
 Size = tuple[int, int]
 

@@ -1,15 +1,87 @@
-"""The course of the learning rate, as a pure function of the work done."""
+"""When a run trains at which learning rate and resolution, validates and ends: by epochs or by a time budget."""
 
 import math
+from dataclasses import dataclass, field
+
+COARSE = 1 / 2
+"""The resolution of the first part of a run, as a share of the images' own."""
+
+COARSE_WORK = COARSE**2
+"""The work of a coarse image, as a share of one at full resolution."""
 
 WARM_UP = 0.1
-"""The share of the work in which one cycle rises."""
+"""The share of the work in which the learning rate of one cycle rises."""
 
 LOWEST = 0.01
+"""The lowest learning rate of one cycle, as a share of the greatest."""
+
+VALIDATION_SHARE = 0.1
+"""The share of a time budget that is spent on validation, about."""
+
+LAST_VALIDATION_SHARE = 0.2
+"""The greatest share of a time budget that is kept for the last validation."""
+
+MIN_BUDGET_WITH_GRAPH = 20.0
+"""The least time budget, in seconds, that leaves time for making the model's graph."""
+
+QUICK_START_SHARE = 0.25
+"""The share of a time budget after which a run that has only just started makes no graph."""
+
+CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated", "saving_seconds", "graph_seconds")
+"""The fields of `Progress` that follow from the clock."""
 
 
-def rate_factor(schedule: str, progress: float) -> float:
-    """The share, 0..1, of the greatest learning rate when `progress`, 0..1, of the work is done.
+@dataclass
+class Progress:
+    """The state of a run, as checkpoints keep it.
+
+    Args:
+        epoch: the epoch that comes next, from 0.
+        batch: the batch of it that comes next, from 0.
+        step: the steps that are done.
+        loss_sum: the sum of this epoch's losses so far.
+        best_score: the best validation mean IoU; -1 before the first, NaN where no pixel is labeled.
+        best_scores: the best model's mean IoU by number of images, see `Validation.by_part`.
+        seconds: time spent on steps.
+        other_seconds: time spent on everything else.
+        validation_seconds: what a validation of all images takes.
+        validated: the time of the run at which the last validation ended.
+        saved: the seconds spent on steps at the last checkpoint.
+        saving_seconds: what writing model and checkpoint takes.
+        graph_seconds: what making the model's graph takes; 0 where a time budget leaves no time for it.
+        accumulate: the micro-batches of a batch.
+        processes: the processes that share a batch.
+        ended: whether the last epoch has begun to finish.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_score: float = -1.0
+    best_scores: dict[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    other_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    validated: float = 0.0
+    saved: float = 0.0
+    saving_seconds: float = 0.0
+    graph_seconds: float = 0.0
+    accumulate: int = 1
+    processes: int = 1
+    ended: bool = False
+
+    def share_among(self, processes: int, *, batches: int) -> None:
+        """Convert to another number of processes, with which an epoch has `batches` batches."""
+        if processes != self.processes:
+            whole = self.batch
+            self.batch = min(batches, self.batch * self.processes // processes)
+            self.loss_sum *= self.batch / max(1, whole)
+            self.step, self.processes = self.epoch * batches + self.batch, processes
+
+
+def rate_factor(schedule: str, work: float) -> float:
+    """Compute the learning rate as a share, 0..1, of the greatest, when the share `work`, 0..1, of the work is done.
 
     `one-cycle` rises in a line from a hundredth, then falls to it along half a cosine wave; `constant` is 1.
 
@@ -17,7 +89,148 @@ def rate_factor(schedule: str, progress: float) -> float:
     """
     if schedule == "constant":
         return 1.0
-    if progress < WARM_UP:
-        return LOWEST + (1 - LOWEST) * progress / WARM_UP
-    falling = (progress - WARM_UP) / (1 - WARM_UP)
+    if work < WARM_UP:
+        return LOWEST + (1 - LOWEST) * work / WARM_UP
+    falling = (work - WARM_UP) / (1 - WARM_UP)
     return LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * falling)) / 2
+
+
+@dataclass(frozen=True)
+class EpochSchedule:
+    """Train for a number of epochs.
+
+    Args:
+        epochs: passes over the training images.
+        batches: batches of an epoch.
+        coarse_epochs: epochs, from the first on, at `COARSE` resolution.
+        validate_every: epochs between validations.
+    """
+
+    epochs: int
+    batches: int
+    coarse_epochs: int
+    validate_every: int
+
+    @property
+    def total(self) -> float:
+        """The steps of the whole run."""
+        return self.epochs * self.batches
+
+    def done(self, progress: Progress) -> float:
+        """Count the steps that are done, at most a whole number of today's epochs."""
+        return progress.epoch * self.batches + min(progress.batch, self.batches)
+
+    def work(self, progress: Progress) -> float:
+        """Compute the share of the work, 0..1, that is done in the middle of the next step; coarse steps are less."""
+        coarse, step = self.coarse_epochs * self.batches, self.done(progress) + 0.5
+        total = coarse * COARSE_WORK + self.total - coarse
+        return (min(step, coarse) * COARSE_WORK + max(0.0, step - coarse)) / total
+
+    def resolution(self, progress: Progress) -> float:
+        """Choose the resolution of the next step."""
+        return COARSE if progress.epoch < self.coarse_epochs else 1.0
+
+    def has_ended(self, progress: Progress) -> bool:
+        """Check whether no step is left."""
+        return progress.epoch >= self.epochs
+
+    def should_validate(self, progress: Progress) -> bool:
+        """Check whether to validate after an epoch."""
+        return progress.epoch % self.validate_every == 0 or progress.ended
+
+    def epoch_text(self, epoch: int) -> str:
+        """Format the number of an epoch, from 1, such as 3/10."""
+        return f"{epoch}/{self.epochs}"
+
+    def __str__(self) -> str:
+        return counted(self.epochs, "epoch")
+
+
+@dataclass(frozen=True)
+class TimeBudgetSchedule:
+    """Train for a time, which includes the last validation (or a part of it) and writing the model.
+
+    Args:
+        budget: seconds.
+        coarse: the share of the training time at `COARSE` resolution.
+    """
+
+    budget: float
+    coarse: float
+
+    @property
+    def total(self) -> float:
+        """The seconds of the whole run."""
+        return self.budget
+
+    def done(self, progress: Progress) -> float:
+        """Count the seconds that are spent."""
+        return progress.seconds + progress.other_seconds
+
+    def validation_end(self, progress: Progress) -> float:
+        """Compute the seconds after which the last validation has to be over, so that the model is written in time."""
+        return self.budget - progress.saving_seconds - progress.graph_seconds
+
+    def training_end(self, progress: Progress) -> float:
+        """Compute the seconds after which the last validation begins."""
+        return self.validation_end(progress) - min(progress.validation_seconds, LAST_VALIDATION_SHARE * self.budget)
+
+    def work(self, progress: Progress) -> float:
+        """Compute the share of the training time, 0..1, that is spent."""
+        end = self.training_end(progress)
+        return min(1.0, self.done(progress) / end) if end > 0 else 1.0
+
+    def resolution(self, progress: Progress) -> float:
+        """Choose the resolution of the next step."""
+        return COARSE if self.work(progress) < self.coarse else 1.0
+
+    def has_ended(self, progress: Progress) -> bool:
+        """Check whether the time is up, or would be within a further step of mean length."""
+        step = progress.seconds / progress.step if progress.step else 0.0
+        return self.done(progress) + step >= self.training_end(progress)
+
+    def should_validate(self, progress: Progress) -> bool:
+        """Check whether to validate after an epoch: at the end, and before where it does not cost too much."""
+        spent, takes = self.done(progress), progress.validation_seconds
+        interval = max(VALIDATION_SHARE * self.budget, takes / VALIDATION_SHARE)
+        fits = spent + takes + progress.saving_seconds < self.training_end(progress)
+        return progress.ended or (fits and spent - progress.validated >= interval)
+
+    def affords_graph(self, progress: Progress) -> bool:
+        """Check whether there is time for making the model's graph: not after a slow start."""
+        return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
+
+    def epoch_text(self, epoch: int) -> str:
+        """Format the number of an epoch, from 1; the total is not known."""
+        return str(epoch)
+
+    def __str__(self) -> str:
+        return duration_text(self.budget)
+
+
+Schedule = EpochSchedule | TimeBudgetSchedule
+
+
+def coarse_time(coarse_share: float) -> float:
+    """Convert the share of the epochs that are coarse to the share of their work."""
+    return coarse_share * COARSE_WORK / work_of_epochs(coarse_share)
+
+
+def work_of_epochs(coarse_share: float) -> float:
+    """Compute the mean work of an epoch, as a share of one at full resolution."""
+    return 1 - coarse_share * (1 - COARSE_WORK)
+
+
+def counted(number: int, noun: str) -> str:
+    """Format a number and its noun: 1 epoch, 2 epochs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a time in hours, minutes and seconds without those that are 0: 1 hour 30 minutes."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [
+        counted(number, noun) for number, noun in ((hours, "hour"), (minutes, "minute"), (rest, "second")) if number
+    ]
+    return " ".join(parts) or f"{seconds:g} seconds"

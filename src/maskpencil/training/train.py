@@ -1,4 +1,4 @@
-"""`train`: puts the parts of a run together and lets them go."""
+"""Train a network on a folder: start a run or resume one."""
 
 import time
 from collections.abc import Mapping
@@ -21,27 +21,29 @@ from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.export import add_graph
 from maskpencil.runtimes.graph_files import carried_graph
 from maskpencil.terminal import say
-from maskpencil.training.build import build_job
+from maskpencil.training.build import build_trainer
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
-from maskpencil.training.course import Progress, TimedCourse, counted
 from maskpencil.training.distributed import build_accelerator, shared
 from maskpencil.training.fingerprint import Fingerprint, changes, read_fingerprint, refuse_other_classes
-from maskpencil.training.fit import fit
-from maskpencil.training.job import Job
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.lr_finder import find_learning_rate
 from maskpencil.training.resolve import filled, make_plan, resolve
 from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
+from maskpencil.training.schedule import TimeBudgetSchedule, counted
+from maskpencil.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run that has ended: its folder, its best model and that model's validation mean IoU.
+    """The outcome of a training run.
 
-    The score is NaN where no validation pixel is labeled. `scored_on` says how many validation images it was measured
-    on, such as "4 of 8", where time sufficed for no more; else it is empty. `stopped_by` is the number of the signal
-    that ended it before its end, SIGTERM or SIGHUP, else 0: it can be resumed.
+    Args:
+        folder: the run folder.
+        model: its best model.
+        mean_iou: that model's validation score; NaN where no validation pixel is labeled.
+        scored_on: the validation images it was scored on, such as "4 of 8", where a time budget left out some.
+        stopped_by: the number of the signal that stopped the run, SIGTERM or SIGHUP, so that it can be resumed; else 0.
     """
 
     folder: Path
@@ -52,7 +54,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end."""
+        """Whether the run came to its end."""
         return not self.stopped_by
 
 
@@ -71,15 +73,22 @@ def train(
 ) -> Run:
     """Train a network on a folder of images and masks.
 
-    `settings` are those of `TrainConfig`, or give a whole `config`. The run goes to the new folder `out` (by default
-    runs/train/NAME after the data). `resume` continues a run that was cut short, exactly, with its own settings.
-    `images`, `masks` and `split_file` say where things lie where that is not found, see `data.layout.Places`. A time
-    budget counts from `since`, a time of `time.monotonic`, by default from now.
+    Args:
+        data: the folder, or a file in which it is packed.
+        out: the new run folder; by default runs/train/NAME after the data.
+        resume: the folder of a run to continue exactly, with its own settings.
+        config: the settings as a whole, instead of `settings`.
+        images: where the images are, if that is not found; see `data.layout.Places`.
+        masks: where the masks are.
+        split_file: the file that lists the splits.
+        quiet: print nothing.
+        since: the `time.monotonic()` from which a time budget counts; by default now.
+        settings: those of `TrainConfig`; what is not given is left to the recipe.
 
     Raises:
         ConfigError: a setting cannot work, or there is nothing to resume.
         DataError: the folder is at fault, or nothing can be learned from it.
-        ModelError: the backbone's weights cannot be had.
+        ModelError: the backbone's weights cannot be read.
         OutputError: the run folder cannot be written.
         TrainingError: the loss, weights or scores are not finite numbers, or there is no time for a first step.
         KeyboardInterrupt: stopped by Ctrl-C, after writing a checkpoint to resume from.
@@ -92,26 +101,27 @@ def train(
         given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
         source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
-        job, run, progress = _begin(place, _settings(config, settings), source, quiet=quiet)
+        trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
     elif data is not None or out is not None or config is not None or settings:
         raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
     else:
-        job, run, progress = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
-    with _logbook(job, run, progress, quiet=quiet) as log:
-        for line in _introduction(job, run, progress):
+        trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
+    with _logbook(trainer, run, quiet=quiet) as log:
+        for line in _introduction(trainer, run):
             log.say(line)
-        stopped_by = fit(job, progress, log, since=started)
-        if not stopped_by and job.accelerator.is_main_process:
-            _finish_model(job, run, progress, log)
-    for tracker in job.accelerator.trackers:
+        stopped_by = trainer.fit(log, since=started)
+        if not stopped_by and trainer.accelerator.is_main_process:
+            _finish_model(trainer, run, log)
+    for tracker in trainer.accelerator.trackers:
         tracker.finish()
-    score, scored = shared(job.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
-    count = len(job.data.pairs("val"))
+    progress = trainer.progress
+    score, scored = shared(trainer.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
+    count = len(trainer.data.pairs("val"))
     return Run(run.path, run.model, score, f"{scored} of {count}" if 0 < scored < count else "", stopped_by)
 
 
 def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
-    """The settings of a new run, given as a whole or one by one."""
+    """Take the settings of a new run as a whole, or build them from single ones."""
     if config is None:
         return TrainConfig.from_dict(settings)
     if not isinstance(config, TrainConfig):
@@ -121,10 +131,8 @@ def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainC
     return config
 
 
-def _begin(
-    out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: bool
-) -> tuple[Job, RunFolder, Progress]:
-    """Open the data, settle the settings, build the job, make the run folder."""
+def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: bool) -> tuple[Trainer, RunFolder]:
+    """Open the data, resolve the settings, build the trainer, make the run folder."""
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
@@ -132,17 +140,16 @@ def _begin(
     plan = resolve(config, _check(folder, quiet=quiet))
     notes: tuple[str, ...] = ()
     if plan.finds_learning_rate:
-        trial = find_learning_rate(build_job(plan, folder, accelerator))
+        trial = find_learning_rate(build_trainer(plan, folder, accelerator))
         plan, notes = plan.with_learning_rate(trial.rate), (str(trial),)
         accelerator = _accelerator(config)
-    job = build_job(plan, folder, accelerator, start=True, notes=notes)
+    trainer = build_trainer(plan, folder, accelerator, notes=notes)
     run = _start(out, plan.config, folder, source) if accelerator.is_main_process else RunFolder(out)
-    run = shared(accelerator, run)
-    return job, run, Progress(parts=plan.config.accumulate, processes=accelerator.num_processes)
+    return trainer, shared(accelerator, run)
 
 
-def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
-    """Open the data, build the job and bring everything back as it was."""
+def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
+    """Open the data, build the trainer and restore the last checkpoint."""
     # settings that are newer than the run are the recipe's
     config, source = filled(read_config(run.config)), run.read_source()
     accelerator = _accelerator(config)
@@ -153,28 +160,30 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Job, RunFolder, Progress]:
             has_checkpoint(run.checkpoint)
             remove_leftovers(run.path)
             recover_folder(run.model)
-    job = build_job(
-        make_plan(config), folder, accelerator, start=not has_checkpoint(run.checkpoint), notes=_changes(run, folder)
-    )
-    average = job.average.network if job.average else None
+    start, notes = not has_checkpoint(run.checkpoint), _changes(run, folder)
+    trainer = build_trainer(make_plan(config), folder, accelerator, start=start, notes=notes)
     progress = load_checkpoint(
-        run.checkpoint, model=job.network, optimizer=job.optimizer, average=average, scaler=accelerator.scaler
+        run.checkpoint,
+        model=trainer.network,
+        optimizer=trainer.optimizer,
+        average=trainer.ema.network if trainer.ema else None,
+        scaler=accelerator.scaler,
     )
-    progress = progress or Progress(parts=config.accumulate, processes=accelerator.num_processes)
+    trainer.progress = progress = progress or trainer.progress
     if progress.processes != accelerator.num_processes and not quiet:
         say(
             f"warning: {accelerator.num_processes} processes go on where {progress.processes} began: a step has other "
             "images, so this is not the run it would have been"
         )
-    progress.share_among(accelerator.num_processes, batches=len(job.batches))
-    return job, run, progress
+    progress.share_among(accelerator.num_processes, batches=len(trainer.batches))
+    return trainer, run
 
 
 def _changes(run: RunFolder, folder: DataFolder) -> tuple[str, ...]:
-    """What has changed in the data since the run began, to be told; nothing of runs that did not keep it.
+    """List what has changed in the data since the run began; nothing for runs without a fingerprint.
 
     Raises:
-        DataError: the classes are others, or what the run kept of them is damaged.
+        DataError: the classes are others, or the fingerprint is damaged.
     """
     before, now = read_fingerprint(run.fingerprint), Fingerprint.of(folder)
     if before is None:
@@ -189,13 +198,14 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     return build_accelerator(on_cpu=device.type == "cpu", precision=config.precision, tracker=config.tracker)
 
 
-def _logbook(job: Job, run: RunFolder, progress: Progress, *, quiet: bool) -> Logbook:
-    if not job.accelerator.is_main_process:
+def _logbook(trainer: Trainer, run: RunFolder, *, quiet: bool) -> Logbook:
+    accelerator, config = trainer.accelerator, trainer.config
+    if not accelerator.is_main_process:
         return Silent(run)
-    if job.config.tracker:
-        job.accelerator.init_trackers("maskpencil", config=job.config.to_dict())
-    track = job.accelerator.log if job.config.tracker else None
-    return Logbook(run, course=job.course, done=progress, track=track, quiet=quiet)
+    if config.tracker:
+        accelerator.init_trackers("maskpencil", config=config.to_dict())
+    track = accelerator.log if config.tracker else None
+    return Logbook(run, schedule=trainer.schedule, done=trainer.progress, track=track, quiet=quiet)
 
 
 def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
@@ -208,12 +218,12 @@ def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str
 
 
 def _lasting(path: Path) -> str:
-    """A path that a resumed run finds from anywhere; what is not here may be a name below the data folder."""
+    """Make a path absolute, so that a resumed run finds it; others may be names below the data folder."""
     return str(path.resolve() if path.exists() else path)
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
-    """Open the folder `data` of a source, which may also say where images, masks and splits are."""
+    """Open the folder `data` of a source, which may also hold the places of images, masks and splits."""
     places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)
@@ -230,26 +240,27 @@ def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]
         return folder.check_images(bar.update_of, tell=bar.say)
 
 
-def _finish_model(job: Job, run: RunFolder, progress: Progress, log: Logbook) -> None:
-    """Let the best model carry its graph, unless the time is too short for it."""
-    if isinstance(job.course, TimedCourse) and not progress.leaving_seconds:
+def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:
+    """Add the graph to the best model, unless a time budget leaves no time for it."""
+    if isinstance(trainer.schedule, TimeBudgetSchedule) and not trainer.progress.graph_seconds:
         if carried_graph(run.model) is None:
             log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
     else:
         add_graph(run.model, warn=log.say)
 
 
-def _introduction(job: Job, run: RunFolder, progress: Progress) -> list[str]:
-    config, data = job.config, job.data
+def _introduction(trainer: Trainer, run: RunFolder) -> list[str]:
+    config, data = trainer.config, trainer.data
     start = f"started from {config.init}" if config.init else f"weights {config.weights}"
-    network = f"{job.network.config.title}, {start}"
+    network = f"{trainer.network.config.title}, {start}"
     images = f"{counted(len(data.pairs('train')), 'image')} to train, {len(data.pairs('val'))} to validate"
-    work = f"{job.course} in batches of {config.batch_size} at {config.crop_size.replace('none', 'full size')}"
-    place = f"{job.device.type} in {job.segmenter.runtime.precision}"
-    lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {place}; run folder {run.path}"]
-    lines += job.notes
-    if progress.step:
-        lines.append(f"resumed after {counted(progress.step, 'step')}")
+    size = config.crop_size.replace("none", "full size")
+    work = f"{trainer.schedule} in batches of {config.batch_size} at {size}"
+    device = f"{trainer.device.type} in {trainer.segmenter.runtime.precision}"
+    lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {device}; run folder {run.path}"]
+    lines += trainer.notes
+    if trainer.progress.step:
+        lines.append(f"resumed after {counted(trainer.progress.step, 'step')}")
     if not data.class_counts("val").any():
         lines.append(
             "warning: no pixel of the validation images is labeled, so there will be no score: the last model is "

@@ -1,33 +1,38 @@
-"""Scoring a run's network on the validation images: all of them, or as many as the time allows."""
+"""Score a network on the validation images: on all of them, or on as many as the time allows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from accelerate import Accelerator
 from accelerate.utils import broadcast
 
+from maskpencil.data.folder import DataFolder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ModelError
 from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.segmenter import Segmenter
 from maskpencil.training.distributed import shared
-from maskpencil.training.job import Job
 
 FIRST_PART = 4
-"""The images for each process that are scored even when the time is up; each further part doubles them."""
+"""Images for each process that are scored even when the time is up; each further part doubles them."""
 
 TIMED_IMAGES = 3
-"""The images from which the time of a validation is estimated, after a first one, which is slower."""
+"""Images that the time of a validation is estimated from, after a first one, which is slower."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The scores on `scores.images` of the `images` of the validation split.
+    """Scores on the validation images, or on a part of them.
 
-    `by_part` maps numbers of images to the mean IoU on the first of them, so that two validations of which one was cut
-    short can be compared on the same images. It is NaN where none of their pixels is labeled.
+    Args:
+        scores: the scores of `scores.images` images.
+        images: the images of the validation split.
+        by_part: mean IoU of the first images, by their number, so that two validations can be compared on the same
+            images where one was cut short; NaN where none of their pixels is labeled.
     """
 
     scores: Scores
@@ -36,38 +41,53 @@ class Validation:
 
     @property
     def part(self) -> str:
-        """The number of images scored out of how many, in words; "" where all of them were scored."""
+        """The number of scored images, such as `4 of 8`; empty where all were scored."""
         return "" if self.scores.images == self.images else f"{self.scores.images} of {self.images}"
+
+    def is_better(self, best_score: float, best_scores: Mapping[int, float]) -> bool:
+        """Compare with the best mean IoU so far, on the images that both were scored on; without scores it is better.
+
+        Args:
+            best_score: of all images that were scored.
+            best_scores: by number of images; empty before the first validation, and in runs of early versions.
+        """
+        both = self.by_part.keys() & best_scores.keys()
+        if not both:
+            return not self.scores.mean_iou <= best_score
+        return not self.by_part[max(both)] <= best_scores[max(both)]
 
 
 @dataclass(frozen=True)
 class _Count:
-    """What one process has counted: (K, K) pixels, whether time ran out, whether the network gave no numbers."""
+    """Confusion counts (K, K) of one process, whether its time ran out, whether the network gave NaN or infinity."""
 
     pixels: npt.NDArray[np.int64]
     cut: bool
     broken: bool
 
 
-def validate(job: Job, *, until: float | None = None) -> Validation | None:
-    """Score the model on the validation images, shared out among the processes and summed exactly.
+def validate(
+    segmenter: Segmenter, data: DataFolder, accelerator: Accelerator, *, until: float | None = None
+) -> Validation | None:
+    """Score a model on the validation images, which the processes share; None where its scores are not finite.
 
-    With `until`, a time of `time.monotonic`, the images are scored in parts, spread over the split, and no part is
-    begun that would take longer; the first part is always scored.
-
-    Returns None where the network gives no numbers.
+    Args:
+        segmenter: the model.
+        data: the folder with the validation images.
+        accelerator: the processes.
+        until: a `time.monotonic()` at which to stop: the images are then scored in parts, spread over the split, and
+            no part begins that would take longer. The first part is always scored.
     """
-    accelerator, data, world = job.accelerator, job.data, int(job.accelerator.num_processes)
-    # what normalization layers measure is each process's own between two steps; the main one's is kept
-    broadcast(list(job.segmenter.network.buffers()))
-    pairs, names = data.pairs("val"), data.classes.names
+    world, pairs, names = int(accelerator.num_processes), data.pairs("val"), data.classes.names
+    # statistics of normalization layers differ between processes until the next step; the main one's are kept
+    broadcast(list(segmenter.network.buffers()))
     order, ends = np.arange(len(pairs)), [len(pairs)]
     if until is not None:
         order, ends = np.random.default_rng(0).permutation(len(pairs)), part_ends(len(pairs), first=FIRST_PART * world)
     matrix, by_part, done, started = ConfusionMatrix(len(names)), dict[int, float](), 0, time.monotonic()
     for end in ends:
         mine = [pairs[index] for index in order[done:end][accelerator.process_index :: world]]
-        counted = _together(job, _count(job, mine, until=until if done else None))
+        counted = _sum_counts(accelerator, _count(segmenter, data, mine, until=until if done else None))
         if counted.broken:
             return None
         if counted.cut:
@@ -81,18 +101,18 @@ def validate(job: Job, *, until: float | None = None) -> Validation | None:
     return Validation(matrix.scores(names), len(pairs), by_part)
 
 
-def expected_validation(job: Job) -> float:
-    """Estimate the seconds that a validation of all images takes, from those of a few."""
-    pairs = job.data.pairs("val")
-    _count(job, pairs[:1])
+def expected_validation(segmenter: Segmenter, data: DataFolder, accelerator: Accelerator) -> float:
+    """Estimate the seconds of a validation of all images from a few."""
+    pairs = data.pairs("val")
+    _count(segmenter, data, pairs[:1])
     few = pairs[:TIMED_IMAGES]
     started = time.monotonic()
-    _count(job, few)
-    return (time.monotonic() - started) / len(few) * len(pairs) / int(job.accelerator.num_processes)
+    _count(segmenter, data, few)
+    return (time.monotonic() - started) / len(few) * len(pairs) / int(accelerator.num_processes)
 
 
 def part_ends(images: int, *, first: int) -> list[int]:
-    """How many images are done after each part: `first`, twice as many, and so on up to all."""
+    """List the images that are done after each part: `first`, twice as many, and so on up to all."""
     ends = []
     while first < images:
         ends.append(first)
@@ -100,16 +120,16 @@ def part_ends(images: int, *, first: int) -> list[int]:
     return [*ends, images]
 
 
-def _count(job: Job, pairs: Sequence[Pair], *, until: float | None = None) -> _Count:
-    """Count the pixels of some images, until the time is up."""
-    matrix = ConfusionMatrix(len(job.data.classes))
+def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, until: float | None = None) -> _Count:
+    """Count the pixels of some images until the time is up."""
+    matrix = ConfusionMatrix(len(data.classes))
     for pair in pairs:
         if until is not None and time.monotonic() > until:
             return _Count(matrix.counts, cut=True, broken=False)
-        image, target = job.data.read_pair(pair)
+        image, target = data.read_pair(pair)
         try:
-            (prediction,) = job.segmenter.predict_batch([image], confidence=True)
-        except ModelError:  # the scores of the network are not numbers
+            (prediction,) = segmenter.predict_batch([image], confidence=True)
+        except ModelError:  # the scores are not finite
             return _Count(matrix.counts, cut=False, broken=True)
         if prediction.confidence is None or not np.isfinite(prediction.confidence).all():
             return _Count(matrix.counts, cut=False, broken=True)
@@ -117,8 +137,8 @@ def _count(job: Job, pairs: Sequence[Pair], *, until: float | None = None) -> _C
     return _Count(matrix.counts, cut=False, broken=False)
 
 
-def _together(job: Job, mine: _Count) -> _Count:
-    """Sum what all processes have counted; time ran out for all where it did for one."""
+def _sum_counts(accelerator: Accelerator, mine: _Count) -> _Count:
+    """Sum the counts of all processes; time ran out for all where it did for one."""
     flat = torch.from_numpy(np.append(mine.pixels.ravel(), [mine.cut, mine.broken]).astype(np.int64))
-    summed = job.accelerator.reduce(flat.to(job.device), reduction="sum").cpu().numpy()
+    summed = accelerator.reduce(flat.to(accelerator.device), reduction="sum").cpu().numpy()
     return _Count(summed[:-2].reshape(mine.pixels.shape), cut=bool(summed[-2]), broken=bool(summed[-1]))

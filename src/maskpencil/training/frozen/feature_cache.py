@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.dataset import EpochBatches, Images, Pair, Place, Sample, SegmentationDataset, collate
+from maskpencil.training.dataset import Images, Pair, Place, Sample, SegmentationDataset, collate
 
 VERSION = 3
 """Part of every cache name: a higher number makes all features be computed anew."""
@@ -58,7 +58,7 @@ class FeatureCache:
 class CachedBatches:
     """Batches of features in place of images, as `EpochBatches` shares them out."""
 
-    def __init__(self, cache: FeatureCache, batches: EpochBatches) -> None:
+    def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[Place]]) -> None:
         self.cache, self.batches = cache, batches
 
     def __iter__(self) -> Iterator[tuple[Features, torch.Tensor]]:
