@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +56,9 @@ class RowsDone:
         """
         height = len(next(iter(rows.values())))
         path = self.folder / f"{self.count + height:09}.npz"
+        arrays: dict[str, Any] = dict(rows)
         with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **rows)
+            np.savez_compressed(file, **arrays)
         self._files.append(path)
 
     def __iter__(self) -> Iterator[Rows]:
