@@ -1,11 +1,14 @@
 import csv
 import shutil
+import threading
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from maskpencil.data.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
@@ -116,3 +119,30 @@ def test_lbfgs_goes_on_exactly_where_it_was_stopped(tiny_folder: Path, tmp_path:
 def test_lbfgs_needs_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--optimizer lbfgs needs the features of a frozen backbone; add --freeze"):
         train(tiny_folder, out=tmp_path / "run", optimizer="lbfgs", **SMALL)
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_few_images_are_in_memory_at_once(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    if found:
+        train(tiny_folder, out=tmp_path / "first", **{**WHOLE, "epochs": 1})
+    monkeypatch.setattr("maskpencil.training.build.available_memory", lambda: 0)
+    monkeypatch.setattr("maskpencil.training.frozen.feature_cache.IMAGES_READ_AHEAD", 2)
+    read, alive, most, threads = SegmentationDataset.read, [0], [0], set()
+    lock = threading.Lock()
+
+    def counted(self: SegmentationDataset, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        threads.add(threading.get_ident())
+        pair = read(self, index)
+        with lock:
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+        weakref.finalize(pair[0], lambda: alive.__setitem__(0, alive[0] - 1))
+        return pair
+
+    monkeypatch.setattr(SegmentationDataset, "read", counted)
+    monkeypatch.setattr(SegmentationDataset, "keep", lambda *_: None)
+    train(tiny_folder, out=tmp_path / "run", **{**WHOLE, "epochs": 1})
+    assert most[0] <= 4, "of 6"
+    assert len(threads) > 1

@@ -95,7 +95,6 @@ def build_trainer(
         color_jitter=config.color_jitter,
         seed=config.seed,
     )
-    _keep(dataset, processes=accelerator.num_processes)
     batches = EpochBatches(
         len(dataset),
         batch_size=config.batch_size,
@@ -110,7 +109,7 @@ def build_trainer(
     loader: Iterable[tuple[Any, Tensor]]
     if config.cache_views:
         with in_turn(accelerator):
-            cache = _cached(plan, segmenter, model, dataset)
+            cache = _cached(plan, segmenter, model, dataset, processes=accelerator.num_processes)
         trained = Head(model, size=cache.size)
         if config.optimizer == "lbfgs":
             whitening = Whitening(model, cache)
@@ -119,6 +118,7 @@ def build_trainer(
             optimizer, loader = build_optimizer(model, plan), CachedBatches(cache, batches)
     else:
         optimizer = build_optimizer(model, plan)
+        _keep(dataset, processes=accelerator.num_processes)
         loader = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
     prepared, optimizer = _prepared(config, accelerator, trained, optimizer)
     return Trainer(
@@ -190,7 +190,9 @@ def _prepared(
     return prepared, accelerated
 
 
-def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
+def _cached(
+    plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset, *, processes: int
+) -> FeatureCache:
     """Compute the features of the frozen backbone, or find those of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
@@ -202,6 +204,7 @@ def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: Segmenta
             views=config.cache_views,
             window=plan.crop_size,
             identity={name: getattr(config, name) for name in names},
+            keep_images=lambda: _keep(dataset, processes=processes),
             announce=bar.say,
             report=bar.update_of,
         )

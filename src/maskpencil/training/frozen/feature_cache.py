@@ -1,10 +1,11 @@
-"""The features of a frozen backbone, computed once for every image and read from a memory-mapped file after."""
+"""Cache the features of a frozen backbone: computed once for every image, then read from memory-mapped files."""
 
 import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,22 +20,31 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.training.dataset import Images, Pair, Place, Sample, SegmentationDataset, collate
 
 VERSION = 3
-"""Part of every cache name: a higher number makes all features be computed anew."""
+"""Part of every cache name: a higher number makes old caches invalid."""
 
 IMAGES_AT_ONCE = 4
+"""Images that go through the backbone together."""
+
+IMAGES_READ_AHEAD = 64
+"""Decoded images in memory at once, at most, while the images are identified."""
+
 SHAPES = "shapes.json"
 TARGETS = "targets"
 
 Features = tuple[torch.Tensor, ...]
-"""One a stride, the coarsest first: (N, C, H/stride, W/stride)."""
+"""One tensor (N, C, H/stride, W/stride) for each stride, the coarsest first."""
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features and targets of `views` random views of each of `images` images, as files in `path`.
+    """Features and targets of random views of images, as memory-mapped files.
 
-    `tensors` are memory-mapped, (views * images, H/stride, W/stride, C), the coarsest first; row v * images + i is
-    view v of image i. `targets` are (views * images, H, W) uint8.
+    Args:
+        path: the folder of the files.
+        images: the number of images.
+        views: random views of each image; row v * images + i is view v of image i.
+        tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
+        targets: (views * images, H, W) uint8.
     """
 
     path: Path
@@ -49,14 +59,14 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
-        """The features and targets (N, H, W) int64 of some places; views take turns from epoch to epoch."""
+        """Read features and targets (N, H, W) int64 of a batch; views take turns from epoch to epoch."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
-        # channels last in memory, as the backbone gives them
+        # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
 
 
 class CachedBatches:
-    """Batches of features in place of images, as `EpochBatches` shares them out."""
+    """Load batches of features instead of images."""
 
     def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[Place]]) -> None:
         self.cache, self.batches = cache, batches
@@ -73,13 +83,13 @@ class Head(nn.Module):
         self.network, self.size = network, size
 
     def forward(self, features: Features) -> torch.Tensor:
-        """Features, the coarsest first -> logits (N, K, H, W)."""
+        """Compute logits (N, K, H, W) from features, the coarsest first."""
         named = dict(zip(strides_of(self.network), features, strict=True))
         return self.network.logits(named, self.size)
 
 
 def strides_of(network: FCN) -> tuple[int, ...]:
-    """The strides of the features that a network's head takes, the coarsest first."""
+    """List the strides of the features that a network's head takes, the coarsest first."""
     return tuple(stride for stride in (32, 16, 8) if stride >= network.config.stride)
 
 
@@ -91,27 +101,37 @@ def cached_features(
     views: int,
     window: tuple[int, int] | None,
     identity: Mapping[str, object],
+    keep_images: Callable[[], None],
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
 ) -> FeatureCache:
-    """Compute the features of `views` views of each image, or find them from an earlier run.
+    """Compute the features of random views of each image, or find them from an earlier run.
 
-    They are found again for the same images and masks, weights of the backbone, precision and `identity`, which names
-    the settings that the views depend on. Views are `window` = (height, width) large, or without one padded with the
-    mean color to the largest image. Features are float32 where the network computes in it, else float16. `announce`
-    hears, before anything is computed, how large the files will be; `report` hears (done, of).
+    They are found for the same images and masks, weights of the backbone, precision and settings. Features are float32
+    where the network computes in it, else float16.
+
+    Args:
+        segmenter: gives precision and preprocessing.
+        network: the network with the frozen backbone.
+        dataset: the images.
+        views: random views of each image.
+        window: (height, width) of the views; without it they are padded with the mean color to the largest image.
+        identity: the settings that the views depend on.
+        keep_images: called before features are computed, which reads every image `views` times.
+        announce: called with a line on the size of the files before they are written.
+        report: called with (done, of).
 
     Raises:
-        OutputError: the disk lacks the room, or cannot be written.
-        TrainingError: the features are no finite numbers, or too large to be kept.
+        OutputError: the disk has too little space, or cannot be written.
+        TrainingError: the features are not finite, or too large to be kept.
     """
     dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
-    samples = [dataset.read(index) for index in range(len(dataset))]
     facts = {**identity, "views": views, "precision": segmenter.runtime.precision, "version": VERSION}
-    key = _key(network, samples, json.dumps(facts, sort_keys=True, default=str))
+    key, largest = _identify(network, dataset, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
-        size = window or _largest(samples)
+        size = window or largest
+        keep_images()
         _compute(place, segmenter, network, dataset, size, views, dtype, announce=announce, report=report)
     else:
         announce(f"features of {len(dataset)} images are there from an earlier run: {place}")
@@ -171,7 +191,7 @@ def _features(
     places: Sequence[Place],
     size: tuple[int, int],
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-    """The features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
+    """Compute features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
     fill = segmenter.preprocessing.fill
     # a sample of the full size makes `collate` pad the others
     blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
@@ -185,10 +205,10 @@ def _features(
 
 
 def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The features in the precision of the cache, on the CPU.
+    """Convert features to the precision of the cache, on the CPU.
 
     Raises:
-        TrainingError: they are no finite numbers, or too large for it.
+        TrainingError: they are not finite, or too large for it.
     """
     kept = features.to(dtype)
     if not bool(kept.isfinite().all()):
@@ -204,21 +224,33 @@ def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return kept.cpu()
 
 
-def _largest(samples: Sequence[Pair]) -> tuple[int, int]:
-    """The greatest height and width."""
-    return max(target.shape[0] for _, target in samples), max(target.shape[1] for _, target in samples)
-
-
 def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     return torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=dtype).view(*shape)
 
 
-def _key(network: FCN, samples: Sequence[Pair], facts: str) -> str:
-    """A name that follows from all that the features depend on."""
+def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
+    """Derive a name from everything that the features depend on; returns it with the greatest (height, width)."""
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
     digest.update(" ".join(weights).encode())
-    for tensor in (*weights.values(), *(part for sample in samples for part in sample)):
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    height = width = 0
+    for tensor in weights.values():
+        _digest(digest, tensor)
+    for image, target in _read_all(dataset):
+        _digest(digest, image)
+        _digest(digest, target)
+        height, width = max(height, target.shape[0]), max(width, target.shape[1])
+    return digest.hexdigest(), (height, width)
+
+
+def _digest(digest: "hashlib.blake2b", tensor: torch.Tensor) -> None:
+    """Add the shape and the values of a tensor to a digest."""
+    digest.update(str(tuple(tensor.shape)).encode())
+    digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+
+
+def _read_all(dataset: SegmentationDataset) -> Iterator[Pair]:
+    """Read all pairs in order, in several threads, with few in memory at once."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(dataset), IMAGES_READ_AHEAD):
+            yield from pool.map(dataset.read, range(start, min(start + IMAGES_READ_AHEAD, len(dataset))))
