@@ -59,6 +59,7 @@ RANDOM_DRIVER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from maskpencil.errors import OutputError
+from maskpencil.files import recover_folder
 from maskpencil.training.checkpoints import has_checkpoint
 from maskpencil.training.train import train
 
@@ -102,12 +103,14 @@ def cut(how):
 
 assert os.waitpid(start(data=data, out=out / "whole", **settings), 0)[1] == 0
 for _ in range(20):
+    recover_folder(run / "checkpoints" / "last")
     if not has_checkpoint(run / "checkpoints" / "last"):
         cut(signal.SIGKILL)
 kinds = turns * ([signal.SIGKILL, signal.SIGTERM] * 7 + ["full" if disk == "small" else signal.SIGKILL] * 6)
 chance.shuffle(kinds)
 for kind in kinds:
     cut(kind)
+    recover_folder(run / "checkpoints" / "last")
     assert has_checkpoint(run / "checkpoints" / "last")
 assert os.waitpid(start(resume=run), 0)[1] == 0
 print("cuts", len(kinds))

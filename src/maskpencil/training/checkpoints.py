@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ModelError
-from maskpencil.files import folder_written_whole, recover_folder
+from maskpencil.files import folder_written_whole
 from maskpencil.training.schedule import Progress
 
 FILE = "state.pt"
@@ -57,8 +57,7 @@ def save_checkpoint(
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Check whether there is a checkpoint to resume from."""
-    recover_folder(path)
+    """Check for a checkpoint to resume from; after a crash call `files.recover_folder` first."""
     return (path / FILE).is_file()
 
 

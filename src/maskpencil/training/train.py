@@ -102,8 +102,8 @@ def train(
         source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
-    elif data is not None or out is not None or config is not None or settings:
-        raise ConfigError("a resumed run keeps its folder and its settings; give nothing but --resume RUN")
+    elif settings or any(each is not None for each in (data, out, config, images, masks, split_file)):
+        raise ConfigError("a resumed run keeps its folder, its data and its settings; give nothing but --resume RUN")
     else:
         trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
     with _logbook(trainer, run, quiet=quiet) as log:
@@ -157,7 +157,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     with accelerator.main_process_first():
         folder = _open(source, quiet=quiet)
         if accelerator.is_main_process:
-            has_checkpoint(run.checkpoint)
+            recover_folder(run.checkpoint)
             remove_leftovers(run.path)
             recover_folder(run.model)
     start, notes = not has_checkpoint(run.checkpoint), _changes(run, folder)
