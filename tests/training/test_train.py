@@ -406,3 +406,44 @@ def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_
     monkeypatch.setattr(safetensors.torch, "save_file", lambda *_, **__: full_at_first(calls.clear()))
     with pytest.raises(mp.OutputError, match="No space left"):
         train(tiny_folder, out=tmp_path / "never", epochs=1, **SMALL)
+
+
+def test_on_a_gpu_an_epoch_of_fewer_batches_than_the_log_interval_is_logged(tiny_folder, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(trainer.Trainer, "_log_steps", trainer.GPU_LOG_STEPS)
+    monkeypatch.setattr(
+        "maskpencil.training.logbook.Logbook.step", lambda _, progress, **__: steps.append(progress.step)
+    )
+    train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "backbone": "test_resnet", "batch_size": 2})
+    assert steps == [3, 6]
+
+
+@pytest.mark.parametrize("name", ["images", "masks", "split_file"])
+def test_resume_refuses_another_place_of_the_data(name, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match="give nothing but --resume RUN"):
+        train(resume=tmp_path, **{name: tiny_folder})
+
+
+def test_a_preview_that_cannot_be_written_is_not_reported_as_a_lost_model(tiny_folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise mp.OutputError("epoch_001.png: No space left on device")
+
+    monkeypatch.setattr(trainer, "write_preview", full)
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **{**SMALL, "backbone": "test_resnet"})
+    log = (run.folder / "train.log").read_text()
+    assert "warning: no preview of epoch 1: epoch_001.png: No space left on device" in log
+    assert "is not kept" not in log
+    assert run.model.is_dir()
+
+
+def test_asking_for_a_checkpoint_changes_nothing(tmp_path):
+    from maskpencil.files import folder_written_whole
+    from maskpencil.training.checkpoints import has_checkpoint
+
+    path = tmp_path / "last"
+    with folder_written_whole(path) as folder:
+        (folder / "state.pt").write_bytes(b"")
+    assert has_checkpoint(path)
+    path.rename(tmp_path / ".last.maskpencil-old")  # as a process leaves it that is killed while it replaces the folder
+    assert not has_checkpoint(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [".last.maskpencil-old"]

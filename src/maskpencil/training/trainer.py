@@ -159,8 +159,8 @@ class Trainer:
                     images += update.images * self.accelerator.num_processes
                     self.batches.resolution = schedule.resolution(progress)
 
-                    # Log; on a GPU only now and then, since reading a loss waits for it.
-                    if len(losses) < self._log_steps:
+                    # Log; on a GPU only now and then and at the end of the epoch, since reading a loss waits for it.
+                    if len(losses) < self._log_steps and progress.batch < len(self.batches):
                         continue
                     self._add_losses(losses, log)
                     self._synchronize()
@@ -311,13 +311,15 @@ class Trainer:
                 self.segmenter.save(log.run.model)
                 write_json(log.run.scores, scores.to_dict())
                 progress.best_score, progress.best_scores = scores.mean_iou, validation.by_part
-                better = False
+        except OutputError as error:
+            if progress.ended:
+                raise
+            log.say(f"warning: what epoch {progress.epoch} has learned is not kept: {error}")
+        try:
             preview = log.run.preview / f"epoch_{progress.epoch:03}.png"
             write_preview(preview, self.segmenter, self.data, self.data.pairs("val"))
         except OutputError as error:
-            if progress.ended and better:
-                raise
-            log.say(f"warning: what epoch {progress.epoch} has learned is not kept: {error}")
+            log.say(f"warning: no preview of epoch {progress.epoch}: {error}")
 
     def _save(self, log: Logbook, *, needed: bool = False) -> None:
         """Write a checkpoint; a failure is logged, or raised where the checkpoint is `needed`."""
