@@ -1,4 +1,4 @@
-"""The file beside the images that names the classes, of this package or of another tool."""
+"""Read the file beside the images that names the classes, in the format of this package or of another tool."""
 
 import csv
 import json
@@ -15,23 +15,23 @@ from maskpencil.regular_files import numbered_lines
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
 IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
-"""Names in a labelmap.txt that mark pixels which count nowhere; the first is Datumaro's for Pascal VOC's borders."""
+"""Names of ignored pixels in a labelmap.txt; the first is Datumaro's for Pascal VOC's borders."""
 
 MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """A class file and what it says."""
+    """A class file and its classes."""
 
     path: Path
     classes: ClassSet
 
 
 def find_class_file(root: Path) -> ClassFile | None:
-    """The class file in a folder, if it has one: a classes.yaml, or else one of the `READERS`.
+    """Find the class file in a folder: a classes.yaml, or else one of the `READERS`; None where there is none.
 
-    A data.yaml or dataset.yaml without `names` is about something else and left alone.
+    A data.yaml or dataset.yaml without `names` is skipped.
 
     Raises:
         DataError: the file does not describe classes.
@@ -47,7 +47,7 @@ def find_class_file(root: Path) -> ClassFile | None:
 
 
 def find_own_class_file(root: Path) -> ClassFile | None:
-    """The classes.yaml in a folder, if it has one.
+    """Find the classes.yaml in a folder; None where there is none.
 
     Raises:
         DataError: the file does not describe classes.
@@ -65,12 +65,12 @@ class Label:
 
 
 def read_labelmap(path: Path) -> tuple[Label, ...]:
-    """Read CVAT's and Datumaro's labelmap.txt, a line `name:red,green,blue:parts:actions` a label, "#" for comments.
+    """Read CVAT's and Datumaro's labelmap.txt: per label a line `name:red,green,blue:parts:actions`, "#" for comments.
 
-    Labels without colors have those of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+    Labels without colors get the colors of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 
     Raises:
-        DataError: a line has another form, a name stands twice, or some labels have a color and others not.
+        DataError: a line has another form, a name is repeated, or some labels have a color and others not.
     """
     rows: list[tuple[str, Color | None]] = []
     for number, line in numbered_lines(_text(path)):
@@ -91,7 +91,9 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 
 
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
-    """The labels but for those that mark ignored pixels; in masks of numbers a last one of these is the ignore index.
+    """Return the labels except those of ignored pixels.
+
+    Where the last label marks ignored pixels, its number is the ignore index of masks of class numbers.
 
     Raises:
         DataError: no label is left, or too many are.
@@ -104,7 +106,7 @@ def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
 
 
 def read_codes(path: Path) -> ClassSet:
-    """Read fastai's codes.txt, a name a line.
+    """Read fastai's codes.txt, one name per line.
 
     Raises:
         DataError: the names cannot be classes.
@@ -154,7 +156,7 @@ def _labelmap(path: Path) -> ClassSet:
 
 
 def _dataset_meta(path: Path) -> ClassSet:
-    """Datumaro: `labels`, or `label_map` by number, with the `segmentation_colors` of the latter in its order.
+    """Read Datumaro's `labels`, or its `label_map` by number with `segmentation_colors` in the same order.
 
     https://github.com/openvinotoolkit/datumaro, util/meta_file_util.py
     """
@@ -169,17 +171,17 @@ def _dataset_meta(path: Path) -> ClassSet:
 
 
 def _roboflow(path: Path) -> ClassSet:
-    """Roboflow: the classes of a table of pixel values, which must follow each other from 0."""
+    """Read the classes of Roboflow's table of pixel values, which must count from 0 without gaps."""
     return ClassSet.from_dict({"names": _numbered(read_pixel_values(path))})
 
 
 def _id2label(path: Path) -> ClassSet:
-    """Hugging Face: an object `{"0": "wall", "1": "building"}`."""
+    """Read Hugging Face's object `{"0": "wall", "1": "building"}`."""
     return ClassSet.from_dict({"names": _numbered(_json(path))})
 
 
 def _label_colors(path: Path) -> ClassSet:
-    """CamVid: lines `64 128 64<tab>Animal`.
+    """Read CamVid's lines `64 128 64<tab>Animal`.
 
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
     """
@@ -194,7 +196,7 @@ def _label_colors(path: Path) -> ClassSet:
 
 
 def _object_info(path: Path) -> ClassSet:
-    """ADE20K: a table `Idx Ratio Train Val Name`, of whose names the first counts; 0 in masks is any other thing.
+    """Read ADE20K's table `Idx Ratio Train Val Name`; of several names the first counts, 0 in masks is "other".
 
     https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
     """
@@ -208,7 +210,7 @@ def _object_info(path: Path) -> ClassSet:
 
 
 def _data_yaml(path: Path) -> ClassSet | None:
-    """Ultralytics: `names`, a list or by number. https://docs.ultralytics.com/datasets/"""
+    """Read Ultralytics' `names`, a list or by number. https://docs.ultralytics.com/datasets/"""
     entries = read_yaml(path)
     if not isinstance(entries, Mapping) or "names" not in entries:
         return None
@@ -226,11 +228,11 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "data.yaml": _data_yaml,
     "dataset.yaml": _data_yaml,
 }
-"""The class files of other tools by name; of several the first counts."""
+"""The class files of other tools by name; the first that is found counts."""
 
 
 def _numbered(entries: Any, first: int = 0) -> list[Any]:
-    """The names of {number: name}, whose numbers, which may be texts, must follow each other from `first`."""
+    """Return the names of {number: name}; the numbers, which may be text, must count from `first` without gaps."""
     if not isinstance(entries, Mapping) or not all(_is_number(str(key)) for key in entries):
         raise DataError(f"must hold names by number, as 0: road, 1: car, but got {str(entries)[:80]!r}")
     by_number = {int(key): name for key, name in entries.items()}

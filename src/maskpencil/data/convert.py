@@ -1,4 +1,4 @@
-"""`convert`: a data set in the format of another tool."""
+"""Convert a data set to the format of another tool."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +11,17 @@ from maskpencil.files import folder_written_whole
 
 
 def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
-    """Write all pairs of a data set to `out`, which is missing or empty and appears whole; return how many there were.
+    """Write all pairs of a data set to `out` and return their number.
 
-    `file_format` is a key of `formats.WRITERS`. `report` hears (done, of).
+    Args:
+        data: the data set.
+        out: a folder that is missing or empty; it appears whole.
+        file_format: a key of `formats.WRITERS`.
+        report: called with (done, total).
 
     Raises:
         ConfigError: there is no such format.
-        DataError: the format cannot say what the masks hold, or a mask cannot be read.
+        DataError: the format cannot hold the masks, or a mask cannot be read.
         OutputError: `out` cannot be written, is not empty, or another process is writing it.
     """
     if file_format not in WRITERS:

@@ -1,4 +1,4 @@
-"""`Drawing`: a mask that is given as shapes over an image, drawn when it is asked for."""
+"""`Drawing`: a mask given as shapes over an image and drawn on demand."""
 
 import zlib
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ Points = npt.NDArray[np.float32]
 
 
 class Shape(Protocol):
-    """A part of an image that is of one class."""
+    """An area of one class in an image."""
 
     @property
     def class_index(self) -> int:
         """The class, or `IGNORE_INDEX`."""
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """The shape's pixels within an image of `size` (height, width): a window of it, and which pixels there."""
+        """Return the shape's pixels in an image of `size` (height, width): a window and the mask (h, w) inside it."""
 
 
 @dataclass(frozen=True)
 class Polygon:
-    """The pixels whose middles lie in an odd number of the closed rings: an outer one, and holes."""
+    """The pixels whose centers lie in an odd number of the closed rings: an outer ring and its holes."""
 
     class_index: int
     rings: tuple[Points, ...]
@@ -40,7 +40,7 @@ class Polygon:
         corners = np.concatenate(self.rings)
         left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
         right, bottom = np.clip(np.ceil(corners.max(axis=0)), (left, top), (width, height)).astype(int)
-        # a side that passes the middle of a row changes, for all pixels to the right of it, whether they are inside
+        # an edge that crosses the center line of a row flips inside and outside for all pixels to its right
         changes = np.zeros((bottom - top, right - left + 1), dtype=np.uint8)
         for ring in self.rings:
             rows, places = _crossings(ring.astype(np.float64), top, bottom)
@@ -52,7 +52,7 @@ class Polygon:
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; it is kept packed."""
+    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; it is stored packed."""
 
     class_index: int
     corner: tuple[int, int]
@@ -79,8 +79,8 @@ class Bitmap:
 class Drawing:
     """The mask of an image of `size` (height, width): shapes, the later ones over the earlier ones.
 
-    `path` is the file that the shapes are from and `name` its entry for this image; errors name both. Where there is
-    no shape the class is `background`, which may be `IGNORE_INDEX`.
+    `path` is the file of the shapes and `name` its entry for this image; errors name both. Pixels without a shape have
+    the class `background`, which may be `IGNORE_INDEX`.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Drawing:
         return str(self.path) if self.path.stem == Path(self.name).stem else f"{self.path} ({self.name})"
 
     def draw(self) -> LabelMap:
-        """The label map, (H, W) uint8."""
+        """Return the label map, (H, W) uint8."""
         label_map = np.full(self.size, self.background, dtype=np.uint8)
         for shape in self.shapes:
             window, inside = shape.fill(self.size)
@@ -102,11 +102,11 @@ class Drawing:
 
 
 MaskSource = Path | Drawing
-"""Where a mask comes from: an image file, or shapes."""
+"""The source of a mask: an image file or shapes."""
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
-    """Read a mask file, or draw the shapes, of which the numbers are the classes.
+    """Read a mask file, or draw the shapes as class numbers.
 
     Raises:
         ImageError: the file is not a readable image that may hold classes.
@@ -117,10 +117,10 @@ def mask_pixels(mask: MaskSource) -> MaskPixels:
 def _crossings(
     ring: npt.NDArray[np.float64], top: int, bottom: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Where a ring's sides pass the middles of the rows from `top` to `bottom`: the rows, and the places x."""
+    """Find where the edges of a ring cross the center lines of rows `top` to `bottom`: rows and positions x."""
     start, end = ring, np.roll(ring, -1, axis=0)
     upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    first = np.ceil(np.clip(upper, top, bottom) - 0.5).astype(np.int64)  # the middle of row r is at r + 0.5
+    first = np.ceil(np.clip(upper, top, bottom) - 0.5).astype(np.int64)  # the center line of row r is at r + 0.5
     after = np.ceil(np.clip(lower, top, bottom) - 0.5).astype(np.int64)
     counts = after - first
     sides = np.repeat(np.arange(len(ring)), counts)

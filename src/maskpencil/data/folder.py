@@ -1,4 +1,4 @@
-"""A folder of images and masks, understood without a configuration file."""
+"""Open a folder of images and masks without a configuration file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,14 +26,14 @@ from maskpencil.parsing import shown
 from maskpencil.remarks import Remarks
 
 FEW = 3
-"""So many files are named in a note."""
+"""Up to this many files are named in a note."""
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Pairs of images and masks in splits, and what the masks mean.
+    """Pairs of images and masks in splits, and the encoding of the masks.
 
-    `splits` maps train, val and test, as far as they exist, to pairs. `notes` says in words how the folder was read.
+    `splits` maps train, val and test, where they exist, to pairs. `notes` describes how the folder was read.
     `declared` is whether a class file names the classes.
     """
 
@@ -50,7 +50,7 @@ class DataFolder:
         return self.encoding.classes
 
     def pairs(self, split: str) -> tuple[Pair, ...]:
-        """The pairs of one split.
+        """Return the pairs of one split.
 
         Raises:
             DataError: the folder has no such split.
@@ -71,7 +71,7 @@ class DataFolder:
         return image, label_map
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
-        """The pixels of each class in each mask of a split, (masks, K)."""
+        """Return the number of pixels of each class in each mask of a split, (masks, K)."""
         return np.stack([self._counts[pair.mask] for pair in self.pairs(split)])
 
     @cached_property
@@ -81,13 +81,13 @@ class DataFolder:
     def check_images(
         self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
     ) -> dict[str, list[tuple[int, int]]]:
-        """Decode every image once, so that a broken one is found before training and not an hour into it.
+        """Decode every image once, to find damaged files before training.
 
         Returns the (height, width) of the images of each split.
 
         Args:
-            report: called with (done, of).
-            tell: called with lines on how files were read, such as that the first of several pages was taken.
+            report: called with (done, total).
+            tell: called with lines on how files were read, such as that only the first of several pages was used.
 
         Raises:
             ImageError: a file is not a readable image.
@@ -112,7 +112,7 @@ class DataFolder:
 
 @dataclass(frozen=True)
 class FoundFolder:
-    """A folder whose pairs are found and whose masks are still to be read; `notes` says how they were found."""
+    """A folder with its pairs, before its masks are read; `notes` describes how the pairs were found."""
 
     layout: Layout
     recognized: Recognized | None
@@ -121,7 +121,7 @@ class FoundFolder:
 
     @property
     def declared(self) -> bool:
-        """Whether a class file or the form of the data set names the classes, and not the masks alone."""
+        """Whether a class file or the format of the data set names the classes, rather than the masks alone."""
         return bool(self.recognized or self.class_file)
 
     @property
@@ -132,10 +132,10 @@ class FoundFolder:
     def encoding(
         self, facts: Sequence[MaskFacts], classes: ClassSet | None = None
     ) -> tuple[MaskEncoding, tuple[str, ...]]:
-        """How the masks stand for classes, seen from what occurs in them, and in words how that was found.
+        """Return the encoding of the masks, inferred from their contents, and notes on how it was found.
 
-        `classes` is used where neither a reader nor a class file names them. Values that stand for no class are left
-        to `encoding.check_values`.
+        `classes` are used where neither a reader nor a class file names them. Values without a class are left to
+        `encoding.check_values`.
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.
@@ -153,13 +153,13 @@ class FoundFolder:
 
 
 def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
-    """Find pairs, splits and the class file of a folder, or of what is packed in a file.
+    """Find pairs, splits and the class file of a folder or an archive.
 
-    Public data sets that `formats` has a reader for are read as they were unpacked; a classes.yaml in them gives their
-    classes other names and colors. Every other folder is read by the rules of `layout.find_layout`.
+    Data sets with a reader in `formats` are read as published; a classes.yaml in them gives their classes other names
+    and colors. Every other folder is read by the rules of `layout.find_layout`.
 
     Raises:
-        DataError: no folder, no pairs, or names that do not fit.
+        DataError: there is no folder, it has no pairs, or names do not match.
     """
     try:
         packed = unpacked(root)
@@ -190,11 +190,16 @@ def open_folder(
 ) -> DataFolder:
     """Find pairs, splits, classes and mask encoding of a folder, see `find_folder`.
 
-    Every mask file is read once; `report` hears (done, of). `classes` is used where neither a reader nor a class file
-    names them.
+    Every mask file is read once.
+
+    Args:
+        root: the folder or archive.
+        classes: used where neither a reader nor a class file names them.
+        places: where images, masks and splits are, if not found by themselves.
+        report: called with (done, total).
 
     Raises:
-        DataError: no folder, no pairs, names that do not fit, or masks whose values stand for no class.
+        DataError: there is no folder, it has no pairs, names do not match, or mask values have no class.
         ImageError: a mask is not a readable image.
     """
     found = find_folder(Path(root), places=places)
@@ -213,7 +218,7 @@ def open_folder(
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """The encoding that the masks show, if that gives the classes that are wanted, or else that of these classes."""
+    """Return the encoding inferred from the masks alone if it has the wanted classes, else the one that fits them."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):
@@ -225,7 +230,7 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _facts_of(image: Path) -> tuple[tuple[int, int], tuple[str, ...], str]:
-    """The size of an image, and what is said of how it was read; not its pixels."""
+    """Return the size of an image and the remarks on how it was read, without its pixels."""
     pixels = read_pixels(image)
     height, width, _ = pixels.rgb.shape
     return (height, width), pixels.remarks, pixels.levels
@@ -235,7 +240,7 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
     if tuple(image) != tuple(mask):
         raise DataError(
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, its image {pair.image.name} is {image[1]} x {image[0]}"
-            "; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check tells of all"
+            "; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check lists all"
         )
 
 

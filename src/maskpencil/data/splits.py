@@ -1,4 +1,4 @@
-"""Which pairs train and which validate when the folder does not say."""
+"""Names of splits, and the default split into training and validation."""
 
 import hashlib
 import re
@@ -13,13 +13,13 @@ SPLIT_ALIASES = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""How the splits are called in folder and file names."""
+"""The names of the splits in folder and file names."""
 
 VAL_SHARE = 0.2
 
 
 def split_in(name: str) -> str:
-    """The split that a name speaks of as one of its words, such as `instances_train2017`; "" where it does not."""
+    """Return the split named by a word of a file name such as `instances_train2017`; "" where there is none."""
     words = re.findall("[a-z]+", name.lower())
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
@@ -27,8 +27,8 @@ def split_in(name: str) -> str:
 def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Set one in five names aside for validation, at least one and never all.
 
-    The choice follows from the names alone, through their SHA-256, so that every command and every machine makes the
-    same, and an image more or less moves few others. Returns (train, val), each in the order of `names`.
+    The choice depends only on the SHA-256 of the names, so every command and machine makes the same one, and adding or
+    removing an image moves few others. Returns (train, val), each in the order of `names`.
     """
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     val = set(by_hash[: min(len(names) - 1, max(1, round(len(names) * VAL_SHARE)))])
@@ -36,7 +36,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write one list file a split, `train.txt` and so on, a name a line; put beside the images, it is read again.
+    """Write one list file per split, such as `train.txt`, with one name per line; `find_layout` reads it beside images.
 
     Raises:
         OutputError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""The built-in street: drawn scenes with exact label maps, as stills and as a drive."""
+"""Draw the built-in street with exact label maps, as single images and as a drive."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -22,12 +22,12 @@ from maskpencil.scenes.street import Street
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 
 SMALLEST = 32
-WORTH_PROCESSES = 64  # from so many images on, starting processes pays
+WORTH_PROCESSES = 64  # the number of images from which starting processes is faster
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn street: `image` (H, W, 3), and `label_map` (H, W) with the class of what covers each pixel's middle."""
+    """A drawn street: `image` (H, W, 3), and `label_map` (H, W) with the class at the center of each pixel."""
 
     image: npt.NDArray[np.uint8]
     label_map: npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
 
 
 def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 24) -> Iterator[Scene]:
-    """Drive through the street of a seed: one scene for each of `frames` frames, `frame_rate` a second.
+    """Yield the scenes of a drive through the street of a seed, `frame_rate` of them per second.
 
     Raises:
         ConfigError: the seed is negative, a side is shorter than 32 pixels, or there is no frame to draw.
@@ -76,7 +76,7 @@ def write_scenes(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a data set of stills: `images/SPLIT/NNNN.jpg`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
+    """Write a data set `images/SPLIT/NNNN.jpg`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
 
     No two images share a street. `progress` is called with the number of images written so far.
 

@@ -1,4 +1,4 @@
-"""Paint what no polygon is: the sky and woods above the horizon, the road and pavement below it."""
+"""Paint the background: sky and woods above the horizon, road and pavement below it."""
 
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ SIDE = 256
 
 @lru_cache(maxsize=1)
 def noise_tile() -> Canvas:
-    """A tile (256, 256) of noise from 0 to 1 that repeats without a seam."""
+    """Return a tile (256, 256) of noise from 0 to 1 that repeats without a seam."""
     rng = np.random.default_rng(0)
     tile = np.zeros((SIDE, SIDE), dtype=np.float32)
     for cells in (8, 16, 32, 64, 128):
@@ -33,7 +33,7 @@ def noise_tile() -> Canvas:
 
 
 def noise_at(x: Canvas, y: Canvas) -> Canvas:
-    """The noise at places counted in the tile's pixels, blended between them; the arguments have one shape."""
+    """Return the noise at positions in pixels of the tile, interpolated between them; both arguments have one shape."""
     tile = noise_tile()
     left, top = np.floor(x), np.floor(y)
     dx, dy = x - left, y - top
@@ -45,14 +45,14 @@ def noise_at(x: Canvas, y: Canvas) -> Canvas:
 
 
 def smooth_step(x: Canvas) -> Canvas:
-    """0 up to 0, 1 from 1 on, and a soft way between."""
+    """Return 0 below 0, 1 above 1, and a smooth curve between."""
     part: Canvas = np.clip(x, 0, 1)
     stepped: Canvas = part * part * (3 - 2 * part)
     return stepped
 
 
 def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-    """The rows above the ground (R, W, 3), and which of their pixels are woods (R, W)."""
+    """Return the rows above the ground (R, W, 3), and the mask (R, W) of their woods."""
     moment, weather = view.moment, view.moment.look.weather
     rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
     rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
@@ -86,16 +86,16 @@ def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
     return sky, rise < crest
 
 
-# Float32 holds a place to the millimetre only near 0. The ground repeats after so many meters, a whole number of
-# slabs, dashes and noise tiles.
+# Float32 is exact to a millimeter only near 0, so the ground repeats after this many meters: a whole number of slabs,
+# dashes and noise tiles.
 PERIOD = 3072.0
 SLAB = 0.75  # meters
-DASHES = 8.0  # meters from one dash of the middle line to the next
+DASHES = 8.0  # meters from one dash of the center line to the next
 SHADOW_VIEW = 80.0  # meters
 
 
 class Ground:
-    """The R rows of a view that lie below the horizon; every array is (R, W), or (R, 1) where rows are alike."""
+    """The R rows of a view below the horizon; every array is (R, W), or (R, 1) where it is constant along a row."""
 
     def __init__(self, view: View) -> None:
         self._view, moment = view, view.moment
@@ -119,7 +119,7 @@ class Ground:
             self._side_street = np.maximum(self._side_street, inner)
 
     def paint(self) -> tuple[Canvas, npt.NDArray[np.uint8]]:
-        """Colors (R, W, 3) and classes (R, W)."""
+        """Return colors (R, W, 3) and classes (R, W)."""
         layout, look = self._view.moment.layout, self._view.moment.look
         # Noise finer than a pixel would flicker in a video.
         fine = np.clip(0.35 / self._long - 0.15, 0, 1) * (noise_at(9 * self._right, 9 * self._along) - 0.5)
@@ -127,10 +127,10 @@ class Ground:
 
         slabs, asphalt = look.slabs.astype(np.float32), look.asphalt.astype(np.float32)
         colors = slabs * self._slabs(fine, coarse)[..., np.newaxis]
-        kerb = np.minimum(
+        curb = np.minimum(
             _inside(layout.road + 0.22 - self._apart, self._wide), _inside(-self._side_street, self._long)
         )
-        colors += kerb[..., np.newaxis] * (slabs * np.float32(1.14) - colors)
+        colors += curb[..., np.newaxis] * (slabs * np.float32(1.14) - colors)
         wear = 0.06 * np.exp(-(((np.abs(self._apart - layout.lane / 2) - 0.75) / 0.3) ** 2))
         gutter = 0.25 * np.exp(-(((self._apart - layout.road) / 0.25) ** 2)) * (self._side_street < 0)
         stone = asphalt * (1 + 0.5 * fine + 0.35 * coarse + wear - gutter)[..., np.newaxis]
@@ -145,7 +145,7 @@ class Ground:
         return self._lit(colors), classes.astype(np.uint8)
 
     def _slabs(self, fine: Canvas, coarse: Canvas) -> Canvas:
-        """The brightness of the pavement's slabs and seams."""
+        """Return the brightness of the pavement's slabs and seams."""
         across, down = self._right / np.float32(SLAB), self._along / np.float32(SLAB)
         column, row = np.floor(across).astype(np.int32), np.floor(down).astype(np.int32)
         tile = noise_tile()[29 * row % 256, (37 * column + 101 * row) % 256] - 0.5
@@ -155,11 +155,13 @@ class Ground:
         return brightness
 
     def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-        """How much of each pixel is painted white, and which pixels have their middle in the paint."""
+        """Return the share of white paint in each pixel, and the mask of pixels whose center is painted."""
         layout, along, apart = self._view.moment.layout, self._along, self._apart
-        dash = np.floor(along / DASHES) * DASHES + DASHES / 2  # the middle of the nearest; dashes are whole or missing
+        dash = (
+            np.floor(along / DASHES) * DASHES + DASHES / 2
+        )  # the center of the nearest dash; dashes are whole or missing
         dashes, edges = np.ones_like(along), np.ones_like(along)
-        # Margins (meters inside an edge) across and along, width in pixels, and which rows have the mark at all.
+        # Margins (meters inside an edge) across and along, width in pixels, and the rows with the mark.
         marks: list[tuple[Canvas, Canvas, Canvas, Canvas]] = []
         for begin in self._crossings:
             dashes *= (dash < begin - 3) | (dash > begin + CORNER)
@@ -175,7 +177,7 @@ class Ground:
             marks.append((line, np.full_like(along, 9), 0.28 / self._wide, edges))
         share, marked = np.zeros_like(apart), np.zeros(apart.shape, dtype=bool)
         for across, down, width, there in marks:
-            seen = np.clip((width * 80 / self._view.height - 1.2) / 0.6, 0, 1) * there  # too thin, it is not there
+            seen = np.clip((width * 80 / self._view.height - 1.2) / 0.6, 0, 1) * there  # too thin to draw
             share = np.maximum(share, _inside(across, self._wide) * _inside(down, self._long) * seen)
             marked |= (np.minimum(across, down) > 0) & (seen > 0.5)
         return share, marked
@@ -190,7 +192,7 @@ class Ground:
         return colors
 
     def _shadows(self) -> Canvas:
-        """How much of each pixel lies in the shade, 0-1."""
+        """Return the share of each pixel in the shade, 0-1."""
         view, casters, weather = self._view, self._view.moment.casters, self._view.moment.look.weather
         first = view.first_ground_row
         fallen = casters.vertices + casters.vertices[:, 1:2] * (weather.sun[0], -1, weather.sun[1])
@@ -210,6 +212,6 @@ class Ground:
 
 
 def _inside(margin: Canvas, pixel: Canvas) -> Canvas:
-    """How much of a pixel of so many meters lies inside an edge that is `margin` meters away."""
+    """Return the share of a pixel, `pixel` meters wide, inside an edge `margin` meters away."""
     share: Canvas = np.clip(margin / pixel + 0.5, 0, 1)
     return share

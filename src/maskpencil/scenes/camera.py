@@ -7,7 +7,7 @@ import numpy as np
 from maskpencil.scenes.facets import Floats
 from maskpencil.scenes.street import Moment
 
-NEAR = 0.5  # meters before the camera where the world begins
+NEAR = 0.5  # meters: nothing nearer to the camera is drawn
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class View:
 
     @classmethod
     def of(cls, moment: Moment, size: tuple[int, int]) -> "View":
-        """The camera at a moment, for an image of `size`."""
+        """Return the camera at a moment, for an image of `size`."""
         height, width = size
         focal = 0.82 * max(width, 1.2 * height)  # 63 degrees across a wide image
         return cls(
@@ -37,13 +37,13 @@ class View:
 
     @property
     def first_ground_row(self) -> int:
-        """The first row of pixels whose middle lies below the horizon."""
+        """The first row of pixels whose center is below the horizon."""
         return int(np.clip(np.round(self.horizon), 1, self.height - 1))
 
     def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """Columns, rows (the first pixel reaches from 0 to 1) and distances in meters of street points (M, 3).
+        """Project street points (M, 3): columns, rows (the first pixel reaches from 0 to 1) and distances in meters.
 
-        What lies behind the camera comes out beside it, just before the camera.
+        Points behind the camera are moved to just in front of it.
         """
         distance = np.maximum(points[:, 2] - self.moment.along, NEAR)
         scale = self.focal / distance

@@ -48,7 +48,7 @@ class Shape:
 
     body: tuple[tuple[float, float], ...]  # up to the waist; the first and last point are the bumpers' lower edges
     cabin: tuple[tuple[float, float], ...]  # waist, roof, roof, waist
-    pillars: tuple[float, ...]  # where the side windows are parted
+    pillars: tuple[float, ...]  # between the side windows
     wheels: tuple[float, float]
     half_width: float = 0.88
     roof_half_width: float = 0.66
@@ -61,13 +61,13 @@ SHAPES = (
         pillars=(1.35,),
         wheels=(0.75, 3.2),
     ),
-    Shape(  # saloon
+    Shape(  # sedan
         body=((0.06, 0.28), (0.0, 0.6), (0.06, 0.98), (0.75, 1.0), (3.35, 0.98), (4.4, 0.76), (4.5, 0.5), (4.45, 0.26)),
         cabin=((0.7, 1.0), (1.35, 1.42), (2.4, 1.44), (3.35, 0.98)),
         pillars=(1.85,),
         wheels=(0.9, 3.6),
     ),
-    Shape(  # estate, high
+    Shape(  # station wagon
         body=((0.06, 0.36), (0.0, 0.65), (0.05, 1.08), (3.2, 1.1), (4.3, 0.94), (4.45, 0.6), (4.4, 0.34)),
         cabin=((0.05, 1.08), (0.3, 1.66), (2.2, 1.72), (3.2, 1.1)),
         pillars=(1.0, 1.85),
@@ -90,13 +90,13 @@ _ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 @lru_cache(maxsize=4 * len(SHAPES))
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
-    """One of `SHAPES` with its near end at the origin; the paint is the body's color.
+    """Build one of `SHAPES` with its near end at the origin; the paint is the body's color.
 
     An `oncoming` car shows its face, any other its back. Either its side to the left of the camera's way is drawn, or
     the one to the right.
     """
     sketch = _Plans(SHAPES[number], oncoming=oncoming, left_side=left_side)
-    # From far to near: the painter's way to draw a body without holes.
+    # From far to near, as in the painter's algorithm.
     sketch.draw_underside()
     sketch.draw_far_end()
     sketch.draw_side()
@@ -106,7 +106,7 @@ def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
 
 
 class _Plans(Sketch):
-    """The sketch of a car with its middle at 0 and its near end at 0 along the street."""
+    """The sketch of a car with its center line at 0 and its near end at 0 along the street."""
 
     def __init__(self, shape: Shape, *, oncoming: bool, left_side: bool) -> None:
         super().__init__(CAR)
@@ -139,7 +139,7 @@ class _Plans(Sketch):
         self.paint(rectangles(side, 0.62, 0.66, first + 0.2, last - 0.3), light=light, takes=0.78)
         cabin = zip((side, self._roof_side, self._roof_side, side), self._cabin, strict=True)
         self.paint([(u, y, s) for u, (s, y) in cabin], light=light, takes=0.95)
-        # The outer windows follow the leaning windscreen and rear window, the inner ones are upright.
+        # The outer windows follow the sloping windshield and rear window, the inner ones are upright.
         near, near_roof, far_roof, far = (s for s, _ in self._cabin)
         edges = [near + 0.22, *self._pillars, far - 0.25]
         tops = [max(near + 0.22, near_roof + 0.1) + 0.1, *self._pillars, min(far - 0.25, far_roof - 0.1) - 0.1]
@@ -159,7 +159,7 @@ class _Plans(Sketch):
         self.paint(window, light=FACING_CAMERA, takes=0.92)
         middle = window.mean(axis=0)
         self.paint(middle + (window - middle) * (0.86, 0.78, 0.78), PANE, light=GLASS)
-        if self._cabin[0][0] > waist[0] + 0.2:  # a boot, or the bonnet of an oncoming car
+        if self._cabin[0][0] > waist[0] + 0.2:  # a trunk, or the hood of an oncoming car
             self.paint(_across(waist, behind, half, half), light=FACING_UP, takes=1.0)
         self.paint(_across(edge, waist, half, half), light=FACING_CAMERA, takes=1.0)
         self.paint(_across(bumper, edge, half - 0.03, half), PLASTIC, light=FACING_CAMERA)
@@ -178,11 +178,11 @@ class _Plans(Sketch):
             self.cast([(-half, height, near), (-half, height, far), (half, height, far), (half, height, near)])
 
     def _turned(self, points: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
-        """Points (along the car, height) from the near end to the far end."""
+        """Return points (along the car, height) from the near end to the far end."""
         return [(self._length - s, y) for s, y in reversed(points)] if self._oncoming else list(points)
 
     def _on_cabin(self, along: float, part: float) -> tuple[float, float, float]:
-        """The point of the leaning side at a part of the height between waist and roof."""
+        """Return the point on the sloping side at a share of the height between waist and roof."""
         (near, near_waist), (_, near_roof), (_, far_roof), (far, far_waist) = self._cabin
         waist = near_waist + (far_waist - near_waist) * (along - near) / (far - near)
         height = waist + part * (max(near_roof, far_roof) - waist)
@@ -190,6 +190,6 @@ class _Plans(Sketch):
 
 
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
-    """The strip (4, 3) over the car's width between two points (along the car, height) of its outline."""
+    """Return the strip (4, 3) over the car's width between two points (along the car, height) of its outline."""
     (s0, y0), (s1, y1) = low, high
     return np.array([(-half_low, y0, s0), (-half_high, y1, s1), (half_high, y1, s1), (half_low, y0, s0)])

@@ -1,4 +1,4 @@
-"""Flat colored polygons in street coordinates, the one thing every object of a scene is made of."""
+"""Flat colored polygons in street coordinates, the parts of every object of a scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ SCENE_CLASSES = ClassSet(
 
 SKY, BUILDING, ROAD, LANE_MARK, PAVEMENT, TREE, CAR, PERSON = range(len(SCENE_CLASSES))
 
-# What light falls on a facet: the index of its factor in `Weather.light`.
+# The kind of light on a facet: the index of its factor in `Weather.light`.
 FACING_RIGHT, FACING_LEFT, FACING_CAMERA, FACING_UP, ROUND, GLASS, LAMP_WINDOW, LAMP = range(8)
 
 
@@ -45,15 +45,15 @@ class Outlines:
 
     @classmethod
     def together(cls, parts: Sequence["Outlines"]) -> "Outlines":
-        """All polygons of several sets, in their order."""
+        """Concatenate the polygons of several sets."""
         return cls(np.concatenate([part.vertices for part in parts]), np.concatenate([part.counts for part in parts]))
 
 
 @dataclass(frozen=True)
 class Facets(Outlines):
-    """Colored polygons: `colors` (N, 3) from 0 to 1, the class, the light that falls on it.
+    """Colored polygons: `colors` (N, 3) from 0 to 1, classes, kinds of light.
 
-    A polygon is painted over all that have a higher depth, and over those of its own depth that stand before it.
+    A polygon is painted over all that have a higher depth, and over earlier ones of its own depth.
     """
 
     colors: Floats
@@ -63,7 +63,7 @@ class Facets(Outlines):
 
     @classmethod
     def joined(cls, parts: Sequence["Facets"]) -> "Facets":
-        """All polygons of several sets, in their order."""
+        """Concatenate the polygons of several sets."""
         return cls(
             np.concatenate([part.vertices for part in parts]),
             np.concatenate([part.counts for part in parts]),
@@ -76,7 +76,7 @@ class Facets(Outlines):
 
 @dataclass(frozen=True)
 class Model:
-    """An object at the origin: its facets, how much of a paint each takes on (N,), and what casts its shadow."""
+    """An object at the origin: its facets, the share of the paint in each (N,), and the outlines of its shadow."""
 
     facets: Facets
     takes: Floats
@@ -85,7 +85,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Placement:
-    """A model at its place, in its paint; `stretch` makes it longer along the street."""
+    """A model with position and paint; `stretch` scales it along the street."""
 
     model: Model
     right: float
@@ -95,7 +95,7 @@ class Placement:
 
 
 def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
-    """The facets of all objects at their places, and what casts their shadows."""
+    """Return the facets of all objects at their positions, and the outlines of their shadows."""
     models = [placement.model for placement in placements]
     offsets = np.array([(p.right, 0.0, p.along) for p in placements])
     stretches = np.array([(1.0, 1.0, p.stretch) for p in placements])
@@ -116,7 +116,7 @@ def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
 
 
 class Sketch:
-    """Collects the polygons of a model."""
+    """A collection of polygons for a model."""
 
     def __init__(self, label: int) -> None:
         self._label = label
@@ -152,11 +152,11 @@ class Sketch:
         self._takes.append(np.full(count, takes))
 
     def cast(self, points: npt.ArrayLike) -> None:
-        """Add outlines (V, 3) or (N, V, 3) that keep the sun from the ground."""
+        """Add outlines (V, 3) or (N, V, 3) that cast shadows."""
         self._casters.extend(_stacked(points))
 
     def model(self) -> Model:
-        """What was painted and cast."""
+        """Return the model of all polygons and shadows added so far."""
         casters = Outlines(np.concatenate(self._casters), np.array([len(outline) for outline in self._casters]))
         return Model(Facets.joined(self._facets), np.concatenate(self._takes), casters)
 
@@ -164,7 +164,7 @@ class Sketch:
 def rectangles(
     right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, near: npt.ArrayLike, far: npt.ArrayLike
 ) -> Floats:
-    """Upright rectangles (N, 4, 3) that run along the street; the arguments broadcast to N."""
+    """Return upright rectangles (N, 4, 3) along the street; the arguments broadcast to N."""
     right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
     corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
@@ -173,20 +173,20 @@ def rectangles(
 def crosswise(
     left: npt.ArrayLike, right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, along: npt.ArrayLike
 ) -> Floats:
-    """Upright rectangles (N, 4, 3) that face the camera; the arguments broadcast to N."""
+    """Return upright rectangles (N, 4, 3) that face the camera; the arguments broadcast to N."""
     left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
     corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
 
 
 def upright(shapes: npt.ArrayLike) -> Floats:
-    """Shapes (N, V, 2) of meters to the right and up, put up across the street: (N, V, 3)."""
+    """Stand shapes (N, V, 2), in meters to the right and up, across the street: (N, V, 3)."""
     flat = np.asarray(shapes, dtype=np.float64)
     return np.concatenate([flat, np.zeros((*flat.shape[:-1], 1))], axis=-1)
 
 
 def rgb(code: str) -> Floats:
-    """The color (3,) of a code such as "c96f53"."""
+    """Return the color (3,) of a code such as "c96f53"."""
     return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
 
 

@@ -1,4 +1,4 @@
-"""Houses: facades with gables, windows, doors and shops, as they are seen from the street."""
+"""Houses: facades with gables, windows, doors and shops."""
 
 from functools import lru_cache
 
@@ -40,13 +40,13 @@ HOUSE_DEPTH = 12.0  # how far a house reaches back from the street
 
 
 def house_width(design: int) -> float:
-    """How many meters of the street a design takes."""
+    """Return the width of a design along the street in meters."""
     return 5.6 + 3.2 * (design * 0.618 % 1)
 
 
 @lru_cache(maxsize=4 * DESIGNS)
 def house_model(design: int, side: int, *, corner: bool) -> Model:
-    """One of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's color.
+    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's color.
 
     The wall that a `corner` house turns to a side street has windows.
     """
@@ -54,8 +54,8 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
     sketch = _Plans(side, house_width(design))
     trim = TRIMS[rng.integers(len(TRIMS))]
     roof = ROOFS[rng.integers(len(ROOFS))] + rng.uniform(-0.03, 0.03)
-    storeys, storey = 2 + int(rng.choice(3, p=[0.25, 0.45, 0.3])), rng.uniform(2.8, 3.2)
-    eaves = GROUND_FLOOR + storey * (storeys - 1) + 0.5
+    stories, story = 2 + int(rng.choice(3, p=[0.25, 0.45, 0.3])), rng.uniform(2.8, 3.2)
+    eaves = GROUND_FLOOR + story * (stories - 1) + 0.5
     shape = ("gable", "steps", "mansard", "flat")[rng.choice(4, p=[0.3, 0.15, 0.3, 0.25])]
     rise = rng.uniform(2.0, 3.0)
     columns = max(2, round(sketch.width / rng.uniform(2.0, 2.7)))
@@ -65,7 +65,7 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
     if rng.random() < 0.6:
         _chimney(sketch, rng, eaves + (1.4 if shape == "flat" else rise + 0.9))
     _walls(sketch, trim, roof, shape=shape, eaves=eaves, rise=rise)
-    s, y = np.meshgrid(centers, GROUND_FLOOR + 0.55 + storey * np.arange(storeys - 1))
+    s, y = np.meshgrid(centers, GROUND_FLOOR + 0.55 + story * np.arange(stories - 1))
     _windows(sketch, rng, trim, s.ravel(), y.ravel(), size)
     if shape in ("gable", "steps"):
         _windows(sketch, rng, trim, np.array([sketch.width / 2]), np.array([eaves - 0.1]), (0.9, 1.2))
@@ -76,14 +76,14 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
     else:
         _door(sketch, rng, trim, centers, size)
     _side_wall(
-        sketch, rng, trim, eaves=eaves, gabled=shape in ("gable", "steps"), rows=storeys if corner else 0, storey=storey
+        sketch, rng, trim, eaves=eaves, gabled=shape in ("gable", "steps"), rows=stories if corner else 0, story=story
     )
     return sketch.model()
 
 
 @lru_cache(maxsize=2)
 def garden_wall_model(side: int) -> Model:
-    """A meter of wall, taller than a man, that closes the gap between two houses; the paint is its color."""
+    """Build a meter of wall, taller than a person, for the gap between two houses; the paint is its color."""
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)
     sketch.front(2.1, 2.35, 0, 1, takes=0.7)
@@ -101,13 +101,13 @@ class _Plans(Sketch):
         self._light = FACING_LEFT if side > 0 else FACING_RIGHT
 
     def behind(self, meters: float) -> float:
-        """The place so far behind the facade; negative before it."""
+        """Return the position `meters` behind the facade, negative in front of it."""
         return self._side * meters
 
     def facing(
         self, points: npt.ArrayLike, color: npt.ArrayLike = 0, *, takes: float = 0.0, light: int | None = None
     ) -> None:
-        """Add polygons that are seen and lit with the facade."""
+        """Add polygons with the depth and light of the facade."""
         if np.size(points):
             self.paint(points, color, light=self._light if light is None else light, takes=takes, depth=self.width)
 
@@ -127,7 +127,7 @@ class _Plans(Sketch):
 
 
 def _walls(sketch: _Plans, trim: Floats, roof: Floats, *, shape: str, eaves: float, rise: float) -> None:
-    """The facade, its bands, and the roof behind a gable."""
+    """Draw the facade, its bands, and the roof behind a gable."""
     width = sketch.width
     if shape == "gable":
         outline = [(0.0, 0.0), (0.0, eaves), (0.5, eaves + rise), (1.0, eaves), (1.0, 0.0)]
@@ -161,7 +161,7 @@ def _walls(sketch: _Plans, trim: Floats, roof: Floats, *, shape: str, eaves: flo
 def _windows(
     sketch: _Plans, rng: np.random.Generator, trim: Floats, s: Floats, y: Floats, size: tuple[float, float]
 ) -> None:
-    """Windows in the middle of `s`, with their lower edges at `y`."""
+    """Draw windows centered at `s`, with their lower edges at `y`."""
     width, height = size
     half = width / 2
     sketch.front(y - 0.12, y + height + 0.14, s - half - 0.13, s + half + 0.13, trim)
@@ -186,7 +186,7 @@ def _mansard(
     eaves: float,
     rise: float,
 ) -> None:
-    """A steep roof with a dormer over each column of windows."""
+    """Draw a steep roof with a dormer over each column of windows."""
     inner, back, low, width = sketch.behind(1.1), sketch.behind(HOUSE_DEPTH), eaves + 0.3, sketch.width
     sketch.facing([(0, low, 0), (0, low, width), (inner, low + rise, width), (inner, low + rise, 0)], roof)
     end = [(0, low, 0), (inner, low + rise, 0), (back, low + rise, 0), (back, low, 0)]
@@ -197,7 +197,7 @@ def _mansard(
 
 
 def _shop(sketch: _Plans, rng: np.random.Generator, trim: Floats) -> None:
-    """A shop window over the whole ground floor, under an awning or a sign."""
+    """Draw a shop window over the whole ground floor, under an awning or a sign."""
     frame, cloth = DOORS[rng.integers(len(DOORS))], AWNINGS[rng.integers(len(AWNINGS))]
     near, far = 0.35, sketch.width - 0.35
     sketch.front(0.0, 3.3, near, far, frame)
@@ -224,7 +224,7 @@ def _shop(sketch: _Plans, rng: np.random.Generator, trim: Floats) -> None:
 
 
 def _door(sketch: _Plans, rng: np.random.Generator, trim: Floats, centers: Floats, size: tuple[float, float]) -> None:
-    """A front door, and windows in the other columns of the ground floor."""
+    """Draw a front door, and windows in the other columns of the ground floor."""
     chosen = int(rng.integers(len(centers)))
     s, color = centers[chosen], DOORS[rng.integers(len(DOORS))]
     others = np.delete(centers, chosen)
@@ -237,11 +237,11 @@ def _door(sketch: _Plans, rng: np.random.Generator, trim: Floats, centers: Float
 
 
 def _side_wall(
-    sketch: _Plans, rng: np.random.Generator, trim: Floats, *, eaves: float, gabled: bool, rows: int, storey: float
+    sketch: _Plans, rng: np.random.Generator, trim: Floats, *, eaves: float, gabled: bool, rows: int, story: float
 ) -> None:
-    """The wall that looks back along the street, with `rows` storeys of windows."""
+    """Draw the wall that faces back along the street, with `rows` stories of windows."""
     back = sketch.behind(HOUSE_DEPTH)
-    depth = 0.02  # behind the next house, before whatever stands beside this one
+    depth = 0.02  # behind the next house, in front of anything beside this one
 
     def paint(
         middle: npt.ArrayLike,
@@ -259,7 +259,7 @@ def _side_wall(
     paint(back / 2, HOUSE_DEPTH / 2, 0, 0.55, takes=0.65)
     for row in range(rows):
         middles = sketch.behind(1) * (np.arange(4) * 2.8 + 1.7)
-        low = 1.2 + storey * row
+        low = 1.2 + story * row
         paint(middles, 0.65, low - 0.12, low + 1.7, trim)
         paint(middles, 0.5, low, low + 1.55, PANE, GLASS)
         paint(middles[int(rng.integers(4))], 0.5, low, low + 1.55, PANE, LAMP_WINDOW)

@@ -1,4 +1,4 @@
-"""Paints a moment of a street: sky and ground, all that stands on it from far to near, and then the photograph."""
+"""Paint a moment of a street: sky and ground, all objects from far to near, then the effects of a photograph."""
 
 from functools import lru_cache
 
@@ -13,8 +13,8 @@ from maskpencil.scenes.street import VIEW, Moment
 
 Labels = npt.NDArray[np.uint8]
 
-FINE = 4  # polygons are painted on a canvas so many times finer, and averaged
-SMALLEST = 1.5  # square pixels around a polygon that is still painted
+FINE = 4  # polygons are painted on a canvas finer by this factor, then averaged
+SMALLEST = 1.5  # square pixels: the smallest bounding box of a polygon that is painted
 # How far away, in meters for a pixel of focal length and an image one pixel high, a class is painted: cars down to a
 # twelfth of the image's height, people down to a seventh.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
@@ -22,7 +22,7 @@ REACH[CAR], REACH[PERSON] = 1.4 * 12, 1.7 * 7
 
 
 def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Labels]:
-    """The image (H, W, 3) and the label map (H, W) of a moment; `rng` gives the image's grain and rain."""
+    """Paint the image (H, W, 3) and the label map (H, W) of a moment; `rng` draws the image's grain and rain."""
     view = View.of(moment, size)
     sky, woods = paint_sky(view)
     ground, classes = Ground(view).paint()
@@ -33,7 +33,7 @@ def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tu
 
 
 def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Paint everything upright over the canvas (H, W, 3) and the labels (H, W)."""
+    """Paint all objects over the canvas (H, W, 3) and the labels (H, W)."""
     facets, weather = view.moment.facets, view.moment.look.weather
     columns, rows, distance = view.project(facets.vertices)
     ends = np.cumsum(facets.counts)
@@ -69,7 +69,7 @@ def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
 
 
 def _develop(view: View, canvas: Canvas, labels: Labels, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """From light to a photograph: a wet road's mirror, glow, a darker rim, rain and grain."""
+    """Turn the canvas into a photograph: reflections of a wet road, glow, vignetting, rain and grain."""
     weather = view.moment.look.weather
     if weather.wet > 0:
         _mirror(view, canvas, labels)
@@ -83,7 +83,7 @@ def _develop(view: View, canvas: Canvas, labels: Labels, rng: np.random.Generato
 
 
 def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Show on the wet ground what stands above it, upside down and blurred, the more the flatter it is looked at."""
+    """Add blurred reflections to the wet ground, stronger at flat viewing angles."""
     first = view.first_ground_row
     below = np.arange(view.height - first)
     above = canvas[np.maximum(first - 1 - (1.15 * below).astype(np.int64), 0)]
@@ -95,14 +95,14 @@ def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
 
 
 def _glow(canvas: Canvas) -> Canvas:
-    """What bright places shed around them."""
+    """Return the glow around bright places."""
     bright = Image.fromarray((510 * (canvas - np.float32(0.72)).clip(0, 0.5)).astype(np.uint8))
     soft = bright.filter(ImageFilter.GaussianBlur(canvas.shape[1] / 60))
     return np.asarray(soft, dtype=np.float32) / np.float32(510)
 
 
 def _rain(view: View, rng: np.random.Generator) -> Canvas:
-    """Streaks (H, W, 1)."""
+    """Draw streaks of rain (H, W, 1)."""
     canvas = Image.new("L", (view.width, view.height))
     draw = ImageDraw.Draw(canvas)
     for x, y, length in (rng.random((120, 3)) * (view.width, view.height, 1)).tolist():
@@ -113,7 +113,7 @@ def _rain(view: View, rng: np.random.Generator) -> Canvas:
 
 @lru_cache(maxsize=4)
 def _rim(height: int, width: int) -> Canvas:
-    """The lens's shading (H, W, 1)."""
+    """Return the vignetting of the lens (H, W, 1)."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, np.newaxis]
     x = np.linspace(-1, 1, width, dtype=np.float32)[np.newaxis]
     return np.float32(1.02) - np.float32(0.065) * ((x**2 + y**2) ** np.float32(1.5))[..., np.newaxis]

@@ -25,7 +25,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # (12, 2)
 
 @dataclass(frozen=True)
 class Person:
-    """How somebody looks."""
+    """The looks of a person."""
 
     height: float  # meters
     skin: Floats
@@ -35,12 +35,12 @@ class Person:
     coat: bool
     long_hair: bool
     bag: int  # in the LEFT or RIGHT hand, or 0
-    phase: float  # which part of a step they begin with, 0-1
+    phase: float  # the phase of the step at the beginning, 0-1
 
 
 @dataclass(frozen=True)
 class Walker:
-    """Where somebody is after they `walked` so many meters.
+    """The position of a person who has `walked` this many meters.
 
     `across` says how much of the stride is seen from the side: -1 to the left, 1 to the right, near 0 along the
     street. Of one who walks `away` the back of the head is seen.
@@ -55,7 +55,7 @@ class Walker:
 
 
 def some_person(rng: np.random.Generator) -> Person:
-    """Somebody chosen by chance."""
+    """Draw the looks of a person at random."""
     chance = rng.random(10).tolist()
 
     def one_of(colors: Sequence[Floats], i: int) -> Floats:
@@ -75,12 +75,12 @@ def some_person(rng: np.random.Generator) -> Person:
 
 
 def people_facets(walkers: Sequence[Walker]) -> tuple[Facets, Outlines]:
-    """All walkers on the street, and what casts their shadows; there must be at least one."""
+    """Return the facets of all walkers, and the outlines of their shadows; there must be at least one walker."""
     return _Crowd(walkers).drawn()
 
 
 class _Crowd:
-    """Draws P people at once, each for a height of 1, with their feet at the origin."""
+    """A drawing of P people at once, each with a height of 1 and the feet at the origin."""
 
     def __init__(self, walkers: Sequence[Walker]) -> None:
         people = [walker.person for walker in walkers]
@@ -136,7 +136,7 @@ class _Crowd:
         return model.facets, model.casters
 
     def _limb(self, begin: Floats, end: Floats, width: float, taper: float, color: Floats) -> None:
-        """A limb from joint to joint (P, 2), `width` thick at its beginning and `taper` at its end."""
+        """Add a limb from joint to joint (P, 2), `width` thick at its beginning and `taper` at its end."""
         normal = (end - begin)[:, ::-1] * (0.5, -0.5)
         normal /= 2 * np.hypot(normal[:, :1], normal[:, 1:])
         wide, narrow = normal * width, normal * taper
@@ -148,7 +148,7 @@ class _Crowd:
         self._shape([middle + corner * (wide, high) for corner in _CIRCLE], color, whom)
 
     def _shape(self, corners: Sequence[Floats], color: Floats, whom: npt.NDArray[np.bool_] | None = None) -> None:
-        """A polygon of corners (P, 2) in a color (3,) or (P, 3), for all or for those in `whom` (P,)."""
+        """Add a polygon of corners (P, 2) in a color (3,) or (P, 3), for all people or for those in `whom` (P,)."""
         points = self._on_street(np.stack(corners, axis=1))
         colors, depths = np.broadcast_to(color, (len(points), 3)), self._places[:, 2]
         if whom is not None:
@@ -156,12 +156,12 @@ class _Crowd:
         self._sketch.paint(points, colors, light=ROUND, depth=depths)
 
     def _on_street(self, shapes: Floats) -> Floats:
-        """Shapes (P, V, 2) in street coordinates (P, V, 3)."""
+        """Move shapes (P, V, 2) to street coordinates (P, V, 3)."""
         points = np.repeat(self._places[:, np.newaxis], shapes.shape[1], axis=1)
         points[..., :2] += shapes * self._heights[:, np.newaxis, np.newaxis]
         return points
 
 
 def _point(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
-    """Places (P, 2), or (2,) for two numbers."""
+    """Return positions (P, 2), or (2,) for two numbers."""
     return np.stack(np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)), axis=-1)

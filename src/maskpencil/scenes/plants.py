@@ -21,7 +21,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # (12, 2)
 
 @lru_cache(maxsize=TREES)
 def tree_model(design: int) -> Model:
-    """One of `TREES` trees: a trunk, a fork and a crown of leafy clumps, dark below and light towards the sky."""
+    """Build one of `TREES` trees: a trunk, a fork and a crown of leafy clumps, dark below and light towards the sky."""
     rng = np.random.default_rng([2, design])
     sketch = Sketch(TREE)
     scale = rng.uniform(0.85, 1.2)
@@ -56,7 +56,7 @@ def tree_model(design: int) -> Model:
 
 @lru_cache(maxsize=8)
 def hedge_model(design: int) -> Model:
-    """Six meters of hedge along the pavement, taller than the camera."""
+    """Build six meters of hedge along the pavement, taller than the camera."""
     rng = np.random.default_rng([3, design])
     sketch = Sketch(TREE)
     edges = np.linspace(0, 6, 9)

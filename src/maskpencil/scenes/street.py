@@ -1,4 +1,4 @@
-"""One street: where its houses, trees, cars and people are at any moment of a drive."""
+"""A street with its houses, trees, cars and people at any moment of a drive."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from maskpencil.scenes.people import Person, Walker, people_facets, some_person
 from maskpencil.scenes.plants import SEASONS, TREES, hedge_model, tree_model
 from maskpencil.scenes.weather import Weather, some_weather
 
-VIEW = 130.0  # meters that can be seen
+VIEW = 130.0  # meters: the viewing distance
 PEOPLE_VIEW = 80.0
 BLOCK = 45.0  # meters from where one side street may be to the next
 # Where, in a block with a side street, the zebra crossing lies, the side street, and where the houses begin.
@@ -24,7 +24,7 @@ CORNER = 17.0
 
 @dataclass(frozen=True)
 class Layout:
-    """Measures of one street in meters; both halves are alike."""
+    """Measures of one street in meters; both sides are equal."""
 
     lane: float
     parking: float
@@ -33,12 +33,12 @@ class Layout:
 
     @property
     def road(self) -> float:
-        """Half the width of the road, up to the kerb."""
+        """Half the width of the road, up to the curb."""
         return self.lane + self.parking
 
     @property
     def front(self) -> float:
-        """From the middle of the street to the facades."""
+        """The distance from the center line of the street to the facades."""
         return self.road + self.pavement
 
 
@@ -54,7 +54,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a camera in the right lane sees: it stands at `along`, `right` of the middle, `height` above the road."""
+    """The view of a camera in the right lane, at `along`, `right` of the center line, `height` above the road."""
 
     time: float
     right: float
@@ -80,7 +80,7 @@ class _Block:
 
 
 class Street:
-    """A street without end, the same for the same seed.
+    """An endless street, the same for the same seed.
 
     What has no end is drawn by chance anew for each of its members, from a seed of their own, so that any part of
     the street can be built alone.
@@ -96,7 +96,7 @@ class Street:
             pavement=rng.uniform(3.2, 4.2) if wide else rng.uniform(3.8, 5.2),
             edge_line=bool(rng.random() < 0.5),
         )
-        self._speed = rng.uniform(7.0, 9.0)  # meters a second
+        self._speed = rng.uniform(7.0, 9.0)  # meters per second
         self._start = rng.uniform(0, BLOCK)
         self._bend, self._bend_length, self._bend_phase = rng.uniform((0.002, 45, 0), (0.008, 80, 2 * np.pi)).tolist()
         self._yaw, self._pitch, self._height = rng.normal(0, 0.02), rng.normal(0, 0.012), rng.uniform(1.5, 1.75)
@@ -118,7 +118,7 @@ class Street:
         self._block = lru_cache(maxsize=8)(self._build_block)
 
     def moment(self, time: float) -> Moment:
-        """The street `time` seconds after the drive began."""
+        """Return the street `time` seconds after the drive began."""
         along = self._start + self._speed * time
         right = self.layout.lane / 2 + 0.08 * np.sin(0.9 * time)
         turn = along / self._bend_length + self._bend_phase
@@ -227,7 +227,7 @@ class Street:
                     yield Walker(some_person(rng), right, distance, walked, across, away=way > 0)
 
     def _crossing(self, person: Person, begin: float, along: float) -> Walker:
-        """Somebody on the zebra crossing; they have left the lane before a car in it is there."""
+        """Place a person on the zebra crossing who leaves the lane before a car in it arrives."""
         place = begin + sum(ZEBRA) / 2
         near = 13.0 if self._ahead is None else self._ahead + 6
         far, pace = near + 45, 0.19  # meters that are walked for a meter that the camera comes nearer

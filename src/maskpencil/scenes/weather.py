@@ -1,4 +1,4 @@
-"""Light and weather: they change the colors of a scene and never its labels."""
+"""Light and weather, which change the colors of a scene and never its labels."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Weather:
-    """The light of one street; colors are 0-1, `light` (8, 3) multiplies the colors of facets by what falls on them.
+    """The light of one street; colors are 0-1, `light` (8, 3) multiplies the colors of facets by their kind of light.
 
     A meter of height casts a shadow of `sun` meters to the right and along the street.
     """
@@ -24,8 +24,8 @@ class Weather:
     light: Floats
     ground_light: Floats
     sun: tuple[float, float]
-    shadow: float  # the part of the light that a shadow takes
-    shadow_blur: float  # part of the image's width
+    shadow: float  # the share of the light that a shadow removes
+    shadow_blur: float  # share of the image's width
     haze: float  # 1 / meters
     wet: float  # 0-1
     rain: float  # 0-1
@@ -35,7 +35,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of weather; a range leaves the rest to chance."""
+    """One kind of weather; values in ranges are drawn at random."""
 
     share: float
     zenith: Color
@@ -166,7 +166,7 @@ KINDS = (
 
 
 def some_weather(rng: np.random.Generator) -> Weather:
-    """Weather chosen by chance: mostly fair."""
+    """Draw weather at random, mostly fair."""
     kind = KINDS[rng.choice(len(KINDS), p=[kind.share for kind in KINDS])]
     sun_right = rng.uniform(0.35, 0.85) * (1 if rng.random() < 0.5 else -1)
     sun_along = rng.uniform(-0.5, 0.4)

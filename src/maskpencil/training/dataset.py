@@ -36,7 +36,7 @@ class Images(NamedTuple):
     gains: torch.Tensor
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """The images (N, 3, H, W) on a device, recolored there, 0-255."""
+        """Return the images (N, 3, H, W) on a device, recolored there, 0-255."""
         pixels = self.pixels.to(device, non_blocking=True)
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
@@ -101,7 +101,7 @@ class SegmentationDataset(Dataset[Sample]):
             self._kept = list(samples if folder is None else self._moved(samples, folder))
 
     def _moved(self, samples: Iterable[Pair], folder: Path) -> Iterator[Pair]:
-        """The pairs, their numbers moved to a file."""
+        """Return the pairs, their numbers moved to a file."""
         descriptor, path = mkstemp(dir=folder)
         if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would end the process without a word
             os.posix_fallocate(descriptor, 0, self.memory)
@@ -119,7 +119,7 @@ class SegmentationDataset(Dataset[Sample]):
             yield moved[0], moved[1]
 
     def read(self, index: int) -> Pair:
-        """A pair at its working size, not yet transformed."""
+        """Return a pair at its working size, not yet transformed."""
         image, label_map = self.data.read_pair(self.pairs[index])
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
@@ -153,7 +153,7 @@ class EpochBatches(Sampler[list[Place]]):
             first += size
 
     def _sizes(self) -> list[int]:
-        """The sizes of the batches over all processes, each a multiple of their number."""
+        """Return the sizes of the batches over all processes, each a multiple of their number."""
         full, rest = divmod(self.length, self.batch_size * self.world)
         shares = [self.batch_size] * full
         last, least = -(-rest // self.world), min(2, self.batch_size)
@@ -182,7 +182,7 @@ def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[I
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
 ) -> Iterable[tuple[Images, torch.Tensor]]:
-    """A loader of `batches`, in this process or in `workers` others."""
+    """Return a loader of `batches`, in this process or in `workers` others."""
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=batches,

@@ -86,7 +86,7 @@ def training_transform(
     flip: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """The augmentation: a window at a random scale (without a `crop_size` the whole image), mirrored.
+    """Return the augmentation: a window at a random scale (without a `crop_size` the whole image), mirrored.
 
     `flip` is the probability of mirroring left to right.
     """

@@ -269,13 +269,13 @@ FAULTS = {
         turned_image,
         "exif-rotation",
         "error",
-        "masks that lie as their image is stored, while EXIF turns the image: 1",
+        "masks in the stored orientation of their image, which EXIF rotates: 1",
     ),
     "an image upside down": (
         upside_down_image,
         "exif-rotation-doubtful",
         "warning",
-        "images turned or mirrored by EXIF, their masks not: 1 (",
+        "images rotated or mirrored by EXIF while their masks are not: 1 (",
     ),
     "a value without a class": (
         strange_value,
@@ -301,21 +301,21 @@ FAULTS = {
         "warning",
         "one class fills 99.22% of all pixels (ground)",
     ),
-    "an empty mask": (empty_mask, "empty-masks", "note", "masks that hold nothing but 'ground': 1 ("),
-    "a mask ignored throughout": (void_mask, "void-masks", "warning", "masks ignored throughout: 1"),
+    "an empty mask": (empty_mask, "empty-masks", "note", "masks with only 'ground': 1 ("),
+    "a mask ignored throughout": (void_mask, "void-masks", "warning", "masks with only ignored pixels: 1"),
     "smoothed colors": (
         smoothed_colors,
         "smoothed-borders",
         "warning",
-        "masks compressed or smoothed, with values between those of the classes: 12",
+        "compressed or smoothed masks, with values between those of the classes: 12",
     ),
     "a border to be ignored": (
         void_borders,
         "looks-ignored",
         "warning",
-        "classes that lie thinly between the others, like borders that are to be ignored: 1 (edge = 3)",
+        "classes in thin lines between the others, like borders to ignore: 1 (edge = 3)",
     ),
-    "slips of a brush": (specks, "specks", "note", "masks with more than a few specks, like slips of a brush: 1"),
+    "slips of a brush": (specks, "specks", "note", "masks with many specks, like slips of a brush: 1"),
     "the same image twice": (same_image_twice, "duplicates", "warning", "(train/again = train/train0)"),
     "an image in two splits": (
         same_image_in_val,
@@ -335,9 +335,9 @@ FAULTS = {
         names_by_case,
         "names-differ-in-case",
         "warning",
-        "that differ in upper and lower case alone: 2 (images/train/TRAIN0.png and train0.png, ",
+        "that differ only in case: 2 (images/train/TRAIN0.png and train0.png, ",
     ),
-    "a blank image": (blank_image, "blank-images", "warning", "images that show nothing but one brightness: 1"),
+    "a blank image": (blank_image, "blank-images", "warning", "images of one brightness throughout: 1"),
 }
 
 
@@ -368,7 +368,7 @@ def test_numbers_that_begin_with_one_are_told_of(clean: Path) -> None:
     report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
     off = next(fault for fault in report.faults if fault.kind == "off-by-one")
-    assert off.what == "the masks begin with 1, so that 'ground' is never seen and 3 has no class"
+    assert off.what == "the masks begin with 1, so that 'ground' never occurs and 3 has no class"
     (clean / "classes.yaml").unlink()
     assert "off-by-one" in kinds(check(clean))
 
@@ -471,7 +471,7 @@ def test_declared_classes_are_not_renumbered_on_a_guess(clean: Path, tmp_path: P
 def test_class_names_may_hold_anything(clean: Path) -> None:
     write_classes(clean / "classes.yaml", ClassSet(("{n}", "{", "{x}", "%s"), (*COLORS, (1, 2, 3))))
     only_ground(clean)
-    assert "masks that hold nothing but" in " ".join(fault.line for fault in check(clean).faults)
+    assert "masks with only" in " ".join(fault.line for fault in check(clean).faults)
 
 
 def test_an_image_in_two_lists_is_in_both(clean: Path) -> None:
@@ -497,7 +497,7 @@ def test_the_command_tells_all_and_ends_with_a_verdict(clean: Path, tmp_path: Pa
     assert main(["check", str(clean), "--json", "report.json", "--fix", "fixed"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[0].startswith("error: masks with values that stand for no class: 1 (masks/train/train0.png: 7)")
+    assert lines[0].startswith("error: masks with values that have no class: 1 (masks/train/train0.png: 7)")
     assert any(line.startswith("ground  ") and "#3c6e3c" in line for line in lines)
     assert "not fit for training: 1 error" in lines
     assert "masks are read as index" in printed.err

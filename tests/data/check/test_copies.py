@@ -50,17 +50,18 @@ def test_a_validation_that_is_train_is_told_in_a_line(
     spoil(folder)
     (line,) = [line for line in lines(folder) if "also in train" in line]
     assert line.startswith(
-        f"warning: images of val that are also in train, so that what is scored was trained on: {share}"
+        f"warning: images of val that are also in train, so the network is scored on training images: {share}"
     )
     (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates-across-splits"]
-    assert f"so that what is scored was trained on: 6, {file}" in fault.what
+    assert f"so the network is scored on training images: 6, {file}" in fault.what
     assert fault.remedy == "remove them from the others: most of train would go, as --fix does"
 
 
 def test_one_copy_among_others_is_told_too(folder: Path) -> None:
     shutil.copy(folder / "images/train/2.png", folder / "images/val/1.png")
     assert any(
-        "trained on: 1 of 3 (val/1 = train/2); maskpencil check DATA --fix CLEAN" in line for line in lines(folder)
+        "scored on training images: 1 of 3 (val/1 = train/2); maskpencil check DATA --fix CLEAN" in line
+        for line in lines(folder)
     )
 
 
@@ -135,7 +136,7 @@ def test_the_command_tells_both(folder: Path, capsys: pytest.CaptureFixture[str]
     (folder / "classes.yaml").write_text("names: [ground, box, ball, a, b, c, d, e]")
     assert main(["check", str(folder)]) == 1
     printed = capsys.readouterr().out
-    assert "error: images that stand in several splits, so that what is scored was trained on: 6, all of val" in printed
+    assert "error: images in several splits, so the network is scored on training images: 6, all of val" in printed
     assert "warning: classes that never occur: 5 of 8 (a, b, c, d, e)" in printed
 
 
@@ -148,5 +149,5 @@ def test_a_training_says_it_before_it_begins(
     copy_train(folder)
     monkeypatch.setattr("maskpencil.training.train.build_job", no_further)
     assert main(["train", str(folder), "--out", str(tmp_path / "run"), "--weights", "none", "--epochs", "1"]) == 1
-    assert "that are also in train, so that what is scored was trained on: 6 of 6" in capsys.readouterr().err
+    assert "that are also in train, so the network is scored on training images: 6 of 6" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Check a data set: what is wrong, where, and what to do."""
+"""Check a data set: find faults, name the files, say what to do."""
 
 from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.check.fix import LOG, Change, write_fixed

@@ -1,4 +1,4 @@
-"""Faults of classes: never seen, seen in validation alone, almost everywhere, numbers that begin with 1."""
+"""Faults of classes: absent, absent from train, dominant, or numbered from 1."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,14 @@ Counts = npt.NDArray[np.int64]
 def check_classes(
     facts: Sequence[MaskFacts], splits: Sequence[str], encoding: MaskEncoding, counts: Counts, *, declared: bool
 ) -> list[Fault]:
-    """The faults that the classes' pixels in each mask show; quick, for no file is read.
+    """Return the faults that the pixel counts of the classes show; no file is read.
 
-    `splits` is each mask's split. `declared` are classes that a file names, and not the masks.
+    Args:
+        facts: the contents of each mask.
+        splits: the split of each mask.
+        encoding: the encoding of the masks.
+        counts: the pixels of each class in each mask.
+        declared: whether a class file names the classes, rather than the masks alone.
     """
     return [
         *_off_by_one(facts, encoding),
@@ -36,10 +41,10 @@ def check_classes(
 
 
 def refuse_nonsense(folder: DataFolder) -> list[Fault]:
-    """The cheap part of a check, before training; returns the faults that are no reason to stop.
+    """Return the cheap part of a check, before training; returns the faults that are no reason to stop.
 
     Raises:
-        DataError: nothing can be learned from the masks.
+        DataError: the masks have a fault that makes training useless.
     """
     counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
     entries = [(folder.facts[pair.mask], split) for split, pairs in folder.splits.items() for pair in pairs]
@@ -47,12 +52,12 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     faults = check_classes(facts, splits, folder.encoding, counts, declared=folder.declared)
     for each in faults:
         if each.severity == "error":
-            raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; maskpencil check tells more")
+            raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; run maskpencil check for all faults")
     return [*check_copies(folder.splits), *faults]
 
 
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
-    """Numbers that begin with 1, where the first class is never seen."""
+    """Return the fault of class numbers that begin with 1, so that the first class never occurs."""
     if encoding.kind != "index" or encoding.codes is not None or not facts:
         return []
     numbers = {value for fact in facts for value in fact.values} - {IGNORE_INDEX, encoding.classes.ignore_index}
@@ -64,9 +69,9 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         "off-by-one",
         "error" if certain else "warning",
         [f"1 to {highest}"],
-        f"the masks begin with 1, so that {names[0]!r} is never seen"
+        f"the masks begin with 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
-        "subtract 1 from all, as --fix does, if 1 is meant as the first class",
+        "subtract 1 from all, as --fix does, if 1 is the first class",
     )
 
 
@@ -79,7 +84,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
             "error",
             [only],
             "all pixels are of one class",
-            "there is nothing to tell apart; check that these are the masks, and their values",
+            "there is nothing to distinguish; check that these are the masks, and their values",
         )
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
@@ -89,12 +94,12 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
         f"classes that never occur: {{n}} of {len(totals)}",
         "remove them from the class file, or add images that show them"
         if declared
-        else "a network cannot learn them; if the numbers have gaps, name the classes in a classes.yaml or renumber",
+        else "a network cannot learn them; if the numbers have gaps, list the classes in a classes.yaml or renumber",
     )
 
 
 def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
-    """Classes that are asked for in validation or test and never shown in training; `splits` is each mask's."""
+    """Return the faults of classes that occur in val or test but not in train; `splits` has one entry per mask."""
     names = np.array(splits)
     shown = counts[names == "train"].sum(axis=0)
     found = []
@@ -108,7 +113,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
             "warning",
             lacking,
             f"classes that occur in {split}, but not in train: {{n}}",
-            "move images with them to train; a network cannot find what it was never shown",
+            "move images with them to train; a network cannot find classes it was not trained on",
         )
     return found
 
@@ -123,7 +128,7 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "cut the images to where the others are, or add images; training weighs rare classes up",
+        "crop the images to where the others are, or add images; training gives rare classes more weight",
     )
 
 
@@ -140,14 +145,14 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
             [mask for mask, empty in zip(masks, background_only, strict=True) if empty]
             if len(encoding.classes) > 1
             else [],
-            f"masks that hold nothing but {first!r}: {{n}}",
-            "good if these images show nothing else; else draw what is missing",
+            f"masks with only {first!r}: {{n}}",
+            "fine if these images show nothing else; otherwise draw the missing regions",
         ),
         *fault(
             "void-masks",
             "error" if void.all() else "warning",
             [mask for mask, nothing in zip(masks, void, strict=True) if nothing],
-            "masks ignored throughout: {n}",
+            "masks with only ignored pixels: {n}",
             "remove them with their images; nothing can be learned from them",
         ),
     ]

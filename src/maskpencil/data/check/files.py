@@ -1,4 +1,4 @@
-"""Faults of files: what is missing, broken, of another size, turned, or of a confusing name."""
+"""Faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from maskpencil.data.layout import Layout
 
 
 def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
-    """The faults of the files of a data set."""
+    """Return the faults of the files of a data set."""
     return [
         *_unpaired(layout),
         *_unreadable(seen),
@@ -23,7 +23,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _unpaired(layout: Layout) -> list[Fault]:
-    remedy = "add what is missing, or remove them; they are not used"
+    remedy = "add the missing files, or remove these; they are not used"
     return [
         *fault("images-without-mask", "warning", layout.images_alone, "images without a mask: {n}", remedy),
         *fault("masks-without-image", "warning", layout.masks_alone, "masks without an image: {n}", remedy),
@@ -41,10 +41,10 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Files of which not everything is seen, or not all in the same way."""
+    """Return the faults of files that are read only in part, or in different ways."""
     several = [f"{f.pair.image}: {f.image.pages} pages" for f in seen if f.image.pages > 1]
     masks = [f"{f.pair.mask}: {f.mask.header.pages} pages" for f in seen if f.mask.header and f.mask.header.pages > 1]
-    remedy = "save the others as files of their own, if they are to be used"
+    remedy = "save the other pages as separate files if they should be used"
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -54,11 +54,9 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             by_levels[facts.image.levels].append(facts.pair.image)
     differ = [f"{files[0]}: {text}" for text, files in by_levels.items()] if len(by_levels) > 1 else []
     return [
+        *fault("several-pages", "warning", several, "images with several pages; only the first is read: {n}", remedy),
         *fault(
-            "several-pages", "warning", several, "images of several pages, of which the first is taken: {n}", remedy
-        ),
-        *fault(
-            "several-pages-masks", "warning", masks, "masks of several pages, of which the first is taken: {n}", remedy
+            "several-pages-masks", "warning", masks, "masks with several pages; only the first is read: {n}", remedy
         ),
         *(
             found
@@ -68,7 +66,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
                 "note",
                 files,
                 f"images of which {text}: {{n}}",
-                "mark the bands that are to be seen: gdal_edit.py -colorinterp_1 red FILE.tif",
+                "mark the bands to read: gdal_edit.py -colorinterp_1 red FILE.tif",
             )
         ),
         *(
@@ -86,8 +84,8 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             "levels-differ",
             "warning",
             differ,
-            "ways in which the numbers of the images become 0 to 255: {n}",
-            "where they belong together give them one scale: gdal_edit.py -scale FACTOR FILE.tif",
+            "images scaled to 0 to 255 in different ways: {n}",
+            "if they belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif",
         ),
     ]
 
@@ -109,21 +107,21 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
             "sizes-differ",
             "error",
             differ,
-            "masks of another size than their image: {n}",
+            "masks that differ in size from their image: {n}",
             "save each at its image's size, without smoothing (nearest neighbor); --fix does it for equal shapes",
         ),
         *fault(
             "exif-rotation",
             "error",
             stored,
-            "masks that lie as their image is stored, while EXIF turns the image: {n}",
-            "turn the masks as well, or remove the EXIF entry from the images",
+            "masks in the stored orientation of their image, which EXIF rotates: {n}",
+            "rotate the masks as well, or remove the EXIF entry from the images",
         ),
     ]
 
 
 def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Turned on one side only, where the sizes do not tell which is right."""
+    """Return the fault of pairs where EXIF rotates only the image or only the mask, and both orientations fit."""
     doubtful = [
         f.pair.image
         for f in seen
@@ -136,7 +134,7 @@ def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
         "exif-rotation-doubtful",
         "warning",
         doubtful,
-        "images turned or mirrored by EXIF, their masks not: {n}",
+        "images rotated or mirrored by EXIF while their masks are not: {n}",
         "look at the overlays; where they do not match, remove the EXIF entry from the image",
     )
 
@@ -151,7 +149,7 @@ def _same_names(layout: Layout) -> list[Fault]:
         "same-name-in-splits",
         "warning",
         twice,
-        "names that stand in more than one split: {n}",
+        "names that occur in more than one split: {n}",
         "make sure that they are not the same images, and rename them",
     )
 
@@ -167,7 +165,7 @@ def _names_by_case(layout: Layout) -> list[Fault]:
         "names-differ-in-case",
         "warning",
         alike,
-        "file names that differ in upper and lower case alone: {n}",
+        "file names that differ only in case: {n}",
         "rename them: on Windows and macOS one would replace the other",
     )
 

@@ -1,4 +1,4 @@
-"""`write_fixed`: a clean copy of a data set, with every change written down; the source is not touched."""
+"""Write a clean copy of a data set and a list of all changes; the source is not touched."""
 
 import csv
 from collections.abc import Callable
@@ -25,34 +25,37 @@ from maskpencil.plain_text import csv_cell
 
 LOG = "changes.csv"
 SAME_SHAPE = 0.02
-"""How far the ratio of width and height may differ where a mask is scaled to its image."""
+"""The largest relative difference in aspect ratio at which a mask is scaled to its image."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a file."""
+    """What was done with a file."""
 
     file: str
     change: str
 
 
 def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
-    """Write what can be used of a checked data set to `out`, and every change to `out`/changes.csv.
+    """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    The folder is missing or empty before, and appears whole. Images are copied, upright where EXIF turns them, masks
-    become palette PNGs of class numbers, a classes.yaml names the classes. Left out are files that cannot be read,
-    images without a mask, masks that are ignored throughout or of another shape than their image, and copies of
-    images, in train first. Masks are turned or scaled to fit, values of no class are ignored, numbers that begin with
-    1 begin with 0. `progress` hears (done, of).
+    `out` is missing or empty before, and appears whole. Images are copied, upright where EXIF rotates them;
+    masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files that cannot be
+    read, images without a mask, masks that are fully ignored or of another shape than their image, and copies of
+    images, in train first. Masks are rotated or scaled to fit, values without a class are ignored, and class numbers
+    that begin with 1 are moved to begin with 0.
+
+    Args:
+        report: the result of the check.
+        out: the folder to write.
+        progress: called with (done, total).
 
     Raises:
         DataError: the masks were not understood, or nothing is left.
         OutputError: the copy cannot be written, `out` is not empty, or another process is writing it.
     """
     if report.encoding is None:
-        raise DataError(
-            f"{report.root}: the masks are not understood, so that nothing can be mended; see the errors above"
-        )
+        raise DataError(f"{report.root}: the masks are not understood, so nothing can be fixed; see the errors above")
     encoding, changes = _from_zero(report, report.encoding)
     copies = superfluous_copies(report.seen)
     names = FreeNames()
@@ -76,7 +79,7 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
                 if progress:
                     progress(done, len(report.seen))
             if not names.taken:
-                raise DataError(f"{report.root}: nothing is left after what cannot be used was taken out")
+                raise DataError(f"{report.root}: no usable pair is left")
         for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "image")):
             alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
             changes += [Change(file, f"left out: has no {lacking}") for file in alone]
@@ -87,12 +90,12 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
 
 
 def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """The encoding, with class numbers that begin with 1 moved down."""
+    """Return the encoding with class numbers from 1 moved to begin with 0."""
     off = [fault for fault in report.faults if fault.kind == "off-by-one"]
-    if not off or (report.declared and off[0].severity != "error"):  # what is declared may begin with an absent class
+    if not off or (report.declared and off[0].severity != "error"):  # the first class may be declared and absent
         return encoding, []
     classes = encoding.classes
-    if not report.declared:  # the class 0 that nothing was known of falls away
+    if not report.declared:  # class 0 was only a guess
         classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
     codes = {index + 1: index for index in range(len(classes))}
     codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
@@ -101,7 +104,7 @@ def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, li
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
-    """The label map, or None where the pair cannot be used, and what was done."""
+    """Return the label map, or None where the pair cannot be used, and the changes made."""
     if view.image.error or view.image.header is None:
         return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
@@ -127,7 +130,7 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
 
 
 def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[str]]:
-    """The label map at the size that the image is shown with, or None where their shapes differ."""
+    """Return the label map at the displayed size of the image, or None where their aspect ratios differ."""
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []

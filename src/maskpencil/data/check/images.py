@@ -1,4 +1,4 @@
-"""Faults of the images: the same one twice, almost the same, unlike all others."""
+"""Faults of the images: duplicates, near-duplicates, blank images and outliers."""
 
 import hashlib
 from collections import defaultdict
@@ -14,13 +14,13 @@ from maskpencil.data.check.report import Fault, fault
 from maskpencil.data.layout.pairs import Pair
 
 HEAD = 2**16
-"""Bytes that are compared before whole files are: of other images they differ."""
+"""Bytes of each file that are compared first; they differ between different images."""
 
 
 def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
-    """The fault of each split whose images are also in train, byte for byte, under the same or other names.
+    """Return a fault for each split with images that are also in train, byte for byte, under any name.
 
-    Files are read only where one of train and one of another split have the same size.
+    Files are read only where a file of train and one of another split have the same size.
     """
     found = []
     for split, pairs in splits.items():
@@ -30,25 +30,25 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
                 "copies-of-train",
                 "warning",
                 [f"{split}/{pair.name} = train/{other.name}" for pair, other in copies],
-                f"images of {split} that are also in train, so that what is scored was trained on: {share}",
+                f"images of {split} that are also in train, so the network is scored on training images: {share}",
                 "maskpencil check DATA --fix CLEAN writes a copy of the data without them",
             )
     return found
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Whether copies that train shares with other splits are to leave train, and not the others.
+    """Return whether to remove images shared with other splits from train rather than from the others.
 
-    What is scored then stays as it was, unless most of train would go.
+    The scored images then stay the same, unless this would remove most of train.
     """
     return 2 * copies <= train
 
 
 def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
-    """The pairs whose image is also one of train, with that one."""
+    """Return the pairs whose image is also in train, each with its copy there."""
     by_size: dict[int, list[Pair]] = defaultdict(list)
     for pair in train:
-        with suppress(OSError):  # what cannot be read is an error elsewhere
+        with suppress(OSError):  # unreadable files are reported elsewhere
             by_size[pair.image.stat().st_size].append(pair)
     digests: dict[tuple[Path, int | None], bytes] = {}
 
@@ -70,28 +70,28 @@ def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pa
 
 
 NEAR = 4.0
-"""Gray levels, the root mean square by which thumbnails of near-duplicates differ at most."""
+"""Gray levels: the largest root mean square difference between thumbnails of near-duplicates."""
 
 NEAR_SHARE = 0.15
-"""And at most so much of their own contrast, so that two dull images are not taken for one."""
+"""Share of their own contrast by which they differ at most, so that two dull images are not taken for one."""
 
 BLANK = 2.0
 """Gray levels: an image of less contrast shows nothing."""
 
 FAR = 8.0
-"""So many times the usual spread from the middle, an image is unlike the rest."""
+"""An image this many usual spreads from the median is unlike the rest."""
 
 MUCH = 0.5
-"""Where so much of a split is also in train, its share is named."""
+"""The share of a split that is also in train from which the message gives it."""
 
 ENOUGH = 20
-"""Of fewer images no usual spread is known."""
+"""Fewer images than this give no usual spread."""
 
 _AT_ONCE = 512
 
 
 def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
-    """The faults of the images that could be read."""
+    """Return the faults of the images that could be read."""
     views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
     copies = {place for group in groups for place in group[1:]}
@@ -99,9 +99,12 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
-    """The `id` of every entry that is, byte by byte, the image of another: one of each stays, not in train if it can.
+    """Return the `id` of every entry to leave out because another entry has the same image, byte for byte.
 
-    So what is scored stays as it is, and training does not see it. Where most of train would go it stays in train.
+    One of each group stays, from another split than train if possible.
+
+    Scores then stay comparable, and training does not see the scored images. Where this would remove most of train,
+    the copies stay in train.
     """
     leave, groups = set(), _same_bytes(seen)
     from_train = _leave_train(seen, groups)
@@ -120,7 +123,7 @@ def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
 
 
 def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
-    """Whether what train shares with other splits is to leave train; see `leaves_train`."""
+    """Return whether what train shares with other splits is to leave train; see `leaves_train`."""
     shared = [group for group in groups if len({views[place].split for place in group}) > 1]
     copies = sum(views[place].split == "train" for group in shared for place in group)
     return leaves_train(copies, sum(view.split == "train" for view in views))
@@ -138,21 +141,21 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
             "duplicates-across-splits",
             "error",
             across,
-            "images that stand in several splits, so that what is scored was trained on: {n}" + _all_of(views, groups),
+            "images in several splits, so the network is scored on training images: {n}" + _all_of(views, groups),
             f"remove them from {where}, as --fix does",
         ),
         *fault(
             "duplicates",
             "warning",
             within,
-            "images that stand there more than once: {n}",
+            "images that occur more than once: {n}",
             "keep one of each, as --fix does",
         ),
     ]
 
 
 def _all_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Of which splits much is also in train, in words."""
+    """Say which splits share a large part of their images with train."""
     told = []
     for split in dict.fromkeys(view.split for view in views):
         shared = sum(
@@ -188,15 +191,15 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
             "note",
             within,
             "images almost the same as another: {n}",
-            "copies teach nothing; frames of a video are fine",
+            "copies add nothing to training; frames of a video are fine",
         ),
     ]
 
 
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """The near-duplicates, each with the nearest one of those that are not brighter, or of another split if there is.
+    """Return the near-duplicates, each with the nearest image that is not brighter, of another split if possible.
 
-    Images are compared with those alone that are almost as bright, for no others can be near.
+    Images are compared only with images of almost the same brightness, since no others can be near.
     """
     if len(views) < 2:
         return []
@@ -215,7 +218,7 @@ def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
         near = (distances <= np.minimum(limits[rows, None], limits[others])) & (others < rows[:, None])
         for row in np.flatnonzero(near.any(axis=1)):
             found = np.flatnonzero(near[row])
-            elsewhere = found[splits[others[found]] != splits[rows[row]]]  # what leaks is told of first
+            elsewhere = found[splits[others[found]] != splits[rows[row]]]  # leaks between splits come first
             found = elsewhere if len(elsewhere) else found
             nearest = others[found[distances[row, found].argmin()]]
             one, other = int(order[nearest]), int(order[rows[row]])
@@ -228,7 +231,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
         "blank-images",
         "warning",
         [view.pair.image for view in views if view.image.contrast < BLANK],
-        "images that show nothing but one brightness: {n}",
+        "images of one brightness throughout: {n}",
         "replace or remove them",
     )
 
@@ -247,8 +250,8 @@ def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
             for view, is_so in zip(views, strange, strict=True)
             if is_so and view.image.contrast >= BLANK
         ],
-        "images far brighter, darker, duller or harsher than the rest: {n}",
-        "look whether they belong to the set",
+        "images whose brightness or contrast is far from that of the rest: {n}",
+        "check whether they belong to the data set",
     )
 
 

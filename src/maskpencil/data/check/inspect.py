@@ -1,4 +1,4 @@
-"""`inspect_pairs`: what is seen of each image and its mask when both are read, in several processes."""
+"""Read every image and mask once, in several processes, and measure what the checks need."""
 
 import hashlib
 import multiprocessing
@@ -18,24 +18,24 @@ from maskpencil.errors import ImageError
 from maskpencil.images import Header, read_header, read_pixels
 
 THUMBNAIL = 16
-"""Pixels, the side of the small gray image that is kept of each."""
+"""Pixels: the side of the small gray copy that is kept of each image."""
 
 SPECK = 6
-"""A region of at most so many pixels is a speck."""
+"""Pixels: the largest region that is a speck."""
 
 FEW = 200
-"""So few pairs are read in this process: others take longer to start."""
+"""Up to this many pairs are read in this process; other processes would take longer to start."""
 
 MOST_SHORT = 0.25
-"""Where more of a mask's pixels are in short runs it is no drawing, but noise or compression: not each is a speck."""
+"""The largest share of a mask's pixels in short runs: above it they are noise or compression, not specks."""
 
 FEW_SHORT = 10_000
 
 STEP = 2
-"""Smoothing leaves steps of at most so many pixels between two classes."""
+"""Pixels: the widest step that smoothing leaves between two classes."""
 
 THIN = 8
-"""A run of at most so many pixels is thin."""
+"""Pixels: the longest run that is thin."""
 
 CHUNK = 16
 
@@ -44,11 +44,11 @@ Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is seen of an image; `error` says why it could not be read.
+    """What was measured of an image; `error` says why it could not be read.
 
-    `digest` is of the file's bytes, `thumbnail` (256,) uint8 gray levels. `brightness` and `contrast` are the mean and
-    the standard deviation of the gray levels, 0-255. `pages` counts the images in the file; `bands` and `levels` say
-    how it was read, see `images.Pixels`.
+    `digest` is the hash of the file's bytes, `thumbnail` (256,) the uint8 gray levels of the small copy. `brightness`
+    and `contrast` are the mean and the standard deviation of the gray levels, 0-255. `pages` counts the images in the
+    file; `bands` and `levels` say how it was read, see `images.Pixels`.
     """
 
     header: Header | None = None
@@ -64,7 +64,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class MaskView:
-    """What is seen of a mask; `error` says why it could not be read.
+    """What was measured of a mask; `error` says why it could not be read.
 
     `specks` are the regions of at most `SPECK` pixels, counted by value. `steps` is the part of the borders, 0..1,
     where one or two pixels lie between those to their left and right in value, as smoothing leaves it. `parting` is,
@@ -81,7 +81,7 @@ class MaskView:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What is seen of a pair."""
+    """What was measured of a pair of image and mask."""
 
     split: str
     pair: Pair
@@ -95,10 +95,15 @@ def inspect_pairs(
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> list[PairFacts]:
-    """Read every image and mask of (split, pair) once; `report` hears (done, of).
+    """Read and measure every image and mask once.
 
-    Memory stays in proportion to the number of pairs, some kilobytes each, some tens where masks are compressed. For a
-    few pairs no other process is started.
+    Memory grows with the number of pairs: a few kilobytes each, a few tens where masks are compressed. For a few pairs
+    no other process is started.
+
+    Args:
+        pairs: (split, pair).
+        processes: how many read at once.
+        report: called with (done, total).
     """
     seen = []
     for facts in _inspected(pairs, processes):
@@ -151,7 +156,7 @@ def _see_mask(mask: MaskSource) -> MaskView:
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
-    """The runs of equal pixels in the rows: where each begins, counted through all rows, and its length."""
+    """Return the runs of equal pixels in the rows: where each begins, counted through all rows, and its length."""
     starts = np.ones(numbers.shape, dtype=bool)
     np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
     firsts = np.flatnonzero(starts)
@@ -159,10 +164,10 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 
 
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
-    """The regions of at most `SPECK` pixels by value; pixels hang together by their sides.
+    """Return the regions of at most `SPECK` pixels by value; pixels are connected by their sides.
 
-    The pixels of short runs are numbered, and each takes, so many times as a speck has pixels, the least number of its
-    neighbors in the same region. Then all pixels of a speck have one number, and no others have.
+    The pixels of short runs are numbered; each then takes the least number of its neighbors in the same region, `SPECK`
+    times. After that all pixels of a speck have one number, and no other pixels have it.
     """
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs
@@ -170,7 +175,7 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     if lengths.sum() > max(MOST_SHORT * numbers.size, FEW_SHORT):
         return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    labels = np.full(values.size, -1, dtype=np.int32)  # that of longer runs is the least: they spread it
+    labels = np.full(values.size, -1, dtype=np.int32)  # longer runs have the least label, which spreads
     labels[places] = np.arange(len(places))
     row, column = np.divmod(places, width)
     inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1])
@@ -183,13 +188,13 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     leaks = (same & (labels[neighbors] != own)).any(axis=0)
     sizes = np.bincount(own[own >= 0], minlength=len(places))
     sizes[own[leaks & (own >= 0)]] = 0
-    heads = np.flatnonzero((sizes > 0) & (sizes <= SPECK))  # the least number of a region is that of its first pixel
+    heads = np.flatnonzero((sizes > 0) & (sizes <= SPECK))  # a region has the number of its first pixel
     found, counts = np.unique(values[places[heads]], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> tuple[float, dict[int, float]]:
-    """`MaskView.steps` and `MaskView.parting`."""
+    """Return `MaskView.steps` and `MaskView.parting`."""
     firsts, lengths = runs
     values = numbers.ravel()[firsts]
     # runs with another on either side in their row
@@ -206,7 +211,7 @@ def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> 
 
 
 def _levels(values: npt.NDArray[np.integer], *, colored: bool) -> npt.NDArray[np.integer]:
-    """Gray levels of values, or of colors 0xRRGGBB."""
+    """Return gray levels: the values themselves, or the sum of the channels of colors 0xRRGGBB."""
     return np.asarray(sum(channels(values))) if colored else values
 
 

@@ -1,4 +1,4 @@
-"""Faults of what the masks hold: values, borders, specks."""
+"""Faults of the contents of masks: values, borders, specks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import MaskFacts
 
 STEPS = 0.3
-"""Masks with so many of their borders smoothed are told of."""
+"""The share of smoothed borders from which a mask is reported."""
 
 PARTING = 0.6
-"""A class of which so much lies thinly between others looks like a border that is not meant to be learned."""
+"""A class with this share of thin runs between other classes looks like a border to ignore."""
 
 DOUBT = 0.05
 MOST_SPECKS = 5
-"""So many specks in a mask may be there by right."""
+"""Up to this many specks in a mask may be intended."""
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
-    """The faults of the masks that could be read."""
+    """Return the faults of the masks that could be read."""
     facts = [view.mask.facts for view in seen if view.mask.facts]
     return [
         *_strange_values(facts, encoding),
@@ -46,7 +46,7 @@ def _strange_values(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[
         "values-without-class",
         "error",
         strange,
-        "masks with values that stand for no class: {n}",
+        "masks with values that have no class: {n}",
         "name them in classes.yaml, or correct the masks",
     )
 
@@ -66,7 +66,7 @@ def _doubtful(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]
         "doubtful-colors",
         "warning",
         bad,
-        f"masks in which more than {DOUBT:.0%} of the pixels are of no class's color: {{n}}",
+        f"masks with more than {DOUBT:.0%} of their pixels in the color of no class: {{n}}",
         "save the masks again as PNG from the program they were drawn in; --fix gives each pixel the nearest class",
     )
 
@@ -76,7 +76,7 @@ def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         smoothed = [
             view.mask.facts.path for view in seen if view.mask.facts and _has_strangers(view.mask.facts, encoding)
         ]
-        what = "masks compressed or smoothed, with values between those of the classes: {n}"
+        what = "compressed or smoothed masks, with values between those of the classes: {n}"
     else:
         smoothed = [view.pair.mask for view in seen if view.mask.steps > STEPS]
         what = "masks whose borders pass through the numbers between two classes, as if scaled with smoothing: {n}"
@@ -109,7 +109,7 @@ def _looks_ignored(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fa
         "looks-ignored",
         "warning",
         found,
-        "classes that lie thinly between the others, like borders that are to be ignored: {n}",
+        "classes in thin lines between the others, like borders to ignore: {n}",
         "if so, give them the value 255, or write ignore_index into classes.yaml",
     )
 
@@ -128,6 +128,6 @@ def _specks(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         "specks",
         "note",
         [f"{mask}: {count}" for mask, count in speckled.most_common()],
-        "masks with more than a few specks, like slips of a brush: {n}",
-        "look at them; specks teach a network noise",
+        "masks with many specks, like slips of a brush: {n}",
+        "look at them; a network trained on specks learns noise",
     )

@@ -1,4 +1,4 @@
-"""What a check reports: faults, how often classes occur, and a sheet of overlays."""
+"""The result of a check: faults, how often classes occur, and a sheet of overlays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from maskpencil.visualize import colorize, contact_sheet, overlay, with_legend
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""So many files are named in a line; the JSON names all."""
+"""Up to this many files are named in a line; the JSON names all."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What was found, in which files, and what to do.
+    """A problem of a data set: what was found, in which files, and what to do.
 
-    `kind` is a word for programs. An error keeps a network from being trained; a warning makes it worse, or scores
-    wrong; a note is for the eye.
+    `kind` is an identifier for programs. An error prevents training; a warning makes the network or its scores worse; a
+    note is for information.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """The fault that these files have, or none where there are none; `{n}` in `what` is their number."""
+    """Return a list with the fault of these files, empty where there are none; `{n}` in `what` becomes their number."""
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []
 
@@ -50,7 +50,7 @@ ORDER = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How often a class occurs: in pixels, their share of all that are not ignored (0..1), and in masks."""
+    """How often a class occurs: in pixels, as their share of all pixels that are not ignored (0..1), and in masks."""
 
     pixels: int
     share: float
@@ -61,8 +61,8 @@ class ClassCount:
 class Report:
     """What `check` found.
 
-    `encoding` is None where the masks could not be understood. `declared` is whether a class file or the form of the
-    data set names the classes, and not the masks alone.
+    `encoding` is None where the masks could not be understood. `declared` is whether a class file or the format
+    of the data set names the classes, rather than the masks alone.
     """
 
     root: Path
@@ -76,12 +76,12 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Whether a network can be trained on the data as they are."""
+        """Whether a network can be trained on the data without changes."""
         return not any(fault.severity == "error" for fault in self.faults)
 
     @property
     def verdict(self) -> str:
-        """One line: whether the data can be used, and what speaks against it."""
+        """One line: whether the data can be used, and how many faults there are."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
         told = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
         pairs = sum(self.splits.values())
@@ -90,7 +90,7 @@ class Report:
         return f"fit for training: {pairs} pairs, {len(self.classes)} classes{f'; {told}' if told else ', no faults'}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in plain words and numbers, as `maskpencil check --json` writes it."""
+        """Return the report as plain values, as `maskpencil check --json` writes it."""
         return {
             "data": str(self.root),
             "usable": self.usable,
@@ -119,7 +119,7 @@ ROWS = 6
 
 
 def overlay_sheet(report: Report) -> RGBImage | None:
-    """Some pairs, spread over the data set: image, overlay, classes; None where no pair can be shown.
+    """Draw image, overlay and classes of some pairs, spread over the data set; None where no pair can be drawn.
 
     Returns:
         (H, W, 3).
@@ -149,7 +149,7 @@ def _fits(view: PairFacts, encoding: MaskEncoding) -> bool:
 
 
 def _spread(views: Sequence[PairFacts], count: int) -> Sequence[PairFacts]:
-    """At most `count` of them, at equal distances."""
+    """Return at most `count` of them, evenly spaced."""
     if len(views) <= count:
         return views
     return [views[round(i * (len(views) - 1) / (count - 1))] for i in range(count)]

@@ -21,7 +21,7 @@ from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
 MOST_PROCESSES = 60
-"""More than these Windows does not wait for."""
+"""Windows cannot wait for more."""
 
 
 def check(
@@ -31,14 +31,18 @@ def check(
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Read every image and mask of a data set and tell all that is wrong with it; nothing is changed.
+    """Read every image and mask of a data set and list all faults; nothing is changed.
 
-    `report` hears (done, of). `processes` is how many read at once; more than one need a script that may be imported,
-    see Python's `multiprocessing`.
+    Args:
+        root: the data set.
+        places: where images, masks and splits are, if not found by themselves.
+        processes: how many processes read at once; more than one need a script that can be imported, see Python's
+            `multiprocessing`.
+        report: called with (done, total).
 
     Raises:
-        ConfigError: an argument cannot be what it should.
-        DataError: there is no such folder, or nothing in it that makes a pair.
+        ConfigError: an argument is not in its form.
+        DataError: there is no such folder, or no pair in it.
     """
     if not isinstance(places, Places):
         raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
@@ -76,7 +80,7 @@ def _by_severity(fault: Fault) -> int:
 
 
 def _below(fault: Fault, root: Path) -> Fault:
-    """The fault with files named as they stand below `root`."""
+    """Return the fault with file names relative to `root`."""
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 

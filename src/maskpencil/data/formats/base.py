@@ -1,4 +1,4 @@
-"""What readers of formats give and writers of formats take."""
+"""The interfaces of readers and writers of formats."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ from maskpencil.plain_text import is_utf8
 
 @dataclass(frozen=True)
 class Recognized:
-    """A folder in the form of the data set or tool `name`: which files are pairs, and what their masks mean."""
+    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks."""
 
     name: str
     layout: Layout
@@ -27,10 +27,10 @@ class Recognized:
 
 
 Reader = Callable[[Path], Recognized | None]
-"""Takes a folder, existing or not, and returns None, quickly, unless it is in the reader's own form.
+"""Takes a folder, existing or not, and quickly returns None unless it is in the reader's format.
 
-It opens no image but for its size, and raises `DataError` only where the folder can be nothing else and is of no use,
-such as test images without masks.
+Opens images only for their size, and raises `DataError` only where the folder is certainly in the format and cannot be
+used, such as test images without masks.
 """
 
 
@@ -39,7 +39,7 @@ class LabeledImage:
     """An image file and its label map (H, W), of the image's size.
 
     `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix,
-    with "/" between folders; no two images of a split have the same.
+    with "/" between folders; unique in the split.
     """
 
     split: str
@@ -51,16 +51,16 @@ class LabeledImage:
 AddImage = Callable[[LabeledImage], None]
 
 Writer = Callable[[Path, ClassSet], AbstractContextManager[AddImage]]
-"""Takes the folder to write to, which is empty, and the classes; gives a function that adds an image.
+"""Takes the empty folder to write to and the classes; the context gives a function that adds an image.
 
-When the block ends, all is written. Memory does not grow with the label maps.
+All files are written when the context ends. Memory does not grow with the label maps.
 """
 
 
 def copy_image(image: LabeledImage, target: Path) -> None:
-    """Copy the image's file to `target`, whole or not at all: byte for byte, or upright where EXIF turns it.
+    """Copy the image's file to `target`, whole or not at all: byte for byte, or upright where EXIF rotates it.
 
-    So it is of its label map's size for tools, too, that show images as they are stored.
+    Tools that ignore EXIF then also show it at the size of its label map.
 
     Raises:
         ImageError: the image cannot be read.
@@ -74,14 +74,14 @@ def copy_image(image: LabeledImage, target: Path) -> None:
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
-    """Refuse images whose names the files of a format cannot hold, before any is written.
+    """Refuse images whose names a format cannot store, before any is written.
 
     Args:
         images: the files.
-        file_format: a key of `formats.WRITERS`; folder and yolo hold no names.
+        file_format: a key of `formats.WRITERS`; folder and yolo store no names.
 
     Raises:
-        DataError: a name is not valid UTF-8, or has a line break where a line is a name.
+        DataError: a name is not valid UTF-8, or has a line break where the format has one name per line.
     """
     if file_format in ("folder", "yolo"):
         return
@@ -93,13 +93,13 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """Names of images by split, of which no two are the same but for upper and lower case."""
+    """Unique names of images by split, ignoring case."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
 
     def free(self, split: str, name: str) -> str:
-        """The name, or with a number after it where another image has it."""
+        """Return the name, with a number after it where another image has it."""
         candidate, number = name, 1
         while (split, candidate.lower()) in self.taken:
             number += 1
@@ -109,13 +109,12 @@ class FreeNames:
 
 
 def told_apart(classes: ClassSet) -> ClassSet:
-    """The classes in colors that are all different, and different from that of ignored pixels; ignored is 255.
+    """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
 
-    Of classes of one color the first keeps it. The others, and one in `IGNORE_COLOR`, get the first of Pascal VOC's
-    colors that no class has: programs that read masks by color would take them for each other, as ADE20K's road and
-    skyscraper.
+    The first class with a color keeps it. The others, and a class in `IGNORE_COLOR`, get the first unused color of
+    Pascal VOC: programs that read masks by color would confuse them, as ADE20K's road and skyscraper.
     """
-    spare = (voc_color(index) for index in range(256))  # one more than there can be classes and colors taken
+    spare = (voc_color(index) for index in range(256))  # always enough for the classes and the used colors
     taken = {IGNORE_COLOR, *classes.palette}
     palette: list[Color] = []
     for color in classes.palette:

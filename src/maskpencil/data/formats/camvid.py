@@ -1,4 +1,4 @@
-"""CamVid, in the four forms in which it is handed around.
+"""CamVid, in the four forms in which it is distributed.
 
     701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
     train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the same by splits
@@ -100,7 +100,7 @@ def _read(root: Path, folder: Path, form: Form, masks: Mapping[str, Mapping[str,
 
 
 def _set_aside(found: Found, path: Path) -> None:
-    """Take the pairs that fastai's list names for validation."""
+    """Move the pairs in fastai's list to validation."""
     names = {Path(line).stem for _, line in read_lines(path, "an image's name a line")}
     pairs = found.splits.pop("")
     for name, pair in pairs.items():

@@ -65,5 +65,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """The files whose names end so, by their names without it, such as aachen/aachen_000000_000019."""
+    """Return the files whose names end so, by their names without it, such as aachen/aachen_000000_000019."""
     return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}

@@ -47,7 +47,7 @@ class CocoCategory:
 
 @dataclass(frozen=True)
 class CocoOutline:
-    """An annotation with the name of its category and its area in pixels; the classes of the shapes are not yet set."""
+    """An annotation with the name of its category and its area in pixels; its shapes have no classes yet."""
 
     label: str
     area: float
@@ -65,7 +65,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a file says; `boxes` annotations have no outline, `strays` are of images that it does not list."""
+    """The content of a file; `boxes` counts annotations without an outline, `strays` annotations of unlisted images."""
 
     path: Path
     categories: Sequence[CocoCategory]
@@ -83,7 +83,7 @@ def read_coco_file(path: Path) -> CocoFile | None:
     """Read a file; None where it is not a JSON object with the lists of images, annotations and categories.
 
     Raises:
-        DataError: an entry in the lists is not in COCO's form.
+        DataError: an entry in the lists is not in COCO's format.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
@@ -121,7 +121,7 @@ def _categories(file: Entry) -> Iterator[CocoCategory]:
 
 
 def _shapes(annotation: Entry) -> tuple[Polygon | RunLengths, ...]:
-    """The polygons or the mask of an annotation, () where it has neither."""
+    """Return the polygons or the mask of an annotation, () where it has neither."""
     segmentation = annotation.fields.get("segmentation")
     if isinstance(segmentation, dict):
         return (_run_lengths(annotation.inside("segmentation")),)
@@ -153,7 +153,7 @@ def _run_lengths(segmentation: Entry) -> RunLengths:
 
 
 def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
-    """The area as the file gives it, or that of the shapes."""
+    """Return the area given by the file, else the area of the shapes."""
     if isinstance(given, int | float) and given > 0:
         return given
     return sum(shape.area if isinstance(shape, RunLengths) else _shoelace(shape.rings[0]) for shape in shapes)
@@ -165,14 +165,14 @@ def _shoelace(ring: Points) -> float:
 
 
 PANOPTIC_KEY = "segments_info"
-"""What the files have whose outlines are images of their own; these are not read here."""
+"""The key of panoptic files, whose outlines are separate images; they are not read here."""
 
 PREFIX = "instances"
-"""What the files of this task are called, beside those of captions and keypoints."""
+"""The prefix of the files of this task, unlike those of captions and keypoints."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files holds those of another tool: COCO has one a split."""
+"""A folder with more JSON files is of another tool: COCO has one per split."""
 
 
 def recognize(root: Path) -> Recognized | None:
@@ -180,15 +180,15 @@ def recognize(root: Path) -> Recognized | None:
 
     Images are looked for beside the JSON, and in folders beside it or in `images/` that are called as the JSON or its
     split. The split is read from the JSON's name, else from its folder's. Images without annotations are background.
-    Where annotations overlap, the smaller lies on top, by the area that the file gives. A crowd (`iscrowd` 1) is drawn
-    as any other: its pixels are of its class, and masks by hand are marked so by some tools. Annotations that have but
-    a box are left out.
+    Where annotations overlap, the smaller is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like any
+    other annotation: its pixels are of its class, and some tools mark masks drawn by hand this way. Annotations with
+    only a box are left out.
 
-    Classes are the categories, by their ids, also those that no annotation uses, but for one that is only what others
-    give as their supercategory, as Roboflow's first; a class file needs to name those that are used.
+    Classes are the categories, ordered by id, including unused ones, except one that is only the supercategory of
+    others, as Roboflow's first; a class file must name the used ones.
 
     Raises:
-        DataError: a file is not in COCO's form, names an image twice, or has no outlines, or no image is there.
+        DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
     """
     files = [file for path in _candidates(root) if (file := read_coco_file(path))]
     if not files:
@@ -220,7 +220,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _candidates(root: Path) -> list[Path]:
-    """The JSON files in `root` and the folders in it that are worth to be parsed."""
+    """Return the JSON files in `root` and the folders in it that are worth to be parsed."""
     if not root.is_dir():
         return []
     candidates: list[Path] = []
@@ -237,7 +237,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
-    """Number the categories of all files by their ids; those of one name are one."""
+    """Number the categories of all files by id; categories with the same name are one."""
     categories = sorted(
         (category for file in files for category in file.categories),
         key=lambda each: (isinstance(each.id, str), each.id),
@@ -274,7 +274,7 @@ def _add(found: Found, root: Path, file: CocoFile, labels: Labels) -> list[Path]
 
 
 def _image_folders(root: Path, path: Path, split: str) -> list[Path]:
-    """Where the images of a JSON may be, folders in folders first."""
+    """Return where the images of a JSON may be, folders in folders first."""
     names = {path.stem, path.stem.removeprefix(PREFIX).lstrip("_-")}
     folders: list[Path] = []
     for base in (path.parent,) if path.parent == root else (path.parent, path.parent.parent):
@@ -288,7 +288,7 @@ def _image_folders(root: Path, path: Path, split: str) -> list[Path]:
 
 
 def _with_inner(folder: Path) -> list[Path]:
-    """The folders of images in a folder, then that folder."""
+    """Return the folders of images in a folder, then that folder."""
     return [*(below for below in _folders(folder) if below.name.lower() in COCO_FOLDERS), folder]
 
 

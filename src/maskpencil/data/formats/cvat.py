@@ -9,7 +9,7 @@
 Datumaro calls the same "VOC segmentation". Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 and, for what the importer needs of a ZIP file of the folder, the sources of Datumaro's VOC extractor: every color in a
 mask must be in labelmap.txt, palettes are not looked at, lists may have no "_" in their names, and where
-SegmentationObject/ has no image each color becomes a mask, that of ignored pixels too.
+SegmentationObject/ has no image each color becomes a mask, including the color of ignored pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ LABELMAP = "labelmap.txt"
 def recognize(root: Path) -> Recognized | None:
     """Read `root` where it holds labelmap.txt and SegmentationClass/.
 
-    The images are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks pixels that count
-    nowhere. In masks of one channel the value is the label's line.
+    The images are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks ignored
+    pixels. In masks of one channel the value is the line of the label.
 
     Raises:
-        DataError: no images or none with a mask, or labelmap.txt is not in its form or cannot tell labels apart.
+        DataError: there are no images, none has a mask, or labelmap.txt is not in its format or repeats a color.
     """
     labelmap = root / LABELMAP
     if not labelmap.is_file() or not (root / MASKS).is_dir():
@@ -83,7 +83,7 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
 
 
 def _is_colored(mask: Path) -> bool:
-    """Whether a mask shows its classes by colors: a palette of gray levels shows numbers."""
+    """Return whether a mask shows its classes by colors: a palette of gray levels shows numbers."""
     mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")
@@ -97,7 +97,7 @@ BACKGROUND = "background"
 
 @contextmanager
 def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write masks as color images; the pixels of a class are one object an image, but for background and ignored.
+    """Write masks as color images; each class of an image is one object, except background and ignored pixels.
 
     Images without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colors that
     repeat are replaced, see `base.told_apart`.

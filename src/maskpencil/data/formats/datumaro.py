@@ -30,11 +30,11 @@ DRAWN = (*AREAS, "bbox")
 def recognize(root: Path) -> Recognized | None:
     """Read `root` where `annotations/` in it holds files with Datumaro's `categories` and `items`.
 
-    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in one group with another shape is
-    left out, as it only surrounds that. The subsets are the splits, as far as their names say so.
+    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the
+    group of another shape is left out, since it only surrounds that shape. Subsets named for splits are the splits.
 
     Raises:
-        DataError: an entry is not in Datumaro's form, or no item has its image.
+        DataError: an entry is not in Datumaro's format, or no item has its image.
     """
     files = {}
     for path in sorted(filter(Path.is_file, root.glob("annotations/*.json"))):
@@ -58,7 +58,7 @@ def _label_names(content: Entry) -> list[str]:
 
 
 class _Reader:
-    """What was read so far."""
+    """The reader of items and the pairs found so far."""
 
     def __init__(self, root: Path, labels: Labels) -> None:
         self._root = root
@@ -88,7 +88,7 @@ class _Reader:
         self._found.add(split, Pair(name, image, drawing))
 
     def layout(self) -> Layout:
-        """Share out the pairs, and tell what was left out."""
+        """Assign the pairs to splits, with notes on what was left out."""
         self._found.images_alone += [path for path in self._images.values() if path not in self._used]
         layout = layout_of(self._root, self._found)
         notes = []
@@ -100,7 +100,7 @@ class _Reader:
         return replace(layout, notes=(*notes, *layout.notes))
 
     def _image(self, item: Entry) -> Path | None:
-        """The item's image: by its path, else by the item's id."""
+        """Return the item's image: by its path, else by the item's id."""
         media = next((item.inside(key) for key in ("image", "media") if key in item), None)
         if media and media.fields.get("path"):
             folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]
@@ -138,7 +138,7 @@ def _shape(annotation: Entry, kind: str, index: int, size: tuple[int, int]) -> S
 
 
 def _ring(annotation: Entry, kind: str) -> Ring:
-    """The border of a box or an ellipse; CVAT puts an angle, clockwise about the middle, among the attributes."""
+    """Return the outline of a box or an ellipse; CVAT stores a clockwise angle about its center in the attributes."""
     key = "bbox" if kind == "bbox" else "points"
     numbers = annotation.numbers(key).tolist()
     if len(numbers) != 4:

@@ -1,4 +1,4 @@
-"""Read the JSON files of annotation tools: objects whose fields are checked as they are taken."""
+"""Read the JSON files of annotation tools, and check each field when it is read."""
 
 import json
 import mmap
@@ -23,7 +23,7 @@ FARTHEST = 2**24
 """Pixels; up to here 32-bit floats hold every whole number."""
 
 MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
-"""The folders of masks in which no tool puts annotation files."""
+"""Names of mask folders in which no tool puts annotation files."""
 
 
 def read_json(path: Path) -> Any:
@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
-    """The (height, width) in pixels that an annotation file gives for an image; `where` begins the message.
+    """Check the (height, width) in pixels that an annotation file gives for an image; `where` begins the message.
 
     Raises:
         DataError: not two whole numbers from 1, or more pixels than `MAX_PIXELS`.
@@ -70,10 +70,10 @@ def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
 
 
 def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
-    """A list of coordinates, (n,).
+    """Check a list of coordinates, (n,).
 
     Raises:
-        DataError: not a list of numbers, or one that is not finite or lies farther out than `FARTHEST`.
+        DataError: not a list of numbers, or a number that is not finite or larger than `FARTHEST`.
     """
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
         raise DataError(f"{where}: has the points {shown(values)}; expected a list of numbers; export it again")
@@ -88,7 +88,7 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
 
 
 def checked_points(pairs: object, where: str) -> Points:
-    """A list of [x, y], (n, 2).
+    """Check a list of [x, y], (n, 2).
 
     Raises:
         DataError: not such a list, or a coordinate that `checked_numbers` refuses.
@@ -99,12 +99,12 @@ def checked_points(pairs: object, where: str) -> Points:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a message, cut short."""
+    """Format a value for a message, shortened."""
     return reprlib.repr(value)
 
 
 def mentions(path: Path, keys: Iterable[str]) -> bool:
-    """Whether all keys stand somewhere in a JSON file: much quicker than to parse it; false where it cannot be read."""
+    """Return whether all keys occur in a JSON file, without parsing it; False where it cannot be read."""
     try:
         if not path.is_file() or not path.stat().st_size:
             return False
@@ -115,14 +115,14 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
-    """Whether the images lie in folders called after images and after masks; these are read by `layout`."""
+    """Return whether there are folders named for images and for masks, which `layout` reads."""
     words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The fields of a JSON object; `place` is where in the file `path` it stands, such as "task 12", or ""."""
+    """The fields of a JSON object; `place` is its position in the file `path`, such as "task 12", or ""."""
 
     path: Path
     place: str
@@ -130,17 +130,17 @@ class Entry:
 
     @classmethod
     def of(cls, path: Path, place: str, value: object) -> Self:
-        """Take `value`, the content of that place, for an object.
+        """Check that `value`, the content of a place, is an object.
 
         Raises:
-            DataError: it is none.
+            DataError: it is not.
         """
         if not isinstance(value, dict):
             raise DataError(f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields")
         return cls(path, place, value)
 
     def __contains__(self, key: str) -> bool:
-        """Whether the field is there and not null."""
+        """Return whether the field is there and not null."""
         return self.fields.get(key) is not None
 
     def __str__(self) -> str:
@@ -152,7 +152,7 @@ class Entry:
         return DataError(f"{self}: {key!r} is {found}; expected {expected}; correct it or export the file again")
 
     def inside(self, key: str) -> Self:
-        """The object in a field.
+        """Take the object in a field.
 
         Raises:
             DataError: it is missing or no object.
@@ -211,7 +211,7 @@ class Entry:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A number of at most `FARTHEST`; where the field is missing or null, `default`, if there is one.
+        """Take a number of at most `FARTHEST`; where the field is missing or null, `default`, if given.
 
         Raises:
             DataError: it is missing or something else.
@@ -224,7 +224,7 @@ class Entry:
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number, else as `number`.
+        """Take a whole number, otherwise like `number`.
 
         Raises:
             DataError: it is missing or something else.
@@ -261,7 +261,7 @@ class Entry:
         return checked_points(self.fields.get(key), str(self))
 
     def points(self, key: str) -> Points:
-        """The corners of a polygon, at least 3, given as [[x, y], ...] or as [x, y, x, y, ...].
+        """Take the corners of a polygon, at least 3, given as [[x, y], ...] or as [x, y, x, y, ...].
 
         Raises:
             DataError: the field is missing or something else.

@@ -29,7 +29,7 @@ def recognize(root: Path) -> Recognized | None:
     """Read `root` where it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
 
     The data set has no splits of its own: one in five images is set aside for validation, or list files share them
-    out, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, are those of another task and are left out.
+    out, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
 
     Raises:
         DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.

@@ -28,11 +28,11 @@ from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 
 PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the names of uploaded files, so that no two are the same."""
+"""The prefix by which Label Studio makes the names of uploaded files unique."""
 
 
 def image_name(task: Entry) -> str | None:
-    """The path of the image in a task, with "/" between folders; None where it names none.
+    """Return the path of the image in a task, with "/" between folders; None where it names none.
 
     Taken is what ends like an image: of `/data/upload/1/1a2b3c4d-photo.jpg` and web addresses the path, of
     `/data/local-files/?d=photos/photo.jpg` that after `d=`. The field is called as the project says, often `image`.
@@ -44,7 +44,7 @@ def image_name(task: Entry) -> str | None:
 
 
 class Images:
-    """The images below a folder, but for hidden ones, by their names."""
+    """The images below a folder, except hidden ones, by their names."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -61,7 +61,7 @@ class Images:
         return (path for paths in self._by_name.values() for path in paths)
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """The image of that name, or of that name but for Label Studio's changes; None where there is none.
+        """Find the image of that name, also as changed by Label Studio; None where there is none.
 
         Of several the one counts that shares the most folders with the name.
 
@@ -78,7 +78,7 @@ class Images:
         return best[0] if best else None
 
     def short_name(self, path: Path) -> str:
-        """The path below the folder of images, without suffix.
+        """Return the path below the folder of images, without suffix.
 
         Raises:
             DataError: another image has it.
@@ -100,27 +100,27 @@ def _path(text: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """The name without prefix, and with the spaces as Label Studio writes them."""
+    """Return the name without prefix, and with the spaces as Label Studio writes them."""
     return PREFIX.sub("", name.replace(" ", "_"), count=1)
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """The number of equal parts at the end."""
+    """Return the number of equal parts at the end."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 SHAPE_KEYS = ("rle", "points", "radiusX", "height")
-"""What only brushes, polygons, ellipses and rectangles have."""
+"""Keys of brushes, polygons, ellipses and rectangles."""
 
 LIST = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
-"""How the content of an export begins."""
+"""The beginning of an export."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person drew on one image: `regions` are labeled areas, `others` counts the rest by type."""
+    """The annotation of one image by one person: `regions` are labeled areas, `others` counts the rest by type."""
 
     canceled: bool
     when: datetime
@@ -132,8 +132,8 @@ def recognize(root: Path) -> Recognized | None:
     """Read `root` where JSON files in it are lists of Label Studio's tasks that name images.
 
     Images are found by their names, with and without the 8 digits that Label Studio puts before them. Brushes,
-    polygons, rectangles and ellipses are drawn in their order; of several annotations of an image the newest counts
-    that was not canceled; drafts and predictions are not used. The classes are in the order of the alphabet, after
+    polygons, rectangles and ellipses are drawn in their order; of several annotations of an image the newest one
+    counts that was not canceled; drafts and predictions are not used. The classes are in alphabetical order, after
     the background. Without list files one in five images is set aside for validation.
 
     Raises:
@@ -173,7 +173,7 @@ def _recognized(
     root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images
 ) -> Recognized:
     kept = {path: [a for a in annotations if not a.canceled] for path, annotations in by_image.items()}
-    # of those of one time the last counts
+    # the last of several with the same time counts
     newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
     regions = [region for annotation in newest.values() for region in annotation.regions]
     labels = classes_of_labels(root, sorted({_label(region) for region in regions}))
@@ -212,7 +212,7 @@ def _notes(
 
 
 def _tasks(path: Path) -> list[Any]:
-    """The content of a file that may be an export; [] where it cannot be one."""
+    """Return the content of a file that may be an export; [] where it cannot be one."""
     with path.open("rb") as file:
         if not LIST.match(file.read(64)):
             return []
@@ -231,7 +231,7 @@ def _is_task(task: dict[str, Any]) -> bool:
 
 
 def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """The regions of a JSON-MIN task: they stand in fields named after the tags of the project."""
+    """Return the regions of a JSON-MIN task: they stand in fields named after the tags of the project."""
     return [
         (key, number, value)
         for key, values in task.items()
@@ -299,7 +299,7 @@ def _shape(region: Entry, labels: Labels, size: tuple[int, int]) -> Shape:
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:
-    """The region's border in pixels; the file gives it in percent of width and height, but angles in degrees."""
+    """Return the region's border in pixels; the file gives it in percent of width and height, but angles in degrees."""
     height, width = size
     scale = np.array((width, height)) / 100
     if "points" in region:

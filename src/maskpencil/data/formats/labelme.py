@@ -41,7 +41,7 @@ POINT_RADIUS = 5
 
 @dataclass(frozen=True)
 class LabeledShape:
-    """A shape of `kind` with its label; its class is not known before all labels are."""
+    """A shape of `kind` with its label; its class is set when all labels are read."""
 
     label: str
     kind: str
@@ -52,7 +52,7 @@ def read_shape(entry: Entry) -> list[LabeledShape]:
     """Read an entry of `shapes`: one shape, or several that make up a line, none for a line without length.
 
     Raises:
-        DataError: it is not as labelme writes it.
+        DataError: it is not in labelme's format.
     """
     label, kind = entry.text("label", blank=True), entry.fields.get("shape_type") or "polygon"
     entry = replace(entry, place=f"{entry.place} ({shown(label)})")
@@ -69,7 +69,7 @@ def read_shape(entry: Entry) -> list[LabeledShape]:
 
 
 def _bitmap(entry: Entry, points: Points) -> Bitmap:
-    """A mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
+    """Return a mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
     encoded = entry.fields.get("mask")
     if not isinstance(encoded, str):
         raise entry.wrong("mask", "a PNG in base64")
@@ -108,7 +108,7 @@ def _circle(points: Points) -> list[Points]:
 
 
 def _strip(points: Points) -> list[Points]:
-    """A bar for each side, and discs that round the corners between them."""
+    """Return a bar for each side, and discs that round the corners between them."""
     corners = points.astype(np.float64)
     rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
     for start, end in pairwise(corners):
@@ -143,23 +143,23 @@ _KINDS: dict[str, tuple[range | tuple[int, ...], Callable[[Points], list[Points]
     "point": ((1,), _dots),
     "points": (_from(1), _dots),
 }
-"""How many points each may have, and the rings they stand for."""
+"""The allowed numbers of points of each kind, and the function that turns them into rings."""
 
 
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
 PEEKED = 2
-"""So many files are looked into before the folder is left to others."""
+"""The number of files that are read before the folder is left to other readers."""
 
 KIND_FOLDERS = (*IMAGE_FOLDERS, *MASK_FOLDERS, "json", "jsons", "labelme")
-"""Folders that say what their files are, and nothing of the images: their names are no part of the pairs'."""
+"""Folders named for a kind of file; their names are not part of the names of pairs."""
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
 
 @dataclass(frozen=True)
 class _File:
-    """What a JSON says: the image's name as it stands, its (height, width) if given, and the shapes, bottom first."""
+    """The content of a JSON: the image's name, its (height, width) if given, and the shapes, bottom first."""
 
     path: Path
     image: str
@@ -173,10 +173,10 @@ def recognize(root: Path) -> Recognized | None:
     An image is looked for where `imagePath` says, seen from the JSON, then in folders beside, then below `root` by its
     name alone, if that is its only one there, then by the JSON's own name. `imageData` is not read. Folders named
     after splits put what is below into them. The classes are the labels, sorted; later shapes lie over earlier ones.
-    Pixels are drawn by their middles, lines `LINE_WIDTH` pixels thick, points as discs of `POINT_RADIUS`.
+    Pixels are drawn by their centers, lines `LINE_WIDTH` pixels thick, points as discs of `POINT_RADIUS`.
 
     Raises:
-        DataError: a file is not as labelme writes them, two files name one image, or no image is there.
+        DataError: a file is not in labelme's format, two files name one image, or all images are missing.
     """
     below = list(files_below(root, {SUFFIX, *IMAGE_SUFFIXES}))
     annotations = [path for path in below if path.suffix.lower() == SUFFIX]
@@ -206,7 +206,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _content(path: Path) -> Entry | None:
-    """The JSON, if it is labelme's."""
+    """Return the JSON, if it is labelme's."""
     content = read_json(path) if mentions(path, KEYS) else None
     is_labelme = isinstance(content, dict) and all(key in content for key in KEYS)
     return Entry.of(path, "", content) if is_labelme else None
@@ -232,7 +232,7 @@ class _ImageSearch:
         self._folders: dict[Path, list[Path]] = {}
 
     def find(self, file: _File) -> Path | None:
-        """The image of a file."""
+        """Return the image of a file."""
         folder = file.path.parent
         if folder not in self._folders:
             self._folders[folder] = self._folders_for(folder)
@@ -243,7 +243,7 @@ class _ImageSearch:
         return self._by_name[name] if self._names[name] == 1 else self._beside.get(file.path.with_suffix(""))
 
     def _folders_for(self, folder: Path) -> list[Path]:
-        """Where the images of a folder's files may be: there, in the folder of images that goes with it, around."""
+        """Return the folders of the images: the same folder, the matching folder of images, those around."""
         folders = [folder]
         parts = folder.relative_to(self._root).parts
         for place, part in enumerate(parts):
@@ -257,7 +257,7 @@ class _ImageSearch:
 
 
 def _refuse_shared(paired: Sequence[tuple[_File, Path]]) -> None:
-    """Copied files often go on to name the image of the first."""
+    """Refuse files that name one image, as copied files often do."""
     first: dict[Path, Path] = {}
     for file, image in paired:
         if image in first:
@@ -354,7 +354,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
     parts = [
         _Part(region, outer, holes) for region in find_regions(numbers, labels) for outer, *holes in region.polygons
     ]
-    # polygons lie apart or one in a hole of the other, never across, so the later covers nothing but its own holes
+    # polygons are apart or one is in a hole of the other, so the later one covers only its own holes
     covered = _covered([part for part in parts if part.region.class_index != background], label_map.shape)
     drawn = [part for part in parts if part.region.class_index != background or covered[_pixel_in(part.outer)]]
     return [
@@ -371,7 +371,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels that lie in a part or in its holes, (H, W), as far as parts with holes go: others cover none else."""
+    """Return the pixels in parts with holes or in these holes, (H, W); other parts cover no other pixels."""
     covered = np.zeros(size, dtype=bool)
     for part in parts:
         if part.holes:
@@ -381,6 +381,6 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:
-    """The (row, column) of a pixel in the polygon: right below the left end of its top."""
+    """Return the (row, column) of a pixel in the polygon: right below the left end of its top."""
     y, x = min((y, x) for x, y in ring)
     return y, x

@@ -1,4 +1,4 @@
-"""The classes of the labels in annotation files, and what undrawn and ignored pixels are there."""
+"""Turn the labels of annotation files into classes, including undrawn and ignored pixels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from maskpencil.errors import DataError
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")
-"""labelme's words for pixels that count nowhere; the writers of this package use the first."""
+"""labelme's labels for ignored pixels; the writers of this package use the first."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a set of labels: `index_of[label]`, and what is where nothing was drawn."""
+    """The classes of a set of labels: `index_of[label]`, and the class of undrawn pixels."""
 
     classes: ClassSet
     index_of: Mapping[str, int]
@@ -23,10 +23,10 @@ class Labels:
 
 
 def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
-    """Number the labels of a folder's annotations, which come in the order that the classes shall have.
+    """Number the labels of a folder's annotations, in the given order.
 
-    A class file in `root` decides the order; what is where nothing was drawn is then its background class, or ignored
-    where it has none. Without a class file "background" is class 0, and the labels follow.
+    A class file in `root` sets another order; undrawn pixels are then its background class, or ignored where it has
+    none. Without a class file "background" is class 0, and the labels follow.
 
     Raises:
         DataError: a label that the class file does not name.
@@ -55,12 +55,12 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
 
 
 def undrawn_class(folder: Path) -> int:
-    """The class, or `IGNORE_INDEX`, that readers take undrawn pixels for in a folder with a class file."""
+    """Return the class, or `IGNORE_INDEX`, that readers assign to undrawn pixels in a folder with a class file."""
     return classes_of_labels(folder, ()).background
 
 
 def with_ignore_label(classes: ClassSet) -> ClassSet:
-    """The classes, and after them the label of ignored pixels as one more.
+    """Return the classes and, after them, the label of ignored pixels.
 
     Raises:
         DataError: there is no room for it, or a class has its name.

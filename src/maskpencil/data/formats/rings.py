@@ -1,4 +1,4 @@
-"""Rings of points: the borders of boxes and ellipses, and polygons with holes as one ring."""
+"""Rings of points: the outlines of boxes and ellipses, and polygons with holes as one ring."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ Ring = npt.NDArray[np.float64]
 """(n, 2), (x, y), closed from the last point to the first; y points down."""
 
 SAGITTA = 0.02
-"""Pixels that an ellipse may bulge out of the polygon that stands for it."""
+"""Pixels: the largest distance of an ellipse from the polygon that approximates it."""
 
 CORNERS = (16, 1024)
-"""At least and at most so many corners stand for an ellipse."""
+"""The fewest and the most corners of an approximated ellipse."""
 
 
 def box(left: float, top: float, width: float, height: float) -> Ring:
-    """The corners of a rectangle, the upper left first, then clockwise."""
+    """Return the corners of a rectangle, the upper left first, then clockwise."""
     right, bottom = left + width, top + height
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float64)
 
 
 def ellipse(center: tuple[float, float], radii: tuple[float, float]) -> Ring:
-    """An ellipse with its axes along x and y; `center` is (x, y), `radii` (along x, along y), in pixels."""
+    """Return an ellipse with its axes along x and y; `center` is (x, y), `radii` (along x, along y), in pixels."""
     largest = max(abs(radii[0]), abs(radii[1]), 1.0)
     count = round(min(CORNERS[1], max(CORNERS[0], math.pi / math.acos(1 - SAGITTA / largest))))
     angles = np.linspace(0, 2 * math.pi, count, endpoint=False)
@@ -41,18 +41,18 @@ def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
 
 
 def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
-    """Join an outer ring and its holes, of `regions.outlines`, to one closed ring of (x, y).
+    """Join an outer ring and its holes, from `regions.outlines`, into one closed ring of (x, y).
 
-    To each hole leads a line from the ring on its left, and back again: along the upper edges of pixels of the polygon,
-    from the upper left corner of the hole. The lines are horizontal, so that they pass the middle of no row: by the
-    even-odd rule exactly the same pixels are inside.
+    A line leads from the ring on its left to the upper left corner of each hole and back, along the upper edges of
+    pixels of the polygon. The lines are horizontal and cross the center line of no row, so by the even-odd rule exactly
+    the same pixels are inside.
     """
     outer, *holes = rings
     if not holes:
         return list(outer)
     bridges = _Bridges(rings)
     points: list[Point] = []
-    open_rings = [bridges.walk(0)]  # not by recursion: holes may hang on holes, many in a row
+    open_rings = [bridges.walk(0)]  # not recursive: long chains of holes may hang on each other
     while open_rings:
         for step in open_rings[-1]:
             if isinstance(step, int):
@@ -66,7 +66,7 @@ def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 class _Bridges:
-    """Where the line to each hole begins: on which side of which ring."""
+    """The start of the line to each hole: a ring and one of its edges."""
 
     def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
         self._rings = rings
@@ -76,7 +76,7 @@ class _Bridges:
         following = np.concatenate([np.roll(np.array(ring), -1, axis=0) for ring in rings])
         ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
         side_of = np.concatenate([np.arange(len(ring)) for ring in rings])
-        # cut the vertical sides into pieces of one row: (row, x) in order tell what lies on the left of a place
+        # cut the vertical edges into pieces of one row; sorted by (row, x), they give the edge on the left of a point
         top = np.minimum(corners[:, 1], following[:, 1])
         heights = np.abs(corners[:, 1] - following[:, 1])
         pieces = np.repeat(np.arange(len(corners)), heights)
@@ -91,7 +91,7 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """The corners of a ring, closed if it is a hole; where a line goes off to a hole, its number."""
+        """Yield the corners of a ring, closed if it is a hole, and the number of a hole where a line to it begins."""
         ring, first = self._rings[number], self._first[number]
         for place in range(first, first + len(ring)):
             side = place % len(ring)
@@ -106,5 +106,5 @@ class _Bridges:
 
 
 def _upper_left(ring: Sequence[Point]) -> int:
-    """The corner of the smallest x, of several the highest: a side goes down from it, and left of it is the polygon."""
+    """Return the highest corner with the smallest x: an edge goes down from it, with the polygon on its left."""
     return min(range(len(ring)), key=ring.__getitem__)

@@ -2,7 +2,7 @@
 
 The bits, the highest of a byte first: 32 for the number of values, 5 for the bits of a value less 1, and four times 4
 for the bits of a length less 1. Then, until all values are there: 1 bit, which is set where one value repeats; 2 bits
-that tell which of the four a length is written with; the length less 1; and the value, or as many values.
+that select one of the four lengths; the length less 1; and the value, or as many values.
 
 Source: https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack
 """
@@ -18,7 +18,7 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Where a packed image of `size` (height, width), row by row, is not wholly transparent: (H, W).
+    """Return where a packed image of `size` (height, width), row by row, is not wholly transparent: (H, W).
 
     Memory is taken for `size` alone, whatever the packed numbers claim.
 
@@ -59,13 +59,13 @@ class _Bits:
         self._place = 0
 
     def take(self, count: int) -> int:
-        """The number of the next `count` bits, at most 32."""
+        """Return the number of the next `count` bits, at most 32."""
         first, within = divmod(self._advance(count), 8)
         window = int.from_bytes(self._content[first : first + 5].ljust(5, b"\0"), "big")
         return window >> (40 - within - count) & ((1 << count) - 1)
 
     def take_bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """The next `count` numbers of 8 bits."""
+        """Return the next `count` numbers of 8 bits."""
         first, within = divmod(self._advance(8 * count), 8)
         content = np.frombuffer(self._content[first : first + count + 1], dtype=np.uint8)
         return np.packbits(np.unpackbits(content)[within : within + 8 * count])

@@ -24,7 +24,7 @@ def recognize(root: Path) -> Recognized | None:
     The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored.
 
     Raises:
-        DataError: a `_classes.csv` is not in its form, or those of two splits differ.
+        DataError: a `_classes.csv` is not in its format, or the files of two splits differ.
     """
     folders = {
         split: folder

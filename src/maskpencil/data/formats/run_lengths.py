@@ -1,4 +1,4 @@
-"""COCO's run-length encoding of masks: a shape that keeps its runs, and how they are written as text.
+"""COCO's run-length encoding of masks, as numbers and as text.
 
 Source: https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
 """
@@ -15,7 +15,7 @@ from maskpencil.errors import DataError
 
 _FIRST = ord("0")
 _BITS = 5
-"""Of a number in a character; the next higher bit says that more follow, the highest of the last gives the sign."""
+"""Bits of a number in a character; the next higher bit means that more follow, the highest of the last is the sign."""
 
 _LONGEST = 6
 """Characters of a number: 30 bits, more than any image needs."""
@@ -25,7 +25,7 @@ _LONGEST = 6
 class RunLengths:
     """A mask of a whole image of `size` (height, width) as the lengths of its runs; a `drawing.Shape`.
 
-    Pixels are counted down the columns, from the left; the runs are by turns out of the mask and in it.
+    Pixels are counted down the columns, from the left; the runs alternate between outside and inside of the mask.
     """
 
     class_index: int
@@ -60,7 +60,7 @@ class RunLengths:
         return int(self.counts[1::2].sum())
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `drawing.Shape`; `size` must be that of the mask."""
+        """See `drawing.Shape`; `size` must be the size of the mask."""
         if size != self.size:
             raise ValueError(f"size must be that of the mask, {self.size}, but got {size}")
         height, _ = size
@@ -79,7 +79,7 @@ class RunLengths:
 
 
 def counts_of_text(text: str) -> npt.NDArray[np.int64]:
-    """The run lengths, (n,), that COCO's compressed text stands for.
+    """Decode COCO's compressed text to run lengths, (n,).
 
     A number is written in characters from "0" on, the lowest five bits first. From the fourth run on it is the
     difference to the run before the last.

@@ -1,4 +1,4 @@
-"""Images that EXIF turns, with their pixels turned: for tools that show them as they are stored."""
+"""Write images that EXIF rotates with rotated pixels, for tools that ignore EXIF."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from maskpencil.images import ORIENTATION, decoding, is_tiff, opened_image, read_header, save_image
 
 TURNED = range(2, 9)
-"""EXIF orientations that turn or mirror; 1 and what is no orientation do nothing."""
+"""EXIF orientations that rotate or mirror; other values do nothing."""
 
 _EXIF_IFD, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
@@ -19,11 +19,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True, "method": 1},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
-"""How each format is written: without loss, but for JPEG's least."""
+"""The options of each format: lossless, and the least loss for JPEG."""
 
 
 def is_turned(path: Path) -> bool:
-    """Whether EXIF, or an XMP entry, turns or mirrors an image; its pixels are not decoded.
+    """Return whether EXIF or XMP rotates or mirrors an image; its pixels are not decoded.
 
     Raises:
         ImageError: it is not a readable image.
@@ -39,7 +39,7 @@ def is_turned(path: Path) -> bool:
 
 
 def write_upright(source: Path, target: Path) -> None:
-    """Write an image with its pixels as EXIF turns them, in its own format, without an orientation.
+    """Write an image with its pixels rotated as EXIF says, in its own format, without an orientation.
 
     The file is whole or not there. Kept are mode and depth, EXIF's other entries (not in TIFF), the ICC profile and the
     resolution. PNG, TIFF and WebP lose nothing; JPEG is encoded once more, at quality 100 and 4:4:4. Of several frames
@@ -64,7 +64,7 @@ def write_upright(source: Path, target: Path) -> None:
 
 
 def _has_late_metadata(path: Path) -> bool:
-    """Whether a PNG has anything but pixels and its end after the first chunk of pixels."""
+    """Return whether a PNG has anything but pixels and its end after the first chunk of pixels."""
     with path.open("rb") as file:
         file.seek(8)  # the signature
         kinds = _chunks(file)
@@ -73,7 +73,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: BinaryIO) -> list[bytes]:
-    """The kinds of a PNG's chunks, up to its end or to where it is cut."""
+    """Return the kinds of a PNG's chunks, up to its end or to where it is cut."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)

@@ -79,7 +79,7 @@ def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, 
     """Pair images and masks of equal names, by split where lists in ImageSets/Segmentation/ name any of them.
 
     Lists of other names than train.txt, val.txt and test.txt do not count. Returns the pairs, and notes on the lists:
-    those of Pascal VOC and CVAT name images without masks, too.
+    the lists of Pascal VOC and CVAT also name images without masks.
 
     Raises:
         DataError: a list cannot be read.
@@ -126,8 +126,8 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
 class VocForm:
     """What Pascal VOC and CVAT have in common: the copies of the images, the lists of names, labelmap.txt.
 
-    `classes` are those given, in colors that are all different. `names` are the images' by split; no two are the
-    same, not even but for upper and lower case.
+    `classes` are those given, in colors that are all different. `names` are the images' by split; they are
+    unique, ignoring case.
 
     Raises:
         DataError: a class name that labelmap.txt cannot hold.

@@ -1,4 +1,4 @@
-"""Which file is whose mask, and which split it belongs to."""
+"""Find pairs of images and masks and their splits."""
 
 from maskpencil.data.layout.files import files_below, find_image, image_files, special_files
 from maskpencil.data.layout.find import (

@@ -1,4 +1,4 @@
-"""Find files below a folder: images, files of other kinds, and the images that lists and annotations name."""
+"""Find files below a folder, and the images that lists and annotations name."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -10,10 +10,14 @@ from maskpencil.regular_files import special_kind
 
 
 def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
-    """Images below `folder` by their relative path without suffix, hidden files and folders left out.
+    """Find the images below `folder` by their relative path without suffix, except hidden files and folders.
+
+    Args:
+        folder: where to look.
+        strict: whether two files that differ only in their suffix are an error; otherwise the first one is used.
 
     Raises:
-        DataError: two files differ in nothing but their suffix; unless `strict` the first of them is taken.
+        DataError: two files differ only in their suffix, and `strict` is set.
     """
     files: dict[str, Path] = {}
     for path in sorted(files_below(folder, IMAGE_SUFFIXES)):
@@ -26,7 +30,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
 
 def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, hidden ones left out; no reader takes them."""
+    """Find the named pipes, devices and sockets below a folder, except hidden ones; no reader opens them."""
     found, places = [], [folder]
     while places:
         try:
@@ -38,15 +42,15 @@ def special_files(folder: Path) -> list[Path]:
                         places.append(Path(entry.path))
                     elif not entry.is_file(follow_symlinks=False) and special_kind(entry.path):
                         found.append(Path(entry.path))
-        except PermissionError:  # which those who read it tell of
+        except PermissionError:  # reported by those who read it
             continue
     return sorted(found)
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """The files whose suffix, in lower case, is one of `suffixes`, by folder; hidden files and folders are left out.
+    """Find the files with one of the lower-case `suffixes`, by folder, except hidden files and folders.
 
-    Links are followed, but no loops.
+    Links are followed, except those to a folder above.
     """
     for place, folders, files in os.walk(folder, followlinks=True):
         above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
@@ -57,16 +61,16 @@ def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 
 def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) -> Path | None:
-    r"""The image that the file `source` calls `name`, looked for in `folders` below `root`.
+    r"""Find the image that the file `source` calls `name` in `folders` below `root`; None where it is not there.
 
-    Tools write names as they stood where the annotations were made, so that the last parts of a path count: of
-    `C:\work\images\1.jpg` first `work/images/1.jpg` is looked for, then `images/1.jpg`, then `1.jpg`. What is outside
-    of the folders is never taken.
+    Tools write paths of the machine on which the annotations were made, so the last parts of a path count: for
+    `C:\work\images\1.jpg` the function looks for `work/images/1.jpg`, then `images/1.jpg`, then `1.jpg`. Files outside
+    of the folders are never returned.
 
     Raises:
         DataError: the name leads out of `root` by "..", and `folders` have no such file either.
     """
-    path = PureWindowsPath(name)  # takes both kinds of slashes
+    path = PureWindowsPath(name)  # accepts both kinds of slashes
     parts = [part for part in path.parts if part != path.anchor]
     inside = parts[max((place + 1 for place, part in enumerate(parts) if part == ".."), default=0) :]
     for start in range(len(inside)):

@@ -16,20 +16,20 @@ from maskpencil.errors import DataError
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
-"""What the folder of a split's masks adds to the name of that of its images, as in `train/ + trainannot/`."""
+"""Endings that turn the name of a split's image folder into that of its masks, as in `train/ + trainannot/`."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
-"""Endings of files in which people keep masks and which are not read."""
+"""Endings of mask files that are not read."""
 
 MOST_FILES = 10_000
-"""Of larger folders so many files are looked at when an error is to be explained."""
+"""The most files that are examined to explain an error."""
 
 EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Pairs by split, how they were found in words, and the files that stand alone."""
+    """Pairs by split, notes on how they were found, and the files without a partner."""
 
     root: Path
     splits: Mapping[str, tuple[Pair, ...]]
@@ -40,9 +40,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the user says that things are: the folder of the images, that of the masks, a file of splits.
+    """Places given by the user: the folder of images, the folder of masks, a file of splits.
 
-    Folders are paths, or names below the data folder. A line of the split file is an image's name and its split.
+    Folders are paths, or names below the data folder. A line of the split file is the name of an image and its split.
     """
 
     images: Path | None = None
@@ -51,21 +51,21 @@ class Places:
 
 
 ANYWHERE = Places()
-"""Nothing is said."""
+"""No place is given."""
 
 
 def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     """Pair the files below `root`.
 
-    Masks are named as their images, or alike by one of the rules of `pairs.pair_names`, which then is told.
-    Understood are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
-    both, `train/images + train/masks`, `train/ + train_labels/`, and what `search.search_pairs` makes of folders with
-    other names or of none. List files (see `lists.find_lists`) say which images belong to which split.
-    Without a split for validation one in five pairs is set aside for it, see `splits.split_names`. Folders may be
-    named in upper case; hidden files and folders are left out.
+    Masks have the names of their images, or match them by one of the rules of `pairs.pair_names`, which is then noted.
+    Supported are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
+    both, `train/images + train/masks`, `train/ + train_labels/`, and what `search.search_pairs` finds in folders
+    with other names or in one folder. List files (see `lists.find_lists`) assign images to splits.
+    Without a validation split one in five pairs is set aside, see `splits.split_names`. The names of folders may be in
+    upper case; hidden files and folders are left out.
 
     Raises:
-        DataError: no folder, no pairs, or a list that names what is not there.
+        DataError: there is no folder, it has no pairs, or a list names a missing file.
     """
     if not root.is_dir():
         found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
@@ -77,12 +77,16 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
 
 
 def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
-    """Share out what was found below `root`: by list files, where there are, and with some pairs for validation.
+    """Assign the pairs found below `root` to splits, by list files if there are any, and set some aside for val.
 
-    A `split_file` stands above the list files, which count unless `use_lists` is false.
+    Args:
+        root: the data folder.
+        found: the pairs.
+        split_file: a file of splits, used instead of list files.
+        use_lists: whether list files count.
 
     Raises:
-        DataError: no pairs, or a list that names what is not there.
+        DataError: there are no pairs, or a list names a missing file.
     """
     lists = find_lists(root) if use_lists and not split_file else {}
     if split_file:
@@ -100,7 +104,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     notes += found.rules
     if not any(splits.values()):
         raise DataError(_nothing_found(root, found))
-    if lists or split_file:  # what they do not name is meant to be left out
+    if lists or split_file:  # pairs that are not listed are left out on purpose
         return Layout(root, *_with_validation(splits, root, notes))
     notes += _leftovers(found)
     alone = tuple(found.images_alone), tuple(found.masks_alone)
@@ -108,7 +112,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
 
 
 def _named_pairs(root: Path) -> Found:
-    """Pair what lies in folders of known names."""
+    """Pair the files in folders with known names."""
     found = Found()
     images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
     if images and masks:
@@ -125,7 +129,7 @@ def _named_pairs(root: Path) -> Found:
 
 
 def _placed_pairs(root: Path, places: Places) -> Found:
-    """Pair what lies in the folders that the user names; one that is not named is the data folder itself."""
+    """Pair the files in the folders given by the user; a folder that is not given is the data folder."""
     found = Found()
     images, masks = (_placed(root, path) for path in (places.images, places.masks))
     _match_folders(found, images, masks)
@@ -153,17 +157,17 @@ def _match_folders(found: Found, images: Path, masks: Path) -> None:
         looked_at |= {*sources.values(), *targets.values()}
     found.images_alone += [path for path in image_files(images, strict=False).values() if path not in looked_at]
     found.masks_alone += [path for path in image_files(masks, strict=False).values() if path not in looked_at]
-    _forget_paired(found)
+    _drop_paired(found)
 
 
 def _outside(folder: Path, other: Path) -> dict[str, Path]:
-    """The images of a folder, but for those of another one in it."""
+    """Return the images of a folder, except those in `other` inside it."""
     files = image_files(folder, strict=not other.is_relative_to(folder))
     return {name: path for name, path in files.items() if folder == other or not path.is_relative_to(other)}
 
 
 def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]]:
-    """(split, image folder, mask folder): where one side has no splits, its one folder serves them all."""
+    """Yield (split, image folder, mask folder); where one side has no splits, its folder serves all of them."""
     any_split = False
     for split, aliases in SPLIT_ALIASES.items():
         image_split, mask_split = _subfolder(images, aliases), _subfolder(masks, aliases)
@@ -174,8 +178,8 @@ def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]
         yield "", images, masks
 
 
-def _forget_paired(found: Found) -> None:
-    """Where one folder serves several splits, a file left over in one split may be paired in another."""
+def _drop_paired(found: Found) -> None:
+    """Remove files from the lists of files alone that are paired in another split of the same folder."""
     pairs = [pair for split in found.splits.values() for pair in split.values()]
     images, masks = {pair.image for pair in pairs}, {pair.mask for pair in pairs}
     found.images_alone = sorted({path for path in found.images_alone if path not in images})
@@ -185,7 +189,7 @@ def _forget_paired(found: Found) -> None:
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Take pairs without a split for training, and set some aside for validation where the folder has none."""
+    """Use pairs without a split for training, and set some aside where there is no validation split."""
     if "" in splits:
         if "train" in splits:
             raise DataError(
@@ -233,6 +237,6 @@ def _nothing_found(root: Path, found: Found) -> str:
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
-    """The subfolder whose name comes first in `names`; upper and lower case are alike, as on Windows and macOS."""
+    """Return the subfolder whose name comes first in `names`, ignoring case as on Windows and macOS."""
     found = {p.name.lower(): p for p in sorted(p for p in folder.iterdir() if p.name.lower() in names and p.is_dir())}
     return next((found[name] for name in names if name in found), None)

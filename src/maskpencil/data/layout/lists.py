@@ -1,4 +1,4 @@
-"""List files that say which images belong to which split: a name a line, or an image and its mask."""
+"""Read list files of splits: per line a name, or the paths of an image and its mask."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ HEADINGS = {"image", "images", "img", "file", "filename", "name", "mask", "masks
 
 
 def find_lists(root: Path) -> dict[str, Path]:
-    """The list file of each split that has one, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
+    """Find the list file of each split, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
     found: dict[str, Path] = {}
     for folder in LIST_FOLDERS:
         if not (root / folder).is_dir():
@@ -31,15 +31,15 @@ def find_lists(root: Path) -> dict[str, Path]:
 
 
 def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
-    """The pairs that a list names: found ones by their names, or by image and mask path.
+    """Return the pairs that a list names, by the name of a found pair or by the paths of image and mask.
 
-    Paths may begin where the list was made: of `/home/me/data/images/1.png` the last parts count.
+    Paths may begin on another machine: of `/home/me/data/images/1.png` the last parts count.
 
     Raises:
-        DataError: the list cannot be read, or names what is not there.
+        DataError: the list cannot be read, or names a file that is not there.
     """
     by_name: dict[str, Pair] = {}
-    # of pairs of one name in several splits the list's own split comes first, then train, which gives up some for val
+    # where several splits have a name, the list's own split comes first, then train, from which val is taken
     for other in sorted(found.splits, key=lambda other: (other != split, other != "train")):
         for name, pair in found.splits[other].items():
             by_name.setdefault(name, pair)
@@ -54,12 +54,12 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
 
 
 def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
-    """Share out what was found by a file of lines "NAME SPLIT", with spaces, tabs or commas between.
+    """Assign the pairs to splits by a file of lines "NAME SPLIT", separated by spaces, tabs or commas.
 
-    Images that the file does not name are left out.
+    Images that are not in the file are left out.
 
     Raises:
-        DataError: the file cannot be read, a line does not end with train, val or test, or names no such image.
+        DataError: the file cannot be read, or a line does not end with a split or does not name an image.
     """
     pairs: dict[str, Pair] = {}
     for split, of_split in found.splits.items():
@@ -91,7 +91,7 @@ def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
 
 
 def _entries(line: str) -> list[str]:
-    """The columns of a line, which are parted by commas, semicolons or tabs, or else by spaces."""
+    """Return the columns of a line, separated by commas, semicolons or tabs, else by spaces."""
     columns = re.split(r"[,;\t]", line) if re.search(r"[,;\t]", line.rstrip(",;")) else line.rstrip(",;").split()
     return [entry for column in columns if (entry := column.strip(" \"'"))]
 
@@ -101,6 +101,6 @@ def _without_suffix(name: str) -> str:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are neither empty nor headings, with their numbers from 1."""
+    """Return the lines with their numbers from 1, without empty lines and the header."""
     lines = read_lines(path, "one name a line")
     return lines[1:] if lines and {entry.lower() for entry in _entries(lines[0][1])} <= HEADINGS else lines

@@ -1,4 +1,4 @@
-"""Pairs of images and masks, and the rules by which their names belong together."""
+"""Pair images and masks by their names."""
 
 import re
 from collections import defaultdict
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Pairing:
-    """The mask of each image that has one, by their names, and in words the rule by which they differ, if they do."""
+    """The mask of each image that has one, by name, and a description of the rule if the names differ."""
 
     masks: Mapping[str, str]
     rule: str | None = None
@@ -22,27 +22,27 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of images and masks: paths below their folders without suffix.
 
-    Of these rules the one that makes the most pairs makes all of them, of equal ones the first:
+    The rule that makes the most pairs is used for all of them, the first of several equal ones:
 
     1. the names are the same;
-    2. the masks add something before or after the image's name, as `_mask`; of several additions, as where several
-       people have drawn masks of each image, the most frequent counts;
-    3. the names are the same without what all images and all masks begin and end with, as `21_training` and
-       `21_manual1`;
-    4. the names hold one number each, and it is the same.
+    2. the masks add text before or after the image's name, such as `_mask`; the most frequent addition counts, as where
+       several people have drawn masks of each image;
+    3. the names are the same without the common beginnings and ends of all images and all masks, as `21_training`
+       and `21_manual1`;
+    4. each name has one number, and it is the same.
 
     No name is in two pairs.
     """
     of_masks = set(masks)
     same = Pairing({name: name for name in images if name in of_masks})
-    if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more sense
+    if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more pairs
         return same
     others = (_by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
     return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
 
 
 def longer_names(names: Collection[str]) -> set[str]:
-    """The names that are another's with something added: with the addition that makes the most of them."""
+    """Return the names that extend another name, by the addition that occurs most often."""
     found = _additions(names, names)
     return set(max(found.values(), key=len).values()) if found else set()
 
@@ -58,7 +58,7 @@ def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | N
 
 
 def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """What masks' names add before and after those of images: the mask of each image, by addition."""
+    """Find the additions before and after image names in mask names: (before, after) -> {image: mask}."""
     names = set(images)
     lengths = {len(_split(name)[1]) for name in names}
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
@@ -89,18 +89,18 @@ def _by_number(images: Collection[str], masks: Collection[str]) -> Pairing | Non
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The folder with its slash, and the last part."""
+    """Return the folder with its slash, and the last part."""
     folder, slash, last = name.rpartition("/")
     return folder + slash, last
 
 
 def _within_number(text: str, place: int) -> bool:
-    """Whether a cut there would go through a number, as one after `img_1` in `img_10`."""
+    """Return whether a cut at `place` would split a number, as one after `img_1` in `img_10`."""
     return 0 < place < len(text) and text[place - 1].isdigit() and text[place].isdigit()
 
 
 def _common_ends(names: Collection[str]) -> tuple[str, str]:
-    """What the last parts of all names begin and end with, without digits next to the rest."""
+    """Return the common beginning and end of the last parts of all names, without digits next to the rest."""
     lasts = [_split(name)[1] for name in names]
     if len(set(lasts)) < 2:
         return "", ""
@@ -110,7 +110,7 @@ def _common_ends(names: Collection[str]) -> tuple[str, str]:
 
 
 def _common_beginning(texts: Collection[str]) -> str:
-    first, last = min(texts), max(texts)  # what these two share, all that stand between them in order share
+    first, last = min(texts), max(texts)  # all texts between these two in order share their beginning
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
 
@@ -125,7 +125,7 @@ def _without_ends(names: Collection[str], ends: tuple[str, str]) -> dict[str, st
 
 
 def _numbers(names: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Folder and number of the names that hold one number, where no other name has the same."""
+    """Return folder and number of each name with exactly one number that no other name in the folder has."""
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for name in names:
         folder, last = _split(name)
@@ -146,9 +146,9 @@ class Pair:
 
 @dataclass
 class Found:
-    """Pairs so far by split ("" while there is none), the rules that made them, and what stood alone.
+    """Pairs found so far by split ("" for none), the rules that made them, and files without a partner.
 
-    `complaint` says what kept others from being found, for the case that there are none.
+    `complaint` is the error message where no pairs are found.
     """
 
     splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair that is known to be one; its name gets its folder before it where another image has it."""
+        """Add a pair; where another image has its name, the folder is put before it."""
         pairs = self.splits.setdefault(split, {})
         for folder in pair.image.parents:
             if pair.name not in pairs or pairs[pair.name].image == pair.image:
@@ -167,7 +167,7 @@ class Found:
         pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair images and masks by their names, see `pairs.pair_names`, and keep the others as left alone."""
+        """Pair images and masks by their names, see `pair_names`, and list the others as alone."""
         pairing = pair_names(images, masks)
         pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)

@@ -1,4 +1,4 @@
-"""Pairs in folders whose names say nothing: what is an image and what a mask is seen from the files."""
+"""Find pairs in folders with unknown names, by the contents of the files."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,32 +17,31 @@ MASK_WORDS = re.compile(
     r"(?:^|[^a-z])(?:masks?|labels?|labelids|gt|gts|groundtruth|truth|segmentations?|semantic|seg|annot|annotations?|annots|"
     r"targets?|mattes?|y)(?:$|[^a-z])"
 )
-"""What masks are called, in names in lower case."""
+"""Words for masks in lower-case names."""
 
 SAMPLE = 6
-"""So many files of each side are looked at."""
+"""The number of files of each side that are examined."""
 
 MOST_FOLDERS = 8
-"""Of more folders, none of them called masks, not every one is compared with every other."""
+"""The most folders without a word for masks that are all compared with each other."""
 
 CLEARLY = 0.15
-"""By so much more of masks is even than of their images."""
+"""The smallest difference between the shares of even areas of masks and images."""
 
 BEYOND_DOUBT = 0.25
-"""And so much more where the images are as even as masks, as X-rays are on black."""
+"""The same where images are as even as masks, such as X-rays on black."""
 
 MOSTLY = 0.6
-"""So much of masks is even at least."""
+"""The smallest share of even areas of masks."""
 
 
 def search_pairs(root: Path) -> Found:
-    """Pair the images below `root` that names of folders did not pair.
+    """Pair the images below `root` where the names of folders do not help.
 
-    At each level: files beside each other, of which those are masks whose names add something, or that have another
-    suffix; else folders whose files are named alike, if some are called masks; else what the folders below hold, each
-    on its own; and at last those folders without pairs of their own whose files are named alike. Which side is the
-    masks' is told by words in the names, and else by the larger part of even areas. Folders called after a split put
-    all below them into it.
+    At each level the search tries, in order: files in one folder, where masks have longer names or another suffix;
+    folders with the same file names, if some are named for masks; each subfolder on its own; and the remaining folders
+    with the same file names. Masks are recognized by words in the names, else by the larger share of even areas.
+    Folders named for a split assign all files below them to it.
     """
     search = _Search()
     search.look(root, "", "")
@@ -50,13 +49,13 @@ def search_pairs(root: Path) -> Found:
 
 
 class _Search:
-    """Pairs so far."""
+    """The search and the pairs found so far."""
 
     def __init__(self) -> None:
         self.found = Found()
 
     def look(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair what is in a folder, if anything; `prefix` comes before the names."""
+        """Pair the files in a folder, return whether there were any; `prefix` comes before the names."""
         if self._within(folder, prefix, split):
             return True
         folders = {below.name: files for below in _folders(folder) if (files := image_files(below, strict=False))}
@@ -71,7 +70,7 @@ class _Search:
         return self.look(folder, prefix if called_split else f"{prefix}{folder.name}/", own or split)
 
     def _within(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair the files that lie in the folder itself."""
+        """Pair the files in the folder itself."""
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         ways = []
         for sides in filter(None, (_sides_by_suffix(files), _sides_by_addition(files))):
@@ -85,7 +84,7 @@ class _Search:
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair the files of folders beside each other: of those that are named alike, of each split."""
+        """Pair the files of sibling folders with the same file names, split by split."""
         by_split: dict[str, dict[str, Mapping[str, Path]]] = {}
         for name, files in folders.items():
             by_split.setdefault(split_in(name), {})[name] = files
@@ -93,7 +92,7 @@ class _Search:
         return any(paired)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair folders in twos: those first that make the most pairs, of equal ones those that are named alike."""
+        """Pair folders with each other, those with the most pairs first, then those with similar names."""
         pairings = {
             (one, other): pairing
             for one, other in _couples(list(folders))
@@ -139,7 +138,9 @@ class _Search:
         for name, mask in pairing.masks.items():
             first, _, rest = name.partition("/")
             inner = split_in(first) if rest else ""
-            plain = inner and first.lower() in SPLIT_ALIASES[inner]  # else it tells images apart, as train_a/ does
+            plain = (
+                inner and first.lower() in SPLIT_ALIASES[inner]
+            )  # otherwise it distinguishes images, as train_a/ does
             self.found.add(split or inner, Pair(prefix + (rest if plain else name), images[name], masks[mask]))
         paired = {*pairing.masks.values()}
         self.found.images_alone += [path for name, path in images.items() if name not in pairing.masks]
@@ -148,9 +149,9 @@ class _Search:
 
 
 def evenness(paths: Sequence[Path]) -> float:
-    """The part of the pixels that are like their neighbors, 0..1, over some of the files: nearly all in masks.
+    """Return the share of pixels equal to their neighbors, 0..1, in a sample of the files: close to 1 for masks.
 
-    Files that cannot be read are left out; they are told of when all are read.
+    Unreadable files are skipped; they are reported when all files are read.
     """
     step = max(1, len(paths) // SAMPLE)
     shares = []
@@ -162,7 +163,7 @@ def evenness(paths: Sequence[Path]) -> float:
 
 
 def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Images and masks of equal names: two suffixes, of which the one with the more even images is the masks'."""
+    """Split files of equal names by suffix into images and masks; masks have the larger even areas."""
     suffixes: dict[str, list[Path]] = {}
     for path in files:
         suffixes.setdefault(path.suffix.lower(), []).append(path)
@@ -177,7 +178,7 @@ def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
 
 
 def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Images and masks of one folder: masks are called so, or their names are those of images with an addition."""
+    """Split the files of a folder into images and masks by words for masks, or by names that extend other names."""
     called = [path for path in files if _is_called_mask(path.stem)]
     if called and len(called) < len(files):
         called_set = set(called)
@@ -194,7 +195,7 @@ def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] |
 
 
 def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Which folders may be those of images and of masks: (images, masks)."""
+    """Return candidates (folder of images, folder of masks)."""
     called = [name for name in names if _is_called_mask(name)]
     if called:
         return product([name for name in names if name not in called], called)
@@ -202,7 +203,7 @@ def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _which_have_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
-    """Which of the folders hold masks; empty where that cannot be told."""
+    """Return which of the folders hold masks; empty where that is unclear."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called
@@ -214,7 +215,7 @@ def _which_have_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bo
 
 
 def _alike(one: str, other: str) -> int:
-    """How many characters two names have in common at their beginnings."""
+    """Return the length of the common beginning of two names."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
@@ -227,7 +228,7 @@ def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    """The folders in a folder; not hidden ones, and no links that lead back up."""
+    """Return the subfolders of a folder, except hidden ones and links to a folder above."""
     above = {folder.resolve(), *folder.resolve().parents}
     inside = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
     return sorted(path for path in inside if path.resolve() not in above)

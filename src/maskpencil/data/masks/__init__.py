@@ -1,1 +1,1 @@
-"""What mask files hold, and how that stands for classes."""
+"""Find and apply the encoding of mask files."""

@@ -1,4 +1,4 @@
-"""Which encoding a folder's masks have, found from what occurs in all of them."""
+"""Infer the encoding of a folder's masks from the contents of all of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,24 +18,24 @@ from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
 
 MERGE = 24.0
-"""Values nearer to each other than this are one class, by the distance of their colors."""
+"""The smallest distance between the colors of two classes."""
 
 LEAST_SHARE = 2e-4
-"""The part of all even areas that a color must fill to be a class."""
+"""The smallest share of all even areas that the color of a class fills."""
 
 ON_THE_WAY = 12.0
-"""How far a color may lie off the straight way between two others and still be a mixture of them."""
+"""The largest distance of a mixed color from the straight line between the two colors it mixes."""
 
 MIXED = 0.05
-"""Colors of two mixed ones' areas: a third between them that fills less than this part of the smaller is no class."""
+"""A color between two others that fills less than this share of the smaller of their areas is no class."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
 ROUNDING = 3
-"""Compression moves even areas by so much; palettes are made of round numbers."""
+"""The largest shift of even areas by compression; palettes are made of round numbers."""
 
 
 def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> bool:
-    """Whether the values that fill no area are but what smoothing left between those that do."""
+    """Return whether all values that fill no area are mixtures of those that do, as smoothing leaves them."""
     solid = [value for value in values if flat[value]]
     thin = [value for value in values if not flat[value]]
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
@@ -45,7 +45,7 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
-    """The values that stand for classes, the most frequent first: those that fill areas and are no mixture of others.
+    """Return the values of classes, the most frequent first: those that fill areas and are no mixture of others.
 
     `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
@@ -68,13 +68,13 @@ def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
 
 
 def points_of(values: Sequence[int], *, colored: bool) -> npt.NDArray[np.float64]:
-    """Values as points whose distances tell how much they differ: colors (n, 3), gray levels (n, 1)."""
+    """Turn values into points whose distances measure their difference: colors (n, 3), gray levels (n, 1)."""
     numbers = np.array(values, dtype=np.int64)
     return np.stack(channels(numbers) if colored else (numbers,), axis=-1).astype(np.float64)
 
 
 def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
-    """The sum of many counts."""
+    """Return the sum of many counts."""
     total: Counter[int] = Counter()
     for each in counts:
         total.update(each)
@@ -82,7 +82,7 @@ def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
 
 
 def _off_the_way(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The distance of each point to the nearest of the straight lines between any two ends."""
+    """Return the distance of each point to the nearest of the straight lines between any two ends."""
     nearest = np.full(len(points), np.inf)
     for one, other in combinations(ends, 2):
         way = other - one
@@ -102,10 +102,10 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg")
 TWO_CLASSES = ("background", "foreground")
 
 FLAT_SHARE = 0.1
-"""A strange color that fills areas with more than this part of its pixels is a class, not a fault of compression."""
+"""An unknown color that fills areas with more than this share of its pixels is a class, not an artifact."""
 
 EVEN_SHARE = 0.2
-"""An image of which less than this part is even areas is a photograph, not a mask."""
+"""An image with a smaller share of even areas is a photograph, not a mask."""
 
 LIKE_A_PHOTOGRAPH = (
     "and few even areas, like a photograph; expected a mask, in which every pixel of a class has one value; check that "
@@ -113,27 +113,31 @@ LIKE_A_PHOTOGRAPH = (
 )
 
 STRAY_SHARE = 1e-4
-"""So few pixels between black and white may be slips."""
+"""Up to this share of pixels between black and white may be mistakes."""
 
 ENOUGH_KNOWN = 20
-"""So many colors of a published palette, or half of them, are its classes; fewer may be anyone's."""
+"""This many colors of a published palette, or half of them, identify it; fewer may be chance."""
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """The encoding of a folder's masks, and in words how it was found."""
+    """The encoding of a folder's masks, and notes on how it was found."""
 
     encoding: MaskEncoding
     notes: tuple[str, ...] = ()
 
 
 def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery:
-    """Find the encoding of all masks together; `classes` come from a class file or a model, or are found too.
+    """Infer the encoding of all masks together.
 
-    That every value has a meaning is left to `check_values`.
+    That every value has a class is left to `encoding.check_values`.
+
+    Args:
+        facts: the contents of each mask.
+        classes: from a class file or a model; None to infer them, too.
 
     Raises:
-        DataError: values that can be no classes, or classes that cannot be told apart.
+        DataError: the values cannot be classes, or two classes have one color.
     """
     discovery = _with_classes(facts, classes) if classes else _without_classes(facts)
     encoding = discovery.encoding
@@ -159,7 +163,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     if by_color.covers(facts):
         return Discovery(by_color)
     if _are_numbers(totals(fact.values for fact in facts), facts):
-        return Discovery(by_number)  # and not almost black colors
+        return Discovery(by_number)  # rather than colors close to black
     others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
     nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
     if nearest:
@@ -173,7 +177,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
 
 
 def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
-    """The encoding, reading by the nearest value where strange values are but faults of compression or smoothing."""
+    """Return the encoding, with `nearest` where all unknown values come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
     strangers = [value for value in values if value not in encoding.table]
@@ -184,7 +188,7 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
     areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
-    # else numbers would pass for almost black
+    # otherwise class numbers would pass for colors close to black
     several = sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) > 1
     return nearest if several and not (off and solid) and not mostly_off else encoding
 
@@ -242,7 +246,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
-    """Gray levels far apart, or with others between them from compression or smoothing."""
+    """Infer classes from gray levels that are far apart, or mixed by compression or smoothing."""
     flat = totals(fact.flat for fact in facts)
     lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)
@@ -257,7 +261,7 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Whether a number has one color in one file and another in the next, so that the colors are what is meant."""
+    """Return whether a number has different colors in different files, so that the colors are the classes."""
     meant: dict[int, tuple[int, ...]] = {}
     for fact in facts:
         if fact.palette is None:
@@ -271,7 +275,7 @@ def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
 
 
 def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
-    """Whether all but black and white is a few single pixels, which no class consists of."""
+    """Return whether all values except black and white are a few single pixels, too few for a class."""
     others = sum(count for value, count in values.items() if value not in (0, 255))
     flat = sum(count for fact in facts for value, count in fact.flat.items() if value not in (0, 255))
     return bool(values[0] and values[255]) and others < STRAY_SHARE * values.total() and not flat
@@ -279,14 +283,14 @@ def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
 
 def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
     flat = sum(sum(fact.flat.values()) for fact in facts)
-    has_areas = all(min(fact.size) > 2 for fact in facts)  # else none could be even
+    has_areas = all(min(fact.size) > 2 for fact in facts)  # smaller images have no even areas
     if has_areas and len(values) > 32 and flat < EVEN_SHARE * values.total() and not _any_lossy_file(facts):
         strangest = max(facts, key=lambda fact: len(fact.values))
         raise DataError(f"{strangest.path}: has {len(strangest.values)} gray levels {LIKE_A_PHOTOGRAPH}")
 
 
 def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
-    """Whether gray values are class numbers and not gray levels."""
+    """Return whether gray values are class numbers and not gray levels."""
     numbers = [value for value in values if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
     far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as gray levels are
@@ -296,7 +300,7 @@ def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
 
 
 def _numbered_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> ClassSet:
-    """Name the classes after their numbers, in the colors of the masks' own palette."""
+    """Name the classes by their numbers, in the colors of the palette of the masks."""
     numbers = [value for value in sorted(values) if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
     if highest >= MAX_CLASSES or min(numbers, default=0) < 0:
@@ -319,7 +323,7 @@ def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
-    """Masks of class numbers among colored ones: their numbers would pass for almost black colors."""
+    """Refuse masks of class numbers among colored masks: the numbers would pass for colors close to black."""
     colored = {value for fact in facts if fact.colored for value in fact.values}
     for fact in facts:
         strange = [value for value in fact.values_for("color") if value not in colored]

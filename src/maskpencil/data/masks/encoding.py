@@ -1,4 +1,4 @@
-"""`MaskEncoding`: how the pixels of mask files stand for classes."""
+"""`MaskEncoding`: turn the pixels of mask files into classes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,21 +17,21 @@ from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels
 
 NO_CLASS = -1
 NEIGHBORHOOD = 17
-"""Pixels, the side of the square in which a lossy pixel's class must occur: compression spreads colors over 16."""
+"""Pixels: the side of the square in which the class of a lossy pixel must occur; compression spreads over 16."""
 
 
 @dataclass(frozen=True)
 class MaskEncoding:
-    """How the pixels of a mask file stand for classes.
+    """The encoding of classes in the pixels of a mask file.
 
     `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
     color in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
-    `codes` stands in place of all these rules, as public data sets need it: the class, or `IGNORE_INDEX`, of each
-    number or color (0xRRGGBB) that may occur.
+    `codes` replaces all these rules, for public data sets: the class, or `IGNORE_INDEX`, of each number or color
+    (0xRRGGBB) that may occur.
 
-    With `nearest` every value is read as the nearest one that has a meaning, as JPEG and smoothed masks need it. Where
-    it is doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
+    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. Where that is
+    doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
     """
 
     kind: Literal["index", "binary", "color"]
@@ -44,15 +44,15 @@ class MaskEncoding:
 
         Raises:
             ImageError: not a readable image.
-            DataError: a value or color stands for no class.
+            DataError: a value or color has no class.
         """
         return self.decode(mask_pixels(mask), mask)
 
     def decode(self, pixels: MaskPixels, mask: MaskSource) -> LabelMap:
-        """Turn the pixels of a mask, which is named in errors, into class indices, (H, W) uint8.
+        """Turn the pixels of a mask into class indices, (H, W) uint8; errors name the mask.
 
         Raises:
-            DataError: a value or color stands for no class.
+            DataError: a value or color has no class.
         """
         values = self._values(pixels, mask)
         if self.nearest:
@@ -66,14 +66,14 @@ class MaskEncoding:
         return np.asarray(meanings[np.searchsorted(found, values)])
 
     def covers(self, facts: Iterable[MaskFacts]) -> bool:
-        """Whether every value in the masks stands for a class or is ignored."""
+        """Return whether every value in the masks has a class or is ignored."""
         return all(value in self.table for fact in facts for value in fact.values_for(self.kind))
 
     def meanings(self, values: npt.NDArray[np.integer], mask: MaskSource) -> npt.NDArray[np.int64]:
-        """The class of each value (n,), `IGNORE_INDEX` for those that are ignored.
+        """Return the class of each value (n,), `IGNORE_INDEX` for those that are ignored.
 
         Raises:
-            DataError: a value stands for no class; the mask is named.
+            DataError: a value has no class; the mask is named.
         """
         classes = np.array([self.table.get(int(value), NO_CLASS) for value in values], dtype=np.int64)
         strangers = [int(value) for value in values[classes == NO_CLASS]]
@@ -83,7 +83,7 @@ class MaskEncoding:
 
     @cached_property
     def table(self) -> Mapping[int, int]:
-        """The class, or `IGNORE_INDEX`, of each value that has a meaning; a color is the number 0xRRGGBB."""
+        """The class, or `IGNORE_INDEX`, of each known value; a color is the number 0xRRGGBB."""
         if self.codes is not None:
             return self.codes
         if self.kind == "color":
@@ -96,7 +96,7 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """How far from the nearest value with a meaning there is no doubt yet: a third of the way to the next one."""
+        """The largest distance from the nearest known value without doubt: a third of the smallest gap between two."""
         points = self._points(np.array(list(self.table)))
         if len(points) < 2:
             return float("inf")
@@ -104,17 +104,17 @@ class MaskEncoding:
         return float(between[~np.eye(len(points), dtype=bool)].min()) / 3
 
     def doubtful(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Which of the values (n,) are farther than `margin` from all that have a meaning."""
+        """Return which of the values (n,) are farther than `margin` from all known values."""
         points = self._points(np.array(list(self.table)))
         return np.asarray(_distances(self._points(values), points).min(axis=1) > self.margin)
 
     def nearest_class(self, value: int) -> int:
-        """The class, or `IGNORE_INDEX`, of the nearest value that has a meaning."""
+        """Return the class, or `IGNORE_INDEX`, of the nearest known value."""
         distances = _distances(self._points(np.array([value])), self._points(np.array(list(self.table))))
         return list(self.table.values())[int(distances.argmin())]
 
     def complaint(self, strangers: Sequence[int]) -> str:
-        """What is wrong with a mask that holds these values, and what to do, in words."""
+        """Describe what is wrong with a mask that has these values, and what to do."""
         few = strangers[:5]
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
         shown = self.shown(few)
@@ -135,20 +135,20 @@ class MaskEncoding:
         )
 
     def shown(self, values: Iterable[int]) -> str:
-        """Values as people read them: numbers, or colors as (red, green, blue)."""
+        """Format values for messages: numbers, or colors as (red, green, blue)."""
         if self.kind == "color":
             return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
         return ", ".join(map(str, values))
 
     def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
-        """What is looked up, (H, W): numbers, or colors as 0xRRGGBB."""
+        """Return the values to look up, (H, W): numbers, or colors as 0xRRGGBB."""
         values = as_numbers(pixels.values, pixels.palette) if self.kind == "color" else pixels.values
         if values.ndim != 2:
             raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it like them")
         return values
 
     def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-        """Values (n,) as points whose distances tell how much they differ: (n, 3) for colors, else (n, 1)."""
+        """Turn values (n,) into points whose distances measure their difference: (n, 3) for colors, else (n, 1)."""
         parts = channels(values) if self.kind == "color" else (values,)
         return np.stack(parts, axis=-1).astype(np.float32)
 
@@ -161,7 +161,7 @@ class MaskEncoding:
         nearest = distances.argmin(axis=1)
         chosen = nearest[places].reshape(values.shape)  # (H, W), a row of the table
         doubtful = (distances.min(axis=1) > self.margin)[places].reshape(values.shape)
-        if len(codes) == 2 or not doubtful.any():  # between two there is no third to be taken for
+        if len(codes) == 2 or not doubtful.any():  # between two values there is no third to confuse them with
             return np.asarray(classes[chosen])
         square = np.ones((NEIGHBORHOOD, NEIGHBORHOOD), dtype=np.uint8)
         far = np.empty((int(doubtful.sum()), len(codes)), dtype=bool)
@@ -174,10 +174,10 @@ class MaskEncoding:
 
 
 def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
-    """Make sure that every value in the masks has a meaning, as each has that is read by the nearest.
+    """Check that every value in the masks has a class, which is always so with `nearest`.
 
     Raises:
-        DataError: one has none; its file is named.
+        DataError: a value has none; its file is named.
     """
     if encoding.nearest:
         return
@@ -186,9 +186,9 @@ def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
 
 
 def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:
-    """Count the pixels of each class in each mask, (masks, K); others are left out: ignored, or of no class."""
+    """Count the pixels of each class in each mask, (masks, K), without pixels that are ignored or have no class."""
     counts = np.zeros((len(facts), len(encoding.classes)), dtype=np.int64)
-    if encoding.nearest:  # the values alone do not say what is near a pixel
+    if encoding.nearest:  # the counts do not include what is near a pixel
         with ThreadPoolExecutor(max_workers=4) as pool:
             for row, label_map in enumerate(pool.map(lambda fact: encoding.read(fact.path), facts)):
                 counts[row] = np.bincount(label_map.ravel(), minlength=256)[: counts.shape[1]]

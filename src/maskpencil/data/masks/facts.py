@@ -1,4 +1,4 @@
-"""What occurs in mask files: values, colors, and which of them fill areas."""
+"""Measure mask files: their values and colors, and which of them fill areas."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +13,15 @@ from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.label_maps import MaskPixels
 
 MAX_VALUES = 256
-"""So many values are kept of a mask, the most frequent; only compressed or smoothed masks hold more."""
+"""The most frequent values kept of a mask; only compressed or smoothed masks have more."""
 
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What occurs in one mask of `size` (height, width): `values` -> pixels; a color is the number 0xRRGGBB.
+    """The contents of one mask of `size` (height, width): value -> pixels; a color is the number 0xRRGGBB.
 
-    `flat` counts the pixels that are like their eight neighbors, by value: what compression and smoothing make of a
-    border has few or none. `others` is the pixels of values beyond `MAX_VALUES`.
+    `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
+    borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`.
     """
 
     path: MaskSource
@@ -33,11 +33,11 @@ class MaskFacts:
     others: int = 0
 
     def values_for(self, kind: str) -> dict[int, int]:
-        """The counts as an encoding of that kind sees them: gray and palette masks turn into colors for `color`."""
+        """Return the counts for an encoding of a kind: for `color`, gray and palette masks are turned into colors."""
         return self._for(kind, self.values)
 
     def flat_for(self, kind: str) -> dict[int, int]:
-        """The flat pixels as an encoding of that kind sees them."""
+        """Return the flat pixels for an encoding of a kind."""
         return self._for(kind, self.flat)
 
     def _for(self, kind: str, values: dict[int, int]) -> dict[int, int]:
@@ -51,7 +51,7 @@ class MaskFacts:
 
 
 def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
-    """Count what occurs in each mask; `report` hears how many are done.
+    """Measure every mask; `report` is called with the number done.
 
     Raises:
         ImageError: a file is not a readable image.
@@ -66,7 +66,7 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
 
 
 def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
-    """Count what occurs in a mask's pixels."""
+    """Measure the pixels of a mask."""
     colored = pixels.values.ndim == 3
     numbers = as_numbers(pixels.values, None) if colored else pixels.values
     values, others = _most_frequent(numbers)
@@ -76,14 +76,14 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
 
 
 def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """The values, in order, and how often each occurs, which may be 0."""
+    """Return the values in order and how often each occurs, which may be 0."""
     if values.dtype == np.uint8:  # Pillow counts bytes five times as fast as numpy
         return np.arange(256), np.array(Image.fromarray(np.atleast_2d(values)).histogram())
     return np.unique(values, return_counts=True)
 
 
 def as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.int32]:
-    """Colors (..., 3), or gray levels or palette indices (...) of any other shape, as numbers 0xRRGGBB (...)."""
+    """Turn colors (..., 3), or gray levels or palette indices of any shape, into numbers 0xRRGGBB (...)."""
     if palette is not None:
         colors = np.zeros((256, 3), dtype=np.uint8)  # a file may list fewer than it uses
         colors[: len(palette)] = palette
@@ -95,17 +95,17 @@ def as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] |
 
 
 def channels(numbers: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], ...]:
-    """Red, green and blue of colors 0xRRGGBB, each of the shape given."""
+    """Split colors 0xRRGGBB into red, green and blue, each of the same shape."""
     return numbers >> 16, numbers >> 8 & 255, numbers & 255
 
 
 def color_number(color: Color) -> int:
-    """A color as 0xRRGGBB."""
+    """Return a color as the number 0xRRGGBB."""
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
 def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], int]:
-    """The most frequent values with their counts, in the order of the values, and the count of the others."""
+    """Return the most frequent values with their counts, in the order of the values, and the count of the others."""
     values, counts = count_values(numbers)
     values, counts = values[counts > 0], counts[counts > 0]
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
@@ -113,9 +113,9 @@ def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], in
 
 
 def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Which of the inner pixels, (H - 2, W - 2), are like their eight neighbors."""
+    """Return the mask (H - 2, W - 2) of the inner pixels that equal their eight neighbors."""
     like_right = numbers[:, :-1] == numbers[:, 1:]
-    in_row = like_right[:, :-1] & like_right[:, 1:]  # (H, W - 2): like both neighbors in the row
+    in_row = like_right[:, :-1] & like_right[:, 1:]  # (H, W - 2): equal to both neighbors in the row
     like_below = (numbers[:-1] == numbers[1:])[:, 1:-1]
     flat: npt.NDArray[np.bool_] = in_row[:-2] & in_row[1:-1] & in_row[2:] & like_below[:-1] & like_below[1:]
     return flat

@@ -1,1 +1,1 @@
-"""Data that is packed in a file: archives, parquet files, Hugging Face data sets."""
+"""Unpack archives, parquet files and Hugging Face data sets."""

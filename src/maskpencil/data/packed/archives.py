@@ -1,4 +1,4 @@
-"""Archives, unpacked as if an enemy had packed them: nothing outside of the folder, no links, no bombs.
+"""Unpack archives from untrusted sources: no files outside of the folder, no links, no bombs.
 
 The size of everything is known, and counted, before anything is written, and no header can make the reader take more
 memory than `MAX_DIRECTORY_BYTES` allows.
@@ -23,7 +23,7 @@ from maskpencil.errors import DataError
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 OTHER_ENDINGS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")
-"""Of archives that are known as such, but not unpacked."""
+"""Endings of archives that are recognized, but not unpacked."""
 
 MAX_DIRECTORY_BYTES = 20 * 2**20
 """The table of contents of some 200,000 files; Python needs about twenty times as much memory to hold it."""
@@ -37,7 +37,7 @@ Kind = Literal["file", "folder", "link"]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is an archive, by its name.
+    """Return whether a file is an archive, by its name.
 
     Raises:
         DataError: it is one of a kind that cannot be unpacked here.
@@ -81,7 +81,7 @@ class _Contents:
         self._archives: list[str] = []
 
     def place(self, name: str, kind: Kind, size: int) -> Path | None:
-        """Where a file of `size` bytes goes, relative to the folder; None for what is not written."""
+        """Return the path of a file of `size` bytes, relative to the folder; None for files that are not written."""
         if size < 0:
             raise DataError(f"{self._path}: gives {_shown(name)} a size below 0; download or pack it again")
         self._budget.claim(size + HEADER_BYTES)
@@ -98,7 +98,7 @@ class _Contents:
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, in words."""
+        """Describe what was left out."""
         if not self._taken:
             raise DataError(f"{self._path}: holds no files; expected images and masks")
         said = (
@@ -146,7 +146,7 @@ class _Contents:
 
 
 class _Guarded:
-    """A file that gives out no more than it was last allowed to, whatever its reader takes from a header."""
+    """A file that reads at most the allowed number of bytes, whatever a header asks for."""
 
     def __init__(self, path: Path, file: BinaryIO | gzip.GzipFile) -> None:
         self._path, self._file, self._left = path, file, 0
@@ -250,7 +250,7 @@ def _write(path: Path, read: Callable[[int], bytes], size: int, guarded: _Guarde
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn everything that is raised on a damaged archive into one clear error."""
+    """Turn all exceptions of a damaged archive into one `DataError`."""
     try:
         yield
     except (

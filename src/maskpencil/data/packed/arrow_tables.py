@@ -1,4 +1,4 @@
-"""Tables of images in parquet files and Arrow streams, read with pyarrow, which is needed for nothing else.
+"""Read tables of images in parquet files and Arrow streams; only this module needs pyarrow.
 
 Sources: https://arrow.apache.org/docs/python/parquet.html and https://arrow.apache.org/docs/python/ipc.html
 """
@@ -18,7 +18,7 @@ READ_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table with their types in words, those of them that hold images, and Hugging Face's JSON."""
+    """The columns of a table with the names of their types, the columns of images, and Hugging Face's JSON."""
 
     columns: dict[str, str]
     images: tuple[str, ...]
@@ -26,7 +26,7 @@ class Schema:
 
 
 def read_schema(path: Path) -> Schema:
-    """Read what a table says of itself. An image is a struct with its encoded `bytes`, or the bytes alone.
+    """Read the schema of a table. An image is a struct with its encoded `bytes`, or the bytes alone.
 
     Raises:
         DataError: pyarrow is not installed, or the file is damaged.
@@ -40,7 +40,7 @@ def read_schema(path: Path) -> Schema:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """The encoded images in some columns, row by row.
+    """Return the encoded images in some columns, row by row.
 
     Raises:
         DataError: the file is damaged, lacks a column, or names images that it does not hold.
@@ -78,7 +78,7 @@ def _is_parquet(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A parquet file, or an Arrow stream, which is read where it lies."""
+    """Return a parquet file, or an Arrow stream, which is read where it lies."""
     pyarrow = _pyarrow(path)
     if _is_parquet(path):
         with pyarrow.parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
@@ -92,8 +92,8 @@ def _parquet_batches(path: Path, file: Any, columns: Sequence[str]) -> Iterator[
     declared = Budget(path, path.stat().st_size, None)
     for group in range(file.metadata.num_row_groups):
         declared.claim(max(0, file.metadata.row_group(group).total_byte_size), files=0)
-    # a row at a time: what is stored once may stand in every row, so that batches could be of any size; and each group
-    # on its own, since a reader of several keeps all that it has read
+    # row by row: a value stored once may be repeated in every row, so batches could be of any size; and group by group,
+    # since a reader of several groups keeps all of them in memory
     for group in range(file.metadata.num_row_groups):
         yield from file.iter_batches(batch_size=1, row_groups=[group], columns=list(columns), use_threads=False)
 

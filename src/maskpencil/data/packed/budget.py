@@ -1,4 +1,4 @@
-"""`Budget`: how much a packed file may unfold to, so that none of them fills the disk."""
+"""`Budget`: limit the unpacked size of a file, so that it cannot fill the disk."""
 
 import shutil
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from maskpencil.errors import DataError, OutputError
 
 MAX_RATIO = 100
-"""Images hardly shrink when they are packed, and masks without any packing of their own some dozens of times."""
+"""The largest ratio: images hardly shrink when packed, uncompressed masks by a few dozen times."""
 
 HARMLESS_BYTES = 2**26
 MAX_FILES = 1_000_000
 HARMLESS_FILES = 10_000
 PACKED_BYTES_A_FILE = 100
-"""A file with an image takes more than this, name and all; only empty ones take less."""
+"""A packed image takes more than this, including its name; only empty files take less."""
 
 SHARE_OF_FREE_SPACE = 0.9
 
 
 class Budget:
-    """What a file `source` of `packed_bytes` may unfold to: so many bytes, so many files, on the disk of `target`."""
+    """The limits for unpacking a file `source` of `packed_bytes` to the disk of `target`: bytes and files."""
 
     def __init__(self, source: Path, packed_bytes: int, target: Path | None) -> None:
         self._source = source
@@ -30,7 +30,7 @@ class Budget:
         self._bytes = self._files = 0
 
     def claim(self, size: int, *, files: int = 1) -> None:
-        """Count what is about to be written.
+        """Count a file before it is written.
 
         Raises:
             DataError: it is more than such a file holds unless it was made to do harm.

@@ -1,4 +1,4 @@
-"""What the columns of a Hugging Face data set are, by their names, their looks and the metadata."""
+"""Find the columns of images and masks of a Hugging Face data set by names, contents and metadata."""
 
 import json
 import re
@@ -22,11 +22,11 @@ OTHER_WORDS = {
     *("color", "colored", "colour", "coloured", "depth", "disparity", "edge", "instance", "normal", "overlay"),
     "panoptic",
 }
-"""In the names of columns that hold images of something else."""
+"""Words in the names of columns with other images."""
 
 MAX_MASK_COLORS = 256
 CLEARLY = 4
-"""A mask has at most a fourth of the colors of its image."""
+"""The largest ratio between the number of colors of a mask and of its image."""
 
 COUNTED_PIXELS = 100_000
 
@@ -42,7 +42,7 @@ class Columns:
 def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Columns:
     """Find the columns of images and of masks among those that hold images: two or more, with some of them.
 
-    Their names decide; where they do not, and the columns are two, the one with far fewer colors is that of the masks.
+    The names decide; if they do not and there are two columns, the one with far fewer colors holds the masks.
 
     Raises:
         DataError: it remains open which they are.
@@ -67,10 +67,10 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 
 
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
-    """The classes of the masks that the `huggingface` entry of a schema's metadata names, if it does.
+    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, if it does.
 
     Looked for are `id2label` or `names` of the column `mask`, `id2label` of the whole, and the class labels of lists,
-    such as those of the objects in an image. A single label of an image says nothing of its mask.
+    such as those of the objects in an image. A single label of an image does not describe its mask.
     """
     try:
         content = json.loads(metadata)
@@ -97,7 +97,7 @@ def _words(name: str) -> set[str]:
 
 
 def _colors(contents: Sequence[bytes]) -> int:
-    """The most colors that one of the images has."""
+    """Return the most colors that one of the images has."""
     counts = [0]
     for content in contents:
         pixels = read_image(content).reshape(-1, 3)
@@ -111,7 +111,7 @@ def _at(content: Any, key: str) -> Any:
 
 
 def _names(entry: Any) -> tuple[str, ...] | None:
-    """Class names from a list, or from a mapping of their numbers, in which some may be missing."""
+    """Read class names from a list, or from a mapping of their numbers, in which some may be missing."""
     if isinstance(entry, dict) and entry and all(re.fullmatch(r"\d{1,3}", key) for key in entry):
         by_number = {int(key): name for key, name in entry.items()}
         entry = [by_number.get(number, f"class_{number}") for number in range(max(by_number) + 1)]

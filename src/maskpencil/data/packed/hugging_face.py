@@ -29,7 +29,7 @@ from maskpencil.label_maps import read_mask_pixels
 
 COPIED_FILES = (*CLASS_FILES, *READERS)
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
-"""What the Hub takes for splits besides the names that are known everywhere."""
+"""Names of splits on the Hub besides the usual ones."""
 
 SIDE_FILE = "metadata.parquet"
 """A table beside images that are files."""
@@ -37,7 +37,7 @@ SIDE_FILE = "metadata.parquet"
 FOLDERS_DEEP = 4
 MAX_ENTRIES = 10_000
 LOOKED_AT = 3
-"""Rows whose images are decoded to see what they are."""
+"""Rows whose images are decoded to classify the columns."""
 
 SUFFIXES = {
     b"\x89PNG": ".png",
@@ -60,7 +60,7 @@ class Shard:
 
 
 def find_shards(root: Path) -> tuple[Shard, ...]:
-    """The files of a data set in the order of its rows; none where `root` is no such file or folder.
+    """Return the files of a data set in the order of its rows; none where `root` is no such file or folder.
 
     A folder is one where it is written by `save_to_disk`, or holds `.parquet` files and no images.
 
@@ -79,7 +79,7 @@ def find_shards(root: Path) -> tuple[Shard, ...]:
 
 
 def class_files(root: Path) -> list[Path]:
-    """The files beside a data set that name its classes."""
+    """Return the files beside a data set that name its classes."""
     return [path for name in COPIED_FILES if (path := root / name).is_file()] if root.is_dir() else []
 
 
@@ -165,7 +165,7 @@ def _parquet_shards(root: Path) -> tuple[Shard, ...]:
 
 
 def _parquet_files(root: Path) -> list[Path]:
-    """All below `root`; none where there are images, or so much else that it is a folder of something else."""
+    """Return all files below `root`; none where there are images, or too many other files for a data set."""
     found, folders, seen = [], [root], 0
     for _ in range(FOLDERS_DEEP):
         below: list[Path] = []
@@ -216,7 +216,7 @@ def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
     for file in sorted((target / "masks").rglob("*.*"))[:LOOKED_AT]:
         try:
             values = read_mask_pixels(file).values
-        except MaskPencilError:  # it is told where all masks are read
+        except MaskPencilError:  # reported when all masks are read
             return []
         if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
             return [f"the metadata names {len(classes)} classes that are not those of the masks; left out"]

@@ -1,4 +1,4 @@
-"""Data that is packed, unpacked into a cache once and then read like any folder."""
+"""Unpack data into a cache once, then read it like any folder."""
 
 import errno
 import hashlib
@@ -26,22 +26,22 @@ CACHE = "unpacked"
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A folder to read, and in words where it came from."""
+    """A folder to read, and notes on its source."""
 
     folder: Path
     notes: tuple[str, ...] = ()
 
 
 def unpacked(root: Path) -> Unpacked:
-    """The folder that `root` holds: itself, or what is packed in it.
+    """Return the folder to read for `root`: the folder itself, or the cache with its unpacked content.
 
     An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked; of a Hugging Face data set in `.parquet` files, or as
     `save_to_disk` writes it, the images are written out. Both go to a folder in `files.cache_folder`, made once,
-    whole or not at all, and made anew when the packed files change. What is neither is given back as it is, whether it
-    exists or not.
+    whole or not at all, and made anew when the packed files change. Any other path is returned unchanged,
+    whether it exists or not.
 
     Raises:
-        DataError: what is packed is damaged, is no images and masks, or was made to do harm.
+        DataError: the packed data is damaged, has no images and masks, or is malicious.
         OutputError: the cache cannot be written.
     """
     folder = root
@@ -60,7 +60,7 @@ def unpacked(root: Path) -> Unpacked:
 def _made_once(
     source: Path, files: Sequence[Path], make: Callable[[Path], tuple[str, ...]]
 ) -> tuple[Path, tuple[str, ...]]:
-    """The cache folder of the packed `files`, which `make` fills, and the notes on it."""
+    """Return the cache folder of the packed `files`, which `make` fills, and the notes on it."""
     place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:
         if not place.is_dir():
@@ -89,7 +89,7 @@ def _not_written(source: Path, error: OSError) -> OutputError:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block of the same `lock`; the system frees it when a process dies."""
+    """Wait until no other process holds `lock`; the system releases it when a process dies."""
     with lock.open("a") as file:
         if sys.platform == "win32":
             import msvcrt
@@ -122,7 +122,7 @@ def _plain(name: str) -> str:
 
 
 def _without_wrapping(folder: Path) -> Path:
-    """The one folder that holds all the rest, as archives often have it, unless its own name means something."""
+    """Return the only folder inside, as archives often have one, unless its name has a meaning."""
     while True:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():

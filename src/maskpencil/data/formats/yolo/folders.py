@@ -21,15 +21,15 @@ MAX_PATH = 255
 """Characters; names of files and folders may be as long."""
 
 IGNORE_LABEL = "ignore_label"
-"""What `label_mapping` calls pixels that count nowhere."""
+"""The value of ignored pixels in `label_mapping`."""
 
 
 @dataclass(frozen=True)
 class YoloFolder:
     """A YOLO data set: its YAML file and what that says, the names of the classes, and its images by split and name.
 
-    `splits` has "" alone where the YAML file points to nothing that is there, and no folder is called after a split.
-    `notes` tells what the YAML file names and is not there.
+    `splits` has only "" where all paths in the YAML file are missing and no folder is named for a split. `notes` lists
+    missing paths of the YAML file.
     """
 
     root: Path
@@ -41,7 +41,7 @@ class YoloFolder:
 
     @property
     def has_splits(self) -> bool:
-        """Whether it is known to which split images belong."""
+        """Whether the images have splits."""
         return set(self.splits) != {""}
 
     @property
@@ -60,7 +60,7 @@ class YoloFolder:
         return text
 
     def label_mapping(self, count: int) -> dict[int, int]:
-        """What `label_mapping` makes of mask values: one of `count` classes, or `IGNORE_INDEX`.
+        """Read `label_mapping`: mask value -> one of `count` classes, or `IGNORE_INDEX`.
 
         Raises:
             DataError: it is not in that form.
@@ -85,12 +85,12 @@ class YoloFolder:
         return beside(self.root, image, name)
 
     def has_labels(self) -> bool:
-        """Whether an image has a label file."""
+        """Return whether an image has a label file."""
         images = (path for split in self.splits.values() for path in split.values())
         return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """The files in the folders called `name` that belong to no image."""
+        """Return the files in the folders called `name` that belong to no image."""
         folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
         files = {file for folder in folders if name in folder.relative_to(self.root).parts for file in _files(folder)}
         return sorted(
@@ -99,7 +99,7 @@ class YoloFolder:
 
 
 def beside(root: Path, image: Path, name: str) -> Path:
-    """The path of an image below `root` with `name` in place of the last folder `images`, as Ultralytics finds labels.
+    """Return the path of an image with `name` in place of the last folder `images`, as Ultralytics finds labels.
 
     Without such a folder, labels lie beside their images, and masks in a folder of `root`.
     """
@@ -113,8 +113,8 @@ def beside(root: Path, image: Path, name: str) -> Path:
 def open_yolo_folder(root: Path) -> YoloFolder | None:
     """Read the YAML file in `root` that names classes and places; None where there is none.
 
-    A `classes.txt`, a name a line, stands for it beside `images/` and `labels/`, as Label Studio exports them.
-    The places are found by the last parts of their paths, so that a data set may lie elsewhere than it was made.
+    A `classes.txt` with one name per line replaces it beside `images/` and `labels/`, as Label Studio exports them.
+    Paths are found by their last parts, so a data set may have been moved.
     Images of an earlier split are left out of a later one.
 
     Raises:
@@ -198,7 +198,7 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def _locate(root: Path, base: str, place: str) -> Path | None:
-    """The folder or list file below `root` whose path ends as long as possible like that of `place` in `base`."""
+    """Find the folder or list file below `root` that shares the longest end with the path `place` in `base`."""
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
         found = root.joinpath(*parts[start:])
@@ -208,14 +208,14 @@ def _locate(root: Path, base: str, place: str) -> Path | None:
 
 
 def _inside(place: str) -> list[str]:
-    """The parts after the last ".."."""
+    """Return the parts after the last ".."."""
     path = PureWindowsPath(place)
     parts = [part for part in path.parts if part != path.anchor]
     return parts[max((number + 1 for number, part in enumerate(parts) if part == ".."), default=0) :]
 
 
 def _listed(root: Path, path: Path) -> dict[str, Path]:
-    """The images that a list file names, a path a line."""
+    """Return the images in a list file, one path per line."""
     images = {}
     for number, line in read_lines(path, "an image a line"):
         image = find_image(root, [root], line, source=path)
@@ -226,7 +226,7 @@ def _listed(root: Path, path: Path) -> dict[str, Path]:
 
 
 def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
-    """Images in `images/train` or `train/images`, or all in `images`."""
+    """Find images in `images/train` or `train/images`, or all in `images`."""
     splits: dict[str, dict[str, Path]] = {}
     for split, aliases in SPLIT_ALIASES.items():
         folders = [folder for alias in aliases for folder in (root / "images" / alias, root / alias / "images")]

@@ -24,14 +24,14 @@ from maskpencil.images import IMAGE_SUFFIXES, read_header
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
-"""Shares may lie so far out of 0..1, as Ultralytics allows."""
+"""The tolerance of coordinates outside 0..1, as in Ultralytics."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 
 
 @dataclass(frozen=True)
 class LabelLine:
-    """An object: the number of its class and its corners, (n, 2) shares of width and height; a box has none but 4."""
+    """An object: its class number and its corners, (n, 2) shares of width and height; a box has exactly 4."""
 
     class_number: int
     corners: npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class LabelLine:
 
     @property
     def area(self) -> float:
-        """The share of the image within the corners, by the shoelace formula: holes that are cut out count not."""
+        """The share of the image within the corners, by the shoelace formula: cut-out holes are not included."""
         x, y = self.corners.T
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
@@ -48,7 +48,7 @@ def read_label_file(path: Path, class_count: int) -> list[LabelLine]:
     """Read the objects of an image, in the order of the file; lines of 4 numbers after the class are boxes.
 
     Raises:
-        DataError: a line is not in its form, names a class from `class_count` on, or leads out of the image.
+        DataError: a line is not in its format, has a class of `class_count` or more, or leads out of the image.
     """
     lines = read_lines(path, f"{EXPECTED} a line")
     return [_read_line(line, f"{path}: line {number}", class_count) for number, line in lines]
@@ -93,7 +93,7 @@ def recognize(root: Path) -> Recognized | None:
 
     Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
     without a label file are background, as for Ultralytics; where a split has none at all, it is left out. Larger
-    polygons lie under smaller ones. Objects of which only a box is known are ignored pixels.
+    polygons lie under smaller ones. Objects with only a box are ignored pixels.
 
     Masks, where the YAML file has `masks_dir`, or there is a `masks/` and no polygon: the value is the number of the
     name, 255 is ignored. One name alone is the value 1, and 0 is the background. `label_mapping` gives values another

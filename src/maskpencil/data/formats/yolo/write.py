@@ -29,7 +29,7 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
     its holes, see `rings.bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
-    so they are off by less than half a pixel, and by the rule of the pixels' middles the label map comes back exactly.
+    so they are off by less than half a pixel, and pixel centers give back exactly the same label map.
 
     A background (see `labels.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
     background; where no class is one, no polygon covers them, and by classes.yaml they come back as ignored.
