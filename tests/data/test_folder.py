@@ -62,7 +62,7 @@ def test_images_are_checked_before_they_are_needed(tiny_folder: Path) -> None:
     assert heard == [(i, 9) for i in range(1, 10)]
 
 
-def test_the_search_tells_how_far_it_is(tiny_folder: Path) -> None:
+def test_the_search_reports_its_progress(tiny_folder: Path) -> None:
     heard: list[tuple[int, int]] = []
     open_folder(tiny_folder, report=lambda done, of: heard.append((done, of)))
     assert heard == [(i, 9) for i in range(1, 10)]

@@ -44,7 +44,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_pipe_in_a_data_set_is_left_out_and_told(data: Path, place: str) -> None:
+def test_a_pipe_in_a_data_set_is_left_out_and_reported(data: Path, place: str) -> None:
     (data / place).parent.mkdir(parents=True, exist_ok=True)
     (data / place).unlink(missing_ok=True)
     os.mkfifo(data / place)

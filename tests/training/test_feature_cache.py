@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.errors import ConfigError, OutputError
+from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
 

@@ -1,4 +1,4 @@
-"""From pairs on disk to batches: every sample follows from (seed, epoch, index) alone."""
+"""Load pairs from disk as batches; every sample depends only on (seed, epoch, index)."""
 
 import math
 import os
@@ -22,7 +22,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class Sample(NamedTuple):
-    """A pair as it is drawn, and the `gains` (3,) of its colors, see `recolor`."""
+    """An augmented pair, and the `gains` (3,) of its colors, see `recolor`."""
 
     image: torch.Tensor
     target: torch.Tensor
@@ -30,19 +30,19 @@ class Sample(NamedTuple):
 
 
 class Images(NamedTuple):
-    """A batch as it comes from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colors."""
+    """A batch from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colors."""
 
     pixels: torch.Tensor
     gains: torch.Tensor
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """Return the images (N, 3, H, W) on a device, recolored there, 0-255."""
+        """Move the images (N, 3, H, W) to a device and recolor them there, 0-255."""
         pixels = self.pixels.to(device, non_blocking=True)
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
 
 class Place(NamedTuple):
-    """Which sample: the image of that number as the `epoch` changes it, at a share `resolution` of its size."""
+    """The index of a sample: the number of an image, the `epoch` of its augmentation, and its relative `resolution`."""
 
     epoch: int
     image: int
@@ -50,13 +50,18 @@ class Place(NamedTuple):
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Images (3, H, W) uint8 and targets (H, W) uint8 of one split, through the transform of their resolution.
+    """Images (3, H, W) uint8 and targets (H, W) uint8 of one split, augmented.
 
-    A pair is read and brought to the size that `working_size` gives for its own; then comes the transform, made of
-    torchvision's v2, that `transform_of` gives for the resolution. Its colors are to change by at most the share
-    `color_jitter`. An item is asked for by its `Place`: its random numbers depend on epoch, image and seed only,
-    never on the order of loading or the number of workers, so a resumed run sees what the uninterrupted one would have
-    seen.
+    An item is indexed by its `Place`. Its random numbers depend only on epoch, image and seed, never on the order of
+    loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
+
+    Args:
+        data: the data set.
+        split: the name of the split.
+        working_size: gives the (height, width) to which an image of a size is scaled first.
+        transform_of: gives the transform, of torchvision's v2, for a resolution.
+        color_jitter: the largest relative change of brightness, contrast and saturation.
+        seed: the seed of all samples.
     """
 
     def __init__(
@@ -87,13 +92,13 @@ class SegmentationDataset(Dataset[Sample]):
 
     @property
     def memory(self) -> int:
-        """The bytes that `keep` takes."""
+        """The bytes that `keep` needs."""
         return sum(4 * math.prod(self.fit.working_size(self.data.facts[pair.mask].size)) for pair in self.pairs)
 
     def keep(self, folder: Path | None = None) -> None:
-        """Read every pair now, for good: epochs then decode nothing. Forked workers share the one copy.
+        """Read every pair once, so that epochs decode nothing; forked workers share the copy.
 
-        With a `folder` the pairs are kept in a file there, which has no name and goes with the process.
+        With a `folder` the pairs are kept in an unnamed file there, which is gone when the process ends.
         """
         with ThreadPoolExecutor(max_workers=4) as pool:
             chunks = (range(start, min(start + 64, len(self))) for start in range(0, len(self), 64))
@@ -101,9 +106,9 @@ class SegmentationDataset(Dataset[Sample]):
             self._kept = list(samples if folder is None else self._moved(samples, folder))
 
     def _moved(self, samples: Iterable[Pair], folder: Path) -> Iterator[Pair]:
-        """Return the pairs, their numbers moved to a file."""
+        """Move the tensors of the pairs to a file."""
         descriptor, path = mkstemp(dir=folder)
-        if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would end the process without a word
+        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the process without a message
             os.posix_fallocate(descriptor, 0, self.memory)
         os.close(descriptor)
         place = torch.from_file(path, shared=True, size=self.memory, dtype=torch.uint8)
@@ -119,7 +124,7 @@ class SegmentationDataset(Dataset[Sample]):
             yield moved[0], moved[1]
 
     def read(self, index: int) -> Pair:
-        """Return a pair at its working size, not yet transformed."""
+        """Read a pair and scale it to its working size, without augmentation."""
         image, label_map = self.data.read_pair(self.pairs[index])
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
@@ -128,11 +133,11 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 class EpochBatches(Sampler[list[Place]]):
-    """Shuffled batches of places for one of `world` processes, which share each batch out among them.
+    """Shuffled batches of places for one of `world` processes, which split each batch among them.
 
-    Unless `batch_size` is 1, no process ever gets a batch of one, which batch normalization cannot train on: a last
-    batch that is too small joins the one before, and a set that is too small repeats its samples. Set `epoch`, and with
-    it the batch to `start` from, before iterating; `resolution` may change at any time, for the batches to come.
+    Unless `batch_size` is 1, no process gets a batch of one, on which batch normalization cannot train: a last batch
+    that is too small is added to the one before, and a data set that is too small repeats its samples. Set `epoch` and
+    the batch to `start` from before iterating; `resolution` may change at any time, for the following batches.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -182,7 +187,7 @@ def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[I
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
 ) -> Iterable[tuple[Images, torch.Tensor]]:
-    """Return a loader of `batches`, in this process or in `workers` others."""
+    """Load `batches` in this process, or in `workers` other processes."""
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=batches,
@@ -190,13 +195,13 @@ def load_batches(
         collate_fn=_Collate(fill),
         persistent_workers=workers > 0,
         pin_memory=pin,
-        generator=torch.Generator(),  # else every iterator draws a seed from the generator that dropout uses
+        generator=torch.Generator(),  # otherwise every iterator draws a seed from the generator of dropout
     )
     return loader
 
 
 class _Collate:
-    """`collate` with its fill, in a form that worker processes can be handed."""
+    """`collate` with its fill, picklable for worker processes."""
 
     def __init__(self, fill: tuple[int, int, int]) -> None:
         self.fill = fill

@@ -1,6 +1,6 @@
-"""Image and target changed together; targets always by nearest neighbor, padding is `IGNORE_INDEX`.
+"""Transform image and target together: targets by nearest neighbor, padded with `IGNORE_INDEX`.
 
-Colors are changed later, of whole batches, where the network is.
+Colors are changed later, in whole batches on the device of the network.
 """
 
 import math
@@ -22,7 +22,7 @@ Augmentation = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 class FitSize(v2.Transform):
-    """Scale image and target to the (height, width) that `working_size` gives for theirs."""
+    """Scale image and target to the (height, width) given by `working_size` for their size."""
 
     def __init__(self, working_size: Callable[[Size], Size]) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class FitSize(v2.Transform):
 class RandomScaleCrop(v2.Transform):
     """Scale by a random factor, log-uniform in `scale`, and cut a random window of `size` = (height, width).
 
-    Where the scaled image is smaller than the window it is placed at random inside; the rest of the image is filled
-    with `fill` (RGB, 0-255), the rest of the target is ignored. Only the window's part of the image is scaled.
+    A scaled image smaller than the window is placed at random inside it; the rest of the image is filled with `fill`
+    (RGB, 0-255), the rest of the target is ignored. Only the part of the image inside the window is scaled.
     """
 
     def __init__(self, size: Size, *, scale: tuple[float, float], fill: tuple[int, int, int]) -> None:
@@ -86,7 +86,7 @@ def training_transform(
     flip: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """Return the augmentation: a window at a random scale (without a `crop_size` the whole image), mirrored.
+    """Build the augmentation: a random scale, a window of `crop_size` (None for the whole image), mirroring.
 
     `flip` is the probability of mirroring left to right.
     """
@@ -99,15 +99,15 @@ def training_transform(
 
 
 def draw_gains(most: float) -> torch.Tensor:
-    """Draw the factors (3,) of brightness, contrast and saturation, each changed by at most the share `most`."""
+    """Draw the factors (3,) of brightness, contrast and saturation, each in 1 +- `most`."""
     return (1 + most * (2 * torch.rand(3) - 1)).clamp(min=0)
 
 
 def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     """Change brightness, then contrast, then saturation of images (N, 3, H, W) by their `gains` (N, 3).
 
-    As torchvision's ColorJitter does it in that order, in float32 and of the whole batch on its device: all three
-    together are one matrix an image. Takes and gives values of 0 to 255.
+    Like torchvision's ColorJitter in that order, in float32 and for the whole batch on its device: all three together
+    are one matrix per image. Input and output are 0 to 255.
     """
     brightness, contrast, saturation = gains.to(pixels.device).view(-1, 3, 1, 1).unbind(1)  # (N, 1, 1) each
     flat = pixels.float().flatten(2)  # (N, 3, pixels)
@@ -120,10 +120,10 @@ def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
 
 
 def _resize(inpt: Any, size: list[int]) -> Any:
-    """Scale an image bilinear and anti-aliased, a target by the nearest neighbor of each pixel's center.
+    """Scale an image bilinearly with anti-aliasing, a target by the nearest neighbor of each pixel's center.
 
-    torchvision's own rule for targets takes the neighbor above and to the left, which at a quarter of the size is one
-    and a half pixels off.
+    torchvision's default for targets takes the neighbor above and to the left, which at a quarter of the size is 1.5
+    pixels off.
     """
     if list(inpt.shape[-2:]) == size:
         return inpt

@@ -363,7 +363,7 @@ def test_masks_all_of_one_class_are_refused(clean: Path) -> None:
     assert not report.usable
 
 
-def test_numbers_that_begin_with_one_are_told_of(clean: Path) -> None:
+def test_numbers_that_begin_with_one_are_reported(clean: Path) -> None:
     from_one(clean)
     report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
@@ -373,19 +373,19 @@ def test_numbers_that_begin_with_one_are_told_of(clean: Path) -> None:
     assert "off-by-one" in kinds(check(clean))
 
 
-def test_numbers_smoothed_between_classes_are_told_of(clean: Path) -> None:
+def test_numbers_smoothed_between_classes_are_reported(clean: Path) -> None:
     smoothed_numbers(clean)
     smoothed = next(fault for fault in check(clean).faults if fault.kind == "smoothed-borders")
     assert "as if scaled with smoothing" in smoothed.what
 
 
-def test_colors_that_are_nobodys_are_told_of(clean: Path) -> None:
+def test_colors_that_are_nobodys_are_reported(clean: Path) -> None:
     mostly_nobodys_color(clean)
     doubtful = next(fault for fault in check(clean).faults if fault.kind == "doubtful-colors")
     assert "train0.png" in doubtful.files[0]
 
 
-def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
+def test_masks_saved_in_two_ways_are_reported(clean: Path) -> None:
     colored_mask(clean)
     (found,) = check(clean).faults
     assert (found.kind, found.severity) == ("values-without-class", "error")
@@ -393,7 +393,7 @@ def test_masks_saved_in_two_ways_are_told_of(clean: Path) -> None:
     assert "name them in classes.yaml, or correct the masks" in found.line
 
 
-def test_an_image_unlike_all_others_is_told_of(clean: Path) -> None:
+def test_an_image_unlike_all_others_is_reported(clean: Path) -> None:
     for number in range(8, 20):
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
@@ -491,7 +491,7 @@ def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
 # the command
 
 
-def test_the_command_tells_all_and_ends_with_a_verdict(clean: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_command_lists_all_and_ends_with_a_verdict(clean: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     strange_value(clean)
     assert main(["check", str(clean), "--json", "report.json", "--fix", "fixed"]) == 0
@@ -520,7 +520,7 @@ def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_pat
     assert lines[-1] == "not fit for training: 1 error"
 
 
-def test_a_set_whose_masks_are_all_damaged_is_told_so(clean: Path) -> None:
+def test_a_set_whose_masks_are_all_damaged_is_reported(clean: Path) -> None:
     for path in clean.glob("masks/*/*.png"):
         path.write_bytes(path.read_bytes()[:40])
     report = check(clean)
@@ -529,7 +529,7 @@ def test_a_set_whose_masks_are_all_damaged_is_told_so(clean: Path) -> None:
     assert (damaged.count, damaged.severity) == (12, "error")
 
 
-def test_of_damaged_masks_in_numbers_without_a_class_file_it_is_told_too(clean: Path) -> None:
+def test_of_damaged_masks_in_numbers_without_a_class_file_it_is_reported_too(clean: Path) -> None:
     (clean / "classes.yaml").unlink()
     for path in clean.glob("masks/*/*.png"):
         path.write_bytes(path.read_bytes()[:40])

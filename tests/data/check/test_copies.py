@@ -44,7 +44,7 @@ def lines(folder: Path) -> list[str]:
         (lambda folder: copy_train(folder, keep=1), "6 of 7 (val/v0 = train/0, ", "6 of 7 of val"),
     ],
 )
-def test_a_validation_that_is_train_is_told_in_a_line(
+def test_a_validation_that_is_train_is_reported_in_one_line(
     spoil: Callable[[Path], None], share: str, file: str, folder: Path
 ) -> None:
     spoil(folder)
@@ -57,7 +57,7 @@ def test_a_validation_that_is_train_is_told_in_a_line(
     assert fault.remedy == "remove them from the others: most of train would go, as --fix does"
 
 
-def test_one_copy_among_others_is_told_too(folder: Path) -> None:
+def test_one_copy_among_others_is_reported_too(folder: Path) -> None:
     shutil.copy(folder / "images/train/2.png", folder / "images/val/1.png")
     assert any(
         "scored on training images: 1 of 3 (val/1 = train/2); maskpencil check DATA --fix CLEAN" in line
@@ -65,11 +65,11 @@ def test_one_copy_among_others_is_told_too(folder: Path) -> None:
     )
 
 
-def test_nothing_is_told_of_images_that_differ(folder: Path) -> None:
+def test_nothing_is_reported_of_images_that_differ(folder: Path) -> None:
     assert not any("also in train" in line for line in lines(folder))
 
 
-def test_files_of_one_size_and_one_beginning_are_told_apart(tmp_path: Path) -> None:
+def test_files_of_one_size_and_one_beginning_are_distinguished(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (200, 200, 3), dtype=np.uint8)
     for split, number in (("train", 0), ("train", 1), ("val", 2), ("val", 3)):
@@ -118,7 +118,7 @@ def test_a_few_copies_still_leave_train(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_classes_without_a_pixel_are_told_by_train_with_or_without_a_class_file(declared: bool, save_files) -> None:
+def test_classes_without_a_pixel_are_reported_by_train_with_or_without_a_class_file(declared: bool, save_files) -> None:
     label_map = np.zeros((40, 40), np.uint8)
     label_map[:10], label_map[30:] = 5, 17
     random = np.random.default_rng(0)
@@ -131,7 +131,7 @@ def test_classes_without_a_pixel_are_told_by_train_with_or_without_a_class_file(
     assert ("class file" in line) == declared
 
 
-def test_the_command_tells_both(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_both(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy_train(folder)
     (folder / "classes.yaml").write_text("names: [ground, box, ball, a, b, c, d, e]")
     assert main(["check", str(folder)]) == 1

@@ -46,7 +46,7 @@ def test_steps_are_the_part_of_borders_that_pass_through_other_numbers() -> None
     assert _borders(smooth, _runs(smooth), colored=False)[0] == pytest.approx(1, abs=0.2)
 
 
-def test_what_parts_others_is_told_from_what_lies_in_one() -> None:
+def test_what_parts_others_differs_from_what_lies_in_one() -> None:
     parting = np.repeat([[0] * 20 + [9] * 3 + [1] * 20], 5, axis=0)  # a border between two classes
     crack = np.repeat([[0] * 20 + [9] * 3 + [0] * 20], 5, axis=0)  # a thin thing in one
     assert _borders(parting, _runs(parting), colored=False)[1][9] == 1

@@ -58,7 +58,7 @@ def test_a_number_that_is_no_class_is_an_error_that_names_the_file(save_files) -
         open_folder(save_files(files))
 
 
-def test_what_stands_alone_is_told(save_files) -> None:
+def test_files_without_a_partner_are_reported(save_files) -> None:
     root = save_files(release())
     (root / "annotations/training/ADE_train_00000002.png").unlink()
     assert "1 images without a mask left out (ADE_train_00000002.jpg)" in open_folder(root).notes

@@ -70,7 +70,7 @@ def test_train_ids_are_read_where_there_are_no_label_ids(save_files) -> None:
     np.testing.assert_array_equal(folder.read_pair(folder.pairs("val")[0])[1], train_ids())
 
 
-def test_what_stands_alone_is_told(save_files) -> None:
+def test_files_without_a_partner_are_reported(save_files) -> None:
     root = save_files(unpacked())
     (root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png").unlink()
     assert "1 images without a mask left out (aachen_000000_000019_leftImg8bit.png)" in open_folder(root).notes

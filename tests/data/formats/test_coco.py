@@ -213,7 +213,7 @@ def test_a_class_file_orders_the_classes_and_must_name_those_that_are_used(save_
         open_folder(root)
 
 
-def test_what_stands_alone_and_what_has_no_outline_is_left_out_and_told(save_files) -> None:
+def test_files_without_a_partner_or_an_outline_are_left_out_and_reported(save_files) -> None:
     images = [image(1), image(2), image(3)]
     annotations = [annotation(1, 3, [BOX]), annotation(2, 3, []), annotation(2, 3, None), annotation(99, 3, [BOX])]
     root = save_files({**beside(), "coco.json": instances(images, annotations), "images/4.png": IMAGE})

@@ -143,7 +143,7 @@ def test_boxes_and_ellipses_turn_about_their_middle(save_files) -> None:
     np.testing.assert_array_equal(label_map[clear], expected[clear])
 
 
-def test_the_notes_tell_what_was_left_out(save_files, files) -> None:
+def test_the_notes_say_what_was_left_out(save_files, files) -> None:
     others = [
         {"type": "label", "label_id": 0},
         {"type": "polyline", "points": []},

@@ -68,7 +68,7 @@ def test_the_split_is_the_packages_own_whichever_folder_is_opened(root: Path, be
     assert splits == {"train": list(train), "val": list(val)}
 
 
-def test_the_notes_tell_how_it_was_read_and_what_was_left_out(root: Path) -> None:
+def test_the_notes_say_how_it_was_read_and_what_was_left_out(root: Path) -> None:
     assert open_folder(root).notes == (
         "read as KITTI Road: 2 classes (not road, road)",
         "2 um_lane masks left out, they are for another task",
@@ -149,7 +149,7 @@ def test_list_files_share_the_images_out(root: Path) -> None:
     }
 
 
-def test_what_stands_alone_is_left_out_and_told(root: Path) -> None:
+def test_files_without_a_partner_are_left_out_and_reported(root: Path) -> None:
     (root / "training/gt_image_2/um_road_000001.png").unlink()
     (root / "training/image_2/umm_000000.png").unlink()
     (root / "training/gt_image_2/uu_000000.png").write_bytes(b"")

@@ -208,7 +208,7 @@ def test_an_annotation_without_regions_is_all_background_and_none_is_left_out(sa
     assert "1 masks without an image left out (gone.png)" in notes
 
 
-def test_the_notes_tell_of_other_results_and_of_several_labels(save_files) -> None:
+def test_the_notes_mention_other_results_and_of_several_labels(save_files) -> None:
     keypoint = result({"x": 5, "y": 5, "width": 0.3, "keypointlabels": ["nose"]}, "keypointlabels")
     point = result({"x": 5, "y": 5, "width": 0.3, "labels": ["nose"]}, "labels")
     choice = result({"choices": ["day"]}, "choices")

@@ -130,7 +130,7 @@ def test_masks_lie_in_their_boxes_and_are_cut_at_the_rim(half_open: int, save_fi
     np.testing.assert_array_equal(label_map(save_files, shape("a", box, "mask", mask=png(mask))), expected)
 
 
-def test_how_lines_and_points_are_drawn_is_told(save_files) -> None:
+def test_how_lines_and_points_are_drawn_is_reported(save_files) -> None:
     notes = open_folder(save_files(two(shape("a", BOX, "line"), shape("a", [[1, 1]], "point")))).notes
     assert "lines are drawn 10 pixels thick" in notes
     assert "points are drawn as discs of 10 pixels" in notes
@@ -212,7 +212,7 @@ def test_folders_that_are_no_splits_are_part_of_the_names(save_files) -> None:
     assert set(pairs(open_folder(save_files(files)))) == {"a/1", "b/1"}
 
 
-def test_what_stands_alone_is_left_out_and_told(save_files) -> None:
+def test_files_without_a_partner_are_left_out_and_reported(save_files) -> None:
     files = {**two(), "3.png": IMAGE, "4.json": file([shape("alone", BOX, "rectangle")], "4.png"), "via.json": "{}"}
     folder = open_folder(save_files(files))
     assert set(pairs(folder)) == {"1", "2"}

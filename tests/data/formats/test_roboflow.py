@@ -56,7 +56,7 @@ def test_a_single_folder_is_read_and_some_of_it_validates(save_files, files) -> 
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 1, "val": 1}
 
 
-def test_what_stands_alone_is_told(save_files, files) -> None:
+def test_files_without_a_partner_are_reported(save_files, files) -> None:
     notes = open_folder(save_files({**files, "train/x.jpg": IMAGE, "test/y_mask.png": mask(0, 1)})).notes
     assert "1 images without a mask left out (x.jpg)" in notes
     assert "1 masks without an image left out (y_mask.png)" in notes

@@ -71,14 +71,14 @@ def test_the_data_set_is_read_with_its_classes_lists_and_borders(tmp_path: Path,
     assert "splits from train.txt, val.txt" in opened.notes
 
 
-def test_without_lists_the_split_is_the_packages_own_and_other_images_are_told(tmp_path: Path) -> None:
+def test_without_lists_the_split_is_the_packages_own_and_other_images_are_reported(tmp_path: Path) -> None:
     opened = open_folder(save_voc(tmp_path))
     train, val = split_names(NAMES)
     assert [[pair.name for pair in opened.pairs(split)] for split in ("train", "val")] == [list(train), list(val)]
     assert "1 images without a mask left out (2009_000001.jpg)" in opened.notes
 
 
-def test_listed_images_without_masks_as_in_the_test_set_are_told(tmp_path: Path) -> None:
+def test_listed_images_without_masks_as_in_the_test_set_are_reported(tmp_path: Path) -> None:
     folder = save_voc(tmp_path)
     write_list(folder, "train", *NAMES[:2], "2010_000001")
     write_list(folder, "val", NAMES[2])
@@ -98,7 +98,7 @@ def test_the_names_of_2007_need_the_annotations_beside_them(tmp_path: Path) -> N
     assert recognize(folder) is None
 
 
-def test_the_newest_year_is_read_and_the_others_are_told(tmp_path: Path) -> None:
+def test_the_newest_year_is_read_and_the_others_are_reported(tmp_path: Path) -> None:
     save_voc(tmp_path / "VOC2007", ("000032", "000033", "000039"))
     save_voc(tmp_path / "VOC2012")
     opened = open_folder(tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image
 from maskpencil.classes import ClassSet, read_classes
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS
-from maskpencil.data.formats.base import LabeledImage, told_apart
+from maskpencil.data.formats.base import LabeledImage, with_distinct_colors
 from maskpencil.data.formats.cvat import write_cvat
 from maskpencil.data.formats.folder import write_folder
 from maskpencil.data.formats.voc import write_voc
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again_exactly(writer, data) -> None:
                 add(LabeledImage(split, name, source, label_map))
         folder = open_folder(out)
         assert folder.classes.names == classes.names
-        assert folder.classes.palette == told_apart(classes).palette
+        assert folder.classes.palette == with_distinct_colors(classes).palette
         pairs = [(split, pair) for split, pairs in folder.splits.items() for pair in pairs]
         assert len(pairs) == len(images)
         for split, pair in pairs:

@@ -83,7 +83,7 @@ def test_smaller_polygons_lie_over_larger_ones_whatever_their_order(save_files, 
     np.testing.assert_array_equal(read(root)["a"], expected)
 
 
-def test_images_without_a_label_file_are_background_and_the_notes_tell(save_files, files) -> None:
+def test_images_without_a_label_file_are_background_and_noted(save_files, files) -> None:
     root = save_files(files)
     maps = read(root)
     assert not maps["b"].any()
@@ -93,7 +93,7 @@ def test_images_without_a_label_file_are_background_and_the_notes_tell(save_file
     assert "1 images without a label file are background" in notes
 
 
-def test_a_split_without_any_label_is_left_out_and_labels_without_an_image_are_told(save_files, files) -> None:
+def test_a_split_without_any_label_is_left_out_and_labels_without_an_image_are_reported(save_files, files) -> None:
     files |= {"data.yaml": DATA_YAML + "test: images/test", "images/test/e.png": IMAGE, "labels/train/x.txt": CAR}
     folder = open_folder(save_files(files))
     assert set(folder.splits) == {"train", "val"}
@@ -119,7 +119,7 @@ def test_the_form_of_roboflow_is_understood_and_foreign_paths_are_found_by_their
     assert (folder.read_pair(folder.pairs("train")[0])[1] == 1).sum() == 100
 
 
-def test_places_that_are_not_there_are_told(save_files, files) -> None:
+def test_places_that_are_not_there_are_reported(save_files, files) -> None:
     files["data.yaml"] = DATA_YAML + "test: images/test2017\n"
     assert "test: images/test2017 is not there, left out" in open_folder(save_files(files)).notes
 

@@ -68,7 +68,7 @@ def test_splits_are_found_wherever_they_stand(root: Path, names: Iterable[str]) 
     assert find_layout(root).notes == ()
 
 
-def test_without_splits_one_in_five_is_set_aside_and_told(root: Path) -> None:
+def test_without_splits_one_in_five_is_set_aside_and_reported(root: Path) -> None:
     touch(root, *(f"{{images,masks}}/{i}.png" for i in range(10)))
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 8, "val": 2}
@@ -152,7 +152,7 @@ def test_an_empty_list_is_as_none(root: Path) -> None:
     assert {split: len(names) for split, names in found(root).items()} == {"train": 1, "val": 1}
 
 
-def test_images_that_no_list_names_are_not_told_of(root: Path) -> None:
+def test_images_that_no_list_names_are_not_reported(root: Path) -> None:
     touch(root, "{images,masks}/{1,2}.png", "images/3.png")
     (root / "train.txt").write_text("1")
     (root / "val.txt").write_text("2")
@@ -199,7 +199,7 @@ def test_hidden_files_and_other_files_are_left_out(root: Path) -> None:
     assert len(layout.notes) == 1
 
 
-def test_what_stands_alone_is_left_out_and_told(root: Path) -> None:
+def test_files_without_a_partner_are_left_out_and_reported(root: Path) -> None:
     touch(root, "{images,masks}/{1,2}.png", "images/{a,b,c,d}.jpg", "masks/e.png")
     layout = find_layout(root)
     assert everything(layout) == {"1", "2"}
@@ -207,7 +207,7 @@ def test_what_stands_alone_is_left_out_and_told(root: Path) -> None:
     assert "1 masks without an image left out (e.png)" in layout.notes
 
 
-def test_test_images_without_masks_are_told_and_nothing_else(root: Path) -> None:
+def test_test_images_without_masks_are_reported_and_nothing_else(root: Path) -> None:
     touch(root, "{images,masks}/train/1.png", "{images,masks}/val/2.png", "images/test/{3,4}.png")
     layout = find_layout(root)
     assert found(root) == {"train": ["1"], "val": ["2"]}
@@ -242,7 +242,7 @@ def test_a_folder_without_pairs_is_an_error_that_says_what_is_there(root: Path) 
         find_layout(root)
 
 
-def test_the_rule_by_which_masks_are_named_is_told(root: Path) -> None:
+def test_the_rule_by_which_masks_are_named_is_reported(root: Path) -> None:
     touch(root, "images/{1,2,3}.jpg", "masks/{1,2}_mask.png", "masks/1_late.png")
     layout = find_layout(root)
     assert {pair.name: pair.mask.name for pairs in layout.splits.values() for pair in pairs} == {
@@ -281,7 +281,7 @@ def test_one_pair_is_too_few_to_train_and_validate(root: Path) -> None:
         find_layout(root)
 
 
-def test_folders_beside_those_of_the_splits_are_told_of(root: Path) -> None:
+def test_folders_beside_those_of_the_splits_are_reported(root: Path) -> None:
     touch(root, "{images,masks}/{train,val}/{1,2}.png", "{images,masks}/more/{3,4}.png")
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 2, "val": 2}

@@ -30,7 +30,7 @@ def test_masks_are_named_after_their_images(images: list[str], masks: list[str],
     assert rule in found.rule
 
 
-def test_of_several_masks_of_an_image_one_kind_is_taken_and_the_others_are_told() -> None:
+def test_of_several_masks_of_an_image_one_kind_is_taken_and_the_others_are_reported() -> None:
     found = pair_names(["1", "2"], ["1_ann2", "2_ann2", "1_ann1", "2_ann1", "1_late"])
     assert found.masks == {"1": "1_ann1", "2": "2_ann1"}
     assert found.rule == "an image's mask is named IMAGE_ann1; 3 masks with other additions are left out"

@@ -58,7 +58,7 @@ def test_one_folder_a_split_with_masks_beside_the_images(save_files) -> None:
     }
 
 
-def test_folders_whose_names_say_nothing_are_told_by_their_files(save_files) -> None:
+def test_folders_whose_names_say_nothing_are_recognized_by_their_files(save_files) -> None:
     root = save_files({f"one/{n}.png": mask() for n in "abc"} | {f"two/{n}.png": photo() for n in "abc"})
     assert all_pairs(root) == {(f"two/{n}.png", f"one/{n}.png") for n in "abc"}
     assert "images are in two/, masks in one/" in find_layout(root).notes

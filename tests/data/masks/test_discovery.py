@@ -468,7 +468,7 @@ def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> Non
         encoding.read(path)
 
 
-def test_the_search_tells_how_far_it_is_and_stops_at_a_broken_mask(tmp_path: Path) -> None:
+def test_the_search_reports_its_progress_and_stops_at_a_broken_mask(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for path in paths:
         gray(0, 1).save(path)

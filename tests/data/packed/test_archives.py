@@ -75,7 +75,7 @@ def test_a_tar_that_was_packed_under_another_name_is_read(tmp_path: Path) -> Non
     assert written(tmp_path / "out") == FILES
 
 
-def test_hidden_files_are_left_out_and_told(path: Path, tmp_path: Path) -> None:
+def test_hidden_files_are_left_out_and_reported(path: Path, tmp_path: Path) -> None:
     extra = {"__MACOSX/images/._1.jpg": b"x", ".DS_Store": b"x", "images/.thumbs/1.jpg": b"x"}
     assert unpack(make(path, FILES | extra)) == ("3 hidden files left out ('__MACOSX/images/._1.jpg', ...)",)
     assert written(tmp_path / "out") == FILES
@@ -143,7 +143,7 @@ def test_a_name_that_stands_twice_is_refused(path: Path) -> None:
         ("images/é.jpg", "images/e\u0301.jpg"),
     ],
 )
-def test_names_that_some_file_systems_cannot_tell_apart_are_refused(path: Path, one: str, other: str) -> None:
+def test_names_that_some_file_systems_cannot_distinguish_are_refused(path: Path, one: str, other: str) -> None:
     with pytest.raises(DataError, match="which are one on Windows and macOS"):
         unpack(make(path, {one: b"1", other: b"2"}))
 
@@ -175,7 +175,7 @@ def test_more_files_than_the_size_accounts_for_are_refused(path: Path, monkeypat
         unpack(make(path, {f"images/{number}.jpg": b"" for number in range(6)}))
 
 
-def test_a_full_disk_is_told_before_it_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_it_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "SHARE_OF_FREE_SPACE", 0.0)
     with pytest.raises(OutputError, match="free some space, or set XDG_CACHE_HOME"):
         unpack(make(path, FILES))
@@ -235,7 +235,7 @@ def test_an_archive_of_nothing_is_refused(path: Path) -> None:
         unpack(make(path, {}))
 
 
-def test_archives_inside_stay_packed_and_are_told(path: Path, tmp_path: Path) -> None:
+def test_archives_inside_stay_packed_and_are_reported(path: Path, tmp_path: Path) -> None:
     inner = make_zip(tmp_path / "inner.zip", FILES).read_bytes()
     assert unpack(make(path, FILES | {"more.zip": inner})) == ("1 archives inside are left packed ('more.zip')",)
     assert written(tmp_path / "out") == {**FILES, "more.zip": inner}

@@ -154,7 +154,7 @@ def test_bytes_alone_are_images_too(tmp_path: Path) -> None:
     check(tmp_path / "set", {"train": (0, 1), "val": (2,)})
 
 
-def test_rows_that_lack_one_of_the_two_are_left_out_and_told(tmp_path: Path) -> None:
+def test_rows_that_lack_one_of_the_two_are_left_out_and_reported(tmp_path: Path) -> None:
     train = rows(0, 1, 2, 3)
     train[1] = {**train[1], "label": None}
     train[2] = {**train[2], "image": {"bytes": None, "path": None}}
@@ -163,7 +163,7 @@ def test_rows_that_lack_one_of_the_two_are_left_out_and_told(tmp_path: Path) -> 
     assert "2 rows without image or mask left out" in check(tmp_path / "set", {"train": (0, 3), "val": (4,)})
 
 
-def test_files_of_other_splits_are_left_out_and_told(tmp_path: Path) -> None:
+def test_files_of_other_splits_are_left_out_and_reported(tmp_path: Path) -> None:
     for name, numbers in (("train", (0, 1)), ("val", (2,)), ("unlabeled", (3,))):
         write_parquet(tmp_path / "set" / f"{name}.parquet", rows(*numbers))
     notes = check(tmp_path / "set", {"train": (0, 1), "val": (2,)})
@@ -209,11 +209,11 @@ def test_a_folder_of_very_many_files_is_left_alone(tmp_path: Path, monkeypatch: 
         (("b", "mask"), Columns("b", "mask")),
     ],
 )
-def test_names_tell_images_from_masks(names: tuple[str, ...], expected: Columns) -> None:
+def test_names_distinguish_images_from_masks(names: tuple[str, ...], expected: Columns) -> None:
     assert choose_columns(Path("set"), {name: [] for name in names}) == expected
 
 
-def test_looks_tell_images_from_masks_where_names_do_not() -> None:
+def test_looks_distinguish_images_from_masks_where_names_do_not() -> None:
     photos, masks = [photo(n) for n in range(2)], [encoded(label_map(n)) for n in range(2)]
     assert choose_columns(Path("set"), {"a": photos, "b": masks}) == Columns("a", "b")
     assert choose_columns(Path("set"), {"image_a": masks, "image_b": photos}) == Columns("image_b", "image_a")
@@ -238,7 +238,7 @@ def test_the_metadata_names_the_classes(tmp_path: Path) -> None:
     assert folder.classes.names == ("ground", "box", "ball")
 
 
-def test_names_that_do_not_fit_the_masks_are_left_out_and_told(tmp_path: Path) -> None:
+def test_names_that_do_not_fit_the_masks_are_left_out_and_reported(tmp_path: Path) -> None:
     metadata = {"info": {"features": {"objects": [{"kind": {"names": ["cat", "dog"], "_type": "ClassLabel"}}]}}}
     folder = open_folder(write_parquet(tmp_path / "a.parquet", rows(0, 1, 2), metadata))
     assert len(folder.classes) == 3
@@ -280,7 +280,7 @@ def test_a_class_file_beside_the_data_set_counts_and_a_change_of_it_too(tmp_path
     assert open_folder(root).classes.names == ("a", "b", "c")
 
 
-def test_without_pyarrow_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_remedy_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "a.parquet", rows(0))
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -140,7 +140,7 @@ def test_processes_at_one_time_do_the_work_once(tiny_folder: Path, tmp_path: Pat
     assert len([file for file in place.rglob("[!.]*") if file.is_file()]) == files
 
 
-def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
+def test_a_cache_that_cannot_be_written_is_reported_with_the_remedy(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

@@ -108,7 +108,7 @@ class FreeNames:
         return candidate
 
 
-def told_apart(classes: ClassSet) -> ClassSet:
+def with_distinct_colors(classes: ClassSet) -> ClassSet:
     """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
 
     The first class with a color keeps it. The others, and a class in `IGNORE_COLOR`, get the first unused color of

@@ -100,7 +100,7 @@ def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write masks as color images; each class of an image is one object, except background and ignored pixels.
 
     Images without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colors that
-    repeat are replaced, see `base.told_apart`.
+    repeat are replaced, see `base.with_distinct_colors`.
 
     Raises:
         DataError: a class name that labelmap.txt cannot hold.

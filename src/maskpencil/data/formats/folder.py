@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.formats.base import AddImage, LabeledImage, copy_image, told_apart
+from maskpencil.data.formats.base import AddImage, LabeledImage, copy_image, with_distinct_colors
 from maskpencil.label_maps import write_label_map
 
 
@@ -13,12 +13,12 @@ from maskpencil.label_maps import write_label_map
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images as `base.copy_image` does and masks as palette PNG, whose index is the class and 255 ignored.
 
-    Colors that repeat are replaced, see `base.told_apart`.
+    Colors that repeat are replaced, see `base.with_distinct_colors`.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    classes = told_apart(classes)
+    classes = with_distinct_colors(classes)
 
     def add(image: LabeledImage) -> None:
         below = Path(image.split) / image.name

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import CLASS_FILES, IGNORED_LABELS, find_class_file
-from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, told_apart
+from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, with_distinct_colors
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.masks.facts import color_number
@@ -105,7 +105,7 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write masks as palette PNG in the classes' colors, ignored pixels as 255 in the cream of VOC's borders.
 
     Images keep their suffix, also where it is not .jpg. All lie in one folder: of images of one name in several
-    splits the later ones are called SPLIT_NAME. Colors that repeat are replaced, see `base.told_apart`.
+    splits the later ones are called SPLIT_NAME. Colors that repeat are replaced, see `base.with_distinct_colors`.
 
     Raises:
         DataError: a class name that labelmap.txt cannot hold.
@@ -134,7 +134,7 @@ class VocForm:
     """
 
     def __init__(self, root: Path, classes: ClassSet) -> None:
-        self.root, self.classes = root, told_apart(classes)
+        self.root, self.classes = root, with_distinct_colors(classes)
         check_label_names(self.classes)
         self.names: dict[str, list[str]] = {}
         self._taken: set[str] = set()
