@@ -266,7 +266,7 @@ def _add(found: Found, root: Path, file: CocoFile, labels: Labels) -> list[Path]
         if other:
             what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
             raise DataError(
-                f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be told apart; keep or rename one"
+                f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep or rename one"
             )
         found.add(split, Pair(name, image, _drawing(file, entry, image, labels)))
         images.append(image)
