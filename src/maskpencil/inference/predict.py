@@ -80,7 +80,7 @@ def predict(
     but the boxes comes, which is one of the report's warnings.
 
     `annotations` asks for what is seen in the images as a data set in the format of an annotation tool, a key of
-    `data.writers.WRITERS`, in OUT/annotations: to be corrected there and trained on.
+    `data.formats.WRITERS`, in OUT/annotations: to be corrected there and trained on.
 
     `video` says how videos, streams and cameras are taken. Up to `batch_size` images of one size that follow each other
     go through the network at once, and as many of these batches, or of a video's frames, as `side_by_side` says, which
