@@ -1,1 +1,1 @@
-"""From images and masks to a network: configuration, recipes, losses, the loop, and what a run leaves behind."""
+"""Train networks: settings and recipes, the trainer with its losses and optimizers, and the files of a run."""

@@ -64,36 +64,36 @@ FIND = "find"
 
 SIZES = ("image_size", "crop_size")
 FILES = ("weights", "init", "class_weights")
-"""Settings that may be a file."""
+"""Settings that may be the path of a file."""
 
 READERS: Mapping[Any, Any] = {bool: read_flag, int: read_whole, float: read_number, str: read_text}
 
 MAX_SEED = 2**63 - 1
-"""The greatest seed of torch."""
+"""The greatest seed that torch takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a run; those not given are left to the recipe.
+    """Settings of a run as they are given; those not given are left to the recipe.
 
     Numbers may be numpy's or torch's, files a `Path`, sizes a number or a pair (height, width), `device` a
-    `torch.device`: the settings hold the plain values.
+    `torch.device`; the fields hold plain values.
 
     Raises:
         ConfigError: a setting is out of range.
     """
 
     recipe: Literal["modern", "tutorial", "cvpr", "heavy"] = "modern"
-    """The preset that fills what is not set here; see `maskpencil info recipes`."""
+    """The preset of all settings that are not given; see `maskpencil info recipes`."""
 
     backbone: str = RECIPE
-    """The classifier whose trunk gives the features; see `maskpencil info backbones`."""
+    """The classifier whose trunk computes the features; see `maskpencil info backbones`."""
 
     weights: str = "imagenet"
     """Where the backbone's weights come from: imagenet, none (from scratch) or a file of the classifier's weights."""
 
     init: str | None = None
-    """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is taken over."""
+    """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is copied."""
 
     stride: Literal[8, 16, 32] = RECIPE
     """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s."""
@@ -102,7 +102,7 @@ class TrainConfig:
     """Keep the classifier's fully connected layers, cast into convolutions, where it has them."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """Which upsampling kernels learn: all, twofold (all but the last) or none; the others stay bilinear."""
+    """Which upsampling kernels are trained: all, twofold (all but the last) or none; the others stay bilinear."""
 
     at_once_scales: bool = RECIPE
     """Scale the skips' features by the fixed factors of the FCN-8s that is trained at once."""
@@ -114,25 +114,25 @@ class TrainConfig:
     """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
 
     epochs: int = RECIPE
-    """Passes over the training images; auto in the modern recipe: as many as make the work of 3,700 images."""
+    """Passes over the training images; auto in the modern recipe: the work of 3,700 images."""
 
     time_budget: str | None = None
-    """Instead of `epochs`: train for so long, such as 90s, 20m or 1h30m, and end well when the time is up."""
+    """A time budget instead of `epochs`, such as 90s, 20m or 1h30m; it includes validating and writing the model."""
 
     batch_size: int = RECIPE
-    """Images a step, in each process."""
+    """Images per step and process."""
 
     accumulate: int = 1
-    """In how many parts a batch is computed, one after the other, to need less memory. On a GPU whose memory does not
-    suffice it doubles by itself."""
+    """Gradient accumulation: the micro-batches that a batch is computed in, to need less memory. It doubles by itself
+    where the memory of a GPU does not suffice."""
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
-    """The rule of the steps: sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
+    """The optimizer; sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
     backbone normalizes batches, else adamw. lbfgs finds the optimum on the cached features of a frozen backbone, where
     there is only one: without dropout, learned upsampling and random views; an epoch is then one of its rounds."""
 
     momentum: float = RECIPE
-    """The share of the last step that sgd and muon repeat."""
+    """The momentum of sgd and muon, 0 to below 1."""
 
     learning_rate: float | str = RECIPE
     """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels, or find: the
@@ -142,12 +142,12 @@ class TrainConfig:
     """The backbone's learning rate as a share of `learning_rate`, above 0; see `freeze`."""
 
     freeze: Literal["none", "backbone"] = "none"
-    """What keeps its weights: with a frozen backbone the features of every image are computed once and kept on disk,
+    """What is not trained: with a frozen backbone the features of every image are computed once and kept on disk,
     and the head alone is trained on them, many times faster."""
 
     cache_views: int = RECIPE
-    """Of how many random views of each image the features are kept, where the backbone is frozen: 1 where images
-    are not changed at random, else 4; 0 computes them anew in every step, of ever new views."""
+    """The random views of each image whose features are cached, where the backbone is frozen: by default 1 without
+    random changes of images, else 4; 0 computes features of a new view in every step."""
 
     bias_rate: float = RECIPE
     """The learning rate of biases as a multiple of that of kernels."""
@@ -156,16 +156,16 @@ class TrainConfig:
     """Decay of all kernels: adamw's and muon's is decoupled from the loss, the others' is its L2 penalty."""
 
     clip_norm: float = RECIPE
-    """The greatest length of a step's gradient, over all weights together; longer ones are shortened. 0 is no limit."""
+    """The greatest norm of the gradient of all weights together; greater ones are clipped. 0 is no limit."""
 
     head_l2: float = RECIPE
     """L2 penalty on the kernels of the head, added to the loss as half the sum of squares times this."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
-    """The course of the learning rate: up and down in one cycle, or constant."""
+    """The learning rate schedule: one cycle, up and down, or constant."""
 
     loss: str = RECIPE
-    """What is made small: cross-entropy, ohem (that of the hardest quarter of the pixels), dice or lovasz, or several
+    """The loss: cross-entropy, ohem (that of the hardest quarter of the pixels), dice or lovasz, or several
     with + between, such as cross-entropy+dice."""
 
     class_weights: str = RECIPE
@@ -173,8 +173,8 @@ class TrainConfig:
     YAML file of a weight for each class."""
 
     average: float = RECIPE
-    """The model that is validated and kept is a running average of the weights, of which so much stays at every step,
-    such as 0.99; 0 keeps the last weights."""
+    """The decay of the exponential moving average (EMA) of the weights, such as 0.99, which is validated and saved; 0
+    saves the last weights."""
 
     image_size: str = RECIPE
     """The size the network sees, also later in prediction: native, HEIGHTxWIDTH, a number of pixels for the longer
@@ -200,7 +200,7 @@ class TrainConfig:
     """Epochs between validations; by default so that validation costs at most about a tenth of the training."""
 
     checkpoint_minutes: float = 10.0
-    """A checkpoint is written after every epoch, and when so many minutes of training have passed since the last."""
+    """Minutes of training between checkpoints, which are also written after every epoch."""
 
     sync_batch_norm: bool = False
     """Batch normalization over the images of all processes together, on GPUs."""
@@ -209,7 +209,7 @@ class TrainConfig:
     """Let torch.compile fuse the network's operations: a minute or more at the start, faster steps after."""
 
     tracker: str | None = None
-    """Besides TensorBoard, where the run is followed: wandb, mlflow, aim, or another that Accelerate knows."""
+    """An experiment tracker besides TensorBoard: wandb, mlflow, aim, or another that Accelerate supports."""
 
     seed: int = 0
     """The source of all random numbers."""
@@ -272,7 +272,7 @@ class TrainConfig:
             parse_crop_size(self.crop_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, None where the recipe decides."""
+        """Convert to plain values, None where the recipe decides."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -314,7 +314,7 @@ def write_config(path: Path, config: TrainConfig) -> None:
 
 @cache
 def _kinds() -> Mapping[str, Any]:
-    """The type of each setting, without None."""
+    """Map each setting to its type, without None."""
     hints = get_type_hints(TrainConfig)
     return {field.name: _without_none(hints[field.name]) for field in fields(TrainConfig)}
 
@@ -327,10 +327,10 @@ def _without_none(kind: Any) -> Any:
 
 
 def _plain(name: str, kind: Any, value: Any) -> Any:
-    """The value of a setting in its plain type.
+    """Convert the value of a setting to its plain type.
 
     Raises:
-        ConfigError: it is of another kind.
+        ConfigError: the value is of another type.
     """
     option = _option(name)
     if name in SIZES:

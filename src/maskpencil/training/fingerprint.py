@@ -1,4 +1,4 @@
-"""The classes and the files that a run began with, so that a resumed run finds out what has changed since."""
+"""Fingerprint of the data that a run began with, so that a resumed run finds what has changed."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ from maskpencil.training.schedule import counted
 VERSION = 1
 
 MAX_BYTES = 2**29
-"""Of the file: that of two million images."""
+"""The greatest size of the file, that of two million images."""
 
 
 @dataclass(frozen=True)
 class PairPrint:
-    """What is compared of an image and its mask: no pixel is read for it.
+    """Facts of an image and its mask, derived without reading pixels.
 
     Args:
-        content: bytes of both files, the mask's size in pixels and how many of them each class has; a drawn mask has no
+        content: digest of the bytes of both files, the mask's size and the pixels of each class; a drawn mask has no
             file of its own.
-        dates: when both files were written, in nanoseconds.
+        dates: modification times of both files, in nanoseconds.
     """
 
     content: str
@@ -39,7 +39,7 @@ class PairPrint:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The class names of a data set, which color or number in its masks is which of them, and its pairs by split."""
+    """The class names of a data set, the class of each color or number in its masks, and its pairs by split."""
 
     names: tuple[str, ...]
     codes: Mapping[str, int]
@@ -52,7 +52,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, data: DataFolder) -> "Fingerprint":
-        """Take it of the splits that a run uses, train and val; two stats a pair."""
+        """Take the fingerprint of the splits that a run uses, train and val, with two stats per pair."""
         splits = {}
         for split in ("train", "val"):
             counts = data.class_counts(split)
@@ -76,7 +76,7 @@ class Fingerprint:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """Read what `Fingerprint.write` has written; None where there is none, as in runs of earlier versions.
+    """Read a fingerprint; None where there is none, as in runs of early versions.
 
     Raises:
         DataError: the file is damaged.
@@ -98,7 +98,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
 
 
 def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, data: Path) -> None:
-    """Refuse to go on with other classes than a run began with.
+    """Refuse other classes than those that a run began with.
 
     Raises:
         DataError: names, their order, or what stands for them in the masks are not the same.
@@ -118,7 +118,7 @@ def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, da
 
 
 def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
-    """What of the images has changed, as warnings; none where all is as it was."""
+    """List what has changed in the images, as warnings."""
     old, new = before.pairs, now.pairs
     gone, added = old.keys() - new.keys(), new.keys() - old.keys()
     # what has one name and content is the same image, in another split
@@ -154,7 +154,7 @@ def _pair_print(image: Path, mask: MaskSource, size: tuple[int, int], counts: np
 
 
 def _codes(encoding: MaskEncoding) -> dict[str, int]:
-    """The class of each color or number that stands for another one than its own number."""
+    """Map each color or number in masks to its class, unless it is the class's own number."""
     if encoding.kind == "index" and encoding.codes is None:
         return {}
     shown = "#{:06x}" if encoding.kind == "color" else "{}"

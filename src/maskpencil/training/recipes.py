@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 MODERN_IMAGES = 3700
-"""The work of the modern recipe when `epochs` is not set: so many training images, repeats counted, those at half the
-resolution as quarters."""
+"""Training images of the modern recipe when `epochs` is not set: repeats count, and those at half the resolution count
+a quarter."""
 
 HEAVY_STEPS = 100_000
 """Steps of the authors' heavy recipe for one net of the chain 32s, 16s, 8s; at once takes three times as many."""
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
-"""The rates of the conference paper by backbone, for an FCN-32s."""
+"""Learning rates of the conference paper by backbone, for an FCN-32s."""
 
 _PAPER: Mapping[str, Any] = {
     "backbone": "vgg16",
@@ -38,7 +38,7 @@ _PAPER: Mapping[str, Any] = {
     "color_jitter": 0.0,
     "coarse_share": 0.0,
 }
-"""What the two recipes of the paper's authors share: whole images as they come, SGD, biases without decay."""
+"""Settings that the two recipes of the paper's authors share: whole native images, SGD, biases without decay."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019

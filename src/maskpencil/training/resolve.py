@@ -71,7 +71,7 @@ def make_plan(config: TrainConfig) -> TrainPlan:
 
 
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
-    """Fill what is not set from the recipe, and what is `auto` from the images and the backbone.
+    """Fill settings that are not given from the recipe, and those that are `auto` from the images and the backbone.
 
     Every setting of the plan's config is then set, except those that may be left out, and `epochs` where there is a
     time budget. Resolving it again changes nothing.
@@ -116,7 +116,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
 
 
 def filled(config: TrainConfig) -> TrainConfig:
-    """Fill what is not set from the recipe; settings that depend on the images stay unset."""
+    """Fill settings that are not given from the recipe; those that depend on the images stay unset."""
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
     if config.time_budget:

@@ -1,4 +1,4 @@
-"""What a training run leaves behind, file by file."""
+"""The files of a training run."""
 
 import csv
 import json
@@ -18,22 +18,22 @@ SOURCE = frozenset(("data", "images", "masks", "split_file"))
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`runs/train/NAME/` and the places in it."""
+    """`runs/train/NAME/` and the paths in it."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The resolved settings, loadable again."""
+        """The resolved settings."""
         return self.path / "config.yaml"
 
     @property
     def data(self) -> Path:
-        """Which folder of images the run trains on."""
+        """The path of the training data, and of images, masks and splits where they were given."""
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
-        """Read which folder of images the run trains on: its path as `data`, and what else was said of where they lie.
+        """Read the path of the training data as `data`, and those of images, masks and splits where they were given.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -50,32 +50,32 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """A row an epoch."""
+        """One row per epoch."""
         return self.path / "metrics.csv"
 
     @property
     def log(self) -> Path:
-        """What was printed."""
+        """The lines that were printed."""
         return self.path / "train.log"
 
     @property
     def preview(self) -> Path:
-        """An image a validation: image, target, prediction."""
+        """One image per validation, of images, targets and predictions."""
         return self.path / "preview"
 
     @property
     def checkpoint(self) -> Path:
-        """Where to resume from."""
+        """The checkpoint to resume from."""
         return self.path / "checkpoints" / "last"
 
     @property
     def fingerprint(self) -> Path:
-        """The classes and the images that the run began with."""
+        """The fingerprint of the data that the run began with."""
         return self.path / "fingerprint.json"
 
     @property
     def rehearsal(self) -> Path:
-        """Where a run against the clock tries how long writing takes; it is there for that time only."""
+        """A temporary folder in which a run with a time budget measures how long writing takes."""
         return self.path / ".rehearsal"
 
     @property
@@ -109,7 +109,7 @@ def existing_run(path: Path) -> RunFolder:
     """Open a run folder to resume.
 
     Raises:
-        DataError: it is none.
+        DataError: the folder is no training run.
     """
     run = RunFolder(path)
     absent = next((file.name for file in (run.config, run.data) if not file.is_file()), None)
@@ -125,7 +125,7 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """The rows of metrics.csv of the epochs up to `before`; later ones belong to work that was lost."""
+    """Read the rows of metrics.csv of the epochs up to `before`; later ones belong to work that was lost."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

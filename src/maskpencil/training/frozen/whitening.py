@@ -1,4 +1,4 @@
-"""Coordinates of the head in which the features are uncorrelated and of one size, so that L-BFGS goes straight down."""
+"""Whiten the features of a frozen backbone: coordinates of the head in which L-BFGS converges fast."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -11,15 +11,20 @@ from maskpencil.models import FCN
 from maskpencil.training.frozen.feature_cache import FeatureCache, strides_of
 
 RIDGE = 1e-4
-"""Added to the variance of every feature, as a share of it: some go together with others, some do not vary at all."""
+"""Added to the variance of every feature, as a share of it: some are collinear, some do not vary at all."""
 
 IMAGES_AT_ONCE = 16
+"""Images whose features are summed together."""
 
 
 class Whitening:
-    """The score layers of a network as coordinates, after the features in a cache.
+    """Represent the score layers of a network in coordinates for whitened features.
 
-    `coordinates` are what an optimizer moves. What the network has is brought there by `read`, and back by `write`.
+    An optimizer moves `coordinates`; `read` converts the weights of the network to them, and `write` converts back.
+
+    Args:
+        network: the network whose score layers are trained.
+        cache: the features.
     """
 
     def __init__(self, network: FCN, cache: FeatureCache) -> None:
@@ -40,27 +45,27 @@ class Whitening:
 
     @torch.no_grad()
     def read(self) -> None:
-        """Set the coordinates to where the network is."""
+        """Compute the coordinates from the weights of the network."""
         for layer in self.layers:
             layer.read()
 
     @torch.no_grad()
     def write(self) -> None:
-        """Set the network to where the coordinates are."""
+        """Compute the weights of the network from the coordinates."""
         for layer in self.layers:
             layer.write()
 
     @torch.no_grad()
     def take_gradients(self) -> None:
-        """Set the gradients of the coordinates to what follows from those of the network."""
+        """Compute the gradients of the coordinates from those of the network."""
         for layer in self.layers:
             layer.take_gradients()
 
 
 class _WhitenedLayer:
-    """A 1x1 convolution w f + b of features f as v u + c of whitened ones, u = L^-1 (f - m).
+    """Represent a 1x1 convolution w f + b of features f as v u + c of whitened features u = L^-1 (f - m).
 
-    m is the features' mean, L L' their covariance; so w = v L^-1 and b = c - w m. It is computed in double precision.
+    m is the features' mean, L L' their covariance; so w = v L^-1 and b = c - w m, computed in double precision.
     """
 
     def __init__(self, layer: nn.Conv2d, scale: float, features: Tensor) -> None:
@@ -86,7 +91,7 @@ class _WhitenedLayer:
             return
         centered = _double(kernel[:, :, 0, 0]) - torch.outer(_double(bias), self.mean)
         whitened = torch.linalg.solve_triangular(self.factor.T, centered, upper=True, left=False)
-        self.kernel.grad = whitened.to(kernel).contiguous()  # the optimizer takes no other
+        self.kernel.grad = whitened.to(kernel).contiguous()  # as the optimizer requires
         self.bias.grad = bias.clone()
 
     @property
@@ -95,11 +100,11 @@ class _WhitenedLayer:
 
 
 def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().double()  # which not every device has
+    return tensor.detach().cpu().double()  # not every device has doubles
 
 
 def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The mean (C,) of features (N, h, w, C), times `scale`, and the Cholesky factor (C, C) of their covariance."""
+    """Compute mean (C,) and Cholesky factor (C, C) of the covariance of features (N, h, w, C) times `scale`."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         cells = part.to(device).float().flatten(0, 2) * scale
