@@ -7,10 +7,10 @@ from dataclasses import replace
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
-from maskpencil.errors import ConfigError, DataError
+from maskpencil.errors import DataError
 from maskpencil.metrics import ConfusionMatrix, Scores
-from maskpencil.parsing import did_you_mean, read_path, shown
-from maskpencil.segmenter import Segmenter
+from maskpencil.parsing import did_you_mean, read_path
+from maskpencil.segmenter import Predictor, load_predictor
 from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
 
 MOST_NAMES = 20
@@ -18,7 +18,7 @@ MOST_NAMES = 20
 
 
 def evaluate(
-    segmenter: Segmenter | str | os.PathLike[str],
+    segmenter: Predictor | str | os.PathLike[str],
     data: str | os.PathLike[str] | DataFolder,
     *,
     split: str = "val",
@@ -40,7 +40,7 @@ def evaluate(
 
 
 def evaluate_class(
-    segmenter: Segmenter | str | os.PathLike[str],
+    segmenter: Predictor | str | os.PathLike[str],
     data: str | os.PathLike[str] | DataFolder,
     name: str,
     *,
@@ -53,7 +53,7 @@ def evaluate_class(
     Raises:
         DataError: the model has no such class, or as `evaluate`.
     """
-    segmenter = _loaded(segmenter)
+    segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
     segmenter, folder = _opened(segmenter, data, tell)
     pairs = folder.pairs(split)
@@ -69,7 +69,7 @@ def evaluate_class(
 
 
 def count_pixels(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     data: DataFolder,
     pairs: Sequence[Pair],
     *,
@@ -137,24 +137,16 @@ def _hint(name: str, lacking: Sequence[str]) -> str:
 
 
 def _opened(
-    segmenter: Segmenter | str | os.PathLike[str],
+    segmenter: Predictor | str | os.PathLike[str],
     data: str | os.PathLike[str] | DataFolder,
     tell: Callable[[str], None],
-) -> tuple[Segmenter, DataFolder]:
-    segmenter = _loaded(segmenter)
+) -> tuple[Predictor, DataFolder]:
+    segmenter = load_predictor(segmenter)
     folder = data if isinstance(data, DataFolder) else open_folder(read_path("data", data), classes=segmenter.classes)
     folder, line = match_classes(folder, segmenter.classes)
     if line:
         tell(line)
     return segmenter, folder
-
-
-def _loaded(segmenter: Segmenter | str | os.PathLike[str]) -> Segmenter:
-    if isinstance(segmenter, str | os.PathLike):
-        return Segmenter.from_pretrained(segmenter)
-    if not isinstance(segmenter, Segmenter):
-        raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(segmenter)}")
-    return segmenter
 
 
 def _listed(names: Sequence[str]) -> str:

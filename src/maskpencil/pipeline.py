@@ -10,10 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 from maskpencil.errors import StalledError
 
@@ -32,6 +32,14 @@ POLL = 5.0
 
 IDLE_SHARE = 0.02
 """Of one processor's time: a process that uses less computes nothing."""
+
+SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
+"""Gives a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
+
+
+def one_by_one() -> AbstractContextManager[int]:
+    """Give a context in which calls are made one after the other."""
+    return nullcontext(1)
 
 
 @overload

@@ -1,11 +1,12 @@
-"""`Segmenter`: a network with its classes and preprocessing, ready to use."""
+"""`Segmenter`: a network with its classes and preprocessing; `Predictor`: its interface."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,64 @@ MAX_UNTILED_PIXELS = 2**21
 
 SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
 """As `Preprocessing.image_size`, but None keeps the model's and "native" is each image's own size."""
+
+
+class Predictor(Protocol):
+    """Define the interface of `Segmenter` that inference and evaluation use, for wrappers and stand-ins.
+
+    `classes` and `predict_batch` are required. A wrapper that inherits from this class may leave out the other methods,
+    which then raise `ConfigError`; see `supports`.
+    """
+
+    @property
+    def classes(self) -> ClassSet:
+        """The classes of the label maps."""
+
+    @property
+    def legend(self) -> Sequence[int]:
+        """The class indices that overlays can show, see `visualize.legend`."""
+        return range(len(self.classes))
+
+    @abstractmethod
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """Segment images of one size, see `Segmenter.predict_batch`."""
+
+    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:  # noqa: ARG002
+        """Segment images and compute the probability of one class, see `Segmenter.predict_class`."""
+        raise ConfigError(f"{type(self).__name__} does not compute the probability of one class; use a Segmenter")
+
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> Floats:  # noqa: ARG002
+        """Compute the probabilities (N, K, H, W) of images of one size, see `Segmenter.probabilities_batch`."""
+        raise ConfigError(f"{type(self).__name__} does not compute the probabilities of all classes; use a Segmenter")
+
+    def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:  # noqa: ARG002
+        """Segment an image band by band, see `Segmenter.bands`."""
+        raise ConfigError(f"{type(self).__name__} does not compute images band by band; use a Segmenter")
+
+    def origin(self) -> dict[str, object] | None:
+        """Return everything that determines the maps of `bands`, as plain values; None where it is unknown."""
+        return None
+
+
+def supports(predictor: Predictor, method: Literal["predict_class", "probabilities_batch", "bands"]) -> bool:
+    """Return whether a predictor has an optional method of `Predictor`."""
+    return getattr(type(predictor), method, None) not in (None, getattr(Predictor, method))
+
+
+def load_predictor(value: Any) -> Predictor:
+    """Return a predictor as it is, or load a model folder.
+
+    Raises:
+        ConfigError: it is neither.
+        ModelError: the folder cannot be read.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Segmenter.from_pretrained(value)
+    if not hasattr(value, "predict_batch"):
+        raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(value)}")
+    return cast(Predictor, value)
 
 
 class Segmenter:

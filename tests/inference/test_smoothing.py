@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,12 +10,17 @@ import pytest
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
+from maskpencil.inference.abstaining import Abstaining
+from maskpencil.inference.augmented import Augmented
+from maskpencil.inference.one_class import OneClass
 from maskpencil.inference.predict import predict
-from maskpencil.inference.protocols import PredictsImages
-from maskpencil.inference.smoothing import CutFinder, GivesProbabilities, Smoother, most_probable
+from maskpencil.inference.smoothing import CutFinder, Smoother, most_probable
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video
 from maskpencil.inference.video_options import VideoOptions
+from maskpencil.runtimes.base import Wanted
+from maskpencil.runtimes.tiling import ArrayWindows
+from maskpencil.segmenter import Predictor, supports
 
 from .conftest import BrightnessSegmenter, MakeVideo, draw_image
 
@@ -127,17 +133,36 @@ def test_a_video_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
 def test_what_has_no_probabilities_is_refused_before_anything_is_done(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    assert not isinstance(segmenter, GivesProbabilities)
+    assert not supports(segmenter, "probabilities_batch")
     with pytest.raises(ConfigError, match="leave --smooth out, or --class"):
         predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(smooth=0.5))
     assert not (tmp_path / "out").exists()
 
 
-def test_the_segmenter_gives_what_smoothing_needs() -> None:
-    from maskpencil.segmenter import Segmenter
+OPTIONAL = ("predict_class", "probabilities_batch", "bands")
 
-    def check(segmenter: Segmenter) -> tuple[PredictsImages, GivesProbabilities]:
-        return segmenter, segmenter
 
-    assert callable(check)
-    assert callable(Segmenter.probabilities_batch)
+@pytest.mark.parametrize(
+    ("wrap", "expected"),
+    [
+        (lambda segmenter: segmenter, OPTIONAL),
+        (Augmented, ("predict_class", "probabilities_batch")),
+        (partial(Abstaining, below=0.5), ()),
+        (partial(OneClass, name="road", threshold=0.5), ()),
+    ],
+)
+def test_every_predictor_shows_which_methods_it_supports(make_segmenter, wrap, expected) -> None:
+    predictor: Predictor = wrap(make_segmenter())
+    assert tuple(method for method in OPTIONAL if supports(predictor, method)) == expected
+
+
+def test_a_method_that_a_wrapper_lacks_is_refused_in_a_line(segmenter: BrightnessSegmenter) -> None:
+    wrapper = Abstaining(segmenter, below=0.5)
+    calls = (
+        lambda: wrapper.predict_class([draw_image((8, 8))], 0),
+        lambda: wrapper.probabilities_batch([draw_image((8, 8))]),
+        lambda: wrapper.bands(ArrayWindows(draw_image((8, 8))), Wanted()),
+    )
+    for call in calls:
+        with pytest.raises(ConfigError, match=r"Abstaining does not compute .*; use a Segmenter"):
+            call()

@@ -36,9 +36,8 @@ from maskpencil.signals import ENDING, exit_code
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:
-    from maskpencil.inference.protocols import PredictsImages
     from maskpencil.inference.tally import Progress
-    from maskpencil.segmenter import Segmenter
+    from maskpencil.segmenter import Predictor, Segmenter
 
 THRESHOLD = 0.5
 
@@ -231,7 +230,7 @@ def _name_of(source: str) -> str:
 
 def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
-) -> "PredictsImages":
+) -> "Predictor":
     """Wrap the segmenter as the options ask."""
     from maskpencil.inference.abstaining import Abstaining
     from maskpencil.inference.augmented import SCALES, Augmented

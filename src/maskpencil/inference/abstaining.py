@@ -8,18 +8,18 @@ import numpy as np
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
-from maskpencil.inference.protocols import PredictsImages
 from maskpencil.prediction import Prediction
+from maskpencil.segmenter import Predictor
 
 
-class Abstaining:
+class Abstaining(Predictor):
     """Gives pixels whose confidence is below a threshold `IGNORE_INDEX`; it stands in for the segmenter in `predict`.
 
     Raises:
         ConfigError: the threshold is not above 0 and below 1.
     """
 
-    def __init__(self, segmenter: PredictsImages, *, below: float) -> None:
+    def __init__(self, segmenter: Predictor, *, below: float) -> None:
         if not 0 < below < 1:
             raise ConfigError(f"--abstain must be a probability above 0 and below 1, but got {below}")
         self.segmenter, self.below = segmenter, below
@@ -31,7 +31,7 @@ class Abstaining:
 
     @property
     def legend(self) -> Sequence[int]:
-        """See `PredictsImages`."""
+        """See `Predictor`."""
         return (*self.segmenter.legend, IGNORE_INDEX)
 
     def predict_batch(

@@ -3,27 +3,11 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference.protocols import PredictsImages
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.parsing import read_path, read_path_text, shown
-from maskpencil.segmenter import Segmenter
-
-
-def read_segmenter(value: Any) -> PredictsImages:
-    """Take a segmenter as it is, or load a model folder.
-
-    Raises:
-        ConfigError: it is neither.
-        ModelError: the folder cannot be read.
-    """
-    if isinstance(value, str | os.PathLike):
-        return Segmenter.from_pretrained(value)
-    if not hasattr(value, "predict_batch"):
-        raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(value)}")
-    return cast(PredictsImages, value)
 
 
 def read_sources(value: Any, *, out: Path, tell: Callable[[str], None]) -> Sequence[Source]:

@@ -8,15 +8,16 @@ import numpy.typing as npt
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage, scaled
-from maskpencil.inference.smoothing import GivesProbabilities, Probabilities, most_probable
+from maskpencil.inference.smoothing import Probabilities, most_probable
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import relative_entropy
+from maskpencil.segmenter import Predictor
 
 SCALES = (0.75, 1.0, 1.25)
 """What `--augment scales` looks at."""
 
 
-class Augmented:
+class Augmented(Predictor):
     """Averages a segmenter's probabilities over views of each image; it stands in for the segmenter in `predict`.
 
     Args:
@@ -28,7 +29,7 @@ class Augmented:
         ConfigError: a scale is not above 0.
     """
 
-    def __init__(self, segmenter: GivesProbabilities, *, flip: bool = True, scales: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, segmenter: Predictor, *, flip: bool = True, scales: Sequence[float] = (1.0,)) -> None:
         if not scales or min(scales) <= 0:
             raise ConfigError(f"scales must be one or more factors above 0, but got {tuple(scales)}")
         self.segmenter, self.flip, self.scales = segmenter, flip, tuple(scales)
@@ -37,11 +38,6 @@ class Augmented:
     def classes(self) -> ClassSet:
         """Those of the segmenter."""
         return self.segmenter.classes
-
-    @property
-    def legend(self) -> Sequence[int]:
-        """See `PredictsImages`."""
-        return range(len(self.classes))
 
     def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
         """The average (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""

@@ -1,33 +1,21 @@
 """One class against all others, by its probability."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import relative_entropy
+from maskpencil.segmenter import Predictor
 
 _BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
 _OTHERS, _CLASS = 0, 1
 
 
-class TellsClass(Protocol):
-    """The part of `Segmenter` that is needed here."""
-
-    @property
-    def classes(self) -> ClassSet:
-        """What may be asked for."""
-
-    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Segment images of one size and tell the probability (H, W) of one class."""
-
-
-class OneClass:
+class OneClass(Predictor):
     """Colors the pixels at which a class's probability is above a threshold, green, and nothing else.
 
     It stands in for the segmenter in `predict`. Its label maps have two classes: 0 for the others, 1 for the class.
@@ -37,13 +25,22 @@ class OneClass:
         DataError: the model has no such class.
     """
 
-    def __init__(self, segmenter: TellsClass, name: str, *, threshold: float) -> None:
+    def __init__(self, segmenter: Predictor, name: str, *, threshold: float) -> None:
         if not 0 <= threshold < 1:
             raise ConfigError(f"--threshold must be a probability from 0 to below 1, but got {threshold}")
         self.segmenter, self.threshold = segmenter, threshold
         self.index = segmenter.classes.index(name)
-        self.classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
-        self.legend: Sequence[int] = (_CLASS,)
+        self._classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
+
+    @property
+    def classes(self) -> ClassSet:
+        """The two classes of the label maps: the others, and the class."""
+        return self._classes
+
+    @property
+    def legend(self) -> Sequence[int]:
+        """The index of the class."""
+        return (_CLASS,)
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False

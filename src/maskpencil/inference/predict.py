@@ -12,7 +12,7 @@ from typing import Any, get_args
 from maskpencil.data.formats import WRITERS
 from maskpencil.data.formats.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.inference.arguments import read_segmenter, read_sources
+from maskpencil.inference.arguments import read_sources
 from maskpencil.inference.images import (
     ANNOTATIONS,
     ImageResults,
@@ -21,17 +21,17 @@ from maskpencil.inference.images import (
     read_image,
     same_size,
 )
-from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
-from maskpencil.inference.rasters import RASTER_SUFFIXES, GivesBands, predict_raster, raster_files
+from maskpencil.inference.rasters import RASTER_SUFFIXES, predict_raster, raster_files
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import PredictionReport, Progress, Tally
 from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.videos import check_videos, frame_folders, predict_videos, video_files
 from maskpencil.parsing import is_several, read_choice, read_number, read_path, read_whole, shown
-from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
+from maskpencil.pipeline import SideBySide, WriteBehind, equal_groups, in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import RegionFormat
 from maskpencil.results import clear, recorded_results, refuse_to_replace
+from maskpencil.segmenter import Predictor, load_predictor, supports
 
 QUEUE_DEPTH = 2
 """Images decoded ahead of the network, and predictions waiting to be written; more would only fill memory."""
@@ -43,7 +43,7 @@ FEW = 3
 
 
 def predict(
-    segmenter: PredictsImages | str | os.PathLike[str],
+    segmenter: Predictor | str | os.PathLike[str],
     sources: Sequence[Source | str | os.PathLike[str]] | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
@@ -96,7 +96,7 @@ def predict(
         KeyboardInterrupt: `stop` was set among images or within a video, which is dropped.
         OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
-    segmenter, out = read_segmenter(segmenter), read_path("out", out)
+    segmenter, out = load_predictor(segmenter), read_path("out", out)
     sources = read_sources(sources, out=out, tell=tell)
     video, stop = VideoOptions() if video is None else video, stop or Event()
     if not isinstance(video, VideoOptions):
@@ -121,7 +121,7 @@ def predict(
         segmenter.classes.index(name)
     images = [source for source in sources if source.kind == "image"]
     rasters = [source for source in images if geotiff and source.path.suffix.lower() in RASTER_SUFFIXES]
-    if rasters and (regions not in (None, "geojson") or annotations or not isinstance(segmenter, GivesBands)):
+    if rasters and (regions not in (None, "geojson") or annotations or not supports(segmenter, "bands")):
         raise ConfigError(
             "geotiff writes masks, confidence, entropy and overlays of all classes, and regions as geojson; leave out "
             "what else is asked for, or geotiff"
@@ -227,12 +227,11 @@ def predict(
     return tally.result(out, time.perf_counter() - started)
 
 
-def _predict_raster(segmenter: PredictsImages, source: Source, out: Path, **asked: Any) -> DataError | None:
-    """Segment one raster as is `asked`; gives what was wrong with it."""
-    if isinstance(segmenter, GivesBands):  # as was made sure of
-        try:
-            with recorded_results(out):
-                predict_raster(segmenter, source.path, out, source.stem, **asked)
-        except DataError as error:
-            return error
+def _predict_raster(segmenter: Predictor, source: Source, out: Path, **asked: Any) -> DataError | None:
+    """Segment one raster and return the error where it cannot be read."""
+    try:
+        with recorded_results(out):
+            predict_raster(segmenter, source.path, out, source.stem, **asked)
+    except DataError as error:
+        return error
     return None

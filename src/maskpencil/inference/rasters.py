@@ -1,16 +1,15 @@
 """Rasters of any size: read window by window, their masks written so, the georeference kept."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
 from maskpencil.images import scaled, write_image
 from maskpencil.inference.raster_files import RasterWriter, opened_raster, written_raster
@@ -19,7 +18,7 @@ from maskpencil.inference.rows_done import Rows, RowsDone
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
-from maskpencil.runtimes.tiling import Windows
+from maskpencil.segmenter import Predictor
 from maskpencil.visualize import grayscale
 
 RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
@@ -34,21 +33,6 @@ Remark = Callable[[Sequence[str], str], None]
 """Takes what is to be said of how a file was read, as `Tally.remark` does."""
 
 
-@runtime_checkable
-class GivesBands(Protocol):
-    """The part of `Segmenter` that rasters need."""
-
-    @property
-    def classes(self) -> ClassSet:
-        """What the label maps' indices mean."""
-
-    def origin(self) -> dict[str, object] | None:
-        """All that the maps follow from, as plain values; None where that is not known."""
-
-    def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
-        """The maps of an image as bands of whole rows, from the row `start` down."""
-
-
 def raster_file(out: Path, kind: str, stem: str) -> Path:
     """Return where a result of a raster is written: masks, confidence, entropy, overlays or regions."""
     return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
@@ -60,7 +44,7 @@ def raster_files(out: Path, sources: Sequence[Source], kinds: Sequence[str]) -> 
 
 
 def predict_raster(
-    segmenter: GivesBands,
+    segmenter: Predictor,
     path: Path,
     out: Path,
     stem: str,
@@ -135,7 +119,7 @@ def predict_raster(
             remark(windows.remarks, windows.levels.text(dataset.name))
 
 
-def _rows_done(segmenter: GivesBands, path: Path, place: Path, wanted: Wanted) -> RowsDone:
+def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
     """What is done of a raster, whose results are called as `place` is."""
     origin, status = segmenter.origin(), path.stat()
     facts = origin and {

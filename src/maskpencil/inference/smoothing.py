@@ -1,16 +1,14 @@
 """Steadier videos: probabilities averaged over time, begun anew at every cut."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
+from maskpencil.segmenter import Predictor
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -30,18 +28,6 @@ _THUMBNAIL = (16, 16)  # so coarse that noise averages out and small movement ha
 _LATELY = 0.8  # the share of the past in what counts as the usual difference
 
 
-@runtime_checkable
-class GivesProbabilities(Protocol):
-    """The part of `Segmenter` that smoothing needs."""
-
-    @property
-    def classes(self) -> ClassSet:
-        """What the K probabilities are of."""
-
-    def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
-        """Segment images of one size, (H, W, 3) uint8 each: (N, K, H, W) in 0..1, summing to 1 over K."""
-
-
 @dataclass(frozen=True)
 class Flicker:
     """The share of pixels, 0..1, that change their class from one frame to the next, in the mean, cuts left out."""
@@ -57,7 +43,7 @@ class Smoother:
     frame's own. At a cut, and where the size changes, it begins anew.
     """
 
-    def __init__(self, segmenter: GivesProbabilities, *, share: float) -> None:
+    def __init__(self, segmenter: Predictor, *, share: float) -> None:
         self._segmenter, self._share = segmenter, share
         self._cuts = CutFinder()
         self._average: Probabilities | None = None  # (K, H, W)

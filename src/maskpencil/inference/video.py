@@ -17,18 +17,18 @@ from maskpencil.inference.colors import WHITE
 from maskpencil.inference.frames import Frame, FrameConverter, VideoFacts, images
 from maskpencil.inference.hardware_decode import find_decoder
 from maskpencil.inference.opening import opening_of
-from maskpencil.inference.protocols import PredictsImages, SideBySide, one_by_one
 from maskpencil.inference.selection import expected_frames, select
-from maskpencil.inference.smoothing import GivesProbabilities, Smoother
+from maskpencil.inference.smoothing import Smoother
 from maskpencil.inference.sources import Source
 from maskpencil.inference.stream_reader import StreamReader
 from maskpencil.inference.video_options import VideoOptions
 from maskpencil.inference.video_outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
 from maskpencil.inference.video_reader import VideoReader, probe_video
 from maskpencil.inference.video_writer import MP4_SOUND, write_video
-from maskpencil.pipeline import in_parallel, read_ahead
+from maskpencil.pipeline import SideBySide, in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
+from maskpencil.segmenter import Predictor, supports
 
 __all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
 
@@ -49,7 +49,7 @@ class VideoReport:
 
 
 def predict_video(
-    segmenter: PredictsImages,
+    segmenter: Predictor,
     source: Source | str | os.PathLike[str],
     out: str | os.PathLike[str] | None,
     *,
@@ -167,10 +167,10 @@ def _opened(
     return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
 
 
-def _predictor(segmenter: PredictsImages, options: VideoOptions) -> "_Alone | Smoother":
+def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoother":
     if not options.smooth:
         return _Alone(segmenter)
-    if not isinstance(segmenter, GivesProbabilities):
+    if not supports(segmenter, "probabilities_batch"):
         raise ConfigError(
             f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not give; leave "
             "--smooth out, or --class"
@@ -183,7 +183,7 @@ class _Alone:
 
     flicker = None
 
-    def __init__(self, segmenter: PredictsImages) -> None:
+    def __init__(self, segmenter: Predictor) -> None:
         self._segmenter = segmenter
 
     def predict(self, image: RGBImage) -> Prediction:

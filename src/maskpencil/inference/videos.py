@@ -5,18 +5,18 @@ from pathlib import Path
 from threading import Event
 
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.inference.protocols import PredictsImages, SideBySide
-from maskpencil.inference.smoothing import GivesProbabilities
 from maskpencil.inference.sources import Source
 from maskpencil.inference.tally import Tally
 from maskpencil.inference.video_options import MaskFormat, VideoOptions
+from maskpencil.pipeline import SideBySide
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
 from maskpencil.results import recorded_results
+from maskpencil.segmenter import Predictor, supports
 
 
 def predict_videos(
-    segmenter: PredictsImages,
+    segmenter: Predictor,
     videos: Sequence[Source],
     *,
     out: Path,
@@ -71,7 +71,7 @@ def predict_videos(
             tally.notes.extend(done.notes)
 
 
-def check_videos(segmenter: PredictsImages, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> None:
+def check_videos(segmenter: Predictor, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> None:
     """Refuse what cannot be asked of videos, before anything is done.
 
     Raises:
@@ -89,7 +89,7 @@ def check_videos(segmenter: PredictsImages, videos: Sequence[Source], options: V
             f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
             f"{videos[1].name} among them; give one"
         )
-    if options.smooth and not isinstance(segmenter, GivesProbabilities):
+    if options.smooth and not supports(segmenter, "probabilities_batch"):
         raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
 
 
