@@ -35,7 +35,7 @@ from maskpencil.parsing import read_choice, read_flag, read_path, read_path_text
 from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.base import ALIGNMENT, Cells, Maps, Runtime, Wanted, joined_maps, stacked_maps
+from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, prepared_network, quantized_network
 from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
 from maskpencil.runtimes.upsampling import Floats
@@ -154,8 +154,8 @@ class Segmenter:
     ) -> None:
         if not isinstance(classes, ClassSet):
             raise ConfigError(f"classes must be a ClassSet, but got {shown(classes)}")
-        if runtime.upscoring.classes != len(classes):
-            raise ConfigError(f"the model has {runtime.upscoring.classes} classes, but {len(classes)} are named")
+        if runtime.upsampling.classes != len(classes):
+            raise ConfigError(f"the model has {runtime.upsampling.classes} classes, but {len(classes)} are named")
         self.runtime, self.classes, self.training, self.folder = runtime, classes, dict(training or {}), folder
         self.preprocessing = _resized(preprocessing, image_size)
         self.memory, self.tile = _read_memory(memory), _read_tile(tile)
@@ -412,17 +412,17 @@ class Segmenter:
 
     def logits_batch(self, images: Sequence[RGBImage]) -> Floats:
         """Compute the logits (N, K, H, W) float32 of images of one size, (H, W, 3) uint8 each."""
-        return self.runtime.everything(self._cells(images), _size(images), "logits")
+        return self.runtime.everything(self._coarse_scores(images), _size(images), "logits")
 
     def probabilities_batch(self, images: Sequence[RGBImage]) -> Floats:
         """Compute the probabilities (N, K, H, W) float32 of images of one size, (H, W, 3) uint8 each."""
-        return self.runtime.everything(self._cells(images), _size(images), "probabilities")
+        return self.runtime.everything(self._coarse_scores(images), _size(images), "probabilities")
 
     def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
         """Compute the `wanted` maps of images of one size, (H, W, 3) uint8 each; in tiles if they exceed the limit."""
         size = _size(images)
         if self.tile_for(size) is None:
-            return self.runtime.maps(self._cells(images), size, wanted)
+            return self.runtime.maps(self._coarse_scores(images), size, wanted)
         return stacked_maps(
             [joined_maps([maps for _, maps in self.bands(ArrayWindows(image), wanted)]) for image in images]
         )
@@ -439,10 +439,10 @@ class Segmenter:
                 f"an image of {width} x {height} pixels cannot be done in tiles by this model, which sees it whole, "
                 "at a size of its own; give --image-size native, or scale the image down"
             )
-        footprint = self.runtime.footprint
-        self.has_blended |= not footprint.exact
-        tile = self.tile or footprint.tile(self.budget)
-        return tiled_maps(self.runtime, image, wanted, footprint=footprint, tile=tile, start=start)
+        profile = self.runtime.profile
+        self.has_blended |= not profile.exact
+        tile = self.tile or profile.tile_size(self.budget)
+        return tiled_maps(self.runtime, image, wanted, profile=profile, tile=tile, start=start)
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
         """Return the side of the tiles for an image of `size` (H, W), or None if it is not cut into tiles."""
@@ -452,8 +452,8 @@ class Segmenter:
             return self.tile if max(size) > self.tile else None
         if size[0] * size[1] <= MAX_UNTILED_PIXELS:
             return None
-        footprint = self.runtime.footprint
-        return footprint.tile(self.budget) if size[0] * size[1] * footprint.bytes_per_pixel > self.budget else None
+        profile = self.runtime.profile
+        return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
         """Prepare for simultaneous predictions and give the fastest number of threads, for the duration of the block.
@@ -466,13 +466,13 @@ class Segmenter:
         """Return everything that determines the maps of `bands`, as plain values; None without a model folder."""
         if self.folder is None:
             return None
-        footprint = self.runtime.footprint
+        profile = self.runtime.profile
         return {
             "model": fingerprint(self.folder),
             "graph": self.runtime.graph_digest,
             "runtime": self.runtime.title,
             "preprocessing": self.preprocessing.to_dict(),
-            "tile": None if footprint.exact else self.tile or footprint.tile(self.budget),
+            "tile": None if profile.exact else self.tile or profile.tile_size(self.budget),
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -495,10 +495,10 @@ class Segmenter:
         self.__dict__.update(state)
 
     def _is_tileable(self, size: tuple[int, int]) -> bool:
-        return self.runtime.upscoring.in_place and self.preprocessing.working_size(size) == size
+        return self.runtime.upsampling.in_place and self.preprocessing.working_size(size) == size
 
-    def _cells(self, images: Sequence[RGBImage]) -> Cells:
-        return self.runtime.cells([self.preprocessing.resize(image) for image in images])
+    def _coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
+        return self.runtime.coarse_scores([self.preprocessing.resize(image) for image in images])
 
     def _predictions(self, images: Sequence[RGBImage], maps: Maps) -> list[Prediction]:
         return [
@@ -514,7 +514,7 @@ class Segmenter:
 
 
 def _graph_runtime(folder: Path, name: str, precision: str) -> Runtime:
-    """Run a model folder's network by `openvino` or `onnx` in a precision, or auto.
+    """Return the openvino or onnx runtime of a model folder's network in a precision, or auto.
 
     Raises:
         ConfigError: the runtime lacks the precision, or is not installed.

@@ -4,7 +4,7 @@ import pytest
 from maskpencil.cli import main
 from maskpencil.errors import ModelError
 from maskpencil.images import write_image
-from maskpencil.runtimes.base import Cells, Wanted
+from maskpencil.runtimes.base import CoarseScores, Wanted
 from maskpencil.segmenter import Segmenter
 
 from .conftest import noise
@@ -34,12 +34,12 @@ def test_scores_that_are_not_numbers_are_an_error_and_never_a_class(overflowing,
 
 def test_one_cell_that_is_not_a_number_is_enough(make_segmenter):
     segmenter = make_segmenter()
-    cells = segmenter.runtime.cells([noise(64, 96)])
+    scores = segmenter.runtime.coarse_scores([noise(64, 96)])
     for value in (np.nan, np.inf, -np.inf):
-        values = cells.values.numpy().copy()
+        values = scores.values.numpy().copy()
         values[0, -1, -1, -1] = value
         with pytest.raises(ModelError, match="are not finite"):
-            segmenter.runtime.maps(Cells(values, cells.working), (64, 96), Wanted())
+            segmenter.runtime.maps(CoarseScores(values, scores.working), (64, 96), Wanted())
 
 
 def test_in_a_lesser_precision_the_remedy_is_fp32(overflowing):

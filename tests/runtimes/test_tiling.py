@@ -3,7 +3,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskpencil.runtimes.base import Footprint, Wanted, joined_maps
+from maskpencil.runtimes.base import NetworkProfile, Wanted, joined_maps
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
 from maskpencil.segmenter import Segmenter
 
@@ -16,7 +16,7 @@ def differing(segmenter, image, maps):
     """How many labels differ where the two best logits do not as good as agree."""
     logits = np.sort(segmenter.logits_batch([image])[0], axis=0)
     decided = logits[-1] - logits[-2] >= CLOSE
-    whole = segmenter.runtime.maps(segmenter.runtime.cells([image]), image.shape[:2], Wanted())
+    whole = segmenter.runtime.maps(segmenter.runtime.coarse_scores([image]), image.shape[:2], Wanted())
     return int(((whole.labels[0] != maps.labels[0]) & decided).sum())
 
 
@@ -43,9 +43,9 @@ def networks():
 )
 def test_tiles_give_the_label_map_of_the_whole_image(make_segmenter, networks, height, width, tile, stride, learned):
     segmenter, image = networks(make_segmenter, stride, learned), noise(height, width)
-    footprint = segmenter.runtime.footprint
-    assert footprint.exact
-    bands = list(tiled_maps(segmenter.runtime, ArrayWindows(image), Wanted(), footprint=footprint, tile=tile))
+    profile = segmenter.runtime.profile
+    assert profile.exact
+    bands = list(tiled_maps(segmenter.runtime, ArrayWindows(image), Wanted(), profile=profile, tile=tile))
     assert [rows.stop for rows, _ in bands[:-1]] == [rows.start for rows, _ in bands[1:]]
     assert differing(segmenter, image, joined_maps([maps for _, maps in bands])) == 0
 
@@ -64,15 +64,15 @@ def test_openvino_gives_the_same_in_tiles(make_segmenter, cache, tmp_path):
     segmenter = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32", tile=64)
     image = noise(333, 421)
     assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
-    assert segmenter.runtime.footprint == make_segmenter().runtime.footprint
+    assert segmenter.runtime.profile == make_segmenter().runtime.profile
 
 
 def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
     segmenter, image = make_segmenter(), noise(300, 200)
-    footprint, wanted = segmenter.runtime.footprint, Wanted(confidence=True)
+    profile, wanted = segmenter.runtime.profile, Wanted(confidence=True)
     whole = segmenter.maps([image], wanted)
     for start in (1, 95, 96, 250):
-        bands = tiled_maps(segmenter.runtime, ArrayWindows(image), wanted, footprint=footprint, tile=96, start=start)
+        bands = tiled_maps(segmenter.runtime, ArrayWindows(image), wanted, profile=profile, tile=96, start=start)
         rest = joined_maps([maps for _, maps in bands])
         np.testing.assert_array_equal(rest.labels[0], whole.labels[0, start:])
         np.testing.assert_allclose(rest.confidence[0], whole.confidence[0, start:], atol=1e-5)
@@ -80,10 +80,8 @@ def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
 
 def test_a_network_that_looks_at_the_whole_image_is_found_out_and_its_tiles_are_blended(make_segmenter):
     segmenter, image = make_segmenter("mobilenetv3_small_050"), noise(600, 400)
-    assert segmenter.runtime.footprint.reach is None
-    bands = tiled_maps(
-        segmenter.runtime, ArrayWindows(image), Wanted(), footprint=segmenter.runtime.footprint, tile=256
-    )
+    assert segmenter.runtime.profile.receptive_radius is None
+    bands = tiled_maps(segmenter.runtime, ArrayWindows(image), Wanted(), profile=segmenter.runtime.profile, tile=256)
     labels = joined_maps([maps for _, maps in bands]).labels[0]
     whole = segmenter.maps([image], Wanted()).labels[0]
     assert labels.shape == whole.shape
@@ -91,16 +89,18 @@ def test_a_network_that_looks_at_the_whole_image_is_found_out_and_its_tiles_are_
 
 
 def test_fixed_and_learned_upsampling_reach_equally_far(make_segmenter):
-    fixed, learned = (make_segmenter(learned_upsampling=kind).runtime.footprint.reach for kind in ("none", "all"))
+    fixed, learned = (
+        make_segmenter(learned_upsampling=kind).runtime.profile.receptive_radius for kind in ("none", "all")
+    )
     assert fixed == learned is not None
 
 
 def test_a_tile_takes_no_more_than_its_memory():
-    footprint = Footprint(reach=256, bytes_per_pixel=200)
-    side = footprint.tile(2**30)
+    profile = NetworkProfile(receptive_radius=256, bytes_per_pixel=200)
+    side = profile.tile_size(2**30)
     assert side % 32 == 0
     assert (side + 512) ** 2 * 200 <= 2**30 < (side + 544) ** 2 * 200
-    assert footprint.tile(1) == 32
+    assert profile.tile_size(1) == 32
 
 
 def test_large_images_are_tiled_by_themselves(make_segmenter):
@@ -108,5 +108,5 @@ def test_large_images_are_tiled_by_themselves(make_segmenter):
     assert segmenter.tile_for((1000, 1000)) is None
     segmenter = make_segmenter(memory=2**27)
     tile = segmenter.tile_for((4000, 6000))
-    assert tile == segmenter.runtime.footprint.tile(2**27)
+    assert tile == segmenter.runtime.profile.tile_size(2**27)
     assert make_segmenter(image_size=(64, 64)).tile_for((4000, 6000)) is None

@@ -5,7 +5,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from maskpencil.errors import ConfigError
 from maskpencil.runtimes import torch_runtime
-from maskpencil.runtimes.torch_runtime import CompiledCells
+from maskpencil.runtimes.torch_runtime import CompiledNetwork
 from maskpencil.segmenter import Segmenter
 
 from .conftest import noise
@@ -14,30 +14,30 @@ NEEDS_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 @pytest.fixture
-def make_cells(monkeypatch):
+def make_network(monkeypatch):
     """A stand-in for a network: plain it gives the double of its images, compiled the triple."""
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda images: 3 * images)
-    return lambda: CompiledCells(lambda images: 2 * images)
+    return lambda: CompiledNetwork(lambda images: 2 * images)
 
 
-def factor(cells: CompiledCells, *shape: int) -> float:
-    return float(cells(torch.ones(1, 3, *shape)).mean())
+def factor(network: CompiledNetwork, *shape: int) -> float:
+    return float(network(torch.ones(1, 3, *shape)).mean())
 
 
-def test_a_shape_is_compiled_when_it_comes_again(make_cells):
-    cells = make_cells()
-    assert [factor(cells, 4, 6) for _ in range(3)] == [2, 3, 3]
-    assert factor(cells, 4, 7) == 2
-    assert float(cells(torch.ones(2, 3, 4, 6)).mean()) == 2  # two images are another shape
+def test_a_shape_is_compiled_when_it_comes_again(make_network):
+    network = make_network()
+    assert [factor(network, 4, 6) for _ in range(3)] == [2, 3, 3]
+    assert factor(network, 4, 7) == 2
+    assert float(network(torch.ones(2, 3, 4, 6)).mean()) == 2  # two images are another shape
 
 
-def test_only_the_first_shapes_are_compiled(make_cells, monkeypatch):
+def test_only_the_first_shapes_are_compiled(make_network, monkeypatch):
     monkeypatch.setattr(torch_runtime, "MOST_SHAPES", 2)
-    cells = make_cells()
+    network = make_network()
     for _ in range(3):
-        last = [factor(cells, side, 4) for side in (4, 5, 6)]
+        last = [factor(network, side, 4) for side in (4, 5, 6)]
     assert last == [3, 3, 2]
-    assert len(cells.shapes) == 2
+    assert len(network.shapes) == 2
 
 
 def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
@@ -45,10 +45,10 @@ def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
         raise TorchDynamoException("\nno compiler of C++ was found\nand much more")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
-    cells = CompiledCells(lambda images: images)
-    cells(torch.zeros(1, 3, 2, 2))
+    network = CompiledNetwork(lambda images: images)
+    network(torch.zeros(1, 3, 2, 2))
     with pytest.raises(ConfigError, match=r"here \(no compiler of C\+\+ was found\); leave --compile out") as caught:
-        cells(torch.zeros(1, 3, 2, 2))
+        network(torch.zeros(1, 3, 2, 2))
     assert "\n" not in str(caught.value)
 
 
@@ -68,6 +68,6 @@ def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
     images = [noise(64, 96, seed) for seed in range(4)]
     expected = [plain.logits_batch([image]) for image in images]
     made = [fast.logits_batch([image]) for image in images]  # the graph's memory is not what was given before
-    assert len(fast.runtime._cells.shapes) == 1
+    assert len(fast.runtime._forward.shapes) == 1
     for one, other in zip(made, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -68,7 +68,7 @@ def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int)
     from maskpencil.segmenter import MAX_UNTILED_PIXELS
 
     pixels = size[0] * size[1]
-    if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.footprint.bytes_per_pixel) > limit:
+    if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.profile.bytes_per_pixel) > limit:
         raise ConfigError(
             f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
             f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"

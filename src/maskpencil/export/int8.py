@@ -19,7 +19,7 @@ from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
 from maskpencil.regular_files import read_regular
 from maskpencil.runtimes.graph_cache import INT8, PreparedNetwork, of_weights, prepared_network
-from maskpencil.runtimes.graph_files import CELLS, GRAPH, save_openvino, seal
+from maskpencil.runtimes.graph_files import GRAPH, XML, save_openvino, seal
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_IMAGES = 100
@@ -83,7 +83,7 @@ def quantize(
         (folder / GRAPH).mkdir()
         prepared.stored.write(folder / GRAPH)
         (folder / INT8).mkdir()
-        save_openvino(graph, folder / INT8 / CELLS)
+        save_openvino(graph, folder / INT8 / XML)
         seal(folder / INT8, {**prepared.stored.facts, "of": of_weights(fingerprint(folder))}, "openvino")
         segmenter = Segmenter.from_pretrained(folder, runtime="openvino", device="cpu", precision="int8")
         after = evaluate(segmenter, data, split=split, report=report)

@@ -149,7 +149,7 @@ class FCN(nn.Module):
         logits: Tensor = self.score(self.last_upscore(self.fused(features)), size)
         return logits
 
-    def cells(self, images: Tensor) -> Tensor:
+    def coarse_scores(self, images: Tensor) -> Tensor:
         """Normalized images (N, C, H, W) -> scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
         return self.fused(self.features(images))
 

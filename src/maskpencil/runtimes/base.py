@@ -1,4 +1,4 @@
-"""What runs networks: `Runtime`, from images to cells and from cells to label maps."""
+"""`Runtime`: compute coarse scores of images, and label maps of coarse scores."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,24 +13,24 @@ import numpy.typing as npt
 from maskpencil.errors import ModelError
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
-from maskpencil.runtimes.upsampling import Block, Floats, Size, Upscoring
+from maskpencil.runtimes.upsampling import Block, Floats, Size, Upsampling
 
 GPU_BATCH = 8
-"""Images that keep a GPU busy."""
+"""The batch size that keeps a GPU busy."""
 
 ALIGNMENT = 32
-"""Parts of images start at multiples of so many pixels, where the coarsest cells start."""
+"""Tiles start at multiples of this number of pixels, the stride of the coarsest features."""
 
 BLENDED_OVERLAP = 256
-"""Pixels around a part that it is given to see, where a network looks at the whole image."""
+"""The halo in pixels for networks whose receptive field is the whole image; their tiles are blended."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
-"""What is computed of a block: labels; labels and their probability; labels and all probabilities; logits."""
+"""The outputs for a block: labels; labels and their probability; labels and all probabilities; logits."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for beside the label map: confidence, entropy, the probability of one class."""
+    """The maps to compute besides the label map: confidence, entropy, the probability of the class `class_index`."""
 
     confidence: bool = False
     entropy: bool = False
@@ -38,7 +38,7 @@ class Wanted:
 
     @property
     def finish(self) -> Finish:
-        """The least that gives it."""
+        """The cheapest outputs of `Runtime.finish` that contain them."""
         if self.entropy or self.class_index is not None:
             return "probabilities"
         return "confidence" if self.confidence else "labels"
@@ -46,10 +46,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Maps:
-    """Of images (N, H, W): the label maps, uint8, and what else was asked for, float32.
+    """The label maps (N, H, W) uint8 of images and the other `Wanted` maps (N, H, W) float32.
 
-    `confidence` is the probability of the class chosen, `probability` that of the one asked for, both 0..1; `entropy`
-    is as `relative_entropy` gives it.
+    `confidence` is the probability of the chosen class, `probability` that of the requested class, both 0..1; for
+    `entropy` see `relative_entropy`.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -59,10 +59,14 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Scores (N, K, h, w) on the finest grid of a network, where its runtime keeps them, of images of `working` size.
+class CoarseScores:
+    """Logits (N, K, h, w) of images of `working` size (H, W) on the finest grid, before the last upsampling.
 
-    They may be a part of the grid: the rows from `first` on of so many `rows`.
+    Args:
+        values: an array, or a tensor on the device of the runtime.
+        working: the size at which the network sees the images.
+        first: the row of the whole grid at which `values` start.
+        rows: the number of rows of the whole grid, by default those of `values`.
     """
 
     values: Any
@@ -81,140 +85,142 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """What `receptive_field.footprint_of` measured.
+class NetworkProfile:
+    """The receptive field of a network and its memory use, see `receptive_field.measure_profile`.
 
-    A cell depends on the pixels at most `reach` away, a multiple of `ALIGNMENT`; None where it depends on the whole
-    image, or on where in the image it stands. A pixel takes `bytes_per_pixel` while the network runs, at most.
+    Args:
+        receptive_radius: the distance in pixels, a multiple of `ALIGNMENT`, up to which a coarse score depends on the
+            image; None where it depends on the whole image or on the position in it.
+        bytes_per_pixel: the peak memory while the network runs.
     """
 
-    reach: int | None
+    receptive_radius: int | None
     bytes_per_pixel: int
 
     @property
     def exact(self) -> bool:
-        """Whether parts of an image give what the whole image gives."""
-        return self.reach is not None
+        """Whether tiles with a halo give the same scores as the whole image."""
+        return self.receptive_radius is not None
 
     @property
     def halo(self) -> int:
-        """The pixels that a part is given around what is kept of it."""
-        return BLENDED_OVERLAP if self.reach is None else self.reach
+        """The margin in pixels around a tile that the network needs to see."""
+        return BLENDED_OVERLAP if self.receptive_radius is None else self.receptive_radius
 
-    def tile(self, memory: int) -> int:
-        """The side of what is kept of parts that take at most `memory` bytes with what is around them."""
+    def tile_size(self, memory: int) -> int:
+        """Return the side in pixels of the largest tiles that take at most `memory` bytes with their halo."""
         side = math.isqrt(max(1, memory // self.bytes_per_pixel)) - 2 * self.halo
         return max(ALIGNMENT, side // ALIGNMENT * ALIGNMENT)
 
 
 class Runtime(ABC):
-    """Runs a network on one device. May be used from several threads.
+    """Run a network on one device. May be used from several threads.
 
     Args:
-        upscoring: the network's last step.
+        upsampling: the last upsampling of the network.
         device: cpu, cuda or mps.
-        precision: of the convolutions: fp32, bf16, fp16 or int8. All after the cells is float32.
+        precision: of the convolutions: fp32, bf16, fp16 or int8. Everything after the coarse scores is float32.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, upscoring: Upscoring, *, device: str, precision: str) -> None:
-        self.upscoring, self.device, self.precision = upscoring, device, precision
+    def __init__(self, upsampling: Upsampling, *, device: str, precision: str) -> None:
+        self.upsampling, self.device, self.precision = upsampling, device, precision
 
     @property
     def title(self) -> str:
-        """Where and how it computes, in words."""
+        """The device, runtime and precision, in words."""
         return f"{self.device} by {self.name} in {self.precision}"
 
     @property
     def graph_digest(self) -> str:
-        """What follows from a converted network's graph; empty where the network itself is run."""
+        """The digest of a converted network's graph; empty for a live network."""
         return ""
 
     @property
     def batch_size(self) -> int:
-        """How many images of one size go through the network at once for the greatest speed."""
+        """The fastest batch size."""
         return GPU_BATCH if self.device == "cuda" else 1
 
     @property
     def at_once(self) -> int:
-        """How many images the network works at in the same time; see `side_by_side`."""
+        """The number of images that are computed simultaneously, see `side_by_side`."""
         return 1
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """Make ready for several predictions at once, and say how many threads make them fastest; until the block ends.
+        """Prepare for simultaneous predictions and yield the fastest number of threads.
 
-        Within the block one that is made alone may take longer.
+        Within the block a single prediction may take longer.
         """
         yield self.at_once
 
     @abstractmethod
-    def cells(self, images: Sequence[RGBImage]) -> Cells:
-        """Run the network, but for its last upsampling, on images of one size, (H, W, 3) uint8 each."""
+    def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
+        """Run the network without its last upsampling on images of one size, (H, W, 3) uint8 each."""
 
     @abstractmethod
-    def fetched(self, cells: Cells) -> Floats:
-        """The values of cells as an array that stays as it is."""
+    def fetched(self, scores: CoarseScores) -> Floats:
+        """Copy the values of coarse scores to an array that no later call overwrites."""
 
     @property
     @abstractmethod
-    def footprint(self) -> Footprint:
-        """What the network needs of memory and around a cell; measured when it is first asked for."""
+    def profile(self) -> NetworkProfile:
+        """The receptive field and the memory use of the network, measured at the first access."""
 
     @abstractmethod
-    def finish(self, cells: Any, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """Compute one block of pixels (N, rows, columns) of the `values` of `Cells`.
+    def finish(self, scores: Any, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+        """Compute one block of pixels (N, rows, columns) from the `values` of `CoarseScores`.
 
-        Gives (labels,), (labels, confidence), (labels, probabilities (N, K, rows, columns)) or (logits,).
+        Returns (labels,), (labels, confidence), (labels, probabilities (N, K, rows, columns)) or (logits,).
         """
 
-    def maps(self, cells: Cells, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
-        """The maps of images `shown` (H, W), or of some of their rows: never are all logits there at once.
+    def maps(self, scores: CoarseScores, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
+        """Compute the maps of images of size `shown` (H, W), or of some of their rows, without storing all logits.
 
         Raises:
-            ModelError: the cells are not finite, so that no class would be the right one.
+            ModelError: the scores are not finite.
         """
         top, bottom, _ = rows.indices(shown[0])
-        shape = (len(cells), bottom - top, shown[1])
+        shape = (len(scores), bottom - top, shown[1])
         maps = Maps(
             np.empty(shape, np.uint8),
             np.empty(shape, np.float32) if wanted.confidence else None,
             np.empty(shape, np.float32) if wanted.entropy else None,
             np.empty(shape, np.float32) if wanted.class_index is not None else None,
         )
-        has_numbers = self.has_numbers(cells.values)
-        for whole in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown, rows=rows):
-            block = whole.moved(-cells.first)
+        has_numbers = self.has_numbers(scores.values)
+        for whole in self.upsampling.blocks(scores.grid, working=scores.working, shown=shown, rows=rows):
+            block = whole.moved(-scores.first)
             within, columns = block.place
             place = slice(None), slice(within.start - top, within.stop - top), columns
-            labels, *sure = self.finish(cells.values, block, wanted.finish)
+            labels, *sure = self.finish(scores.values, block, wanted.finish)
             maps.labels[place] = labels
             if wanted.finish == "confidence" and maps.confidence is not None:
                 maps.confidence[place] = sure[0]
             if wanted.finish == "probabilities":
                 _fill(maps, place, labels, sure[0], wanted)
-        self._refuse_unless(has_numbers, cells)
+        self._refuse_unless(has_numbers, scores)
         return maps
 
-    def everything(self, cells: Cells, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
-        """All probabilities or logits of images `shown` (H, W): (N, K, H, W) float32.
+    def everything(self, scores: CoarseScores, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
+        """Compute all probabilities or logits (N, K, H, W) float32 of images of size `shown` (H, W).
 
         Raises:
-            ModelError: the cells are not finite.
+            ModelError: the scores are not finite.
         """
-        has_numbers = self.has_numbers(cells.values)
-        result = np.empty((len(cells), self.upscoring.classes, *shown), np.float32)
-        for block in self.upscoring.blocks(cells.grid, working=cells.working, shown=shown):
-            result[:, :, block.place[0], block.place[1]] = self.finish(cells.values, block, kind)[-1]
-        self._refuse_unless(has_numbers, cells)
+        has_numbers = self.has_numbers(scores.values)
+        result = np.empty((len(scores), self.upsampling.classes, *shown), np.float32)
+        for block in self.upsampling.blocks(scores.grid, working=scores.working, shown=shown):
+            result[:, :, block.place[0], block.place[1]] = self.finish(scores.values, block, kind)[-1]
+        self._refuse_unless(has_numbers, scores)
         return result
 
     def has_numbers(self, values: Any) -> Any:
-        """Whether the `values` of `Cells` are all finite; what is given may be asked for its truth later."""
+        """Return whether the `values` of `CoarseScores` are all finite, as a value that `bool` takes later."""
         return np.isfinite(values).all()
 
-    def _refuse_unless(self, has_numbers: Any, cells: Cells) -> None:
+    def _refuse_unless(self, has_numbers: Any, scores: CoarseScores) -> None:
         if has_numbers:
             return
         remedy = (
@@ -222,7 +228,7 @@ class Runtime(ABC):
             if self.precision == "fp32"
             else "use --precision fp32"
         )
-        height, width = cells.working
+        height, width = scores.working
         raise ModelError(
             f"the network's scores of an image of {width} x {height} pixels are not finite (NaN or infinite) in "
             f"{self.precision}; {remedy}"
@@ -230,7 +236,7 @@ class Runtime(ABC):
 
 
 def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities: Floats, wanted: Wanted) -> None:
-    """Write what follows from a block's probabilities (N, K, rows, columns)."""
+    """Write the wanted maps of a block from its probabilities (N, K, rows, columns)."""
     if maps.confidence is not None:
         maps.confidence[place] = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
     if maps.probability is not None and wanted.class_index is not None:
@@ -240,19 +246,19 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
 
 
 def relative_entropy(probabilities: Floats) -> Floats:
-    """The entropy (N, H, W) of probabilities (N, K, H, W): 0 where one class is sure, 1 where all are alike."""
+    """Return the entropy (N, H, W) of probabilities (N, K, H, W): 0 for a certain class, 1 for equal ones."""
     terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
     entropy: Floats = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
     return entropy
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:
-    """The maps of images of which these are bands of rows, the uppermost first."""
+    """Join bands of rows, from top to bottom, to the maps of whole images."""
     return _together(bands, axis=1)
 
 
 def stacked_maps(images: Sequence[Maps]) -> Maps:
-    """The maps of all images together."""
+    """Stack the maps of several images of one size."""
     return _together(images, axis=0)
 
 

@@ -1,4 +1,4 @@
-"""From a torch network to the form that another runtime takes."""
+"""Convert torch networks to graphs for OpenVINO and ONNX Runtime, and add them to model folders."""
 
 import os
 import warnings
@@ -17,16 +17,16 @@ from maskpencil.model_folder import ModelParts, read_model_folder
 from maskpencil.models.architectures import Network
 from maskpencil.models.fcn import LAST_UPSCORE
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.runtimes.base import Footprint
+from maskpencil.runtimes.base import NetworkProfile
 from maskpencil.runtimes.graph_files import GRAPH, GRAPHS, PIXELS, Form, graph_name, save_openvino, seal
-from maskpencil.runtimes.receptive_field import footprint_of
-from maskpencil.runtimes.torch_runtime import upscoring_of
+from maskpencil.runtimes.receptive_field import measure_profile
+from maskpencil.runtimes.torch_runtime import upsampling_of
 
 _EXAMPLE = (2, 64, 96, 3)
 
 
 def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
-    """Let a model folder carry its network's graph, where there can be one: `warn` hears why not. Needs torch."""
+    """Add its network's graph to a model folder; where that fails, call `warn` with the reason."""
     try:
         with folder_written_whole(folder / GRAPH) as place:
             write_graph(folder, place, "openvino")
@@ -35,9 +35,9 @@ def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
 
 
 def write_graph(folder: Path, place: Path, form: Form) -> None:
-    """Write the graph of a model folder's network, in that form, into the folder `place`. Needs torch.
+    """Write the graph of a model folder's network into the folder `place`.
 
-    OpenVINO's is without the weights, ONNX's holds them.
+    OpenVINO's is written without the weights, ONNX's with them.
 
     Raises:
         ConfigError: what is needed for it is not installed.
@@ -50,77 +50,82 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
 
 
 def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
-    """Collect what comes after the graph of a network, that of the model folder `of`, and what it needs."""
-    upscoring = upscoring_of(network)
-    # whose cells are not in place is never cut into tiles, whatever it needs
-    footprint = footprint_of(network) if upscoring.in_place else Footprint(None, 1)
-    plain = {name: value for name, value in asdict(upscoring).items() if name != "kernel"}
-    learned = upscoring.kernel is not None and upscoring.stride
+    """Return the facts beside a graph, see `graph_files`, for the network of the model folder `of`."""
+    upsampling = upsampling_of(network)
+    # coarse scores that are not in place are never cut into tiles, whatever the network needs
+    profile = measure_profile(network) if upsampling.in_place else NetworkProfile(None, 1)
+    plain = {name: value for name, value in asdict(upsampling).items() if name != "kernel"}
+    learned = upsampling.kernel is not None and upsampling.stride
     kernel = f"{LAST_UPSCORE[learned]}.weight" if learned else None
-    return {"of": graph_name(of), "upscoring": plain, "kernel": kernel, "footprint": asdict(footprint)}
+    return {
+        "of": graph_name(of),
+        "upscoring": plain,
+        "kernel": kernel,
+        "footprint": {"reach": profile.receptive_radius, "bytes_per_pixel": profile.bytes_per_pixel},
+    }
 
 
-class _Cells(nn.Module):
-    """Images (N, H, W, 3) uint8 -> cells (N, K, h, w)."""
+class _Normalized(nn.Module):
+    """Images (N, H, W, 3) uint8 -> coarse scores (N, K, h, w)."""
 
     def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.network, self.preprocessing = network, preprocessing
 
     def forward(self, pixels: Tensor) -> Tensor:
-        cells: Tensor = self.network.cells(self.preprocessing.normalize(pixels.permute(0, 3, 1, 2)))
-        return cells
+        scores: Tensor = self.network.coarse_scores(self.preprocessing.normalize(pixels.permute(0, 3, 1, 2)))
+        return scores
 
 
 class _Weightless(nn.Module):
-    """The same, of images and of the network's tensors of these names, which it forgets itself."""
+    """The same, with the network's tensors of these names as inputs instead of weights."""
 
-    def __init__(self, cells: _Cells, names: Sequence[str]) -> None:
+    def __init__(self, normalized: _Normalized, names: Sequence[str]) -> None:
         super().__init__()
-        self.hidden = (cells,)  # not a layer of this one, so tracing records none of its tensors
+        self.hidden = (normalized,)  # not a layer of this one, so tracing records none of its tensors
         self.names = names
 
     def forward(self, pixels: Tensor, *tensors: Tensor) -> Tensor:
-        (cells,) = self.hidden
+        (normalized,) = self.hidden
         for name, tensor in zip(self.names, tensors, strict=True):
             place, _, leaf = name.rpartition(".")
-            layer = cells.network.get_submodule(place)
+            layer = normalized.network.get_submodule(place)
             layer._parameters.pop(leaf, None)
             layer._buffers.pop(leaf, None)
             object.__setattr__(layer, leaf, tensor)
-        made: Tensor = cells(pixels)
-        return made
+        scores: Tensor = normalized(pixels)
+        return scores
 
 
 def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
-    """Write the graph from images (N, H, W, 3) uint8 of any size to cells, normalization included.
+    """Write the graph from images (N, H, W, 3) uint8 of any size to coarse scores, normalization included.
 
-    OpenVINO's takes the weights as inputs, each under its name in the state dict; ONNX's holds them. The network is of
-    no use afterwards; errors name it by its `source`.
+    OpenVINO's takes the weights as inputs, each under its name in the state dict; ONNX's contains them. The network
+    cannot be used afterwards. `source` names it in error messages.
 
     Raises:
         ConfigError: what is needed for it is not installed.
         ModelError: the form has no such layers.
     """
-    cells = _Cells(parts.model.cpu().eval(), parts.preprocessing)
+    normalized = _Normalized(parts.model.cpu().eval(), parts.preprocessing)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
-            (_to_openvino if form == "openvino" else _to_onnx)(cells, path)
+            (_to_openvino if form == "openvino" else _to_onnx)(normalized, path)
     except RuntimeError as error:  # what the converters raise for layers that they do not know
         raise ModelError(
             f"{source}: {parts.model.config.title} cannot be run by {form} ({first_line(error)}); use --runtime torch"
         ) from error
 
 
-def _to_openvino(cells: _Cells, path: Path) -> None:
+def _to_openvino(normalized: _Normalized, path: Path) -> None:
     try:
         import openvino
     except ModuleNotFoundError as error:
         raise ConfigError("openvino is not installed; install it with pip install openvino") from error
-    tensors = _numbers(cells.network)
+    tensors = _numbers(normalized.network)
     inputs = (torch.zeros(_EXAMPLE, dtype=torch.uint8), *tensors.values())
-    graph = openvino.convert_model(_Weightless(cells, list(tensors)), example_input=inputs)
+    graph = openvino.convert_model(_Weightless(normalized, list(tensors)), example_input=inputs)
     graph.reshape(dict(enumerate([[-1, -1, -1, 3], *(list(tensor.shape) for tensor in tensors.values())])))
     for port, name in zip(graph.inputs, [PIXELS, *tensors], strict=True):
         port.get_tensor().set_names({name})
@@ -128,16 +133,16 @@ def _to_openvino(cells: _Cells, path: Path) -> None:
 
 
 def _numbers(network: Network) -> Mapping[str, Tensor]:
-    """The tensors that training changes; what indices and counts there are follows from the architecture."""
+    """Return the floating-point tensors; indices and counts follow from the architecture."""
     return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 
-def _to_onnx(cells: _Cells, path: Path) -> None:
+def _to_onnx(normalized: _Normalized, path: Path) -> None:
     with needed_for("--runtime onnx"):
         import onnxscript  # noqa: F401 - torch.onnx needs it
     free = torch.export.Dim.DYNAMIC
     torch.onnx.export(
-        cells,
+        normalized,
         (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
         os.fspath(path),
         dynamo=True,

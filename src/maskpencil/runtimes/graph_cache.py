@@ -1,8 +1,8 @@
-"""A model folder's network in the form that a runtime takes, converted once and kept in the cache.
+"""Convert and compile the networks of model folders, and keep the results in the user's cache.
 
-The cache never decides what a network gives: its names follow from the content of all that is executed, and what it
-holds is checked whenever it is read. So a model folder cannot change what another one predicts. Without torch, once a
-network is converted.
+The names in the cache follow from the content of everything that is executed, and its files are checked whenever they
+are read; damaged files are made anew. So a model folder cannot change the predictions of another. The cache is used
+only if nobody else can write to it. Torch is imported only to convert.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from maskpencil.errors import ModelError, OutputError, last_line
 from maskpencil.extras import how_to_install
 from maskpencil.files import cache_folder
 from maskpencil.model_folder import fingerprint
-from maskpencil.runtimes.base import Cells, Footprint, Runtime
+from maskpencil.runtimes.base import CoarseScores, NetworkProfile, Runtime
 from maskpencil.runtimes.graph_files import (
     FACTS,
     GRAPH,
@@ -36,19 +36,19 @@ from maskpencil.runtimes.graph_files import (
     openvino_model,
     read_graph,
 )
-from maskpencil.runtimes.upsampling import Floats, Upscoring
+from maskpencil.runtimes.upsampling import Floats, Upsampling
 
 if TYPE_CHECKING:
     import openvino
 
 VERSION = 4
-"""Part of every cache name: a higher number makes all networks be converted anew."""
+"""Part of every name in the cache; increase it to convert all networks anew."""
 
 COMPILED = "compiled"
-"""The folder, in one of the cache, of what OpenVINO compiled for this machine."""
+"""The folder in the cache for networks that OpenVINO compiled for this machine."""
 
 INT8 = "int8"
-"""The folder, in a model folder, of its network in int8."""
+"""The folder in a model folder for its network in int8."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -58,7 +58,7 @@ _TRAILER = len(_MARK) + 8
 
 @dataclass(frozen=True)
 class PreparedNetwork:
-    """A converted network: from images (N, H, W, 3) uint8 to cells by its graph, and on by `upscoring`.
+    """A converted network: a graph from images (N, H, W, 3) uint8 to coarse scores, and the last upsampling.
 
     Args:
         weights: the `fingerprint` of the model folder.
@@ -66,10 +66,10 @@ class PreparedNetwork:
         source: the folder that the graph was read from, for messages.
         stored: the graph.
         form: of the graph.
-        upscoring: what comes after the cells.
-        footprint: what the network needs.
+        upsampling: the last upsampling.
+        profile: the receptive field and memory use of the network.
         is_foreign: whether the graph came with the model folder, and was not made here.
-        cache: where the cache keeps the graph and what OpenVINO compiled of it; None where there is no cache.
+        cache: the folder in the cache for the graph and its compiled forms; None without a cache.
     """
 
     weights: str
@@ -77,8 +77,8 @@ class PreparedNetwork:
     source: Path
     stored: StoredGraph
     form: Form
-    upscoring: Upscoring
-    footprint: Footprint
+    upsampling: Upsampling
+    profile: NetworkProfile
     is_foreign: bool
     cache: Path | None
 
@@ -88,15 +88,15 @@ class PreparedNetwork:
         return self.stored.files[GRAPHS[self.form]]
 
     def openvino_model(self) -> Any:
-        """Make an `openvino.Model` with its weights.
+        """Return an `openvino.Model` with its weights.
 
         Raises:
             ModelError: the graph is not one that a converter writes, or the weights do not fit it.
         """
         return openvino_model(self.stored, self.source, self.folder, is_foreign=self.is_foreign)
 
-    def compiled_cells(self, core: "openvino.Core", settings: Mapping[str, Any]) -> "openvino.CompiledModel":
-        """Compile the graph for this machine's CPU, or find it compiled in the cache.
+    def compiled_network(self, core: "openvino.Core", settings: Mapping[str, Any]) -> "openvino.CompiledModel":
+        """Compile the graph for this machine's CPU, or read it from the cache.
 
         Raises:
             ModelError: as `openvino_model`, or OpenVINO cannot run the network.
@@ -112,7 +112,7 @@ class PreparedNetwork:
     def compiled(
         self, name: str, core: "openvino.Core", graph: Callable[[], Any], settings: Mapping[str, Any]
     ) -> "openvino.CompiledModel":
-        """Compile what `graph` gives, which follows from this network and `name`, or find it compiled in the cache.
+        """Compile the result of `graph`, which this network and `name` determine, or read it from the cache.
 
         Raises:
             ModelError: OpenVINO cannot run it.
@@ -145,7 +145,7 @@ class PreparedNetwork:
 
 
 class ConvertedRuntime(Runtime):
-    """Runs, on the CPU, a network that was converted; its cells are arrays.
+    """Run a converted network on the CPU; its coarse scores are arrays.
 
     Args:
         prepared: the converted network.
@@ -153,18 +153,18 @@ class ConvertedRuntime(Runtime):
     """
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
-        super().__init__(prepared.upscoring, device="cpu", precision=precision)
+        super().__init__(prepared.upsampling, device="cpu", precision=precision)
         self.prepared = prepared
 
-    def fetched(self, cells: Cells) -> Floats:
+    def fetched(self, scores: CoarseScores) -> Floats:
         """See `Runtime`."""
-        values: Floats = cells.values
+        values: Floats = scores.values
         return values
 
     @property
-    def footprint(self) -> Footprint:
+    def profile(self) -> NetworkProfile:
         """See `Runtime`."""
-        return self.prepared.footprint
+        return self.prepared.profile
 
     @property
     def graph_digest(self) -> str:
@@ -173,10 +173,10 @@ class ConvertedRuntime(Runtime):
 
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
-    """The network of a model folder in int8, where it was quantized.
+    """Return the int8 network of a model folder, None if it was not quantized.
 
     Raises:
-        ModelError: what `quantize` wrote is damaged, or is of other weights.
+        ModelError: the int8 network is damaged, or belongs to other weights.
     """
     place = folder / INT8
     if not (place / FACTS).exists():
@@ -195,14 +195,14 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def of_weights(weights: str) -> list[object]:
-    """Say in the facts of an int8 graph of which weights, by their `fingerprint`, it was made."""
+    """Return the entry in the facts of an int8 graph that names the `fingerprint` of its weights."""
     return [INT8, weights]
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """The network of a model folder, from the cache or made now; torch is needed unless the folder carries its graph.
+    """Return the network of a model folder: its own graph, one from the cache, or a new one, which needs torch.
 
-    Where the cache cannot be used it is made for this process alone.
+    Without a usable cache the network is converted for this process alone.
 
     Raises:
         ModelError: the folder is damaged, its tensors do not fit, or the runtime cannot run the network.
@@ -222,7 +222,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
 
 
 def _carried(folder: Path, weights: str) -> StoredGraph | None:
-    """The graph that a model folder carries; None where that is none that could be used."""
+    """Return the graph of a model folder, None if there is none that can be used."""
     carried = carried_graph(folder)
     if carried is None:
         return None
@@ -232,7 +232,7 @@ def _carried(folder: Path, weights: str) -> StoredGraph | None:
 
 
 def _place(weights: str, graph: str, form: Form) -> Path | None:
-    """Where the cache keeps a network with these weights and the graph of this digest; None where there is no cache."""
+    """Return the folder in the cache for a network with these weights and this graph; None without a cache."""
     cache = own_cache(form)
     name = hashlib.blake2b(f"{weights} {graph}".encode(), digest_size=16).hexdigest()
     converter = version("openvino" if form == "openvino" else "torch")
@@ -240,7 +240,7 @@ def _place(weights: str, graph: str, form: Form) -> Path | None:
 
 
 def _kept(place: Path, form: Form) -> StoredGraph | None:
-    """What the cache holds; None where that is nothing, or not what was kept."""
+    """Read a graph from the cache; return None if it is missing or damaged."""
     try:
         return read_graph(place, form) if is_own(place) else None
     except (OSError, ModelError):
@@ -267,7 +267,7 @@ def _converted(folder: Path, form: Form) -> StoredGraph:
 
 
 def _imported(core: "openvino.Core", path: Path, settings: Mapping[str, Any]) -> "openvino.CompiledModel | None":
-    """What the cache holds compiled; None where that is nothing, or not what was kept."""
+    """Read a compiled graph from the cache; return None if it is missing or damaged."""
     import openvino
 
     size = kept_size(path)
@@ -283,17 +283,16 @@ def _imported(core: "openvino.Core", path: Path, settings: Mapping[str, Any]) ->
 
 
 def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
-    """Name what a compiled graph depends on besides the graph: the CPU and the settings."""
+    """Return a digest of the CPU and the settings, on which a compiled graph depends."""
     facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     described = repr((facts, sorted(settings.items())))
     return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
 
 
 def own_cache(kind: str) -> Path | None:
-    """Find or make the cache folder of a `kind`; None where there can be none that is this user's alone to write.
+    """Find or create the cache folder of a `kind`; return None if it is not private to this user.
 
-    A folder that is a link, belongs to somebody else, or that everybody may write into, is not used: what others put
-    there would be run.
+    A folder that is a link, belongs to somebody else or is writable by everybody is not used: its content is executed.
     """
     folder = cache_folder(kind)
     try:
@@ -304,7 +303,7 @@ def own_cache(kind: str) -> Path | None:
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a path is a folder, not a link, of this user, that not everybody may write into.
+    """Return whether a path is a folder, not a link, of this user that is not writable by everybody.
 
     Raises:
         OSError: it cannot be looked at.
@@ -316,9 +315,9 @@ def is_own(folder: Path) -> bool:
 
 
 def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill the folder `place`, which appears whole or not at all, in place of a damaged one.
+    """Create the folder `place` atomically with the content that `write` writes, and replace a damaged one.
 
-    Several processes may do so at the same time; where it cannot be written nothing is kept.
+    Several processes may do so at the same time; if it cannot be written nothing is kept.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
@@ -335,7 +334,7 @@ def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
 
 
 def keep_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that `read_kept` finds whole, or nothing where it cannot be written."""
+    """Write a file for `read_kept` atomically; if it cannot be written nothing is kept."""
     try:
         path.parent.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -351,7 +350,7 @@ def keep_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def kept_size(path: Path) -> int:
-    """Say how many bytes `keep_bytes` wrote; 0 where there is nothing of its own that could be read."""
+    """Return the number of bytes that `keep_bytes` wrote; 0 if there is no private regular file."""
     try:
         found = path.lstat()
         return max(0, found.st_size - _TRAILER) if is_own(path.parent) and stat.S_ISREG(found.st_mode) else 0
@@ -360,7 +359,7 @@ def kept_size(path: Path) -> int:
 
 
 def read_kept(path: Path, array: Bytes) -> bool:
-    """Read what `keep_bytes` wrote into an array of `kept_size`; false where it is not what was written."""
+    """Read a file of `keep_bytes` into an array of `kept_size`; return False if it is missing or damaged."""
     buffer = array.data
     try:
         with path.open("rb") as file:

@@ -1,9 +1,12 @@
-"""A network's graph without its weights. A model folder that carries it runs on CPUs without torch from the start.
+"""Read, check and write a network's graph. A model folder with a graph runs on CPUs without torch.
 
 The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are images and, under their
-names in `model.safetensors`, the weights; and `network.json`, which says what comes after it, how far around a cell it
-looks, of which network it is, and the digest of all this. A graph whose digest is another, or that is of another
-network, is not used.
+names in `model.safetensors`, the weights; and `network.json`, with the last upsampling, the receptive field and memory
+use, the `graph_fingerprint` of the network, and the digest of all this. A graph with a wrong digest or of another
+network is not used.
+
+A graph may come from a stranger. Its XML is parsed and checked here, and OpenVINO reads only XML that is written anew
+from what was parsed.
 """
 
 import hashlib
@@ -23,21 +26,21 @@ from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, weights_
 from maskpencil.parsing import shown
 from maskpencil.plain_values import entries_of, one_of, parse_json, text, whole
 from maskpencil.regular_files import read_regular, reason_of
-from maskpencil.runtimes.base import ALIGNMENT, Footprint
-from maskpencil.runtimes.upsampling import Upscoring
+from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
+from maskpencil.runtimes.upsampling import Upsampling
 
 GRAPH = "graph"
 """The folder, in a model folder."""
 
 Form = Literal["openvino", "onnx"]
 
-CELLS, CONSTANTS, FACTS = "cells.xml", "cells.bin", "network.json"
-GRAPHS: dict[Form, str] = {"openvino": CELLS, "onnx": "cells.onnx"}
-FILES: dict[Form, tuple[str, ...]] = {"openvino": (CELLS, CONSTANTS), "onnx": ("cells.onnx",)}
-"""What a form's folder holds besides `FACTS`."""
+XML, CONSTANTS, FACTS = "cells.xml", "cells.bin", "network.json"
+GRAPHS: dict[Form, str] = {"openvino": XML, "onnx": "cells.onnx"}
+FILES: dict[Form, tuple[str, ...]] = {"openvino": (XML, CONSTANTS), "onnx": ("cells.onnx",)}
+"""The files of each form besides `FACTS`."""
 
 _VERSION = 2
-"""Of what the folder holds; a folder of another version is left alone."""
+"""The version of the folder's content; other versions are not used."""
 
 _MAX_BYTES = 2**32
 _MAX_FACTS_BYTES = 2**16
@@ -49,10 +52,10 @@ PIXELS = "pixels"
 MAX_XML_BYTES = 2**26
 MAX_LAYERS = 200_000
 MAX_ELEMENTS = 2**27
-"""Of a tensor that does not depend on the image: fc6 of VGG16 has 2 ** 26.6."""
+"""The limit for a tensor that does not depend on the image: fc6 of VGG16 has 2 ** 26.6 elements."""
 
 MAX_PER_PIXEL = 2**12
-"""Of a tensor that does, for an image of `PROBE` (height, width) pixels, at which networks are converted."""
+"""The limit per pixel for a tensor that depends on the image, of size `PROBE` (height, width)."""
 
 PROBE = (64, 96)
 
@@ -85,10 +88,7 @@ _OPSETS = frozenset(f"opset{number}" for number in range(1, 17))
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph as it was read and found whole: the content of its files by their names, and its facts.
-
-    `digest` follows from all of it.
-    """
+    """A graph whose digest is right: the content of its files by name, and its facts."""
 
     files: Mapping[str, bytes]
     facts: Mapping[str, Any]
@@ -110,7 +110,7 @@ class StoredGraph:
 
 
 def carried_graph(folder: Path) -> StoredGraph | None:
-    """Read the graph that a model folder carries; None where it has none, or none that is whole and of its network."""
+    """Read the graph of a model folder; return None if there is none, or it is damaged or of another network."""
     try:
         stored = read_graph(folder / GRAPH, "openvino")
     except ModelError:
@@ -119,9 +119,9 @@ def carried_graph(folder: Path) -> StoredGraph | None:
 
 
 def is_sound(stored: StoredGraph) -> bool:
-    """Whether a graph in OpenVINO's form is one that `write_graph` could have written."""
+    """Return whether `checked_xml` accepts a graph in OpenVINO's format."""
     try:
-        checked_xml(stored.files[CELLS], len(stored.files[CONSTANTS]))
+        checked_xml(stored.files[XML], len(stored.files[CONSTANTS]))
     except ValueError:
         return False
     return True
@@ -135,7 +135,7 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
     """
     try:
         facts = parse_json(read_regular(place / FACTS, limit=_MAX_FACTS_BYTES))
-        limits = {CELLS: MAX_XML_BYTES}
+        limits = {XML: MAX_XML_BYTES}
         files = {name: read_regular(place / name, limit=limits.get(name, _MAX_BYTES)) for name in FILES[form]}
         if not isinstance(facts, dict) or facts.get("digest") != _digest(files, facts):
             raise ValueError("its files are not those that were written")
@@ -147,7 +147,7 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 
 def damaged(place: Path, reason: str) -> ModelError:
-    """Say that the graph in the folder `place` cannot be used."""
+    """Return the error for a graph in the folder `place` that cannot be used."""
     return ModelError(f"{place}: is damaged ({reason}); remove the folder {place}, it is made anew where torch is")
 
 
@@ -162,7 +162,7 @@ def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write an `openvino.Model` with its numbers as they are: PATH and, beside it, .bin.
+    """Write an `openvino.Model`, uncompressed, as PATH and the .bin file beside it.
 
     Raises:
         OSError: it cannot be written, which OpenVINO reports as a RuntimeError.
@@ -175,21 +175,22 @@ def save_openvino(model: Any, path: Path) -> None:
         raise OSError(last_line(error)) from error
 
 
-def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upscoring, Footprint]:
-    """Give what comes after a graph, and what it needs. What has learned lies in the model folder.
+def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkProfile]:
+    """Return the last upsampling, with a learned kernel from the model folder, and the profile of a network.
 
     Raises:
         ModelError: the weights are damaged, or do not fit.
     """
     facts = stored.facts
-    upscoring, name = Upscoring(**facts["upscoring"]), facts["kernel"]
+    upsampling, name = Upsampling(**facts["upscoring"]), facts["kernel"]
+    profile = NetworkProfile(facts["footprint"]["reach"], facts["footprint"]["bytes_per_pixel"])
     if name is None:
-        return upscoring, Footprint(**facts["footprint"])
+        return upsampling, profile
     kernel = read_arrays(folder, name)[name]
-    size, classes = upscoring.kernel_size, upscoring.classes
+    size, classes = upsampling.kernel_size, upsampling.classes
     if kernel.shape not in ((classes, 1, size, size), (classes, classes, size, size)):
         raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} is {kernel.shape}; expected its {CONFIG}")
-    return Upscoring(**facts["upscoring"], kernel=kernel.astype(np.float32)), Footprint(**facts["footprint"])
+    return Upsampling(**facts["upscoring"], kernel=kernel.astype(np.float32)), profile
 
 
 def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign: bool) -> Any:
@@ -201,27 +202,27 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
     """
     import openvino
 
-    xml, constants = stored.files[CELLS], stored.files[CONSTANTS]
+    xml, constants = stored.files[XML], stored.files[CONSTANTS]
     try:
         model = openvino.Core().read_model(checked_xml(xml, len(constants)) if is_foreign else xml, constants)
         if len(model.inputs) > 1:
             _fill(model, folder)
         if is_foreign:
             refuse_too_large(model)
-            _refuse_other_cells(model, stored.facts["upscoring"]["classes"])
+            _refuse_other_output(model, stored.facts["upscoring"]["classes"])
     except (ValueError, RuntimeError) as error:
         raise damaged(place, last_line(error)) from error
     return model
 
 
-def _refuse_other_cells(model: Any, classes: int) -> None:
-    cells = model.outputs[0].get_partial_shape()
-    if cells.rank != 4 or not cells[1].is_static or cells[1].get_length() != classes:
-        raise ValueError(f"it gives {cells}, and not cells of {classes} classes")
+def _refuse_other_output(model: Any, classes: int) -> None:
+    shape = model.outputs[0].get_partial_shape()
+    if shape.rank != 4 or not shape[1].is_static or shape[1].get_length() != classes:
+        raise ValueError(f"it gives {shape}, and not coarse scores of {classes} classes")
 
 
 def _fill(model: Any, folder: Path) -> None:
-    """Put the weights of a model folder in place of the inputs that have their names."""
+    """Replace the inputs of a graph that have the names of weights by the weights of a model folder."""
     import openvino
     from openvino import opset13 as op
 
@@ -267,7 +268,7 @@ def graph_name(folder: Path) -> list[object]:
 
 
 def _digest(files: Mapping[str, bytes], facts: Mapping[str, Any]) -> str:
-    """What follows from the content of all files, and from the facts but for the digest itself."""
+    """Return the digest of the content of all files, and of the facts without the digest itself."""
     plain = {name: value for name, value in facts.items() if name != "digest"}
     digest = hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=16)
     for name, content in files.items():
@@ -348,12 +349,12 @@ def checked_xml(content: bytes, data: int) -> bytes:
 
 
 def refuse_too_large(model: Any) -> None:
-    """Refuse an `openvino.Model` that would take much memory for a small image; what comes after is in proportion.
+    """Refuse an `openvino.Model` that would take much memory for a small image.
 
     The model's input for pixels is left as free as it was.
 
     Raises:
-        ValueError: it would, or the model has not one input for pixels and one output of cells.
+        ValueError: it would, or the model has not one input for pixels and one output of coarse scores.
     """
     pixels = [port for port in model.inputs if PIXELS in port.get_names()]
     if len(pixels) != 1 or len(model.outputs) != 1:
@@ -374,7 +375,7 @@ def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
 
 
 def _elements(port: Any) -> int:
-    """The numbers of an output, 0 where they are not known."""
+    """Return the number of elements of an output, 0 where it is unknown."""
     shape = port.get_partial_shape()
     return math.prod(shape.to_shape()) if shape.is_static else 0
 

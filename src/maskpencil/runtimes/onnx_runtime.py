@@ -1,4 +1,4 @@
-"""Networks run by ONNX Runtime, in ONNX, which most other programs take, too. Without torch."""
+"""Run networks by ONNX Runtime on the CPU. Without torch."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from maskpencil.extras import needed_for
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import Cells, Finish
+from maskpencil.runtimes.base import CoarseScores, Finish
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
-from maskpencil.runtimes.upsampling import Block, Floats, Upscoring
+from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 _IR, _OPSET = 10, 18
-"""Of the graphs that finish: old enough for every ONNX Runtime that is in use."""
+"""The ONNX versions of `finish_graph`, which every ONNX Runtime in use supports."""
 
 
 class OnnxRuntime(ConvertedRuntime):
-    """Runs a network that was converted to ONNX, on the CPU in float32.
+    """Run a network that was converted to ONNX, on the CPU in float32.
 
     Args:
         prepared: the converted network.
@@ -35,16 +35,16 @@ class OnnxRuntime(ConvertedRuntime):
         self._finishes: dict[tuple[Finish, bool], Any] = {}
         self._lock = Lock()
 
-    def cells(self, images: Sequence[RGBImage]) -> Cells:
+    def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
         """See `Runtime`."""
         pixels = np.stack(images)
         (values,) = self._network.run(None, {"pixels": pixels})
-        return Cells(values, (pixels.shape[1], pixels.shape[2]))
+        return CoarseScores(values, (pixels.shape[1], pixels.shape[2]))
 
-    def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+    def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """See `Runtime`."""
         down, across = block.down, block.across
-        inputs = {"cells": np.ascontiguousarray(cells[..., down.cells, across.cells])}
+        inputs = {"scores": np.ascontiguousarray(scores[..., down.span, across.span])}
         if down.matrix is not None and across.matrix is not None:
             inputs |= {"rows": down.matrix, "columns": np.ascontiguousarray(across.matrix.T)}
         outputs = self._finish(kind, mixed=len(inputs) > 1).run(None, inputs)
@@ -57,21 +57,23 @@ class OnnxRuntime(ConvertedRuntime):
     def _finish(self, kind: Finish, *, mixed: bool) -> Any:
         with self._lock:
             if (kind, mixed) not in self._finishes:
-                self._finishes[kind, mixed] = _session(finish_graph(self.upscoring, kind, mixed=mixed))
+                self._finishes[kind, mixed] = _session(finish_graph(self.upsampling, kind, mixed=mixed))
             return self._finishes[kind, mixed]
 
 
-def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> bytes:
-    """The graph that makes a block of pixels of its `cells`; where those are `mixed` by `rows` and `columns`."""
+def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
+    """Build the graph from `scores` to a block of pixels; if `mixed`, with the matrices `rows` and `columns`."""
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper
 
-    nodes, constants, inputs, logits = [], [], ["cells"], "cells"
-    if upscoring.kernel is not None and upscoring.stride:
-        constants.append(numpy_helper.from_array(upscoring.kernel, "kernel"))
-        strides = [upscoring.stride] * 2
+    nodes, constants, inputs, logits = [], [], ["scores"], "scores"
+    if upsampling.kernel is not None and upsampling.stride:
+        constants.append(numpy_helper.from_array(upsampling.kernel, "kernel"))
+        strides = [upsampling.stride] * 2
         nodes.append(
-            helper.make_node("ConvTranspose", [logits, "kernel"], ["upscored"], strides=strides, group=upscoring.groups)
+            helper.make_node(
+                "ConvTranspose", [logits, "kernel"], ["upscored"], strides=strides, group=upsampling.groups
+            )
         )
         logits = "upscored"
     if mixed:

@@ -1,4 +1,4 @@
-"""Networks run by OpenVINO: the runtime of CPUs. Without torch."""
+"""Run networks by OpenVINO on CPUs. Without torch."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from openvino import opset13 as op
 
 from maskpencil.hardware import choose_precision
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import Cells, Finish
+from maskpencil.runtimes.base import CoarseScores, Finish
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
-from maskpencil.runtimes.upsampling import Block, Floats, Upscoring
+from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 _MOST_AT_ONCE = 4
-"""Of images side by side, each of which takes memory of its own."""
+"""The limit for simultaneous images: each takes memory."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
 """Compiled layers that OpenVINO may keep in memory, each for one image size, by its hint and for each of its streams.
@@ -41,7 +41,7 @@ _first_use = Lock()
 
 
 class OpenVINORuntime(ConvertedRuntime):
-    """Runs a network that was converted to OpenVINO's form.
+    """Run a network that was converted to OpenVINO's format.
 
     Args:
         prepared: the converted network.
@@ -59,7 +59,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     @cached_property
     def _for_many(self) -> "_Compiled":
-        """Of several images each has some of the cores for itself: no core waits for another after every layer."""
+        """For simultaneous images, each on some of the cores: no core waits for another after every layer."""
         return _Compiled(self.prepared, self.precision, "THROUGHPUT")
 
     @property
@@ -69,7 +69,7 @@ class OpenVINORuntime(ConvertedRuntime):
     @property
     def at_once(self) -> int:
         """See `Runtime`."""
-        return self._for_many.cells.at_once if self._many else 1
+        return self._for_many.network.at_once if self._many else 1
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
@@ -83,16 +83,16 @@ class OpenVINORuntime(ConvertedRuntime):
             with self._lock:
                 self._many -= 1
 
-    def cells(self, images: Sequence[RGBImage]) -> Cells:
+    def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
         """See `Runtime`."""
         pixels = images[0][None] if len(images) == 1 else np.stack(images)
-        with self._compiled.cells.run(pixels) as (values,):
-            return Cells(values.copy(), (pixels.shape[1], pixels.shape[2]))
+        with self._compiled.network.run(pixels) as (values,):
+            return CoarseScores(values.copy(), (pixels.shape[1], pixels.shape[2]))
 
-    def finish(self, cells: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+    def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """See `Runtime`."""
         down, across = block.down, block.across
-        inputs = [np.ascontiguousarray(cells[..., down.cells, across.cells])]
+        inputs = [np.ascontiguousarray(scores[..., down.span, across.span])]
         if down.matrix is not None and across.matrix is not None:
             inputs += [down.matrix, across.matrix]
         with self._compiled.finish(kind, mixed=len(inputs) > 1).run(*inputs) as outputs:
@@ -104,7 +104,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
 
 class _Compiled:
-    """A network's graphs, compiled for this machine by a hint of OpenVINO's, each once."""
+    """Compile the graphs of a network for this machine with one of OpenVINO's performance hints, each once."""
 
     def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
         self._settings = {
@@ -114,15 +114,15 @@ class _Compiled:
         }
         self._prepared = prepared
         others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
-        self.cells = _Requests(prepared.compiled_cells(_core(), self._with(_PRECISIONS[others])))
+        self.network = _Requests(prepared.compiled_network(_core(), self._with(_PRECISIONS[others])))
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
 
     def finish(self, kind: Finish, *, mixed: bool) -> "_Requests":
-        """The graph of `finish_graph`."""
+        """Return the compiled graph of `finish_graph`."""
         with self._lock:
             if (kind, mixed) not in self._finishes:
-                graph = partial(finish_graph, self._prepared.upscoring, kind, mixed=mixed)
+                graph = partial(finish_graph, self._prepared.upsampling, kind, mixed=mixed)
                 name = f"{kind}-{'mixed' if mixed else 'cut'}"
                 compiled = self._prepared.compiled(name, _core(), graph, self._with("f32"))
                 self._finishes[kind, mixed] = _Requests(compiled)
@@ -132,16 +132,13 @@ class _Compiled:
         return self._settings | {"INFERENCE_PRECISION_HINT": precision}
 
 
-def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> openvino.Model:
-    """The graph that makes a block of pixels of its cells.
-
-    Where rows and columns are `mixed` it takes the matrices after the cells.
-    """
-    cells = op.parameter([-1, upscoring.classes, -1, -1], np.float32, name="cells")
-    inputs, logits = [cells], cells
-    if upscoring.kernel is not None and upscoring.stride:
-        geometry = {"strides": [upscoring.stride] * 2, "pads_begin": [0, 0], "pads_end": [0, 0], "dilations": [1, 1]}
-        kernel, groups = upscoring.kernel, upscoring.groups  # (K, K / groups, k, k)
+def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
+    """Build the graph from coarse scores to a block of pixels; if `mixed`, the matrices are inputs after the scores."""
+    scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
+    inputs, logits = [scores], scores
+    if upsampling.kernel is not None and upsampling.stride:
+        geometry = {"strides": [upsampling.stride] * 2, "pads_begin": [0, 0], "pads_end": [0, 0], "dilations": [1, 1]}
+        kernel, groups = upsampling.kernel, upsampling.groups  # (K, K / groups, k, k)
         if groups == 1:
             logits = op.convolution_backprop_data(logits, op.constant(kernel), **geometry)
         else:
@@ -156,7 +153,7 @@ def finish_graph(upscoring: Upscoring, kind: Finish, *, mixed: bool) -> openvino
 
 
 def _outputs(logits: Any, kind: Finish) -> list[Any]:
-    """Nodes of what is asked for of `logits` (N, K, H, W)."""
+    """Return the output nodes for `logits` (N, K, H, W)."""
     if kind == "logits":
         return [logits]
     axis = op.constant(np.array([1], np.int64))
@@ -171,7 +168,7 @@ def _outputs(logits: Any, kind: Finish) -> list[Any]:
 
 
 class _Requests:
-    """Runs a compiled graph; every thread that runs it at the same time gets a request of its own."""
+    """Run a compiled graph; simultaneous threads use separate infer requests."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
         self._create = compiled.create_infer_request
@@ -181,7 +178,7 @@ class _Requests:
 
     @contextmanager
     def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:
-        """Give the outputs, which are another run's after the block."""
+        """Yield the outputs, which are valid until the end of the block."""
         try:
             request = self._free.get_nowait()
         except Empty:
@@ -194,7 +191,7 @@ class _Requests:
 
 
 def _initialize_bindings() -> None:
-    """Make OpenVINO's tables of number types in one thread, before any other thread can need them.
+    """Initialize OpenVINO's tables of number types in one thread, before another thread can use them.
 
     Its Python binding makes them on first use inside a C++ static initializer, which releases the interpreter lock
     while it imports NumPy. Of two threads that use them first at the same time, one then waits for the initializer with
@@ -209,7 +206,7 @@ def _initialize_bindings() -> None:
 
 @contextmanager
 def _few_primitives_kept() -> Iterator[None]:
-    """Limit what oneDNN keeps, where the block is the first to use it: only then does it look, and only there."""
+    """Limit the primitive cache of oneDNN, which reads the environment variable at its first use only."""
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     with _first_use:
         is_given = name in os.environ

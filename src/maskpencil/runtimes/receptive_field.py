@@ -1,4 +1,4 @@
-"""What a network needs: how far around a cell it looks, and how much memory a pixel takes. Measured, not derived."""
+"""Measure the receptive field of a network and the memory it takes per pixel."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 
 from maskpencil.models.architectures import Network
 from maskpencil.models.surgery import BilinearUpsampling
-from maskpencil.runtimes.base import ALIGNMENT, Footprint
+from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
 
 _LENGTHS = (1024, 4096)
-"""How long the strips are that are tried, in pixels."""
+"""The lengths of the test strips in pixels."""
 
 _WIDTH = 64
 _FLOAT = 4
 _WORKSPACE = 1.5
-"""Of the memory of the largest layer's input and output: what a runtime takes beside it."""
+"""The factor from the memory of the largest layer's input and output to that of a runtime."""
 
 _ALIKE = 1e-3
-"""Cells of a strip and of a part of it that differ by more, as a share of the largest, come from other pixels."""
+"""Scores of a strip and of a part of it that differ by more, as a share of the largest, depend on other pixels."""
 
 
 @torch.inference_mode()
-def footprint_of(network: Network) -> Footprint:
+def measure_profile(network: Network) -> NetworkProfile:
     """Measure a network, in evaluation mode, on strips of images.
 
-    Not-a-numbers in a few rows of a strip show in every cell that depends on them, whatever the weights. The network
-    must besides give the same cells for a part of a strip: one with windows of its own, as in a Swin transformer, does
-    not, and one that looks at the whole image, as for squeeze and excitation, does not either.
+    NaNs in a few rows of a strip appear in every score that depends on them, for any weights. The network must also
+    give the same scores for a part of a strip; networks with fixed windows (Swin transformer) or a view of the whole
+    image (squeeze and excitation) do not.
     """
     network.eval()
     memory = _bytes_per_pixel(network)
@@ -39,13 +39,13 @@ def footprint_of(network: Network) -> Footprint:
         if None not in reaches:
             reach = max(reach for reach in reaches if reach is not None)
             bounded = all(_repeats(network, reach, upright=upright) for upright in (True, False))
-            return Footprint(reach if bounded else None, memory)
-    return Footprint(None, memory)
+            return NetworkProfile(reach if bounded else None, memory)
+    return NetworkProfile(None, memory)
 
 
 @contextmanager
 def _by_convolutions(network: Network) -> Iterator[None]:
-    """Let fixed upsamplings be convolutions: in a product of matrices not-a-numbers spread through its zeros."""
+    """Compute fixed upsamplings as convolutions: in a matrix product NaNs spread through its zeros."""
     layers = [layer for layer in network.modules() if isinstance(layer, BilinearUpsampling) and layer.is_bilinear]
     for layer in layers:
         layer.is_bilinear = False
@@ -63,18 +63,18 @@ def _strip(network: Network, length: int, *, upright: bool) -> Tensor:
     return strip.to(place).contiguous(memory_format=torch.channels_last)
 
 
-def _along(cells: Tensor, *, upright: bool) -> Tensor:
-    """Cells (1, K, h, w) as (length, all others), along the strip."""
-    return cells[0].permute(1, 2, 0).flatten(1) if upright else cells[0].permute(2, 1, 0).flatten(1)
+def _along(scores: Tensor, *, upright: bool) -> Tensor:
+    """Return scores (1, K, h, w) as (length, all others), along the strip."""
+    return scores[0].permute(1, 2, 0).flatten(1) if upright else scores[0].permute(2, 1, 0).flatten(1)
 
 
 def _reach(network: Network, length: int, *, upright: bool) -> int | None:
-    """How far, in pixels along the strip, what is in a tile shows; None where it is at an end of the strip."""
+    """Return the distance in pixels up to which a tile has an effect; None where that is the end of the strip."""
     strip, first = _strip(network, length, upright=upright), length // 2
     strip.narrow(2 if upright else 3, first, ALIGNMENT).fill_(math.nan)
-    cells = _along(network.cells(strip), upright=upright)
-    touched = cells.isnan().any(dim=1).nonzero().flatten()
-    stride = length // len(cells)
+    scores = _along(network.coarse_scores(strip), upright=upright)
+    touched = scores.isnan().any(dim=1).nonzero().flatten()
+    stride = length // len(scores)
     top, bottom = int(touched.min()) * stride, (int(touched.max()) + 1) * stride
     if top == 0 or bottom >= length:
         return None
@@ -83,12 +83,12 @@ def _reach(network: Network, length: int, *, upright: bool) -> int | None:
 
 
 def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
-    """Whether a part of a strip gives the cells that the whole gives there."""
+    """Return whether a part of a strip gives the same scores as the whole strip."""
     length, axis = 4 * reach + 8 * ALIGNMENT, 2 if upright else 3
     strip = _strip(network, length, upright=upright)
-    whole = _along(network.cells(strip), upright=upright)
+    whole = _along(network.coarse_scores(strip), upright=upright)
     start = 3 * ALIGNMENT
-    part = _along(network.cells(strip.narrow(axis, start, length - start)), upright=upright)
+    part = _along(network.coarse_scores(strip.narrow(axis, start, length - start)), upright=upright)
     stride = length // len(whole)
     inner, skipped = reach // stride, start // stride
     difference = (whole[skipped + inner :] - part[inner:]).abs().max()
@@ -96,7 +96,7 @@ def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
 
 
 def _bytes_per_pixel(network: Network) -> int:
-    """The memory of the largest layer, its input and its output, for a pixel of the image."""
+    """Return the bytes of the largest layer, its input and its output, per pixel of the image."""
     pixels, largest = (4 * ALIGNMENT) ** 2, 0
 
     def look(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -108,7 +108,7 @@ def _bytes_per_pixel(network: Network) -> int:
     handles: list[Callable[[], None]] = [module.register_forward_hook(look).remove for module in leaves]
     try:
         place = next(network.parameters()).device
-        network.cells(torch.zeros(1, network.config.in_channels, 4 * ALIGNMENT, 4 * ALIGNMENT, device=place))
+        network.coarse_scores(torch.zeros(1, network.config.in_channels, 4 * ALIGNMENT, 4 * ALIGNMENT, device=place))
     finally:
         for remove in handles:
             remove()

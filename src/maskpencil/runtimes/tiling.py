@@ -1,4 +1,4 @@
-"""Images of any size, part by part: what comes out is what the whole image would give. Without torch."""
+"""Segment images of any size in tiles, with the same result as the whole image. Without torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.images import RGBImage
-from maskpencil.runtimes.base import ALIGNMENT, Cells, Footprint, Maps, Runtime, Wanted
+from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, NetworkProfile, Runtime, Wanted
 from maskpencil.runtimes.upsampling import Floats, Size
 
 Part: TypeAlias = "slice[int, int, None]"
-"""From a first row or column to one after the last."""
+"""From the first row or column to the one after the last."""
 
 
 class Windows(Protocol):
-    """An image that is read part by part."""
+    """An image that is read in parts."""
 
     @property
     def size(self) -> Size:
         """(H, W)."""
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
-        """The pixels of some rows and columns, (rows, columns, 3) uint8."""
+        """Read the pixels of some rows and columns, (rows, columns, 3) uint8."""
 
 
 @dataclass(frozen=True)
 class ArrayWindows:
-    """An image that is in memory."""
+    """An image in memory."""
 
     pixels: RGBImage
 
@@ -43,46 +43,46 @@ class ArrayWindows:
 
 
 def tiled_maps(
-    runtime: Runtime, image: Windows, wanted: Wanted, *, footprint: Footprint, tile: int, start: int = 0
+    runtime: Runtime, image: Windows, wanted: Wanted, *, profile: NetworkProfile, tile: int, start: int = 0
 ) -> Iterator[tuple[slice, Maps]]:
-    """The maps of an image, from the row `start` on, as bands of whole rows with their place.
+    """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` on.
 
     The image is cut into tiles of `tile` pixels a side, a multiple of `ALIGNMENT`, on a grid from its corner. A tile
-    is read with as much around it as its cells depend on, less where the image ends, so that its cells are those of
-    the whole image. Where they depend on all of it the tiles' cells are blended into each other instead. Memory
-    holds one band of cells at a time.
+    is read with as much around it as its scores depend on, less where the image ends, so that its scores are those of
+    the whole image. Where they depend on all of it the tiles' scores are blended into each other instead. Memory
+    holds one band of scores at a time.
     """
     height, width = image.size
-    stride = runtime.upscoring.cell
+    stride = runtime.upsampling.pixel_stride
     grid = (-(-height // ALIGNMENT) * ALIGNMENT // stride, -(-width // ALIGNMENT) * ALIGNMENT // stride)
-    bands = _blended_bands if not footprint.exact else _exact_bands
+    bands = _blended_bands if not profile.exact else _exact_bands
     kept: Floats | None = None
     done = start
-    # a pixel needs the cells around it: rows near the end of a band wait for the next, with the band's last cells
+    # a pixel needs the scores around it: rows near the end of a band wait for the next, with the band's last scores
     first_band = max(0, start // tile - 1) * tile
-    for top, values in bands(runtime, image, grid, footprint=footprint, tile=tile, stride=stride, first=first_band):
+    for top, values in bands(runtime, image, grid, profile=profile, tile=tile, stride=stride, first=first_band):
         held = values if kept is None else np.concatenate([kept, values], axis=2)
         first = top // stride - (0 if kept is None else kept.shape[2])
         end = height if top + tile >= height else top + tile - stride
         if end > done:
-            cells = Cells(held, image.size, first=first, rows=grid[0])
+            scores = CoarseScores(held, image.size, first=first, rows=grid[0])
             rows = slice(done, end)
-            yield rows, runtime.maps(cells, image.size, wanted, rows=rows)
+            yield rows, runtime.maps(scores, image.size, wanted, rows=rows)
             done = end
         kept = held[:, :, -2:]
 
 
 def _exact_bands(
-    runtime: Runtime, image: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
+    runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """The cells (1, K, tile / stride, w) of one row of tiles after the other, with the row of pixels they start at."""
+    """Yield the coarse scores (1, K, tile / stride, w) of each row of tiles, with its first row of pixels."""
     height, width = image.size
-    halo = footprint.halo
+    halo = profile.halo
     for top in range(first, height, tile):
         band = None
         for left in range(0, width, tile):
             rows, columns = _window(top, tile, halo, height), _window(left, tile, halo, width)
-            values = runtime.fetched(runtime.cells([image.read(rows, columns)]))
+            values = runtime.fetched(runtime.coarse_scores([image.read(rows, columns)]))
             across = slice((left - columns.start) // stride, _end(left, tile, columns, width, grid[1], stride))
             down = slice((top - rows.start) // stride, _end(top, tile, rows, height, grid[0], stride))
             part = values[:, :, down, across]
@@ -94,16 +94,16 @@ def _exact_bands(
 
 
 def _blended_bands(
-    runtime: Runtime, image: Windows, grid: Size, *, footprint: Footprint, tile: int, stride: int, first: int
+    runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """As `_exact_bands`, of cells that are the mean of all tiles that see them, weighted by how far inside they are."""
+    """As `_exact_bands`, with the mean of the scores of overlapping tiles, weighted by the distance to their edges."""
     height, width = image.size
-    total = np.zeros((1, runtime.upscoring.classes, *grid), np.float32)
+    total = np.zeros((1, runtime.upsampling.classes, *grid), np.float32)
     weights = np.zeros(grid, np.float32)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
-            rows, columns = (_window(at, tile, footprint.halo, of) for at, of in ((top, height), (left, width)))
-            values = runtime.fetched(runtime.cells([image.read(rows, columns)]))
+            rows, columns = (_window(at, tile, profile.halo, of) for at, of in ((top, height), (left, width)))
+            values = runtime.fetched(runtime.coarse_scores([image.read(rows, columns)]))
             weight = np.outer(_ramp(values.shape[2]), _ramp(values.shape[3]))
             place = tuple(
                 slice(side.start // stride, side.start // stride + length)
@@ -117,18 +117,18 @@ def _blended_bands(
 
 
 def _window(start: int, tile: int, halo: int, length: int) -> Part:
-    """What is read of a side for the tile at `start`: clipped where the image ends."""
+    """Return the rows or columns to read for the tile at `start`, clipped to the image."""
     return slice(max(0, start - halo), min(length, start + tile + halo))
 
 
-def _end(start: int, tile: int, window: Part, length: int, cells: int, stride: int) -> int:
-    """The cell of a window after the last that is kept; at the image's end all that its padding gives."""
+def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
+    """Return the end of the scores to keep of a window; at the end of the image those of its padding are kept."""
     if start + tile >= length:
-        return cells - window.start // stride
+        return scores - window.start // stride
     return (start + tile - window.start) // stride
 
 
 def _ramp(length: int) -> npt.NDArray[np.float32]:
-    """Weights that grow from the ends to the middle."""
+    """Return weights that grow from the ends to the middle."""
     near = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1))
     return near.astype(np.float32)

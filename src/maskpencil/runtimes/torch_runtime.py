@@ -1,4 +1,4 @@
-"""Networks run by torch: the runtime of GPUs, and the one that training validates in."""
+"""Run networks by torch: on GPUs, and for the validation during training."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,25 +18,25 @@ from maskpencil.models import FCN
 from maskpencil.models.architectures import Network
 from maskpencil.models.surgery import bilinear_kernel
 from maskpencil.preprocessing import Preprocessing, stacked
-from maskpencil.runtimes.base import Cells, Finish, Footprint, Runtime
-from maskpencil.runtimes.receptive_field import footprint_of
-from maskpencil.runtimes.upsampling import Block, Floats, Upscoring
+from maskpencil.runtimes.base import CoarseScores, Finish, NetworkProfile, Runtime
+from maskpencil.runtimes.receptive_field import measure_profile
+from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 MOST_SHAPES = 8
-"""Each takes time to compile, and memory of its own."""
+"""The number of input shapes to compile: each takes time and memory."""
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"triton.cudagraphs": True, "freezing": True}
 
 
 class TorchRuntime(Runtime):
-    """Runs a live network: what it learns shows in the next call.
+    """Run a live network: changes of its weights take effect in the next call.
 
     Args:
         network: is moved to the device.
         preprocessing: how images are normalized.
         device: where to compute.
         precision: of the convolutions: fp32, bf16 or fp16.
-        compiled: by `CompiledCells`; the network then learns no more.
+        compiled: use `CompiledNetwork`; the network must not be trained any more.
     """
 
     name: ClassVar[str] = "torch"
@@ -50,43 +50,43 @@ class TorchRuntime(Runtime):
         precision: str,
         compiled: bool = False,
     ) -> None:
-        super().__init__(upscoring_of(network), device=device.type, precision=precision)
+        super().__init__(upsampling_of(network), device=device.type, precision=precision)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.preprocessing, self.place = preprocessing, device
-        self._cells = CompiledCells(network.cells) if compiled else network.cells
+        self._forward = CompiledNetwork(network.coarse_scores) if compiled else network.coarse_scores
 
     @torch.inference_mode()
-    def cells(self, images: Sequence[RGBImage]) -> Cells:
+    def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
         """See `Runtime`."""
         self.network.eval()
         pixels = stacked(images)  # (N, 3, H, W)
         with autocast(self.place, self.precision):
-            values = self._cells(self.preprocessing.normalize(pixels.to(self.place)))
-        return Cells(values.float(), (pixels.shape[-2], pixels.shape[-1]))
+            values = self._forward(self.preprocessing.normalize(pixels.to(self.place)))
+        return CoarseScores(values.float(), (pixels.shape[-2], pixels.shape[-1]))
 
-    def fetched(self, cells: Cells) -> Floats:
+    def fetched(self, scores: CoarseScores) -> Floats:
         """See `Runtime`."""
-        values: Floats = cells.values.cpu().numpy()
+        values: Floats = scores.values.cpu().numpy()
         return values
 
     @torch.inference_mode()
     def has_numbers(self, values: Tensor | Floats) -> Any:
-        """See `Runtime`; a tensor on the device, so that nothing waits for it before it is asked for its truth."""
+        """See `Runtime`; returns a tensor on the device, so that nothing waits for it before it is tested."""
         return torch.linalg.vector_norm(torch.as_tensor(values), math.inf).isfinite()
 
     @cached_property
-    def footprint(self) -> Footprint:
+    def profile(self) -> NetworkProfile:
         """See `Runtime`."""
-        return footprint_of(self.network)
+        return measure_profile(self.network)
 
     @torch.inference_mode()
-    def finish(self, cells: Tensor | Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
+    def finish(self, scores: Tensor | Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """See `Runtime`."""
         down, across = block.down, block.across
-        logits = torch.as_tensor(cells[..., down.cells, across.cells]).to(self.place)
-        if isinstance(self.network, FCN) and self.upscoring.kernel is not None:
-            kernel, stride = self.network.last_upscore.weight, self.upscoring.stride or 1
-            logits = functional.conv_transpose2d(logits, kernel, stride=stride, groups=self.upscoring.groups)
+        logits = torch.as_tensor(scores[..., down.span, across.span]).to(self.place)
+        if isinstance(self.network, FCN) and self.upsampling.kernel is not None:
+            kernel, stride = self.network.last_upscore.weight, self.upsampling.stride or 1
+            logits = functional.conv_transpose2d(logits, kernel, stride=stride, groups=self.upsampling.groups)
         if down.matrix is not None and across.matrix is not None:
             rows, columns = (torch.from_numpy(side.matrix).to(self.place) for side in (down, across))
             logits = rows @ (logits @ columns.T)  # (N, K, rows, columns)
@@ -102,17 +102,17 @@ class TorchRuntime(Runtime):
         return (labels, logits.softmax(dim=1).cpu().numpy()) if kind == "probabilities" else (labels,)
 
 
-class CompiledCells:
-    """From normalized images (N, 3, H, W) to cells (N, K, h, w), as the function `cells` gives them.
+class CompiledNetwork:
+    """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
 
-    A shape is compiled when it comes again: what comes once, as the last few images of a folder do, does not pay for
-    it. The first `MOST_SHAPES` that come again are compiled, others are run as they are. The weights become part of
-    what is compiled, so the network must not learn any more. May be used from several threads.
+    An input shape is compiled the second time it occurs, up to `MOST_SHAPES` shapes; other shapes are run uncompiled.
+    On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network must not be
+    trained any more. May be used from several threads.
     """
 
-    def __init__(self, cells: Callable[[Tensor], Tensor]) -> None:
-        self._plain = cells
-        self._compiled = cast(Callable[[Tensor], Tensor], torch.compile(cells, dynamic=False, options=_OPTIONS))
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        self._plain = compute
+        self._compiled = cast(Callable[[Tensor], Tensor], torch.compile(compute, dynamic=False, options=_OPTIONS))
         self._seen: set[torch.Size] = set()
         self.shapes: set[torch.Size] = set()
         self._lock = Lock()
@@ -137,7 +137,7 @@ class CompiledCells:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies compile anew: a compiled program and a lock belong to one process."""
-        return CompiledCells, (self._plain,)
+        return CompiledNetwork, (self._plain,)
 
     def _is_compiled(self, shape: torch.Size) -> bool:
         with self._lock:
@@ -147,17 +147,14 @@ class CompiledCells:
             return shape in self.shapes
 
 
-def upscoring_of(network: Network) -> Upscoring:
-    """How a network comes from cells to logits.
-
-    Its last kernel may still learn, then it is taken for one that has learned.
-    """
+def upsampling_of(network: Network) -> Upsampling:
+    """Return the last upsampling of a network; a kernel that is still trained counts as learned."""
     classes = network.config.num_classes
     if not isinstance(network, FCN):
-        return Upscoring(classes, None)
+        return Upsampling(classes, None)
     layer = network.last_upscore
     size, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
     weight = layer.weight.detach().cpu().float()
     bilinear = layer.groups == classes and bool((weight == bilinear_kernel(size)).all())
     kernel = None if bilinear and not layer.weight.requires_grad else weight.numpy()
-    return Upscoring(classes, stride, size, network.score.offset + padding, kernel)
+    return Upsampling(classes, stride, size, network.score.offset + padding, kernel)

@@ -1,7 +1,7 @@
-"""From the scores of cells to the pixels that are shown: the last upsampling and the scaling after it, as matrices.
+"""The last upsampling and the scaling to the size of the image, as matrices. Without torch.
 
-Both are interpolations along rows and columns, so both together are one matrix a side: a block of pixels is
-`down @ cells @ across.T`, and needs but the cells around it. Without torch.
+Both are interpolations along rows and columns, so together they are one matrix per side: a block of pixels is
+`down @ scores @ across.T` and depends only on the coarse scores around it.
 """
 
 from collections.abc import Iterator
@@ -14,19 +14,22 @@ Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 LARGEST_BLOCK = 512
-"""The longest side of a block: the matrices stay small, whatever the image."""
+"""The longest side of a block in pixels, which bounds the size of the matrices."""
 
 BLOCK_BYTES = 2**25
-"""The most bytes of a block's logits."""
+"""The limit in bytes for the logits of a block."""
 
 
 @dataclass(frozen=True)
-class Upscoring:
-    """How a network comes from cells (N, K, h, w) to logits of its image.
+class Upsampling:
+    """The last upsampling of a network, from coarse scores (N, K, h, w) to logits of the image.
 
-    Cells of a `stride` are upsampled by a transposed convolution of `kernel_size`, of whose output the image starts
-    at row and column `origin`. The kernel is bilinear, or `kernel` (K, K / groups, k, k) where it has learned
-    otherwise. Without a stride the cells are stretched to the image, as torchvision's networks do it.
+    Args:
+        classes: K.
+        stride: of the transposed convolution; None stretches the scores to the image, as torchvision's networks do.
+        kernel_size: of the transposed convolution.
+        origin: the row and column of its output at which the image starts.
+        kernel: the learned kernel (K, K / groups, k, k); None for a bilinear one.
     """
 
     classes: int
@@ -37,56 +40,56 @@ class Upscoring:
 
     @property
     def in_place(self) -> bool:
-        """Whether the cells are tiles of the image, so that those of a part of it are a part of the cells."""
+        """Whether each score belongs to a square of the image, so that the scores of a tile are a part of all."""
         return self.stride is not None and (self.kernel_size, 2 * self.origin) == (2 * self.stride, self.stride)
 
     @property
-    def cell(self) -> int:
-        """The side of a cell in pixels, where the cells are `in_place`."""
+    def pixel_stride(self) -> int:
+        """The stride of the coarse scores in pixels, where they are `in_place`."""
         return self.kernel_size // 2
 
     @property
     def groups(self) -> int:
-        """Of the transposed convolution by `kernel`: 1, or one a class."""
+        """The groups of the transposed convolution: 1, or one per class."""
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
-    def blocks(self, cells: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """The blocks of pixels that make up the `rows` of an image (H, W) `shown`, which the network saw as `working`.
+    def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
+        """Yield the blocks of pixels of the `rows` of an image of size `shown`, seen by the network at `working`.
 
-        `cells` is the (height, width) of its map of cells.
+        `grid` is the (height, width) of the coarse scores.
         """
         top, bottom, _ = rows.indices(shown[0])
         height = max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (4 * self.classes * min(shown[1], LARGEST_BLOCK))))
         for first in range(top, bottom, height):
             end = min(bottom, first + height)
-            down = self._side((first, end), cells[0], working[0], shown[0], cut=working == shown)
+            down = self._side((first, end), grid[0], working[0], shown[0], cut=working == shown)
             for left in range(0, shown[1], LARGEST_BLOCK):
                 right = min(shown[1], left + LARGEST_BLOCK)
-                across = self._side((left, right), cells[1], working[1], shown[1], cut=working == shown)
+                across = self._side((left, right), grid[1], working[1], shown[1], cut=working == shown)
                 yield Block((slice(first, end), slice(left, right)), down, across)
 
-    def _side(self, pixels: tuple[int, int], cells: int, working: int, shown: int, *, cut: bool) -> "Side":
-        """What one side of a block needs: `pixels` are the first and the one after the last.
+    def _side(self, pixels: tuple[int, int], grid: int, working: int, shown: int, *, cut: bool) -> "Side":
+        """Return one side of a block from the first pixel to the one after the last.
 
-        A learned upsampling makes just what is shown where that is only to be `cut`.
+        With `cut` a learned upsampling is not scaled: its output is cut to the pixels.
         """
         places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:
-            places, weights = _scaled(np.arange(*pixels), cells, shown)
+            places, weights = _scaled(np.arange(*pixels), grid, shown)
             return _side(places, weights)
         if self.kernel is None:
-            middle = (places + self.origin - (self.kernel_size - 1) / 2) / self.stride  # in cells
+            middle = (places + self.origin - (self.kernel_size - 1) / 2) / self.stride  # in scores
             low = np.floor(middle).astype(np.int64)
             share = middle - low
             places, weights = (
                 np.concatenate([low, low + 1], axis=1),
                 np.concatenate([(1 - share) * weights, share * weights], axis=1),
             )
-            inside = (places >= 0) & (places < cells)  # there are no scores outside, and so nothing is added
-            return _side(places.clip(0, cells - 1), np.where(inside, weights, 0))
+            inside = (places >= 0) & (places < grid)  # there are no scores outside, and so nothing is added
+            return _side(places.clip(0, grid - 1), np.where(inside, weights, 0))
         upscored = places + self.origin
         first = max(0, -(-(int(upscored.min()) - self.kernel_size + 1) // self.stride))
-        end = min(cells, int(upscored.max()) // self.stride + 1)
+        end = min(grid, int(upscored.max()) // self.stride + 1)
         local = upscored - first * self.stride
         if cut:
             return Side(slice(first, end), None, int(local.min()))
@@ -96,34 +99,34 @@ class Upscoring:
 
 @dataclass(frozen=True)
 class Side:
-    """Rows, or columns, of a block: the `cells` they come from, and the matrix (pixels, cells) that makes them.
+    """The rows, or columns, of a block: the `span` of scores they depend on, and the matrix (pixels, scores).
 
-    After a learned upsampling the matrix takes its output; without one the output is cut, from `offset` on.
+    After a learned upsampling the matrix applies to its output; without a matrix the output is cut from `offset` on.
     """
 
-    cells: slice
+    span: slice
     matrix: Floats | None
     offset: int = 0
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of pixels: where it stands in the image, and how its rows and columns are made."""
+    """A block of pixels: its place in the image, and how its rows and columns are computed."""
 
     place: tuple[slice, slice]
     down: Side
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """The block of cells of which so many more rows come first."""
-        cells = slice(self.down.cells.start + rows, self.down.cells.stop + rows)
-        return replace(self, down=replace(self.down, cells=cells))
+        """Return the same block of scores that are preceded by `rows` more rows."""
+        span = slice(self.down.span.start + rows, self.down.span.stop + rows)
+        return replace(self, down=replace(self.down, span=span))
 
 
 def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Which two of `source` pixels make each of some of `target` pixels, and their weights: (n, 2) both.
+    """Return the two of `source` pixels that each of `pixels` of `target` is interpolated from, and their weights.
 
-    As bilinear interpolation has it, with pixels as squares and the outermost repeated.
+    Bilinear, with pixels as squares and the outermost repeated; both are (n, 2).
     """
     if source == target:
         return np.stack([pixels, pixels], axis=1), np.tile(np.array([1, 0], np.float32), (len(pixels), 1))
@@ -134,7 +137,7 @@ def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[np
 
 
 def _side(places: npt.NDArray[np.int64], weights: npt.NDArray[np.floating], *, length: int | None = None) -> Side:
-    """The matrix of weighted places, over those from the first to the last that is used, or over `length` of them."""
+    """Return the matrix of weighted places, from the first to the last place used or of `length` columns."""
     first = 0 if length else int(places.min())
     end = length or int(places.max()) + 1
     matrix = np.zeros((len(places), end - first), dtype=np.float32)

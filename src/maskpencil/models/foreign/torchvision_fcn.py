@@ -79,10 +79,10 @@ class TorchvisionFCN(nn.Module):
         logits: Tensor = self.net(images)["out"]
         return logits
 
-    def cells(self, images: Tensor) -> Tensor:
+    def coarse_scores(self, images: Tensor) -> Tensor:
         """Normalized images (N, 3, H, W) -> scores (N, K, H/8, W/8), which `forward` stretches to the images."""
-        cells: Tensor = self.net.classifier(self.net.backbone(images)["out"])
-        return cells
+        scores: Tensor = self.net.classifier(self.net.backbone(images)["out"])
+        return scores
 
 
 def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
