@@ -28,7 +28,8 @@ def evaluate(
     """Score a segmenter on one split of a folder, every image whole and at its own size.
 
     `segmenter` may be a model folder, which is loaded. Where the data have the model's classes in another order they
-    are matched by name, see `match_classes`, and `tell` gets a line that says so. `report` hears (images done, of).
+    are matched by name, see `match_classes`, and `tell` is called with a line about it. `report` is called with
+    (images done, of).
 
     Raises:
         ConfigError: an argument cannot be what it should.
@@ -48,7 +49,7 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """As `evaluate`, and score how well the probability of the class `name` tells it from the others, in one pass.
+    """Score as `evaluate`, and also the probability of the class `name` against all others, in one pass.
 
     Raises:
         DataError: the model has no such class, or as `evaluate`.
@@ -75,7 +76,7 @@ def count_pixels(
     *,
     report: Callable[[int, int], None] | None = None,
 ) -> ConfusionMatrix:
-    """One confusion matrix over some pairs; see `evaluate`."""
+    """Return one confusion matrix over some pairs, see `evaluate`."""
     matrix = ConfusionMatrix(len(segmenter.classes))
     for done, pair in enumerate(pairs, start=1):
         image, target = data.read_pair(pair)

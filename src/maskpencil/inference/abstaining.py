@@ -1,4 +1,4 @@
-"""Pixels of which the network is not sure get no class."""
+"""Give no class to pixels of low confidence."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from maskpencil.segmenter import Predictor
 
 
 class Abstaining(Predictor):
-    """Gives pixels whose confidence is below a threshold `IGNORE_INDEX`; it stands in for the segmenter in `predict`.
+    """Set pixels whose confidence is below a threshold to `IGNORE_INDEX`; a wrapper for `predict`.
 
     Raises:
         ConfigError: the threshold is not above 0 and below 1.

@@ -1,4 +1,4 @@
-"""Test-time augmentation: an image is seen mirrored and at several scales, and the probabilities are averaged."""
+"""Average the probabilities of an image over mirrored and scaled views: test-time augmentation."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ from maskpencil.runtimes.base import relative_entropy
 from maskpencil.segmenter import Predictor
 
 SCALES = (0.75, 1.0, 1.25)
-"""What `--augment scales` looks at."""
+"""The scales of `--augment scales`."""
 
 
 class Augmented(Predictor):
-    """Averages a segmenter's probabilities over views of each image; it stands in for the segmenter in `predict`.
+    """Average a segmenter's probabilities over views of each image; a wrapper for `predict`.
 
     Args:
-        segmenter: what sees the views.
-        flip: look at each view mirrored, too.
+        segmenter: segments the views.
+        flip: add the mirrored image of each view.
         scales: factors of the image's size, each above 0. Scaled views' probabilities are scaled back.
 
     Raises:
@@ -40,7 +40,7 @@ class Augmented(Predictor):
         return self.segmenter.classes
 
     def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
-        """The average (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
+        """Compute the average probabilities (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
         height, width, _ = images[0].shape
         total = np.zeros((len(images), len(self.classes), height, width), np.float32)
         for factor in self.scales:
@@ -69,7 +69,7 @@ class Augmented(Predictor):
         ]
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Segment images of one size and tell the probability (H, W) of one class."""
+        """Segment images of one size and compute the probability (H, W) of one class."""
         return [
             (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
             for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)

@@ -1,4 +1,4 @@
-"""One class against all others, by its probability."""
+"""Segment one class against all others by its probability."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ _OTHERS, _CLASS = 0, 1
 
 
 class OneClass(Predictor):
-    """Colors the pixels at which a class's probability is above a threshold, green, and nothing else.
+    """Color only the pixels whose probability of one class is above a threshold, in green; a wrapper for `predict`.
 
-    It stands in for the segmenter in `predict`. Its label maps have two classes: 0 for the others, 1 for the class.
+    The label maps have two classes: 0 for the others, 1 for the class.
 
     Raises:
         ConfigError: the threshold is not from 0 to below 1.
@@ -47,8 +47,7 @@ class OneClass(Predictor):
     ) -> list[Prediction]:
         """Segment images of one size, (H, W, 3) uint8 each.
 
-        `confidence` also gives the class's probability, `entropy` how undecided the network is between it and all
-        others together.
+        `confidence` also computes the class's probability, `entropy` that of the class against all others together.
         """
         return [
             Prediction(

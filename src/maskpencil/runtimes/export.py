@@ -40,7 +40,7 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
     OpenVINO's is written without the weights, ONNX's with them.
 
     Raises:
-        ConfigError: what is needed for it is not installed.
+        ConfigError: a required package is not installed.
         ModelError: the model folder is damaged, or the form has no such layers.
     """
     parts = read_model_folder(folder)
@@ -104,7 +104,7 @@ def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) 
     cannot be used afterwards. `source` names it in error messages.
 
     Raises:
-        ConfigError: what is needed for it is not installed.
+        ConfigError: a required package is not installed.
         ModelError: the form has no such layers.
     """
     normalized = _Normalized(parts.model.cpu().eval(), parts.preprocessing)

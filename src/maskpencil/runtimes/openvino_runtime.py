@@ -32,7 +32,7 @@ sizes are computed without compiling a layer twice.
 _PRIMITIVES_KEPT = 256
 """Compiled operations that oneDNN, which computes for OpenVINO, may keep in memory for all graphs of the process.
 
-It keeps 1,024 unless it is limited, of which those of the last upsampling take half a MiB for each image size.
+It keeps 1,024 unless it is limited; those of the last upsampling take half a MiB for each image size.
 """
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
