@@ -203,7 +203,7 @@ def race(arguments: argparse.Namespace, names: list[str]) -> None:
 
 
 def train_for(arguments: argparse.Namespace, names: list[str]) -> None:
-    """Let each contestant train for so many minutes, one after the other, and tell their scores."""
+    """Let each contestant train for `minutes` minutes, one after the other, and print their scores."""
     data, size = open_folder(arguments.data), tuple(map(int, arguments.size.split("x")))
     for name in names:
         if name == "maskpencil":

@@ -31,7 +31,7 @@ MODULES = [
 
 @pytest.fixture
 def stranger(tmp_path):
-    """A folder of files named as modules, each of which leaves a trace when it is run."""
+    """Make a folder of files named as modules; each leaves a trace when it is run."""
     folder = tmp_path / "stranger"
     folder.mkdir()
     for name in MODULES:

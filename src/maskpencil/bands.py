@@ -2,7 +2,7 @@
 
 Which bands are seen follows from the marks in the file, see `Bands`. How their numbers become 0-255, see `Levels`:
 
-- 8 bits or fewer, and 9 to 14 bits where the file says so: 0 to the greatest number of so many bits.
+- 8 bits or fewer, and 9 to 14 bits where the file says so: 0 to the greatest number of that many bits.
 - Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
 - Other whole numbers of 16 or 32 bits: 0 to 65535 (32767 where they are signed) if more than one in 1000 is above
   16383, else 0 to 10000, the usual form of reflectance. All pixels of the file decide, never a window of it, and there
@@ -30,7 +30,7 @@ REFLECTANCE = 10_000
 
 FULL_RANGE_ABOVE = 2**14 - 1
 FEW = 0.001
-"""Files of which a greater share is above `FULL_RANGE_ABOVE` use the full range."""
+"""Files with a greater share of numbers above `FULL_RANGE_ABOVE` use the full range."""
 
 MOST_TOLD_BITS = 14
 """Of 15 and 16 bits it is not known whether they are used: Sentinel-2 has reflectance in 15."""

@@ -3,7 +3,7 @@
 import re
 
 HEAD = 4096
-"""So many bytes are looked at."""
+"""The bytes at the start of a file that are looked at."""
 
 _CONVERT = "convert it to JPEG or PNG"
 

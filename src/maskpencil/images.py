@@ -187,7 +187,7 @@ def read_pixels(source: ImageSource) -> Pixels:
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
     """The (height, width) that an image of `size` is scaled to for a wanted `image_size`.
 
-    None keeps it, a number brings the longer side down to at most so many pixels, (height, width) is taken as it is.
+    None keeps it, a number limits the longer side to that many pixels, (height, width) is taken as it is.
     """
     if image_size is None or isinstance(image_size, tuple):
         return image_size or size
@@ -557,7 +557,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
 
 
 def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
-    """What the range of numbers from `low` to `high` may be, how it becomes that of so many bits, and the bits."""
+    """Name the possible range of numbers from `low` to `high`, how to convert it to a number of bits, and the bits."""
     if low >= 0 and high <= 1 and not whole:
         return "0 to 1", f"({name} * 255).round()", 8
     if low >= 0 and high <= 255:

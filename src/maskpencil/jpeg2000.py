@@ -6,7 +6,7 @@ Source: ITU-T T.800, annexes A.5.1 (marker SIZ) and I.5.3.3 (color specification
 from dataclasses import dataclass
 
 HEAD = 2**16
-"""So many bytes of a file are looked at."""
+"""The bytes of a file that are looked at."""
 
 _START, _COLOR = b"\xff\x4f\xff\x51", b"colr\x01"
 _GRAY = 17

@@ -87,7 +87,7 @@ class ConfusionMatrix:
         )
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add (K, K) counts made elsewhere, of so many images."""
+        """Add (K, K) counts made elsewhere, of `images` images."""
         self.counts += counts
         self.images += images
 

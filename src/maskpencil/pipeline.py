@@ -53,7 +53,7 @@ def read_ahead(
 ) -> Generator[T, None, None] | Generator[T | None, None, None]:
     """Give the items in order, while a thread fetches up to `depth` more of them.
 
-    What the items raise comes out where the item would have. With `patience` None is given, too, each time that so many
+    What the items raise comes out where the item would have. With `patience` None is given, too, each time that many
     seconds passed without an item. Close the generator (`contextlib.closing`) to stop the thread early; it ends after
     the item at hand. Errors name the `step`, None where items may rightly be awaited without end, as those of a live
     stream.

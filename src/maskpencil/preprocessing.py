@@ -34,7 +34,7 @@ class Preprocessing:
     """How images are prepared.
 
     `mean` and `std` are of the RGB channels in 0..1. `image_size` is None (as they come), a number (the longer side is
-    brought down to at most so many pixels, the shape kept) or (height, width) (scaled to exactly that). The network
+    scaled down to at most that many pixels, the shape kept) or (height, width) (scaled to exactly that). The network
     gets the channels in `channel_order`, rgb or bgr.
 
     Raises:

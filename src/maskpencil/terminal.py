@@ -61,7 +61,7 @@ RESULTS = Results()
 
 
 def show(*lines: Line) -> None:
-    """Write lines to standard output, each of plain text, or of parts of which some are colors."""
+    """Write lines to standard output, each of plain text, or of parts, some of them colors."""
     for line in lines:
         parts = [line] if isinstance(line, str) else line
         RESULTS.write("".join(_part(part) for part in parts) + "\n")

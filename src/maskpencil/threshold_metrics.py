@@ -91,7 +91,7 @@ class ThresholdCounts:
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add (2, 256) counts made elsewhere, of so many images."""
+        """Add (2, 256) counts made elsewhere, and the number of their images."""
         self.counts += counts
         self.images += images
 
@@ -121,7 +121,7 @@ class ThresholdCounts:
 
 
 def _average_precision(true_positives: npt.NDArray[np.int64], false_positives: npt.NDArray[np.int64]) -> float:
-    """`RoadScores.average_precision` from counts (256,) by threshold, of which the first has every positive."""
+    """`RoadScores.average_precision` from counts (256,) by threshold; the first counts every positive."""
     # 0 where no positive is: never the greatest, since threshold 0 has more
     precision = true_positives / np.maximum(true_positives + false_positives, 1)
     # in whole numbers, so that a recall of exactly 0.3 reaches the level 0.3

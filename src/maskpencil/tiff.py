@@ -1,7 +1,7 @@
 """TIFF files by their tags: pages, bands, empty pixels, and the numbers of any bands as they are stored.
 
-Pillow decodes the compressed bytes, but knows few band layouts. So a file without loss of information is shown to it as
-a gray image of bytes, of which the numbers are made here. What is lossy (JPEG, ...) Pillow decodes as it is.
+Pillow decodes the compressed bytes, but supports few band layouts. So a file without loss of information is shown to
+it as a gray image of bytes, and the numbers are made of it here. What is lossy (JPEG, ...) Pillow decodes as it is.
 
 Sources: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; GDAL's tags,
 https://gdal.org/en/stable/drivers/raster/gtiff.html
@@ -30,7 +30,7 @@ from maskpencil.errors import ImageError
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_PAGES = 65_536
-"""So many pages are counted."""
+"""The number of pages that are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _PREDICTOR, _PALETTE = 273, 277, 278, 279, 284, 317, 320
@@ -236,7 +236,7 @@ class TiffPage:
         return values
 
     def _blocks(self, plane: int, count: int) -> list["_Block"]:
-        """The tiles or strips of a plane of so many bands."""
+        """List the tiles or strips of a plane of `count` bands."""
         height, width = self.size
         tiled = _TILES in self.tags
         offsets = self._numbers(_TILES if tiled else _STRIPS)

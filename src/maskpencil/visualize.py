@@ -21,10 +21,10 @@ _BAND = 1024
 """Rows that are drawn at once."""
 
 LEAST_SIDES = 5
-"""A box gets no frame if its longer side is less than so many times as long as the frame is thick."""
+"""The least ratio of a box's longer side to the thickness of its frame; smaller boxes get no frame."""
 
 MAX_TAG_SHARE = 4
-"""A box gets no tag of more than so many times its area, under which the image would vanish."""
+"""The largest ratio of a tag's area to its box's; a larger tag, which would hide the image, is left out."""
 
 
 class Boxed(Protocol):

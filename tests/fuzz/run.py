@@ -148,7 +148,7 @@ class Tally:
 def hunt(
     targets: list[str], *, minutes: float, first: int, cases: int | None, out: Path, scratch: Path
 ) -> dict[str, Tally]:
-    """Run cases of each target for its share of the time, or so many `cases` of each; write what is found to `out`."""
+    """Run cases of each target for its share of the time, or `cases` cases of each; write the findings to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     tallies = {target: Tally(next_number=first) for target in targets}
     rounds = 1 if cases else max(1, round(minutes / len(targets) / 3))
@@ -239,7 +239,7 @@ def main() -> int:
     hunting.add_argument("--minutes", type=float, default=60)
     hunting.add_argument("--targets", nargs="+", choices=[*TARGETS, "broken"], default=list(TARGETS))
     hunting.add_argument("--first", type=int, default=0, help="the number of the first case")
-    hunting.add_argument("--cases", type=int, help="so many cases of each target, in place of a time")
+    hunting.add_argument("--cases", type=int, help="the number of cases of each target, in place of a time")
     hunting.add_argument("--out", type=Path, default=Path("runs/fuzz"))
     hunting.add_argument(
         "--scratch", type=Path, default=Path("runs/fuzz/scratch"), help="a folder for what is made once"

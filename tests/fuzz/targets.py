@@ -1,4 +1,4 @@
-"""What is fuzzed: five targets, each of which makes damaged inputs from seeds and runs a public entry on them."""
+"""The five targets of fuzzing: each makes damaged inputs from seeds and runs a public entry on them."""
 
 import ctypes
 import gzip

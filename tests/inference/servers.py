@@ -134,7 +134,7 @@ def rtsp_server(path: Path) -> Iterator[str]:
 
 @contextmanager
 def tcp_server(data: bytes, *, times: int) -> Iterator[str]:
-    """Send the data to each of so many clients, closing the connection after each, then listen no more."""
+    """Send the data to each of `clients` clients, closing the connection after each, then listen no more."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
 

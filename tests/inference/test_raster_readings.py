@@ -65,11 +65,11 @@ class Network:
     def origin(self):
         return None
 
-    def bands(self, picture, wanted, *, start=0):
-        height, width = picture.size
+    def bands(self, windows, wanted, *, start=0):
+        height, width = windows.size
         for top in range(start, height, 64):
             rows = slice(top, min(height, top + 64))
-            values = picture.read(rows, slice(0, width))
+            values = windows.read(rows, slice(0, width))
             ones = np.ones((1, *values.shape[:2]), np.float32)
             yield rows, Maps(labels_of(values)[None], ones if wanted.confidence else None)
 

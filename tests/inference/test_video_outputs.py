@@ -21,7 +21,7 @@ from .servers import camera_server
 
 
 class Viewer:
-    """Stands in for a window, and closes it after so many images."""
+    """Stands in for a window, and closes it after some images."""
 
     def __init__(self, patience: int) -> None:
         self.patience, self.shown, self.threads = patience, 0, set[threading.Thread]()

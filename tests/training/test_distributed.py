@@ -39,7 +39,7 @@ train(**json.loads(sys.argv[1]))
 
 
 def launch(world: int, **arguments: object) -> list[subprocess.CompletedProcess[str]]:
-    """Train in so many processes, with the environment that torchrun gives them."""
+    """Train in several processes, with the environment that torchrun gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

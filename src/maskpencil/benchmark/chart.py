@@ -15,7 +15,7 @@ _ROW, _TEXT, _NAMES, _BARS, _COLUMN = 34, 15, 190, 320, 150
 
 
 def cells(result: RuntimeResult, first: float) -> list[str]:
-    """What is told of a result under `COLUMNS`, beside the seconds of the `first` way."""
+    """Return the texts for a result under `COLUMNS`, besides the seconds of the `first` way."""
     return [
         f"{1000 * result.seconds:.1f}",
         f"{1 / result.seconds:.1f}",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def interleaved(alternatives: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
-    """The median seconds of each alternative over so many rounds, after one round to warm up."""
+    """Return the median seconds of each alternative over `rounds` rounds, after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     for turn in range(repeats + 1):
         for name, call in alternatives.items():

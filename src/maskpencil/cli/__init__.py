@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say_failure(error, words[0])
         code = 2 if isinstance(error, ConfigError) else 1
         if isinstance(error, StalledError):
-            os._exit(finish(code))  # without waiting for the threads, one of which never ends
+            os._exit(finish(code))  # without waiting for a thread that never ends
     return finish(code)
 
 

@@ -11,13 +11,13 @@ from maskpencil.model_folder import CONFIG, WEIGHTS
 from maskpencil.terminal import say
 
 IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
-"""Files of weights that `maskpencil import` reads, where it knows the network."""
+"""Files of weights that `maskpencil import` reads, for the networks it supports."""
 
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """Files of networks that nothing here reads."""
 
 SOME = 10_000
-"""So many files are looked at to see whether a folder holds images."""
+"""The number of files that are looked at to see whether a folder holds images."""
 
 
 def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) -> Path:

@@ -31,7 +31,7 @@ def command(
         str | None,
         option("Scale the images to HEIGHTxWIDTH; by default as they are, drawn ones 360x480.", INPUT, "SIZE"),
     ] = None,
-    repeats: Annotated[int, option("Rounds, of which the median is taken.", OTHER, "N")] = 5,
+    repeats: Annotated[int, option("Rounds; their median is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
         str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
     ] = "vgg16",

@@ -49,7 +49,7 @@ def command(
     refuse_model_as_data(data, "check")
     if json_file:
         refuse_to_replace_file(json_file, keys=JSON_KEYS)  # before minutes are spent
-    with ProgressBar("checking", 1) as bar:  # how many pairs there are it hears with the first
+    with ProgressBar("checking", 1) as bar:  # the first report brings the number of pairs
         report = check(
             data,
             places=Places(images, masks, split_file),

@@ -72,7 +72,7 @@ def command(
     segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
-    with ProgressBar("reading masks", 1) as bar:  # how many there are it hears with the first
+    with ProgressBar("reading masks", 1) as bar:  # the first report brings their number
         places = Places(images, masks, split_file)
         folder = open_folder(data, classes=segmenter.classes, places=places, report=bar.update_of)
         folder, line = match_classes(folder, segmenter.classes)

@@ -23,7 +23,7 @@ from maskpencil.runtimes.graph_files import GRAPH, XML, save_openvino, seal
 from maskpencil.segmenter import Segmenter
 
 CALIBRATION_IMAGES = 100
-"""From so many images the ranges of the numbers are taken."""
+"""The number of images that the ranges of the numbers are calibrated on."""
 
 _CARD_BYTES = 2**20
 

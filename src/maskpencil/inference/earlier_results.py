@@ -16,7 +16,7 @@ RUN_FILES = ("config.yaml", "data.json")
 """What every run folder of training holds."""
 
 FEW = 3
-"""So many folders are named in a line."""
+"""The number of folders that a line names."""
 
 
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:

@@ -11,7 +11,7 @@ _PROBE = "h264"  # what every one of them can decode
 
 
 def find_decoder() -> str | None:
-    """The first of `DEVICES` that this build of FFmpeg knows and this machine has."""
+    """Return the first of `DEVICES` that this build of FFmpeg supports and this machine has."""
     known = hwdevices_available()
     return next((device for device in DEVICES if device in known and _works(device)), None)
 

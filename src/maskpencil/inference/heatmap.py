@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # torch is imported inside functions: a model folder's own probabilities are had without it
 
 FEW = 30
-"""So many classes are all named where one is asked for that is none."""
+"""Up to this number all classes are named in the error for an unknown one."""
 
 
 def classifier_heatmap(

@@ -39,7 +39,7 @@ QUEUE_DEPTH = 2
 PLACE_LOST = "has a place on the earth, which its PNG mask cannot hold; --geotiff writes masks that do"
 
 FEW = 3
-"""So many images are done one by one: to make ready for more would take longer."""
+"""Up to this number images are done one by one: preparing for more would take longer."""
 
 
 def predict(

@@ -176,7 +176,7 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
         raise OutputError(f"{path}: its path is not valid UTF-8, which GDAL needs; choose another with --out")
-    # rasterio's errors are operating system errors, of which `written_whole` makes ours
+    # rasterio's errors are operating system errors, which `written_whole` turns into ours
     with written_whole(path) as temporary:
         with rasterio.open(temporary, "w+", **profile) as dataset:
             if points:

@@ -26,7 +26,7 @@ FALLBACK_RATE = Fraction(25)
 MISSING_SECONDS = 1.0
 """Sound, images and subtitles of an undamaged video end this close together."""
 
-_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header knows how long the whole video is
+_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header states the length of the whole video
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
 _JOINT_SECONDS = 2.0  # the packets around a joint of two streams look as if some were lost
 _NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new image

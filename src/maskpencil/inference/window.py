@@ -48,7 +48,7 @@ class Window:
         self._label.pack()
         self._lock = threading.Lock()
         self._newest: RGBImage | None = None
-        self._shown: PhotoImage | None = None  # Tk forgets an image that nobody else holds
+        self._shown: PhotoImage | None = None  # Tk drops an image without another reference
         self.is_closed = False
         """Whether the viewer has closed it, by its button, Escape or q."""
 

@@ -1,4 +1,4 @@
-"""Every fault that the doctor knows, planted in a clean set: found, named, with what to do; and no other is told of."""
+"""Every fault that the doctor finds, planted in a clean set: found and named, with what to do, and no other."""
 
 import json
 import shutil

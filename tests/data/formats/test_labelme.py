@@ -149,7 +149,7 @@ def test_a_class_file_orders_the_classes_and_must_name_all(save_files) -> None:
 
 
 def corner(number: int) -> list[Any]:
-    """One rectangle in the upper left, of so many pixels."""
+    """Draw one rectangle in the upper left."""
     return [shape("a", [[0, 0], [number, 1]], "rectangle")]
 
 

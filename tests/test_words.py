@@ -1,0 +1,52 @@
+"""The words of the project: American spelling and the field's standard terms, in code, tests and documents."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+REPLACED = {
+    "picture": "image",
+    "film": "video",
+    "colour": "color",
+    "grey": "gray",
+    "neighbour": "neighbor",
+    "centre": "center",
+    "labelled": "labeled",
+    "labelling": "labeling",
+    "licence": "license",
+    "normalis": "normaliz",
+    "recognis": "recogniz",
+    "behaviour": "behavior",
+}
+"""Words, in any form, with what is written instead."""
+
+PHRASES = ("so many", "is told of", "for it is", "hears")
+"""Phrases that a reader of two papers stumbles over."""
+
+OF_OTHERS = {
+    "src/maskpencil/cli/hints.py": {"colour"},  # what people type
+    "src/maskpencil/data/packed/columns.py": {"picture", "colour"},  # the names of other people's columns
+}
+"""Words that files quote."""
+
+FILES = [
+    path
+    for pattern in ("src/**/*.py", "tests/**/*.py", "benchmarks/*.py", "docs/**/*.md", "*.md", "Makefile", "*.toml")
+    for path in sorted(ROOT.glob(pattern))
+    if path != Path(__file__)
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_uses_the_words_of_the_project(path: Path) -> None:
+    quoted = OF_OTHERS.get(path.relative_to(ROOT).as_posix(), set())
+    words = [word for word in REPLACED if word not in quoted]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        plain = line.lower().replace("fujifilm", "")
+        found += [f"{number}: {word}, write {REPLACED[word]}" for word in words if word in plain]
+        found += [f"{number}: {phrase}" for phrase in PHRASES if re.search(rf"\b{phrase}\b", plain)]
+    assert not found
