@@ -65,8 +65,8 @@ def predict_raster(
     rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
     `regions` gives regions/STEM.geojson, see `write_raster_regions`, with `min_area` and `region_classes`. `on_rows`
     is called with (rows done, of), `remark` with how the file was read. Pixels that hold nothing get 255 in the mask, 0
-    in the confidence and 255 in the entropy. The place on the earth comes out as it went in: a coordinate system, a transform,
-    ground control points, RPCs; that of a world file is written into the mask.
+    in the confidence and 255 in the entropy. The place on the earth comes out as it went in: a coordinate system, a
+    transform, ground control points, RPCs; that of a world file is written into the mask.
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from maskpencil.data.layout import Layout, find_layout
+from maskpencil.data.layout import Layout, find_layout, lists
+from maskpencil.data.layout.files import find_image
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import DataError
 
@@ -293,3 +294,18 @@ def test_masks_of_a_kind_that_is_not_read_are_named(root: Path) -> None:
     touch(root, "image/{1,2}.jpg", "groundTruth/{1,2}.mat")
     with pytest.raises(DataError, match=r"\.mat files are not read, save them as PNG$"):
         find_layout(root)
+
+
+def test_a_line_that_a_list_repeats_is_looked_up_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(root, "a/{1,2}.jpg", "b/{1,2}_label.png")
+    (root / "train.txt").write_text("a/1.jpg b/1_label.png\n" * 1000)
+    (root / "val.txt").write_text("a/2.jpg b/2_label.png")
+    names = []
+
+    def find(root: Path, folders: list[Path], name: str, *, source: Path) -> Path | None:
+        names.append(name)
+        return find_image(root, folders, name, source=source)
+
+    monkeypatch.setattr(lists, "find_image", find)
+    assert found(root) == {"train": ["a/1"], "val": ["a/2"]}
+    assert names == ["a/1.jpg", "b/1_label.png", "a/2.jpg", "b/2_label.png"]

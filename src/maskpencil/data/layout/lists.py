@@ -46,9 +46,12 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
             by_name.setdefault(f"{other}/{name}", pair)
             if pair.image.is_relative_to(root):
                 by_name.setdefault(pair.image.relative_to(root).with_suffix("").as_posix(), pair)
+    numbers: dict[str, int] = {}
+    for number, line in _lines(path):
+        numbers.setdefault(line, number)  # a line that is repeated is looked up once
     pairs = (
         by_name.get(_without_suffix(line)) or by_name.get(line) or _two_paths(root, path, number, line)
-        for number, line in _lines(path)
+        for line, number in numbers.items()
     )
     return tuple({pair.image: pair for pair in pairs}.values())
 
