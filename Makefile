@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: setup demo test stress fuzz lint format lock clean
+.PHONY: setup demo test stress fuzz lint format lock docs clean
 
 demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
@@ -25,7 +25,7 @@ FIRST ?= 0
 fuzz: $(READY)  ## damaged inputs of every kind for MINUTES, from the case FIRST on; what is found lies in runs/fuzz
 	MASKPENCIL_FUZZ_MINUTES=$(MINUTES) MASKPENCIL_FUZZ_FIRST=$(FIRST) $(BIN)/pytest -m fuzz tests/fuzz
 
-lint: $(READY)  ## style, types and the floor plan
+lint: $(READY)  ## style, types and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -48,6 +48,9 @@ $(READY): requirements.lock pyproject.toml
 lock: $(READY)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra train --group dev \
 	    --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
+
+docs: $(READY)  ## write docs/architecture.md
+	$(BIN)/python docs/architecture.py
 
 clean:  ## remove everything that was made here, runs aside
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
