@@ -56,7 +56,7 @@ print("kills", kills)
 
 
 RANDOM_DRIVER = """
-import os, random, signal, sys, time
+import os, random, signal, sys, time, traceback
 from pathlib import Path
 from maskpencil.errors import OutputError
 from maskpencil.files import recover_folder
@@ -78,6 +78,7 @@ def start(**arguments):
             print(error, file=sys.stderr)
             os._exit(1)
         except BaseException:
+            traceback.print_exc()
             os._exit(99)
         os._exit(0)
     return child
