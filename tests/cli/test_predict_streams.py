@@ -98,7 +98,7 @@ def test_a_stretch_and_its_masks(tmp_path, make_video):  # noqa: F811
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--start", "soon"], "a time must be seconds (90.5) or H:MM:SS (0:01:30.5), but got 'soon'"),
+        (["--start", "soon"], "--start must be a time such as 90, 90s, 1m30s, 1h30m or 1:30, but got 'soon'"),
         (["--every", "0"], "every must be 1"),
         (["--smooth", "2"], "smooth must be from 0 (off) to below 1, but got 2"),
         (["--smooth", "0.5"], "smoothing needs the probabilities"),

@@ -447,3 +447,14 @@ def test_asking_for_a_checkpoint_changes_nothing(tmp_path):
     path.rename(tmp_path / ".last.maskpencil-old")  # as a process leaves it that is killed while it replaces the folder
     assert not has_checkpoint(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [".last.maskpencil-old"]
+
+
+def test_a_disk_that_is_full_at_the_start_takes_no_events_and_ends_no_run(tiny_folder, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", refused)
+    settings = {"weights": "none", "backbone": "test_resnet", "crop_size": 32, "batch_size": 2, "device": "cpu"}
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, quiet=True, **settings)
+    assert run.finished
+    assert not list((tmp_path / "run").glob("events.*"))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from shutil import disk_usage
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.layout import Pair
@@ -21,6 +21,9 @@ from maskpencil.training.run_folder import RunFolder, read_metrics, write_metric
 from maskpencil.training.schedule import Progress, Schedule
 from maskpencil.training.validation import Validation
 from maskpencil.visualize import colorize, contact_sheet
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 PREVIEW_IMAGES = 4
 
@@ -46,13 +49,11 @@ class Logbook:
     def __init__(
         self, run: RunFolder, *, schedule: Schedule, done: Progress, track: Track | None = None, quiet: bool = False
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
         self.run, self.schedule, self.quiet = run, schedule, quiet
         self.bar = ProgressBar("training", round(schedule.total))
         self._track = track
         self._rows = read_metrics(run.metrics, before=done.epoch)
-        self._board = SummaryWriter(str(run.path), purge_step=done.step or None)
+        self._board = _open_board(run.path, done.step)
         self._last_score: float | None = None
 
     def __enter__(self) -> Self:
@@ -66,7 +67,8 @@ class Logbook:
         if not self.quiet:
             self.bar.__exit__(kind, error, traceback)
         with suppress(OSError):
-            self._board.close()
+            if self._board:
+                self._board.close()
 
     def say(self, line: str) -> None:
         """Write a line to the terminal and, with the time, to train.log."""
@@ -127,16 +129,27 @@ class Logbook:
         elif validation:
             line += ", no score: no validated pixel is labeled"
         with suppress(OSError):
-            self._board.flush()
+            if self._board:
+                self._board.flush()
         self.say(line)
 
     def _record(self, values: Mapping[str, float], step: int) -> None:
         with suppress(OSError):
-            if disk_usage(self.run.path).free >= BOARD_ROOM:
+            if self._board and disk_usage(self.run.path).free >= BOARD_ROOM:
                 for name, value in values.items():
                     self._board.add_scalar(name, value, step)
         if self._track:
             self._track(values, step)
+
+
+def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
+    """Begin TensorBoard's events, which replace those of a run after `step`; None where the disk is full."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    with suppress(OSError):
+        if disk_usage(folder).free >= BOARD_ROOM:
+            return SummaryWriter(str(folder), purge_step=step or None)
+    return None
 
 
 class Silent(Logbook):

@@ -147,7 +147,7 @@ def test_a_training_says_it_before_it_begins(
         raise DataError("enough is seen")
 
     copy_train(folder)
-    monkeypatch.setattr("maskpencil.training.train.build_job", no_further)
+    monkeypatch.setattr("maskpencil.training.train.build_trainer", no_further)
     assert main(["train", str(folder), "--out", str(tmp_path / "run"), "--weights", "none", "--epochs", "1"]) == 1
     assert "that are also in train, so the network is scored on training images: 6 of 6" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
