@@ -66,6 +66,4 @@ def test_the_command_leaves_no_empty_folder_where_nothing_was_written(
 def test_settings_that_cannot_be_are_refused(model, tiny_folder, tmp_path):
     message = "max_drop must be 0 or more and calibration_images 1 or more, but got -1 and 100"
     with pytest.raises(ConfigError, match=message):
-        ConfigError, match="max_drop must be 0 or more and calibration_images 1 or more, but got -1 and 100"
-    ):
         quantize(model, open_folder(tiny_folder), out=tmp_path / "small", max_drop=-1)
