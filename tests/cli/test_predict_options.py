@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from maskpencil.cli import main
+from maskpencil.cli.predict import results_name
 from maskpencil.label_maps import read_label_map
 from maskpencil.segmenter import Segmenter
 
@@ -78,3 +79,24 @@ def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, ca
     error = capsys.readouterr().err.strip()
     assert told in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/photo.one.jpg", "photo.one"),
+        ("a", "a"),
+        (".", "home"),
+        ("..", "above"),
+        ("a/", "a"),
+        ("a/*.jpg", "a"),
+        ("*.jpg", "home"),
+        ("a/*/img*.jpg", "img"),
+        ("a/*/*", "a"),
+        ("/", "images"),
+    ],
+)
+def test_results_are_named_after_what_is_predicted(source, name, tmp_path, monkeypatch):
+    (tmp_path / "above" / "home" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "home")
+    assert results_name(source) == name

@@ -1,8 +1,10 @@
 """`maskpencil predict`."""
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -176,7 +178,7 @@ def command(
     if class_name and regions and region_classes is None:
         region_classes = [class_name]
     is_written = overlays or masks or any(source.kind == "image" for source in found)
-    name = found[0].stem if found[0].is_live else _name_of(sources[0])
+    name = found[0].stem if found[0].is_live else results_name(sources[0])
     place = new_folder(Path("runs/predict") / name) if is_written and out is None else nullcontext(out or Path())
     is_live = any(source.is_live for source in found)
     with (
@@ -223,9 +225,13 @@ def command(
     return 1 if report.failures else 0
 
 
-def _name_of(source: str) -> str:
-    """Return what the results of a file, folder or pattern are called after."""
-    return Path(source).stem.strip("*?") or short_name(Path(source).parent)
+def results_name(source: str) -> str:
+    """Return the name for the results of a file, folder or pattern: a pattern's is its fixed part's."""
+    path = Path(source)
+    if path.is_dir():
+        return short_name(path) or "images"  # "/" has no name
+    fixed = next(parent for parent in path.parents if not has_magic(str(parent)))
+    return re.sub(r"[*?\[\]]", "", path.stem) or short_name(fixed) or "images"
 
 
 def _wrapped(
