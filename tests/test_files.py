@@ -348,3 +348,12 @@ def test_the_folder_one_is_in_gets_a_number_beside_it(tmp_path: Path, monkeypatc
     (tmp_path / "here" / "file").touch()
     monkeypatch.chdir(tmp_path / "here")
     assert numbered_folder(".") == tmp_path / "here-2"
+
+
+def test_what_a_process_left_that_was_killed_just_now_does_not_refuse_the_next(tmp_path):
+    left = tmp_path / ".out.maskpencil-new"
+    left.mkdir()
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "out" / "file").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -117,15 +117,22 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
     new, old = _beside(path)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        recover_folder(path)
-        if fresh and path.is_dir() and any(path.iterdir()):
-            raise OutputError(f"{path}: is not empty, and nothing is mixed into it; give another --out, or remove it")
         in_use = f"{path}: is being written by another process; wait until that has ended, or give another --out"
-        try:
-            new.mkdir()  # which succeeds in one process alone
-            made = new.stat()
-        except FileExistsError as error:
-            raise OutputError(in_use) from error
+        until = time.monotonic() + PATIENCE
+        while True:
+            recover_folder(path)
+            if fresh and path.is_dir() and any(path.iterdir()):
+                raise OutputError(
+                    f"{path}: is not empty, and nothing is mixed into it; give another --out, or remove it"
+                )
+            try:
+                new.mkdir()  # which succeeds in one process alone
+                break
+            except FileExistsError as error:
+                if _is_locked(new) or time.monotonic() >= until:
+                    raise OutputError(in_use) from error
+                time.sleep(0.05)  # a process that was killed just now may have left it
+        made = new.stat()
         with locked(new, alone=False):
             found = new.stat()
             if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # this took long, see JUST_BEGUN
@@ -277,6 +284,13 @@ def _begun(path: Path) -> Path:
     temporary = temporary_beside(path)
     temporary.touch(exist_ok=False)
     return temporary
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether another process writes in a folder now."""
+    with suppress(FileNotFoundError), locked(folder, alone=True) as alone:
+        return alone is False
+    return False
 
 
 def _announce(path: Path, made: Path) -> None:
