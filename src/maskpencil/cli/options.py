@@ -1,6 +1,6 @@
 """Options that several commands share, and the groups that the help shows them in."""
 
-import textwrap
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,9 +38,7 @@ def _default(value: object) -> str | None:
 
 def flowed(text: str | None) -> str:
     """Join the lines of each paragraph of a docstring, so that the terminal's width alone breaks them."""
-    first, _, rest = (text or "").partition("\n")
-    paragraphs = (first.strip() + "\n" + textwrap.dedent(rest)).strip().split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text or "").split("\n\n"))
 
 
 ModelFolder = Annotated[

@@ -3,7 +3,6 @@
 import ast
 import inspect
 import math
-import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, make_dataclass, replace
@@ -61,7 +60,7 @@ METAVARS = {
 
 def _options() -> type:
     """Make a dataclass of the settings of `TrainConfig`, with their groups and the texts that describe them there."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(TrainConfig))).body[0]
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
     texts = {}
     for setting, text in zip(body.body, body.body[1:], strict=False):  # type: ignore[attr-defined]
         if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
