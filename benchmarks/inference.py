@@ -27,9 +27,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from maskpencil.benchmark.timing import interleaved
-from maskpencil.benchmark.ways import eager
 from maskpencil.classes import ClassSet
+from maskpencil.comparison import interleaved
+from maskpencil.comparison.ways import eager
 from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict

@@ -20,7 +20,7 @@ from maskpencil.model_folder import (
     write_model_folder,
 )
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.models.foreign.torchvision_fcn import TorchvisionFCNConfig
+from maskpencil.models.importers.torchvision_fcn import TorchvisionFCNConfig
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
@@ -224,7 +224,7 @@ CONFIGURATIONS = [
 @pytest.mark.parametrize("change", CONFIGURATIONS)
 def test_a_configuration_of_wrong_types_or_sizes_is_one_line_before_anything_is_made(copied, monkeypatch, change):
     edited(copied, change)
-    monkeypatch.setattr("maskpencil.models.architectures.rebuild", lambda *_: pytest.fail("a network is made"))
+    monkeypatch.setattr("maskpencil.models.build.rebuild", lambda *_: pytest.fail("a network is made"))
     with pytest.raises(ModelError) as error:
         read_model_folder(copied)
     assert "config.json: " in str(error.value)

@@ -14,7 +14,7 @@ from maskpencil.terminal import say, show
 EVIL = "\x1b]0;owned\x07[red]a\nerror: b[/nothing]\u202e:car:\udcff"
 SHOWN = r"\x1b]0;owned\x07[red]a\nerror: b[/nothing]\u202e:car:\xff"
 
-SPEAKERS = {"terminal.py", "progress.py", "cli/libraries.py"}
+SPEAKERS = {"terminal.py", "progress.py", "cli/failures.py"}
 """Modules that write to terminals: the one way, the bar that uses it, and what turns other packages into it."""
 
 

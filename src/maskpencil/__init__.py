@@ -10,8 +10,7 @@
 Names are loaded when they are first used, so that importing the package is quick.
 """
 
-import maskpencil._safe_path  # isort: skip  # before anything else is imported
-import maskpencil._no_statistics  # isort: skip  # noqa: F401 - before the libraries that send them
+import maskpencil._startup  # isort: skip  # noqa: F401 - before anything else is imported
 import importlib
 from typing import TYPE_CHECKING, Any
 

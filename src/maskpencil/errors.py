@@ -60,7 +60,7 @@ def non_finite_weights(source: str, name: str) -> ModelError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another project's error says, at most 200 characters; its kind where it says nothing."""
+    """Return the first line of another package's error, at most 200 characters; its type where it has no message."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 

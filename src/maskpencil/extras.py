@@ -43,5 +43,5 @@ def how_to_install(module: str) -> str | None:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported, without importing it."""
+    """Return whether a module can be imported, without importing it."""
     return find_spec(module) is not None

@@ -23,7 +23,7 @@ _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"})
 
 
 def device_name(device: Any) -> Any:
-    """The name of a `torch.device`, as `choose_device` takes it; anything else as it is.
+    """Return the name of a `torch.device`, as `choose_device` takes it; anything else unchanged.
 
     Raises:
         ConfigError: it is a GPU other than the first.
@@ -57,7 +57,7 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def computes_on_cpu(name: str = "auto") -> bool:
-    """Whether a network runs on the CPU; torch is asked only where there may be something else.
+    """Return whether a network runs on the CPU; torch is imported only where there may be another device.
 
     It is torch that runs networks on GPUs: without it `auto` is the CPU.
 
@@ -72,7 +72,7 @@ def computes_on_cpu(name: str = "auto") -> bool:
 
 
 def may_lack_torch_for_gpu() -> bool:
-    """Whether there may be a GPU here that nothing uses, since torch is not installed."""
+    """Return whether this machine may have a GPU that stays unused because torch is not installed."""
     return _may_have_gpu() and not is_installed("torch")
 
 
@@ -110,7 +110,7 @@ def choose_precision(name: str, device: "torch.device | str") -> str:
 
 
 def has_native_bf16(device: str) -> bool:
-    """Whether the `device` cuda, mps or cpu multiplies bf16 numbers in hardware, and not by converting them."""
+    """Return whether the `device` cuda, mps or cpu multiplies bf16 numbers in hardware, without converting them."""
     if device == "cuda":
         import torch
 
@@ -119,9 +119,9 @@ def has_native_bf16(device: str) -> bool:
 
 
 def cpu_instructions() -> frozenset[str]:
-    """The names of the sets of instructions that this machine's CPU has.
+    """Return the names of this machine's CPU instruction sets.
 
-    Elsewhere than on Linux it is torch that tells them: without it there are none.
+    Elsewhere than on Linux they are read by torch: without it there are none.
     """
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -135,7 +135,7 @@ def cpu_instructions() -> frozenset[str]:
 
 
 def autocast(device: "torch.device", precision: str) -> "torch.autocast":
-    """A context in which convolutions run in `precision`."""
+    """Return a context in which convolutions run in `precision`."""
     import torch
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -143,7 +143,7 @@ def autocast(device: "torch.device", precision: str) -> "torch.autocast":
 
 
 def peak_memory() -> int:
-    """The most bytes of main memory that this process has had."""
+    """Return the peak memory (RSS) of this process in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage says would, after a fork, be the parent's
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
@@ -156,5 +156,5 @@ def peak_memory() -> int:
 
 
 def available_memory() -> int:
-    """The bytes of main memory that can be taken without swapping."""
+    """Return the bytes of main memory that are available without swapping."""
     return int(psutil.virtual_memory().available)

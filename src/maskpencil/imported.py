@@ -1,4 +1,4 @@
-"""Other projects' networks as models of this one: with classes and preprocessing."""
+"""Networks of other projects, read as models: with classes and preprocessing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,20 +10,20 @@ from maskpencil.model_folder import ModelParts
 from maskpencil.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from maskpencil.models.architectures import Network
+    from maskpencil.models.build import Network
 
 PREFIX = "torchvision/"
 """Names that begin so are torchvision's networks, with the weights that it publishes."""
 
 
 def published_model(name: str) -> ModelParts:
-    """torchvision/fcn_resnet50 or torchvision/fcn_resnet101, trained on COCO with Pascal VOC's classes.
+    """Load torchvision/fcn_resnet50 or torchvision/fcn_resnet101, trained on COCO with Pascal VOC's classes.
 
     Raises:
         ConfigError: there is no such network.
         ModelError: the weights cannot be had.
     """
-    from maskpencil.models.foreign.torchvision_fcn import torchvision_fcn
+    from maskpencil.models.importers.torchvision_fcn import torchvision_fcn
 
     return _parts(torchvision_fcn(name.removeprefix(PREFIX)), None, name)
 
@@ -31,21 +31,40 @@ def published_model(name: str) -> ModelParts:
 def import_model(
     path: str | Path, *, classes: ClassSet | None = None, at_once_scales: bool | None = None
 ) -> ModelParts:
-    """A network that another project wrote: see `load_foreign` for the files.
+    """Read a network of another project from its file: one of the authors' nets, or one of torchvision's.
 
-    Without `classes`, 21 are taken for Pascal VOC's, others are numbered.
+    Args:
+        path: a file of Caffe (.caffemodel) or a state dict (.safetensors, .pth or .pt).
+        classes: the classes in their order; without them 21 are taken for Pascal VOC's, others are numbered.
+        at_once_scales: whether an FCN-8s is the one trained at once, where the file does not say.
 
     Raises:
         ModelError: the file cannot be read, is of another network, or does not fit; or the classes are too many or few.
     """
-    from maskpencil.models.foreign.recognize import load_foreign
+    from maskpencil.models.backbones.weights import listed, read_tensors, refuse_non_finite
+    from maskpencil.models.importers.caffe import read_caffemodel
+    from maskpencil.models.importers.published import is_published, load_published
+    from maskpencil.models.importers.torchvision_fcn import is_torchvision_fcn, load_torchvision_fcn
 
-    return _parts(load_foreign(path, at_once_scales=at_once_scales), classes, str(path))
+    path = Path(path)
+    tensors = read_caffemodel(path) if path.suffix == ".caffemodel" else read_tensors(path)
+    refuse_non_finite(tensors, source=str(path))
+    network: Network
+    if is_torchvision_fcn(tensors):
+        network = load_torchvision_fcn(tensors, source=str(path))
+    elif is_published(tensors):
+        network = load_published(tensors, source=str(path), at_once_scales=at_once_scales)
+    else:
+        raise ModelError(
+            f"{path}: is a network of another kind (it holds {listed(tensors)}); expected one of the authors' FCNs or "
+            "torchvision's fcn_resnet50 or fcn_resnet101; a classifier's weights go to train with --weights"
+        )
+    return _parts(network, classes, str(path))
 
 
 def _parts(model: "Network", classes: ClassSet | None, source: str) -> ModelParts:
     from maskpencil.models.fcn import FCN
-    from maskpencil.models.foreign.torchvision_fcn import IMAGE_SIZE
+    from maskpencil.models.importers.torchvision_fcn import IMAGE_SIZE
 
     count = model.config.num_classes
     if classes is None:

@@ -23,7 +23,7 @@ from maskpencil.preprocessing import Preprocessing
 from maskpencil.regular_files import open_regular, reason_of
 
 if TYPE_CHECKING:
-    from maskpencil.models.architectures import Network
+    from maskpencil.models.build import Network
 
 # torch is imported inside functions: a model folder is understood without it where another runtime has the network
 
@@ -64,7 +64,7 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model folder says of itself, apart from its weights; `architecture` in plain values."""
+    """The configuration of a model folder: all but its weights; `architecture` in plain values."""
 
     architecture: Mapping[str, Any]
     classes: ClassSet
@@ -73,7 +73,7 @@ class ModelConfig:
 
     @property
     def title(self) -> str:
-        """What people call the network: the `title` of its own configuration, which only torch can import."""
+        """The network's usual name: the `title` of its own configuration, which only torch can import."""
         entries = self.architecture
         if entries["name"] == "torchvision":
             return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
@@ -100,7 +100,7 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from maskpencil.models.architectures import describe
+    from maskpencil.models.build import describe
 
     config = {
         "format_version": FORMAT_VERSION,
@@ -164,7 +164,7 @@ def _description(folder: Path) -> bytes:
 
 
 def read_model_config(path: str | Path) -> ModelConfig:
-    """Read what a model folder says of itself; of its weights just that they are there.
+    """Read the configuration of a model folder, and check that its weights are there.
 
     Raises:
         ModelError: a file is missing or damaged, or of a newer format.
@@ -201,7 +201,6 @@ def read_model_folder(path: str | Path) -> ModelParts:
     """
     import torch
 
-    from maskpencil.models.architectures import rebuild
     from maskpencil.models.backbones.weights import (
         load_strictly,
         read_tensors,
@@ -209,6 +208,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
         refuse_non_finite,
         shapes_in,
     )
+    from maskpencil.models.build import rebuild
 
     folder = Path(path)
     config = read_model_config(folder)
@@ -260,7 +260,7 @@ def _checked_architecture(value: object) -> dict[str, Any]:
 
 
 def model_card(parts: ModelParts) -> str:
-    """A short description for people, in Markdown."""
+    """Write a short description of the model in Markdown."""
     config, training = parts.model.config, parts.training
     lines = [
         f"# {markdown(config.title)}",

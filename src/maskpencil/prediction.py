@@ -1,4 +1,4 @@
-"""`Prediction`: what the network says of one image."""
+"""`Prediction`: the result of one image: label map, confidence, overlay, regions."""
 
 import os
 from collections import Counter

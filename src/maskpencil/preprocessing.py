@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
-    """Images of one size, (H, W, 3) uint8 each, as one tensor (N, 3, H, W)."""
+    """Stack images of one size, (H, W, 3) uint8 each, into one tensor (N, 3, H, W)."""
     import torch
 
     return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
@@ -73,7 +73,7 @@ class Preprocessing:
         return red, green, blue
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) at which the network sees an image of (height, width) `size`."""
+        """Return the (height, width) at which the network sees an image of (height, width) `size`."""
         return fitted_size(size, self.image_size)
 
     def resize(self, image: RGBImage) -> RGBImage:

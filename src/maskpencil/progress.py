@@ -19,7 +19,7 @@ PLAIN_SECONDS = 10.0
 class ProgressBar:
     """Counts `total` steps of one job; a context manager.
 
-    `update` takes what is done so far and a few words; both are shown with the time left.
+    `update` takes the share or number done so far and a few words; both are shown with the time left.
     """
 
     def __init__(self, title: str, total: int, *, console: Console | None = None) -> None:

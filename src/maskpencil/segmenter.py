@@ -43,7 +43,7 @@ from maskpencil.runtimes.upsampling import Floats
 if TYPE_CHECKING:
     import torch
 
-    from maskpencil.models.architectures import Network
+    from maskpencil.models.build import Network
 
 # torch is imported inside functions: the other runtimes run without it
 
@@ -134,7 +134,7 @@ class Segmenter:
         image_size: scale images to this size instead of the model's: (height, width), the longer side, or "native".
 
     Attributes:
-        has_blended: whether an image was segmented in tiles by a network whose tiles are not exact.
+        has_blended: whether an image was segmented in tiles whose results are blended and so not exact.
 
     Raises:
         ConfigError: the parts do not fit each other, or a setting is out of range.
@@ -490,7 +490,7 @@ class Segmenter:
             folder, (name, precision, loaded) = state["folder"], state["runtime"]
             read_model_config(folder)
             if fingerprint(folder) != loaded:
-                raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it anew")
+                raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it again")
             state = state | {"runtime": _graph_runtime(folder, name, precision)}
         self.__dict__.update(state)
 

@@ -1,12 +1,13 @@
-"""SIGTERM and SIGHUP: they end a command as Ctrl-C does, with its files cleaned up and an exit code of their own."""
+"""Ctrl-C, SIGTERM and SIGHUP: they end a command with its files cleaned up, or let it finish what it has begun."""
 
 import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Event
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -54,6 +55,48 @@ def ended_by_signals() -> Iterator[Ended]:
             signal.signal(number, handler)
 
 
+class Stop(Event):
+    """An event that a signal sets; `number` is that of the signal, 0 before."""
+
+    number = 0
+
+
+@contextmanager
+def stopped_by_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
+    """Give an event that the first signal of `STOPPING` sets, announced by `tell`; the next raises KeyboardInterrupt.
+
+    After the block the signals do what they did before. Works in the main thread only.
+    """
+    stop = Stop()
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_set():
+            if number == stop.number and number in CLOSING:
+                return  # closing a terminal may send two
+            raise KeyboardInterrupt
+        mute_closed_terminal(number)
+        stop.number = number
+        stop.set()
+        tell("finishing what is begun; once more to leave at once")
+
+    taken = [number for number in STOPPING if number == signal.SIGINT or not is_ignored(number)]
+    before = {number: signal.signal(number, handle) for number in taken}
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        _restore_handlers(before)
+        if stop.number in ENDING:
+            signal.raise_signal(stop.number)  # so that the exit code names it
+        raise
+    finally:
+        _restore_handlers(before)
+
+
+def _restore_handlers(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 class StopRequest:
     """Record in a block which signal asks for a stop, so that work stops between two steps and not within one.
 
@@ -89,12 +132,12 @@ class StopRequest:
 
 
 def is_ignored(number: int) -> bool:
-    """Whether a signal is ignored, as nohup has SIGHUP ignored."""
+    """Return whether a signal is ignored, as SIGHUP is under nohup."""
     return signal.getsignal(number) == signal.SIG_IGN
 
 
 def mute_closed_terminal(number: int) -> None:
-    """After SIGHUP let what is still printed go nowhere, unless it goes to a file.
+    """Discard what is printed after SIGHUP, unless it goes to a file.
 
     The terminal is there no more, and a program at the other end of a pipe was ended with it.
     """
@@ -109,5 +152,5 @@ def mute_closed_terminal(number: int) -> None:
 
 
 def exit_code(number: int) -> int:
-    """The exit code of a process that a signal has ended, as shells count it: 143 for SIGTERM."""
+    """Return the exit code of a process that a signal has ended, as shells count it: 143 for SIGTERM."""
     return 128 + number

@@ -143,7 +143,7 @@ def test_a_model_or_a_run_is_no_data(model, tmp_path, capsys):
     assert f"maskpencil train --resume {model.parent}" in said(["train", model.parent], capsys, 1)
     assert f"maskpencil info {model}" in said(["check", model], capsys, 1)
     assert f"maskpencil info {model}" in said(["evaluate", model, model], capsys, 1)
-    assert "is a training run and no data" in said(["convert", model.parent, "--to", "coco"], capsys, 1)
+    assert "is a training run, not data" in said(["convert", model.parent, "--to", "coco"], capsys, 1)
 
 
 def test_a_model_of_which_a_part_is_missing_is_no_folder_of_images(tmp_path, capsys):

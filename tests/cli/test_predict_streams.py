@@ -14,7 +14,7 @@ from tests.inference.conftest import BrightnessSegmenter, make_video  # noqa: F4
 from tests.inference.servers import camera_server
 
 from maskpencil.cli import main
-from maskpencil.cli.stopping import stopped_by_signals
+from maskpencil.signals import stopped_by_signals
 
 
 @pytest.fixture(autouse=True)

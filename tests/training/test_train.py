@@ -155,7 +155,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
     fine = train(tiny_folder, out=tmp_path / "16s", stride=16, init=str(coarse.model), learning_rate=1e-12, **chain)
     log = (fine.folder / "train.log").read_text()
     assert f"started from {coarse.model}" in log
-    assert "start anew" in log
+    assert "start untrained" in log
     assert "upscore2, score_pool4, upscore16" in log
     before, after = (load_file(run.model / "model.safetensors") for run in (coarse, fine))
     torch.testing.assert_close(after["score_fr.weight"], before["score_fr.weight"])

@@ -96,7 +96,7 @@ def _answer(words: Sequence[str], *, debug: bool) -> int:
 
         say(f"error: there is no command {words[0]!r}{instead_of_command(words[0], COMMANDS)}")
         return 2
-    from maskpencil.cli.libraries import as_plain_lines
+    from maskpencil.cli.failures import as_plain_lines
 
     as_plain_lines(quiet=not debug)
     with needed_for(f"maskpencil {words[0]}"):
@@ -104,7 +104,7 @@ def _answer(words: Sequence[str], *, debug: bool) -> int:
 
 
 def usage() -> str:
-    """The help of the whole program; written without cyclopts, which takes longer to import than to read this."""
+    """Return the help of the whole program, written without cyclopts, whose import would take longer."""
     return USAGE.format(commands="\n".join(f"  {name:<12} {words}" for name, words in COMMANDS.items()))
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import found_model
-from maskpencil.cli.loading import unused_gpu
+from maskpencil.cli.loading import found_model, unused_gpu
 from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, option
 from maskpencil.extras import how_to_install, is_installed, needed_for
 from maskpencil.images import RGBImage
@@ -52,8 +51,7 @@ def command(
 
 
 def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
-    from maskpencil.benchmark.chart import COLUMNS, cells, chart
-    from maskpencil.benchmark.runtimes import compare_runtimes
+    from maskpencil.comparison.runtimes import COLUMNS, cells, chart, compare_runtimes
     from maskpencil.files import numbered_folder, short_name
     from maskpencil.images import refuse_unknown_suffix, write_image
     from maskpencil.results import refuse_to_replace_file
@@ -89,7 +87,7 @@ def _sliding_window(
     with needed_for(SLIDING_WINDOW):
         import torch
 
-    from maskpencil.benchmark.sliding_window import compare
+    from maskpencil.comparison.sliding_window import compare
     from maskpencil.hardware import choose_device
     from maskpencil.models.dense_classifier import dense_classifier
     from maskpencil.preprocessing import Preprocessing, stacked
@@ -112,7 +110,7 @@ def _sliding_window(
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """The images, scaled to `size` where it is given, or two streets of the size `drawn`."""
+    """Read the images, scaled to `size` where it is given, or draw two streets of the size `drawn`."""
     from maskpencil.images import read_image, scaled
     from maskpencil.parsing import parse_size
     from maskpencil.scenes import draw_scene

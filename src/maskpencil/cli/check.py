@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.classes import ClassSet
-from maskpencil.cli.arguments import refuse_model_as_data
+from maskpencil.cli.loading import refuse_model_as_data
 from maskpencil.cli.options import OTHER, OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, numbered_folder, short_name, written_whole
@@ -17,7 +17,7 @@ from maskpencil.results import recorded_results, refuse_to_replace_file
 from maskpencil.terminal import Line, say, show
 
 JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict")
-"""By which a file of findings that this command has written is told."""
+"""The keys by which a file of findings that this command has written is recognized."""
 
 
 def command(
@@ -84,7 +84,7 @@ def command(
 
 
 def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) -> list[Line]:
-    """Each class's (pixels, images, share of all pixels that count), and its color, as aligned lines."""
+    """Format each class's pixels, images, share of all pixels that count, and color as aligned lines."""
     width = max(len(visible(name)) for name in (*counts, "class"))
     lines: list[Line] = [f"{'class':<{width}}  {'color':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
     for (name, (pixels, images, share)), color in zip(counts.items(), classes.palette, strict=True):
@@ -94,7 +94,7 @@ def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) ->
 
 
 def processes_for(asked: int | None) -> int:
-    """How many processes to read in: as asked for, or one a core.
+    """Return the number of processes to read in: as asked for, or one per core.
 
     Raises:
         ConfigError: less than one is asked for.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import refuse_model_as_data
+from maskpencil.cli.loading import refuse_model_as_data
 from maskpencil.cli.options import OUTPUT, AnnotationFormat, DataImages, DataMasks, SplitFile, option
 from maskpencil.files import new_folder, short_name
 from maskpencil.progress import ProgressBar

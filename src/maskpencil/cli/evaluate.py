@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import found_model, refuse_model_as_data
-from maskpencil.cli.loading import load_segmenter
+from maskpencil.cli.loading import found_model, load_segmenter, refuse_model_as_data
 from maskpencil.cli.options import (
     CLASSES,
     INPUT,
@@ -31,7 +30,7 @@ from maskpencil.terminal import show
 from maskpencil.threshold_metrics import RoadScores
 
 JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
-"""By which a file of scores that this command has written is told."""
+"""The keys by which a file of scores that this command has written is recognized."""
 
 
 def command(
@@ -95,7 +94,7 @@ def command(
 
 
 def table(scores: Scores) -> list[str]:
-    """The scores as aligned lines, classes first."""
+    """Format the scores as aligned lines, classes first."""
     width = max(len(visible(name)) for name in (*scores.classes, "class"))
     total = sum(each.pixels for each in scores.classes.values()) or 1
     lines = [f"{'class':<{width}}     IoU  accuracy   share of pixels"]
@@ -114,7 +113,7 @@ def table(scores: Scores) -> list[str]:
 
 
 def class_table(scores: RoadScores) -> list[str]:
-    """The scores of one class's probability as aligned lines."""
+    """Format the scores of one class's probability as aligned lines."""
     values = {
         "MaxF1": scores.max_f1,
         "at the threshold": scores.threshold,

@@ -1,11 +1,14 @@
-"""What ends a command and is no `MaskPencilError`: too little memory, and faults of this program."""
+"""Messages that are not our own: out of memory, faults of this program, warnings and logs of other packages."""
 
 import errno
+import logging
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from maskpencil.errors import MaskPencilError, OutputError, first_line
 from maskpencil.files import cache_folder, written_whole
@@ -21,7 +24,7 @@ _NO_MEMORY = re.compile(
 """How Python, NumPy, torch, OpenVINO, OpenCV, the linker and process pools say that memory was refused."""
 
 _NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
-"""Errors whose words may be a file's name and so are no evidence."""
+"""Errors whose message may hold a file's name, which is no evidence."""
 
 _LESS_MEMORY = {
     "predict": "take less with --memory 256MiB, or a smaller --image-size",
@@ -46,7 +49,7 @@ def say_failure(error: Exception, command: str) -> None:
 
 
 def memory_refused(error: BaseException | None) -> str:
-    """What an error, or one that led to it, says of memory that was refused; empty where none was."""
+    """Return what an error, or one of its causes, says about memory that was refused; empty where none was."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:  # an error may be its own cause
         seen.append(error)
@@ -70,7 +73,7 @@ def _traceback(error: BaseException) -> Sequence[str]:
 
 
 def _kept_traceback(error: BaseException) -> str:
-    """Where the traceback was written: what happens once in a long run could not be shown by a second one."""
+    """Write the traceback to the cache and return where: an error of a long run may not come back in a second one."""
     place = cache_folder("errors") / "traceback.txt"
     try:
         with written_whole(place) as temporary:
@@ -81,7 +84,7 @@ def _kept_traceback(error: BaseException) -> str:
 
 
 def _raised_limit() -> list[str]:
-    """To raise the limit on this process's memory, where one is set."""
+    """Advise to raise the limit on this process's memory, where one is set."""
     if sys.platform == "win32":
         return []
     import resource
@@ -89,3 +92,28 @@ def _raised_limit() -> list[str]:
     limits = {resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)}
     limits.discard(resource.RLIM_INFINITY)
     return [f"raise the limit of {min(limits) / 2**30:.1f} GiB that is set for this process (ulimit)"] if limits else []
+
+
+def as_plain_lines(*, quiet: bool) -> None:
+    """Print warnings, and log records without a handler, as plain lines; `quiet` leaves out Pillow's warnings."""
+    if quiet:  # the faults of images are reported in our own words
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.showwarning = _show_warning
+    if logging.lastResort:
+        logging.lastResort.setFormatter(_PlainFormatter())
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,  # noqa: ARG001 - the source line, which does not fit in one line
+) -> None:
+    say(f"warning: {message} ({category.__name__} in {filename}, line {lineno})", file=file)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import found_model
-from maskpencil.cli.loading import load_segmenter
+from maskpencil.cli.loading import found_model, load_segmenter
 from maskpencil.cli.options import CLASSES, NETWORK, OUTPUT, Device, Precision, RuntimeName, option
 from maskpencil.extras import needed_for
 from maskpencil.files import numbered_folder

@@ -1,4 +1,4 @@
-"""What was meant by a word that is no command, option or value here, but may be one of another tool."""
+"""Suggestions for words that are no command, option or value here, but may be one of another tool."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -150,7 +150,7 @@ VALUES_MEANT = {
 
 
 def instead_of_command(word: str, commands: Iterable[str]) -> str:
-    """The end of a line that says which command was meant, or which there are."""
+    """Return the end of an error line: the command that was meant, or all commands."""
     plain = word.lower().replace("_", "-")
     for command, words in COMMANDS_MEANT.items():
         if plain in words.split() and (command in commands or command.startswith("--")):
@@ -161,7 +161,7 @@ def instead_of_command(word: str, commands: Iterable[str]) -> str:
 
 
 def explained(error: CycloptsError, name: str, words: Sequence[str], app: App) -> str:
-    """Why a command line was refused, in one line, with what to type instead."""
+    """Explain in one line why a command line was refused, with what to type instead."""
     options = [option for argument in app.assemble_argument_collection() for option in argument.names]
     options = [option for option in options if option.startswith("--")]
     if isinstance(error, UnknownOptionError | MissingArgumentError | UnusedCliTokensError):
@@ -210,7 +210,7 @@ def _instead_of_option(option: str, name: str, options: Sequence[str]) -> str:
 
 
 def _typed(option: str, word: str) -> str:
-    """The option as it is to be typed, with the value that a word such as --gpu stands for."""
+    """Return an option as it is to be typed, with the value that a word such as --gpu stands for."""
     values = {
         "--device": {"cpu": "cpu", "mps": "mps", "no-cuda": "cpu"}.get(word, "cuda"),
         "--precision": {"bf16": "bf16", "fp32": "fp32"}.get(word, "fp16"),
@@ -224,7 +224,7 @@ def _typed(option: str, word: str) -> str:
 
 
 def _instead_of_value(option: str, value: str, choices: Sequence[object], name: str) -> str:
-    """What to give in place of a value, where that is known."""
+    """Return what to give in place of a value, where that is known."""
     plain = value.lower().replace("_", "-")
     kind, _, number = plain.partition(":")
     if option == "--device" and (plain.replace(",", "").isdigit() or (kind in ("cuda", "gpu") and number)):

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import numpy.typing as npt
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import found_model
-from maskpencil.cli.loading import unused_gpu
+from maskpencil.cli.loading import found_model, unused_gpu
 from maskpencil.extras import EXTRAS
 from maskpencil.plain_text import visible
 from maskpencil.terminal import show
@@ -53,14 +52,14 @@ def machine() -> list[str]:
 
 
 def backbones() -> list[str]:
-    """The names `--backbone` takes."""
+    """List the names `--backbone` takes."""
     from maskpencil.models.backbones import list_backbones
 
     return [*list_backbones(), "and every timm model that offers features at strides 8, 16 and 32, by its name"]
 
 
 def recipes() -> list[str]:
-    """The presets and their settings."""
+    """List the recipes and their settings."""
     from maskpencil.training.recipes import DESCRIPTIONS, RECIPES
 
     lines = []
@@ -71,7 +70,7 @@ def recipes() -> list[str]:
 
 
 def model(path: Path) -> list[str]:
-    """What a model folder holds."""
+    """Show what a model folder holds."""
     from maskpencil.model_folder import read_model_config
     from maskpencil.runtimes.graph_files import read_arrays
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from maskpencil import terminal
-from maskpencil.cli.arguments import found_model
-from maskpencil.cli.loading import load_segmenter
+from maskpencil.cli.loading import found_model, load_segmenter
 from maskpencil.cli.options import (
     CLASSES,
     NETWORK,
@@ -27,14 +26,13 @@ from maskpencil.cli.options import (
     RuntimeName,
     option,
 )
-from maskpencil.cli.stopping import stopped_by_signals
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, short_name
 from maskpencil.inference.video_options import MaskFormat, VideoOptions
 from maskpencil.parsing import read_duration
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
-from maskpencil.signals import ENDING, exit_code
+from maskpencil.signals import ENDING, exit_code, stopped_by_signals
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:

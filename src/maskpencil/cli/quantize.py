@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.arguments import found_model, refuse_model_as_data
+from maskpencil.cli.loading import found_model, refuse_model_as_data
 from maskpencil.cli.options import INPUT, MODEL, OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.files import new_folder
 from maskpencil.progress import ProgressBar

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from maskpencil.cli.arguments import found_model, refuse_model_as_data
+from maskpencil.cli.loading import found_model, refuse_model_as_data
 from maskpencil.cli.options import (
     AUGMENTATION,
     INPUT,

@@ -4,11 +4,9 @@
 - `backbones`: classifier trunks, one family a file
 - `geometry`: where the cells of a map look at, and crops
 - `fcn`: the fully convolutional network
-- `build`: from a configuration to a network with weights
-- `transplant`: one net started from another
+- `build`: networks from a configuration, from a model folder, from the tensors of another net
 - `dense_classifier`: a classifier over a whole image, before any training
-- `foreign`: other projects' weights
-- `architectures`: what a model folder can hold
+- `importers`: weights of other projects
 """
 
 from maskpencil.models.backbones import Backbone, create_backbone, list_backbones

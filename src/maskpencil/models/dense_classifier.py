@@ -63,9 +63,9 @@ class DenseClassifier(nn.Module):
         self.categories, self.mean, self.std = tuple(categories), mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images (N, 3, H, W) of `WINDOW` pixels or more -> scores (N, K, h, w), a cell a window.
+        """Map normalized images (N, 3, H, W) of `WINDOW` pixels or more to scores (N, K, h, w), one cell per window.
 
-        h is (H - 224) / 32 + 1, and w alike; what is left of an image beside whole strides may give one cell more.
+        h is (H - 224) / 32 + 1, and w alike; the rest of an image beside whole strides may give one cell more.
         """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)

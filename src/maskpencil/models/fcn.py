@@ -85,7 +85,7 @@ class FCNConfig:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "FCNConfig":
-        """Build from the content of config.json; what is missing takes its default.
+        """Build from the content of config.json; missing keys take their defaults.
 
         Raises:
             ConfigError: an entry is unknown, num_classes is missing, or a value is out of range.
@@ -136,11 +136,11 @@ class FCN(nn.Module):
         self.score = Crop(Grid().offset_of(grid.through(last)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images (N, C, H, W) of any size -> logits (N, K, H, W)."""
+        """Map normalized images (N, C, H, W) of any size to logits (N, K, H, W)."""
         return self.logits(self.features(images), images.shape[-2:])  # (N, K, H, W)
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
-        """Normalized images (N, C, H, W) -> the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
+        """Map normalized images (N, C, H, W) to the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
         features: dict[int, Tensor] = self.backbone(images if self.config.as_released else _padded(images))
         return features
 
@@ -150,7 +150,7 @@ class FCN(nn.Module):
         return logits
 
     def coarse_scores(self, images: Tensor) -> Tensor:
-        """Normalized images (N, C, H, W) -> scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
+        """Map normalized images (N, C, H, W) to scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:

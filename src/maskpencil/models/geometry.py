@@ -19,11 +19,11 @@ class Grid:
 
     @classmethod
     def in_place(cls, stride: int) -> Self:
-        """The grid whose cells are tiles of stride x stride pixels, the first in the corner of the image."""
+        """Return the grid whose cells are tiles of stride x stride pixels, the first in the corner of the image."""
         return cls(stride, (stride - 1) / 2)
 
     def through(self, *layers: Window) -> "Grid":
-        """The grid of the map that layers with square windows make, one after the other, of a map with this grid."""
+        """Return the grid after layers with square windows, applied in order to a map with this grid."""
         grid = self
         for layer in layers:
             size, stride, padding = (_side(value) for value in (layer.kernel_size, layer.stride, layer.padding))
@@ -35,7 +35,7 @@ class Grid:
         return grid
 
     def offset_of(self, other: "Grid") -> int:
-        """How many cells of a map with the `other` grid come before the cell that lies on this grid's first.
+        """Return the number of cells of a map with the `other` grid before the cell that lies on this grid's first.
 
         Raises:
             ConfigError: no cell of `other` lies there, or the steps differ.

@@ -36,7 +36,7 @@ def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, p
 
 
 def bilinear_kernel(kernel_size: int) -> Tensor:
-    """The (kernel_size, kernel_size) weights with which a transposed convolution interpolates bilinearly.
+    """Return the (kernel_size, kernel_size) weights with which a transposed convolution interpolates bilinearly.
 
     Raises:
         ConfigError: kernel_size is below 1.
@@ -64,7 +64,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
         self.is_bilinear = True
 
     def forward(self, scores: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, C, (H - 1) * stride - 2 * padding + kernel_size, likewise)."""
+        """Upsample (N, C, H, W) to (N, C, (H - 1) * stride - 2 * padding + kernel_size, likewise)."""
         if not self.is_bilinear or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return super().forward(scores, output_size)
         rows, columns = (self._matrix(length, scores.device) for length in scores.shape[-2:])
@@ -72,7 +72,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
             return rows @ (scores.float() @ columns.T)
 
     def _matrix(self, length: int, device: torch.device) -> Tensor:
-        """What makes a row of pixels of one of `length` cells: (pixels, length)."""
+        """Return the matrix (pixels, length) that interpolates a row of `length` cells to pixels."""
         stride, size, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
         pixels = torch.arange((length - 1) * stride - 2 * padding + size, device=device)
         middle = (pixels + padding - (size - 1) / 2) / stride  # in cells
@@ -111,7 +111,7 @@ def bilinear_upsampling(
 
 
 def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
-    """A copy of a network's first convolution, made for RGB, that takes `in_channels` channels.
+    """Copy a network's first convolution, made for RGB, into one that takes `in_channels` channels.
 
     From three channels on, the first three keep their filters; every new channel starts as the mean of the RGB
     filters, as the depth channel did in Shelhamer et al., PAMI 2017. With one or two channels all are new.

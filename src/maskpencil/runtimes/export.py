@@ -14,7 +14,7 @@ from maskpencil.errors import ConfigError, ModelError, OutputError, first_line
 from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole
 from maskpencil.model_folder import ModelParts, read_model_folder
-from maskpencil.models.architectures import Network
+from maskpencil.models.build import Network
 from maskpencil.models.fcn import LAST_UPSCORE
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import NetworkProfile

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import openvino
 
 VERSION = 4
-"""Part of every name in the cache; increase it to convert all networks anew."""
+"""Part of every name in the cache; increase it to convert all networks again."""
 
 COMPILED = "compiled"
 """The folder in the cache for networks that OpenVINO compiled for this machine."""
@@ -136,7 +136,7 @@ class PreparedNetwork:
         """Keep the graph in the cache, after the weights were read.
 
         Raises:
-            ModelError: the weights are no longer those that the cache's name follows from.
+            ModelError: the weights are no longer those from which the cache's name was computed.
         """
         if fingerprint(self.folder) != self.weights:
             raise ModelError(f"{self.folder}: was changed while it was read; start again")
@@ -210,7 +210,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
     """
     weights = fingerprint(folder)
     carried = _carried(folder, weights) if form == "openvino" else None
-    # what is made of the weights' own folder alone, and not of files that came with it, needs no name of its own
+    # a graph converted here from the weights alone, not one that came with the folder, needs no separate name
     cache = _place(weights, "" if carried is None else carried.digest, form)
     kept = None if carried is not None or cache is None else _kept(cache, form)
     stored = carried or kept or _converted(folder, form)

@@ -88,7 +88,7 @@ _OPSETS = frozenset(f"opset{number}" for number in range(1, 17))
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph whose digest is right: the content of its files by name, and its facts."""
+    """A graph whose digest was verified: the content of its files by name, and its facts."""
 
     files: Mapping[str, bytes]
     facts: Mapping[str, Any]
@@ -148,7 +148,9 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 def damaged(place: Path, reason: str) -> ModelError:
     """Return the error for a graph in the folder `place` that cannot be used."""
-    return ModelError(f"{place}: is damaged ({reason}); remove the folder {place}, it is made anew where torch is")
+    return ModelError(
+        f"{place}: is damaged ({reason}); remove the folder {place}; it is made again where torch is installed"
+    )
 
 
 def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
@@ -233,8 +235,8 @@ def _fill(model: Any, folder: Path) -> None:
             continue
         found = tensors.get(name)
         if found is None or not shape.compatible(openvino.PartialShape(found.shape)):
-            told = "is missing" if found is None else f"is {found.shape} instead of {tuple(shape.to_shape())}"
-            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} {told}; expected its {CONFIG}")
+            misfit = "is missing" if found is None else f"is {found.shape} instead of {tuple(shape.to_shape())}"
+            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} {misfit}; expected its {CONFIG}")
         if found.dtype.kind != "f":
             raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} holds {found.dtype}; expected its {CONFIG}")
         numbers = found.astype(parameter.get_element_type().to_dtype(), copy=False)

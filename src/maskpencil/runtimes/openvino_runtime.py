@@ -195,7 +195,7 @@ def _initialize_bindings() -> None:
 
     Its Python binding makes them on first use inside a C++ static initializer, which releases the interpreter lock
     while it imports NumPy. Of two threads that use them first at the same time, one then waits for the initializer with
-    the interpreter lock held, the other for the interpreter lock inside the initializer: neither ever goes on.
+    the interpreter lock held, the other for the interpreter lock inside the initializer: neither ever continues.
     """
     with _first_use:
         for number in (np.uint8, np.float32):

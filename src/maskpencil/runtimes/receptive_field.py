@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from maskpencil.models.architectures import Network
+from maskpencil.models.build import Network
 from maskpencil.models.surgery import BilinearUpsampling
 from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
 

@@ -96,7 +96,7 @@ def _exact_bands(
 def _blended_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """As `_exact_bands`, with the mean of the scores of overlapping tiles, weighted by the distance to their edges."""
+    """Yield bands as `_exact_bands` does, averaging overlapping tiles by the distance to their edges."""
     height, width = image.size
     total = np.zeros((1, runtime.upsampling.classes, *grid), np.float32)
     weights = np.zeros(grid, np.float32)

@@ -15,7 +15,7 @@ from maskpencil.errors import ConfigError, first_line
 from maskpencil.hardware import autocast
 from maskpencil.images import RGBImage
 from maskpencil.models import FCN
-from maskpencil.models.architectures import Network
+from maskpencil.models.build import Network
 from maskpencil.models.surgery import bilinear_kernel
 from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.base import CoarseScores, Finish, NetworkProfile, Runtime
@@ -136,7 +136,7 @@ class CompiledNetwork:
                 ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies compile anew: a compiled program and a lock belong to one process."""
+        """Copies compile again: a compiled program and a lock belong to one process."""
         return CompiledNetwork, (self._plain,)
 
     def _is_compiled(self, shape: torch.Size) -> bool:

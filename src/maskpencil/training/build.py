@@ -17,7 +17,7 @@ from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
 from maskpencil.model_folder import read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.models.transplant import in_class_order, transplant
+from maskpencil.models.build import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
@@ -225,10 +225,14 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
         )
     new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
     notes = [
-        f"layers that start anew, for {config.init} has none of their shape and classes: {', '.join(new) or 'none'}"
+        f"layers that start untrained, as {config.init} has none of their shape and classes: {', '.join(new) or 'none'}"
     ]
     if theirs != ours:
-        what = "in another order, matched by name" if {*theirs} == {*ours} else "others, so that its scores start anew"
+        what = (
+            "in another order, matched by name"
+            if {*theirs} == {*ours}
+            else "others, so that the scores start untrained"
+        )
         notes.append(f"{config.init}: its classes are {what}: {', '.join(theirs)}; the data's are {', '.join(ours)}")
     return model, tuple(notes)
 

@@ -82,7 +82,7 @@ def load_checkpoint(
         if broken:
             raise ModelError(
                 f"{path / FILE}: cannot be resumed from, for the run had diverged (not finite: {broken}); start the "
-                "run anew, with a smaller --learning-rate or --precision fp32"
+                "run again, with a smaller --learning-rate or --precision fp32"
             )
         model.load_state_dict(state["model"])
         if average:
@@ -93,7 +93,7 @@ def load_checkpoint(
         return Progress(**{RENAMED.get(name, name): value for name, value in state["progress"].items()})
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path / FILE}: cannot be resumed from ({reason}); start the run anew") from error
+        raise ModelError(f"{path / FILE}: cannot be resumed from ({reason}); start a new run") from error
 
 
 def first_not_finite(state: object) -> str | None:

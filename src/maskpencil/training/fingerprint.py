@@ -135,13 +135,13 @@ def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
     words = [f"{number} {what}" for what, number in counts.items() if number]
     if words:
         lines.append(
-            f"warning: the data have changed since the run began (images: {', '.join(words)}): it goes on, but this is "
-            "no exact continuation"
+            f"warning: the data have changed since the run began (images: {', '.join(words)}): training continues, but "
+            "this is not an exact continuation"
         )
     if redated := sum(one.content == other.content and one.dates != other.dates for one, other in both):
         lines.append(
             f"warning: the files of {counted(redated, 'image')} have another date, but the same size: if they were "
-            "edited and not just copied, this is no exact continuation"
+            "edited and not just copied, this is not an exact continuation"
         )
     return tuple(lines)
 

@@ -38,7 +38,7 @@ class RunFolder:
         Raises:
             DataError: the file is missing or damaged.
         """
-        remedy = "start the run anew"
+        remedy = "start a new run"
         source = read_json(self.data, error=DataError, remedy=remedy, any_text=True)
         try:
             known = {name: text(path, name, 2**15) for name, path in mapping(source, "the source").items()}
@@ -114,7 +114,7 @@ def existing_run(path: Path) -> RunFolder:
     run = RunFolder(path)
     absent = next((file.name for file in (run.config, run.data) if not file.is_file()), None)
     if absent:
-        raise DataError(f"{path}: is no training run ({absent} is missing); expected a folder like runs/train/NAME")
+        raise DataError(f"{path}: is not a training run ({absent} is missing); expected a folder like runs/train/NAME")
     return run
 
 

@@ -83,7 +83,7 @@ def train(
         split_file: the file that lists the splits.
         quiet: print nothing.
         since: the `time.monotonic()` from which a time budget counts; by default now.
-        settings: those of `TrainConfig`; what is not given is left to the recipe.
+        settings: fields of `TrainConfig`; the recipe decides those that are not given.
 
     Raises:
         ConfigError: a setting cannot work, or there is nothing to resume.

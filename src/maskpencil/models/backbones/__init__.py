@@ -60,7 +60,7 @@ def create_backbone(
 
 
 def normalizes_batches(name: str) -> bool:
-    """Whether a backbone has batch normalization, which keeps training from scratch steady at great rates.
+    """Return whether a backbone has batch normalization, which keeps training from scratch stable at high rates.
 
     Raises:
         ConfigError: there is no such backbone.
@@ -69,7 +69,7 @@ def normalizes_batches(name: str) -> bool:
 
 
 def list_backbones() -> list[str]:
-    """The names of torchvision's families, and of a selection of timm's models."""
+    """List the names of torchvision's families, and of a selection of timm's models."""
     return [name for family in FAMILIES for name in family.names]
 
 

@@ -80,14 +80,14 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
 
 
 def known_names() -> list[str]:
-    """The names of all of timm's models, whether or not they give the features that are needed."""
+    """List the names of all of timm's models, whether or not they give the features that are needed."""
     import timm
 
     return list(timm.list_models())
 
 
 def is_known(name: str) -> bool:
-    """Whether timm has a model of this name, with or without the prefix and a tag for its weights."""
+    """Return whether timm has a model of this name, with or without the prefix and a tag for its weights."""
     import timm
 
     model = name.removeprefix(PREFIX)
@@ -96,7 +96,7 @@ def is_known(name: str) -> bool:
 
 @cache
 def _arguments(model: str) -> dict[str, Any]:
-    """The arguments with which timm builds `model` for images of any size that is a multiple of 32.
+    """Return the arguments with which timm builds `model` for images of any size that is a multiple of 32.
 
     They are found by trying it out on the meta device, where networks have shapes but no numbers.
     """
@@ -178,7 +178,7 @@ def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
-    """Where in a `TimmModel` the convolutions are that see the image, from timm's list of their names."""
+    """Find the convolutions of a `TimmModel` that see the image, from timm's list of their names."""
     wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
     convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]
@@ -192,7 +192,7 @@ def _alike(name: str) -> str:
 
 
 def _inner(name: str, known: Mapping[str, str] | set[str]) -> str:
-    """The spelling, without dots, under which a layer of a features_only network is known."""
+    """Return the name, without dots, that a layer has in a features_only network."""
     return _alike(name) if _alike(name) in known else _alike(name.partition(".")[2])
 
 

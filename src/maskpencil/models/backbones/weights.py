@@ -49,7 +49,7 @@ _UNREADABLE = (
 
 
 def blank_classifier(name: str, **options: object) -> nn.Module:
-    """A classifier of torchvision without numbers: on the meta device, which takes neither time nor memory."""
+    """Build a classifier of torchvision on the meta device, without numbers: that takes neither time nor memory."""
     with torch.device("meta"):
         return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
@@ -107,19 +107,19 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def _as_text(name: object) -> str:
-    """A name as an error shows it; what is no text may be built such that to write it out never ends."""
+    """Return a name as an error shows it; an object that is not text may be built so that printing it never ends."""
     return shown(name) if isinstance(name, str | int) else type(name).__name__
 
 
 def _is_real(tensor: Tensor) -> bool:
-    """Whether a tensor is dense and has a number of its own for every entry: one number can stand for 10^12."""
+    """Return whether a tensor is dense and stores a number for every entry: with stride 0 one can stand for 10^12."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _refuse_packed(path: Path) -> None:
-    """Refuse a file of torch.save whose parts are packed, which torch never writes: they unpack to any size.
+    """Refuse a file of torch.save whose parts are compressed, which torch never does: they can expand to any size.
 
     Raises:
         ValueError: it is packed, or is not a whole zip file.
@@ -183,8 +183,8 @@ def refuse_misfit(
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{kind} {listed(names)}" for kind, names in problems.items() if names)
-        raise ModelError(f"{source}: does not fit, {told}; expected the state dict of {expected}")
+        misfits = "; ".join(f"{kind} {listed(names)}" for kind, names in problems.items() if names)
+        raise ModelError(f"{source}: does not fit, {misfits}; expected the state dict of {expected}")
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
@@ -217,7 +217,7 @@ def load_strictly(
     """Let `module` take over tensors that must have its names and shapes exactly.
 
     Names that begin with one of `unused` may be missing, present or of other shapes; they are not loaded. `source` and
-    `expected` say in the error where the tensors are from and whose they should be.
+    `expected` name in the error where the tensors are from and which network's they should be.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped.
@@ -231,7 +231,7 @@ def load_strictly(
 
 
 def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
-    """The best weights that torchvision publishes for its network `name`, from its cache or downloaded into it.
+    """Load the best weights that torchvision publishes for its network `name`, from its cache or downloaded into it.
 
     `otherwise` is what the error advises besides putting the file into the cache by hand.
 
@@ -253,14 +253,14 @@ def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in a few words: the first line of the message, without its full stop."""
+    """Return the first line of an error's message, without its full stop."""
     if isinstance(error, pickle.UnpicklingError):  # whose text is advice to run the file's code
         return "not a file of tensors alone"
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
 
 
 def listed(items: Iterable[str]) -> str:
-    """The first few of some names, each cut where it is long."""
+    """Join the first few of some names, long ones shortened."""
     names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in items]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

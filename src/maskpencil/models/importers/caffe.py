@@ -1,12 +1,17 @@
 """The weights files of Caffe, read without Caffe and without protobuf.
 
 A `.caffemodel` is one `NetParameter` message in protobuf's wire format. Only the part of Caffe's messages that carries
-weights is declared here; every other field is skipped.
+weights is declared here; every other field is skipped. A message is a row of fields, each with a number and a value;
+its declaration says what the numbers mean. Values are given as the range of their places in the mapped file: nothing is
+copied, nothing holds on to the file, and packed numbers look like those that have a field each. Why protobuf's own
+package does not read it: docs/adr/0031-caffe-files-are-mapped.md.
 
-Source: src/caffe/proto/caffe.proto of https://github.com/BVLC/caffe
+Sources: src/caffe/proto/caffe.proto of https://github.com/BVLC/caffe,
+https://protobuf.dev/programming-guides/encoding/
 """
 
 import math
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -16,23 +21,42 @@ import torch
 from torch import Tensor
 
 from maskpencil.errors import ModelError
-from maskpencil.models.foreign.wire_format import (
-    DOUBLES,
-    FLOATS,
-    INTEGER,
-    INTEGERS,
-    MESSAGE,
-    STRING,
-    Fields,
-    FormatError,
-    append_bytes,
-    read_fields,
-    read_integer,
-    read_integers,
-    read_text,
-)
 
-# the messages of caffe.proto; the net's name is not read, but its wire type tells other files apart
+# a field is its tag, which is the varint number << 3 | wire type, and then its value
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types; the other two are groups, long out of use
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_WIRE_TYPE_BITS, _WIRE_TYPE = 3, 0b111
+_LAST_FIELD_NUMBER = 2**29 - 1
+# a byte of a varint has 7 bits of it, the low ones first, up to 64; the bit above says that another byte follows
+_PAYLOAD = 0b0111_1111
+_SHIFTS = range(0, 64, 7)
+
+MAX_FIELDS = 2**22
+"""Of one message: Caffe's nets have hundreds, and a blob whose numbers have a field each may be that large."""
+
+STRING = MESSAGE = (_LENGTH,)
+INTEGER = (_VARINT,)
+# repeated numbers may be packed into one field, or come as a field each
+INTEGERS, FLOATS, DOUBLES = (_LENGTH, _VARINT), (_LENGTH, _FIXED32), (_LENGTH, _FIXED64)
+
+Fields = Mapping[int, tuple[str, tuple[int, ...]]]
+"""The fields of a message: number -> name, and the wire types it may have."""
+
+
+class FormatError(Exception):
+    """A file does not have the expected format. Readers turn it into a `ModelError`.
+
+    Args:
+        found: what was found.
+        remedy: what to do.
+    """
+
+    def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:
+        super().__init__(found)
+        self.remedy = remedy
+
+
+# the messages of caffe.proto; the net's name is not read, but its wire type distinguishes other files
 _NET_PARAMETER: Fields = {1: ("name", STRING), 2: ("layers", MESSAGE), 100: ("layer", MESSAGE)}
 _LAYER_PARAMETER: Fields = {
     1: ("name", STRING),
@@ -82,8 +106,8 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     and (1, 1, 1, C_out) for the last two: their leading 1s are dropped. What other layers have keeps the stored shape.
     The numbers stay as they are: a network for BGR images remains one.
 
-    A file that was cut exactly between two layers cannot be told from a whole one, since the format stores neither
-    length nor count at its top: load the tensors strictly, which lists the missing layers.
+    A file that was cut exactly between two layers looks like a whole one, since the format stores neither length nor
+    count at its top: load the tensors strictly, which lists the missing layers.
 
     Raises:
         ModelError: the file is missing, damaged, something else, has no weights, or names two layers the same.
@@ -120,7 +144,7 @@ def _read_net(content: mmap) -> dict[str, Tensor]:
 
 
 def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict[str, Tensor]]:
-    """The layer's name, and its tensors by their names within the layer."""
+    """Read a layer's name, and its tensors by their names within the layer."""
     layer = layer_type = ""
     parameters: dict[str, Tensor] = {}
     for field, value in read_fields(content, message, known):
@@ -153,7 +177,7 @@ def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict
 
 
 def _read_blob(content: mmap, message: range, name: str) -> Tensor:
-    """The float32 tensor of an array, with the shape in which it is stored."""
+    """Read the float32 tensor of an array, with the shape in which it is stored."""
     legacy: dict[str, int] = {}
     shape: list[int] = []
     data, double_data = bytearray(), bytearray()
@@ -186,3 +210,77 @@ def _without_leading_ones(tensor: Tensor, axes: int) -> Tensor:
     while tensor.ndim > axes and len(tensor) == 1:
         tensor = tensor.squeeze(0)
     return tensor
+
+
+def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[str, range]]:
+    """Go through the known fields of a message: the name and the value of each.
+
+    Raises:
+        FormatError: the bytes are no message, or a known field has another wire type.
+    """
+    position, count = message.start, 0
+    while position < message.stop:
+        start, count = position, count + 1
+        if count > MAX_FIELDS:
+            raise FormatError(f"a message has more than {MAX_FIELDS} fields")
+        tag, position = _varint(content, position, message.stop)
+        number, wire_type = tag >> _WIRE_TYPE_BITS, tag & _WIRE_TYPE
+        if not 1 <= number <= _LAST_FIELD_NUMBER:
+            raise FormatError(f"a field of the impossible number {number} at byte {start}")
+        if wire_type == _VARINT:
+            length = _varint(content, position, message.stop)[1] - position
+        elif wire_type == _LENGTH:
+            length, position = _varint(content, position, message.stop)
+        elif wire_type in _FIXED_BYTES:
+            length = _FIXED_BYTES[wire_type]
+        else:
+            raise FormatError(f"a field of the unsupported wire type {wire_type} at byte {start}")
+        value = range(position, position + length)
+        position = value.stop
+        if position > message.stop:
+            raise FormatError(
+                f"a field at byte {start} reaches to byte {position}, but its message ends at {message.stop}"
+            )
+        if number in known:
+            name, wire_types = known[number]
+            if wire_type not in wire_types:
+                raise FormatError(f"the field {name!r} at byte {start} has the wire type {wire_type}")
+            yield name, value
+
+
+def read_integer(content: mmap, value: range) -> int:
+    """Read the integer of an INTEGER field; negative ones, which are not valid here, come as 2**64 more."""
+    return _varint(content, value.start, value.stop)[0]
+
+
+def read_integers(content: mmap, value: range) -> Iterator[int]:
+    """Read the integers of an INTEGERS field, packed or not."""
+    position = value.start
+    while position < value.stop:
+        number, position = _varint(content, position, value.stop)
+        yield number
+
+
+def read_text(content: mmap, value: range) -> str:
+    """Read the text of a STRING field; bytes that are not UTF-8, which old writers did not check for, are escaped."""
+    return content[value.start : value.stop].decode("utf-8", errors="backslashreplace")
+
+
+def append_bytes(numbers: bytearray, content: mmap, value: range) -> None:
+    """Copy a FLOATS or DOUBLES field, packed or alone, to the end of `numbers`: as bytes, the low one first."""
+    with memoryview(content) as whole, whole[value.start : value.stop] as part:  # slices of a mmap would be copies
+        numbers += part
+
+
+def _varint(content: mmap, position: int, end: int) -> tuple[int, int]:
+    """Read the variable-length integer at a place before `end`; return it and the place after it."""
+    value, start = 0, position
+    for shift in _SHIFTS:
+        if position == end:
+            break
+        byte = content[position]
+        position += 1
+        value |= (byte & _PAYLOAD) << shift
+        if byte <= _PAYLOAD:
+            return value, position
+    raise FormatError(f"an integer at byte {start} does not end within {len(_SHIFTS)} bytes or its message")

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from maskpencil.benchmark import runtimes
-from maskpencil.benchmark.chart import BAR, CHOSEN, cells, chart
-from maskpencil.benchmark.runtimes import RuntimeResult, compare_runtimes, operations
-from maskpencil.benchmark.ways import Way, memory_of, ways_of
 from maskpencil.cli import main
+from maskpencil.comparison import runtimes
+from maskpencil.comparison.runtimes import BAR, CHOSEN, RuntimeResult, cells, chart, compare_runtimes, operations
+from maskpencil.comparison.ways import Way, memory_of, ways_of
 from maskpencil.images import read_image
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.models import FCNConfig, build_fcn
@@ -74,7 +73,7 @@ def test_bars_are_as_long_as_an_image_takes():
 def test_without_torch_its_ways_are_left_out_and_operations_are_not_counted(model, without_processes, monkeypatch):
     add_graph(model, warn=pytest.fail)
     for module in ("ways", "runtimes"):
-        monkeypatch.setattr(f"maskpencil.benchmark.{module}.is_installed", lambda name: name != "torch")
+        monkeypatch.setattr(f"maskpencil.comparison.{module}.is_installed", lambda name: name != "torch")
     images = list(np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8))
     results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))
     assert [result.name for result in results] == ["openvino fp32", "openvino bf16"]
@@ -114,6 +113,6 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
 
 
 def test_a_drawing_that_could_not_be_written_is_refused_before_anything_is_timed(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("maskpencil.benchmark.runtimes.compare_runtimes", pytest.fail)
+    monkeypatch.setattr("maskpencil.comparison.runtimes.compare_runtimes", pytest.fail)
     assert main(["benchmark", str(model), "--out", str(tmp_path / "drawing")]) == 1
     assert "drawing: an image's name must end in" in capsys.readouterr().err

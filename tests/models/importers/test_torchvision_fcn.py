@@ -3,8 +3,8 @@ import torch
 from torchvision import models
 
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.models.architectures import describe, rebuild
-from maskpencil.models.foreign.torchvision_fcn import (
+from maskpencil.models.build import describe, rebuild
+from maskpencil.models.importers.torchvision_fcn import (
     TorchvisionFCNConfig,
     is_torchvision_fcn,
     load_torchvision_fcn,

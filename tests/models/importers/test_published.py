@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from maskpencil.errors import ModelError
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.models.foreign.published import load_published
+from maskpencil.models.importers.published import load_published
 
 CLASSES = 3
 

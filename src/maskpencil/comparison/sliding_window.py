@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maskpencil.benchmark.timing import interleaved
+from maskpencil.comparison import interleaved
 from maskpencil.errors import ConfigError
 from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
@@ -32,13 +32,13 @@ class SlidingWindowResult:
 
 
 def windows_of(images: Tensor) -> Tensor:
-    """All windows of images (N, 3, H, W), a stride apart, row by row: (N * rows * columns, 3, 224, 224)."""
+    """Cut images (N, 3, H, W) into all windows, one stride apart, row by row: (N * rows * columns, 3, 224, 224)."""
     tiles = images.unfold(2, WINDOW, STRIDE).unfold(3, WINDOW, STRIDE)  # (N, 3, rows, columns, 224, 224)
     return tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
 def by_windows(classifier: DenseClassifier, images: Tensor, *, batch_size: int) -> Tensor:
-    """The scores of every window on its own: (N, K, rows, columns), where the dense net's are."""
+    """Classify every window by itself: scores (N, K, rows, columns), at the places of the dense net's."""
     windows = windows_of(images)
     scores = torch.cat([classifier(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)])
     rows, columns = ((side - WINDOW) // STRIDE + 1 for side in images.shape[-2:])

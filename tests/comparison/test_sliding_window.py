@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maskpencil.benchmark.sliding_window import by_windows, compare, windows_of
+from maskpencil.comparison.sliding_window import by_windows, compare, windows_of
 from maskpencil.errors import ConfigError
 from maskpencil.models.dense_classifier import dense_classifier
 

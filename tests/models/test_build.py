@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from maskpencil.models import FCN, FCNConfig, build_fcn
-from maskpencil.models.transplant import in_class_order, transplant
+from maskpencil.models.build import in_class_order, transplant
 
 
 def fcn(stride: int, *, classes: int = 3) -> FCN:

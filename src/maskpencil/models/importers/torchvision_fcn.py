@@ -75,18 +75,18 @@ class TorchvisionFCN(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images (N, 3, H, W) -> logits (N, K, H, W)."""
+        """Map normalized images (N, 3, H, W) to logits (N, K, H, W)."""
         logits: Tensor = self.net(images)["out"]
         return logits
 
     def coarse_scores(self, images: Tensor) -> Tensor:
-        """Normalized images (N, 3, H, W) -> scores (N, K, H/8, W/8), which `forward` stretches to the images."""
+        """Map normalized images (N, 3, H, W) to scores (N, K, H/8, W/8), which `forward` upsamples to (H, W)."""
         scores: Tensor = self.net.classifier(self.net.backbone(images)["out"])
         return scores
 
 
 def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether tensors look like a state dict of one of these networks."""
+    """Return whether tensors look like a state dict of one of these networks."""
     return "classifier.4.weight" in tensors and "backbone.layer4.0.conv1.weight" in tensors
 
 

@@ -16,7 +16,7 @@ _SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
 
 
 def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether tensors look like one of the authors' nets."""
+    """Return whether tensors look like one of the authors' nets."""
     return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
 
 
@@ -51,8 +51,8 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
     for name, scale in _SCALES.items():
         found = tensors[name].flatten()[:1].float() if name in tensors else torch.tensor([scale])
         if not found.numel() or not torch.allclose(found, torch.tensor(scale)):
-            told = f"{found[0]:g}" if found.numel() else "empty"
-            raise ModelError(f"{source}: {name} is {told}; expected the released {scale:g}")
+            value = f"{found[0]:g}" if found.numel() else "empty"
+            raise ModelError(f"{source}: {name} is {value}; expected the released {scale:g}")
     upscores = [tensor for name, tensor in tensors.items() if name.startswith("upscore") and len(tensor) == classes]
     scaled = any(name in tensors for name in _SCALES) if at_once_scales is None else at_once_scales
     return FCNConfig(
@@ -66,12 +66,12 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
 
 
 def _name(name: str) -> str:
-    """A published name as the network has it."""
+    """Return the network's name for a published layer name."""
     return name if name.startswith(("score", "upscore")) else f"backbone.{name}"
 
 
 def _is_per_class(kernel: Tensor) -> bool:
-    """Whether an upsampling kernel (K, K, k, k) carries nothing from one class to another."""
+    """Return whether an upsampling kernel (K, K, k, k) has no weights between classes."""
     classes = len(kernel)
     return kernel.ndim == 4 and kernel.shape[1] == classes and not kernel[~torch.eye(classes, dtype=torch.bool)].any()
 
@@ -80,5 +80,5 @@ def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
     """Bring an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k)."""
     kernel = tensors.get(name)
     if kernel is None or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
-        return  # the strict load tells
+        return  # the strict load reports it
     tensors[name] = kernel.diagonal().permute(2, 0, 1)[:, None]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from maskpencil.errors import ModelError
-from maskpencil.models.foreign.caffemodel import read_caffemodel
+from maskpencil.models.importers.caffe import read_caffemodel
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 V1_TYPES = {"Convolution": 4, "InnerProduct": 14, "ReLU": 18, "Deconvolution": 39}
@@ -263,7 +263,7 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
 
     path = tmp_path / "net.caffemodel"
     path.write_bytes(b"x")
-    monkeypatch.setattr("maskpencil.models.foreign.caffemodel.mmap", refuse)
+    monkeypatch.setattr("maskpencil.models.importers.caffe.mmap", refuse)
     with pytest.raises(ModelError) as caught:
         read_caffemodel(path)
     assert str(caught.value) == f"{path}: cannot be read (Permission denied); expected a readable file"

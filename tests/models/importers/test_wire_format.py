@@ -2,7 +2,7 @@ from mmap import mmap
 
 import pytest
 
-from maskpencil.models.foreign.wire_format import (
+from maskpencil.models.importers.caffe import (
     FLOATS,
     INTEGER,
     INTEGERS,

@@ -1,4 +1,4 @@
-"""One model by every runtime and precision of this machine, in turns."""
+"""One model by every runtime and precision of this machine, in turns, as numbers and as a chart."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from maskpencil.benchmark.timing import interleaved
-from maskpencil.benchmark.ways import Colors, memory_of, ways_of
+from maskpencil.comparison import interleaved
+from maskpencil.comparison.ways import Colors, memory_of, ways_of
 from maskpencil.extras import is_installed
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import read_model_config, read_model_folder
+from maskpencil.visualize import INK, PAPER
 
 if TYPE_CHECKING:
     import torch
 
-    from maskpencil.models.architectures import Network
+    from maskpencil.models.build import Network
 
 # torch is imported inside functions: without it the other runtimes are compared
+
+BAR, CHOSEN = (150, 175, 200), (30, 120, 200)
+COLUMNS = ("ms", "images/s", "times first", "MiB at most", "same class", "of a matrix product")
+_ROW, _TEXT, _NAMES, _BARS, _COLUMN = 34, 15, 190, 320, 150
 
 _MATRIX = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 _PRODUCT = "product of matrices, {}"
@@ -26,7 +32,7 @@ _PRODUCT = "product of matrices, {}"
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """One way of running a model; `is_default` tells whether `auto` is this one.
+    """One way of running a model; `is_default` is true for the one that `auto` stands for.
 
     `seconds` an image, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
     pixels, 0..1, that get the class that the first way gives them; `rate` are the operations a second of the
@@ -82,13 +88,47 @@ def compare_runtimes(
     return results
 
 
+def cells(result: RuntimeResult, first: float) -> list[str]:
+    """Return the texts for a result under `COLUMNS`, besides the seconds of the `first` way."""
+    return [
+        f"{1000 * result.seconds:.1f}",
+        f"{1 / result.seconds:.1f}",
+        f"{first / result.seconds:.2f}",
+        f"{result.memory / 2**20:.0f}",
+        f"{result.agreement:.2%}",
+        "-" if result.rate is None or result.peak is None else f"{result.rate / result.peak:.0%}",
+    ]
+
+
+def chart(results: Sequence[RuntimeResult], title: str) -> RGBImage:
+    """Draw for every result a bar for its seconds per image, and the numbers under `COLUMNS`: (H, W, 3)."""
+    width = _NAMES + _BARS + _COLUMN * len(COLUMNS) + _ROW
+    sheet = Image.new("RGB", (width, _ROW * (len(results) + 3)), PAPER)
+    draw, letters = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    draw.text((_ROW, _ROW // 2), title, fill=INK, font=letters)
+    slowest = max(result.seconds for result in results)
+    rows = [("", list(COLUMNS)), *((result.name, cells(result, results[0].seconds)) for result in results)]
+    for number, (name, texts) in enumerate(rows):
+        top = _ROW * (number + 1) + _ROW // 2
+        middle = top + _ROW // 2
+        draw.text((_ROW, middle), name, fill=INK, font=letters, anchor="lm")
+        if number:
+            result = results[number - 1]
+            length = max(1, round((_BARS - _ROW) * result.seconds / slowest))
+            color = CHOSEN if result.is_default else BAR
+            draw.rectangle((_NAMES, top + 6, _NAMES + length, top + _ROW - 6), fill=color)
+        for column, text in enumerate(texts, start=1):
+            draw.text((_NAMES + _BARS + _COLUMN * column, middle), text, fill=INK, font=letters, anchor="rm")
+    return np.array(sheet)
+
+
 def _operations_of(model: Path, images: Sequence[RGBImage]) -> int:
     network = read_model_folder(model).model
     return sum(operations(network, image.shape[:2]) for image in images)
 
 
 def operations(network: "Network", size: Sequence[int]) -> int:
-    """The operations of all convolutions for one image of `size` (H, W), a multiplication and an addition as two."""
+    """Count the multiplications and additions of all convolutions for one image of `size` (H, W)."""
     import torch
     from torch import nn
 
@@ -115,7 +155,7 @@ def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
 
 
 def _products(device: str) -> dict[str, Callable[[], object]]:
-    """The product of two large matrices in each precision that torch multiplies in."""
+    """Return calls that multiply two large matrices, one for each precision that torch multiplies in."""
     import torch
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from maskpencil.errors import ModelError
 from maskpencil.imported import import_model
 from maskpencil.models.backbones.weights import read_tensors
-from maskpencil.models.foreign import wire_format
-from maskpencil.models.foreign.published import load_published
-from maskpencil.models.foreign.torchvision_fcn import load_torchvision_fcn
+from maskpencil.models.importers import caffe
+from maskpencil.models.importers.published import load_published
+from maskpencil.models.importers.torchvision_fcn import load_torchvision_fcn
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_names_without_end_are_cut_in_the_error(tmp_path):
 
 
 def test_a_message_of_fields_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(wire_format, "MAX_FIELDS", 1000)
+    monkeypatch.setattr(caffe, "MAX_FIELDS", 1000)
     (tmp_path / "net.caffemodel").write_bytes(b"\x18\x00" * 2000)
     with pytest.raises(ModelError, match="a message has more than 1000 fields"):
         import_model(tmp_path / "net.caffemodel")

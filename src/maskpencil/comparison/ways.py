@@ -22,7 +22,7 @@ from maskpencil.segmenter import Segmenter
 if TYPE_CHECKING:
     import torch
 
-    from maskpencil.models.architectures import Network
+    from maskpencil.models.build import Network
 
 # torch is imported inside functions: without it there are the ways of the other runtimes
 
@@ -31,7 +31,7 @@ Colors = Callable[[RGBImage], LabelMap]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a model; `eager` is how a network runs that nobody has prepared."""
+    """One way to run a model; `eager` is the network as it is, without any preparation."""
 
     runtime: str
     precision: str
@@ -46,7 +46,7 @@ class Way:
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colors:
-        """What gives an image's label map in this way."""
+        """Return a call from an image to its label map, computed in this way."""
         if self.runtime == "eager":
             import torch
 
@@ -60,7 +60,7 @@ class Way:
 
 
 def ways_of(model: Path, device: str) -> list[Way]:
-    """All ways of a `device` cpu, cuda or mps, the eager one first where torch is installed."""
+    """List all ways of a `device` cpu, cuda or mps, the eager one first where torch is installed."""
     ways, has_torch = [], is_installed("torch")
     if has_torch:
         ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
@@ -78,7 +78,7 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """The most bytes that a process of its own takes to segment an image twice: on a GPU of its memory, else of RAM."""
+    """Measure the peak memory in bytes of a new process that segments an image twice: the GPU's, or else RAM."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, way, model, image).result()
 
@@ -97,7 +97,7 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
 def eager(
     network: "Network", preprocessing: Preprocessing, device: "torch.device", precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
-    """What gives the label maps (N, H, W) of images of one size by a network that nobody has prepared."""
+    """Return a call from images of one size to their label maps (N, H, W), by a network without any preparation."""
     import torch
 
     network = network.eval().to(device)

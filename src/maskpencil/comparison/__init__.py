@@ -1,4 +1,4 @@
-"""Times of alternatives, taken in turns: what disturbs the machine then disturbs them all."""
+"""Speed compared side by side: alternatives are timed in turns, so that what disturbs the machine disturbs them all."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def interleaved(alternatives: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
-    """Return the median seconds of each alternative over `rounds` rounds, after one round to warm up."""
+    """Return the median seconds of each alternative over `repeats` rounds, after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     for turn in range(repeats + 1):
         for name, call in alternatives.items():

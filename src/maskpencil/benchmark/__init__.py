@@ -1,1 +1,0 @@
-"""Speed tables: methods side by side in one run."""
