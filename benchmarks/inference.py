@@ -35,6 +35,7 @@ from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import predict_video, write_video
+from maskpencil.model_folder import ModelParts
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.scenes import draw_scene
@@ -107,7 +108,7 @@ def peers(arguments: argparse.Namespace) -> None:
     network = build_fcn(FCNConfig(11, arguments.backbone), weights="none")
     with tempfile.TemporaryDirectory() as folder:
         classes = ClassSet(tuple(f"class_{index}" for index in range(11)))
-        Segmenter.of_network(network, classes, preprocessing, device="cpu").save(Path(folder) / "model")
+        Segmenter.of_network(ModelParts(network, classes, preprocessing), device="cpu").save(Path(folder) / "model")
         ours = Segmenter.from_pretrained(Path(folder) / "model", device="cpu")
         nets = {"plain eager FCN-8s": build_fcn(FCNConfig(11, arguments.backbone), weights="none"), **foreign()}
         calls: dict[str, Callable[[], object]] = {name: in_float32(net.eval(), inputs) for name, net in nets.items()}
@@ -152,7 +153,10 @@ def by_torch(
         calls[name] = partial(eager(network, preprocessing, place, kind), images)
     for compiled in (False, True):
         ours = Segmenter.of_network(
-            copy.deepcopy(network), classes, preprocessing, device=place, precision=precision, compiled=compiled
+            ModelParts(copy.deepcopy(network), classes, preprocessing),
+            device=place,
+            precision=precision,
+            compiled=compiled,
         )
         calls[f"maskpencil{', compiled' if compiled else ''}"] = partial(ours.predict_batch, images)
     for call in calls.values():

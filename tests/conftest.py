@@ -92,6 +92,7 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
     """A network of random scores and upsamplings, run by torch in fp32: it gives every class somewhere."""
     import torch
 
+    from maskpencil.model_folder import ModelParts
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
     from maskpencil.segmenter import MEMORY, Segmenter
@@ -112,7 +113,7 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
                 torch.nn.init.normal_(parameter, std=0.1)
         preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2), image_size)
         return Segmenter.of_network(
-            network, classes, preprocessing, device="cpu", precision="fp32", memory=memory, tile=tile
+            ModelParts(network, classes, preprocessing), device="cpu", precision="fp32", memory=memory, tile=tile
         )
 
     return make

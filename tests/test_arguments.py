@@ -14,6 +14,7 @@ import yaml
 import maskpencil as mp
 from maskpencil.errors import ConfigError, MaskPencilError
 from maskpencil.inference.video_options import VideoOptions
+from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config
 
@@ -206,7 +207,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
     network = build_fcn(FCNConfig(len(classes), "test_resnet"), weights="none")
     preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2), None)
     folder = tmp_path_factory.mktemp("home") / "model"
-    Segmenter.of_network(network, classes, preprocessing, device="cpu", precision="fp32").save(folder)
+    Segmenter.of_network(ModelParts(network, classes, preprocessing), device="cpu", precision="fp32").save(folder)
     return folder
 
 
@@ -232,7 +233,9 @@ def test_limits_out_of_range_are_refused_when_a_segmenter_is_made(
     loaded = Segmenter.from_pretrained(model, **LOADED)
     for make in (
         lambda: Segmenter(loaded.runtime, loaded.classes, loaded.preprocessing, **setting),
-        lambda: Segmenter.of_network(loaded.network, loaded.classes, loaded.preprocessing, device="cpu", **setting),
+        lambda: Segmenter.of_network(
+            ModelParts(loaded.network, loaded.classes, loaded.preprocessing), device="cpu", **setting
+        ),
         lambda: Segmenter.from_pretrained(model, **LOADED, **setting),
     ):
         with pytest.raises(ConfigError, match=re.escape(line)):

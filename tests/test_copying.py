@@ -17,6 +17,7 @@ from maskpencil.errors import ConfigError, ModelError
 from maskpencil.inference.abstaining import Abstaining
 from maskpencil.inference.augmented import Augmented
 from maskpencil.inference.one_class import OneClass
+from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -71,7 +72,10 @@ def test_a_live_network_goes_along_as_it_is_and_then_its_own_way(way: str, make_
 def test_a_compiled_network_is_compiled_anew_in_a_copy(make_segmenter) -> None:
     segmenter = make_segmenter()
     compiled = Segmenter.of_network(
-        segmenter.network, segmenter.classes, segmenter.preprocessing, device="cpu", precision="fp32", compiled=True
+        ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing),
+        device="cpu",
+        precision="fp32",
+        compiled=True,
     )
     copied = copy.deepcopy(compiled)
     np.testing.assert_array_equal(copied.predict(IMAGE).label_map, segmenter.predict(IMAGE).label_map)

@@ -12,6 +12,7 @@ from maskpencil.errors import DataError
 from maskpencil.evaluation import evaluate, evaluate_class, match_classes
 from maskpencil.images import write_image
 from maskpencil.label_maps import read_label_map, write_label_map
+from maskpencil.model_folder import ModelParts
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
@@ -27,7 +28,7 @@ def untrained(names: tuple[str, ...], precision: str = "fp32") -> Segmenter:
         if name.startswith("score"):
             torch.nn.init.normal_(parameter, std=0.3)
     preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), None)
-    return Segmenter.of_network(model, ClassSet(names), preprocessing, device="cpu", precision=precision)
+    return Segmenter.of_network(ModelParts(model, ClassSet(names), preprocessing), device="cpu", precision=precision)
 
 
 @pytest.fixture(scope="module")

@@ -83,10 +83,10 @@ def test_confidence_is_the_softmax_of_the_class_chosen(folder):
 def test_parts_that_do_not_fit_make_no_segmenter(folder):
     parts = read_model_folder(folder)
     with pytest.raises(ConfigError, match="3 classes"):
-        Segmenter.of_network(parts.model, ClassSet(("one", "two")), PREPROCESSING, device="cpu")
+        Segmenter.of_network(ModelParts(parts.model, ClassSet(("one", "two")), PREPROCESSING), device="cpu")
     gray = build_fcn(FCNConfig(3, "test_resnet", in_channels=1), weights="none")
     with pytest.raises(ConfigError, match="3 channels"):
-        Segmenter.of_network(gray, CLASSES, PREPROCESSING, device="cpu")
+        Segmenter.of_network(ModelParts(gray, CLASSES, PREPROCESSING), device="cpu")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -164,11 +164,8 @@ class Segmenter:
     @classmethod
     def of_network(
         cls,
-        network: "Network",
-        classes: ClassSet,
-        preprocessing: Preprocessing,
+        parts: ModelParts,
         *,
-        training: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         device: "str | torch.device" = "auto",
         precision: str = "auto",
@@ -180,10 +177,8 @@ class Segmenter:
         """Run a live network by torch; the network is moved to the device.
 
         Args:
-            network: gives logits (N, K, H, W) of normalized images (N, 3, H, W).
-            classes: see `Segmenter`, as for all arguments that are not explained here.
-            preprocessing: how images were prepared in training.
-            training: where the weights come from.
+            parts: the network, which gives logits (N, K, H, W) of normalized images (N, 3, H, W), with its classes and
+                preprocessing.
             folder: the model folder that the network was read from.
             device: see `hardware.choose_device`.
             precision: see `hardware.choose_precision`.
@@ -197,17 +192,17 @@ class Segmenter:
         """
         from maskpencil.runtimes.torch_runtime import TorchRuntime
 
-        if network.config.in_channels != 3:
-            raise ConfigError(f"images have 3 channels, but the model takes {network.config.in_channels}")
+        if parts.model.config.in_channels != 3:
+            raise ConfigError(f"images have 3 channels, but the model takes {parts.model.config.in_channels}")
         place = choose_device(device) if isinstance(device, str) else device
         compiled = read_flag("compiled", compiled)
         precision = choose_precision(precision, place)
-        runtime = TorchRuntime(network, preprocessing, device=place, precision=precision, compiled=compiled)
+        runtime = TorchRuntime(parts.model, parts.preprocessing, device=place, precision=precision, compiled=compiled)
         return cls(
             runtime,
-            classes,
-            preprocessing,
-            training=training,
+            parts.classes,
+            parts.preprocessing,
+            training=parts.training,
             folder=folder,
             memory=memory,
             tile=tile,
@@ -269,10 +264,7 @@ class Segmenter:
             with needed_for("--runtime torch"):
                 parts, folder = read_model_folder(path), path
         return cls.of_network(
-            parts.model,
-            parts.classes,
-            parts.preprocessing,
-            training=parts.training,
+            parts,
             folder=folder,
             device=place,
             precision=precision,

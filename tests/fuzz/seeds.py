@@ -511,6 +511,7 @@ def model(folder: Path, *, quantized: bool) -> Path:
     from maskpencil.classes import ClassSet
     from maskpencil.data.folder import open_folder
     from maskpencil.export.int8 import quantize
+    from maskpencil.model_folder import ModelParts
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
     from maskpencil.runtimes.export import add_graph
@@ -524,7 +525,7 @@ def model(folder: Path, *, quantized: bool) -> Path:
     classes = ClassSet(tuple(NAMES), tuple(map(tuple, PALETTE)))
     preprocessing = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2), None)
     place = folder / "float"
-    Segmenter.of_network(network, classes, preprocessing, device="cpu", precision="fp32").save(place)
+    Segmenter.of_network(ModelParts(network, classes, preprocessing), device="cpu", precision="fp32").save(place)
     add_graph(place, warn=print)
     if not quantized:
         return place

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from maskpencil.errors import ModelError
-from maskpencil.runtimes.export import add_graph
+from maskpencil.runtimes.export import add_graph, write_graph
 from maskpencil.runtimes.graph_cache import prepared_network
-from maskpencil.runtimes.graph_files import carried_graph, seal
+from maskpencil.runtimes.graph_files import GRAPHS, carried_graph, seal
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.train import train
 
@@ -70,6 +70,14 @@ def test_the_graph_holds_no_weights(carrying, learned_upsampling):
     folder, _ = carrying(learned_upsampling=learned_upsampling)
     assert (folder / "graph" / "cells.bin").stat().st_size < 1000
     assert sorted(path.name for path in (folder / "graph").iterdir()) == ["cells.bin", "cells.xml", "network.json"]
+
+
+@pytest.mark.parametrize("form", ["openvino", "onnx"])
+def test_a_graph_names_no_files_of_the_machine_that_made_it(made, tmp_path, form):
+    write_graph(made, tmp_path, form)
+    content = (tmp_path / GRAPHS[form]).read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
 
 
 def test_the_graph_takes_the_weights_that_are_beside_it(carrying):

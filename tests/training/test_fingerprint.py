@@ -83,8 +83,8 @@ def test_images_added_gone_and_changed_are_counted(run, data):
     mask = data / "masks/val/1.png"
     Image.fromarray(np.zeros_like(np.array(Image.open(mask)))).save(mask)
     assert (
-        "warning: the data have changed since the run began (images: 2 added, 1 gone, 1 changed): training continues, but "
-        "this is not an exact continuation"
+        "warning: the data have changed since the run began (images: 2 added, 1 gone, 1 changed): training "
+        "continues, but this is not an exact continuation"
     ) in resumed(run)
 
 

@@ -109,15 +109,14 @@ def command(
         config = replace(config, init=str(found_model(Path(config.init), "train DATA --init")))
     from accelerate import PartialState
 
+    from maskpencil.data.layout import Places
     from maskpencil.training.train import train
 
     since = started - UNSEEN_SHARE * (time.monotonic() - started)
     run = train(
         data,
         out=out,
-        images=images,
-        masks=masks,
-        split_file=split_file,
+        places=Places(images, masks, split_file),
         resume=resume,
         config=None if config == TrainConfig() else config,
         since=since,

@@ -141,14 +141,15 @@ def _to_onnx(normalized: _Normalized, path: Path) -> None:
     with needed_for("--runtime onnx"):
         import onnxscript  # noqa: F401 - torch.onnx needs it
     free = torch.export.Dim.DYNAMIC
-    torch.onnx.export(
+    program: Any = torch.onnx.export(
         normalized,
         (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
-        os.fspath(path),
         dynamo=True,
         input_names=[PIXELS],
         output_names=["cells"],
         dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
-        external_data=False,
         verbose=False,
     )
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # names the files of this machine's Python, so that each would give another graph
+    program.save(os.fspath(path), external_data=False)

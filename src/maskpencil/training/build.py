@@ -15,7 +15,7 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.files import cache_folder
 from maskpencil.hardware import available_memory
-from maskpencil.model_folder import read_model_folder
+from maskpencil.model_folder import ModelParts, read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.models.build import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
@@ -26,7 +26,7 @@ from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.training.distributed import in_turn
 from maskpencil.training.ema import ExponentialMovingAverage
-from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, cached_features
+from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, Views, cached_features
 from maskpencil.training.frozen.lbfgs import LBFGS, WholeSet, build_lbfgs
 from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.losses import Loss, class_weights
@@ -80,10 +80,12 @@ def build_trainer(
     model.to(device).to(memory_format=torch.channels_last)
     ema = ExponentialMovingAverage(model, config.average) if config.average else None
     segmenter = Segmenter.of_network(
-        ema.network if ema else model,
-        data.classes,
-        preprocessing,
-        training={"data": data.root.resolve().name, **config.to_dict()},
+        ModelParts(
+            ema.network if ema else model,
+            data.classes,
+            preprocessing,
+            {"data": data.root.resolve().name, **config.to_dict()},
+        ),
         device=device,
         precision=config.precision,
     )
@@ -201,9 +203,7 @@ def _cached(
             segmenter,
             model,
             dataset,
-            views=config.cache_views,
-            window=plan.crop_size,
-            identity={name: getattr(config, name) for name in names},
+            views=Views(config.cache_views, plan.crop_size, {name: getattr(config, name) for name in names}),
             keep_images=lambda: _keep(dataset, processes=processes),
             announce=bar.say,
             report=bar.update_of,

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.data.layout import Places
+from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
@@ -64,9 +64,7 @@ def train(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     config: TrainConfig | None = None,
-    images: str | Path | None = None,
-    masks: str | Path | None = None,
-    split_file: str | Path | None = None,
+    places: Places = ANYWHERE,
     quiet: bool = False,
     since: float | None = None,
     **settings: Any,
@@ -78,9 +76,7 @@ def train(
         out: the new run folder; by default runs/train/NAME after the data.
         resume: the folder of a run to continue exactly, with its own settings.
         config: the settings as a whole, instead of `settings`.
-        images: where the images are, if that is not found; see `data.layout.Places`.
-        masks: where the masks are.
-        split_file: the file that lists the splits.
+        places: where images, masks and the list of splits are, if that is not found.
         quiet: print nothing.
         since: the `time.monotonic()` from which a time budget counts; by default now.
         settings: fields of `TrainConfig`; the recipe decides those that are not given.
@@ -98,11 +94,11 @@ def train(
     if resume is None:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
-        given = {"data": data, "images": images, "masks": masks, "split_file": split_file}
+        given = {"data": data, **vars(places)}
         source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
-    elif settings or any(each is not None for each in (data, out, config, images, masks, split_file)):
+    elif settings or places != ANYWHERE or any(each is not None for each in (data, out, config)):
         raise ConfigError("a resumed run keeps its folder, its data and its settings; give nothing but --resume RUN")
     else:
         trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)

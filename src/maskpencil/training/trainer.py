@@ -62,6 +62,7 @@ class Solver(Protocol):
         """Update the weights once; None where a stop was requested, with the weights as they were."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Trainer:
     """Train a network: batches, updates, validation, the best model, checkpoints.
 
@@ -82,30 +83,25 @@ class Trainer:
         notes: lines for the log on how the network was started.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: TrainPlan,
-        data: DataFolder,
-        segmenter: Segmenter,
-        network: FCN,
-        model: nn.Module,
-        ema: ExponentialMovingAverage | None,
-        optimizer: torch.optim.Optimizer,
-        solver: Solver,
-        batches: EpochBatches,
-        loader: Iterable[tuple[Any, Tensor]],
-        loss: Loss,
-        schedule: Schedule,
-        accelerator: Accelerator,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self.plan, self.config, self.data, self.segmenter = plan, plan.config, data, segmenter
-        self.network, self.model, self.ema, self.optimizer = network, model, ema, optimizer
-        self.solver, self.batches, self.loader, self.loss = solver, batches, loader, loss
-        self.schedule, self.accelerator, self.notes = schedule, accelerator, notes
-        self.device: torch.device = accelerator.device
-        self.progress = Progress(accumulate=self.config.accumulate, processes=accelerator.num_processes)
+    plan: TrainPlan
+    data: DataFolder
+    segmenter: Segmenter
+    network: FCN
+    model: nn.Module
+    ema: ExponentialMovingAverage | None
+    optimizer: torch.optim.Optimizer
+    solver: Solver
+    batches: EpochBatches
+    loader: Iterable[tuple[Any, Tensor]]
+    loss: Loss
+    schedule: Schedule
+    accelerator: Accelerator
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.config = self.plan.config
+        self.device: torch.device = self.accelerator.device
+        self.progress = Progress(accumulate=self.config.accumulate, processes=self.accelerator.num_processes)
         self.stop = StopRequest()
         self._since = time.monotonic()
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -93,14 +94,27 @@ def strides_of(network: FCN) -> tuple[int, ...]:
     return tuple(stride for stride in (32, 16, 8) if stride >= network.config.stride)
 
 
+@dataclass(frozen=True)
+class Views:
+    """The random views of each image whose features are cached.
+
+    Args:
+        count: views of each image.
+        window: (height, width) of the views; without it they are padded with the mean color to the largest image.
+        settings: the other settings that the views depend on.
+    """
+
+    count: int
+    window: tuple[int, int] | None
+    settings: Mapping[str, object]
+
+
 def cached_features(
     segmenter: Segmenter,
     network: FCN,
     dataset: SegmentationDataset,
     *,
-    views: int,
-    window: tuple[int, int] | None,
-    identity: Mapping[str, object],
+    views: Views,
     keep_images: Callable[[], None],
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
@@ -114,10 +128,8 @@ def cached_features(
         segmenter: gives precision and preprocessing.
         network: the network with the frozen backbone.
         dataset: the images.
-        views: random views of each image.
-        window: (height, width) of the views; without it they are padded with the mean color to the largest image.
-        identity: the settings that the views depend on.
-        keep_images: called before features are computed, which reads every image `views` times.
+        views: which views of each image.
+        keep_images: called before features are computed, which reads every image once for each view.
         announce: called with a line on the size of the files before they are written.
         report: called with (done, of).
 
@@ -126,32 +138,31 @@ def cached_features(
         TrainingError: the features are not finite, or too large to be kept.
     """
     dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
-    facts = {**identity, "views": views, "precision": segmenter.runtime.precision, "version": VERSION}
+    facts = {**views.settings, "views": views.count, "precision": segmenter.runtime.precision, "version": VERSION}
     key, largest = _identify(network, dataset, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
-        size = window or largest
         keep_images()
-        _compute(place, segmenter, network, dataset, size, views, dtype, announce=announce, report=report)
+        places = [Place(view, index) for view in range(views.count) for index in range(len(dataset))]
+        compute = partial(_features, segmenter, network, dataset, size=views.window or largest)
+        _compute(place, places, compute, dtype, announce=announce, report=report)
     else:
         announce(f"features of {len(dataset)} images are there from an earlier run: {place}")
-    return _open(place, len(dataset), views)
+    return _open(place, len(dataset), views.count)
 
 
 def _compute(
     place: Path,
-    segmenter: Segmenter,
-    network: FCN,
-    dataset: SegmentationDataset,
-    size: tuple[int, int],
-    views: int,
+    places: Sequence[Place],
+    features_of: Callable[[Sequence[Place]], tuple[dict[int, torch.Tensor], torch.Tensor]],
     dtype: torch.dtype,
     *,
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None,
 ) -> None:
-    places = [Place(view, index) for view in range(views) for index in range(len(dataset))]
-    first, _ = _features(segmenter, network, dataset, places[:1], size)
+    """Write the features of all views, and their targets, into the folder `place`."""
+    first, target = features_of(places[:1])
+    size = target.shape[1:]
     shapes = {str(stride): [len(places), *tensor.shape[1:]] for stride, tensor in first.items()}
     needed = sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + len(places) * math.prod(size)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +177,7 @@ def _compute(
         tensors = {name: _mapped(folder / name, shape, dtype) for name, shape in shapes.items()}
         targets = _mapped(folder / TARGETS, [len(places), *size], torch.uint8)
         for start in range(0, len(places), IMAGES_AT_ONCE):
-            features, labels = _features(segmenter, network, dataset, places[start : start + IMAGES_AT_ONCE], size)
+            features, labels = features_of(places[start : start + IMAGES_AT_ONCE])
             rows = slice(start, start + len(labels))
             for stride, tensor in features.items():
                 tensors[str(stride)][rows] = _kept(tensor, dtype)
