@@ -182,7 +182,7 @@ def test_a_run_is_trained_with_settings_of_numpy_and_torch(tiny_folder: Path, tm
         ({"data": "~/none"}, "/home/me/none: there is no such folder"),
         ({"data": None}, "train needs a folder"),
         ({"data": None, "resume": 3}, "resume must be a path, but got 3"),
-        ({"data": None, "resume": "~/none"}, "/home/me/none: is no training run"),
+        ({"data": None, "resume": "~/none"}, "/home/me/none: is not a training run"),
     ],
 )
 def test_a_training_that_cannot_begin_leaves_no_folder(

@@ -139,8 +139,8 @@ def test_a_rate_is_not_looked_for_where_no_loss_is_finite(tiny_folder, tmp_path,
 def test_features_that_the_cache_cannot_hold_are_refused(factor, told, optimizer, tiny_folder, tmp_path, monkeypatch):
     features = feature_cache._features
 
-    def changed(*arguments):
-        found, targets = features(*arguments)
+    def changed(*arguments, **settings):
+        found, targets = features(*arguments, **settings)
         return {stride: tensor * factor for stride, tensor in found.items()}, targets
 
     monkeypatch.setattr(feature_cache, "_features", changed)

@@ -109,14 +109,15 @@ def command(
         config = replace(config, init=str(found_model(Path(config.init), "train DATA --init")))
     from accelerate import PartialState
 
-    from maskpencil.data.layout import Places
     from maskpencil.training.train import train
 
     since = started - UNSEEN_SHARE * (time.monotonic() - started)
     run = train(
         data,
         out=out,
-        places=Places(images, masks, split_file),
+        images=images,
+        masks=masks,
+        split_file=split_file,
         resume=resume,
         config=None if config == TrainConfig() else config,
         since=since,

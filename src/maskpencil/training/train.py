@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from maskpencil.data.check.classes import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.data.layout import ANYWHERE, Places
+from maskpencil.data.layout import Places
 from maskpencil.data.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
@@ -64,7 +64,6 @@ def train(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     config: TrainConfig | None = None,
-    places: Places = ANYWHERE,
     quiet: bool = False,
     since: float | None = None,
     **settings: Any,
@@ -76,10 +75,10 @@ def train(
         out: the new run folder; by default runs/train/NAME after the data.
         resume: the folder of a run to continue exactly, with its own settings.
         config: the settings as a whole, instead of `settings`.
-        places: where images, masks and the list of splits are, if that is not found.
         quiet: print nothing.
         since: the `time.monotonic()` from which a time budget counts; by default now.
-        settings: fields of `TrainConfig`; the recipe decides those that are not given.
+        settings: `images`, `masks` and `split_file` where these are not found, see `data.layout.Places`; all others are
+            fields of `TrainConfig`, and the recipe decides those that are not given.
 
     Raises:
         ConfigError: a setting cannot work, or there is nothing to resume.
@@ -91,14 +90,15 @@ def train(
     """
     started = time.monotonic() if since is None else since
     quiet = read_flag("quiet", quiet)
+    places = {place.name: settings.pop(place.name, None) for place in fields(Places)}
     if resume is None:
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
-        given = {"data": data, **vars(places)}
+        given = {"data": data, **places}
         source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
-    elif settings or places != ANYWHERE or any(each is not None for each in (data, out, config)):
+    elif settings or any(each is not None for each in (data, out, config, *places.values())):
         raise ConfigError("a resumed run keeps its folder, its data and its settings; give nothing but --resume RUN")
     else:
         trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
