@@ -34,7 +34,7 @@ from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.video import predict_video, write_video
+from maskpencil.inference.video.predict import predict_video, write_video
 from maskpencil.model_folder import ModelParts
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing

@@ -16,8 +16,8 @@ import psutil
 from PIL import Image, ImageDraw, ImageFont
 
 from maskpencil.inference.predict import predict
+from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.tally import Progress
 from maskpencil.segmenter import Segmenter
 
 SHORTEST, LONGEST = 60, 500

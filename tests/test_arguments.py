@@ -13,7 +13,7 @@ import yaml
 
 import maskpencil as mp
 from maskpencil.errors import ConfigError, MaskPencilError
-from maskpencil.inference.video_options import VideoOptions
+from maskpencil.inference.options import VideoOptions
 from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config

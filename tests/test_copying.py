@@ -14,9 +14,8 @@ import torch
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.inference.abstaining import Abstaining
-from maskpencil.inference.augmented import Augmented
-from maskpencil.inference.one_class import OneClass
+from maskpencil.inference import wrappers
+from maskpencil.inference.wrappers import Abstain, SingleClass
 from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 
@@ -112,9 +111,9 @@ def test_a_converted_network_of_no_folder_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     "wrap",
     [
-        partial(OneClass, name="road", threshold=0.3),
-        partial(Augmented, flip=True),
-        partial(Abstaining, below=0.5),
+        partial(SingleClass, name="road", threshold=0.3),
+        partial(wrappers.TestTimeAugmentation, flip=True),
+        partial(Abstain, below=0.5),
     ],
 )
 def test_what_stands_in_for_a_segmenter_is_pickled_with_it(wrap, make_segmenter) -> None:

@@ -19,9 +19,8 @@ from maskpencil.classes import ClassSet, write_classes
 from maskpencil.errors import OutputError
 from maskpencil.files import folder_written_whole, written_whole
 from maskpencil.images import write_image
-from maskpencil.inference.mask_writer import MaskVideo
-from maskpencil.inference.raster_files import written_raster
-from maskpencil.inference.video_writer import VideoWriter
+from maskpencil.inference.raster.files import written_raster
+from maskpencil.inference.video.writers import MaskVideo, VideoWriter
 from maskpencil.label_maps import write_label_map
 from maskpencil.regions import ImageRegions, find_regions, write_regions
 from maskpencil.runtimes.export import write_graph

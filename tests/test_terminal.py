@@ -28,7 +28,7 @@ def test_nothing_in_the_package_prints_past_the_terminal_module():
     root = Path(maskpencil.__file__).parent
     allowed = {
         "cli/__init__.py": {"Console"},  # the help, written to terminal.RESULTS
-        "inference/raw_frames.py": {"sys.stdout", "sys.stdout.fileno", "os.write"},  # raw frames for another program
+        "inference/video/writers.py": {"sys.stdout", "sys.stdout.fileno", "os.write"},  # raw frames for another program
         "models/backbones/weights.py": {"sys.stderr", "sys.stderr.isatty"},  # where torch shows a download
     }
     forbidden = ("print", "pprint", "Console", "warnings.warn", "traceback.print_exc", "traceback.print_exception")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import av
 import pytest
 from tests.inference.conftest import BrightnessSegmenter, make_video  # noqa: F401 - a fixture
-from tests.inference.servers import camera_server
+from tests.inference.video.servers import camera_server
 
 from maskpencil.cli import main
 from maskpencil.signals import stopped_by_signals

@@ -17,7 +17,7 @@ from maskpencil.classes import read_classes
 from maskpencil.cli import COMMANDS, main
 from maskpencil.extras import EXTRAS
 from maskpencil.images import read_image
-from maskpencil.inference.video_writer import write_video
+from maskpencil.inference.video.writers import write_video
 from maskpencil.model_folder import ModelParts, write_model_folder
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing

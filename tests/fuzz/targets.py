@@ -28,10 +28,10 @@ from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import MaskPencilError
 from maskpencil.images import read_header, read_image
+from maskpencil.inference.options import VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.video_options import VideoOptions
-from maskpencil.inference.video_reader import VideoReader
+from maskpencil.inference.video.reader import VideoReader
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps
 from maskpencil.segmenter import Segmenter

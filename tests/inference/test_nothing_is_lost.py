@@ -9,10 +9,10 @@ import pytest
 
 from maskpencil.errors import OutputError
 from maskpencil.images import write_image
+from maskpencil.inference.options import VideoOptions
 from maskpencil.inference.predict import predict
+from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.tally import Progress
-from maskpencil.inference.video_options import VideoOptions
 from maskpencil.results import MARKER
 
 from .conftest import BrightnessSegmenter, MakeVideo, draw_image

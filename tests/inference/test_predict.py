@@ -14,8 +14,8 @@ from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.images import write_prediction
 from maskpencil.inference.predict import predict
+from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import Source, find_sources
-from maskpencil.inference.tally import Progress
 from maskpencil.label_maps import read_label_map
 from maskpencil.regions import RegionFormat
 from maskpencil.results import MARKER

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from maskpencil.errors import DataError, VideoError
-from maskpencil.inference.opening import opening_of
 from maskpencil.inference.sources import find_sources
+from maskpencil.inference.video.opening import opening_of
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.inference.video_writer import write_video
+from maskpencil.inference.video.writers import write_video
 
 CLASSES = ClassSet(("ground", "box", "disc"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
 

@@ -35,7 +35,7 @@ def command(
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
-    from maskpencil.inference.video_writer import write_video
+    from maskpencil.inference.video.writers import write_video
     from maskpencil.scenes import drive, write_scenes
     from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig

@@ -28,7 +28,7 @@ from maskpencil.cli.options import (
 )
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, short_name
-from maskpencil.inference.video_options import MaskFormat, VideoOptions
+from maskpencil.inference.options import MaskFormat, VideoOptions
 from maskpencil.parsing import read_duration
 from maskpencil.progress import ProgressBar
 from maskpencil.regions import RegionFormat
@@ -36,7 +36,7 @@ from maskpencil.signals import ENDING, exit_code, stopped_by_signals
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:
-    from maskpencil.inference.tally import Progress
+    from maskpencil.inference.report import Progress
     from maskpencil.segmenter import Predictor, Segmenter
 
 THRESHOLD = 0.5
@@ -236,18 +236,16 @@ def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
 ) -> "Predictor":
     """Wrap the segmenter as the options ask."""
-    from maskpencil.inference.abstaining import Abstaining
-    from maskpencil.inference.augmented import SCALES, Augmented
-    from maskpencil.inference.one_class import OneClass
+    from maskpencil.inference.wrappers import SCALES, Abstain, SingleClass, TestTimeAugmentation
 
     if abstain is not None and class_name:
         raise ConfigError("--abstain is for all classes and --threshold for one; leave --abstain or --class out")
-    seen: Segmenter | Augmented = segmenter
+    seen: Segmenter | TestTimeAugmentation = segmenter
     if augment:
-        seen = Augmented(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))
+        seen = TestTimeAugmentation(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))
     if class_name:
-        return OneClass(seen, class_name, threshold=threshold)
-    return seen if abstain is None else Abstaining(seen, below=abstain)
+        return SingleClass(seen, class_name, threshold=threshold)
+    return seen if abstain is None else Abstain(seen, below=abstain)
 
 
 class _Reporter:

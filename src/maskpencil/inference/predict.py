@@ -12,7 +12,6 @@ from typing import Any, get_args
 from maskpencil.data.formats import WRITERS
 from maskpencil.data.formats.base import refuse_names
 from maskpencil.errors import ConfigError, DataError
-from maskpencil.inference.arguments import read_sources
 from maskpencil.inference.images import (
     ANNOTATIONS,
     ImageResults,
@@ -21,11 +20,11 @@ from maskpencil.inference.images import (
     read_image,
     same_size,
 )
-from maskpencil.inference.rasters import RASTER_SUFFIXES, predict_raster, raster_files
-from maskpencil.inference.sources import Source
-from maskpencil.inference.tally import PredictionReport, Progress, Tally
-from maskpencil.inference.video_options import VideoOptions
-from maskpencil.inference.videos import check_videos, frame_folders, predict_videos, video_files
+from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.raster.predict import RASTER_SUFFIXES, predict_raster, raster_files
+from maskpencil.inference.report import PredictionReport, Progress, Tally
+from maskpencil.inference.sources import Source, read_sources
+from maskpencil.inference.video.predict import check_videos, frame_folders, predict_videos, video_files
 from maskpencil.parsing import is_several, read_choice, read_number, read_path, read_whole, shown
 from maskpencil.pipeline import SideBySide, WriteBehind, equal_groups, in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction

@@ -1,22 +1,22 @@
-"""What the user typed -> the images, videos, streams and cameras to predict."""
+"""From what the user typed to sources: images, videos, streams and cameras."""
 
 import glob
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
-from maskpencil.errors import DataError
+from maskpencil.errors import ConfigError, DataError
 from maskpencil.images import IMAGE_SUFFIXES
-from maskpencil.inference.addresses import KINDS, scheme, stem_of, without_secrets
-from maskpencil.inference.cameras import camera_number
-from maskpencil.inference.earlier_results import without_results
 from maskpencil.model_folder import WEIGHTS
+from maskpencil.parsing import read_path, read_path_text, shown
 from maskpencil.regular_files import special_kind
+from maskpencil.results import Results, find_results
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 """File name endings, in lower case, that are taken for videos."""
@@ -122,11 +122,11 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
             raise DataError(f"{argument}: ends in {path.suffix or 'no suffix'!r}; {_EXPECTED}; convert it first")
         return [_Found(path, Path(path.name))]
     kind = scheme(argument)
-    if kind in KINDS:
+    if kind in SCHEMES:
         return [_live(Source("stream", argument, stem_of(argument)))]
     if kind:
         raise DataError(
-            f"{without_secrets(argument)}: addresses of the kind {kind} cannot be read, only {', '.join(KINDS)}; "
+            f"{without_secrets(argument)}: addresses of the kind {kind} cannot be read, only {', '.join(SCHEMES)}; "
             "download it and give the file's path"
         )
     number = camera_number(argument)
@@ -232,3 +232,136 @@ def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
         same[item.kind == "image", stem.casefold()].append(i)
     return [indices for indices in same.values() if len(indices) > 1]
+
+
+def read_sources(value: Any, *, out: Path, tell: Callable[[str], None]) -> Sequence[Source]:
+    """Take sources as they are, or find those that a path, or several, stand for; see `find_sources`.
+
+    Raises:
+        ConfigError: it is none of these.
+        DataError: a path yields nothing to predict.
+    """
+    if isinstance(value, str | os.PathLike):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise ConfigError(f"sources must be paths or what find_sources gives, but got {shown(value)}")
+    if all(isinstance(each, Source) for each in value):
+        return value
+    for each in value:
+        read_path_text("each of the sources", each)
+    paths = [each if "://" in os.fspath(each) else read_path("source", each) for each in value]
+    return find_sources(paths, out=out, tell=tell)
+
+
+SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
+"""The kinds of addresses that can be read."""
+
+_DEVICE_FILE = re.compile(r"/dev/video([0-9]+)")
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: C:/ is a drive of Windows
+
+
+def scheme(text: str) -> str | None:
+    """The lower-case kind of an address ("rtsp"), or None of what is none."""
+    match = _ADDRESS.match(text)
+    return match[1].lower() if match else None
+
+
+def camera_number(text: str) -> int | None:
+    """The number that "0" or "/dev/video0" stands for, or None of what is no camera."""
+    device = _DEVICE_FILE.fullmatch(text)
+    digits = device[1] if device else text
+    return int(digits) if digits.isdecimal() and digits.isascii() else None
+
+
+def without_secrets(address: str) -> str:
+    """The address as it may be shown: user, password and query, which may hold keys, left out."""
+    shown = re.sub(r"^([^/]+:/+)[^/?#]*@", r"\1", address)
+    return re.split(r"[?#]", shown, maxsplit=1)[0]
+
+
+def stem_of(address: str) -> str:
+    """What the results of an address are called: its last part without suffix, else its host and port; a file name."""
+    parts = urlsplit(address)
+    last = PurePosixPath(unquote(parts.path)).stem
+    name = last or re.sub(r"^.*@", "", parts.netloc)
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "stream"
+
+
+RUNS = "runs"
+RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|train)(?:-[0-9]+)?")
+"""The folders in `RUNS` that the commands write to when no other place is named."""
+
+RUN_FILES = ("config.yaml", "data.json")
+"""What every run folder of training holds."""
+
+FEW = 3
+"""The number of folders that a line names."""
+
+
+def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
+    """Leave out of the files below a folder what earlier runs have written there, and tell of it in one line.
+
+    Where nothing is left, what `root` itself records as results is taken, unless `root` is `out`: who names a folder of
+    results means these.
+    """
+    tree = _Tree(root)
+    kept: list[Path] = []
+    own: list[Path] = []
+    others: dict[Path, int] = {}
+    for file in files:
+        writer = tree.writer_of(file)
+        if writer is None:
+            kept.append(file)
+        elif writer == root:
+            own.append(file)
+        else:
+            others[writer] = others.get(writer, 0) + 1
+    if own and not kept and not others and not (out is not None and out.resolve() == root.resolve()):
+        return own
+    if own:
+        others[root] = len(own)
+    if others:
+        count = sum(others.values())
+        shown = ", ".join(map(str, list(others)[:FEW])) + (", ..." if len(others) > FEW else "")
+        tell(f"{root}: {count} file{'s' * (count > 1)} that earlier runs have written are left out (in {shown})")
+    return kept
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder: in which run's folder it is, if in any, and the records that may name its files."""
+
+    run: Path | None
+    results: tuple[Results, ...]
+
+
+@dataclass
+class _Tree:
+    """The folders below a root, looked at once."""
+
+    root: Path
+    places: dict[Path, _Place] = field(default_factory=dict)
+
+    def writer_of(self, file: Path) -> Path | None:
+        """Return the folder of the run that has written a file; None for a file of the user."""
+        place = self._place(file.parent)
+        return place.run or next((results.folder for results in place.results if results.names(file)), None)
+
+    def _place(self, folder: Path) -> _Place:
+        if folder not in self.places:
+            results = find_results(folder)
+            own = () if results is None else (results,)
+            if folder == self.root or folder.parent == folder:
+                self.places[folder] = _Place(None, own)
+            else:
+                above = self._place(folder.parent)
+                run = above.run or (folder if _is_run(folder) else None)
+                self.places[folder] = _Place(run, (*above.results, *own))
+        return self.places[folder]
+
+
+def _is_run(folder: Path) -> bool:
+    if folder.parent.name == RUNS and RUN_NAMES.fullmatch(folder.name):
+        return True
+    return all(os.path.isfile(folder / name) for name in RUN_FILES)  # noqa: PTH113 - false for names of any length

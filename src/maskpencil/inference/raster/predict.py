@@ -1,0 +1,209 @@
+"""Segment rasters of any size window by window; interrupted work resumes."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.errors import ImageError, OutputError
+from maskpencil.files import remove_leftovers, written_whole
+from maskpencil.images import scaled, write_image
+from maskpencil.inference.raster.files import RasterWriter, opened_raster, written_raster
+from maskpencil.inference.raster.regions import is_placed, write_raster_regions
+from maskpencil.inference.sources import Source
+from maskpencil.prediction import Prediction
+from maskpencil.runtimes.base import Maps, Wanted
+from maskpencil.segmenter import Predictor
+from maskpencil.visualize import grayscale
+
+RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
+
+OVERVIEW = 2048
+"""The longest side of the overlay, which is for a look."""
+
+_ENDINGS = {"overlays": "jpg", "regions": "geojson"}
+
+
+FACTS = "facts.json"
+
+Rows = dict[str, npt.NDArray[np.uint8]]
+"""Some rows of each of the result's images, (rows, W)."""
+
+Remark = Callable[[Sequence[str], str], None]
+"""Takes what is to be said of how a file was read, as `Tally.remark` does."""
+
+
+class RowsDone:
+    """Bands of whole rows from the uppermost down, one file each, in a folder that has one writer at a time.
+
+    Args:
+        folder: where they are kept.
+        facts: all that the result follows from, as plain values: what an earlier run has done is taken over where its
+            facts were the same. None where they are not known: then nothing is.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds something else.
+    """
+
+    def __init__(self, folder: Path, facts: Mapping[str, object] | None) -> None:
+        self.folder = folder
+        described = "" if facts is None else json.dumps(facts, sort_keys=True)
+        known = folder / FACTS
+        if not known.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise OutputError(f"{folder}: holds no rows of an earlier run; move it away, or give another --out")
+        if not described or not known.is_file() or known.read_text(encoding="utf-8") != described:
+            self.remove()
+            with written_whole(known) as temporary:
+                temporary.write_text(described, encoding="utf-8")
+        remove_leftovers(folder)
+        self._files = sorted(folder.glob("*.npz"))
+
+    @property
+    def count(self) -> int:
+        """How many rows are done."""
+        return int(self._files[-1].stem) if self._files else 0
+
+    def add(self, rows: Rows) -> None:
+        """Keep the rows that follow those done.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        height = len(next(iter(rows.values())))
+        path = self.folder / f"{self.count + height:09}.npz"
+        arrays: dict[str, Any] = dict(rows)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        self._files.append(path)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for path in self._files:
+            with np.load(path) as rows:
+                yield dict(rows)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be removed ({error.strerror}); remove it") from error
+
+
+def raster_file(out: Path, kind: str, stem: str) -> Path:
+    """Return where a result of a raster is written: masks, confidence, entropy, overlays or regions."""
+    return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
+
+
+def raster_files(out: Path, sources: Sequence[Source], kinds: Sequence[str]) -> list[Path]:
+    """Return all files that `predict_raster` writes of rasters; for `kinds` see `raster_file`."""
+    return [raster_file(out, kind, source.stem) for source in sources for kind in kinds]
+
+
+def predict_raster(
+    segmenter: Predictor,
+    path: Path,
+    out: Path,
+    stem: str,
+    *,
+    confidence: bool = False,
+    entropy: bool = False,
+    overlay: bool = True,
+    opacity: float = 0.5,
+    regions: bool = False,
+    min_area: int = 1,
+    region_classes: Sequence[str] | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
+    remark: Remark | None = None,
+) -> None:
+    """Segment a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
+
+    Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
+    rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
+    `regions` gives regions/STEM.geojson, see `write_raster_regions`, with `min_area` and `region_classes`. `on_rows`
+    is called with (rows done, of), `remark` with how the file was read. Pixels that hold nothing get 255 in the mask, 0
+    in the confidence and 255 in the entropy. The place on the earth comes out as it went in: a coordinate system, a
+    transform, ground control points, RPCs; that of a world file is written into the mask.
+
+    Raises:
+        ConfigError: rasterio is not installed, or the model cannot be run in tiles.
+        ImageError: it is not a raster that can be read.
+        KeyboardInterrupt: Ctrl-C was pressed; it says how to go on.
+        OutputError: a file cannot be written.
+    """
+    wanted = Wanted(confidence=confidence, entropy=entropy)
+    with opened_raster(path) as windows:
+        dataset = windows.dataset
+        done = _rows_done(segmenter, path, out / "masks" / stem, wanted)
+        try:
+            for rows, maps in segmenter.bands(windows, wanted, start=done.count):
+                done.add(_written_rows(maps, windows.empty(rows)))
+                if on_rows:
+                    on_rows(rows.stop, windows.size[0])
+        except ImageError:
+            done.remove()
+            raise
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(
+                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: go on with --out {out}"
+            ) from stop
+        with ExitStack() as files:
+            writers: dict[str, RasterWriter] = {}
+            for band in done:
+                for name, values in band.items():
+                    if name not in writers:
+                        colors = segmenter.classes.colors if name == "masks" else None
+                        file = written_raster(raster_file(out, name, stem), dataset, colors)
+                        writers[name] = files.enter_context(file)
+                    writers[name].add(values)
+            for writer in writers.values():
+                writer.finish()
+            if regions:
+                place = raster_file(out, "regions", stem)
+                mask = writers["masks"].dataset
+                write_raster_regions(mask, place, segmenter.classes, min_area=min_area, wanted=region_classes)
+                if remark and not is_placed(mask):
+                    remark(("has no place on the earth that outlines could follow: they are in pixels",), "")
+            if overlay:
+                height, width = windows.size
+                share = min(1.0, OVERVIEW / max(height, width))
+                size = max(1, round(height * share)), max(1, round(width * share))
+                labels = writers["masks"].overview(size)
+                seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
+                write_image(raster_file(out, "overlays", stem), seen.overlay(opacity=opacity))
+        done.remove()
+        if remark:
+            remark(windows.remarks, windows.levels.text(dataset.name))
+
+
+def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
+    """What is done of a raster, whose results are called as `place` is."""
+    origin, status = segmenter.origin(), path.stat()
+    facts = origin and {
+        **origin,
+        "wanted": asdict(wanted),
+        "raster": [os.fspath(path.resolve()), status.st_size, status.st_mtime_ns],
+    }
+    return RowsDone(place.with_name(f".{place.name}.unfinished"), facts)
+
+
+def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
+    """What is written of some rows; `empty` ones get no class, no confidence and full entropy."""
+    written = {"masks": maps.labels[0]}
+    if maps.confidence is not None:
+        written["confidence"] = grayscale(maps.confidence[0])
+    if maps.entropy is not None:
+        written["entropy"] = grayscale(maps.entropy[0])
+    if empty is None:
+        return written
+    without = {"masks": IGNORE_INDEX, "confidence": 0, "entropy": 255}
+    return {name: np.where(empty, np.uint8(without[name]), values) for name, values in written.items()}

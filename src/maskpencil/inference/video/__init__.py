@@ -1,0 +1,1 @@
+"""Videos, streams and cameras: read, segmented and written frame by frame."""

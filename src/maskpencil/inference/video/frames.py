@@ -1,0 +1,208 @@
+"""Decoded video frames -> upright 8-bit RGB of one size."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.sidedata.sidedata import SideDataContainer
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+
+from maskpencil.errors import VideoError
+from maskpencil.images import RGBImage
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a video says of itself.
+
+    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image
+    (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None where nothing is known. `rate` is in
+    frames a second. `pixel_aspect` is the width of a shown pixel over its height.
+    """
+
+    size: tuple[int, int]
+    frames: int | None
+    rate: Fraction
+    duration: float | None
+    rotation: int
+    has_sound: bool
+    pixel_aspect: Fraction
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a video, (H, W, 3) RGB, shown at `pts` for `duration`, both in units of the reader's time base."""
+
+    pixels: RGBImage
+    pts: int
+    duration: int
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """A frame as it was decoded, not yet RGB nor upright; times as in `Frame`."""
+
+    image: av.VideoFrame
+    pts: int
+    duration: int
+
+
+class FrameConverter:
+    """Turns the frames of one video upright and into RGB of one size, that of the first, and notes what they were.
+
+    Args:
+        name: what error messages call the video.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._colors = ColorConverter(name)
+        self._size: tuple[int, int] | None = None  # as shown
+        self.is_interlaced = False
+        """Whether any frame holds two fields of different times."""
+        self.resized: tuple[int, tuple[int, int]] | None = None
+        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the first one's size."""
+
+    @property
+    def hdr(self) -> str | None:
+        """The transfer function of the first HDR frame, "PQ" or "HLG"; None of a video that is SDR."""
+        return self._colors.hdr
+
+    def convert(self, stored: StoredFrame) -> Frame:
+        """Give a frame as it is shown.
+
+        Raises:
+            VideoError: its colors are of a kind that cannot be read.
+        """
+        frame = stored.image
+        turn = orientation(frame)
+        is_sideways = turn[0] == 0
+        shown = (frame.width, frame.height) if is_sideways else (frame.height, frame.width)
+        self._size = self._size or shown
+        if self.resized is None and shown != self._size:
+            self.resized = (stored.pts, shown)
+        self.is_interlaced = self.is_interlaced or frame.interlaced_frame
+        target = self._size[::-1] if is_sideways else self._size
+        return Frame(turned(self._colors.convert(frame, target), turn), stored.pts, stored.duration)
+
+
+def images(
+    items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
+) -> "Iterator[Frame | av.Packet[Any]]":
+    """Convert the frames among `items`; packets pass."""
+    for item in items:
+        yield item if isinstance(item, av.Packet) else converter.convert(item)
+
+
+Orientation = tuple[int, int, int, int]
+"""The signs (a, b, c, d) of a display matrix: stored (x, y) is shown at (a x + c y, b x + d y)."""
+
+UPRIGHT = (1, 0, 0, 1)
+
+
+def orientation(frame: av.VideoFrame) -> Orientation:
+    """The nearest quarter turn, mirrored or not, that a frame asks for."""
+    # frame.side_data would be kept by the frame, which it keeps: a hundred frames wait for the collector of such cycles
+    matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
+    if matrix is None:
+        return UPRIGHT
+    (a, b, _), (c, d, _), _ = np.frombuffer(matrix, dtype=np.int32).reshape(3, 3)
+    if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
+        return (int(np.sign(a)), 0, 0, int(np.sign(d)))
+    return (0, int(np.sign(b)), int(np.sign(c)), 0)
+
+
+def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
+    """Show stored pixels as the video's display matrix asks: (H, W, 3), or (W, H, 3) after a quarter turn."""
+    if orientation == UPRIGHT:
+        return pixels
+    a, b, c, d = orientation
+    if a == 0:
+        pixels = pixels.transpose(1, 0, 2)  # (W, H, 3)
+    if a + c < 0:
+        pixels = pixels[:, ::-1]
+    if b + d < 0:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def rotation(orientation: Orientation) -> int:
+    """Degrees clockwise, by where the stored image's x axis points."""
+    a, b, _, _ = orientation
+    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
+
+
+HDR_CURVES = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
+"""The transfer functions of ITU-R BT.2100, as FFmpeg numbers them, and their usual names."""
+
+WHITE = 203
+"""cd/m² of HDR that become the white of SDR: the reference white of ITU-R BT.2408."""
+
+_UNSPECIFIED = 2  # the code of matrices and primaries alike
+_RESERVED = frozenset({0, 3})  # codes that some writers leave behind and that say nothing; matrix 0 is RGB itself
+_BT2020 = 9  # the code of the matrix (without constant luminance) and of the primaries
+
+
+class ColorConverter:
+    """Turns the frames of one video into RGB of one size by their own matrix, range and, of HDR, transfer function.
+
+    A frame that names no matrix is read by that of BT.601, as FFmpeg does. SDR is never tone-mapped. HDR is turned into
+    light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG), its colors into those of
+    BT.709, and light up to `WHITE` keeps its value: what was graded or recorded in SDR and put into HDR comes out as it
+    was. Brighter light is white. Metadata of the mastering display is not used: FFmpeg would darken the whole image by
+    it.
+
+    `hdr` is set while converting: the curve of the first HDR frame, "PQ" or "HLG".
+
+    Args:
+        name: what error messages call the video.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._decoded, self._toned = VideoReformatter(), VideoReformatter()
+        self.hdr: str | None = None
+
+    def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> RGBImage:
+        """Give a frame as (H, W, 3) RGB, scaled to `size`, (height, width).
+
+        Raises:
+            VideoError: its colors are of a kind that cannot be read.
+        """
+        curve = HDR_CURVES.get(frame.color_trc)
+        if frame.colorspace in _RESERVED and not frame.format.is_rgb:
+            frame.colorspace = _UNSPECIFIED
+        if curve and frame.colorspace == _UNSPECIFIED:
+            frame.colorspace = _BT2020
+        self.hdr = self.hdr or curve
+        try:
+            pixels: RGBImage = self._tone_mapped(frame, size) if curve else self._pixels(frame, size, "rgb24")
+            return pixels
+        except FFmpegError as error:
+            raise VideoError(
+                f"{self._name}: its colors cannot be read (pixel format {frame.format.name}, color matrix "
+                f"{frame.colorspace}, primaries {frame.color_primaries}); convert it to MP4 with H.264"
+            ) from error
+
+    def _tone_mapped(self, frame: av.VideoFrame, size: tuple[int, int]) -> Any:
+        # unscaled: a chroma sample stands for all its pixels, as FFmpeg reads SDR of 8 bits, else edges would differ
+        scaling = Interpolation.POINT if (frame.height, frame.width) == size else Interpolation.BILINEAR
+        # from the array, uncopied: a frame without the metadata of the mastering display
+        deep = av.VideoFrame.from_numpy_buffer(self._pixels(frame, size, "rgb48le", scaling), format="rgb48le")
+        deep.color_trc = frame.color_trc
+        unknown = frame.color_primaries in (_UNSPECIFIED, *_RESERVED)
+        deep.color_primaries = _BT2020 if unknown else frame.color_primaries
+        toned = self._toned.reformat(
+            deep, format="rgb24", dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709
+        )
+        return toned.to_ndarray()  # (H, W, 3) uint8
+
+    def _pixels(
+        self, frame: av.VideoFrame, size: tuple[int, int], pixel_format: str, scaling: Interpolation | None = None
+    ) -> Any:
+        height, width = size
+        rgb = self._decoded.reformat(frame, width=width, height=height, format=pixel_format, interpolation=scaling)
+        return rgb.to_ndarray()

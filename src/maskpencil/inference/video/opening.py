@@ -1,0 +1,312 @@
+"""Open a source by FFmpeg, which may reach for nothing but that source."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
+from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
+
+from maskpencil.errors import VideoError
+from maskpencil.inference.sources import Source, scheme
+from maskpencil.inference.video.containers import read_structure
+from maskpencil.regular_files import refuse_special
+
+STALL_SECONDS = 10.0
+"""How long a stream may stay silent before it counts as broken."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How FFmpeg is to open a source.
+
+    `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use,
+    `demuxers` FFmpeg's readers of containers. `stall` is after how many seconds of silence reading it fails.
+    """
+
+    name: str
+    address: str
+    whitelist: str
+    demuxers: frozenset[str]
+    input_format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    stall: float | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it can be sought in, and stays as it is."""
+        return self.stall is None
+
+
+def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
+    """How a source is opened; a plain path is a video's file, whatever it looks like.
+
+    Raises:
+        VideoError: there is no such camera, or the path is that of a named pipe, a device or a socket.
+    """
+    if not isinstance(source, Source):
+        return _file(os.fspath(Path(source)))
+    if source.kind == "stream":
+        # lost packets spoil images, so that TCP is tried before UDP
+        options = {"rtsp_flags": "prefer_tcp"} if source.address.lower().startswith("rtsp") else {}
+        return Opening(
+            source.name,
+            source.address,
+            protocols(source.address),
+            stream_demuxers(source.address),
+            options=options,
+            stall=STALL_SECONDS,
+        )
+    if source.kind == "camera":
+        camera = find_camera(int(source.address))
+        demuxers = frozenset({camera.input_format})
+        return Opening(source.name, camera.name, "file", demuxers, camera.input_format, camera.options, STALL_SECONDS)
+    return _file(source.address)
+
+
+def open_container(opening: Opening, *, hardware: str | None = None) -> InputContainer:
+    """Open a source; `hardware` is one of `hardware_decode.DEVICES` to decode on.
+
+    Raises:
+        VideoError: it is missing, does not answer, or is no video.
+    """
+    if opening.is_file:
+        _refuse_no_file(opening.name)
+    try:
+        return av.open(
+            opening.address,
+            format=opening.input_format,
+            container_options={
+                "protocol_whitelist": opening.whitelist,
+                "format_whitelist": ",".join(sorted(opening.demuxers)),
+                **opening.options,
+            },
+            metadata_errors="replace",
+            timeout=opening.stall,
+            hwaccel=accelerated(hardware) if hardware else None,
+        )
+    except FFmpegError as error:
+        raise (_not_a_video if opening.is_file else _no_stream)(opening.name, error) from error
+
+
+def reason_of(error: FFmpegError) -> str:
+    """What went wrong, in a few words without the address."""
+    if isinstance(error, MemoryError):
+        return "it lists a size that no file has"
+    if isinstance(error, ExitError):  # how FFmpeg calls our time limit
+        return f"nothing came for {STALL_SECONDS:g} s"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _file(path: str) -> Opening:
+    refuse_special(path, error=VideoError)
+    # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
+    return Opening(path, f"file:{path}", "file", FILE_DEMUXERS)
+
+
+def _refuse_no_file(name: str) -> None:
+    path = Path(name)
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise VideoError(f"{name}: is empty (0 bytes); expected a video; copy or export it again")
+        return
+    if path.exists():  # a pipe would be waited for without end
+        raise VideoError(f"{name}: is not a regular file; expected a video; give the path of one")
+    raise VideoError(f"{name}: there is no such file")
+
+
+def _not_a_video(name: str, error: FFmpegError) -> VideoError:
+    if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
+        return VideoError(
+            f"{name}: is damaged, or no video but such as a playlist or a text, which could name other files and is "
+            "not opened; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove it"
+        )
+    try:
+        is_cut = read_structure(name).is_cut
+    except OSError:
+        is_cut = False  # what keeps it from being read is the error already
+    if is_cut:
+        return VideoError(
+            f"{name}: is cut short, and what a video's beginning needs is in the part that is missing "
+            f"({reason_of(error)}); copy or export it again, or remove it"
+        )
+    return VideoError(
+        f"{name}: is damaged, cut short or not a video ({reason_of(error)}); expected MP4, MOV, MKV, WebM, AVI, ...; "
+        "copy or export it again, or remove it"
+    )
+
+
+def _no_stream(name: str, error: FFmpegError) -> VideoError:
+    if isinstance(error, InvalidDataError):
+        return VideoError(
+            f"{name}: sends nothing that can be read as a video ({reason_of(error)}); check that the address is the "
+            "video's own and not its page's; a video that must be sought in has to be downloaded first"
+        )
+    return VideoError(
+        f"{name}: cannot be opened ({reason_of(error)}); expected a video, stream or camera that answers; check that "
+        "it runs, and its address, user and password"
+    )
+
+
+FILE_DEMUXERS = frozenset(
+    {
+        "mov",  # MP4, MOV, 3GP; references to other files stay off, as they are by default
+        "matroska",  # MKV, WebM
+        "avi",
+        "asf",  # WMV
+        "flv",
+        "ogg",
+        "mxf",
+        "nut",
+        "ivf",
+        "dv",
+        # transport and program streams, and bare video streams
+        "mpegts",
+        "mpeg",
+        "mpegvideo",
+        "m4v",
+        "h264",
+        "hevc",
+        "vvc",
+        "obu",
+        "av1",
+        "mjpeg",
+        "yuv4mpegpipe",
+        # one image, or an animation
+        "gif",
+        "apng",
+        "png_pipe",
+        "jpeg_pipe",
+        "webp_pipe",
+    }
+)
+"""What a file may be read by; each takes all from this one file."""
+
+_WEB = "http,https,httpproxy,tcp,tls,crypto,data"  # redirections between the two, proxies, HLS with keys
+_PROTOCOLS = {
+    "http": _WEB,
+    "https": _WEB,
+    "rtsp": "rtsp,rtp,srtp,udp,tcp",
+    "rtsps": "rtsp,rtp,srtp,udp,tcp,tls",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,rtmp,tls,tcp",
+    "udp": "udp",
+    "tcp": "tcp",
+}
+
+_WEB_DEMUXERS = FILE_DEMUXERS | {
+    "hls",
+    "dash",
+    "live_flv",
+    "mpjpeg",  # network cameras
+    "aac",  # the sound of playlists, which may lie in segments of its own
+    "ac3",
+    "eac3",
+    "mp3",
+    "webvtt",
+}
+_STREAM_DEMUXERS = {
+    "http": _WEB_DEMUXERS,
+    "https": _WEB_DEMUXERS,
+    "rtsp": frozenset({"rtsp"}),
+    "rtsps": frozenset({"rtsp"}),
+    "rtmp": frozenset({"flv", "live_flv"}),
+    "rtmps": frozenset({"flv", "live_flv"}),
+    "udp": FILE_DEMUXERS,
+    "tcp": FILE_DEMUXERS,
+}
+
+
+def protocols(address: str) -> str:
+    """What FFmpeg may speak to read an address of one of `sources.SCHEMES`, as its whitelist: never files."""
+    return _PROTOCOLS[scheme(address) or ""]
+
+
+def stream_demuxers(address: str) -> frozenset[str]:
+    """Give what an address of one of `sources.SCHEMES` may be read by."""
+    return _STREAM_DEMUXERS[scheme(address) or ""]
+
+
+DEVICES = ("cuda", "videotoolbox", "d3d11va", "dxva2", "vaapi", "qsv", "vdpau")
+"""FFmpeg's names of what decodes, in the order they are tried."""
+
+_PROBE = "h264"  # what every one of them can decode
+
+
+def find_decoder() -> str | None:
+    """Return the first of `DEVICES` that this build of FFmpeg supports and this machine has."""
+    known = hwdevices_available()
+    return next((device for device in DEVICES if device in known and _works(device)), None)
+
+
+def accelerated(device: str) -> HWAccel:
+    """What `av.open` needs to decode on a device; what the device cannot decode is decoded in software."""
+    return HWAccel(device, allow_software_fallback=True)
+
+
+def _works(device: str) -> bool:
+    try:
+        accelerated(device).create(av.Codec(_PROBE, "r"))
+    except (FFmpegError, NotImplementedError):  # no such device here; this build cannot decode on it
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What FFmpeg needs to open a camera: its name there, the input format, and that format's options."""
+
+    name: str
+    input_format: str
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
+    """Find the camera of a number: v4l2 on Linux, avfoundation on macOS, dshow on Windows.
+
+    Raises:
+        VideoError: there is no such camera, or FFmpeg cannot speak to cameras here.
+    """
+    if platform == "darwin":
+        _need_format("avfoundation", number)
+        # without sound; most of these cameras refuse the default rate of 29.97
+        return Camera(f"{number}:none", "avfoundation", {"framerate": "30"})
+    if platform == "win32":
+        _need_format("dshow", number)
+        return Camera(f"video={_windows_name(number)}", "dshow", {"rtbufsize": "64M"})
+    _need_format("v4l2", number)
+    device = Path(f"/dev/video{number}")
+    if not device.exists():
+        raise _missing(number, sorted(path.name.removeprefix("video") for path in Path("/dev").glob("video[0-9]*")))
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise VideoError(f"camera {number}: {device} may not be read; join the group video, or check its permissions")
+    return Camera(str(device), "v4l2")
+
+
+def _need_format(name: str, number: int) -> None:
+    try:
+        av.format.ContainerFormat(name, "r")
+    except ValueError as error:
+        raise VideoError(
+            f"camera {number}: this build of PyAV has no {name}, by which cameras are read here; record a video and "
+            "give its path"
+        ) from error
+
+
+def _windows_name(number: int) -> str:
+    try:
+        devices = av.enumerate_input_devices("dshow")
+    except FFmpegError as error:
+        raise VideoError(f"camera {number}: the cameras cannot be listed ({error.strerror}); plug one in") from error
+    names = [device.name for device in devices if "video" in device.media_types]
+    if number >= len(names):
+        raise _missing(number, [str(i) for i in range(len(names))])
+    return names[number]
+
+
+def _missing(number: int, found: list[str]) -> VideoError:
+    there = f"the numbers here are {', '.join(found)}" if found else "there is none on this machine; plug one in"
+    return VideoError(f"camera {number}: there is no such camera; {there}")

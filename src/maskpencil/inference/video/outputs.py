@@ -1,0 +1,189 @@
+"""Where a video's predictions go: the overlay, its label maps, a window, a pipe; painted and encoded behind."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+
+from maskpencil.classes import ClassSet
+from maskpencil.files import written_whole
+from maskpencil.images import RGBImage
+from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.video.window import Window
+from maskpencil.inference.video.writers import MaskFrames, MaskVideo, RawFrames, VideoWriter, WritesMasks
+from maskpencil.pipeline import WriteBehind
+from maskpencil.prediction import Prediction
+from maskpencil.regions import Region
+from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, with_legend
+
+QUEUE_DEPTH = 4
+"""Frames that may wait before each step: the network, painting, encoding."""
+
+
+@dataclass(frozen=True)
+class VideoForm:
+    """What all outputs of a video share; `size` is (height, width), the rest as `VideoWriter` takes it."""
+
+    name: str
+    size: tuple[int, int]
+    frame_rate: Fraction
+    time_base: Fraction
+    pixel_aspect: Fraction
+    is_live: bool
+
+
+class VideoOutputs:
+    """Takes a video's predictions; a context manager whose end completes all files, or removes them after an error.
+
+    `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
+    `masks` is, a file or a folder, `options` says.
+
+    Raises:
+        ConfigError: there is no screen for a window.
+        OutputError: a file cannot be written.
+    """
+
+    def __init__(
+        self,
+        classes: ClassSet,
+        legend: Sequence[int],
+        form: VideoForm,
+        options: VideoOptions,
+        *,
+        overlay: str | os.PathLike[str] | None,
+        masks: str | os.PathLike[str] | None,
+        sound: Sequence[AudioStream],
+        opacity: float,
+        find_boxes: Callable[[Prediction], Sequence[Region]] | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._classes, self._form, self._options, self._sound = classes, form, options, sound
+        self._overlay_path, self._masks_path = overlay, masks
+        self._opacity, self._find_boxes, self._tell = opacity, find_boxes, tell
+        self._sheet = Sheet(classes, legend, form.size)
+        self._overlay: VideoWriter | None = None
+        self._masks: WritesMasks | None = None
+        self._window: Window | None = None
+        self._pipe: RawFrames | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._options.show:
+                self._window = stack.enter_context(closing(Window(self._form.name)))
+            if self._overlay_path is not None:
+                self._overlay = self._overlay_writer(stack, self._overlay_path)
+            if self._masks_path is not None:
+                self._masks = self._mask_writer(stack, self._masks_path)
+            if self._options.stdout:
+                self._pipe = stack.enter_context(closing(RawFrames()))
+                height, width = self._form.size
+                self._tell(
+                    f"{self._form.name}: standard output gets raw rgb24 frames of {width}x{height} (width x height), "
+                    f"{float(self._form.frame_rate):g} a second in the mean"
+                )
+            # whoever reads standard output may pause as long as they like
+            step = None if self._pipe else f"{self._form.name}: writing frames"
+            self._encoding = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
+            # left while encoding takes frames
+            self._painting = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def submit(self, prediction: Prediction, *, pts: int, duration: int) -> None:
+        """Add a frame; waits while too many are not yet done."""
+        self._painting.submit(self._paint, prediction, pts, duration)
+
+    def submit_sound(self, packet: "av.Packet[Any]") -> None:
+        """Add a packet of one of the `sound` streams, after the frames that came before."""
+        if self._overlay:
+            self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
+
+    def refresh(self) -> None:
+        """Bring the window up to date; to be called from the main thread, and often."""
+        if self._window:
+            self._window.refresh()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody wants more: all viewers left, and there is no file that should become whole."""
+        viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
+        written = self._overlay or self._masks
+        return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)
+
+    def _overlay_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> VideoWriter:
+        return stack.enter_context(
+            VideoWriter(
+                stack.enter_context(written_whole(path)),
+                size=self._sheet.size,
+                frame_rate=self._form.frame_rate,
+                time_base=self._form.time_base,
+                pixel_aspect=self._form.pixel_aspect,
+                sound=self._sound,
+                is_live=self._form.is_live,
+            )
+        )
+
+    def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> WritesMasks:
+        if self._options.masks == "png":
+            return stack.enter_context(MaskFrames(path, self._classes.colors))
+        return stack.enter_context(
+            MaskVideo(
+                stack.enter_context(written_whole(path)),
+                size=self._form.size,
+                frame_rate=self._form.frame_rate,
+                time_base=self._form.time_base,
+                is_live=self._form.is_live,
+            )
+        )
+
+    def _paint(self, prediction: Prediction, pts: int, duration: int) -> None:
+        if self._masks:
+            self._masks.write(prediction.label_map, pts=pts, duration=duration)
+        if not (self._overlay or self._window or self._pipe):
+            return
+        boxes = self._find_boxes(prediction) if self._find_boxes else ()
+        page = self._sheet.paint(prediction, self._opacity, boxes)
+        if self._window:
+            self._window.offer(page)
+        if self._pipe:
+            self._encoding.submit(self._pipe.write, self._sheet.image(page))
+        if self._overlay:
+            self._encoding.submit(self._overlay.write, page, pts=pts, duration=duration)
+
+
+class Sheet:
+    """The page every frame is painted on: the image above, the same legend below."""
+
+    def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
+        empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
+        self._page = empty if len(classes) > MAX_LEGEND_CLASSES else with_legend(empty, classes, indices=legend)
+        left = (self._page.shape[1] - size[1]) // 2  # as with_legend centers narrow images
+        self._place = slice(0, size[0]), slice(left, left + size[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the page."""
+        height, width, _ = self._page.shape
+        return height, width
+
+    def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
+        """The page of one frame, (H, W, 3)."""
+        page = self._page.copy()
+        self.image(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
+        return page
+
+    def image(self, page: RGBImage) -> RGBImage:
+        """The part of a page where the frame is, without its legend."""
+        return page[self._place]

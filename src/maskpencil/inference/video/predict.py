@@ -1,0 +1,403 @@
+"""Segment videos, streams and cameras: every frame, with times and sound as they were."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+from av import Packet
+from av.audio.stream import AudioStream
+from av.error import InvalidDataError
+
+from maskpencil.errors import ConfigError, DataError, VideoError
+from maskpencil.images import RGBImage
+from maskpencil.inference.options import MaskFormat, VideoOptions
+from maskpencil.inference.report import Tally
+from maskpencil.inference.sources import Source
+from maskpencil.inference.video.frames import WHITE, Frame, FrameConverter, VideoFacts, images
+from maskpencil.inference.video.opening import find_decoder, opening_of
+from maskpencil.inference.video.outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
+from maskpencil.inference.video.reader import VideoReader, probe_video
+from maskpencil.inference.video.select import expected_frames, select
+from maskpencil.inference.video.smoothing import Smoother
+from maskpencil.inference.video.stream import StreamReader
+from maskpencil.inference.video.writers import MP4_SOUND, write_video
+from maskpencil.pipeline import SideBySide, in_parallel, one_by_one, read_ahead
+from maskpencil.prediction import Prediction
+from maskpencil.regions import Region
+from maskpencil.results import recorded_results
+from maskpencil.segmenter import Predictor, supports
+
+__all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
+
+
+T = TypeVar("T")
+
+WAKE_SECONDS = 0.05
+"""How long at most nobody looks whether the user wants to stop, while no frame comes."""
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """How a video went: its frames, what was damaged or left out, and what was measured, one line each."""
+
+    frames: int
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def predict_video(
+    segmenter: Predictor,
+    source: Source | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None,
+    *,
+    masks: str | os.PathLike[str] | None = None,
+    options: VideoOptions | None = None,
+    opacity: float = 0.5,
+    find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
+    side_by_side: SideBySide = one_by_one,
+    on_frame: Callable[[int, int | None], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    stop: Event | None = None,
+) -> VideoReport:
+    """Lay the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
+
+    Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
+    are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
+    video all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or
+    camera is written in fragments.
+
+    `source` is a video's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
+    where the label maps go if `options` ask for them, a .mkv file or a folder. `find_boxes` gives the regions of each
+    frame that get a box. As many frames of a video as `side_by_side` says, which is the segmenter's, go through the
+    network at once, unless each is smoothed by those before it. `on_frame` is called after each frame with its number,
+    from 1, and the number of frames, which may be an estimate, or None where nothing is known. `tell` gets lines for
+    the user while it runs. Once `stop` is set, a stream or camera ends as if it had no more frames, and a video is
+    dropped.
+
+    Raises:
+        ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
+        KeyboardInterrupt: a video was dropped.
+        OutputError: the video cannot be written.
+        VideoError: nothing of the video can be read, or `start` lies behind its end.
+    """
+    options, stop = options or VideoOptions(), stop or Event()
+    predictor = _predictor(segmenter, options)
+    warnings: list[str] = []
+    hardware = _hardware(options, tell)
+    count = 0
+    with _opened(source, options, hardware, stop=stop, tell=tell) as reader, _muxing(reader.name):
+        facts = reader.facts()
+        if isinstance(reader, VideoReader):
+            reader.seek(options.start)
+        is_live = not (isinstance(reader, VideoReader) or facts.duration)
+        kept = [stream for stream in reader.sound if _can_be_copied(stream)]
+        kept_indices = {stream.index for stream in kept}
+        if out is not None:
+            warnings += [
+                _not_copied(reader.name, stream) for stream in reader.sound if stream.index not in kept_indices
+            ]
+        expected = None if is_live else expected_frames(options, facts.frames, facts.duration)
+        selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
+        converter = FrameConverter(reader.name)
+        outputs = VideoOutputs(
+            segmenter.classes,
+            segmenter.legend,
+            VideoForm(
+                reader.name, facts.size, reader.rate / options.every, reader.time_base, facts.pixel_aspect, is_live
+            ),
+            options,
+            overlay=out,
+            masks=masks if options.masks else None,
+            sound=kept,
+            opacity=opacity,
+            find_boxes=find_boxes,
+            tell=tell,
+        )
+
+        reading = None if is_live else f"{reader.name}: reading frames"
+
+        def predicted(item: T) -> tuple[T, Prediction | None]:
+            return item, predictor.predict(item.pixels) if isinstance(item, Frame) else None
+
+        with (
+            one_by_one() if is_live or options.smooth else side_by_side() as workers,
+            # left after the files: a silent stream makes its reading thread wait, and the files need not
+            closing(
+                read_ahead(images(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
+            ) as items,
+            closing(in_parallel(predicted, items, workers=workers, step="running the network on frames")) as results,
+            outputs,
+        ):
+            for item, prediction in results:
+                outputs.refresh()
+                if stop.is_set() and isinstance(reader, VideoReader):
+                    raise KeyboardInterrupt
+                if stop.is_set() or outputs.is_left:
+                    break
+                if isinstance(item, Frame) and prediction:
+                    if count == 0 and hardware:
+                        _tell_decoder(reader, tell)
+                    outputs.submit(prediction, pts=item.pts, duration=item.duration)
+                    count += 1
+                    if on_frame:
+                        on_frame(count, expected)
+                elif isinstance(item, Packet) and item.stream_index in kept_indices:
+                    outputs.submit_sound(item)
+            if count == 0:
+                raise _nothing_taken(reader, options, facts, stopped=stop.is_set())
+        resized = _resized(reader, converter, facts, options.start)
+        notes = (*_kinds(reader.name, converter), *_flicker(reader.name, predictor))
+        return VideoReport(count, (*warnings, *_losses(reader), *resized), notes)
+
+
+def _opened(
+    source: Source | str | os.PathLike[str],
+    options: VideoOptions,
+    hardware: str | None,
+    *,
+    stop: Event,
+    tell: Callable[[str], None],
+) -> VideoReader | StreamReader:
+    opening = opening_of(source)
+    if opening.is_file:
+        return VideoReader(opening, hardware=hardware)
+    return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
+
+
+def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoother":
+    if not options.smooth:
+        return _Alone(segmenter)
+    if not supports(segmenter, "probabilities_batch"):
+        raise ConfigError(
+            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not give; leave "
+            "--smooth out, or --class"
+        )
+    return Smoother(segmenter, share=options.smooth)
+
+
+class _Alone:
+    """Colors each frame by itself."""
+
+    flicker = None
+
+    def __init__(self, segmenter: Predictor) -> None:
+        self._segmenter = segmenter
+
+    def predict(self, image: RGBImage) -> Prediction:
+        (prediction,) = self._segmenter.predict_batch([image])
+        return prediction
+
+
+def _hardware(options: VideoOptions, tell: Callable[[str], None]) -> str | None:
+    if not options.hardware_decode:
+        return None
+    device = find_decoder()
+    if device is None:
+        tell("videos are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
+    return device
+
+
+def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None]) -> None:
+    where = f"on {reader.decodes_on}" if reader.decodes_on else "in software: the hardware decoder cannot do this kind"
+    tell(f"{reader.name}: is decoded {where}")
+
+
+@contextmanager
+def _muxing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own images
+        raise VideoError(
+            f"{name}: its sound is too damaged to be copied; copy or export it again, or without sound"
+        ) from error
+
+
+def _nothing_taken(
+    reader: VideoReader | StreamReader, options: VideoOptions, facts: VideoFacts, *, stopped: bool
+) -> VideoError:
+    if stopped:
+        return VideoError(f"{reader.name}: was stopped before a frame came, so that nothing is written")
+    length = "" if facts.duration is None else f", and it is {facts.duration:.1f} s long"
+    until = "" if options.end is None else f" to {options.end:g}"
+    return VideoError(
+        f"{reader.name}: has no frame in the stretch from second {options.start:g}{until}{length}; choose another "
+        "--start or --end"
+    )
+
+
+def _losses(reader: VideoReader | StreamReader) -> Iterator[str]:
+    if isinstance(reader, StreamReader):
+        if reader.gave_up:
+            yield reader.gave_up
+        return
+    if reader.damaged_from is not None:
+        count = reader.damaged_frames
+        found = [f"{count} damaged frame{'s' if count > 1 else ''}"] if count else []
+        found += ["the file ends before the end that it states"] if reader.is_cut else []
+        details = f" ({'; '.join(found)})" if found else ""
+        since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
+        yield f"{since}{details}; what could be read was done; copy or export it again"
+    for joint in reader.joints[:1]:
+        more = f", and {len(reader.joints) - 1} more times later" if len(reader.joints) > 1 else ""
+        yield (
+            f"{reader.name}: its times begin anew at second {joint:.1f}{more}, as where videos were joined; the result "
+            "goes on from there"
+        )
+    if reader.has_unread_video:
+        yield (
+            f"{reader.name}: another video stands behind the first one in this file and was not read; join them in a "
+            "video program, or give each as a file"
+        )
+
+
+def _resized(
+    reader: VideoReader | StreamReader, converter: FrameConverter, facts: VideoFacts, start: float
+) -> Iterator[str]:
+    if converter.resized:
+        pts, (height, width) = converter.resized
+        before, after = f"{facts.size[1]}x{facts.size[0]}", f"{width}x{height}"
+        yield (
+            f"{reader.name}: changes its size from {before} to {after} (width x height) at second "
+            f"{start + float(pts * reader.time_base):.1f}; all frames were scaled to the first size"
+        )
+
+
+def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
+    if converter.hdr:
+        yield (
+            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and brighter "
+            "is white"
+        )
+    if converter.is_interlaced:
+        yield (
+            f"{name}: is interlaced, and its frames, of two moments each, were taken as they are; deinterlace it first "
+            "for clean edges of what moves"
+        )
+
+
+def _can_be_copied(stream: AudioStream) -> bool:
+    """Whether MP4 takes a sound stream as it is; without a sample rate it is damaged."""
+    return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
+
+
+def _not_copied(name: str, stream: AudioStream) -> str:
+    if _codec(stream) in MP4_SOUND:
+        return f"{name}: the sound is damaged and was left out; copy or export the video again to keep it"
+    return (
+        f"{name}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
+        "convert it to AAC first to keep it"
+    )
+
+
+def _flicker(name: str, predictor: "_Alone | Smoother") -> list[str]:
+    measured = predictor.flicker
+    if measured is None:
+        return []
+    before, after = f"{measured.before:.2%}", f"{measured.after:.2%}"
+    return [f"{name}: flicker {before} before smoothing, {after} after (pixels that change class from frame to frame)"]
+
+
+def _codec(stream: AudioStream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+
+
+def predict_videos(
+    segmenter: Predictor,
+    videos: Sequence[Source],
+    *,
+    out: Path,
+    options: VideoOptions,
+    overlays: bool,
+    opacity: float,
+    find_boxes: Callable[[Prediction], Sequence[Region]] | None,
+    side_by_side: SideBySide,
+    tally: Tally,
+    tell: Callable[[str], None],
+    stop: Event,
+) -> None:
+    """Segment videos, see `predict`; what cannot be read is tallied, as those are that were not begun before `stop`.
+
+    Raises:
+        KeyboardInterrupt: `stop` was set within a video, which is dropped.
+        OutputError: a result cannot be written.
+    """
+    for source in videos:
+        if stop.is_set():
+            tally.warnings.append(f"{source.name}: was not begun, as the work was stopped before")
+            continue
+        number = tally.begin()
+
+        def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
+            tally.tell(source, number, frame=frame, frames=total)
+
+        masks = _mask_place(out, source, options.masks) if options.masks else None
+
+        try:
+            with recorded_results(out):
+                done = predict_video(
+                    segmenter,
+                    source,
+                    _overlay_file(out, source) if overlays else None,
+                    masks=masks,
+                    options=options,
+                    opacity=opacity,
+                    find_boxes=find_boxes,
+                    side_by_side=side_by_side,
+                    on_frame=on_frame,
+                    tell=tell,
+                    stop=stop,
+                )
+        except DataError as error:
+            tally.tell(source, number, frame=0, frames=None, error=error)
+        else:
+            tally.videos += 1
+            tally.frames += done.frames
+            tally.warnings.extend(done.warnings)
+            tally.notes.extend(done.notes)
+
+
+def check_videos(segmenter: Predictor, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> None:
+    """Refuse what cannot be asked of videos, before anything is done.
+
+    Raises:
+        ConfigError: nothing is asked for, one output is for several videos, or the segmenter cannot smooth.
+    """
+    if not videos:
+        return
+    if not (overlays or options.masks or options.show or options.stdout):
+        raise ConfigError(
+            f"{videos[0].name}: without its overlay nothing is asked for of a video; leave overlays on, or ask for "
+            "--masks video, --show or --stdout"
+        )
+    if options.stdout and len(videos) > 1:
+        raise ConfigError(
+            f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
+            f"{videos[1].name} among them; give one"
+        )
+    if options.smooth and not supports(segmenter, "probabilities_batch"):
+        raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
+
+
+def video_files(out: Path, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> list[Path]:
+    """Return all files that are written of videos, but for those in `frame_folders`."""
+    files = [_overlay_file(out, source) for source in videos] if overlays else []
+    if options.masks == "video":
+        files += [_mask_place(out, source, "video") for source in videos]
+    return files
+
+
+def frame_folders(out: Path, videos: Sequence[Source], options: VideoOptions) -> list[Path]:
+    """Return the folders that hold the masks of a video's frames, where these are asked for."""
+    return [_mask_place(out, source, "png") for source in videos] if options.masks == "png" else []
+
+
+def _overlay_file(out: Path, source: Source) -> Path:
+    return out / "overlays" / f"{source.stem}.mp4"
+
+
+def _mask_place(out: Path, source: Source, mask_format: MaskFormat) -> Path:
+    return out / "masks" / (f"{source.stem}.mkv" if mask_format == "video" else source.stem)

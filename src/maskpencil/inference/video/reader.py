@@ -1,0 +1,358 @@
+"""Videos in: upright RGB frames with their times, and the sound's packets beside them."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self
+
+import av
+from av.error import BlockingIOError as NotYetError
+from av.error import FFmpegError
+from av.format import Flags
+
+from maskpencil.errors import VideoError
+from maskpencil.inference.video.containers import Structure, read_structure
+from maskpencil.inference.video.frames import (
+    Frame,
+    FrameConverter,
+    StoredFrame,
+    VideoFacts,
+    images,
+    orientation,
+    rotation,
+)
+from maskpencil.inference.video.opening import Opening, open_container, opening_of
+
+FALLBACK_RATE = Fraction(25)
+"""Frames a second of a video that does not say."""
+
+MISSING_SECONDS = 1.0
+"""Sound, images and subtitles of an undamaged video end this close together."""
+
+_STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header states the length of the whole video
+_GAP_SECONDS = 0.25  # twice the longest packet of sound
+_JOINT_SECONDS = 2.0  # the packets around a joint of two streams look as if some were lost
+_NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new image
+
+
+def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
+    """Read a video's header and its first frame.
+
+    Raises:
+        VideoError: the file is missing, empty, not a video, or none of it can be decoded.
+    """
+    with VideoReader(path) as reader:
+        return reader.facts()
+
+
+class VideoReader:
+    """An open video, stream or camera, to be read once from start to end; a context manager.
+
+    `damaged_frames` is counted while reading: frames that the decoder found damaged or could not decode at all. Not all
+    damage can be found: most codecs carry no checksums. `broke_off` is what ended the reading before the source's end,
+    if something did.
+
+    Args:
+        source: a video's path, or how to open something else.
+        hardware: one of `hardware_decode.DEVICES` to decode on.
+
+    Raises:
+        VideoError: the source is missing, empty, does not answer, is not a video, or holds no images.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | Opening, *, hardware: str | None = None) -> None:
+        self.opening = source if isinstance(source, Opening) else opening_of(source)
+        self.name = self.opening.name
+        self._hardware = hardware
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self.opening, hardware=self._hardware)
+        videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not videos or videos[0].codec_context is None:
+            self._container.close()
+            found = "images in a format unknown here" if videos else "no moving images"
+            raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
+        self._video = videos[0]
+        if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":
+            # with threads within a frame, which are the default, FFmpeg loses what this decoder finds damaged
+            self._video.thread_type = "FRAME"
+        self.sound = self._container.streams.audio
+        self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
+        self.time_base = self._video.time_base or 1 / self.rate
+        self.start = Fraction(self._container.start_time or 0, av.time_base)
+        """What the source calls the time of its beginning, in seconds."""
+        self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
+        self.broke_off: FFmpegError | None = None
+        self.damaged_frames = 0
+        self._damaged_at: list[float] = []  # in seconds after the start
+        self._structure = Structure()
+        self._timeline = Timeline()
+        self._items = self._decoded()
+        self._peeked: deque[av.VideoFrame | av.Packet[Any]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    @property
+    def damaged_from(self) -> float | None:
+        """From which second on something was missing or broken in what was read so far."""
+        joints = self.joints
+        around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
+        return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
+
+    @property
+    def joints(self) -> list[float]:
+        """The seconds at which the times of what was read so far began anew, as where streams were joined."""
+        return [joint - float(self.start) for joint in self._timeline.joints]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file, read to its end, ends earlier than its container states."""
+        return self._structure.is_cut
+
+    @property
+    def has_unread_video(self) -> bool:
+        """As `Structure.has_unread_video`, of a file that was read to its end."""
+        return self._structure.has_unread_video
+
+    @property
+    def is_untimed(self) -> bool:
+        """Whether the source carries no times of its own, as simple network cameras do not."""
+        return Flags.no_timestamps in Flags(self._container.format.flags)
+
+    @property
+    def duration(self) -> float | None:
+        """How long the source says it is, in seconds; None of one that has no end."""
+        return None if self._container.duration is None else self._container.duration / av.time_base
+
+    @property
+    def stated_duration(self) -> float | None:
+        """The duration where the source itself states it, and it is no estimate."""
+        return self.duration if self._container.format.name.startswith(_STATES_DURATION) else None
+
+    @property
+    def bytes(self) -> int | None:
+        """How long the source's file is, in bytes, where that is known."""
+        size = self._container.size
+        return size if size > 0 else None
+
+    @property
+    def decodes_on(self) -> str | None:
+        """What the frame read last was decoded on: one of `hardware_decode.DEVICES`, or None for software."""
+        context = self._video.codec_context
+        if self._hardware is None or not context.is_hwaccel or context.format is None:
+            return None
+        software = context.format.components  # a device's own format says nothing of its pixels
+        return None if software else self._hardware
+
+    def seek(self, seconds: float) -> None:
+        """Begin at or before a time after the video's start, as near to it as can be reached for certain."""
+        if seconds <= 0 or not self.opening.is_file:
+            return
+        self._peeked.clear()
+        try:
+            self._container.seek(round((seconds + float(self.start)) * av.time_base))
+        except FFmpegError:
+            self._reopen()
+            return
+        self._items, self._end, self._timeline = self._decoded(), None, Timeline()
+        first = self._first_frame()
+        # a video without an index may be entered too late, or at a frame that does not know its time
+        if first is None or first.pts is None or first.pts * self.time_base - self.start > seconds:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._open()
+
+    def read(self) -> "Iterator[Frame | av.Packet[Any]]":
+        """Give frames and the sound's packets in the order of the file, with times that start at 0.
+
+        Frames are turned upright and of one size, that of the first. Their times always grow.
+        """
+        return images(self.stored(), FrameConverter(self.name))
+
+    def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
+        """Give what `read` gives, its frames as they were decoded."""
+        next_pts = earliest_pts = 0
+        is_timed = False
+        usual_duration = max(1, round(1 / self.rate / self.time_base))
+        start = round(self.start / self.time_base)
+        for item in self._replayed():
+            if isinstance(item, av.Packet):
+                shift = round(self.start / item.time_base)
+                item.dts = None if item.dts is None else item.dts - shift
+                item.pts = None if item.pts is None else item.pts - shift
+                yield item
+                continue
+            if not is_timed and item.pts is not None:
+                is_timed = True
+                if next_pts:  # of a stream the first frames may not know their times: they come right before this one
+                    start = min(start, item.pts - next_pts)
+            pts = max(next_pts if item.pts is None else item.pts - start, earliest_pts)
+            duration = item.duration or usual_duration
+            next_pts, earliest_pts = pts + duration, pts + 1
+            yield StoredFrame(item, pts, duration)
+
+    def facts(self) -> VideoFacts:
+        """What the source says of itself and its first frame shows; what was read for that is still given by `read`.
+
+        Raises:
+            VideoError: none of it can be decoded.
+        """
+        first = self._first_frame()
+        if first is None:
+            reason = "copy or export it again, or remove it" if self.opening.is_file else "check that it sends images"
+            raise VideoError(f"{self.name}: has no frame that can be decoded; {reason}")
+        shown = orientation(first)
+        sideways = shown[0] == 0
+        frames = self._video.frames or (self.duration and round(self.duration * self.rate)) or None
+        aspect = self._video.sample_aspect_ratio or Fraction(1)
+        return VideoFacts(
+            size=(first.width, first.height) if sideways else (first.height, first.width),
+            frames=frames,
+            rate=self.rate,
+            duration=self.duration,
+            rotation=rotation(shown),
+            has_sound=bool(self.sound),
+            pixel_aspect=1 / aspect if sideways else aspect,
+        )
+
+    def _first_frame(self) -> av.VideoFrame | None:
+        for item in self._items if not any(isinstance(item, av.VideoFrame) for item in self._peeked) else ():
+            self._peeked.append(item)
+            if isinstance(item, av.VideoFrame):
+                break
+        return next((item for item in self._peeked if isinstance(item, av.VideoFrame)), None)
+
+    def _replayed(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
+        while self._peeked:
+            yield self._peeked.popleft()
+        yield from self._items
+
+    def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
+        """Give frames and sound packets as they stand; what cannot be decoded is left out and noted."""
+        try:
+            for packet in self._packets():
+                if packet.is_corrupt:
+                    self._note_damage()
+                if packet.stream is self._video:  # its stream_index is wrong in the last, empty packets
+                    yield from self._decode(packet)
+                elif packet.size and self._sounds(packet):  # the last of each stream is an empty one, for decoders
+                    self._place(packet)
+                    self._reach(packet.pts, packet.duration, packet.time_base)
+                    yield packet
+        except FFmpegError as error:
+            self.broke_off = error
+            self._note_damage()
+        if self.opening.is_file:
+            self._structure = read_structure(self.name)
+        stated = self.stated_duration
+        if self.is_cut or (stated is not None and stated - (self._end or float(self.start)) > MISSING_SECONDS):
+            self._note_damage()
+
+    def _packets(self) -> "Iterator[av.Packet[Any]]":
+        quiet_since = time.monotonic()
+        while True:
+            try:
+                for packet in self._container.demux(self._video, *self.sound):
+                    quiet_since = time.monotonic()
+                    yield packet
+                return
+            except NotYetError:  # how the cameras of macOS say that they have no new image
+                if time.monotonic() - quiet_since > (self.opening.stall or 0):
+                    raise
+                time.sleep(_NOT_YET_SECONDS)
+
+    def _decode(self, packet: "av.Packet[Any]") -> Iterator[av.VideoFrame]:
+        try:
+            frames: list[av.VideoFrame] = packet.decode()
+        except FFmpegError:
+            self._note_damage()
+            self.damaged_frames += 1
+            return
+        for frame in frames:
+            self._place(frame)
+            if frame.is_corrupt:
+                self._note_damage()
+                self.damaged_frames += 1
+            self._reach(frame.pts, frame.duration, self.time_base)
+            yield frame
+
+    def _sounds(self, packet: "av.Packet[Any]") -> bool:
+        """Whether a packet of sound is sound: one that is not would end the writing of the whole video."""
+        if packet.stream.codec_context is None:
+            return False  # of a kind unknown here, so that nothing can be said
+        try:
+            packet.decode()
+        except FFmpegError:
+            self._note_damage()
+            return False
+        return True
+
+    def _place(self, item: "av.VideoFrame | av.Packet[Any]") -> None:
+        """Move an item's times to where they go on behind a joint."""
+        number = item.stream_index if isinstance(item, av.Packet) else self._video.index
+        shift = self._timeline.shift(number, item.pts, item.time_base or self.time_base, end=self._end)
+        if shift:
+            item.pts = None if item.pts is None else item.pts + shift
+            item.dts = None if item.dts is None else item.dts + shift
+
+    def _reach(self, pts: int | None, duration: int | None, time_base: Fraction) -> None:
+        if pts is None:
+            return
+        begins = float(pts * time_base)
+        # images alone may pause; when sound and images do, a stretch of the file was unreadable
+        if self.sound and self._end is not None and begins - self._end > _GAP_SECONDS:
+            self._note_damage()
+        self._end = max(self._end or begins, begins + float((duration or 0) * time_base))
+
+    def _note_damage(self) -> None:
+        at = max(0.0, (self._end or float(self.start)) - float(self.start))
+        if not self._damaged_at or at > self._damaged_at[-1] + _JOINT_SECONDS / 2:
+            self._damaged_at.append(at)
+
+
+_BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes back by
+
+
+class Timeline:
+    """Lets times go on behind each joint; `joints` are where, in seconds.
+
+    The first stream to go back sets how far all are moved, so that sound and frames stay together.
+    """
+
+    def __init__(self) -> None:
+        self.joints: list[float] = []
+        self._shifts = [Fraction(0)]  # seconds, of each part
+        self._parts: dict[int, int] = {}  # which part a stream is in
+        self._last: dict[int, Fraction] = {}
+
+    def shift(self, stream: int, pts: int | None, time_base: Fraction, *, end: float | None) -> int:
+        """Give what to add to a stream's times, in its time base, from `pts` on.
+
+        Args:
+            stream: the stream's number.
+            pts: the time as it stands; None moves as the one before.
+            time_base: its unit, in seconds.
+            end: where what came so far ends, in seconds, moved; None where that is not known.
+        """
+        if pts is not None:
+            time = pts * time_base
+            if time < self._last.get(stream, time) - Fraction(_BACK_SECONDS):
+                self._parts[stream] = part = self._parts.get(stream, 0) + 1
+                if part == len(self._shifts):
+                    begins = Fraction(end if end is not None else float(time)).limit_denominator(1_000_000)
+                    self._shifts.append(begins - time)
+                    self.joints.append(float(begins))
+            self._last[stream] = time
+        return round(self._shifts[self._parts.get(stream, 0)] / time_base)

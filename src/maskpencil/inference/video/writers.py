@@ -1,0 +1,281 @@
+"""Write a video: H.264 in MP4, label maps without loss, raw frames into a pipe."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from maskpencil.errors import OutputError, VideoError
+from maskpencil.files import written_whole
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap, write_label_map
+from maskpencil.visualize import PAPER
+
+CRF = 19
+"""H.264 quality: 18 looks like the original, each step of 6 doubles or halves the file."""
+
+PRESET = "superfast"
+"""The encoder's effort: veryfast makes files smaller by a third, and the network wait for 3 ms a frame of 720 lines."""
+
+MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
+"""Codecs whose packets are copied into the MP4 as they are."""
+
+_FRAGMENTS = {"movflags": "+frag_keyframe", "frag_duration": "2000000", "flush_packets": "1"}  # microseconds
+_BT709 = 1  # the code of matrix, primaries and transfer curve alike
+_LIMITED_RANGE = 1
+
+
+class VideoWriter:
+    """An MP4 file being written frame by frame; a context manager whose end completes the file.
+
+    Args:
+        path: where to write.
+        size: (height, width) of the frames; an odd one gets a row or column of paper color more, as H.264 needs.
+        frame_rate: frames a second, on average.
+        time_base: the unit of `pts` and `duration`, in seconds.
+        pixel_aspect: the width of a pixel over its height.
+        sound: streams of an open video whose packets will come; each codec must be one of `MP4_SOUND`.
+        is_live: write in fragments, each complete by itself: the index of a video without end would fill memory.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: tuple[int, int],
+        frame_rate: Fraction,
+        time_base: Fraction,
+        pixel_aspect: Fraction = Fraction(1),
+        sound: Sequence[AudioStream] = (),
+        is_live: bool = False,
+    ) -> None:
+        # faststart: the index goes to the front, so that browsers play before all is loaded
+        layout = _FRAGMENTS if is_live else {"movflags": "+faststart"}
+        # FFmpeg does not report that a fragment could not be written; Python does
+        self._file = Path(path).open("wb") if is_live else None  # noqa: SIM115 - closed by __exit__
+        self._container = av.open(self._file or f"file:{os.fspath(path)}", "w", format="mp4", options=layout)
+        options = {"crf": str(CRF), "preset": PRESET, "bf": "0"}  # with B-frames MP4 loses the end of uneven videos
+        self._stream = self._container.add_stream("libx264", frame_rate, options)
+        self._height, self._width = (side + side % 2 for side in size)
+        self._stream.height, self._stream.width, self._stream.pix_fmt = self._height, self._width, "yuv420p"
+        codec = self._stream.codec_context
+        codec.time_base = time_base
+        codec.sample_aspect_ratio = pixel_aspect
+        codec.flags |= Flags.frame_duration  # else the last frame of a video with uneven times has none
+        codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+        codec.color_range = _LIMITED_RANGE
+        self._time_base = time_base
+        self._reformatter = VideoReformatter()
+        self._sound = {stream.index: self._container.add_stream_from_template(stream) for stream in sound}
+        self._last_dts: dict[int, int] = {}
+
+    def write(self, pixels: RGBImage, *, pts: int, duration: int) -> None:
+        """Add a frame, (H, W, 3); `pts` must grow from frame to frame."""
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(self._even(pixels), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def write_sound(self, packet: "av.Packet[Any]") -> None:
+        """Add a packet of one of the `sound` streams; one without a place after the last is left out."""
+        stream = self._sound[packet.stream_index]
+        if packet.dts is None or packet.dts <= self._last_dts.get(packet.stream_index, packet.dts - 1):
+            return
+        self._last_dts[packet.stream_index] = packet.dts
+        packet.stream = stream
+        self._container.mux(packet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            with self._file or nullcontext():
+                self._container.close()
+
+    def _even(self, pixels: RGBImage) -> RGBImage:
+        height, width, _ = pixels.shape
+        if (height, width) == (self._height, self._width):
+            return pixels
+        page = np.full((self._height, self._width, 3), PAPER, dtype=np.uint8)
+        page[:height, :width] = pixels
+        return page
+
+
+def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, frame_rate: float | Fraction) -> None:
+    """Write frames of one size, (H, W, 3) RGB each, as an MP4 video, whole or not at all.
+
+    Frames are taken one by one, so the video may be longer than memory. `frame_rate` is in frames a second.
+
+    Raises:
+        VideoError: there are no frames, or their sizes differ.
+        OutputError: the file cannot be written.
+    """
+    rate = Fraction(frame_rate).limit_denominator(1001)  # 29.97 and its like are n / 1001
+    remaining = iter(frames)
+    first = next(remaining, None)
+    if first is None:
+        raise VideoError(f"{os.fspath(path)}: a video must have at least one frame, but got none")
+    size = (first.shape[0], first.shape[1])
+    with (
+        written_whole(path) as temporary,
+        VideoWriter(temporary, size=size, frame_rate=rate, time_base=1 / rate) as writer,
+    ):
+        for number, frame in enumerate(chain([first], remaining)):
+            if frame.shape != first.shape:
+                raise VideoError(
+                    f"{os.fspath(path)}: all frames must be {first.shape}, but frame {number + 1} is {frame.shape}"
+                )
+            writer.write(frame, pts=number, duration=1)
+
+
+DIGITS = 6
+"""Of the numbers that PNG frames are named by, from 000001 on."""
+
+
+def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
+    """Make sure that a video's mask images would be alone in their folder.
+
+    Raises:
+        OutputError: it holds something already.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(
+            f"{folder}: is not empty, and the frames of two videos are not mixed; give another --out or remove it"
+        )
+
+
+class WritesMasks(Protocol):
+    """Takes a video's label maps one by one; a context manager whose end completes what is written."""
+
+    def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
+        """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class MaskVideo:
+    """A Matroska video of FFV1, whose gray levels are the class indices exactly.
+
+    Its times are those given, to the millisecond, which is what Matroska keeps. The file is complete at the end only.
+
+    Args:
+        path: where to write, ending in .mkv.
+        size: (height, width) of the label maps.
+        frame_rate: frames a second, on average.
+        time_base: the unit of `pts` and `duration`, in seconds.
+        is_live: write no index, which would grow in memory, and no duration.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: tuple[int, int],
+        frame_rate: Fraction,
+        time_base: Fraction,
+        is_live: bool = False,
+    ) -> None:
+        self._container = av.open(
+            f"file:{os.fspath(path)}", "w", format="matroska", options={"live": "1"} if is_live else {}
+        )
+        # version 3 has a checksum in every slice
+        self._stream = self._container.add_stream("ffv1", frame_rate, {"level": "3", "slicecrc": "1"})
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = "gray"
+        self._stream.codec_context.time_base = self._time_base = time_base
+        self._stream.codec_context.color_range = ColorRange.JPEG  # all 256 levels, which no player may stretch
+
+    def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
+        """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(label_map), format="gray")
+        frame.color_range = ColorRange.JPEG
+        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+
+class MaskFrames:
+    """A folder of palette PNGs, 000001.png and on, one a frame that is taken; each is whole.
+
+    Raises:
+        OutputError: the folder holds something already.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], colors: npt.NDArray[np.uint8]) -> None:
+        self._folder, self._colors, self._count = Path(folder), colors, 0
+        refuse_used_folder(folder)
+
+    def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:  # noqa: ARG002 - a PNG has no time
+        """Add a frame's (H, W) class indices."""
+        self._count += 1
+        write_label_map(self._folder / f"{self._count:0{DIGITS}}.png", label_map, self._colors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+
+class RawFrames:
+    """Writes frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
+
+    It writes past `sys.stdout`, so that what a reader who left did not take cannot fail at the program's end.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = os.dup(sys.stdout.fileno() if descriptor is None else descriptor)
+        self.is_closed = False
+        """Whether the reader has left."""
+
+    def write(self, page: RGBImage) -> None:
+        """Add a frame, (H, W, 3); waits while the reader is busy, and does nothing once it has left."""
+        rest = memoryview(page.tobytes())
+        try:
+            while rest and not self.is_closed:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except BrokenPipeError:
+            self.is_closed = True
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._descriptor)

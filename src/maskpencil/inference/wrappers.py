@@ -1,0 +1,189 @@
+"""Wrappers of predictors: `TestTimeAugmentation`, `SingleClass`, `Abstain`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage, scaled
+from maskpencil.label_maps import LabelMap
+from maskpencil.prediction import Prediction
+from maskpencil.runtimes.base import relative_entropy
+from maskpencil.segmenter import Predictor
+
+Probabilities = npt.NDArray[np.float32]
+
+SCALES = (0.75, 1.0, 1.25)
+"""The scales of `--augment scales`."""
+
+
+class TestTimeAugmentation(Predictor):
+    """Average a segmenter's probabilities over views of each image; a wrapper for `predict`.
+
+    Args:
+        segmenter: segments the views.
+        flip: add the mirrored image of each view.
+        scales: factors of the image's size, each above 0. Scaled views' probabilities are scaled back.
+
+    Raises:
+        ConfigError: a scale is not above 0.
+    """
+
+    def __init__(self, segmenter: Predictor, *, flip: bool = True, scales: Sequence[float] = (1.0,)) -> None:
+        if not scales or min(scales) <= 0:
+            raise ConfigError(f"scales must be one or more factors above 0, but got {tuple(scales)}")
+        self.segmenter, self.flip, self.scales = segmenter, flip, tuple(scales)
+
+    @property
+    def classes(self) -> ClassSet:
+        """Those of the segmenter."""
+        return self.segmenter.classes
+
+    def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
+        """Compute the average probabilities (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
+        height, width, _ = images[0].shape
+        total = np.zeros((len(images), len(self.classes), height, width), np.float32)
+        for factor in self.scales:
+            size = (max(1, round(height * factor)), max(1, round(width * factor)))
+            views = [scaled(image, size) for image in images]
+            for mirrored in (False, True) if self.flip else (False,):
+                seen = [np.ascontiguousarray(view[:, ::-1]) for view in views] if mirrored else views
+                found = self.segmenter.probabilities_batch(seen)
+                total += _resized(found[..., ::-1] if mirrored else found, (height, width))
+        total /= len(self.scales) * (2 if self.flip else 1)
+        return total
+
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """See `Segmenter.predict_batch`."""
+        return [
+            Prediction(
+                image,
+                most_probable(probabilities),
+                probabilities.max(axis=0) if confidence else None,
+                self.classes,
+                entropy=relative_entropy(probabilities[None])[0] if entropy else None,
+            )
+            for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
+        ]
+
+    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
+        """Segment images of one size and compute the probability (H, W) of one class."""
+        return [
+            (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
+            for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
+        ]
+
+
+def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
+    """Bilinear scaling of (N, K, H, W) to (height, width) `size`, one image and class after the other."""
+    if probabilities.shape[-2:] == size:
+        return probabilities
+    import cv2  # slow to import, and most runs never need it
+
+    result = np.empty((*probabilities.shape[:2], *size), np.float32)
+    for image, maps in enumerate(probabilities):
+        for index, one in enumerate(maps):
+            result[image, index] = cv2.resize(np.ascontiguousarray(one), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return result
+
+
+_BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
+_OTHERS, _CLASS = 0, 1
+
+
+class SingleClass(Predictor):
+    """Color only the pixels whose probability of one class is above a threshold, in green; a wrapper for `predict`.
+
+    The label maps have two classes: 0 for the others, 1 for the class.
+
+    Raises:
+        ConfigError: the threshold is not from 0 to below 1.
+        DataError: the model has no such class.
+    """
+
+    def __init__(self, segmenter: Predictor, name: str, *, threshold: float) -> None:
+        if not 0 <= threshold < 1:
+            raise ConfigError(f"--threshold must be a probability from 0 to below 1, but got {threshold}")
+        self.segmenter, self.threshold = segmenter, threshold
+        self.index = segmenter.classes.index(name)
+        self._classes = ClassSet((f"not {name}", name), (_BLACK, _GREEN))
+
+    @property
+    def classes(self) -> ClassSet:
+        """The two classes of the label maps: the others, and the class."""
+        return self._classes
+
+    @property
+    def legend(self) -> Sequence[int]:
+        """The index of the class."""
+        return (_CLASS,)
+
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """Segment images of one size, (H, W, 3) uint8 each.
+
+        `confidence` also computes the class's probability, `entropy` that of the class against all others together.
+        """
+        return [
+            Prediction(
+                image=prediction.image,
+                label_map=np.where(probability > self.threshold, _CLASS, _OTHERS).astype(np.uint8),
+                confidence=probability if confidence else None,
+                classes=self.classes,
+                plain=(_OTHERS,),
+                entropy=relative_entropy(np.stack([probability, 1 - probability])[None])[0] if entropy else None,
+            )
+            for prediction, probability in self.segmenter.predict_class(images, self.index)
+        ]
+
+
+class Abstain(Predictor):
+    """Set pixels whose confidence is below a threshold to `IGNORE_INDEX`; a wrapper for `predict`.
+
+    Raises:
+        ConfigError: the threshold is not above 0 and below 1.
+    """
+
+    def __init__(self, segmenter: Predictor, *, below: float) -> None:
+        if not 0 < below < 1:
+            raise ConfigError(f"--abstain must be a probability above 0 and below 1, but got {below}")
+        self.segmenter, self.below = segmenter, below
+
+    @property
+    def classes(self) -> ClassSet:
+        """Those of the segmenter."""
+        return self.segmenter.classes
+
+    @property
+    def legend(self) -> Sequence[int]:
+        """See `Predictor`."""
+        return (*self.segmenter.legend, IGNORE_INDEX)
+
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        """Segment images of one size, (H, W, 3) uint8 each."""
+        results = []
+        for prediction in self.segmenter.predict_batch(images, confidence=True, entropy=entropy):
+            sure = prediction.confidence
+            unsure = np.zeros(prediction.label_map.shape, bool) if sure is None else sure < self.below
+            label_map = np.where(unsure, np.uint8(IGNORE_INDEX), prediction.label_map)
+            results.append(replace(prediction, label_map=label_map, confidence=sure if confidence else None))
+        return results
+
+
+def most_probable(probabilities: Probabilities) -> LabelMap:
+    """The class of each pixel: (K, H, W) -> (H, W); class by class, several times faster than argmax over axis 0."""
+    best = probabilities[0].copy()
+    labels = np.zeros(best.shape, dtype=np.uint8)
+    for index in range(1, len(probabilities)):
+        better = probabilities[index] > best
+        labels[better] = index
+        np.maximum(best, probabilities[index], out=best)
+    return labels
