@@ -29,7 +29,7 @@ WAYS: dict[str, Callable[[Segmenter], Segmenter]] = {
 
 
 @pytest.fixture
-def folder(make_segmenter, tmp_path: Path) -> Path:
+def folder(make_segmenter, shared_cache, tmp_path: Path) -> Path:
     make_segmenter().save(tmp_path / "model")
     return tmp_path / "model"
 

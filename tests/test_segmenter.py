@@ -18,7 +18,7 @@ def photos() -> list[np.ndarray]:
 
 
 @pytest.fixture(params=["torch", "openvino", "onnx"])
-def segmenter(request, make_segmenter, tmp_path):
+def segmenter(request, make_segmenter, shared_cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")
 

@@ -14,14 +14,14 @@ SIZES = ((1, 1), (37, 53), (64, 96), (70, 33))
 
 
 @pytest.fixture
-def both(make_segmenter, cache, tmp_path):
+def both(make_segmenter, shared_cache, tmp_path):
     """The same network, run by torch and by another runtime, both in fp32."""
 
-    def make(*arguments, runtime: str = "openvino", **settings) -> tuple[Segmenter, Segmenter]:
-        segmenter = make_segmenter(*arguments, **settings)
-        segmenter.save(tmp_path / "model")
-        other = Segmenter.from_pretrained(tmp_path / "model", runtime=runtime, device="cpu", precision="fp32")
-        return segmenter, other
+    def make(*arguments, runtime: str = "openvino", image_size=None, **settings) -> tuple[Segmenter, Segmenter]:
+        make_segmenter(*arguments, **settings).save(tmp_path / "model")
+        loaded = {"runtime": runtime, "device": "cpu", "precision": "fp32", "image_size": image_size}
+        other = Segmenter.from_pretrained(tmp_path / "model", **loaded)
+        return make_segmenter(*arguments, image_size=image_size, **settings), other
 
     return make
 
@@ -72,8 +72,10 @@ def test_the_nets_as_released_run_by_other_runtimes_too(both, runtime):
     np.testing.assert_allclose(other.logits_batch([image]), by_torch.logits_batch([image]), rtol=1e-3, atol=1e-3)
 
 
-def test_a_network_is_converted_once_and_then_found_without_torch(both, cache, tmp_path):
-    segmenter, _ = both()
+def test_a_network_is_converted_once_and_then_found_without_torch(make_segmenter, cache, tmp_path):
+    segmenter = make_segmenter()
+    segmenter.save(tmp_path / "model")
+    Segmenter.from_pretrained(tmp_path / "model", runtime="openvino", device="cpu", precision="fp32")
     label_map = segmenter.predict(noise(40, 50)).label_map
     assert len(list(cache.iterdir())) == 1
     assert (predicted_without_torch(tmp_path / "model", tmp_path) == label_map).mean() > 0.999
