@@ -1,4 +1,4 @@
-"""Write docs/architecture.md: the layers of pyproject.toml, with a line for every module from its docstring.
+"""Write docs/architecture.md: the layers of pyproject.toml, a line for every module, trips, and where to add things.
 
 python docs/architecture.py
 """
@@ -16,12 +16,126 @@ HEAD = """\
 
 <!-- written by docs/architecture.py from the layers in pyproject.toml and the docstrings; do not edit -->
 
-    folder -> data (pairs, classes) -> training (batches, loss, steps) -> model folder
-    image, folder, video, URL -> inference (Segmenter) -> Prediction -> masks, overlays, regions, video
-    model folder + data -> evaluation -> scores
+<!-- not run: a drawing -->
+```text
+folder -> data (pairs, classes) -> training (batches, loss, steps) -> model folder
+image, folder, video, URL -> inference (Segmenter) -> Prediction -> masks, overlays, regions, video
+model folder + data -> evaluation -> scores
+```
 
 A module imports from lower layers only, which `make lint` checks. The layers from the top:
 """
+
+
+Step = tuple[str, str, str]
+"""A file below src/maskpencil, a function, class or constant in it, and what it does."""
+
+TRIPS: dict[str, list[Step]] = {
+    "A JPEG from predict to its overlay": [
+        ("cli/__init__.py", "main", "picks the command"),
+        ("cli/predict.py", "command", "parses the options, wraps the segmenter as they ask"),
+        ("cli/loading.py", "load_segmenter", "reads memory and size, prints what computes"),
+        ("segmenter.py", "Segmenter.from_pretrained", "reads the model folder, chooses the runtime"),
+        ("model_folder.py", "read_model_config", "reads classes and preprocessing"),
+        ("runtimes/graph_cache.py", "prepared_network", "finds the graph, with the weights filled in"),
+        ("runtimes/graph_files.py", "carried_graph", "reads and checks the graph of the model folder"),
+        ("runtimes/openvino_runtime.py", "OpenVINORuntime", "compiles the graph"),
+        ("inference/sources.py", "find_sources", "finds the files"),
+        ("inference/arguments.py", "read_sources", "takes sources as Python programs give them"),
+        ("inference/predict.py", "predict", "refuses to replace, then reads, runs, writes"),
+        ("inference/images.py", "read_image", "reads an image in a thread ahead of the network"),
+        ("images.py", "read_pixels", "decodes the file to RGB uint8 (H, W, 3)"),
+        ("pipeline.py", "read_ahead", "keeps reading, the network and writing apart"),
+        ("segmenter.py", "Segmenter.predict_batch", "segments images of one size"),
+        ("preprocessing.py", "Preprocessing.working_size", "says at which size the network sees them"),
+        ("runtimes/base.py", "Runtime.maps", "turns coarse scores into maps, block by block"),
+        ("runtimes/upsampling.py", "Upsampling.blocks", "gives the matrices of the last upsampling"),
+        ("prediction.py", "Prediction.overlay", "draws the classes over the image"),
+        ("visualize.py", "overlay", "blends colors; `with_legend` adds the legend"),
+        ("inference/images.py", "write_prediction", "writes mask and overlay in a thread behind the network"),
+        ("results.py", "recorded_results", "records a file before it appears"),
+        ("files.py", "written_whole", "writes beside, flushes, renames"),
+    ],
+    "A mask from its file to the loss": [
+        ("training/dataset.py", "SegmentationDataset.read", "reads a pair by its index"),
+        ("data/folder.py", "DataFolder.read_pair", "reads image and label map, compares their sizes"),
+        ("data/masks/encoding.py", "MaskEncoding.read", "turns the values or colors of the file into class indices"),
+        ("data/drawing.py", "mask_pixels", "reads a file, or draws a mask that is given as shapes"),
+        ("label_maps.py", "read_mask_pixels", "decodes the file without changing a value"),
+        ("images.py", "opened_image", "opens every image file of the package"),
+        ("training/transforms.py", "training_transform", "scales and cuts image and target together, nearest neighbor"),
+        ("training/dataset.py", "collate", "stacks targets to (N, H, W) int64, padded with 255"),
+        ("training/trainer.py", "GradientDescent.step", "moves the targets to the device"),
+        ("training/losses.py", "Loss.__call__", "compares them with the logits; 255 counts nothing"),
+    ],
+    "A training step": [
+        ("training/trainer.py", "Trainer.fit", "sets the learning rate, takes a batch, logs, saves, ends"),
+        ("training/trainer.py", "GradientDescent.step", "seeds dropout, adds up gradients, updates the weights"),
+        ("training/trainer.py", "Trainer.batch_loss", "normalizes the images, runs the network, computes the loss"),
+        ("training/losses.py", "Loss.__call__", "adds up the terms of the loss"),
+        ("training/optimizers.py", "Muon.step", "moves the weights; other optimizers are torch's"),
+    ],
+}
+"""What is read in which order by someone who follows one thing through the program."""
+
+LEAVES = {
+    "A mask from its file to the loss": (
+        "Leaves that are called by name: `preprocessing.py` (`Preprocessing.working_size`), `regular_files.py` and "
+        "`tiff.py`, which opening an image file asks first."
+    ),
+    "A training step": (
+        "Leaves that the step calls by name: `training/schedule.py` (`rate_factor`), `hardware.py` (`autocast`), "
+        "`training/transforms.py` (`recolor`), `preprocessing.py` (`Preprocessing.normalize`), `training/ema.py`, and "
+        "`models/fcn.py`, the network itself."
+    ),
+}
+"""What a trip passes and nobody has to open to understand it."""
+
+PLACES: dict[str, list[Step]] = {
+    "a data format": [
+        ("data/formats/__init__.py", "READERS", "a file in this folder with `recognize`, entered here"),
+    ],
+    "an annotation format to write": [
+        ("data/formats/__init__.py", "WRITERS", "a writer in the format's file, entered here; its interface:"),
+        ("data/formats/base.py", "LabeledImage", "what a writer gets"),
+    ],
+    "a loss": [("training/losses.py", "TERMS", "a function of scores (P, K) and classes (P,), entered here")],
+    "an optimizer": [
+        ("training/optimizers.py", "build_optimizer", "where it is built"),
+        ("training/config.py", "TrainConfig", "its name among the choices of `optimizer`"),
+    ],
+    "a backbone": [
+        ("models/backbones/__init__.py", "FAMILIES", "a file in this folder with a `Family`, entered here"),
+        ("models/backbones/base.py", "Backbone", "what it must give"),
+    ],
+    "a runtime": [
+        ("runtimes/base.py", "Runtime", "a file in this folder with a class of this kind"),
+        ("hardware.py", "RUNTIMES", "its name"),
+        ("segmenter.py", "_graph_runtime", "where it is made"),
+    ],
+    "an option of predict": [
+        ("cli/predict.py", "command", "how it is typed"),
+        ("inference/predict.py", "predict", "what it does; for videos in `inference/video_options.py`"),
+    ],
+    "a video filter": [
+        (
+            "inference/video.py",
+            "_predictor",
+            "where frames get their predictor; `inference/smoothing.py` is an example",
+        ),
+    ],
+    "a score": [
+        ("metrics.py", "Scores", "a field, computed in `ConfusionMatrix.scores`"),
+        ("cli/evaluate.py", "table", "where it is printed"),
+    ],
+    "a check of the doctor": [
+        ("data/check/run.py", "check", "calls the checks of files, images, labels and classes"),
+        ("data/check/report.py", "fault", "how a check in one of these files reports"),
+    ],
+    "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
+    "a kind of region file": [("regions/write.py", "_DOCUMENTS", "a class of three methods, entered here")],
+}
+"""Where a new one of a kind is added."""
 
 
 def page() -> str:
@@ -33,7 +147,25 @@ def page() -> str:
         for module in modules:
             parts += _lines(SOURCE.joinpath(*module.split(".")[1:]))
         parts.append("")
+    parts += [*_trips(), *_places()]
     return "\n".join(parts)
+
+
+def _trips() -> list[str]:
+    lines = ["## Trips\n", "The files, in their order, that someone opens who follows one thing through the program."]
+    for title, steps in TRIPS.items():
+        files = len({file for file, _, _ in steps})
+        lines += [f"\n### {title}: {files} files\n"]
+        lines += [f"{number}. `{file}`, `{name}`: {does}" for number, (file, name, does) in enumerate(steps, start=1)]
+        lines += [f"\n{LEAVES[title]}"] if title in LEAVES else []
+    return [*lines, ""]
+
+
+def _places() -> list[str]:
+    lines = ["## Where would I add ...\n", "| What | Where |", "|---|---|"]
+    for what, steps in PLACES.items():
+        lines.append(f"| {what} | {'; '.join(f'`{file}`, `{name}`: {does}' for file, name, does in steps)} |")
+    return [*lines, ""]
 
 
 def _layers() -> list[list[str]]:

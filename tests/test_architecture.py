@@ -1,7 +1,10 @@
+import ast
 import runpy
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+SOURCE = DOCS.parent / "src" / "maskpencil"
 
 
 def test_the_page_of_the_architecture_is_that_of_the_code() -> None:
@@ -11,7 +14,36 @@ def test_the_page_of_the_architecture_is_that_of_the_code() -> None:
 
 def test_every_module_stands_in_a_layer() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    source = DOCS.parent / "src" / "maskpencil"
-    for path in source.rglob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         if path.name not in ("__init__.py", "_startup.py"):
-            assert f"`{path.relative_to(source).as_posix()}`" in page
+            assert f"`{path.relative_to(SOURCE).as_posix()}`" in page
+
+
+def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
+    made = runpy.run_path(str(DOCS / "architecture.py"))
+    assert len(made["TRIPS"]) == 3
+    assert len(made["PLACES"]) == 12
+    steps = [step for table in (made["TRIPS"], made["PLACES"]) for rows in table.values() for step in rows]
+    missing = [f"{file}: {name}" for file, name, _ in steps if name not in defined(SOURCE / file)]
+    assert not missing
+
+
+def test_the_files_that_are_named_in_passing_exist() -> None:
+    made = runpy.run_path(str(DOCS / "architecture.py"))
+    texts = [*made["LEAVES"].values(), *(does for rows in made["PLACES"].values() for _, _, does in rows)]
+    named = [word for text in texts for word in text.split("`")[1::2] if word.endswith(".py")]
+    assert named
+    assert not [name for name in named if not (SOURCE / name).is_file()]
+
+
+def defined(path: Path) -> set[str]:
+    """The functions, classes, methods (as CLASS.METHOD) and constants of a file; none where there is no file."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else ():
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
