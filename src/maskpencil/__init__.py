@@ -21,6 +21,7 @@ from maskpencil.errors import (
     MaskPencilError,
     ModelError,
     OutputError,
+    StalledError,
     TrainingError,
     VideoError,
 )
@@ -28,29 +29,40 @@ from maskpencil.extras import needed_for
 
 if TYPE_CHECKING:
     from maskpencil.classes import IGNORE_INDEX, ClassSet
-    from maskpencil.data.check import check
+    from maskpencil.data.check import CheckReport, Fault, check
+    from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
-    from maskpencil.metrics import ConfusionMatrix, Scores
+    from maskpencil.inference.tally import PredictionReport
+    from maskpencil.metrics import ClassScores, ConfusionMatrix, Scores
     from maskpencil.prediction import Prediction
-    from maskpencil.segmenter import Segmenter
+    from maskpencil.regions import Region
+    from maskpencil.segmenter import Predictor, Segmenter
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.train import Run, train
 
 __all__ = [
     "IGNORE_INDEX",
+    "CheckReport",
+    "ClassScores",
     "ClassSet",
     "ConfigError",
     "ConfusionMatrix",
     "DataError",
+    "Fault",
     "ImageError",
     "MaskPencilError",
     "ModelError",
     "OutputError",
+    "Places",
     "Prediction",
+    "PredictionReport",
+    "Predictor",
+    "Region",
     "Run",
     "Scores",
     "Segmenter",
+    "StalledError",
     "TrainConfig",
     "TrainingError",
     "VideoError",
@@ -62,9 +74,16 @@ __all__ = [
 
 _HOMES = {
     "IGNORE_INDEX": "classes",
+    "CheckReport": "data.check",
+    "ClassScores": "metrics",
     "ClassSet": "classes",
     "ConfusionMatrix": "metrics",
+    "Fault": "data.check",
+    "Places": "data.layout",
     "Prediction": "prediction",
+    "PredictionReport": "inference.tally",
+    "Predictor": "segmenter",
+    "Region": "regions",
     "Run": "training.train",
     "Scores": "metrics",
     "Segmenter": "segmenter",

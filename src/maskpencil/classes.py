@@ -18,7 +18,13 @@ from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import read_regular, reason_of
 
 IGNORE_INDEX = 255
-"""The value, in memory and in the files this package writes, of pixels that count in no loss and no metric."""
+"""The value, in memory and in the files this package writes, of pixels that count in no loss and no metric.
+
+Example:
+    >>> target = np.array([[0, 1, mp.IGNORE_INDEX]])
+    >>> int((target != mp.IGNORE_INDEX).sum())
+    2
+"""
 
 MAX_CLASSES = 255
 """As many as label maps of 8 bits can tell apart beside `IGNORE_INDEX`."""
@@ -38,6 +44,11 @@ class ClassSet:
 
     `ignore_index` is the value that stands for "no class" in the mask files this set belongs to; in memory that is
     always `IGNORE_INDEX`.
+
+    Example:
+        >>> classes = mp.ClassSet(("road", "car"), palette=((128, 64, 128), (0, 0, 142)))
+        >>> len(classes), classes.index("car"), classes.palette[0]
+        (2, 1, (128, 64, 128))
 
     Raises:
         DataError: no names or too many, names that repeat, colors that do not fit, an ignore index that is a class.

@@ -16,39 +16,102 @@ as `error: MESSAGE` and exits with 1.
 
 
 class MaskPencilError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    Example:
+        >>> try:
+        ...     mp.Segmenter.from_pretrained("nowhere")
+        ... except mp.MaskPencilError as error:
+        ...     print(error)
+        nowhere: there is no such model folder; ...
+    """
 
 
 class ConfigError(MaskPencilError, ValueError):
-    """A setting is out of range or contradicts another."""
+    """A setting is out of range or contradicts another.
+
+    Example:
+        >>> mp.TrainConfig(dropout=2)
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.ConfigError: --dropout must be a share from 0 to 0.99, but got 2.0
+    """
 
 
 class DataError(MaskPencilError):
-    """Images, masks or class files are at fault."""
+    """Images, masks or class files are at fault.
+
+    Example:
+        >>> mp.check("nowhere")
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.DataError: nowhere: there is no such folder; ...
+    """
 
 
 class ImageError(DataError):
-    """A file is not an image that can be read."""
+    """A file is not an image that can be read.
+
+    Example:
+        >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
+        >>> segmenter.predict("nowhere.jpg")
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.ImageError: nowhere.jpg: there is no such file
+    """
 
 
 class VideoError(ImageError):
-    """A file is not a video that can be read."""
+    """A file is not a video that can be read.
+
+    Example:
+        >>> issubclass(mp.VideoError, mp.ImageError)
+        True
+    """
 
 
 class ModelError(MaskPencilError):
-    """A model folder or a weights file is at fault."""
+    """A model folder or a weights file is at fault.
+
+    Example:
+        >>> mp.Segmenter.from_pretrained("street")
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.ModelError: street: ...
+    """
 
 
 class OutputError(MaskPencilError):
-    """A result cannot be written."""
+    """A result cannot be written.
+
+    Example:
+        >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
+        >>> segmenter.predict("photo.jpg").save("photo.jpg/mask.png")
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.OutputError: photo.jpg...
+    """
 
 
 class TrainingError(MaskPencilError):
-    """Training cannot go on."""
+    """Training cannot go on.
+
+    Example:
+        >>> try:
+        ...     run = mp.train("street", learning_rate=1e30, optimizer="sgd", quiet=True)
+        ... except mp.TrainingError as error:
+        ...     print("lower the learning rate")
+        lower the learning rate
+    """
 
 
 class StalledError(MaskPencilError):
-    """A step made no progress for minutes. Its thread goes on waiting: only the end of the process ends it."""
+    """A step made no progress for minutes. Its thread goes on waiting: only the end of the process ends it.
+
+    Example:
+        >>> issubclass(mp.StalledError, mp.MaskPencilError)
+        True
+    """
 
 
 def non_finite_weights(source: str, name: str) -> ModelError:

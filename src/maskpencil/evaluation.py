@@ -31,6 +31,11 @@ def evaluate(
     are matched by name, see `match_classes`, and `tell` is called with a line about it. `report` is called with
     (images done, of).
 
+    Example:
+        >>> scores = mp.evaluate("runs/train/street/model", "street", split="test")
+        >>> scores.images
+        2
+
     Raises:
         ConfigError: an argument cannot be what it should.
         DataError: the folder cannot be read, lacks the split, or has other classes than the segmenter.

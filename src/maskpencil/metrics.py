@@ -14,7 +14,15 @@ from maskpencil.parsing import read_whole
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class: `iou` and `accuracy` in 0..1, None where the class does not occur; `pixels` of it in the targets."""
+    """The scores of one class.
+
+    `iou` and `accuracy` are in 0..1, None where the class does not occur; `pixels` counts the class in the targets.
+
+    Example:
+        >>> scores = mp.evaluate("runs/train/street/model", "street")
+        >>> scores.classes["road"].pixels
+        7563
+    """
 
     iou: float | None
     accuracy: float | None
@@ -24,6 +32,13 @@ class ClassScores:
 @dataclass(frozen=True)
 class Scores:
     """How well predictions match targets, each in 0..1; NaN when no pixel was counted.
+
+    Example:
+        >>> scores = mp.evaluate("runs/train/street/model", "street")
+        >>> 0 <= scores.mean_iou <= 1, scores.images
+        (True, 4)
+        >>> list(scores.classes)
+        ['sky', 'building', 'road', 'lane mark', 'pavement', 'tree', 'car', 'person']
 
     Source: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 5.
     """
@@ -57,6 +72,12 @@ class ConfusionMatrix:
     """Pixel counts n_ij of class i predicted as j, summed in int64 over a whole data set.
 
     Means over images or batches of these measures are wrong for rare classes; sum first, divide once.
+
+    Example:
+        >>> matrix = mp.ConfusionMatrix(2)
+        >>> matrix.update(np.array([[0, 1, mp.IGNORE_INDEX]]), np.array([[0, 0, 0]]))
+        >>> matrix.scores(["road", "car"]).pixel_accuracy
+        0.5
     """
 
     def __init__(self, num_classes: int) -> None:

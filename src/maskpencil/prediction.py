@@ -23,6 +23,14 @@ class Prediction:
     `image` is (H, W, 3) uint8 RGB, `label_map` (H, W) uint8 class indices, `confidence` (H, W) float32 in 0..1: the
     probability of the class chosen, or None where it was not asked for, as `entropy` is: from 0 where one class is sure
     to 1 where all are alike. Overlays leave the image as it is where the class is one of the indices `plain`.
+
+    Example:
+        >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
+        >>> prediction = segmenter.predict("photo.jpg")
+        >>> prediction.label_map.shape, prediction.confidence.dtype
+        ((64, 96), dtype('float32'))
+        >>> overlay = prediction.overlay(legend=False)  # (H, W, 3) uint8
+        >>> prediction.save("mask.png")
     """
 
     image: RGBImage

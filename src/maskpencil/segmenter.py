@@ -62,6 +62,16 @@ class Predictor(Protocol):
 
     `classes` and `predict_batch` are required. A wrapper that inherits from this class may leave out the other methods,
     which then raise `ConfigError`; see `supports`.
+
+    Example:
+        >>> class Brightness(mp.Predictor):
+        ...     classes = mp.ClassSet(("dark", "bright"))
+        ...
+        ...     def predict_batch(self, images, *, confidence=False, entropy=False):
+        ...         maps = [(image.mean(axis=2) > 127).astype(np.uint8) for image in images]
+        ...         return [mp.Prediction(image, map, None, self.classes) for image, map in zip(images, maps)]
+        >>> mp.predict(Brightness(), "photos/", out="bright").images
+        3
     """
 
     @property
@@ -135,6 +145,13 @@ class Segmenter:
 
     Attributes:
         has_blended: whether an image was segmented in tiles whose results are blended and so not exact.
+
+    Example:
+        >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
+        >>> segmenter.predict("photo.jpg").label_map.shape
+        (64, 96)
+        >>> len(segmenter.predict(["photo.jpg", np.zeros((48, 48, 3), np.uint8)]))
+        2
 
     Raises:
         ConfigError: the parts do not fit each other, or a setting is out of range.

@@ -88,6 +88,11 @@ def predict(
     a stream broke off. `stop` ends it early: a stream or camera ends as if it had no more frames and is whole, what is
     not begun by then is told in the report's warnings.
 
+    Example:
+        >>> report = mp.predict("runs/train/street/model", ["photo.jpg", "photos/"], out="masks")
+        >>> report.images, report.failures
+        (4, ())
+
     Raises:
         ConfigError: the opacity or the area is out of range, nothing is asked for of the videos that there are, regions
             are chosen among but not asked for, or there is no such format of annotations.

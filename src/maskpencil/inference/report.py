@@ -39,6 +39,11 @@ class PredictionReport:
 
     `images` and `videos` (videos, streams and cameras) were done, with `frames` of the latter, in `seconds`.
     `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
+
+    Example:
+        >>> report = mp.predict("runs/train/street/model", "drive.mp4", out="video")
+        >>> report.videos, report.frames, report.failures
+        (1, 24, ())
     """
 
     out: Path

@@ -20,6 +20,14 @@ class Region:
 
     Points are (x, y), x to the right and y down, on the grid of the pixels' edges: pixel [row, column] is the square
     from (column, row) to (column + 1, row + 1), its middle is (column + 0.5, row + 0.5).
+
+    Example:
+        >>> label_map = np.array([[0, 1, 1], [0, 0, 0]], np.uint8)
+        >>> classes = mp.ClassSet(("road", "car"))
+        >>> prediction = mp.Prediction(np.zeros((2, 3, 3), np.uint8), label_map, None, classes)
+        >>> (car,) = prediction.regions(wanted=["car"])
+        >>> car.box, car.area, car.centroid
+        ((1, 0, 3, 1), 2, (2.0, 0.5))
     """
 
     class_index: int

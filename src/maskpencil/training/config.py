@@ -79,6 +79,10 @@ class TrainConfig:
     Numbers may be numpy's or torch's, files a `Path`, sizes a number or a pair (height, width), `device` a
     `torch.device`; the fields hold plain values.
 
+    Example:
+        >>> config = mp.TrainConfig(backbone="resnet18", loss="cross-entropy+dice", epochs=20)
+        >>> run = mp.train("street", config=config, quiet=True)
+
     Raises:
         ConfigError: a setting is out of range.
     """

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.check import Report, check, write_fixed
+from maskpencil.data.check import CheckReport, check, write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.images import read_image
 from maskpencil.label_maps import read_label_map
@@ -53,7 +53,7 @@ def change_mask(root: Path, change: Callable[[np.ndarray], np.ndarray], pattern:
         Image.fromarray(change(np.array(Image.open(path)))).save(path)
 
 
-def kinds(report: Report) -> list[str]:
+def kinds(report: CheckReport) -> list[str]:
     return sorted(fault.kind for fault in report.faults)
 
 

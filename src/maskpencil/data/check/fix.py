@@ -11,7 +11,7 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.report import Report
+from maskpencil.data.check.report import CheckReport
 from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.formats import LabeledImage
 from maskpencil.data.formats.base import FreeNames
@@ -36,7 +36,7 @@ class Change:
     change: str
 
 
-def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
+def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
     `out` is missing or empty before, and appears whole. Images are copied, upright where EXIF rotates them;
@@ -89,7 +89,7 @@ def write_fixed(report: Report, out: Path, *, progress: Callable[[int, int], Non
     return changes
 
 
-def _from_zero(report: Report, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
+def _from_zero(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
     """Return the encoding with class numbers from 1 moved to begin with 0."""
     off = [fault for fault in report.faults if fault.kind == "off-by-one"]
     if not off or (report.declared and off[0].severity != "error"):  # the first class may be declared and absent

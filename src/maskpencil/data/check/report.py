@@ -23,6 +23,12 @@ class Fault:
 
     `kind` is an identifier for programs. An error prevents training; a warning makes the network or its scores worse; a
     note is for information.
+
+    Example:
+        >>> for fault in mp.check("street").faults:
+        ...     print(fault.severity, fault.count, fault.kind)
+        warning 4 ...
+        note 14 ...
     """
 
     kind: str
@@ -58,11 +64,18 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What `check` found.
 
     `encoding` is None where the masks could not be understood. `declared` is whether a class file or the format
     of the data set names the classes, rather than the masks alone.
+
+    Example:
+        >>> report = mp.check("street")
+        >>> report.usable, report.splits["train"], report.classes["road"].masks
+        (True, 8, 14)
+        >>> report.verdict
+        'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
     """
 
     root: Path
@@ -118,7 +131,7 @@ class Report:
 ROWS = 6
 
 
-def overlay_sheet(report: Report) -> RGBImage | None:
+def overlay_sheet(report: CheckReport) -> RGBImage | None:
     """Draw image, overlay and classes of some pairs, spread over the data set; None where no pair can be drawn.
 
     Returns:

@@ -13,7 +13,7 @@ from maskpencil.data.check.files import check_files
 from maskpencil.data.check.images import check_images
 from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.labels import check_labels
-from maskpencil.data.check.report import ORDER, ClassCount, Fault, Report
+from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.encoding import MaskEncoding, count_classes
@@ -30,7 +30,7 @@ def check(
     places: Places = ANYWHERE,
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> CheckReport:
     """Read every image and mask of a data set and list all faults; nothing is changed.
 
     Args:
@@ -39,6 +39,11 @@ def check(
         processes: how many processes read at once; more than one need a script that can be imported, see Python's
             `multiprocessing`.
         report: called with (done, total).
+
+    Example:
+        >>> report = mp.check("street")
+        >>> report.verdict
+        'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
 
     Raises:
         ConfigError: an argument is not in its form.
@@ -63,7 +68,7 @@ def check(
     if encoding:
         label_faults, classes = _check_masks(found, readable, encoding)
         faults += label_faults
-    return Report(
+    return CheckReport(
         root=found.layout.root,
         notes=tuple(notes),
         splits={split: len(pairs) for split, pairs in found.layout.splits.items()},

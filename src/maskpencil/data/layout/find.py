@@ -12,6 +12,7 @@ from maskpencil.data.layout.pairs import Found, Pair
 from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.splits import SPLIT_ALIASES, split_names
 from maskpencil.errors import DataError
+from maskpencil.parsing import read_optional_path
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
@@ -43,11 +44,23 @@ class Places:
     """Places given by the user: the folder of images, the folder of masks, a file of splits.
 
     Folders are paths, or names below the data folder. A line of the split file is the name of an image and its split.
+
+    Example:
+        >>> places = mp.Places(images="images/train", masks="masks/train")
+        >>> dict(mp.check("street", places=places).splits)
+        {'train': ..., 'val': ...}
+
+    Raises:
+        ConfigError: one is no path.
     """
 
     images: Path | None = None
     masks: Path | None = None
     split_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("images", "masks", "split_file"):
+            object.__setattr__(self, name, read_optional_path(name, getattr(self, name)))
 
 
 ANYWHERE = Places()
