@@ -80,13 +80,13 @@ TRIPS: dict[str, list[Step]] = {
 
 LEAVES = {
     "A mask from its file to the loss": (
-        "Leaves that are called by name: `preprocessing.py` (`Preprocessing.working_size`), `regular_files.py` and "
-        "`tiff.py`, which opening an image file asks first."
+        "Leaves that are called by name: `data/masks/facts.py` (`count_values`), `preprocessing.py` "
+        "(`Preprocessing.working_size`), and `regular_files.py` and `tiff.py`, which opening an image file asks first."
     ),
     "A training step": (
         "Leaves that the step calls by name: `training/schedule.py` (`rate_factor`), `hardware.py` (`autocast`), "
-        "`training/transforms.py` (`recolor`), `preprocessing.py` (`Preprocessing.normalize`), `training/ema.py`, and "
-        "`models/fcn.py`, the network itself."
+        "`training/dataset.py` (`Images.on`), `training/transforms.py` (`recolor`), `preprocessing.py` "
+        "(`Preprocessing.normalize`), `training/ema.py`, and `models/fcn.py`, the network itself."
     ),
 }
 """What a trip passes and nobody has to open to understand it."""
@@ -96,10 +96,13 @@ PLACES: dict[str, list[Step]] = {
         ("data/formats/__init__.py", "READERS", "a file in this folder with `recognize`, entered here"),
     ],
     "an annotation format to write": [
-        ("data/formats/__init__.py", "WRITERS", "a writer in the format's file, entered here; its interface:"),
+        ("data/formats/__init__.py", "WRITERS", "a writer in the format's file, entered here"),
         ("data/formats/base.py", "LabeledImage", "what a writer gets"),
     ],
-    "a loss": [("training/losses.py", "TERMS", "a function of scores (P, K) and classes (P,), entered here")],
+    "a loss": [
+        ("training/losses.py", "TERMS", "a function of scores (P, K) and classes (P,), entered here"),
+        ("training/config.py", "LOSS_TERMS", "its name"),
+    ],
     "an optimizer": [
         ("training/optimizers.py", "build_optimizer", "where it is built"),
         ("training/config.py", "TrainConfig", "its name among the choices of `optimizer`"),
@@ -111,6 +114,7 @@ PLACES: dict[str, list[Step]] = {
     "a runtime": [
         ("runtimes/base.py", "Runtime", "a file in this folder with a class of this kind"),
         ("hardware.py", "RUNTIMES", "its name"),
+        ("cli/options.py", "RuntimeName", "its name as an option"),
         ("segmenter.py", "_graph_runtime", "where it is made"),
     ],
     "an option of predict": [
@@ -133,7 +137,10 @@ PLACES: dict[str, list[Step]] = {
         ("data/check/report.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
-    "a kind of region file": [("regions/write.py", "_DOCUMENTS", "a class of three methods, entered here")],
+    "a kind of region file": [
+        ("regions/write.py", "_DOCUMENTS", "a class like `_GeoJson`, entered here"),
+        ("regions/write.py", "RegionFormat", "its name"),
+    ],
 }
 """Where a new one of a kind is added."""
 

@@ -186,8 +186,16 @@ def _parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
         return output.getvalue() if main(words) else ""
 
 
-def links(page: Path) -> Iterator[str]:
-    """Yield the targets of a page's links and images that are files, without their anchors."""
+def broken_links(page: Path) -> Iterator[str]:
+    """Yield the targets of a page's links and images that are no file, or no heading of a page."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("#"):
-            yield target.partition("#")[0]
+        name, _, heading = target.partition("#")
+        path = page.parent / name if name else page
+        if "://" not in target and not (path.exists() and (not heading or heading in _headings(path))):
+            yield target
+
+
+def _headings(page: Path) -> list[str]:
+    """Return the headings of a page as links name them."""
+    titles = [line.lstrip("# ").lower() for line in prose(page) if line.startswith("#")]
+    return [re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles]
