@@ -41,7 +41,7 @@ TRIPS: dict[str, list[Step]] = {
         ("runtimes/graph_files.py", "carried_graph", "reads and checks the graph of the model folder"),
         ("runtimes/openvino_runtime.py", "OpenVINORuntime", "compiles the graph"),
         ("inference/sources.py", "find_sources", "finds the files"),
-        ("inference/arguments.py", "read_sources", "takes sources as Python programs give them"),
+        ("inference/sources.py", "read_sources", "takes sources as Python programs give them"),
         ("inference/predict.py", "predict", "refuses to replace, then reads, runs, writes"),
         ("inference/images.py", "read_image", "reads an image in a thread ahead of the network"),
         ("images.py", "read_pixels", "decodes the file to RGB uint8 (H, W, 3)"),
@@ -119,13 +119,13 @@ PLACES: dict[str, list[Step]] = {
     ],
     "an option of predict": [
         ("cli/predict.py", "command", "how it is typed"),
-        ("inference/predict.py", "predict", "what it does; for videos in `inference/video_options.py`"),
+        ("inference/predict.py", "predict", "what it does; for videos in `inference/options.py`"),
     ],
     "a video filter": [
         (
-            "inference/video.py",
+            "inference/video/predict.py",
             "_predictor",
-            "where frames get their predictor; `inference/smoothing.py` is an example",
+            "where frames get their predictor; `inference/video/smoothing.py` is an example",
         ),
     ],
     "a score": [

@@ -43,7 +43,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rasterio import open as open_raster
     from rasterio.transform import from_origin
 
-    from maskpencil.inference.video_writer import write_video
+    from maskpencil.inference.video.writers import write_video
     from maskpencil.training.train import train
 
     root = tmp_path_factory.mktemp("docs")

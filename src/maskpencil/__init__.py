@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
-    from maskpencil.inference.tally import PredictionReport
+    from maskpencil.inference.report import PredictionReport
     from maskpencil.metrics import ClassScores, ConfusionMatrix, Scores
     from maskpencil.prediction import Prediction
     from maskpencil.regions import Region
@@ -81,7 +81,7 @@ _HOMES = {
     "Fault": "data.check",
     "Places": "data.layout",
     "Prediction": "prediction",
-    "PredictionReport": "inference.tally",
+    "PredictionReport": "inference.report",
     "Predictor": "segmenter",
     "Region": "regions",
     "Run": "training.train",
