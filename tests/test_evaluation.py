@@ -1,5 +1,8 @@
 import shutil
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -7,13 +10,15 @@ import torch
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.folder import open_folder
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.layout import Pair
 from maskpencil.errors import DataError
 from maskpencil.evaluation import evaluate, evaluate_class, match_classes
 from maskpencil.images import write_image
 from maskpencil.label_maps import read_label_map, write_label_map
 from maskpencil.model_folder import ModelParts
 from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
@@ -211,3 +216,46 @@ def test_the_command_says_that_classes_are_matched(
     assert printed[0].out == printed[1].out
     assert "in another order" not in printed[0].err
     assert "in another order" in printed[1].err
+
+
+class Waiting:
+    """Stands in for a segmenter: each prediction waits for what `wait` waits for."""
+
+    classes = ClassSet(NAMES)
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.wait, self.seen = wait, list[int]()
+
+    def predict_batch(self, images: Sequence[np.ndarray], **_: bool):
+        self.wait()
+        self.seen.append(len(images))
+        return [Prediction(image, np.zeros(image.shape[:2], np.uint8), None, self.classes) for image in images]
+
+
+def test_the_next_images_are_read_while_the_network_is_at_work(tiny_folder: Path, monkeypatch) -> None:
+    read, second = [], Event()
+    read_pair = DataFolder.read_pair
+
+    def noted(folder: DataFolder, pair: Pair):
+        read.append(pair)
+        if len(read) == 2:
+            second.set()
+        return read_pair(folder, pair)
+
+    monkeypatch.setattr(DataFolder, "read_pair", noted)
+    predictor = Waiting(lambda: second.wait(20) or pytest.fail("the second pair was not read ahead"))
+    assert evaluate(predictor, tiny_folder).images == 3
+
+
+def test_pairs_go_through_the_network_side_by_side_and_in_batches(tiny_folder: Path) -> None:
+    together = Waiting(Barrier(2, timeout=20).wait)
+    together.side_by_side = lambda: nullcontext(2)
+    images = evaluate(together, tiny_folder, split="train").images
+    assert images % 2 == 0
+    assert together.seen == [1] * images
+    batched = Waiting(lambda: None)
+    batched.batch_size = 2
+    expected = evaluate(Waiting(lambda: None), tiny_folder, split="train").confusion_matrix
+    np.testing.assert_array_equal(evaluate(batched, tiny_folder, split="train").confusion_matrix, expected)
+    assert sum(batched.seen) == images
+    assert max(batched.seen) == 2

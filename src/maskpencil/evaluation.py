@@ -1,17 +1,24 @@
 """Segmenter + labeled folder -> `Scores`, and `RoadScores` of one class."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import DataError
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import ConfusionMatrix, Scores
 from maskpencil.parsing import did_you_mean, read_path
-from maskpencil.segmenter import Predictor, load_predictor
+from maskpencil.segmenter import Predictor, load_predictor, predict_each
 from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
+
+P = TypeVar("P")
 
 MOST_NAMES = 20
 """Of classes that an error lists."""
@@ -42,7 +49,13 @@ def evaluate(
         ModelError: the model folder cannot be read.
     """
     segmenter, folder = _opened(segmenter, data, tell)
-    return count_pixels(segmenter, folder, folder.pairs(split), report=report).scores(segmenter.classes.names)
+    matrix, pairs = ConfusionMatrix(len(segmenter.classes)), folder.pairs(split)
+    with closing(predict_pairs(segmenter, folder, pairs, segmenter.predict_batch)) as predicted:
+        for done, (target, prediction) in enumerate(predicted, start=1):
+            matrix.update(target, prediction.label_map)
+            if report:
+                report(done, len(pairs))
+    return matrix.scores(segmenter.classes.names)
 
 
 def evaluate_class(
@@ -64,31 +77,28 @@ def evaluate_class(
     segmenter, folder = _opened(segmenter, data, tell)
     pairs = folder.pairs(split)
     matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)
-    for done, pair in enumerate(pairs, start=1):
-        image, target = folder.read_pair(pair)
-        ((prediction, probability),) = segmenter.predict_class([image], index)
-        matrix.update(target, prediction.label_map)
-        thresholds.update(target, probability)
-        if report:
-            report(done, len(pairs))
+    with closing(predict_pairs(segmenter, folder, pairs, partial(segmenter.predict_class, index=index))) as predicted:
+        for done, (target, (prediction, probability)) in enumerate(predicted, start=1):
+            matrix.update(target, prediction.label_map)
+            thresholds.update(target, probability)
+            if report:
+                report(done, len(pairs))
     return matrix.scores(segmenter.classes.names), thresholds.scores()
 
 
-def count_pixels(
-    segmenter: Predictor,
-    data: DataFolder,
-    pairs: Sequence[Pair],
-    *,
-    report: Callable[[int, int], None] | None = None,
-) -> ConfusionMatrix:
-    """Return one confusion matrix over some pairs, see `evaluate`."""
-    matrix = ConfusionMatrix(len(segmenter.classes))
-    for done, pair in enumerate(pairs, start=1):
+def predict_pairs(
+    predictor: Predictor, data: DataFolder, pairs: Iterable[Pair], call: Callable[[list[RGBImage]], Sequence[P]]
+) -> Generator[tuple[LabelMap, P], None, None]:
+    """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`."""
+
+    def read(pair: Pair) -> tuple[LabelMap, RGBImage]:
         image, target = data.read_pair(pair)
-        matrix.update(target, segmenter.predict_batch([image])[0].label_map)
-        if report:
-            report(done, len(pairs))
-    return matrix
+        return target, image
+
+    with closing(predict_each(predictor, list(pairs), read, call)) as predicted:
+        for target, result in predicted:
+            if result is not None:
+                yield target, result
 
 
 def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:

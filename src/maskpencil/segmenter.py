@@ -2,11 +2,11 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from maskpencil.model_folder import (
     write_model_folder,
 )
 from maskpencil.parsing import read_choice, read_flag, read_path, read_path_text, read_whole, shown
-from maskpencil.pipeline import equal_groups, read_ahead
+from maskpencil.pipeline import SideBySide, equal_groups, in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, Runtime, Wanted, joined_maps, stacked_maps
@@ -50,8 +50,18 @@ if TYPE_CHECKING:
 MEMORY = 2**30
 """The default memory limit of a `Segmenter`, in bytes."""
 
+QUEUE_DEPTH = 2
+"""The least number of images that are decoded ahead of the network; more would only fill memory."""
+
+FEW = 3
+"""Up to this number images are predicted one by one: preparing for more would take longer."""
+
 MAX_UNTILED_PIXELS = 2**21
 """Images of at most this size are never cut into tiles by the memory limit."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = TypeVar("P")
 
 SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
 """As `Preprocessing.image_size`, but None keeps the model's and "native" is each image's own size."""
@@ -83,6 +93,15 @@ class Predictor(Protocol):
         """The class indices that overlays can show, see `visualize.legend`."""
         return range(len(self.classes))
 
+    @property
+    def batch_size(self) -> int:
+        """The fastest number of images of one size for `predict_batch`."""
+        return 1
+
+    def side_by_side(self) -> AbstractContextManager[int]:
+        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`; here there is one after the other."""
+        return one_by_one()
+
     @abstractmethod
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
@@ -111,6 +130,17 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
     return getattr(type(predictor), method, None) not in (None, getattr(Predictor, method))
 
 
+def batch_size(predictor: Predictor) -> int:
+    """Return the fastest number of images for `predict_batch`; 1 where the predictor does not say."""
+    return getattr(predictor, "batch_size", 1)
+
+
+def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
+    """Prepare a predictor for simultaneous predictions; one after the other where it does not say how many."""
+    prepare: SideBySide = getattr(predictor, "side_by_side", one_by_one)
+    return prepare()
+
+
 def load_predictor(value: Any) -> Predictor:
     """Return a predictor as it is, or load a model folder.
 
@@ -123,6 +153,58 @@ def load_predictor(value: Any) -> Predictor:
     if not hasattr(value, "predict_batch"):
         raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(value)}")
     return cast(Predictor, value)
+
+
+def predict_each(
+    predictor: Predictor,
+    items: Sequence[T],
+    read: Callable[[T], tuple[R, RGBImage | None]],
+    call: Callable[[list[RGBImage]], Sequence[P]],
+) -> Generator[tuple[R, P | None], None, None]:
+    """Read items ahead of the network, run it on them and yield the results in order: the path of every image file.
+
+    A thread reads. Consecutive images of one size are batched, and more than `FEW` items go through the network side by
+    side; how large the batches are and how many run at once, the predictor says. Close the generator, or exhaust it, to
+    end the threads.
+
+    Args:
+        predictor: decides on batches and simultaneous calls, see `Predictor`.
+        items: what is read, such as paths or pairs.
+        read: reads an item and gives what is yielded with the result, and the image (H, W, 3) uint8; None for an item
+            that does not go through the network.
+        call: runs the network on images of one size and gives a result for each, such as `predictor.predict_batch`.
+
+    Yields:
+        What `read` gave of each item, with the result of its image, or None without an image.
+    """
+    size = batch_size(predictor)
+
+    def run(group: list[tuple[R, RGBImage | None]]) -> list[tuple[R, P | None]]:
+        images = [image for _, image in group if image is not None]
+        if not images:
+            return [(value, None) for value, _ in group]
+        return [(value, result) for (value, _), result in zip(group, call(images), strict=True)]
+
+    with (
+        side_by_side(predictor) if len(items) > FEW else one_by_one() as workers,
+        closing(read_ahead(map(read, items), depth=max(QUEUE_DEPTH, size), step="reading images")) as ahead,
+        closing(
+            in_parallel(
+                run,
+                equal_groups(ahead, size=size, alike=_same_size),
+                workers=workers,
+                step="running the network on images",
+            )
+        ) as done,
+    ):
+        for group in done:
+            yield from group
+
+
+def _same_size(one: tuple[Any, RGBImage | None], other: tuple[Any, RGBImage | None]) -> bool:
+    """Return whether two items are images that go through the network together."""
+    (_, first), (_, second) = one, other
+    return first is not None and second is not None and first.shape == second.shape
 
 
 class Segmenter:
@@ -297,6 +379,11 @@ class Segmenter:
         return range(len(self.classes))
 
     @property
+    def batch_size(self) -> int:
+        """The fastest number of images of one size for `predict_batch`."""
+        return self.runtime.batch_size
+
+    @property
     def network(self) -> "Network":
         """The live network that torch runs, or a new one read from the model folder."""
         if not isinstance(self.runtime, ConvertedRuntime):
@@ -383,7 +470,7 @@ class Segmenter:
         Raises:
             ImageError: one is not a readable image; the predictions of those before it were yielded.
         """
-        size = self.runtime.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
+        size = self.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
         with closing(read_ahead(map(read_pixels, images), depth=max(2, size), step=None)) as read:
             for group in equal_groups(read, size=size, alike=lambda one, other: one.rgb.shape == other.rgb.shape):
                 predictions = self.predict_batch([pixels.rgb for pixels in group], confidence=confidence)

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
+from maskpencil.pipeline import read_ahead
 from maskpencil.regular_files import read_regular
 from maskpencil.runtimes.graph_cache import INT8, PreparedNetwork, of_weights, prepared_network
 from maskpencil.runtimes.graph_files import GRAPH, XML, save_openvino, seal
-from maskpencil.segmenter import Segmenter
+from maskpencil.segmenter import QUEUE_DEPTH, Segmenter
 
 CALIBRATION_IMAGES = 100
 """The number of images that the ranges of the numbers are calibrated on."""
@@ -116,9 +118,12 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
 
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
+    """Read `count` training images, spread evenly, ahead of what takes them."""
     pairs = data.pairs("train")
-    for place in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int):
-        yield data.read_pair(pairs[place])[0]
+    chosen = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
+    with closing(read_ahead(map(data.read_pair, chosen), depth=QUEUE_DEPTH, step="reading images")) as read:
+        for image, _ in read:
+            yield image
 
 
 def _tell(folder: Path, data: str, result: Quantized) -> None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from shutil import disk_usage
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import OutputError
+from maskpencil.evaluation import predict_pairs
 from maskpencil.images import write_image
 from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
@@ -190,9 +191,9 @@ def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Seq
         OutputError: the image cannot be written.
     """
     chosen = [pairs[i * len(pairs) // PREVIEW_IMAGES] for i in range(min(PREVIEW_IMAGES, len(pairs)))]
-    rows = []
-    for pair in chosen:
-        image, target = data.read_pair(pair)
-        prediction = segmenter.predict_batch([image])[0]
-        rows.append([image, colorize(target, data.classes), colorize(prediction.label_map, data.classes)])
+    with closing(predict_pairs(segmenter, data, chosen, segmenter.predict_batch)) as predicted:
+        rows = [
+            [each.image, colorize(target, data.classes), colorize(each.label_map, data.classes)]
+            for target, each in predicted
+        ]
     write_image(path, contact_sheet(rows, captions=("image", "target", "prediction")))

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from accelerate.utils import broadcast
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ModelError
+from maskpencil.evaluation import predict_pairs
 from maskpencil.metrics import ConfusionMatrix, Scores
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.distributed import shared
@@ -123,17 +126,18 @@ def part_ends(images: int, *, first: int) -> list[int]:
 def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, until: float | None = None) -> _Count:
     """Count the pixels of some images until the time is up."""
     matrix = ConfusionMatrix(len(data.classes))
-    for pair in pairs:
-        if until is not None and time.monotonic() > until:
-            return _Count(matrix.counts, cut=True, broken=False)
-        image, target = data.read_pair(pair)
-        try:
-            (prediction,) = segmenter.predict_batch([image], confidence=True)
-        except ModelError:  # the scores are not finite
-            return _Count(matrix.counts, cut=False, broken=True)
-        if prediction.confidence is None or not np.isfinite(prediction.confidence).all():
-            return _Count(matrix.counts, cut=False, broken=True)
-        matrix.update(target, prediction.label_map)
+    call = partial(segmenter.predict_batch, confidence=True)
+    with closing(predict_pairs(segmenter, data, pairs, call)) as predicted:
+        for _ in pairs:
+            if until is not None and time.monotonic() > until:
+                return _Count(matrix.counts, cut=True, broken=False)
+            try:
+                target, prediction = next(predicted)
+            except ModelError:  # the scores are not finite
+                return _Count(matrix.counts, cut=False, broken=True)
+            if prediction.confidence is None or not np.isfinite(prediction.confidence).all():
+                return _Count(matrix.counts, cut=False, broken=True)
+            matrix.update(target, prediction.label_map)
     return _Count(matrix.counts, cut=False, broken=False)
 
 
