@@ -34,7 +34,8 @@ from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
-from maskpencil.inference.video.predict import predict_video, write_video
+from maskpencil.inference.video.predict import predict_video
+from maskpencil.inference.video.writers import write_video
 from maskpencil.model_folder import ModelParts
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
@@ -63,9 +64,7 @@ def pipeline(arguments: argparse.Namespace) -> None:
                 (named / f"{number}.jpg").symlink_to(path.resolve())
             sources = find_sources([named])
             whole = seconds(
-                lambda sources=sources, folder=folder: predict(
-                    segmenter, sources, out=Path(folder) / "out", side_by_side=segmenter.side_by_side
-                )
+                lambda sources=sources, folder=folder: predict(segmenter, sources, out=Path(folder) / "out")
             )
         ratios.append(bare / whole)
         rates.append((len(turn) / bare, len(turn) / whole))
@@ -90,8 +89,8 @@ def video(arguments: argparse.Namespace) -> None:
 
         sample = stills * 5
         before = seconds(lambda: [segmenter.predict_batch([image]) for image in sample]) / len(sample)
-        out, many = Path(folder) / "out.mp4", segmenter.side_by_side
-        whole = seconds(lambda: predict_video(segmenter, source, out, side_by_side=many, on_frame=look)) / count
+        out = Path(folder) / "out.mp4"
+        whole = seconds(lambda: predict_video(segmenter, source, out, on_frame=look)) / count
         after = seconds(lambda: [segmenter.predict_batch([image]) for image in sample]) / len(sample)
         bare = (before + after) / 2
         print(f"{segmenter.runtime.title}, {count} frames of 1280x720 from video to video: {1 / whole:.2f} frames/s")

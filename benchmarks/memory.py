@@ -82,7 +82,7 @@ def main() -> None:
         sizes = write_images(images, arguments.count)
         segmenter = Segmenter.from_pretrained(arguments.model)
         began = time.monotonic()
-        predict(segmenter, find_sources([images]), out=out, side_by_side=segmenter.side_by_side, report=look)
+        predict(segmenter, find_sources([images]), out=out, report=look)
         seconds = time.monotonic() - began
     first = memory[counts.index(100)]
     print(f"{arguments.count} images of {sizes} sizes, {SHORTEST} to {LONGEST} pixels a side, in {seconds:.0f} s")

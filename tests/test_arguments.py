@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 import maskpencil as mp
 from maskpencil.errors import ConfigError, MaskPencilError
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.config import read_config, write_config
@@ -277,31 +278,29 @@ def test_prediction_takes_paths_and_a_model_folder(
     assert mp.evaluate(model, tiny_folder).images == 3
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "segmenter",
-        "sources",
-        "out",
-        "opacity",
-        "min_area",
-        "regions",
-        "region_classes",
-        "annotations",
-        "batch_size",
-        "video",
-    ],
-)
+@pytest.mark.parametrize("name", ["segmenter", "sources", "out", "options"])
 def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
     name: str, model: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     segmenter = Segmenter.from_pretrained(model, **LOADED)
     source = tiny_folder / "images" / "val" / "0.png"
-    right = {"segmenter": segmenter, "sources": [source], "out": "out", "regions": "json"}
+    right = {"segmenter": segmenter, "sources": [source], "out": "out", "options": PredictOptions(regions="json")}
     for value in [*ODD, "jsn", ["bal"], "ball"]:
         report = taken(lambda value=value: mp.predict(**{**right, name: value}))
         assert report is None or not any("\n" in failure.message for failure in report.failures)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(PredictOptions)])
+def test_any_option_of_prediction_is_taken_or_refused_in_a_line(
+    name: str, model: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    segmenter = Segmenter.from_pretrained(model, **LOADED)
+    source = tiny_folder / "images" / "val" / "0.png"
+    for value in [*ODD, "jsn", ["bal"], "ball"]:
+        options = taken(lambda value=value: PredictOptions(**{"regions": "json", name: value}))
+        if options is not None:
+            taken(lambda options=options: mp.predict(segmenter, source, out=tmp_path / "out", options=options))
 
 
 @pytest.mark.parametrize("name", ["every", "start", "end", "smooth", "masks", "reconnect"])

@@ -25,9 +25,10 @@ ONLY_FOR_ANNOTATIONS = {"torch": torch, "Network": Network, "IO": IO, "Image": I
 def test_the_public_names_are_these():
     assert sorted(maskpencil.__all__) == [
         *("CheckReport", "ClassScores", "ClassSet", "ConfigError", "ConfusionMatrix", "DataError", "Fault"),
-        *("IGNORE_INDEX", "ImageError", "MaskPencilError", "ModelError", "OutputError", "Places", "Prediction"),
+        *("IGNORE_INDEX", "ImageError", "MaskPencilError", "ModelError", "OutputError", "Places"),
+        *("PredictOptions", "Prediction"),
         *("PredictionReport", "Predictor", "Region", "Run", "Scores", "Segmenter", "StalledError", "TrainConfig"),
-        *("TrainingError", "VideoError", "check", "evaluate", "predict", "train"),
+        *("TrainingError", "VideoError", "VideoOptions", "check", "evaluate", "predict", "train"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 

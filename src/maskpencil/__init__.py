@@ -5,6 +5,7 @@
     run = mp.train("data/road")
     segmenter = mp.Segmenter.from_pretrained(run.model)
     prediction = segmenter.predict("photo.jpg")
+    mp.predict(segmenter, "photos/", out="masks", options=mp.PredictOptions(confidence=True))
     scores = mp.evaluate(segmenter, "data/road")
 
 Names are loaded when they are first used, so that importing the package is quick.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from maskpencil.data.check import CheckReport, Fault, check
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate
+    from maskpencil.inference.options import PredictOptions, VideoOptions
     from maskpencil.inference.predict import predict
     from maskpencil.inference.report import PredictionReport
     from maskpencil.metrics import ClassScores, ConfusionMatrix, Scores
@@ -55,6 +57,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "Places",
+    "PredictOptions",
     "Prediction",
     "PredictionReport",
     "Predictor",
@@ -66,6 +69,7 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "VideoError",
+    "VideoOptions",
     "check",
     "evaluate",
     "predict",
@@ -80,6 +84,7 @@ _HOMES = {
     "ConfusionMatrix": "metrics",
     "Fault": "data.check",
     "Places": "data.layout",
+    "PredictOptions": "inference.options",
     "Prediction": "prediction",
     "PredictionReport": "inference.report",
     "Predictor": "segmenter",
@@ -88,6 +93,7 @@ _HOMES = {
     "Scores": "metrics",
     "Segmenter": "segmenter",
     "TrainConfig": "training.config",
+    "VideoOptions": "inference.options",
     "check": "data.check",
     "evaluate": "evaluation",
     "predict": "inference.predict",

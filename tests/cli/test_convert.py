@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from maskpencil.cli import main
-from maskpencil.cli.options import AnnotationFormat
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS
 from maskpencil.errors import ConfigError
+from maskpencil.inference.options import AnnotationFormat
 
 
 def test_the_command_offers_every_format() -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from maskpencil.cli import main
-from maskpencil.cli.predict import results_name
+from maskpencil.inference.sources import Source, results_name
 from maskpencil.label_maps import read_label_map
 from maskpencil.segmenter import Segmenter
 
@@ -99,4 +99,4 @@ def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, ca
 def test_results_are_named_after_what_is_predicted(source, name, tmp_path, monkeypatch):
     (tmp_path / "above" / "home" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "above" / "home")
-    assert results_name(source) == name
+    assert results_name(Source("image", "photo.jpg", "photo", source)) == name

@@ -28,7 +28,7 @@ from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import MaskPencilError
 from maskpencil.images import read_header, read_image
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video.reader import VideoReader
@@ -441,7 +441,7 @@ def read_data(path: Path) -> None:
 def run_predict(place: Path, out: Path, **options: Any) -> None:
     """Predict all files of a folder; each is either done or in the report's failures."""
     sources = find_sources([place])
-    report = predict(Bright(), sources, out=out, **options)
+    report = predict(Bright(), sources, out=out, options=PredictOptions(**options))
     if report.images + report.videos + len(report.failures) < len(sources):
         raise WrongResultError(f"{len(sources)} sources, {report.images} images, {report.videos} videos, no failure")
     for mask in (out / "masks").rglob("*.png") if (out / "masks").is_dir() else ():

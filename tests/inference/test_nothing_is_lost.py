@@ -9,7 +9,7 @@ import pytest
 
 from maskpencil.errors import OutputError
 from maskpencil.images import write_image
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import find_sources
@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 def refused(segmenter: BrightnessSegmenter, data: Path, *sources: Path, out: Path, **asked) -> str:
     before = contents(data)
     with pytest.raises(OutputError) as caught:
-        predict(segmenter, find_sources(sources, out=out), out=out, **asked)
+        predict(segmenter, find_sources(sources, out=out), out=out, options=PredictOptions(**asked))
     assert contents(data) == before
     assert segmenter.seen == [], "it is refused before the first image"
     return str(caught.value)
@@ -97,7 +97,7 @@ def test_masks_of_frames_are_written_again_but_not_over_other_files(
 ) -> None:
     video, out = find_sources([make_video()]), tmp_path / "out"
     for every, count in ((1, 12), (3, 4)):
-        predict(segmenter, video, out=out, video=VideoOptions(masks="png", every=every))
+        predict(segmenter, video, out=out, options=PredictOptions(video=VideoOptions(masks="png", every=every)))
         assert len(list((out / "masks/video").iterdir())) == count
     segmenter.seen.clear()
     (out / "masks/video/000002.png").write_text("corrected")
@@ -111,10 +111,10 @@ def test_the_same_folder_takes_the_results_of_the_same_images_again(
 ) -> None:
     sources = find_sources([data / "images", make_video()])
     for _ in range(3):
-        report = predict(segmenter, sources, out=tmp_path / "out", **asked)
+        report = predict(segmenter, sources, out=tmp_path / "out", options=PredictOptions(**asked))
         assert report.failures == ()
     more = find_sources([data / "masks"])
-    assert predict(segmenter, more, out=tmp_path / "out", overlays=False).images == 2
+    assert predict(segmenter, more, out=tmp_path / "out", options=PredictOptions(overlays=False)).images == 2
 
 
 def test_a_corrected_mask_is_kept(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_corrected_mask_is_kept(segmenter: BrightnessSegmenter, data: Path, tm
 def test_equal_runs_leave_equal_folders(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:
     left = []
     for out in (tmp_path / "one", tmp_path / "two"):
-        predict(segmenter, find_sources([data / "images"]), out=out, regions="json")
+        predict(segmenter, find_sources([data / "images"]), out=out, options=PredictOptions(regions="json"))
         left.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
     assert left[0] == left[1]
     assert Path(MARKER) in left[0]
@@ -154,10 +154,12 @@ def test_after_an_interruption_the_same_call_works_annotations_included(
 
     out, sources = tmp_path / "out", find_sources([data / "images"])
     with pytest.raises(KeyboardInterrupt):
-        predict(segmenter, sources, out=out, annotations="coco", regions="json", report=interrupt)
+        predict(
+            segmenter, sources, out=out, report=interrupt, options=PredictOptions(annotations="coco", regions="json")
+        )
     assert not (out / "annotations").exists(), "a data set appears whole or not at all"
-    predict(segmenter, sources, out=out, annotations="voc", regions="json")
-    predict(segmenter, sources, out=out, annotations="coco", regions="json")
+    predict(segmenter, sources, out=out, options=PredictOptions(annotations="voc", regions="json"))
+    predict(segmenter, sources, out=out, options=PredictOptions(annotations="coco", regions="json"))
     file = out / "annotations/annotations/instances_default.json"
     assert not (out / "annotations/labelmap.txt").exists(), "data sets are not mixed"
     file.write_text("corrected")
@@ -172,9 +174,20 @@ def test_two_runs_do_not_write_annotations_into_one_folder(
 ) -> None:
     def again(progress: Progress) -> None:
         with pytest.raises(OutputError, match="annotations: is being written by another process"):
-            predict(segmenter, find_sources([data / "masks"]), out=tmp_path / "out", annotations="voc", overlays=False)
+            predict(
+                segmenter,
+                find_sources([data / "masks"]),
+                out=tmp_path / "out",
+                options=PredictOptions(annotations="voc", overlays=False),
+            )
 
-    predict(segmenter, find_sources([data / "images"]), out=tmp_path / "out", annotations="voc", report=again)
+    predict(
+        segmenter,
+        find_sources([data / "images"]),
+        out=tmp_path / "out",
+        report=again,
+        options=PredictOptions(annotations="voc"),
+    )
     assert len(list((tmp_path / "out/annotations/JPEGImages").iterdir())) == 2
 
 
@@ -189,6 +202,11 @@ def test_everything_that_is_written_of_images_is_looked_at_before(
     monkeypatch.setattr("maskpencil.inference.predict.refuse_to_replace", plan)
     out = tmp_path / "out"
     for regions in ("json", "geojson"):
-        predict(segmenter, find_sources([data / "images"]), out=out, confidence=True, entropy=True, regions=regions)
+        predict(
+            segmenter,
+            find_sources([data / "images"]),
+            out=out,
+            options=PredictOptions(confidence=True, entropy=True, regions=regions),
+        )
     assert {path for path in out.rglob("*") if path.is_file() and path.parent != out} <= planned
     assert out / "regions.json" in planned

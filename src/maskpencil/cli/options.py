@@ -1,8 +1,11 @@
 """Options that several commands share, and the groups that the help shows them in."""
 
-from inspect import cleandoc
+import ast
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 from cyclopts import Group, Parameter
 
@@ -38,7 +41,44 @@ def _default(value: object) -> str | None:
 
 def flowed(text: str | None) -> str:
     """Join the lines of each paragraph of a docstring, so that the terminal's width alone breaks them."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text or "").split("\n\n"))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text or "").split("\n\n"))
+
+
+def options_of(
+    settings: type, groups: Mapping[Group, str], metavars: Mapping[str, str], *, texts: Collection[str] = ()
+) -> type:
+    """Make a dataclass of a dataclass's settings as command-line options: a new setting is added in one place.
+
+    The text below each setting describes it.
+
+    Args:
+        settings: the dataclass.
+        groups: the names of its settings that are options, in the order in which the help shows them.
+        metavars: the names of values, where the type says too little.
+        texts: the settings that are read as texts, which the dataclass parses.
+    """
+    body = ast.parse(inspect.getsource(settings)).body[0]
+    described = {}
+    for setting, text in zip(body.body, body.body[1:], strict=False):  # type: ignore[attr-defined]
+        if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
+            described[ast.unparse(setting.target)] = " ".join(ast.literal_eval(text.value).split())
+    defaults = {each.name: each.default for each in fields(settings)}
+    kinds = get_type_hints(settings)
+
+    found = []
+    for group, names in groups.items():
+        for name in names.split():
+            kind, default = kinds[name], defaults[name]
+            more: dict[str, object] = {}
+            if name in texts:
+                kind, default = (str | None, None) if default is None else (str, f"{default:g}")
+            if kind is bool and default is not False:  # it is on, or the recipe's, and can be turned off
+                more["negative"] = f"--no-{name.replace('_', '-')}"
+            if kind == Sequence[str] | None:
+                kind, more["consume_multiple"] = list[str] | None, True
+            shown = option(described[name], group, metavars.get(name), **more)
+            found.append((name, Annotated[kind, shown], field(default=default)))
+    return make_dataclass("Options", found, namespace={"__module__": __name__}, frozen=True)
 
 
 ModelFolder = Annotated[
@@ -71,4 +111,3 @@ DataMasks = Annotated[
 SplitFile = Annotated[
     Path | None, option("A file with a line NAME SPLIT for each image: train, val or test.", INPUT, "FILE")
 ]
-AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]

@@ -1,13 +1,11 @@
 """`maskpencil train`."""
 
-import ast
-import inspect
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields, make_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -24,6 +22,7 @@ from maskpencil.cli.options import (
     DataMasks,
     SplitFile,
     option,
+    options_of,
 )
 from maskpencil.signals import exit_code
 from maskpencil.terminal import show
@@ -58,30 +57,10 @@ METAVARS = {
 }
 
 
-def _options() -> type:
-    """Make a dataclass of the settings of `TrainConfig`, with their groups and the texts that describe them there."""
-    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
-    texts = {}
-    for setting, text in zip(body.body, body.body[1:], strict=False):  # type: ignore[attr-defined]
-        if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
-            texts[ast.unparse(setting.target)] = " ".join(ast.literal_eval(text.value).split())
-    defaults, kinds = {each.name: each.default for each in fields(TrainConfig)}, get_type_hints(TrainConfig)
-
-    settings = []
-    for group, names in GROUPS.items():
-        for name in names.split():
-            # what the recipe decides can be turned off, too
-            is_recipes = kinds[name] is bool and defaults[name] is None
-            turned_off = {"negative": f"--no-{name.replace('_', '-')}"} if is_recipes else {}
-            described = option(texts[name], group, METAVARS.get(name), **turned_off)
-            settings.append((name, Annotated[kinds[name], described], field(default=defaults[name])))
-    return make_dataclass("Options", settings, namespace={"__module__": __name__}, frozen=True)
-
-
 if TYPE_CHECKING:
     Options = TrainConfig
 else:
-    Options = _options()
+    Options = options_of(TrainConfig, GROUPS, METAVARS)
 
 
 def command(

@@ -12,6 +12,7 @@ from maskpencil.data.formats import WRITERS, AddImage, LabeledImage
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole
 from maskpencil.images import Pixels, read_pixels, write_image
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
 from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file, write_regions
@@ -26,32 +27,14 @@ REGIONS = "regions.json"
 ANNOTATIONS = "annotations"
 """The folder of the data set for an annotation tool."""
 
-ReadImage = tuple[Source, Pixels | DataError]
-
 
 class ImageResults:
-    """Writes predictions below `out`, as `predict` is asked to; a context manager whose end completes all files.
+    """Write predictions of images below `out`, as the options ask; a context manager whose end completes all files."""
 
-    `regions` and `annotations` name the formats of the files of all images, None for none; `find_regions` finds what
-    goes there and gets a box.
-    """
-
-    def __init__(
-        self,
-        out: Path,
-        classes: ClassSet,
-        *,
-        overlays: bool,
-        confidence: bool,
-        opacity: float,
-        regions: RegionFormat | None,
-        find_regions: Callable[[Prediction], Sequence[Region]],
-        annotations: str | None,
-    ) -> None:
-        self._out, self._overlays, self._confidence, self._opacity = out, overlays, confidence, opacity
-        self._find_regions = find_regions if regions else None
-        self._region_files = _region_files(out, classes, regions)
-        self._annotation_files = _annotation_files(out / ANNOTATIONS, classes, annotations)
+    def __init__(self, out: Path, classes: ClassSet, options: PredictOptions) -> None:
+        self._out, self._options = out, options
+        self._region_files = _region_files(out, classes, options.regions)
+        self._annotation_files = _annotation_files(out / ANNOTATIONS, classes, options.annotations)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -71,9 +54,9 @@ class ImageResults:
         Raises:
             OutputError: a file cannot be written.
         """
-        found = self._find_regions(prediction) if self._find_regions else ()
-        shown = prediction if self._confidence else replace(prediction, confidence=None)
-        write_prediction(shown, self._out, source.stem, overlay=self._overlays, opacity=self._opacity, boxes=found)
+        found = self._options.find_regions(prediction)
+        shown = prediction if self._options.confidence else replace(prediction, confidence=None)
+        write_prediction(shown, self._out, source.stem, options=self._options, boxes=found)
         if self._add_regions:
             height, width = prediction.label_map.shape
             self._add_regions(source.stem, ImageRegions(_name(source), (height, width), found))
@@ -86,30 +69,22 @@ def result_file(out: Path, kind: str, stem: str) -> Path:
     return out / kind / f"{stem}.{RESULTS[kind]}"
 
 
-def image_files(out: Path, sources: Sequence[Source], kinds: Sequence[str], regions: RegionFormat | None) -> list[Path]:
-    """Return all files that `ImageResults` writes of images, but for the annotations."""
-    files = [result_file(out, kind, source.stem) for source in sources for kind in kinds]
-    if regions == "geojson":
+def image_files(out: Path, sources: Sequence[Source], options: PredictOptions) -> list[Path]:
+    """List all files that `ImageResults` writes for images, except the annotations."""
+    files = [result_file(out, kind, source.stem) for source in sources for kind in options.kinds]
+    if options.regions == "geojson":
         files += [result_file(out, "regions", source.stem) for source in sources]
-    elif regions and sources:
+    elif options.regions and sources:
         files.append(out / REGIONS)
     return files
 
 
-def read_image(source: Source) -> ReadImage:
-    """Read an image, or why it cannot be read."""
+def read_image(source: Source) -> Pixels | DataError:
+    """Read an image; return the error where it cannot be read."""
     try:
-        return source, read_pixels(source.path)
+        return read_pixels(source.path if source.image is None else source.image)
     except DataError as error:
-        return source, error
-
-
-def same_size(one: ReadImage, other: ReadImage) -> bool:
-    """Whether both are images that go through the network together."""
-    (_, first), (_, second) = one, other
-    return (
-        not isinstance(first, DataError) and not isinstance(second, DataError) and first.rgb.shape == second.rgb.shape
-    )
+        return error
 
 
 def write_prediction(
@@ -117,21 +92,20 @@ def write_prediction(
     out: Path,
     stem: str,
     *,
-    overlay: bool = True,
-    opacity: float = 0.5,
+    options: PredictOptions,
     boxes: Sequence[Region] = (),
 ) -> None:
     """Write an image's results below `out`: the one way they are written.
 
-    masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless `overlay` is off,
+    masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless overlays are off,
     confidence/STEM.png and entropy/STEM.png where the prediction holds them.
 
     Raises:
         OutputError: a file cannot be written.
     """
     prediction.save(result_file(out, "masks", stem))
-    if overlay:
-        write_image(result_file(out, "overlays", stem), prediction.overlay(opacity=opacity, boxes=boxes))
+    if options.overlays:
+        write_image(result_file(out, "overlays", stem), prediction.overlay(opacity=options.opacity, boxes=boxes))
     for name, values in (("confidence", prediction.confidence), ("entropy", prediction.entropy)):
         if values is not None:
             write_image(result_file(out, name, stem), grayscale(values))

@@ -1,48 +1,76 @@
-"""`VideoOptions`: how videos and streams are taken, beside what images share with them."""
+"""`PredictOptions` and `VideoOptions`: every setting of `predict`, and what is refused before any work."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from maskpencil.errors import ConfigError
-from maskpencil.parsing import read_choice, read_number, read_whole
+from maskpencil.parsing import is_several, read_choice, read_duration, read_flag, read_number, read_whole, shown
+from maskpencil.regions import RegionFormat
+
+if TYPE_CHECKING:
+    from maskpencil.inference.sources import Source
+    from maskpencil.prediction import Prediction
+    from maskpencil.regions import Region
+    from maskpencil.segmenter import Predictor
+
+# what is imported here is loaded by `maskpencil predict --help`
+
+AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
+"""The formats of `data.formats.WRITERS`."""
 
 MaskFormat = Literal["video", "png"]
 
+RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
+"""File name endings, in lower case, of the images that `geotiff` reads in windows."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """How videos, streams and cameras are taken.
+    """Settings for videos, streams and cameras.
 
-    Args:
-        every: only each so-many-th frame is taken, from the first.
-        start: where to begin, in seconds of the video.
-        end: where to stop, in seconds of the video; None: where the video ends.
-        smooth: the share of the past in each frame's probabilities, 0 to below 1; 0 takes each frame by itself.
-        masks: also write the label maps: `video`, lossless gray levels, or `png`, one palette PNG a frame.
-        hardware_decode: decode on the graphics card or chip where that is possible.
-        reconnect: how often in a row a broken stream is tried again.
-        show: show the overlay in a window while it is made.
-        stdout: write the overlay's frames to standard output, raw rgb24.
+    Numbers may be numpy's; times are seconds or texts such as `1m30s`; the fields hold plain values.
+
+    Example:
+        >>> VideoOptions(start="1m30s", smooth=0.6).start
+        90.0
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a setting is out of range.
     """
 
     every: int = 1
+    """Take only each N-th frame."""
+
     start: float = 0.0
+    """Begin here, such as 90s, 1m30s or 1:30."""
+
     end: float | None = None
+    """Stop here."""
+
     smooth: float = 0.0
+    """Smooth the classes over time: the weight of the past, 0 (off) to below 1."""
+
     masks: MaskFormat | None = None
-    hardware_decode: bool = False
-    reconnect: int = 5
+    """Also write masks: a lossless video of class indices, or a palette PNG per frame."""
+
     show: bool = False
+    """Show videos in a window while they are made."""
+
     stdout: bool = False
+    """Also write one video's overlay to standard output, as raw rgb24 frames."""
+
+    hardware_decode: bool = False
+    """Decode videos on the graphics chip where that works."""
+
+    reconnect: int = 5
+    """How many times in a row to reconnect to a stream that broke off."""
 
     def __post_init__(self) -> None:
-        for name in ("every", "reconnect"):
-            object.__setattr__(self, name, read_whole(name, getattr(self, name)))
-        for name in ("start", "smooth") if self.end is None else ("start", "smooth", "end"):
-            object.__setattr__(self, name, read_number(name, getattr(self, name)))
+        _set(self, "show stdout hardware_decode", read_flag)
+        _set(self, "every reconnect", read_whole)
+        _set(self, "start" if self.end is None else "start end", _read_seconds)
+        _set(self, "smooth", read_number)
         if self.every < 1:
             raise ConfigError(f"every must be 1 (each frame) or more, but got {self.every}")
         if not 0 <= self.start < float("inf"):
@@ -55,3 +83,153 @@ class VideoOptions:
             object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
             raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Settings of `predict`: the files that it writes and how videos are read.
+
+    Numbers may be numpy's; the fields hold plain values.
+
+    Example:
+        >>> PredictOptions(regions="coco", min_area=50, video=VideoOptions(smooth=0.6)).overlays
+        True
+
+    Raises:
+        ConfigError: a setting is out of range, or regions are chosen among but not asked for.
+    """
+
+    overlays: bool = True
+    """Draw the classes over the images; on by default."""
+
+    opacity: float = 0.5
+    """The opacity of the class colors on overlays, 0 to 1."""
+
+    confidence: bool = False
+    """Also write the confidence, as gray images."""
+
+    entropy: bool = False
+    """Also write the entropy of the class probabilities, as gray images."""
+
+    annotations: AnnotationFormat | None = None
+    """Also write a data set for an annotation tool, to correct there and train on."""
+
+    geotiff: bool = False
+    """Read TIFF and JPEG2000 files of any size in windows, and write masks as GeoTIFF."""
+
+    regions: RegionFormat | None = None
+    """Find connected regions: boxes on the overlays and, for images, a file."""
+
+    min_area: int = 1
+    """Leave out regions of fewer pixels."""
+
+    region_classes: Sequence[str] | None = None
+    """Find regions of these classes only."""
+
+    video: VideoOptions = field(default_factory=VideoOptions)
+    """Settings for videos, streams and cameras."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.video, VideoOptions):
+            raise ConfigError(f"video must be VideoOptions, but got {shown(self.video)}")
+        _set(self, "overlays confidence entropy geotiff", read_flag)
+        _set(self, "opacity", read_number)
+        _set(self, "min_area", read_whole)
+        if self.regions is not None:
+            object.__setattr__(self, "regions", read_choice("regions", self.regions, get_args(RegionFormat)))
+        if self.region_classes is not None:
+            if not is_several(self.region_classes):
+                raise ConfigError(f"region_classes must be a list of names, but got {shown(self.region_classes)}")
+            object.__setattr__(self, "region_classes", tuple(self.region_classes))
+        if not 0 <= self.opacity <= 1:
+            raise ConfigError(f"opacity must be from 0 to 1, but got {self.opacity}")
+        if self.min_area < 1:
+            raise ConfigError(f"min_area must be at least 1 pixel, but got {self.min_area}")
+        if self.regions is None and (self.min_area > 1 or self.region_classes is not None):
+            raise ConfigError(
+                "min_area and region_classes choose among regions; ask for these too, with --regions json"
+            )
+        known = isinstance(self.annotations, str) and self.annotations in get_args(AnnotationFormat)
+        if self.annotations is not None and not known:
+            from maskpencil.data.formats import WRITERS  # loads the readers of all formats
+
+            raise ConfigError(f"annotations must be {', '.join(WRITERS)}, but got {shown(self.annotations)}")
+
+    @property
+    def kinds(self) -> list[str]:
+        """The folders of the files that are written for each image, regions aside."""
+        asked = {"masks": True, "overlays": self.overlays, "confidence": self.confidence, "entropy": self.entropy}
+        return [kind for kind, is_asked in asked.items() if is_asked]
+
+    def is_raster(self, source: "Source") -> bool:
+        """Return whether a source is read and written in windows."""
+        return self.geotiff and source.kind == "image" and source.path.suffix.lower() in RASTER_SUFFIXES
+
+    def find_regions(self, prediction: "Prediction", *, polygons: bool = True) -> "list[Region]":
+        """Find the regions that are asked for; none where none are. Without `polygons` it is faster."""
+        if self.regions is None:
+            return []
+        return prediction.regions(min_area=self.min_area, wanted=self.region_classes, polygons=polygons)
+
+    def refuse_unfit(self, predictor: "Predictor", sources: "Sequence[Source]") -> None:
+        """Refuse settings that do not fit the predictor or the sources, before any work.
+
+        Raises:
+            ConfigError: a setting does not fit.
+            DataError: there is no class of a name in `region_classes`, or the format of annotations cannot name an
+                image.
+        """
+        if self.annotations is not None:
+            self._refuse_annotations(self.annotations, sources)
+        from maskpencil.segmenter import supports
+
+        for name in self.region_classes or ():
+            predictor.classes.index(name)
+        if any(map(self.is_raster, sources)) and (
+            self.regions not in (None, "geojson") or self.annotations or not supports(predictor, "bands")
+        ):
+            raise ConfigError(
+                "geotiff writes masks, confidence, entropy and overlays of all classes, and regions as geojson; leave "
+                "out what else is asked for, or geotiff"
+            )
+        videos = [source for source in sources if source.kind != "image"]
+        if videos:
+            self._refuse_videos(predictor, videos)
+
+    def _refuse_annotations(self, file_format: str, sources: "Sequence[Source]") -> None:
+        from maskpencil.data.formats import refuse_names  # loads the readers of all formats
+
+        images = [source for source in sources if source.kind == "image"]
+        for source in images:
+            if source.image is not None:
+                raise ConfigError(
+                    f"annotations copy image files, but source {source.stem} is an image in memory; save it first, or "
+                    "leave annotations out"
+                )
+        refuse_names((source.path for source in images), file_format)
+
+    def _refuse_videos(self, predictor: "Predictor", videos: "Sequence[Source]") -> None:
+        from maskpencil.segmenter import supports
+
+        if not (self.overlays or self.video.masks or self.video.show or self.video.stdout):
+            raise ConfigError(
+                f"{videos[0].name}: without its overlay nothing is asked for of a video; leave overlays on, or ask for "
+                "--masks video, --show or --stdout"
+            )
+        if self.video.stdout and len(videos) > 1:
+            raise ConfigError(
+                f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
+                f"{videos[1].name} among them; give one"
+            )
+        if self.video.smooth and not supports(predictor, "probabilities_batch"):
+            raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
+
+
+def _set(options: object, names: str, read: Callable[[str, Any], object]) -> None:
+    for name in names.split():
+        object.__setattr__(options, name, read(name, getattr(options, name)))
+
+
+def _read_seconds(name: str, value: Any) -> float:
+    """Read seconds, or a text such as `1m30s`, which comes from the command line or a settings file."""
+    return read_duration(f"--{name}", value) if isinstance(value, str) else read_number(name, value)

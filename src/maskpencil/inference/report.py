@@ -19,10 +19,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands, after every image and every frame of a video.
+    """The progress after an image, a frame of a video or a band of rows of a raster.
 
-    `source` is the `number`-th, from 1, of `sources`. `frame` of `frames` is 1 of 1 for images; for videos `frames`
-    may be an estimate, or None where nothing is known. After a source that failed, `failure` says why.
+    Args:
+        source: the source at work.
+        number: its number, from 1.
+        sources: the number of sources.
+        frame: the frames of a video that are done, 1 for an image, 0 after a failure, or with `is_part` the rows of a
+            raster.
+        frames: the frames of the video, which may be an estimate, or None where nothing is known; 1 for an image; the
+            raster's rows.
+        failure: why the source failed, if it did.
+        is_part: whether only a part of an image is done.
     """
 
     source: Source
@@ -31,6 +39,7 @@ class Progress:
     frame: int
     frames: int | None
     failure: Failure | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class PredictionReport:
         (1, 24, ())
     """
 
-    out: Path
+    out: Path | None
     images: int
     videos: int
     frames: int
@@ -81,9 +90,9 @@ class Tally:
         self.begun += 1
         return self.begun
 
-    def image(self, source: Source, error: DataError | None = None) -> None:
-        """An image is done, or could not be."""
-        number = self.begin()
+    def image(self, source: Source, error: DataError | None = None, *, number: int | None = None) -> None:
+        """Count an image that is done, or that failed with an error; `number` where it was begun before."""
+        number = self.begin() if number is None else number
         self.images += error is None
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
 
@@ -101,7 +110,12 @@ class Tally:
         if self.report:
             self.report(Progress(source, number, self.sources, frame, frames, failure))
 
-    def result(self, out: Path, seconds: float) -> PredictionReport:
+    def rows(self, source: Source, number: int, done: int, rows: int) -> None:
+        """Report the rows of a raster that are done; `image` reports its end."""
+        if self.report:
+            self.report(Progress(source, number, self.sources, done, rows, is_part=True))
+
+    def result(self, out: Path | None, seconds: float) -> PredictionReport:
         """What was done, all in all."""
         return PredictionReport(
             out=out,

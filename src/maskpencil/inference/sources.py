@@ -10,11 +10,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import ConfigError, DataError
+from maskpencil.files import short_name
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.model_folder import WEIGHTS
-from maskpencil.parsing import read_path, read_path_text, shown
+from maskpencil.parsing import read_path_text, shown
 from maskpencil.regular_files import special_kind
 from maskpencil.results import Results, find_results
 
@@ -23,6 +28,9 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 
 Kind = Literal["image", "video", "stream", "camera"]
 
+IN_MEMORY = "image"
+"""The stem of an image in memory."""
+
 _EXPECTED = "expected an image (.jpg, .png, ...) or a video (.mp4, .mov, ...)"
 
 
@@ -30,19 +38,30 @@ _EXPECTED = "expected an image (.jpg, .png, ...) or a video (.mp4, .mov, ...)"
 class Source:
     """One image, video, stream or camera.
 
-    `address` is a file's path, a stream's address or a camera's number. `stem` names its results: the path below the
-    folder or pattern it was found by, without suffix, with / between folders. No two images share a stem, and no two
-    of the others.
+    Args:
+        kind: which of them.
+        address: a file's path, a stream's address, a camera's number, or the stem of an image in memory.
+        stem: names the results: the path below the folder or pattern that the source was found by, without suffix, with
+            / between folders. No two images share a stem, and no two of the others.
+        argument: the path, folder, pattern or address that it was found by.
+        image: the image in memory, an array or a Pillow image; None for all others.
     """
 
     kind: Kind
     address: str
     stem: str
+    argument: str = ""
+    image: Any = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
         """The file; only images and videos are one."""
         return Path(self.address)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is read from a file."""
+        return self.kind in ("image", "video") and self.image is None
 
     @property
     def name(self) -> str:
@@ -62,12 +81,13 @@ class _Found:
     path: Path
     relative: Path  # below the folder or the fixed part of the pattern
     live: Source | None = None  # a stream or camera, which has no path
+    image: Any = None  # in memory, without a path
 
     @property
     def kind(self) -> Kind:
         if self.live:
             return self.live.kind
-        return "image" if self.path.suffix.lower() in IMAGE_SUFFIXES else "video"
+        return "image" if self.image is not None or self.path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
     @property
     def address(self) -> str:
@@ -75,36 +95,89 @@ class _Found:
 
     @property
     def identity(self) -> object:
+        if self.image is not None:
+            return object()  # an image given twice is two images
         return (self.live.kind, self.live.address) if self.live else self.path.resolve()
 
 
+SourceArgument = Source | str | os.PathLike[str] | npt.NDArray[Any] | Image.Image
+"""One argument of `predict`: a file, folder, pattern, address or camera number, an image, or a found source."""
+
+
 def find_sources(
-    arguments: Sequence[str | os.PathLike[str]],
+    arguments: SourceArgument | Sequence[SourceArgument],
     *,
     out: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> list[Source]:
+) -> Sequence[Source]:
     """Find the images and videos that files, folders and glob patterns stand for, and the streams and cameras.
 
     A number is a camera, unless a file has that name; addresses are streams, also those of videos. Folders are searched
     through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
-    before 10). What is named twice is taken once. Of a data set's folder the images are taken and the masks, in a
-    folder masks beside images, left out, which is told; so are named pipes, devices and sockets.
+    before 10). A source named twice is taken once. In a data set's folder the images are taken and the masks, in a
+    folder masks beside images, left out, with a line to `tell`; so are named pipes, devices and sockets.
 
     Results of earlier runs in a folder or pattern are left out, too: files that a `results.MARKER` records, run folders
     of training, and `runs/COMMAND`. A folder that holds nothing but results can be named to have them segmented, unless
     the results go there: `out`.
 
+    Arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` takes, and Pillow images are images in memory;
+    their results are named `image`, `image-2` and so on, in their order. An array of four axes is several images.
+
+    Args:
+        arguments: one or several; sources that were found before are returned as they are.
+        out: the folder that the results go to.
+        tell: called with lines for the user.
+
     Raises:
+        ConfigError: an argument is none of these.
         DataError: a path does not exist, a file is neither image nor video, a folder or pattern yields neither, or an
             address is of a kind that cannot be read.
     """
-    found: dict[object, _Found] = {}
-    for argument in arguments:
-        for item in _find(os.fspath(argument), out, tell):
-            found.setdefault(item.identity, item)
-    items = list(found.values())
-    return [Source(item.kind, item.address, stem) for item, stem in zip(items, _stems(items), strict=True)]
+    given = _as_list(arguments)
+    if all(isinstance(each, Source) for each in given):
+        return given
+    found: dict[object, tuple[_Found, str]] = {}
+    for argument in given:
+        if _is_image(argument):
+            item = _Found(Path(IN_MEMORY), Path(IN_MEMORY), image=argument)
+            found.setdefault(item.identity, (item, IN_MEMORY))
+            continue
+        text = read_path_text("each of the sources", argument)
+        for item in _find(os.path.expanduser(text), out, tell):  # noqa: PTH111 - Path would change an address
+            found.setdefault(item.identity, (item, text))
+    items = [item for item, _ in found.values()]
+    return [
+        Source(item.kind, stem if item.image is not None else item.address, stem, argument, item.image)
+        for (item, argument), stem in zip(found.values(), _stems(items), strict=True)
+    ]
+
+
+def results_name(source: Source) -> str:
+    """Return the name for a folder of results, by the first source: a pattern's is the name of its fixed part."""
+    if source.is_live or source.image is not None:
+        return source.stem
+    path = Path(source.argument or source.address).expanduser()
+    if path.is_dir():
+        return short_name(path) or "images"  # "/" has no name
+    fixed = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+    return re.sub(r"[*?\[\]]", "", path.stem) or short_name(fixed) or "images"
+
+
+def _as_list(arguments: Any) -> list[Any]:
+    if isinstance(arguments, Source | str | os.PathLike | Image.Image):
+        return [arguments]
+    if isinstance(arguments, np.ndarray):
+        return list(arguments) if arguments.ndim == 4 else [arguments]
+    if not isinstance(arguments, Sequence) or isinstance(arguments, bytes):
+        raise ConfigError(
+            f"sources must be paths, addresses, arrays or Pillow images, or a list of them, but got {shown(arguments)}"
+        )
+    return list(arguments)
+
+
+def _is_image(argument: Any) -> bool:
+    return isinstance(argument, np.ndarray | Image.Image)
 
 
 def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[_Found]:
@@ -232,25 +305,6 @@ def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
         same[item.kind == "image", stem.casefold()].append(i)
     return [indices for indices in same.values() if len(indices) > 1]
-
-
-def read_sources(value: Any, *, out: Path, tell: Callable[[str], None]) -> Sequence[Source]:
-    """Take sources as they are, or find those that a path, or several, stand for; see `find_sources`.
-
-    Raises:
-        ConfigError: it is none of these.
-        DataError: a path yields nothing to predict.
-    """
-    if isinstance(value, str | os.PathLike):
-        value = [value]
-    if not isinstance(value, Sequence):
-        raise ConfigError(f"sources must be paths or what find_sources gives, but got {shown(value)}")
-    if all(isinstance(each, Source) for each in value):
-        return value
-    for each in value:
-        read_path_text("each of the sources", each)
-    paths = [each if "://" in os.fspath(each) else read_path("source", each) for each in value]
-    return find_sources(paths, out=out, tell=tell)
 
 
 SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")

@@ -1,6 +1,7 @@
 """Wrappers of predictors: `TestTimeAugmentation`, `SingleClass`, `Abstain`."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from maskpencil.images import RGBImage, scaled
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import relative_entropy
-from maskpencil.segmenter import Predictor
+from maskpencil.segmenter import Predictor, batch_size, side_by_side
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -20,7 +21,27 @@ SCALES = (0.75, 1.0, 1.25)
 """The scales of `--augment scales`."""
 
 
-class TestTimeAugmentation(Predictor):
+class _Wrapper(Predictor):
+    """What wrappers take from the segmenter that they wrap."""
+
+    segmenter: Predictor
+
+    @property
+    def classes(self) -> ClassSet:
+        """The segmenter's classes."""
+        return self.segmenter.classes
+
+    @property
+    def batch_size(self) -> int:
+        """The segmenter's batch size."""
+        return batch_size(self.segmenter)
+
+    def side_by_side(self) -> AbstractContextManager[int]:
+        """Prepare the segmenter for simultaneous predictions."""
+        return side_by_side(self.segmenter)
+
+
+class TestTimeAugmentation(_Wrapper):
     """Average a segmenter's probabilities over views of each image; a wrapper for `predict`.
 
     Args:
@@ -36,11 +57,6 @@ class TestTimeAugmentation(Predictor):
         if not scales or min(scales) <= 0:
             raise ConfigError(f"scales must be one or more factors above 0, but got {tuple(scales)}")
         self.segmenter, self.flip, self.scales = segmenter, flip, tuple(scales)
-
-    @property
-    def classes(self) -> ClassSet:
-        """Those of the segmenter."""
-        return self.segmenter.classes
 
     def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
         """Compute the average probabilities (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
@@ -96,7 +112,7 @@ _BLACK, _GREEN = (0, 0, 0), (0, 255, 0)
 _OTHERS, _CLASS = 0, 1
 
 
-class SingleClass(Predictor):
+class SingleClass(_Wrapper):
     """Color only the pixels whose probability of one class is above a threshold, in green; a wrapper for `predict`.
 
     The label maps have two classes: 0 for the others, 1 for the class.
@@ -143,7 +159,7 @@ class SingleClass(Predictor):
         ]
 
 
-class Abstain(Predictor):
+class Abstain(_Wrapper):
     """Set pixels whose confidence is below a threshold to `IGNORE_INDEX`; a wrapper for `predict`.
 
     Raises:
@@ -154,11 +170,6 @@ class Abstain(Predictor):
         if not 0 < below < 1:
             raise ConfigError(f"--abstain must be a probability above 0 and below 1, but got {below}")
         self.segmenter, self.below = segmenter, below
-
-    @property
-    def classes(self) -> ClassSet:
-        """Those of the segmenter."""
-        return self.segmenter.classes
 
     @property
     def legend(self) -> Sequence[int]:

@@ -21,6 +21,7 @@ from maskpencil.data.formats import WRITERS
 from maskpencil.data.formats.base import LabeledImage, copy_image
 from maskpencil.data.formats.upright import is_turned
 from maskpencil.images import ORIENTATION, read_header, read_image
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict
 
 SHOWN = (48, 32)
@@ -199,7 +200,9 @@ def test_every_format_of_a_converted_data_set_is_upright(file_format: str, tmp_p
 @pytest.mark.parametrize("file_format", WRITERS)
 def test_annotations_of_predictions_are_upright(file_format: str, tmp_path: Path, make_segmenter) -> None:
     source = data_set(tmp_path / "data")
-    report = predict(make_segmenter(), source / "images", out=tmp_path / "out", annotations=file_format)
+    report = predict(
+        make_segmenter(), source / "images", out=tmp_path / "out", options=PredictOptions(annotations=file_format)
+    )
     assert not report.failures
     assert_upright(tmp_path / "out" / "annotations", 3)
     for mask in (tmp_path / "out" / "masks").iterdir():

@@ -24,6 +24,7 @@ from rasterio.transform import from_origin
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ImageError
 from maskpencil.images import read_header, read_pixels
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.raster.files import opened_raster
 from maskpencil.inference.sources import find_sources
@@ -322,7 +323,12 @@ def test_every_kind_of_emptiness_is_found_as_gdal_finds_it_and_gets_no_class(nam
     np.testing.assert_array_equal(plain, windows)
     for geotiff in (False, True):
         out = tmp_path / f"out-{geotiff}"
-        predict(Network(), find_sources([path]), out=out, geotiff=geotiff, confidence=True, regions="geojson")
+        predict(
+            Network(),
+            find_sources([path]),
+            out=out,
+            options=PredictOptions(geotiff=geotiff, confidence=True, regions="geojson"),
+        )
         suffix = ".tif" if geotiff else ".png"
         (mask, _), (sure, _) = (by_gdal(out / kind / f"a{suffix}") for kind in ("masks", "confidence"))
         np.testing.assert_array_equal(mask[..., 0], np.where(empty, 255, labels_of(plain)))
@@ -374,7 +380,9 @@ def test_every_kind_of_place_comes_out_as_it_went_in(
     path = write(tmp_path / "a.tif", noise(3), **PLACES[name])
     if name.startswith("world file"):
         path.with_suffix(".wld" if "wld" in name else ".tfw").write_text(WORLD)
-    report = predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=True, regions="geojson")
+    report = predict(
+        Network(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(geotiff=True, regions="geojson")
+    )
     assert [str(warning.message) for warning in recwarn if warning.category is NotGeoreferencedWarning] == []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -407,7 +415,7 @@ def test_a_point_raster_stays_one(tmp_path: Path) -> None:
         file.update_tags(AREA_OR_POINT="Point")
     with rasterio.open(path) as file:
         place = file.transform
-    predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=True)
+    predict(Network(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(geotiff=True))
     with rasterio.open(tmp_path / "out/masks/a.tif") as mask:
         assert (mask.transform, mask.tags()["AREA_OR_POINT"]) == (place, "Point")
 
@@ -445,7 +453,7 @@ def test_numbers_without_a_known_range_are_refused_with_the_reason_on_both_ways(
 ) -> None:
     path = write(tmp_path / "a.tif", values, **profile)
     for geotiff in (False, True):
-        report = predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=geotiff)
+        report = predict(Network(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(geotiff=geotiff))
         (failure,) = report.failures
         assert failure.message.startswith(f"{path}: ")
         assert "image program" not in failure.message
@@ -473,7 +481,7 @@ def test_a_lossy_many_band_file_is_refused_with_a_remedy_that_helps(tmp_path: Pa
         ImageError, match=r"5 bands of 8 bits compressed by JPEG, .* gdal_translate -co COMPRESS=DEFLATE"
     ):
         read_pixels(path)
-    report = predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=True)
+    report = predict(Network(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(geotiff=True))
     assert report.failures == ()
 
 
@@ -483,11 +491,11 @@ def test_a_raster_that_names_other_files_is_not_followed(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         rasterio.shutil.copy(secret, vrt, driver="VRT")
-    report = predict(Network(), find_sources([vrt]), out=tmp_path / "out", geotiff=True)
+    report = predict(Network(), find_sources([vrt]), out=tmp_path / "out", options=PredictOptions(geotiff=True))
     assert "is text (XML), not an image" in report.failures[0].message
     innocent = write(tmp_path / "b.tif", noise(3))
     shutil.copy(vrt, tmp_path / "b.tif.ovr")
-    report = predict(Network(), find_sources([innocent]), out=tmp_path / "out", geotiff=True)
+    report = predict(Network(), find_sources([innocent]), out=tmp_path / "out", options=PredictOptions(geotiff=True))
     assert "b.tif.ovr beside it is no TIFF" in report.failures[0].message
 
 
@@ -497,7 +505,7 @@ def test_a_small_copy_and_a_mask_within_a_raster_are_no_pages(tmp_path: Path, ge
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4])
     assert read_header(path).pages == 1
-    report = predict(Network(), find_sources([path]), out=tmp_path / "out", geotiff=geotiff)
+    report = predict(Network(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(geotiff=geotiff))
     assert not any("page" in note for note in report.notes)
 
 

@@ -10,9 +10,10 @@ from rasterio.warp import transform_geom
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError
 from maskpencil.images import read_image
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.raster.predict import predict_raster
-from maskpencil.inference.sources import find_sources
+from maskpencil.inference.sources import Source, find_sources
 from maskpencil.runtimes.base import Maps
 
 CLASSES = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
@@ -72,7 +73,14 @@ def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_rast
     path = make_raster("field.tif", values, tiled=size[0] > 100, blockxsize=256, blockysize=256)
     heard: list[tuple[int, int]] = []
     asked = {"confidence": True, "entropy": True}
-    predict_raster(Bands(), path, tmp_path / "out", "field", **asked, on_rows=lambda *rows: heard.append(rows))
+    predict_raster(
+        Bands(),
+        path,
+        tmp_path / "out",
+        "field",
+        options=PredictOptions(**asked),
+        on_rows=lambda *rows: heard.append(rows),
+    )
     with rasterio.open(tmp_path / "out" / "masks" / "field.tif") as mask:
         np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
         assert (mask.crs, mask.transform, mask.nodata) == ("EPSG:32633", PLACE["transform"], 255)
@@ -93,7 +101,7 @@ def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_rast
 def test_gray_and_many_bands_and_16_bits_are_read(make_raster, tmp_path, bands):
     values = pixels(bands, 60, 50, "uint16")
     path = make_raster("deep.tif", values)
-    predict_raster(Bands(), path, tmp_path / "out", "deep", overlay=False)
+    predict_raster(Bands(), path, tmp_path / "out", "deep", options=PredictOptions(overlays=False))
     with rasterio.open(tmp_path / "out" / "masks" / "deep.tif") as mask:
         seen = np.round(values[: 3 if bands == 4 else 1] / 257).mean(axis=0)
         np.testing.assert_array_equal(mask.read(1), seen > 127)
@@ -104,7 +112,9 @@ def test_predict_does_rasters_by_windows_beside_what_cannot_be_read(make_raster,
     make_raster("good.tif", pixels(3, 64, 64))
     (tmp_path / "in" / "bad.tif").write_bytes(b"II*\0nothing")
     make_raster("floats.tif", np.full((1, 8, 8), 300, np.float32))
-    report = predict(Bands(), find_sources([tmp_path / "in"]), out=tmp_path / "out", geotiff=True)
+    report = predict(
+        Bands(), find_sources([tmp_path / "in"]), out=tmp_path / "out", options=PredictOptions(geotiff=True)
+    )
     assert report.images == 1
     told = sorted(failure.message for failure in report.failures)
     assert "bad.tif: is " in told[0]
@@ -125,17 +135,21 @@ def test_what_rasters_do_not_give_is_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
         with pytest.raises(ConfigError, match=r"geotiff writes masks, .* and regions as geojson; leave out"):
-            predict(network, find_sources([path]), out=tmp_path / "out", geotiff=True, **settings)
+            predict(
+                network, find_sources([path]), out=tmp_path / "out", options=PredictOptions(**settings, geotiff=True)
+            )
 
 
 def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
     values = pixels(3, 700, 300)
     path, out = make_raster("field.tif", values), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt, match=r"field\.tif: 388 of 700 rows are kept: go on with --out .*out"):
-        predict_raster(Bands(origin={"model": 1}, stop_at=388), path, out, "field", confidence=True)
+        predict_raster(
+            Bands(origin={"model": 1}, stop_at=388), path, out, "field", options=PredictOptions(confidence=True)
+        )
     assert not (out / "masks" / "field.tif").exists()
     again = Bands(origin={"model": 1})
-    predict_raster(again, path, out, "field", confidence=True)
+    predict_raster(again, path, out, "field", options=PredictOptions(confidence=True))
     assert again.starts == [388]
     with rasterio.open(out / "masks" / "field.tif") as mask:
         np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
@@ -162,7 +176,7 @@ def test_what_else_an_interrupted_raster_was_made_of_begins_anew(make_raster, tm
     if asked is None:
         make_raster("field.tif", pixels(3, 300, 120))
     again = Bands(origin=second)
-    predict_raster(again, path, out, "field", **(asked or {}))
+    predict_raster(again, path, out, "field", options=PredictOptions(**(asked or {})))
     assert again.starts == [0]
     assert len(list(out.rglob(".*"))) == 0
 
@@ -175,7 +189,7 @@ def test_regions_of_a_raster_lie_where_it_lies(make_raster, tmp_path):
     values[:, 30, 2] = 255
     path = make_raster("field.tif", values)
     asked = {"regions": "geojson", "min_area": 2, "region_classes": ["bright"]}
-    predict(Bands(), find_sources([path]), out=tmp_path / "out", geotiff=True, **asked)
+    predict(Bands(), find_sources([path]), out=tmp_path / "out", options=PredictOptions(**asked, geotiff=True))
     (feature,) = json.loads((tmp_path / "out/regions/field.geojson").read_text())["features"]
     assert feature["properties"] == {
         "class": "bright",
@@ -195,9 +209,39 @@ def test_regions_without_a_georeference_are_in_pixels(make_raster, tmp_path):
     values = np.zeros((3, 20, 30), np.uint8)
     values[:, 5:15, 10:20] = 255
     path = make_raster("plain.tif", values, crs=None, transform=None)
-    predict_raster(Bands(), path, tmp_path / "out", "plain", regions=True)
+    predict_raster(Bands(), path, tmp_path / "out", "plain", options=PredictOptions(regions="geojson"))
     features = json.loads((tmp_path / "out/regions/plain.geojson").read_text())["features"]
     assert sorted(feature["properties"]["area"] for feature in features) == [100, 500]
     bright = next(feature for feature in features if feature["properties"]["class"] == "bright")
     assert bright["properties"] == {"class": "bright", "class_index": 1, "area": 100}
     assert sorted(set(map(tuple, bright["geometry"]["coordinates"][0]))) == [(10, 5), (10, 15), (20, 5), (20, 15)]
+
+
+def test_the_report_hears_of_the_rows_of_a_raster_that_are_done(make_raster, tmp_path):
+    path, heard = make_raster("field.tif", pixels(3, 400, 64)), []
+    predict(Bands(), [path], out=tmp_path / "out", options=PredictOptions(geotiff=True), report=heard.append)
+    rows = [(progress.frame, progress.frames) for progress in heard if progress.is_part]
+    assert rows == [(97, 400), (194, 400), (291, 400), (388, 400), (400, 400)]
+    assert [(p.number, p.sources, p.frame, p.frames) for p in heard if not p.is_part] == [(1, 1, 1, 1)]
+
+
+def test_telling_rasters_from_images_compares_no_source_with_another(tmp_path, monkeypatch):
+    compared, done = 0, []
+    equal = Source.__eq__
+
+    def counted(one, other):
+        nonlocal compared
+        compared += 1
+        return equal(one, other)
+
+    monkeypatch.setattr(Source, "__eq__", counted)
+    monkeypatch.setattr(
+        "maskpencil.inference.predict.predict_raster", lambda _, path, *__, **___: done.append(path.name)
+    )
+    sources = [
+        Source("image", str(tmp_path / f"{n}.{kind}"), f"{n}-{kind}") for n in range(40) for kind in ("tif", "png")
+    ]
+    report = predict(Bands(), sources, out=tmp_path / "out", options=PredictOptions(geotiff=True))
+    assert (report.images, len(report.failures)) == (40, 40)
+    assert done == [f"{n}.tif" for n in range(40)]
+    assert compared == 0

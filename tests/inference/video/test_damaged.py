@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.inference.conftest import draw_image
 
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.label_maps import read_label_map
@@ -58,7 +59,7 @@ def test_damaged_images_are_done_or_reported_and_good_ones_beside_them_are_done(
     for kind, data in files.items():
         (tmp_path / f"good.{kind}").write_bytes(data)
     started = time.monotonic()
-    report = predict(segmenter, find_sources([tmp_path]), out=tmp_path / "out", overlays=False)
+    report = predict(segmenter, find_sources([tmp_path]), out=tmp_path / "out", options=PredictOptions(overlays=False))
     assert time.monotonic() - started < SECONDS_A_FILE * IMAGES
     assert report.images + len(report.failures) == IMAGES + len(files)
     assert len(report.failures) > IMAGES / 4

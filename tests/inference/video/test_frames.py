@@ -19,7 +19,7 @@ from tests.inference.conftest import BrightnessSegmenter
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.video.frames import ColorConverter, Frame
 from maskpencil.inference.video.predict import predict_video
 from maskpencil.inference.video.reader import VideoReader
@@ -133,7 +133,7 @@ class NearestColor(BrightnessSegmenter):
 
 
 def masks_of(path: Path, segmenter: NearestColor, out: Path) -> npt.NDArray[np.uint8]:
-    predict_video(segmenter, path, None, masks=out, options=VideoOptions(masks="video"))
+    predict_video(segmenter, path, None, masks=out, options=PredictOptions(video=VideoOptions(masks="video")))
     with av.open(str(out)) as video:
         return np.array([frame.to_ndarray(format="gray") for frame in video.decode(video=0)])
 
@@ -260,7 +260,7 @@ def test_what_was_done_to_hdr_is_a_note_and_of_sdr_there_is_none(tmp_path: Path)
 def test_the_overlay_of_hdr_is_coded_and_tagged_as_bt709(tmp_path: Path) -> None:
     image = swatches()
     hdr = write(tmp_path / "hdr.mkv", [tagged(coded(pq(image), 9, bits=10), PQ)] * 3, "ffv1", "yuv420p10le")
-    predict_video(BrightnessSegmenter(), hdr, tmp_path / "out.mp4", opacity=0)
+    predict_video(BrightnessSegmenter(), hdr, tmp_path / "out.mp4", options=PredictOptions(opacity=0))
     with av.open(str(tmp_path / "out.mp4")) as video:
         frame = next(video.decode(video=0))
     assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)

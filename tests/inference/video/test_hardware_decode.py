@@ -4,7 +4,7 @@ import av
 import pytest
 from tests.inference.conftest import BrightnessSegmenter, MakeVideo
 
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.video import opening, predict
 from maskpencil.inference.video.opening import find_decoder
 from maskpencil.inference.video.predict import predict_video
@@ -36,7 +36,11 @@ def test_without_a_device_videos_are_decoded_in_software_and_that_is_told(
     monkeypatch.setattr(predict, "find_decoder", lambda: None)
     told: list[str] = []
     report = predict_video(
-        segmenter, make_video(), tmp_path / "out.mp4", options=VideoOptions(hardware_decode=True), tell=told.append
+        segmenter,
+        make_video(),
+        tmp_path / "out.mp4",
+        tell=told.append,
+        options=PredictOptions(video=VideoOptions(hardware_decode=True)),
     )
     assert report.frames == 12
     (line,) = told

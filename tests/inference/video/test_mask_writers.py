@@ -8,7 +8,7 @@ from PIL import Image
 from tests.inference.conftest import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import ConfigError, OutputError
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video.frames import Frame
@@ -55,7 +55,12 @@ def test_masks_of_a_video_as_video_have_its_frames_and_times(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     video = make_video(pts=[0, 40, 55, 300, 320], time_base=Fraction(1, 1000), encoder={"bf": "0"})
-    report = predict(segmenter, find_sources([video]), out=tmp_path / "out", video=VideoOptions(masks="video"))
+    report = predict(
+        segmenter,
+        find_sources([video]),
+        out=tmp_path / "out",
+        options=PredictOptions(video=VideoOptions(masks="video")),
+    )
     assert (report.videos, report.frames) == (1, 5)
     read = label_maps_of(tmp_path / "out/masks/video.mkv")
     for before, after in zip(expected(video), read, strict=True):
@@ -68,7 +73,9 @@ def test_masks_of_a_video_as_images_are_palette_pngs(
 ) -> None:
     video = make_video()
     options = VideoOptions(masks="png", every=5)
-    predict(segmenter, find_sources([video]), out=tmp_path / "out", overlays=False, video=options)
+    predict(
+        segmenter, find_sources([video]), out=tmp_path / "out", options=PredictOptions(overlays=False, video=options)
+    )
     folder = tmp_path / "out/masks/video"
     assert sorted(path.name for path in folder.iterdir()) == ["000001.png", "000002.png", "000003.png"]
     for label_map, path in zip(expected(video)[::5], sorted(folder.iterdir()), strict=True):
@@ -84,7 +91,12 @@ def test_frames_of_two_videos_are_not_mixed(
     (tmp_path / "out/masks/video").mkdir(parents=True)
     (tmp_path / "out/masks/video/000009.png").touch()
     with pytest.raises(OutputError, match=r"000009\.png: was not written by an earlier run"):
-        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(masks="png"))
+        predict(
+            segmenter,
+            find_sources([make_video()]),
+            out=tmp_path / "out",
+            options=PredictOptions(video=VideoOptions(masks="png")),
+        )
     assert [path.name for path in tmp_path.glob("out/**/*") if path.is_file()] == ["000009.png"]
 
 
@@ -92,4 +104,4 @@ def test_a_video_of_which_nothing_is_asked_is_refused(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     with pytest.raises(ConfigError, match="leave overlays on, or ask for --masks video"):
-        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", overlays=False)
+        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", options=PredictOptions(overlays=False))

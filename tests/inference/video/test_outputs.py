@@ -10,11 +10,12 @@ import pytest
 from tests.inference.conftest import BrightnessSegmenter, MakeVideo, draw_image
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video import outputs
-from maskpencil.inference.video.predict import predict_video, probe_video
+from maskpencil.inference.video.predict import predict_video
+from maskpencil.inference.video.reader import probe_video
 from maskpencil.inference.video.writers import RawFrames
 
 from .servers import camera_server
@@ -80,7 +81,11 @@ def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told
     told: list[str] = []
     options = VideoOptions(stdout=True)
     report = predict(
-        segmenter, find_sources([make_video()]), out=tmp_path / "out", overlays=False, video=options, tell=told.append
+        segmenter,
+        find_sources([make_video()]),
+        out=tmp_path / "out",
+        tell=told.append,
+        options=PredictOptions(overlays=False, video=options),
     )
     raw = capfdbinary.readouterr().out
     predict_video(segmenter, make_video(), tmp_path / "out.mp4")
@@ -101,16 +106,17 @@ def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told
 def test_standard_output_takes_one_video(tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo) -> None:
     videos = find_sources([make_video("a.mp4"), make_video("b.mp4")])
     with pytest.raises(ConfigError, match="takes the frames of one video, but got 2"):
-        predict(segmenter, videos, out=tmp_path / "out", video=VideoOptions(stdout=True))
+        predict(segmenter, videos, out=tmp_path / "out", options=PredictOptions(video=VideoOptions(stdout=True)))
 
 
 def test_a_reader_that_leaves_ends_a_video_that_is_written_nowhere_else(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(pts=range(500), size=(24, 32))
     program = (
-        "from maskpencil.inference.options import VideoOptions\n"
+        "from maskpencil.inference.options import PredictOptions, VideoOptions\n"
         "from maskpencil.inference.video.predict import predict_video\n"
         "from tests.inference.conftest import BrightnessSegmenter\n"
-        "report = predict_video(BrightnessSegmenter(), 'video.mp4', None, options=VideoOptions(stdout=True))\n"
+        "options = PredictOptions(video=VideoOptions(stdout=True))\n"
+        "report = predict_video(BrightnessSegmenter(), 'video.mp4', None, options=options)\n"
         "import sys; print(report.frames, file=sys.stderr)\n"
     )
     root = Path(__file__).parents[3]
@@ -134,7 +140,7 @@ def test_a_window_is_refreshed_from_the_main_thread(
 ) -> None:
     viewer = Viewer(patience=1000)
     monkeypatch.setattr(outputs, "Window", viewer)
-    predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=VideoOptions(show=True))
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=PredictOptions(video=VideoOptions(show=True)))
     assert viewer.shown == 12
     assert viewer.threads == {threading.main_thread()}
 
@@ -144,13 +150,17 @@ def test_a_viewer_who_leaves_ends_a_camera_and_no_video_that_is_written(
 ) -> None:
     options = VideoOptions(show=True)
     monkeypatch.setattr(outputs, "Window", Viewer(patience=3))
-    assert predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=options).frames == 12
+    assert (
+        predict_video(segmenter, make_video(), tmp_path / "out.mp4", options=PredictOptions(video=options)).frames == 12
+    )
     monkeypatch.setattr(outputs, "Window", Viewer(patience=3))
     long = make_video("long.mp4", pts=range(200), size=(24, 32))
-    assert predict_video(segmenter, long, None, options=options).frames < 200
+    assert predict_video(segmenter, long, None, options=PredictOptions(video=options)).frames < 200
     monkeypatch.setattr(outputs, "Window", Viewer(patience=3))
     with camera_server() as address:
-        report = predict_video(segmenter, find_sources([address])[0], tmp_path / "live.mp4", options=options)
+        report = predict_video(
+            segmenter, find_sources([address])[0], tmp_path / "live.mp4", options=PredictOptions(video=options)
+        )
     with av.open(str(tmp_path / "live.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == report.frames >= 3
 
@@ -162,5 +172,10 @@ def test_no_screen_leaves_nothing(
     if sys.platform != "linux":
         pytest.skip("these have a screen of another kind")
     with pytest.raises(ConfigError, match="--show needs"):
-        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(show=True))
+        predict(
+            segmenter,
+            find_sources([make_video()]),
+            out=tmp_path / "out",
+            options=PredictOptions(video=VideoOptions(show=True)),
+        )
     assert not list(tmp_path.glob("out/**/*.mp4"))

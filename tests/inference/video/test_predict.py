@@ -10,6 +10,7 @@ from tests.inference.conftest import BrightnessSegmenter, InPairs, MakeVideo
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.video import outputs
 from maskpencil.inference.video.frames import Frame
 from maskpencil.inference.video.predict import predict_video
@@ -34,7 +35,9 @@ def sound_packets(path: Path) -> list[tuple[float, bytes]]:
 def test_every_frame_is_colored_and_a_legend_stands_below(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    report = predict_video(segmenter, make_video(size=(120, 320)), tmp_path / "out.mp4", opacity=1)
+    report = predict_video(
+        segmenter, make_video(size=(120, 320)), tmp_path / "out.mp4", options=PredictOptions(opacity=1)
+    )
     assert (report.frames, report.warnings) == (12, ())
     assert len(segmenter.seen) == 12
     frame = first_frame(tmp_path / "out.mp4").astype(int)
@@ -137,7 +140,12 @@ def test_sound_whose_header_is_damaged_ends_the_video_with_its_reason(
 def test_a_rotated_video_is_predicted_and_written_upright(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    predict_video(segmenter, make_video(rotation=(-90, False), size=(120, 320)), tmp_path / "out.mp4", opacity=1)
+    predict_video(
+        segmenter,
+        make_video(rotation=(-90, False), size=(120, 320)),
+        tmp_path / "out.mp4",
+        options=PredictOptions(opacity=1),
+    )
     assert segmenter.seen[0].shape == (320, 120, 3)
     with av.open(str(tmp_path / "out.mp4")) as video:
         frame = next(video.decode(video=0))
@@ -249,7 +257,7 @@ def test_names_that_look_like_addresses_are_files(
 
 def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter, make_video):
     source, in_pairs = make_video(sound="aac"), InPairs()
-    report = predict_video(in_pairs, source, tmp_path / "two.mp4", side_by_side=in_pairs.side_by_side)
+    report = predict_video(in_pairs, source, tmp_path / "two.mp4")
     assert report.frames == 12
     predict_video(segmenter, source, tmp_path / "one.mp4")
     assert times(tmp_path / "two.mp4") == times(source)

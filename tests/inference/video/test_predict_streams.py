@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.inference.conftest import BrightnessSegmenter, MakeVideo
 
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import find_sources
@@ -49,9 +49,9 @@ def test_a_stream_without_end_ends_well_when_it_is_stopped(tmp_path: Path, segme
             segmenter,
             find_sources([address]),
             out=tmp_path,
-            video=VideoOptions(masks="video"),
             report=after(30, stop),
             stop=stop,
+            options=PredictOptions(video=VideoOptions(masks="video")),
         )
     assert (report.videos, report.failures, report.warnings) == (1, (), ())
     assert files_below(tmp_path) == {"overlays/camera.mp4", "masks/camera.mkv", MARKER}
@@ -63,7 +63,12 @@ def test_a_stream_without_end_ends_well_when_it_is_stopped(tmp_path: Path, segme
 
 def test_an_end_ends_a_stream_without_end(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     with camera_server() as address:
-        report = predict(segmenter, find_sources([address]), out=tmp_path, video=VideoOptions(end=0.5, every=2))
+        report = predict(
+            segmenter,
+            find_sources([address]),
+            out=tmp_path,
+            options=PredictOptions(video=VideoOptions(end=0.5, every=2)),
+        )
     assert report.warnings == ()
     times = frames_of(tmp_path / "overlays/camera.mp4")
     assert 2 < len(times) == report.frames
@@ -109,8 +114,8 @@ def test_a_broken_stream_is_told_and_what_came_is_done(
             segmenter,
             find_sources([address, make_video()]),
             out=tmp_path / "out",
-            video=VideoOptions(reconnect=1),
             tell=told.append,
+            options=PredictOptions(video=VideoOptions(reconnect=1)),
         )
     assert (report.videos, report.failures) == (2, ())
     (warning,) = report.warnings
@@ -180,7 +185,13 @@ def test_the_video_of_a_stream_is_complete_up_to_its_last_seconds_while_it_is_ma
             raise KeyboardInterrupt
 
     with tcp_server(video, times=1) as address, pytest.raises(KeyboardInterrupt):
-        predict(segmenter, find_sources([address]), out=tmp_path, video=VideoOptions(reconnect=0), report=look)
+        predict(
+            segmenter,
+            find_sources([address]),
+            out=tmp_path,
+            report=look,
+            options=PredictOptions(video=VideoOptions(reconnect=0)),
+        )
     assert found[0] > 24
 
 

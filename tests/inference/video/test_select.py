@@ -6,7 +6,7 @@ import pytest
 from tests.inference.conftest import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import VideoError
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.video.predict import predict_video
 from maskpencil.inference.video.select import expected_frames
 
@@ -48,7 +48,7 @@ def test_what_is_taken_keeps_its_times(
     expected: list[Fraction],
 ) -> None:
     source = make_video(name, pts=UNEVEN, time_base=Fraction(1, 1000), encoder={"bf": "0"})
-    report = predict_video(segmenter, source, tmp_path / "out.mp4", options=options)
+    report = predict_video(segmenter, source, tmp_path / "out.mp4", options=PredictOptions(video=options))
     assert times(tmp_path / "out.mp4") == expected
     assert report.frames == len(segmenter.seen) == len(expected)
     assert report.warnings == ()
@@ -59,9 +59,14 @@ def test_the_duration_is_that_of_the_video_or_of_the_stretch(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, every: int
 ) -> None:
     source = make_video("video.mp4", pts=range(24))
-    predict_video(segmenter, source, tmp_path / "out.mp4", options=VideoOptions(every=every))
+    predict_video(segmenter, source, tmp_path / "out.mp4", options=PredictOptions(video=VideoOptions(every=every)))
     assert duration(tmp_path / "out.mp4") == pytest.approx(duration(source), abs=0.001)
-    predict_video(segmenter, source, tmp_path / "out.mp4", options=VideoOptions(every=every, start=0.5, end=1.75))
+    predict_video(
+        segmenter,
+        source,
+        tmp_path / "out.mp4",
+        options=PredictOptions(video=VideoOptions(every=every, start=0.5, end=1.75)),
+    )
     assert duration(tmp_path / "out.mp4") == pytest.approx(1.25, abs=0.001)
 
 
@@ -85,7 +90,7 @@ def test_a_start_far_into_a_video_of_any_kind_is_exact(
     whole = [image.mean() for image in segmenter.seen]
     before = times(tmp_path / "whole.mp4")
     segmenter.seen.clear()
-    predict_video(segmenter, source, tmp_path / "out.mp4", options=VideoOptions(start=2.5))
+    predict_video(segmenter, source, tmp_path / "out.mp4", options=PredictOptions(video=VideoOptions(start=2.5)))
     taken = [time for time in before if time >= 2.5]
     assert [float(time) for time in times(tmp_path / "out.mp4")] == pytest.approx(
         [float(time) - 2.5 for time in taken], abs=0.002
@@ -95,7 +100,7 @@ def test_a_start_far_into_a_video_of_any_kind_is_exact(
 
 def test_a_stretch_has_its_sound(tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo) -> None:
     source = make_video("video.mp4", pts=range(48), sound="aac")
-    predict_video(segmenter, source, tmp_path / "out.mp4", options=VideoOptions(start=1, end=3))
+    predict_video(segmenter, source, tmp_path / "out.mp4", options=PredictOptions(video=VideoOptions(start=1, end=3)))
     with av.open(str(tmp_path / "out.mp4")) as video:
         packets = [float(p.pts * p.time_base) for p in video.demux(audio=0) if p.size]
     assert packets[0] == pytest.approx(0, abs=0.022)
@@ -107,7 +112,9 @@ def test_a_start_behind_the_end_is_told_and_leaves_nothing(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     with pytest.raises(VideoError, match=r"has no frame in the stretch from second 7, and it is 1\.0 s long"):
-        predict_video(segmenter, make_video(), tmp_path / "out/video.mp4", options=VideoOptions(start=7))
+        predict_video(
+            segmenter, make_video(), tmp_path / "out/video.mp4", options=PredictOptions(video=VideoOptions(start=7))
+        )
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.inference import wrappers
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video.predict import predict_video
@@ -121,7 +121,10 @@ def test_a_video_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
             video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         video.mux(stream.encode(None))
     report = predict_video(
-        UnsureSegmenter(), tmp_path / "video.mkv", tmp_path / "out.mp4", options=VideoOptions(smooth=0.8)
+        UnsureSegmenter(),
+        tmp_path / "video.mkv",
+        tmp_path / "out.mp4",
+        options=PredictOptions(video=VideoOptions(smooth=0.8)),
     )
     (note,) = report.notes
     before, after = (float(part.split("%")[0]) for part in note.split("flicker ")[1].split(" before smoothing, "))
@@ -133,7 +136,12 @@ def test_what_has_no_probabilities_is_refused_before_anything_is_done(
 ) -> None:
     assert not supports(segmenter, "probabilities_batch")
     with pytest.raises(ConfigError, match="leave --smooth out, or --class"):
-        predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", video=VideoOptions(smooth=0.5))
+        predict(
+            segmenter,
+            find_sources([make_video()]),
+            out=tmp_path / "out",
+            options=PredictOptions(video=VideoOptions(smooth=0.5)),
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -16,6 +16,7 @@ from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError, OutputError
 from maskpencil.files import remove_leftovers, written_whole
 from maskpencil.images import scaled, write_image
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.raster.files import RasterWriter, opened_raster, written_raster
 from maskpencil.inference.raster.regions import is_placed, write_raster_regions
 from maskpencil.inference.sources import Source
@@ -23,8 +24,6 @@ from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.segmenter import Predictor
 from maskpencil.visualize import grayscale
-
-RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
 
 OVERVIEW = 2048
 """The longest side of the overlay, which is for a look."""
@@ -104,8 +103,9 @@ def raster_file(out: Path, kind: str, stem: str) -> Path:
     return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
 
 
-def raster_files(out: Path, sources: Sequence[Source], kinds: Sequence[str]) -> list[Path]:
-    """Return all files that `predict_raster` writes of rasters; for `kinds` see `raster_file`."""
+def raster_files(out: Path, sources: Sequence[Source], options: PredictOptions) -> list[Path]:
+    """List all files that `predict_raster` writes for rasters."""
+    kinds = [*options.kinds, "regions"] if options.regions else options.kinds
     return [raster_file(out, kind, source.stem) for source in sources for kind in kinds]
 
 
@@ -115,13 +115,7 @@ def predict_raster(
     out: Path,
     stem: str,
     *,
-    confidence: bool = False,
-    entropy: bool = False,
-    overlay: bool = True,
-    opacity: float = 0.5,
-    regions: bool = False,
-    min_area: int = 1,
-    region_classes: Sequence[str] | None = None,
+    options: PredictOptions | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     remark: Remark | None = None,
 ) -> None:
@@ -140,7 +134,8 @@ def predict_raster(
         KeyboardInterrupt: Ctrl-C was pressed; it says how to go on.
         OutputError: a file cannot be written.
     """
-    wanted = Wanted(confidence=confidence, entropy=entropy)
+    options = options or PredictOptions()
+    wanted = Wanted(confidence=options.confidence, entropy=options.entropy)
     with opened_raster(path) as windows:
         dataset = windows.dataset
         done = _rows_done(segmenter, path, out / "masks" / stem, wanted)
@@ -167,19 +162,21 @@ def predict_raster(
                     writers[name].add(values)
             for writer in writers.values():
                 writer.finish()
-            if regions:
+            if options.regions:
                 place = raster_file(out, "regions", stem)
                 mask = writers["masks"].dataset
-                write_raster_regions(mask, place, segmenter.classes, min_area=min_area, wanted=region_classes)
+                write_raster_regions(
+                    mask, place, segmenter.classes, min_area=options.min_area, wanted=options.region_classes
+                )
                 if remark and not is_placed(mask):
                     remark(("has no place on the earth that outlines could follow: they are in pixels",), "")
-            if overlay:
+            if options.overlays:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))
                 size = max(1, round(height * share)), max(1, round(width * share))
                 labels = writers["masks"].overview(size)
                 seen = Prediction(scaled(windows.overview(size), size), labels, None, segmenter.classes)
-                write_image(raster_file(out, "overlays", stem), seen.overlay(opacity=opacity))
+                write_image(raster_file(out, "overlays", stem), seen.overlay(opacity=options.opacity))
         done.remove()
         if remark:
             remark(windows.remarks, windows.levels.text(dataset.name))

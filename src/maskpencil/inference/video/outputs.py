@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 from maskpencil.classes import ClassSet
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
-from maskpencil.inference.options import VideoOptions
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.video.window import Window
 from maskpencil.inference.video.writers import MaskFrames, MaskVideo, RawFrames, VideoWriter, WritesMasks
 from maskpencil.pipeline import WriteBehind
@@ -55,18 +55,16 @@ class VideoOutputs:
         classes: ClassSet,
         legend: Sequence[int],
         form: VideoForm,
-        options: VideoOptions,
+        options: PredictOptions,
         *,
         overlay: str | os.PathLike[str] | None,
         masks: str | os.PathLike[str] | None,
         sound: Sequence[AudioStream],
-        opacity: float,
-        find_boxes: Callable[[Prediction], Sequence[Region]] | None,
         tell: Callable[[str], None],
     ) -> None:
         self._classes, self._form, self._options, self._sound = classes, form, options, sound
         self._overlay_path, self._masks_path = overlay, masks
-        self._opacity, self._find_boxes, self._tell = opacity, find_boxes, tell
+        self._tell = tell
         self._sheet = Sheet(classes, legend, form.size)
         self._overlay: VideoWriter | None = None
         self._masks: WritesMasks | None = None
@@ -75,13 +73,13 @@ class VideoOutputs:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            if self._options.show:
+            if self._options.video.show:
                 self._window = stack.enter_context(closing(Window(self._form.name)))
             if self._overlay_path is not None:
                 self._overlay = self._overlay_writer(stack, self._overlay_path)
             if self._masks_path is not None:
                 self._masks = self._mask_writer(stack, self._masks_path)
-            if self._options.stdout:
+            if self._options.video.stdout:
                 self._pipe = stack.enter_context(closing(RawFrames()))
                 height, width = self._form.size
                 self._tell(
@@ -136,7 +134,7 @@ class VideoOutputs:
         )
 
     def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> WritesMasks:
-        if self._options.masks == "png":
+        if self._options.video.masks == "png":
             return stack.enter_context(MaskFrames(path, self._classes.colors))
         return stack.enter_context(
             MaskVideo(
@@ -153,8 +151,8 @@ class VideoOutputs:
             self._masks.write(prediction.label_map, pts=pts, duration=duration)
         if not (self._overlay or self._window or self._pipe):
             return
-        boxes = self._find_boxes(prediction) if self._find_boxes else ()
-        page = self._sheet.paint(prediction, self._opacity, boxes)
+        boxes = self._options.find_regions(prediction, polygons=False)
+        page = self._sheet.paint(prediction, self._options.opacity, boxes)
         if self._window:
             self._window.offer(page)
         if self._pipe:

@@ -14,25 +14,21 @@ from av.error import InvalidDataError
 
 from maskpencil.errors import ConfigError, DataError, VideoError
 from maskpencil.images import RGBImage
-from maskpencil.inference.options import MaskFormat, VideoOptions
+from maskpencil.inference.options import MaskFormat, PredictOptions, VideoOptions
 from maskpencil.inference.report import Tally
 from maskpencil.inference.sources import Source
 from maskpencil.inference.video.frames import WHITE, Frame, FrameConverter, VideoFacts, images
 from maskpencil.inference.video.opening import find_decoder, opening_of
 from maskpencil.inference.video.outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
-from maskpencil.inference.video.reader import VideoReader, probe_video
+from maskpencil.inference.video.reader import VideoReader
 from maskpencil.inference.video.select import expected_frames, select
 from maskpencil.inference.video.smoothing import Smoother
 from maskpencil.inference.video.stream import StreamReader
-from maskpencil.inference.video.writers import MP4_SOUND, write_video
-from maskpencil.pipeline import SideBySide, in_parallel, one_by_one, read_ahead
+from maskpencil.inference.video.writers import MP4_SOUND
+from maskpencil.pipeline import in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction
-from maskpencil.regions import Region
 from maskpencil.results import recorded_results
-from maskpencil.segmenter import Predictor, supports
-
-__all__ = ["VideoFacts", "VideoReport", "predict_video", "probe_video", "write_video"]
-
+from maskpencil.segmenter import Predictor, side_by_side, supports
 
 T = TypeVar("T")
 
@@ -55,10 +51,7 @@ def predict_video(
     out: str | os.PathLike[str] | None,
     *,
     masks: str | os.PathLike[str] | None = None,
-    options: VideoOptions | None = None,
-    opacity: float = 0.5,
-    find_boxes: Callable[[Prediction], Sequence[Region]] | None = None,
-    side_by_side: SideBySide = one_by_one,
+    options: PredictOptions | None = None,
     on_frame: Callable[[int, int | None], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
@@ -68,15 +61,19 @@ def predict_video(
     Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
     are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
     video all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or
-    camera is written in fragments.
+    camera is written in fragments. Frames of a file go through the network side by side, unless each is smoothed by
+    those before it.
 
-    `source` is a video's path, or whatever `find_sources` found. `out` is the MP4, or None to write none. `masks` is
-    where the label maps go if `options` ask for them, a .mkv file or a folder. `find_boxes` gives the regions of each
-    frame that get a box. As many frames of a video as `side_by_side` says, which is the segmenter's, go through the
-    network at once, unless each is smoothed by those before it. `on_frame` is called after each frame with its number,
-    from 1, and the number of frames, which may be an estimate, or None where nothing is known. `tell` gets lines for
-    the user while it runs. Once `stop` is set, a stream or camera ends as if it had no more frames, and a video is
-    dropped.
+    Args:
+        segmenter: segments the frames.
+        source: a video's path, or one of the sources of `find_sources`.
+        out: the MP4 to write; None writes none.
+        masks: where label maps go if `options.video` asks for them: a .mkv file or a folder.
+        options: the settings, those of videos among them.
+        on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
+            or None where nothing is known.
+        tell: called with lines for the user.
+        stop: once set, a stream or camera ends as if it had no more frames, and a video is dropped.
 
     Raises:
         ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
@@ -84,15 +81,16 @@ def predict_video(
         OutputError: the video cannot be written.
         VideoError: nothing of the video can be read, or `start` lies behind its end.
     """
-    options, stop = options or VideoOptions(), stop or Event()
-    predictor = _predictor(segmenter, options)
+    options, stop = options or PredictOptions(), stop or Event()
+    video = options.video
+    predictor = _predictor(segmenter, video)
     warnings: list[str] = []
-    hardware = _hardware(options, tell)
+    hardware = _hardware(video, tell)
     count = 0
-    with _opened(source, options, hardware, stop=stop, tell=tell) as reader, _muxing(reader.name):
+    with _opened(source, video, hardware, stop=stop, tell=tell) as reader, _muxing(reader.name):
         facts = reader.facts()
         if isinstance(reader, VideoReader):
-            reader.seek(options.start)
+            reader.seek(video.start)
         is_live = not (isinstance(reader, VideoReader) or facts.duration)
         kept = [stream for stream in reader.sound if _can_be_copied(stream)]
         kept_indices = {stream.index for stream in kept}
@@ -100,21 +98,19 @@ def predict_video(
             warnings += [
                 _not_copied(reader.name, stream) for stream in reader.sound if stream.index not in kept_indices
             ]
-        expected = None if is_live else expected_frames(options, facts.frames, facts.duration)
-        selected = select(reader.stored(), options, time_base=reader.time_base, has_sound=facts.has_sound)
+        expected = None if is_live else expected_frames(video, facts.frames, facts.duration)
+        selected = select(reader.stored(), video, time_base=reader.time_base, has_sound=facts.has_sound)
         converter = FrameConverter(reader.name)
         outputs = VideoOutputs(
             segmenter.classes,
             segmenter.legend,
             VideoForm(
-                reader.name, facts.size, reader.rate / options.every, reader.time_base, facts.pixel_aspect, is_live
+                reader.name, facts.size, reader.rate / video.every, reader.time_base, facts.pixel_aspect, is_live
             ),
             options,
             overlay=out,
-            masks=masks if options.masks else None,
+            masks=masks if video.masks else None,
             sound=kept,
-            opacity=opacity,
-            find_boxes=find_boxes,
             tell=tell,
         )
 
@@ -124,7 +120,7 @@ def predict_video(
             return item, predictor.predict(item.pixels) if isinstance(item, Frame) else None
 
         with (
-            one_by_one() if is_live or options.smooth else side_by_side() as workers,
+            one_by_one() if is_live or video.smooth else side_by_side(segmenter) as workers,
             # left after the files: a silent stream makes its reading thread wait, and the files need not
             closing(
                 read_ahead(images(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
@@ -148,8 +144,8 @@ def predict_video(
                 elif isinstance(item, Packet) and item.stream_index in kept_indices:
                     outputs.submit_sound(item)
             if count == 0:
-                raise _nothing_taken(reader, options, facts, stopped=stop.is_set())
-        resized = _resized(reader, converter, facts, options.start)
+                raise _nothing_taken(reader, video, facts, stopped=stop.is_set())
+        resized = _resized(reader, converter, facts, video.start)
         notes = (*_kinds(reader.name, converter), *_flicker(reader.name, predictor))
         return VideoReport(count, (*warnings, *_losses(reader), *resized), notes)
 
@@ -310,11 +306,7 @@ def predict_videos(
     videos: Sequence[Source],
     *,
     out: Path,
-    options: VideoOptions,
-    overlays: bool,
-    opacity: float,
-    find_boxes: Callable[[Prediction], Sequence[Region]] | None,
-    side_by_side: SideBySide,
+    options: PredictOptions,
     tally: Tally,
     tell: Callable[[str], None],
     stop: Event,
@@ -334,19 +326,16 @@ def predict_videos(
         def on_frame(frame: int, total: int | None, source: Source = source, number: int = number) -> None:
             tally.tell(source, number, frame=frame, frames=total)
 
-        masks = _mask_place(out, source, options.masks) if options.masks else None
+        masks = _mask_place(out, source, options.video.masks) if options.video.masks else None
 
         try:
             with recorded_results(out):
                 done = predict_video(
                     segmenter,
                     source,
-                    _overlay_file(out, source) if overlays else None,
+                    _overlay_file(out, source) if options.overlays else None,
                     masks=masks,
                     options=options,
-                    opacity=opacity,
-                    find_boxes=find_boxes,
-                    side_by_side=side_by_side,
                     on_frame=on_frame,
                     tell=tell,
                     stop=stop,
@@ -360,39 +349,17 @@ def predict_videos(
             tally.notes.extend(done.notes)
 
 
-def check_videos(segmenter: Predictor, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> None:
-    """Refuse what cannot be asked of videos, before anything is done.
-
-    Raises:
-        ConfigError: nothing is asked for, one output is for several videos, or the segmenter cannot smooth.
-    """
-    if not videos:
-        return
-    if not (overlays or options.masks or options.show or options.stdout):
-        raise ConfigError(
-            f"{videos[0].name}: without its overlay nothing is asked for of a video; leave overlays on, or ask for "
-            "--masks video, --show or --stdout"
-        )
-    if options.stdout and len(videos) > 1:
-        raise ConfigError(
-            f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
-            f"{videos[1].name} among them; give one"
-        )
-    if options.smooth and not supports(segmenter, "probabilities_batch"):
-        raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
-
-
-def video_files(out: Path, videos: Sequence[Source], options: VideoOptions, *, overlays: bool) -> list[Path]:
-    """Return all files that are written of videos, but for those in `frame_folders`."""
-    files = [_overlay_file(out, source) for source in videos] if overlays else []
-    if options.masks == "video":
+def video_files(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
+    """List all files that are written for videos, except those in `frame_folders`."""
+    files = [_overlay_file(out, source) for source in videos] if options.overlays else []
+    if options.video.masks == "video":
         files += [_mask_place(out, source, "video") for source in videos]
     return files
 
 
-def frame_folders(out: Path, videos: Sequence[Source], options: VideoOptions) -> list[Path]:
-    """Return the folders that hold the masks of a video's frames, where these are asked for."""
-    return [_mask_place(out, source, "png") for source in videos] if options.masks == "png" else []
+def frame_folders(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
+    """List the folders that hold one mask per frame of a video, where these are asked for."""
+    return [_mask_place(out, source, "png") for source in videos] if options.video.masks == "png" else []
 
 
 def _overlay_file(out: Path, source: Source) -> Path:
