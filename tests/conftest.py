@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: test processes share the cores
 
+pytest.register_assert_rewrite("tests.helpers")
+
 settings.register_profile("everywhere", deadline=None, derandomize=True)  # slow machines, and the same on each
 settings.load_profile("everywhere")
 

@@ -2,9 +2,12 @@ import ast
 import runpy
 from pathlib import Path
 
-DOCS = Path(__file__).parents[1] / "docs"
+TESTS = Path(__file__).parent
+DOCS = TESTS.parent / "docs"
+SOURCE = TESTS.parent / "src" / "maskpencil"
 
-SOURCE = DOCS.parent / "src" / "maskpencil"
+KINDS = {"fuzz", "stress"}
+"""Folders of tests of one kind, which mirror no room of the program."""
 
 
 def test_the_page_of_the_architecture_is_that_of_the_code() -> None:
@@ -17,6 +20,11 @@ def test_every_module_stands_in_a_layer() -> None:
     for path in SOURCE.rglob("*.py"):
         if path.name not in ("__init__.py", "_startup.py"):
             assert f"`{path.relative_to(SOURCE).as_posix()}`" in page
+
+
+def test_the_folders_of_tests_are_rooms_of_the_program() -> None:
+    folders = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    assert {str(folder) for folder in folders if not (SOURCE / folder).is_dir()} == KINDS
 
 
 def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:

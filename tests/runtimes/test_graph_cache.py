@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from tests.helpers import noise
 
 from maskpencil.errors import ModelError
 from maskpencil.model_folder import fingerprint
@@ -20,8 +21,6 @@ from maskpencil.runtimes.graph_cache import (
 )
 from maskpencil.runtimes.graph_files import read_graph, seal
 from maskpencil.segmenter import Segmenter
-
-from .conftest import noise
 
 
 def logits(folder):

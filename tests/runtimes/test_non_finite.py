@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
+from tests.helpers import noise
 
 from maskpencil.cli import main
 from maskpencil.errors import ModelError
 from maskpencil.images import write_image
 from maskpencil.runtimes.base import CoarseScores, Wanted
 from maskpencil.segmenter import Segmenter
-
-from .conftest import noise
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from tests.helpers import noise, predicted_without_torch
 
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.runtimes.base import Wanted
 from maskpencil.segmenter import Segmenter
-
-from .conftest import noise, predicted_without_torch
 
 SIZES = ((1, 1), (37, 53), (64, 96), (70, 33))
 

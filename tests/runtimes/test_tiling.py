@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.helpers import noise
 
 from maskpencil.runtimes.base import NetworkProfile, Wanted, joined_maps
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
 from maskpencil.segmenter import Segmenter
-
-from .conftest import noise
 
 CLOSE = 1e-4
 

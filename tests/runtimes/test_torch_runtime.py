@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import noise
 from torch._dynamo.exc import TorchDynamoException
 
 from maskpencil.errors import ConfigError
 from maskpencil.runtimes import torch_runtime
 from maskpencil.runtimes.torch_runtime import CompiledNetwork
 from maskpencil.segmenter import Segmenter
-
-from .conftest import noise
 
 NEEDS_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
 

@@ -12,18 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import COMMAND, environment
 
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.inference.video.writers import write_video
 
 CLASSES = ClassSet(("ground", "box", "disc"), ((60, 110, 60), (210, 70, 50), (50, 80, 220)))
-
-COMMAND = Path(sys.executable).with_name("maskpencil")
-
-
-def times(count: int) -> int:
-    """How often something is tried that is tried `count` times at a factor of 1."""
-    return max(2, round(count * float(os.environ.get("MASKPENCIL_STRESS", "1"))))
 
 
 def scene(seed: int, size: tuple[int, int] = (64, 96)) -> tuple[np.ndarray, np.ndarray]:
@@ -37,11 +31,6 @@ def scene(seed: int, size: tuple[int, int] = (64, 96)) -> tuple[np.ndarray, np.n
     label_map[(rows - row) ** 2 + (columns - column) ** 2 < 100] = 2
     image = CLASSES.colors[label_map] + random.normal(0, 12, (*size, 3))
     return image.clip(0, 255).astype(np.uint8), label_map
-
-
-def environment(cache: Path) -> dict[str, str]:
-    """The environment of a command with a cache of its own."""
-    return os.environ | {"XDG_CACHE_HOME": str(cache)}
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from .conftest import COMMAND, environment, times
+from tests.helpers import COMMAND, environment, times
 
 pytestmark = pytest.mark.stress
 

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from .conftest import COMMAND, environment, times
+from tests.helpers import COMMAND, environment, times
 
 pytestmark = pytest.mark.stress
 

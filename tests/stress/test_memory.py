@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from .conftest import environment, times
+from tests.helpers import environment, times
 
 pytestmark = pytest.mark.stress
 

@@ -3,12 +3,11 @@ import math
 import numpy as np
 import pytest
 import yaml
+from tests.helpers import SMALL
 
 from maskpencil.errors import TrainingError
 from maskpencil.training.lr_finder import steepest
 from maskpencil.training.train import train
-
-from .test_train import SMALL
 
 
 def test_the_rate_is_where_the_loss_falls_fastest() -> None:

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 from safetensors.torch import load_file
+from tests.helpers import SMALL
 
 import maskpencil as mp
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
@@ -16,15 +17,6 @@ from maskpencil.training.config import read_config
 from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.train import train
 from maskpencil.training.trainer import GradientDescent
-
-SMALL = {
-    "weights": "none",
-    "backbone": "resnet18",
-    "crop_size": "64x64",
-    "batch_size": 3,
-    "device": "cpu",
-    "quiet": True,
-}
 
 
 @pytest.fixture(scope="module")

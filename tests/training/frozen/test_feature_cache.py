@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.helpers import SMALL
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
-
-from .test_train import SMALL
 
 FROZEN = {**SMALL, "backbone": "test_resnet", "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
 WHOLE = {**FROZEN, "crop_size": "none", "flip": 0.0, "color_jitter": 0.0, "scale": (1.0, 1.0)}

@@ -1,0 +1,72 @@
+"""What several test modules share: stand-ins, small data and processes. Fixtures are in each room's conftest.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
+
+SMALL = {
+    "weights": "none",
+    "backbone": "resnet18",
+    "crop_size": "64x64",
+    "batch_size": 3,
+    "device": "cpu",
+    "quiet": True,
+}
+"""Settings of `train` for a run of seconds."""
+
+BACKGROUND_FIRST = ClassSet(("background", "tree", "car"), ((9, 9, 9), (1, 2, 3), (200, 0, 0)))
+BACKGROUND_LAST = ClassSet(("tree", "car", "_background_"))
+NO_BACKGROUND = ClassSet(("tree", "car", "road"), ignore_index=7)
+
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+label_maps = sizes.flatmap(lambda size: arrays(np.uint8, size, elements=st.sampled_from([0, 0, 1, 2, IGNORE_INDEX])))
+class_sets = st.sampled_from([BACKGROUND_FIRST, BACKGROUND_LAST, NO_BACKGROUND])
+
+
+def drawn(*rows: str) -> npt.NDArray[np.uint8]:
+    """A label map from letters: a point is class 0, a # class 1, an o class 2, a blank nothing."""
+    return np.array([[{".": 0, "#": 1, "o": 2, " ": IGNORE_INDEX}[c] for c in row] for row in rows], dtype=np.uint8)
+
+
+NESTED = drawn("#######", "#.....#", "#.ooo.#", "#.o o.#", "#.ooo.#", "#.....#", "#######")
+CORNERS = drawn("#o#o#", "o#o#o", "#o .o", "o#.##", "#o#o#")
+
+
+def noise(height: int, width: int, seed: int = 0) -> RGBImage:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def predicted_without_torch(folder: Path, tmp_path: Path) -> LabelMap:
+    """The label map of `noise(40, 50)` by a model folder, made in a process of its own that must not import torch."""
+    script = (
+        "import sys, numpy as np; from maskpencil.segmenter import Segmenter;"
+        f"s = Segmenter.from_pretrained({str(folder)!r}, device='cpu', precision='fp32');"
+        "image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8);"
+        f"np.save({str(tmp_path / 'labels.npy')!r}, s.predict(image).label_map); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+    return np.load(tmp_path / "labels.npy")
+
+
+COMMAND = Path(sys.executable).with_name("maskpencil")
+
+
+def times(count: int) -> int:
+    """How often something is tried that is tried `count` times at a factor of 1."""
+    return max(2, round(count * float(os.environ.get("MASKPENCIL_STRESS", "1"))))
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a command with a cache of its own."""
+    return os.environ | {"XDG_CACHE_HOME": str(cache)}
