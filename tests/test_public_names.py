@@ -14,12 +14,20 @@ from PIL import Image
 import maskpencil
 from maskpencil import errors
 from maskpencil.cli import COMMANDS
+from maskpencil.inference.sources import Source
 from maskpencil.models.build import Network
 from maskpencil.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 
-ONLY_FOR_ANNOTATIONS = {"torch": torch, "Network": Network, "IO": IO, "Image": Image}
+ONLY_FOR_ANNOTATIONS = {
+    "torch": torch,
+    "Network": Network,
+    "IO": IO,
+    "Image": Image,
+    "Source": Source,
+    **{name: getattr(maskpencil, name) for name in ("Prediction", "Predictor", "Region")},
+}
 
 
 def test_the_public_names_are_these():

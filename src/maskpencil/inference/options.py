@@ -32,7 +32,7 @@ class VideoOptions:
     Numbers may be numpy's; times are seconds or texts such as `1m30s`; the fields hold plain values.
 
     Example:
-        >>> VideoOptions(start="1m30s", smooth=0.6).start
+        >>> mp.VideoOptions(start="1m30s", smooth=0.6).start
         90.0
 
     Raises:
@@ -92,8 +92,9 @@ class PredictOptions:
     Numbers may be numpy's; the fields hold plain values.
 
     Example:
-        >>> PredictOptions(regions="coco", min_area=50, video=VideoOptions(smooth=0.6)).overlays
-        True
+        >>> options = mp.PredictOptions(regions="coco", min_area=50)
+        >>> mp.predict("runs/train/street/model", "photos/", out="objects", options=options).images
+        3
 
     Raises:
         ConfigError: a setting is out of range, or regions are chosen among but not asked for.

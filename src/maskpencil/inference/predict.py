@@ -55,11 +55,6 @@ def predict(
     network and writing overlap. A source that cannot be read is noted and the others are done; every file is whole,
     also after an interruption.
 
-    Example:
-        >>> report = predict(model, "photos/", out="out", options=PredictOptions(confidence=True))
-        >>> report.images
-        2
-
     Args:
         segmenter: a segmenter, a wrapper of one, or a model folder.
         sources: a file, folder, pattern, address, array or Pillow image, or several of them; see `find_sources`.
