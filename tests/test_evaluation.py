@@ -69,9 +69,9 @@ def test_scoring_a_class_does_not_change_the_other_scores(tiny_folder: Path, pre
 
 def test_a_class_is_scored_over_all_pixels_of_the_split(segmenter: Segmenter, tiny_folder: Path) -> None:
     folder = open_folder(tiny_folder)
-    heard: list[tuple[int, int]] = []
-    _, scores = evaluate_class(segmenter, folder, "box", report=lambda done, of: heard.append((done, of)))
-    assert heard == [(1, 3), (2, 3), (3, 3)]
+    events: list[tuple[int, int]] = []
+    _, scores = evaluate_class(segmenter, folder, "box", report=lambda done, of: events.append((done, of)))
+    assert events == [(1, 3), (2, 3), (3, 3)]
     targets, probabilities = [], []
     for pair in folder.pairs("val"):
         image, target = folder.read_pair(pair)
@@ -139,11 +139,11 @@ def test_the_models_classes_in_another_order_are_matched_by_name(
     names: tuple[str, ...], colored: bool, segmenter: Segmenter, tiny_folder: Path, tmp_path: Path
 ) -> None:
     other = reordered(tiny_folder, tmp_path / "other", names, colored=colored)
-    expected, told = evaluate(segmenter, tiny_folder), []
-    found = evaluate(segmenter, other, tell=told.append)
+    expected, reported = evaluate(segmenter, tiny_folder), []
+    found = evaluate(segmenter, other, tell=reported.append)
     np.testing.assert_array_equal(found.confusion_matrix, expected.confusion_matrix)
     assert found.to_dict() == expected.to_dict()
-    (line,) = told
+    (line,) = reported
     assert line.startswith(f"{other}: has the model's classes in another order ({', '.join(names)}), which are matched")
     assert line.endswith(" by name to ground, box, ball")
     scores, road = evaluate_class(segmenter, open_folder(other), "box")
@@ -169,7 +169,7 @@ def test_ignored_pixels_stay_ignored_where_classes_are_matched(
     assert folder.class_counts("val").sum() == 3 * 48 * 44
 
 
-def test_the_same_order_tells_nothing(segmenter: Segmenter, tiny_folder: Path) -> None:
+def test_the_same_order_gives_no_line(segmenter: Segmenter, tiny_folder: Path) -> None:
     folder = open_folder(tiny_folder)
     assert match_classes(folder, segmenter.classes) == (folder, "")
 
@@ -184,7 +184,7 @@ def test_the_same_order_tells_nothing(segmenter: Segmenter, tiny_folder: Path) -
         ("[ground, box, ball, tree]", "'tree' is not the model's; evaluate a model that was trained on these classes"),
     ],
 )
-def test_other_names_are_refused_with_what_differs_and_a_remedy(
+def test_other_names_are_refused_with_the_differences_and_a_remedy(
     names: str, words: str, segmenter: Segmenter, tiny_folder: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "data"))

@@ -1,4 +1,4 @@
-"""Segmenter + labeled folder -> `Scores`, and `RoadScores` of one class."""
+"""Score a segmenter on a labeled folder: `Scores`, and `RoadScores` of one class."""
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -21,7 +21,7 @@ from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
 P = TypeVar("P")
 
 MOST_NAMES = 20
-"""Of classes that an error lists."""
+"""The most classes that an error lists."""
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """Score as `evaluate`, and also the probability of the class `name` against all others, in one pass.
+    """Score as `evaluate` does, and also the probability of the class `name` against all others, in one pass.
 
     Raises:
         DataError: the model has no such class, or as `evaluate`.
@@ -102,7 +102,7 @@ def predict_pairs(
 
 
 def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:
-    """Bring the classes of a folder into the order of a model's, by their names.
+    """Reorder the classes of a folder to those of a model, by their names.
 
     Returns:
         The folder, whose masks are read as the model numbers its classes, and a line that says so where their order

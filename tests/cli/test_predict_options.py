@@ -73,11 +73,11 @@ def test_size_tiles_and_views_are_taken(predicted, model):
         (["--runtime", "openvino", "--precision", "fp16"], "fp16 needs a CUDA device"),
     ],
 )
-def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, capsys, options, told):
+def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, capsys, options, reported):
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     assert main(["predict", str(model), str(tmp_path / "photo.png"), "--out", str(tmp_path / "out"), *options]) == 2
     error = capsys.readouterr().err.strip()
-    assert told in error
+    assert reported in error
     assert len(error.splitlines()) == 1
 
 
@@ -96,7 +96,7 @@ def test_options_that_cannot_be_are_one_line_and_exit_code_2(model, tmp_path, ca
         ("/", "images"),
     ],
 )
-def test_results_are_named_after_what_is_predicted(source, name, tmp_path, monkeypatch):
+def test_results_are_named_after_the_sources(source, name, tmp_path, monkeypatch):
     (tmp_path / "above" / "home" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "above" / "home")
     assert results_name(Source("image", "photo.jpg", "photo", source)) == name

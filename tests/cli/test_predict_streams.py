@@ -58,13 +58,13 @@ def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
 def test_the_second_signal_leaves_at_once():
-    told = []
-    with stopped_by_signals(told.append) as stop:
+    reported = []
+    with stopped_by_signals(reported.append) as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.wait(1)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_results_are_named_after_the_stream_and_not_after_its_keys(tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ def test_pixels_of_little_confidence_get_no_class(segmenter):
     assert prediction.confidence is None
 
 
-def test_what_has_no_class_stays_as_it_was_in_the_overlay(segmenter):
+def test_pixels_without_a_class_are_not_colored_in_the_overlay(segmenter):
     (prediction,) = Abstain(segmenter, below=0.5).predict_batch([IMAGE])
     overlay = prediction.overlay(legend=False)
     unsure = prediction.label_map == 255
@@ -25,7 +25,7 @@ def test_what_has_no_class_stays_as_it_was_in_the_overlay(segmenter):
     assert (overlay[~unsure] != IMAGE[~unsure]).any(axis=1).all()
 
 
-def test_the_legend_tells_of_pixels_without_class(segmenter):
+def test_the_legend_names_pixels_without_a_class(segmenter):
     abstaining = Abstain(segmenter, below=0.5)
     assert tuple(abstaining.legend) == (0, 1, 255)
     (prediction,) = abstaining.predict_batch([IMAGE])

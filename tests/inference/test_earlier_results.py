@@ -22,17 +22,17 @@ def write_results(folder: Path, *names: str) -> None:
 
 
 def found(*arguments: str | Path, out: Path | None = None) -> tuple[list[str], list[str]]:
-    told: list[str] = []
-    return [source.stem for source in find_sources(arguments, out=out, tell=told.append)], told
+    reported: list[str] = []
+    return [source.stem for source in find_sources(arguments, out=out, tell=reported.append)], reported
 
 
-def test_results_below_a_source_are_left_out_which_is_told_in_one_line(tmp_path: Path) -> None:
+def test_results_below_a_source_are_left_out_and_reported_in_one_line(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "2.jpg")
     write_results(tmp_path / "out", "masks/1.png", "overlays/1.jpg", "overlays/drive.mp4")
     write_results(tmp_path / "runs/predict/a", "masks/1.png")
-    stems, told = found(tmp_path)
+    stems, reported = found(tmp_path)
     assert stems == ["1", "2"]
-    (line,) = told
+    (line,) = reported
     assert "4 files that earlier runs have written are left out" in line
     assert f"{tmp_path / 'out'}" in line
 
@@ -41,9 +41,9 @@ def test_results_below_a_source_are_left_out_which_is_told_in_one_line(tmp_path:
 def test_a_pattern_leaves_them_out_as_well(tmp_path: Path, pattern: str) -> None:
     touch(tmp_path, "1.jpg", "2.png")
     write_results(tmp_path / "out", "masks/1.png", "overlays/1.jpg")
-    stems, told = found(f"{tmp_path}/{pattern}")
+    stems, reported = found(f"{tmp_path}/{pattern}")
     assert set(stems) <= {"1", "2"}
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_images_of_the_user_beside_results_are_taken(tmp_path: Path) -> None:

@@ -98,15 +98,15 @@ def test_a_stem_with_a_dot_keeps_it(tmp_path: Path, segmenter: BrightnessSegment
     assert files_below(tmp_path) == {"masks/a.jpg.png"}
 
 
-def test_a_broken_file_is_told_and_the_rest_is_done(
+def test_a_broken_file_is_reported_and_the_others_are_done(
     tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], make_video: MakeVideo
 ) -> None:
     photos[1].path.write_bytes(photos[1].path.read_bytes()[:60])
     empty = tmp_path / "empty.mp4"
     empty.touch()
     sources = [*photos, *find_sources([empty, make_video()])]
-    told: list[Progress] = []
-    report = predict(segmenter, sources, out=tmp_path / "out", report=told.append)
+    reported: list[Progress] = []
+    report = predict(segmenter, sources, out=tmp_path / "out", report=reported.append)
     assert [failure.source.path for failure in report.failures] == [photos[1].path, empty]
     assert all("\n" not in f.message and f.message.startswith(f.source.name) for f in report.failures)
     assert (report.images, report.videos, report.frames) == (2, 1, 12)
@@ -114,16 +114,16 @@ def test_a_broken_file_is_told_and_the_rest_is_done(
         *(f"{kind}/{stem}.{suffix}" for kind, suffix in RESULTS for stem in ("a/1", "b/1")),
         "overlays/video.mp4",
     }
-    assert [p.failure.source.path for p in told if p.failure] == [photos[1].path, empty]
+    assert [p.failure.source.path for p in reported if p.failure] == [photos[1].path, empty]
 
 
 def test_progress_counts_sources_and_frames(
     tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], make_video: MakeVideo
 ) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     video = find_sources([make_video(pts=range(3))])
-    predict(segmenter, [*video, *photos], out=tmp_path / "out", report=told.append)
-    assert [(p.number, p.sources, p.frame, p.frames) for p in told] == [
+    predict(segmenter, [*video, *photos], out=tmp_path / "out", report=reported.append)
+    assert [(p.number, p.sources, p.frame, p.frames) for p in reported] == [
         *((number, 4, 1, 1) for number in (1, 2, 3)),
         *((4, 4, frame, 3) for frame in (1, 2, 3)),
     ]
@@ -279,7 +279,7 @@ def first_frame(video: Path) -> RGBImage:
 
 
 @pytest.mark.parametrize("file_format", get_args(AnnotationFormat))
-def test_what_is_seen_comes_back_from_an_annotation_tool(
+def test_predicted_masks_come_back_from_an_annotation_tool(
     tmp_path: Path, segmenter: BrightnessSegmenter, photos: list[Source], file_format: str
 ) -> None:
     write_image(tmp_path / "in" / "a" / "1.jpg", draw_image((40, 56))[::-1])
@@ -318,10 +318,15 @@ def test_images_of_one_size_go_through_the_network_together(segmenter, tmp_path)
         return predict_batch(images, **asked)
 
     segmenter.predict_batch, segmenter.batch_size = counted, 2
-    heard = []
-    report = predict(segmenter, find_sources([tmp_path]), out=tmp_path / "out", report=lambda p: heard.append(p.number))
+    events = []
+    report = predict(
+        segmenter,
+        find_sources([tmp_path]),
+        out=tmp_path / "out",
+        report=lambda p: events.append(p.number),
+    )
     assert calls == [2, 1, 1, 1]
-    assert heard == [1, 2, 3, 4, 5, 6]
+    assert events == [1, 2, 3, 4, 5, 6]
     assert (report.images, len(report.failures)) == (5, 1)
     for number, size in enumerate(sizes):
         assert read_label_map(tmp_path / "out" / "masks" / f"{number}.png").shape == size
@@ -330,10 +335,10 @@ def test_images_of_one_size_go_through_the_network_together(segmenter, tmp_path)
 def test_images_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_path):
     for number in range(6):
         Image.fromarray(draw_image((20, 30 + number), number)).save(tmp_path / f"{number}.png")
-    sources, heard = find_sources([tmp_path]), []
+    sources, events = find_sources([tmp_path]), []
     in_pairs = InPairs()
-    predict(in_pairs, sources, out=tmp_path / "two", report=lambda progress: heard.append(progress.source.stem))
-    assert heard == [str(number) for number in range(6)]
+    predict(in_pairs, sources, out=tmp_path / "two", report=lambda progress: events.append(progress.source.stem))
+    assert events == [str(number) for number in range(6)]
     predict(segmenter, sources, out=tmp_path / "one")
     for name in files_below(tmp_path / "one"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

@@ -38,10 +38,10 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 
 def test_of_a_data_set_the_images_are_taken_and_the_masks_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "set/Images/val/1.jpg", "set/masks/val/1.png", "set/other/2.png", "masks/3.png")
-    told: list[str] = []
-    found = find_sources([tmp_path], tell=told.append)
+    reported: list[str] = []
+    found = find_sources([tmp_path], tell=reported.append)
     assert [source.stem for source in found] == ["masks/3", "set/Images/val/1", "set/other/2"]
-    (line,) = told
+    (line,) = reported
     assert line.startswith(f"{tmp_path / 'set' / 'masks'}: the data set's masks are left out")
     assert stems(tmp_path / "set" / "masks") == ["val/1"]
 
@@ -99,7 +99,7 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("model", "is a model, and the model comes first"),
     ],
 )
-def test_what_cannot_be_found_is_told_in_one_line(
+def test_a_source_that_cannot_be_found_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -113,7 +113,7 @@ def test_what_cannot_be_found_is_told_in_one_line(
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_folder_that_may_not_be_searched_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_searched_is_one_line(tmp_path: Path) -> None:
     touch(tmp_path, "shut/1.jpg")
     (tmp_path / "shut").chmod(0)
     with pytest.raises(DataError, match="cannot be searched"):
@@ -146,15 +146,15 @@ def test_streams_and_videos_of_one_name_give_two_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such files")
-def test_special_files_among_images_are_left_out_and_told(tmp_path: Path) -> None:
+def test_special_files_among_images_are_left_out_and_reported(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "sub/2.mp4")
     os.mkfifo(tmp_path / "pipe.png")
     os.mkfifo(tmp_path / "sub" / "pipe.mp4")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     for argument in (tmp_path, f"{tmp_path}/**/*.*"):
-        told: list[str] = []
-        assert [source.stem for source in find_sources([argument], tell=told.append)] == ["1", "sub/2"]
-        assert sorted(told) == [
+        reported: list[str] = []
+        assert [source.stem for source in find_sources([argument], tell=reported.append)] == ["1", "sub/2"]
+        assert sorted(reported) == [
             f"{tmp_path / 'pipe.png'}: is a named pipe and left out",
             f"{tmp_path / 'sub/pipe.mp4'}: is a named pipe and left out",
             f"{tmp_path / 'zero.jpg'}: is a device and left out",

@@ -194,7 +194,7 @@ def _wrapped(
 
 
 class _Reporter:
-    """Shows images and video frames on one bar, with frames per second."""
+    """Show images and video frames on one bar, with frames per second."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar, self._started, self._frames = bar, time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""Networks in other forms, each measured against the one it was made of.
+"""Convert networks to other forms, each measured against the original.
 
-- `int8`: in whole numbers, for CPUs
+- `int8`: 8-bit integers, for CPUs
 """

@@ -1,4 +1,4 @@
-"""A model in whole numbers of 8 bits: faster on CPUs, and a little less exact."""
+"""Quantize a model to 8-bit integers (int8): faster on CPUs, and slightly less exact."""
 
 import json
 import math
@@ -25,7 +25,7 @@ from maskpencil.runtimes.graph_files import GRAPH, XML, save_openvino, seal
 from maskpencil.segmenter import QUEUE_DEPTH, Segmenter
 
 CALIBRATION_IMAGES = 100
-"""The number of images that the ranges of the numbers are calibrated on."""
+"""The number of images for calibrating the ranges of activations."""
 
 _CARD_BYTES = 2**20
 
@@ -34,7 +34,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What became of a quantization: the mean IoU before and after, 0..1."""
+    """The outcome of a quantization: the mean IoU before and after, 0..1."""
 
     out: Path
     before: float
@@ -56,7 +56,7 @@ def quantize(
     calibration_images: int = CALIBRATION_IMAGES,
     report: Report | None = None,
 ) -> Quantized:
-    """Write a model folder that CPUs run in int8; elsewhere it is what it was.
+    """Write a model folder that CPUs run in int8; on other devices it computes as before.
 
     Numbers' ranges come from `calibration_images` of the training images, spread evenly over them; both models are
     scored on `split`. `report` is called with (images scored, of) twice.
@@ -118,7 +118,7 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
 
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
-    """Read `count` training images, spread evenly, ahead of what takes them."""
+    """Yield `count` training images, spread evenly, reading ahead."""
     pairs = data.pairs("train")
     chosen = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
     with closing(read_ahead(map(data.read_pair, chosen), depth=QUEUE_DEPTH, step="reading images")) as read:
@@ -127,7 +127,7 @@ def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
 
 
 def _tell(folder: Path, data: str, result: Quantized) -> None:
-    """Add to the configuration and the card what was measured."""
+    """Add the measured scores to the configuration and the model card."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     facts = {"data": data, "mean_iou_before": round(result.before, 4), "mean_iou": round(result.after, 4)}
     (folder / CONFIG).write_text(json.dumps(config | {"int8": facts}, indent=2) + "\n", encoding="utf-8")

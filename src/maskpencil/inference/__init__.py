@@ -1,1 +1,1 @@
-"""From images and videos to masks and overlays."""
+"""Segment images, rasters and videos, and write masks and overlays."""

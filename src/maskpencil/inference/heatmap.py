@@ -1,4 +1,4 @@
-"""How strongly a network sees one class, all over an image."""
+"""Compute how probable a class is at each place of an image."""
 
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 # torch is imported inside functions: a model folder's own probabilities are had without it
 
 FEW = 30
-"""Up to this number all classes are named in the error for an unknown one."""
+"""The most classes that the error for an unknown one lists."""
 
 
 def classifier_heatmap(
     classifier: "DenseClassifier", image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
 ) -> npt.NDArray[np.float32]:
-    """The probability of a category, at every tile of 32 pixels, that a classifier gives the window around the tile.
+    """Compute the probability (H, W) of a category from the window around every tile of 32 pixels.
 
     `image` (H, W, 3) of any size; the probabilities (H, W), interpolated bilinearly between the tiles' middles.
 
@@ -47,10 +47,10 @@ def classifier_heatmap(
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:
-    """The place of a category by its name, whole or the only one that contains it, or by its number.
+    """Return the index of a category by its name, by a part that no other name contains, or by its number.
 
     Raises:
-        ConfigError: none or several are meant.
+        ConfigError: no category or several match.
     """
     if name.isdigit() and int(name) < len(categories):
         return int(name)

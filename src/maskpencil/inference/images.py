@@ -1,4 +1,4 @@
-"""What is written of images: masks, overlays, confidence, entropy, regions, annotations."""
+"""Write the results of images: masks, overlays, confidence, entropy, regions, annotations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +19,7 @@ from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file,
 from maskpencil.visualize import grayscale
 
 RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
-"""The folders of what is written of each image, and the endings of the files."""
+"""The folders of each image's results, and the endings of the files."""
 
 REGIONS = "regions.json"
 """The file of all images' regions, in the formats that have one file."""
@@ -49,7 +49,7 @@ class ImageResults:
         self._stack.__exit__(kind, error, traceback)
 
     def write(self, prediction: Prediction, source: Source) -> None:
-        """Write all that is asked for of one image.
+        """Write all results of one image that the options ask for.
 
         Raises:
             OutputError: a file cannot be written.
@@ -65,7 +65,7 @@ class ImageResults:
 
 
 def result_file(out: Path, kind: str, stem: str) -> Path:
-    """Return where a result of an image is written; `kind` is a key of `RESULTS`."""
+    """Return the path of a result of an image; `kind` is a key of `RESULTS`."""
     return out / kind / f"{stem}.{RESULTS[kind]}"
 
 
@@ -95,7 +95,7 @@ def write_prediction(
     options: PredictOptions,
     boxes: Sequence[Region] = (),
 ) -> None:
-    """Write an image's results below `out`: the one way they are written.
+    """Write an image's results below `out`.
 
     masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless overlays are off,
     confidence/STEM.png and entropy/STEM.png where the prediction holds them.
@@ -115,7 +115,7 @@ def write_prediction(
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
-    """Give what writes an image's regions, with the stem to name them by, into one file of all or one of its own."""
+    """Give a function that writes an image's regions, named by a stem, into one file for all or its own."""
     if file_format is None:
         yield None
     elif file_format == "geojson":
@@ -129,7 +129,7 @@ def _region_files(
 
 @contextmanager
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
-    """Give what adds an image to a data set in `folder`, which must be new or empty and appears whole."""
+    """Give a function that adds an image to a data set in `folder`, which must be new or empty and appears whole."""
     if file_format is None:
         yield None
     else:
@@ -138,6 +138,6 @@ def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) 
 
 
 def _name(source: Source) -> str:
-    """The image's file, below the folder it was found in: as its stem is, with the suffix."""
+    """Return the image's file name below the folder it was found in: its stem with the suffix."""
     has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
     return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"

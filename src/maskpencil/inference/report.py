@@ -1,4 +1,4 @@
-"""What became of the sources so far: progress, failures, warnings."""
+"""Progress of a prediction, its failures and warnings, and the final report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from maskpencil.remarks import Remarks
 
 @dataclass(frozen=True)
 class Failure:
-    """A source that could not be done, and why, in one line that names it."""
+    """A source that failed, and the reason in one line that names it."""
 
     source: Source
     message: str
@@ -44,15 +44,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """What `predict` did.
-
-    `images` and `videos` (videos, streams and cameras) were done, with `frames` of the latter, in `seconds`.
-    `failures` were not; `warnings` say what was lost, `notes` what was measured, one line each.
+    """The outcome of `predict`.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", "drive.mp4", out="video")
         >>> report.videos, report.frames, report.failures
         (1, 24, ())
+
+    Args:
+        out: the folder of the results; None where nothing was written.
+        images: the number of images that are done.
+        videos: the number of videos, streams and cameras that are done.
+        frames: the number of their frames.
+        seconds: the time that it took.
+        failures: the sources that failed.
+        warnings: what was lost, one line each.
+        notes: what was measured, one line each.
     """
 
     out: Path | None
@@ -66,13 +73,13 @@ class PredictionReport:
 
     @property
     def frames_per_second(self) -> float:
-        """Images and frames a second, reading and writing included."""
+        """Images and frames per second, reading and writing included."""
         return (self.images + self.frames) / self.seconds
 
 
 @dataclass
 class Tally:
-    """Counts sources as they are done, and tells `report` of each image and frame."""
+    """Count finished sources, and call `report` with the progress after each image and frame."""
 
     sources: int
     report: Callable[[Progress], None] | None = None
@@ -86,7 +93,7 @@ class Tally:
     remarks: Remarks = field(default_factory=Remarks)
 
     def begin(self) -> int:
-        """The number of the source that comes next, from 1."""
+        """Begin the next source and return its number, from 1."""
         self.begun += 1
         return self.begun
 
@@ -103,7 +110,7 @@ class Tally:
     def tell(
         self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
     ) -> None:
-        """Tell of an image or a frame of the source of that number."""
+        """Report an image or a frame of the source of that number."""
         failure = None if error is None else Failure(source, str(error))
         if failure:
             self.failures.append(failure)
@@ -116,7 +123,7 @@ class Tally:
             self.report(Progress(source, number, self.sources, done, rows, is_part=True))
 
     def result(self, out: Path | None, seconds: float) -> PredictionReport:
-        """What was done, all in all."""
+        """Return the report of all sources."""
         return PredictionReport(
             out=out,
             images=self.images,

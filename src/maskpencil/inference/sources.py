@@ -1,4 +1,4 @@
-"""From what the user typed to sources: images, videos, streams and cameras."""
+"""Find sources, which are images, videos, streams and cameras, by paths, patterns, addresses and numbers."""
 
 import glob
 import os
@@ -65,7 +65,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What messages call it: the path, the address without its password, "camera 0"."""
+        """Its name in messages: the path, the address without its password, or "camera 0"."""
         if self.kind == "camera":
             return f"camera {self.address}"
         return without_secrets(self.address) if self.kind == "stream" else self.address
@@ -247,7 +247,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _beside_images(folders: Sequence[str]) -> list[str]:
-    """Those of folders beside each other that hold a data set's masks."""
+    """Return the folders, of several in one folder, that hold a data set's masks."""
     has_images = any(name.lower() in IMAGE_FOLDERS for name in folders)
     return [name for name in folders if has_images and name.lower() in MASK_FOLDERS]
 
@@ -272,13 +272,13 @@ def _in_order(items: Iterable[_Found]) -> list[_Found]:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Compare runs of digits as numbers; text sorts after numbers."""
+    """Return a sort key that compares runs of digits as numbers; text sorts after numbers."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
     return [(int(piece), piece) if piece[0] in "0123456789" else (10**30, piece) for piece in pieces]
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Name every source, first by its stem; those that would overwrite each other by more and more of their path."""
+    """Name every source by its stem; those whose results would clash by more of their path or by a number."""
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
         for clash in _clashes(items, stems):
@@ -300,7 +300,7 @@ _LONGER: tuple[Callable[[_Found], str], ...] = (
 
 
 def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
-    """Give the indices of sources whose results would get one name, on file systems that ignore case too."""
+    """Return the indices of sources whose results would have one name, also where case is ignored."""
     same: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
         same[item.kind == "image", stem.casefold()].append(i)
@@ -316,26 +316,26 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: 
 
 
 def scheme(text: str) -> str | None:
-    """The lower-case kind of an address ("rtsp"), or None of what is none."""
+    """Return the kind of an address in lower case, such as rtsp; None where a text is no address."""
     match = _ADDRESS.match(text)
     return match[1].lower() if match else None
 
 
 def camera_number(text: str) -> int | None:
-    """The number that "0" or "/dev/video0" stands for, or None of what is no camera."""
+    """Return the number of a camera given as "0" or "/dev/video0"; None where a text is no camera."""
     device = _DEVICE_FILE.fullmatch(text)
     digits = device[1] if device else text
     return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
 def without_secrets(address: str) -> str:
-    """The address as it may be shown: user, password and query, which may hold keys, left out."""
+    """Return an address without user, password and query, which may hold keys."""
     shown = re.sub(r"^([^/]+:/+)[^/?#]*@", r"\1", address)
     return re.split(r"[?#]", shown, maxsplit=1)[0]
 
 
 def stem_of(address: str) -> str:
-    """What the results of an address are called: its last part without suffix, else its host and port; a file name."""
+    """Return a file name for the results of an address: its last part without suffix, else its host and port."""
     parts = urlsplit(address)
     last = PurePosixPath(unquote(parts.path)).stem
     name = last or re.sub(r"^.*@", "", parts.netloc)
@@ -344,19 +344,19 @@ def stem_of(address: str) -> str:
 
 RUNS = "runs"
 RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|train)(?:-[0-9]+)?")
-"""The folders in `RUNS` that the commands write to when no other place is named."""
+"""The folders in `RUNS` that the commands write to by default."""
 
 RUN_FILES = ("config.yaml", "data.json")
-"""What every run folder of training holds."""
+"""Files that every run folder of training holds."""
 
 FEW = 3
-"""The number of folders that a line names."""
+"""The most folders that a line lists."""
 
 
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
-    """Leave out of the files below a folder what earlier runs have written there, and tell of it in one line.
+    """Leave out the files below a folder that earlier runs have written, with one line to `tell`.
 
-    Where nothing is left, what `root` itself records as results is taken, unless `root` is `out`: who names a folder of
+    Where nothing is left, the results that `root` itself records are taken, unless `root` is `out`: naming a folder of
     results means these.
     """
     tree = _Tree(root)
@@ -384,7 +384,7 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder: in which run's folder it is, if in any, and the records that may name its files."""
+    """A folder, with the run folder that it is in, if any, and the records that may name its files."""
 
     run: Path | None
     results: tuple[Results, ...]
@@ -392,7 +392,7 @@ class _Place:
 
 @dataclass
 class _Tree:
-    """The folders below a root, looked at once."""
+    """The folders below a root, each read once."""
 
     root: Path
     places: dict[Path, _Place] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Wrappers of predictors: `TestTimeAugmentation`, `SingleClass`, `Abstain`."""
+"""Wrap predictors: `TestTimeAugmentation`, `SingleClass`, `Abstain`."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 class _Wrapper(Predictor):
-    """What wrappers take from the segmenter that they wrap."""
+    """Take the classes, the batch size and the threads from the wrapped segmenter."""
 
     segmenter: Predictor
 
@@ -96,7 +96,7 @@ class TestTimeAugmentation(_Wrapper):
 
 
 def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
-    """Bilinear scaling of (N, K, H, W) to (height, width) `size`, one image and class after the other."""
+    """Scale (N, K, H, W) bilinearly to `size`, (height, width), one image and class after the other."""
     if probabilities.shape[-2:] == size:
         return probabilities
     import cv2  # slow to import, and most runs never need it
@@ -190,7 +190,7 @@ class Abstain(_Wrapper):
 
 
 def most_probable(probabilities: Probabilities) -> LabelMap:
-    """The class of each pixel: (K, H, W) -> (H, W); class by class, several times faster than argmax over axis 0."""
+    """Return the most probable class (H, W) of each pixel of (K, H, W); faster than argmax over axis 0."""
     best = probabilities[0].copy()
     labels = np.zeros(best.shape, dtype=np.uint8)
     for index in range(1, len(probabilities)):

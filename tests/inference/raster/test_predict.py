@@ -68,10 +68,10 @@ def make_raster(tmp_path: Path):
 
 
 @pytest.mark.parametrize("size", [(1300, 700), (512, 1024), (40, 30)])
-def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_raster, tmp_path, size):
+def test_a_mask_has_the_georeference_of_its_image_and_the_classes_of_the_network(make_raster, tmp_path, size):
     values = pixels(3, *size)
     path = make_raster("field.tif", values, tiled=size[0] > 100, blockxsize=256, blockysize=256)
-    heard: list[tuple[int, int]] = []
+    events: list[tuple[int, int]] = []
     asked = {"confidence": True, "entropy": True}
     predict_raster(
         Bands(),
@@ -79,7 +79,7 @@ def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_rast
         tmp_path / "out",
         "field",
         options=PredictOptions(**asked),
-        on_rows=lambda *rows: heard.append(rows),
+        on_rows=lambda *rows: events.append(rows),
     )
     with rasterio.open(tmp_path / "out" / "masks" / "field.tif") as mask:
         np.testing.assert_array_equal(mask.read(1), values.mean(axis=0) > 127)
@@ -93,7 +93,7 @@ def test_a_mask_lies_where_the_image_lies_and_is_what_the_network_says(make_rast
         assert np.abs(sure.read(1).astype(float) - expected).max() <= 1
     with rasterio.open(tmp_path / "out" / "entropy" / "field.tif") as entropy:
         assert np.abs(entropy.read(1).astype(float) - values.mean(axis=0)).max() <= 1
-    assert heard[-1] == (size[0], size[0])
+    assert events[-1] == (size[0], size[0])
     assert read_image(tmp_path / "out" / "overlays" / "field.jpg").shape[1] >= min(size[1], 100)
 
 
@@ -108,7 +108,7 @@ def test_gray_and_many_bands_and_16_bits_are_read(make_raster, tmp_path, bands):
     assert not (tmp_path / "out" / "overlays").exists()
 
 
-def test_predict_does_rasters_by_windows_beside_what_cannot_be_read(make_raster, tmp_path):
+def test_rasters_are_done_by_windows_and_unreadable_ones_reported(make_raster, tmp_path):
     make_raster("good.tif", pixels(3, 64, 64))
     (tmp_path / "in" / "bad.tif").write_bytes(b"II*\0nothing")
     make_raster("floats.tif", np.full((1, 8, 8), 300, np.float32))
@@ -116,10 +116,10 @@ def test_predict_does_rasters_by_windows_beside_what_cannot_be_read(make_raster,
         Bands(), find_sources([tmp_path / "in"]), out=tmp_path / "out", options=PredictOptions(geotiff=True)
     )
     assert report.images == 1
-    told = sorted(failure.message for failure in report.failures)
-    assert "bad.tif: is " in told[0]
-    assert "damaged" in told[0]
-    assert "floats.tif: holds floating-point numbers from 300 to 300; expected 0 to 1" in told[1]
+    reported = sorted(failure.message for failure in report.failures)
+    assert "bad.tif: is " in reported[0]
+    assert "damaged" in reported[0]
+    assert "floats.tif: holds floating-point numbers from 300 to 300; expected 0 to 1" in reported[1]
     assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["good.tif"]
 
 
@@ -131,7 +131,7 @@ def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
     assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
 
 
-def test_what_rasters_do_not_give_is_refused(make_raster, segmenter, tmp_path):
+def test_results_that_rasters_do_not_have_are_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
         with pytest.raises(ConfigError, match=r"geotiff writes masks, .* and regions as geojson; leave out"):
@@ -169,7 +169,7 @@ def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
         ({"model": 1}, {"model": 1}, None),  # another raster of the same name
     ],
 )
-def test_what_else_an_interrupted_raster_was_made_of_begins_anew(make_raster, tmp_path, first, second, asked):
+def test_an_interrupted_raster_of_other_settings_starts_from_the_top(make_raster, tmp_path, first, second, asked):
     path, out = make_raster("field.tif", pixels(3, 300, 100)), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         predict_raster(Bands(origin=first, stop_at=97), path, out, "field")
@@ -217,15 +217,15 @@ def test_regions_without_a_georeference_are_in_pixels(make_raster, tmp_path):
     assert sorted(set(map(tuple, bright["geometry"]["coordinates"][0]))) == [(10, 5), (10, 15), (20, 5), (20, 15)]
 
 
-def test_the_report_hears_of_the_rows_of_a_raster_that_are_done(make_raster, tmp_path):
-    path, heard = make_raster("field.tif", pixels(3, 400, 64)), []
-    predict(Bands(), [path], out=tmp_path / "out", options=PredictOptions(geotiff=True), report=heard.append)
-    rows = [(progress.frame, progress.frames) for progress in heard if progress.is_part]
+def test_finished_rows_of_a_raster_are_reported(make_raster, tmp_path):
+    path, events = make_raster("field.tif", pixels(3, 400, 64)), []
+    predict(Bands(), [path], out=tmp_path / "out", options=PredictOptions(geotiff=True), report=events.append)
+    rows = [(progress.frame, progress.frames) for progress in events if progress.is_part]
     assert rows == [(97, 400), (194, 400), (291, 400), (388, 400), (400, 400)]
-    assert [(p.number, p.sources, p.frame, p.frames) for p in heard if not p.is_part] == [(1, 1, 1, 1)]
+    assert [(p.number, p.sources, p.frame, p.frames) for p in events if not p.is_part] == [(1, 1, 1, 1)]
 
 
-def test_telling_rasters_from_images_compares_no_source_with_another(tmp_path, monkeypatch):
+def test_rasters_are_separated_from_images_without_comparing_sources(tmp_path, monkeypatch):
     compared, done = 0, []
     equal = Source.__eq__
 

@@ -16,7 +16,7 @@ def test_numbers_and_device_files_are_cameras(text: str, number: int | None) -> 
     assert camera_number(text) == number
 
 
-def test_a_camera_that_is_not_there_is_told_in_one_line() -> None:
+def test_a_missing_camera_is_one_line() -> None:
     with pytest.raises(VideoError, match=r"camera 987: ") as caught:
         find_camera(987, platform="linux")
     assert "\n" not in str(caught.value)
@@ -33,7 +33,7 @@ def test_each_system_has_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
         find_camera(1, platform="win32")
 
 
-def test_a_build_without_the_systems_cameras_is_told() -> None:
+def test_a_build_without_the_systems_cameras_is_one_line() -> None:
     unknown = "win32" if "dshow" not in av.formats_available else "darwin"
     with pytest.raises(VideoError, match="this build of PyAV has no"):
         find_camera(0, platform=unknown)

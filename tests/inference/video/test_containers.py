@@ -28,7 +28,7 @@ AT_THE_END = {"last.mp4": {}, "last.mov": {"codec": "mpeg4"}}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_cut_file_of_any_kind_is_told_as_a_cut_mp4_is(
+def test_a_cut_file_of_any_kind_is_reported_like_a_cut_mp4(
     make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
 ) -> None:
     path = make_video(name, pts=range(48), size=(96, 128), **KINDS[name])
@@ -86,7 +86,7 @@ def test_headers_that_go_on_for_ever_are_left(tmp_path: Path) -> None:
         assert not read_structure(path).is_cut
 
 
-def test_two_mp4_in_one_file_are_told(make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+def test_two_mp4_in_one_file_are_noted(make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     one, two = make_video("one.mp4"), make_video("two.mp4", size=(96, 128))
     one.write_bytes(one.read_bytes() + two.read_bytes())
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
@@ -96,7 +96,7 @@ def test_two_mp4_in_one_file_are_told(make_video: MakeVideo, tmp_path: Path, seg
 
 
 @pytest.mark.parametrize(("name", "codec", "sound"), [("a.ts", "libx264", "aac"), ("a.webm", "libvpx-vp9", None)])
-def test_joined_videos_of_two_sizes_are_told_as_they_are(
+def test_joined_videos_of_two_sizes_are_reported(
     make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str, codec: str, sound: str | None
 ) -> None:
     one = make_video(f"one-{name}", codec=codec, sound=sound, pts=range(24))
@@ -113,7 +113,7 @@ def test_joined_videos_of_two_sizes_are_told_as_they_are(
     assert times[-1] == pytest.approx(47 / 12, abs=0.06)
 
 
-def test_a_size_that_changes_within_a_stream_is_told_with_its_second(
+def test_a_size_that_changes_within_a_stream_is_reported_with_its_second(
     make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter
 ) -> None:
     one = make_video("one.avi", codec="mjpeg", pixel_format="yuvj420p", pts=range(24))
@@ -172,9 +172,7 @@ def test_flipped_bytes_are_counted_and_warned_of(
     assert report.frames > 3
 
 
-def test_an_interlaced_video_is_told_in_a_note(
-    make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter
-) -> None:
+def test_an_interlaced_video_is_a_note(make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     path = make_video("a.mp4", encoder={"flags": "+ildct+ilme", "x264-params": "interlaced=1"})
     report = predict_video(segmenter, path, tmp_path / "out.mp4")
     (note,) = report.notes

@@ -248,7 +248,7 @@ def test_colors_that_cannot_be_read_are_refused_in_one_line(matrix: int) -> None
         ColorConverter("a.mp4").convert(frame, (frame.height, frame.width))
 
 
-def test_what_was_done_to_hdr_is_a_note_and_of_sdr_there_is_none(tmp_path: Path) -> None:
+def test_tone_mapping_of_hdr_is_a_note_and_sdr_has_none(tmp_path: Path) -> None:
     image = swatches()
     sdr = write(tmp_path / "sdr.mkv", [tagged(coded(image / 255, 1, bits=10), 1, 1)], "ffv1", "yuv420p10le")
     hdr = write(tmp_path / "hdr.mkv", [tagged(coded(hlg(image), 9, bits=10), HLG)], "ffv1", "yuv420p10le")

@@ -30,18 +30,18 @@ def test_the_first_device_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -
     assert find_decoder() == "qsv"
 
 
-def test_without_a_device_videos_are_decoded_in_software_and_that_is_told(
+def test_without_a_device_videos_are_decoded_in_software_with_a_line_that_says_so(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "find_decoder", lambda: None)
-    told: list[str] = []
+    reported: list[str] = []
     report = predict_video(
         segmenter,
         make_video(),
         tmp_path / "out.mp4",
-        tell=told.append,
+        tell=reported.append,
         options=PredictOptions(video=VideoOptions(hardware_decode=True)),
     )
     assert report.frames == 12
-    (line,) = told
+    (line,) = reported
     assert line.startswith("videos are decoded in software: no hardware decoder")

@@ -100,7 +100,7 @@ def test_frames_of_two_videos_are_not_mixed(
     assert [path.name for path in tmp_path.glob("out/**/*") if path.is_file()] == ["000009.png"]
 
 
-def test_a_video_of_which_nothing_is_asked_is_refused(
+def test_a_video_without_any_result_is_refused(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     with pytest.raises(ConfigError, match="leave overlays on, or ask for --masks video"):

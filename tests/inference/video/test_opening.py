@@ -22,7 +22,7 @@ HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
 
 
-def test_what_a_file_is_read_by_is_this_list() -> None:
+def test_files_are_read_by_these_demuxers_only() -> None:
     assert sorted(FILE_DEMUXERS) == [
         *("apng", "asf", "av1", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "jpeg_pipe", "m4v", "matroska"),
         *("mjpeg", "mov", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg", "png_pipe", "vvc", "webp_pipe"),
@@ -32,7 +32,7 @@ def test_what_a_file_is_read_by_is_this_list() -> None:
     assert opening_of("a.mp4").whitelist == "file"
 
 
-def test_what_each_kind_of_stream_is_read_by_and_over_is_this_list() -> None:
+def test_each_kind_of_stream_is_read_by_these_demuxers_and_protocols_only() -> None:
     web = ["aac", "ac3", "dash", "eac3", "hls", "live_flv", "mp3", "mpjpeg", "webvtt"]
     more = {kind: sorted(stream_demuxers(f"{kind}://x/y") - FILE_DEMUXERS) for kind in SCHEMES}
     rtmp = ["live_flv"]
@@ -134,7 +134,7 @@ def test_a_playlist_of_the_web_cannot_reach_the_files_here(
             open_container(opening_of(Source("stream", address, "list"))).close()
 
 
-def test_a_playlist_of_the_web_plays_what_lies_beside_it_there(make_video: MakeVideo) -> None:
+def test_a_playlist_of_the_web_plays_the_files_beside_it_there(make_video: MakeVideo) -> None:
     video = make_video("part.ts").read_bytes()
 
     def answer(handler, _: int) -> None:

@@ -75,23 +75,23 @@ def test_a_reader_that_leaves_is_noticed_and_no_error() -> None:
     raw.close()
 
 
-def test_standard_output_gets_the_overlays_without_legend_and_their_size_is_told(
+def test_standard_output_gets_the_overlays_without_legend_and_a_line_states_their_size(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     options = VideoOptions(stdout=True)
     report = predict(
         segmenter,
         find_sources([make_video()]),
         out=tmp_path / "out",
-        tell=told.append,
+        tell=reported.append,
         options=PredictOptions(overlays=False, video=options),
     )
     raw = capfdbinary.readouterr().out
     predict_video(segmenter, make_video(), tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
-    (line,) = told
+    (line,) = reported
     height, width = probe_video(make_video()).size
     left = (frames[0].shape[1] - width) // 2  # the legend is wider than the video
     pages = np.frombuffer(raw, dtype=np.uint8).reshape(12, height, width, 3)
@@ -129,10 +129,10 @@ def test_a_reader_that_leaves_ends_a_video_that_is_written_nowhere_else(tmp_path
     )
     started.stdout.read(1000)
     started.stdout.close()
-    told = started.stderr.read().decode()
+    reported = started.stderr.read().decode()
     started.stderr.close()
     assert started.wait() == 0
-    assert int(told) < 500
+    assert int(reported) < 500
 
 
 def test_a_window_is_refreshed_from_the_main_thread(

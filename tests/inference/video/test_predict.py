@@ -90,7 +90,7 @@ def test_a_transport_stream_starts_at_zero_and_keeps_its_sound(
     assert len(sound_packets(tmp_path / "out.mp4")) == len(sound_packets(source))
 
 
-def test_sound_that_mp4_cannot_hold_is_left_out_and_told(
+def test_sound_that_mp4_cannot_hold_is_left_out_and_reported(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     report = predict_video(segmenter, make_video("video.avi", codec="mpeg4", sound="pcm_s16le"), tmp_path / "out.mp4")
@@ -100,7 +100,7 @@ def test_sound_that_mp4_cannot_hold_is_left_out_and_told(
         assert not video.streams.audio
 
 
-def test_sound_of_an_unknown_kind_is_left_out_and_told(
+def test_sound_of_an_unknown_kind_is_left_out_and_reported(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     source = make_video("video.webm", codec="libvpx", sound="libopus")
@@ -111,7 +111,7 @@ def test_sound_of_an_unknown_kind_is_left_out_and_told(
     assert "unknown" in warning
 
 
-def test_damaged_packets_of_sound_are_left_out_and_told(
+def test_damaged_packets_of_sound_are_left_out_and_reported(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     source = make_video("video.ts", sound="aac")
@@ -173,7 +173,7 @@ def test_very_many_classes_leave_the_legend_out(tmp_path: Path, make_video: Make
     assert first_frame(tmp_path / "out.mp4").shape == (48, 64, 3)
 
 
-def test_a_video_cut_short_is_written_as_far_as_it_goes_and_told(
+def test_a_video_cut_short_is_written_as_far_as_it_goes_and_reported(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     source = make_video(pts=range(60), options={"movflags": "+faststart"}, size=(120, 160))
@@ -184,12 +184,12 @@ def test_a_video_cut_short_is_written_as_far_as_it_goes_and_told(
     assert "from second" in warning
 
 
-def test_progress_tells_frames_and_their_number(
+def test_progress_has_the_frame_and_the_number_of_frames(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    told: list[tuple[int, int | None]] = []
-    predict_video(segmenter, make_video(), tmp_path / "out.mp4", on_frame=lambda *numbers: told.append(numbers))
-    assert told == [(i, 12) for i in range(1, 13)]
+    reported: list[tuple[int, int | None]] = []
+    predict_video(segmenter, make_video(), tmp_path / "out.mp4", on_frame=lambda *numbers: reported.append(numbers))
+    assert reported == [(i, 12) for i in range(1, 13)]
 
 
 def test_memory_does_not_grow_with_the_video(
@@ -238,7 +238,7 @@ def test_a_file_that_is_no_video_leaves_nothing(tmp_path: Path, segmenter: Brigh
     assert not (tmp_path / "out").exists()
 
 
-def test_a_place_that_cannot_be_written_is_told(
+def test_a_place_that_cannot_be_written_is_refused(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
@@ -267,7 +267,7 @@ def test_frames_side_by_side_give_the_same_in_the_same_order(tmp_path, segmenter
             np.testing.assert_array_equal(ours.to_ndarray(format="rgb24"), theirs.to_ndarray(format="rgb24"))
 
 
-def test_sound_without_a_rate_is_left_out_and_that_is_said(
+def test_sound_without_a_rate_is_left_out_and_reported(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     source = make_video("video.mpg", codec="mpeg1video", sound="mp2", time_base=Fraction(1, 25))

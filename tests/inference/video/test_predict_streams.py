@@ -104,23 +104,23 @@ def test_a_silent_stream_is_stopped_with_its_video_whole_at_once(
     assert len(frames_of(tmp_path / "out/overlays/video.mp4")) == report.frames > 20
 
 
-def test_a_broken_stream_is_told_and_what_came_is_done(
+def test_a_broken_stream_is_reported_and_its_frames_are_written(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.01)
-    told: list[str] = []
+    reported: list[str] = []
     with tcp_server(make_video("video.ts", sound="aac").read_bytes(), times=2) as address:
         report = predict(
             segmenter,
             find_sources([address, make_video()]),
             out=tmp_path / "out",
-            tell=told.append,
+            tell=reported.append,
             options=PredictOptions(video=VideoOptions(reconnect=1)),
         )
     assert (report.videos, report.failures) == (2, ())
     (warning,) = report.warnings
     assert "did not come back in 1 tries" in warning
-    assert [line.split(" ")[0] for line in told] == [f"{address}:"] * 2
+    assert [line.split(" ")[0] for line in reported] == [f"{address}:"] * 2
     name = address.removeprefix("tcp://").replace(":", "-")
     assert len(frames_of(tmp_path / f"out/overlays/{name}.mp4")) == 24
     assert len(frames_of(tmp_path / "out/overlays/video.mp4")) == 12
@@ -130,7 +130,7 @@ def test_a_broken_stream_is_told_and_what_came_is_done(
     assert (np.diff(sound) > 0).all()
 
 
-def test_what_cannot_be_opened_does_not_stop_the_others(
+def test_a_source_that_cannot_be_opened_does_not_stop_the_others(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     sources = find_sources(["http://127.0.0.1:9/web.mp4", "987", make_video()])
@@ -144,11 +144,11 @@ def test_a_video_from_the_web_is_done_as_a_file_is(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     video = make_video("video.mp4", pts=range(24), options={"movflags": "+faststart"}, sound="aac")
-    told: list[Progress] = []
+    reported: list[Progress] = []
     with file_server(video) as address:
-        predict(segmenter, find_sources([address]), out=tmp_path / "web", report=told.append)
+        predict(segmenter, find_sources([address]), out=tmp_path / "web", report=reported.append)
     predict(segmenter, find_sources([video]), out=tmp_path / "file")
-    assert [(p.frame, p.frames) for p in told] == [(i, 24) for i in range(1, 25)]
+    assert [(p.frame, p.frames) for p in reported] == [(i, 24) for i in range(1, 25)]
     web, file = tmp_path / "web/overlays/video.mp4", tmp_path / "file/overlays/video.mp4"
     assert web.read_bytes() == file.read_bytes()
 
@@ -162,7 +162,7 @@ def test_stopping_within_a_video_drops_it(
     assert files_below(tmp_path / "out") == set()
 
 
-def test_what_is_not_begun_when_it_is_stopped_is_told(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
+def test_sources_that_were_not_begun_before_a_stop_are_reported(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     stop = Event()
     with camera_server() as address:
         sources = find_sources([address, "rtsp://10.255.255.1/never"])

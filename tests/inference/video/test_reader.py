@@ -18,7 +18,7 @@ def frames(path: Path) -> list[Frame]:
         return [item for item in reader.read() if isinstance(item, Frame)]
 
 
-def test_a_video_tells_its_facts(make_video: MakeVideo) -> None:
+def test_the_properties_of_a_video_are_read(make_video: MakeVideo) -> None:
     facts = probe_video(make_video(sound="aac"))
     assert facts.size == (48, 64)
     assert (facts.frames, facts.rate, facts.rotation, facts.has_sound) == (12, 12, 0, True)
@@ -86,7 +86,7 @@ def test_the_last_frames_come_also_where_the_sound_stands_first(make_video: Make
         assert reader.damaged_from is None
 
 
-def test_a_missing_an_empty_and_a_foreign_file_are_told_in_one_line(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_missing_an_empty_and_a_foreign_file_are_one_line(tmp_path: Path, make_video: MakeVideo) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video " * 100)
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://example.org/a.ts\n")

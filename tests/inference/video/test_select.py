@@ -39,7 +39,7 @@ def milliseconds(*values: int) -> list[Fraction]:
     ],
 )
 @pytest.mark.parametrize("name", ["video.mkv", "video.mp4"])
-def test_what_is_taken_keeps_its_times(
+def test_selected_frames_keep_their_times(
     tmp_path: Path,
     segmenter: BrightnessSegmenter,
     make_video: MakeVideo,
@@ -108,7 +108,7 @@ def test_a_stretch_has_its_sound(tmp_path: Path, segmenter: BrightnessSegmenter,
     assert duration(tmp_path / "out.mp4") == pytest.approx(2, abs=0.03)
 
 
-def test_a_start_behind_the_end_is_told_and_leaves_nothing(
+def test_a_start_after_the_end_is_refused_and_leaves_nothing(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     with pytest.raises(VideoError, match=r"has no frame in the stretch from second 7, and it is 1\.0 s long"):
@@ -118,7 +118,7 @@ def test_a_start_behind_the_end_is_told_and_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_number_of_frames_is_foretold() -> None:
+def test_the_number_of_frames_is_estimated() -> None:
     assert expected_frames(VideoOptions(), 100, 4.0) == 100
     assert expected_frames(VideoOptions(every=3), 100, 4.0) == 34
     assert expected_frames(VideoOptions(start=1, end=3, every=10), 100, 4.0) == 5

@@ -113,7 +113,7 @@ def test_the_most_probable_class_is_argmax() -> None:
     np.testing.assert_array_equal(most_probable(probabilities), probabilities.argmax(axis=0))
 
 
-def test_a_video_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
+def test_a_video_is_smoothed_and_its_flicker_reported(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "video.mkv"), "w") as video:
         stream = video.add_stream("ffv1", rate=12)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "bgr0"
@@ -131,7 +131,7 @@ def test_a_video_is_smoothed_and_its_flicker_told(tmp_path: Path) -> None:
     assert after < before / 2
 
 
-def test_what_has_no_probabilities_is_refused_before_anything_is_done(
+def test_smoothing_without_probabilities_is_refused_before_any_work(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     assert not supports(segmenter, "probabilities_batch")

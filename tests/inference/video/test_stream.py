@@ -25,9 +25,11 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.01)
 
 
-def opened(address: str, *, tries: int = 5, stop: Event | None = None, told: list[str] | None = None) -> StreamReader:
+def opened(
+    address: str, *, tries: int = 5, stop: Event | None = None, reported: list[str] | None = None
+) -> StreamReader:
     (source,) = find_sources([address])
-    tell = [].append if told is None else told.append
+    tell = [].append if reported is None else reported.append
     return StreamReader(opening_of(source), tries=tries, stop=stop or Event(), tell=tell)
 
 
@@ -48,25 +50,25 @@ def test_a_video_from_a_web_server_is_read_as_from_a_file(make_video: MakeVideo)
 def test_a_video_that_breaks_off_goes_on_where_it_was(make_video: MakeVideo, name: str) -> None:
     options = {"movflags": "+faststart"} if name.endswith("mp4") else {}
     video = make_video(name, pts=range(60), size=(120, 160), options=options)
-    told: list[str] = []
+    reported: list[str] = []
     with file_server(video, break_at={1: 0.5, 2: 0.8}.get) as address:
-        reader = opened(address, told=told)
+        reader = opened(address, reported=reported)
         assert frame_times(reader) == frame_times(VideoReader(video))
         assert reader.gave_up is None
-    assert len(told) == 2
-    assert all("broke off at second" in line and "trying again in 0.01 s (1 of 5)" in line for line in told)
+    assert len(reported) == 2
+    assert all("broke off at second" in line and "trying again in 0.01 s (1 of 5)" in line for line in reported)
 
 
 def test_a_stream_that_breaks_off_is_opened_again_and_its_times_go_on(make_video: MakeVideo) -> None:
     video = make_video("video.ts")
-    told: list[str] = []
+    reported: list[str] = []
     with tcp_server(video.read_bytes(), times=3) as address:
-        reader = opened(address, tries=2, told=told)
+        reader = opened(address, tries=2, reported=reported)
         times = frame_times(reader)
     assert len(times) == 36
     assert all(after > before for before, after in pairwise(times))
     assert [float(times[i] - times[i - 1]) for i in (12, 24)] == pytest.approx([1 / 12, 1 / 12], abs=0.09)
-    assert [line.split("(")[-1] for line in told] == ["1 of 2)", "1 of 2)", "1 of 2)", "2 of 2)"]
+    assert [line.split("(")[-1] for line in reported] == ["1 of 2)", "1 of 2)", "1 of 2)", "2 of 2)"]
     assert reader.gave_up
     assert "did not come back in 2 tries; what came until then is done" in reader.gave_up
 
@@ -125,7 +127,7 @@ def test_a_camera_without_times_gets_those_of_arrival() -> None:
 
 def test_a_stream_that_falls_silent_counts_as_broken(monkeypatch: pytest.MonkeyPatch, make_video: MakeVideo) -> None:
     monkeypatch.setattr(opening, "STALL_SECONDS", 0.3)
-    told: list[str] = []
+    reported: list[str] = []
     silent = threading.Event()
 
     def answer(handler, number: int) -> None:
@@ -135,14 +137,14 @@ def test_a_stream_that_falls_silent_counts_as_broken(monkeypatch: pytest.MonkeyP
         silent.wait(5)
 
     with http_server(answer, "video.ts") as address:
-        reader = opened(address, tries=0, told=told)
+        reader = opened(address, tries=0, reported=reported)
         assert 0 < len(frame_times(reader)) <= 30
         silent.set()
     assert "nothing came for 0.3 s" in str(reader.gave_up)
 
 
 @pytest.mark.parametrize("kind", ["http", "rtsp", "rtmp", "tcp"])
-def test_what_does_not_answer_is_told_in_one_line_without_the_password(kind: str) -> None:
+def test_an_address_that_does_not_answer_is_one_line_without_the_password(kind: str) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         port = unheard.getsockname()[1]

@@ -14,7 +14,7 @@ class NoScreenError(Exception):
     pass
 
 
-def test_no_toolkit_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_toolkit_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *arguments, **more):
@@ -71,7 +71,7 @@ def toolkit(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return made
 
 
-def test_no_screen_is_told_in_one_line(toolkit: SimpleNamespace) -> None:
+def test_a_missing_screen_is_one_line(toolkit: SimpleNamespace) -> None:
     def no_screen() -> None:
         raise NoScreenError("no display name and no $DISPLAY environment variable")
 

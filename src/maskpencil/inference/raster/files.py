@@ -1,4 +1,4 @@
-"""Raster files, read and written window by window by rasterio."""
+"""Read and write raster files window by window, by rasterio."""
 
 import errno
 import os
@@ -29,21 +29,21 @@ BLOCK = 512
 """The side of the blocks of the files that are written, in pixels."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""GDAL's drivers that a file can reach, whatever its name: others read further files or addresses."""
+"""The only GDAL drivers that a file can reach, whatever its name: others read further files or addresses."""
 
 _CACHE_MB = 64
 
 
 @dataclass(frozen=True)
 class RasterWindows:
-    """An open raster as `Windows`: its pixels as `images.read_pixels` gives those of the whole file.
+    """Read windows of an open raster, with the pixels that `images.read_pixels` gives of the whole file.
 
     Attributes:
         dataset: the open rasterio data set.
-        bands: what its bands stand for.
-        levels: how its numbers become 0-255.
-        remarks: what a user should be told of how the file is read, as the ends of sentences about it.
-        jpeg: what reads the colors in place of GDAL, if anything.
+        bands: the meaning of its bands.
+        levels: scales its values to 0-255.
+        remarks: how the file is read, as the ends of sentences about it for the user.
+        jpeg: reads the colors in place of GDAL; None where GDAL does.
     """
 
     dataset: Any
@@ -54,7 +54,7 @@ class RasterWindows:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W)."""
+        """The size (H, W)."""
         return self.dataset.height, self.dataset.width
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
@@ -62,7 +62,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
     def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
-        """Which pixels of some whole rows hold nothing, (rows, W); None where none can be empty."""
+        """Find the empty pixels of whole rows, (rows, W); None where none can be empty."""
         bands, window = self.bands, _window(rows, slice(0, self.dataset.width))
         masked = self._has_mask
         if bands.nodata is None and bands.alpha is None and not masked and bands.dtype.kind != "f":
@@ -73,7 +73,7 @@ class RasterWindows:
         return empty_pixels(colors, bands, alpha=alpha, mask=mask)
 
     def overview(self, size: tuple[int, int]) -> RGBImage:
-        """The whole raster at (height, width) `size`."""
+        """Read the whole raster at `size`, (height, width)."""
         from rasterio.enums import Resampling
 
         how = Resampling.nearest if self.bands.model == "palette" else Resampling.average
@@ -81,7 +81,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._colors(out_shape=shape, resampling=how), self.dataset.name)
 
     def count(self) -> None:
-        """Count the numbers of the whole raster, where these decide how they become 0-255."""
+        """Count the values of the whole raster, where these decide how they are scaled to 0-255."""
         height, width = self.size
         for top in range(0, height if self.levels.by_numbers else 0, BLOCK):
             rows = slice(top, min(height, top + BLOCK))
@@ -95,14 +95,14 @@ class RasterWindows:
         return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
     def _part(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """The numbers of the seen bands in some rows and columns, (rows, columns, n)."""
+        """Read the values of the visible bands in some rows and columns, (rows, columns, n)."""
         if self.jpeg is None:
             return self._colors(window=_window(rows, columns))
         with decoding(self.dataset.name):
             return self.jpeg.read(rows, columns)
 
     def _colors(self, **how: Any) -> npt.NDArray[Any]:
-        """The numbers of the seen bands, (H, W, n)."""
+        """Read the values of the visible bands, (H, W, n)."""
         return self._read([band + 1 for band in self.bands.colors], **how)
 
     def _read(self, bands: list[int], **how: Any) -> npt.NDArray[Any]:
@@ -120,7 +120,7 @@ class RasterWindows:
 
 
 class RasterWriter:
-    """Takes rows from the uppermost down and writes them in whole rows of blocks."""
+    """Collect rows from the top down and write them in whole rows of blocks."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.start = dataset, 0
@@ -136,12 +136,12 @@ class RasterWriter:
             self.waiting = [together[count:].copy()]
 
     def finish(self) -> None:
-        """Write what still waits."""
+        """Write the rows that are left."""
         self._write(np.concatenate(self.waiting))
         self.waiting = []
 
     def overview(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """What was written, at (height, width) `size`: of each place one pixel."""
+        """Read what was written at `size`, (height, width), by nearest neighbor."""
         labels: npt.NDArray[np.uint8] = self.dataset.read(1, out_shape=size)
         return labels
 
@@ -155,7 +155,7 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Give what writes one band of the raster `like`, whole or not at all; class `colors` (K, 3) make it a palette."""
+    """Open a writer of one band, sized and placed as `like`, whole or not at all; `colors` (K, 3) are its palette."""
     profile = {
         "driver": "GTiff",
         "width": like.width,
@@ -245,7 +245,7 @@ def opened_raster(path: Path) -> Iterator[RasterWindows]:
 
 
 def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
-    """The page of a TIFF file that is taken, and how many there are.
+    """Return the page of a TIFF file that is read, and the number of pages.
 
     Raises:
         ImageError: it is a raw photo, or a file beside it that GDAL would read as well is no TIFF.
@@ -266,7 +266,7 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
 
 
 def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
-    """What the bands stand for, by the tags of a TIFF or by what GDAL says of a JPEG 2000."""
+    """Find the meaning of the bands by the tags of a TIFF file or by GDAL's description of a JPEG 2000 file."""
     if page is not None:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):

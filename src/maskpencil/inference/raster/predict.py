@@ -26,7 +26,7 @@ from maskpencil.segmenter import Predictor
 from maskpencil.visualize import grayscale
 
 OVERVIEW = 2048
-"""The longest side of the overlay, which is for a look."""
+"""The longest side of the overlay, in pixels."""
 
 _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 
@@ -34,19 +34,19 @@ _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 FACTS = "facts.json"
 
 Rows = dict[str, npt.NDArray[np.uint8]]
-"""Some rows of each of the result's images, (rows, W)."""
+"""Rows (rows, W) of each result of a raster, by its kind."""
 
 Remark = Callable[[Sequence[str], str], None]
-"""Takes what is to be said of how a file was read, as `Tally.remark` does."""
+"""Called with remarks on how a file was read, as `Tally.remark` is."""
 
 
 class RowsDone:
-    """Bands of whole rows from the uppermost down, one file each, in a folder that has one writer at a time.
+    """Keep bands of whole rows, from the top down, one file each, in a folder with one writer at a time.
 
     Args:
         folder: where they are kept.
-        facts: all that the result follows from, as plain values: what an earlier run has done is taken over where its
-            facts were the same. None where they are not known: then nothing is.
+        facts: everything that determines the result, as plain values: rows of an earlier run are kept where its facts
+            were the same. None where they are unknown: then no rows are.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -67,11 +67,11 @@ class RowsDone:
 
     @property
     def count(self) -> int:
-        """How many rows are done."""
+        """The number of rows that are done."""
         return int(self._files[-1].stem) if self._files else 0
 
     def add(self, rows: Rows) -> None:
-        """Keep the rows that follow those done.
+        """Keep the rows that follow the finished ones.
 
         Raises:
             OutputError: they cannot be written.
@@ -99,7 +99,7 @@ class RowsDone:
 
 
 def raster_file(out: Path, kind: str, stem: str) -> Path:
-    """Return where a result of a raster is written: masks, confidence, entropy, overlays or regions."""
+    """Return the path of a result of a raster: masks, confidence, entropy, overlays or regions."""
     return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
 
 
@@ -119,19 +119,27 @@ def predict_raster(
     on_rows: Callable[[int, int], None] | None = None,
     remark: Remark | None = None,
 ) -> None:
-    """Segment a raster window by window: masks/STEM.tif, an overlays/STEM.jpg for a look, and as `predict` is asked to.
+    """Segment a raster window by window and write masks/STEM.tif and the other results that the options ask for.
 
-    Memory is that of the network and of a band of rows, whatever the raster. Each file is written whole or not at all;
-    rows that are done wait in a hidden folder beside the mask, from which the same call goes on after an interruption.
-    `regions` gives regions/STEM.geojson, see `write_raster_regions`, with `min_area` and `region_classes`. `on_rows`
-    is called with (rows done, of), `remark` with how the file was read. Pixels that hold nothing get 255 in the mask, 0
-    in the confidence and 255 in the entropy. The place on the earth comes out as it went in: a coordinate system, a
-    transform, ground control points, RPCs; that of a world file is written into the mask.
+    Memory is that of the network and of a band of rows, for rasters of any size. Each file is written whole or not at
+    all; finished rows are kept in a hidden folder beside the mask, from which the same call resumes after an
+    interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0 in
+    the confidence and 255 in the entropy. The georeference is kept: a coordinate system, a transform, ground control
+    points, RPCs; that of a world file is written into the mask.
+
+    Args:
+        segmenter: computes bands of rows, see `Predictor.bands`.
+        path: the raster.
+        out: the folder to write.
+        stem: names the results.
+        options: the settings.
+        on_rows: called with (rows done, rows of the raster) after each band.
+        remark: called with remarks on how the file was read.
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
         ImageError: it is not a raster that can be read.
-        KeyboardInterrupt: Ctrl-C was pressed; it says how to go on.
+        KeyboardInterrupt: Ctrl-C was pressed; the message says how to resume.
         OutputError: a file cannot be written.
     """
     options = options or PredictOptions()
@@ -183,7 +191,7 @@ def predict_raster(
 
 
 def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
-    """What is done of a raster, whose results are called as `place` is."""
+    """Open the finished rows of a raster whose mask is `place` without its suffix."""
     origin, status = segmenter.origin(), path.stat()
     facts = origin and {
         **origin,
@@ -194,7 +202,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """What is written of some rows; `empty` ones get no class, no confidence and full entropy."""
+    """Return the values to write for some rows; `empty` pixels get no class, no confidence and full entropy."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])

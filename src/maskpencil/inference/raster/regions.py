@@ -1,4 +1,4 @@
-"""Regions of rasters of any size, as GeoJSON where they lie on the earth."""
+"""Write regions of rasters of any size as GeoJSON in geographic coordinates."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -17,11 +17,17 @@ def write_raster_regions(
 ) -> None:
     """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
 
-    Coordinates are longitude and latitude (WGS 84), as RFC 7946 asks; where the mask has a transform or ground control
-    points without a coordinate system of the earth theirs, and where it has neither, pixels, x to the right and y down.
-    A feature tells its class, its `area` in pixels and, where the georeference is in meters,
-    its `square_meters`. Regions under `min_area` pixels are left out; `wanted` names the classes to look for, by
-    default all.
+    Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. Where the mask has a transform or ground
+    control points but no coordinate reference system, they are in the units of these, and where it has neither, in
+    pixels, x to the right and y down. A feature has its class, its `area` in pixels and, where the georeference is in
+    meters, its `square_meters`.
+
+    Args:
+        mask: the open data set.
+        path: the file to write.
+        classes: the classes of the mask.
+        min_area: the least pixels of a region.
+        wanted: the names of the classes to look for, by default all.
 
     Raises:
         DataError: there is no class of a wanted name.
@@ -70,19 +76,19 @@ def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> 
 
 
 def is_placed(mask: Any) -> bool:
-    """Whether a mask, an open rasterio data set, has a transform or ground control points."""
+    """Return whether a mask, an open rasterio data set, has a transform or ground control points."""
     return bool(mask.gcps[0]) or not mask.transform.is_identity
 
 
 def _moved(ring: Ring, transformer: Any) -> list[tuple[float, float]]:
-    """A ring of pixel corners (x, y), by ground control points."""
+    """Transform a ring of pixel corners (x, y) by ground control points."""
     columns, rows = zip(*ring, strict=True)
     x, y = transformer.xy(rows, columns, offset="ul")
     return list(zip(map(float, x), map(float, y), strict=True))
 
 
 def _area(rings: Sequence[Ring]) -> float:
-    """What is inside the outer ring, the first, and outside the others."""
+    """Return the area inside the first ring, the outer one, and outside the others."""
     outer, *holes = (
         abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))) / 2 for ring in rings
     )

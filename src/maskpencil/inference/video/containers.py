@@ -1,4 +1,4 @@
-"""Whether a video file is whole, by the sizes that its own container states.
+"""Find out whether a video file is complete, by the sizes in its container's headers.
 
 FFmpeg reads a file that lacks its end as if it ended there. Only headers are read here, and what lies between them is
 skipped.
@@ -24,12 +24,12 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TS_SYNC, _TS_SIZES, _TS_LOOKS = 0x47, ((188, 0), (192, 4), (204, 0)), 5  # packet size, offset of the sync byte
 
 _MAX_HEADERS = 1_000_000
-"""More are not read: a file made of nothing else would keep the reading busy for hours."""
+"""The most headers that are read: a file of nothing else would take hours."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What a container's headers state: whether the file ends too early, and whether a second video is behind it."""
+    """Facts from a container's headers: whether the file ends too early, and whether a second video follows."""
 
     is_cut: bool = False
     has_unread_video: bool = False
@@ -39,7 +39,7 @@ class Structure:
 def read_structure(path: str | os.PathLike[str]) -> Structure:
     """Read the sizes that an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file states.
 
-    Of other files, and of those whose headers make no sense, nothing is stated: they count as whole.
+    Other files, and those with meaningless headers, count as complete.
     """
     path = Path(path)
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Decoded video frames -> upright 8-bit RGB of one size."""
+"""Convert decoded video frames to upright 8-bit RGB of one size."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from maskpencil.images import RGBImage
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video says of itself.
+    """Properties that a video states of itself.
 
     `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image
     (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None where nothing is known. `rate` is in
@@ -52,7 +52,7 @@ class StoredFrame:
 
 
 class FrameConverter:
-    """Turns the frames of one video upright and into RGB of one size, that of the first, and notes what they were.
+    """Convert the frames of one video to upright RGB of the first one's size, and note their kinds.
 
     Args:
         name: what error messages call the video.
@@ -68,11 +68,11 @@ class FrameConverter:
 
     @property
     def hdr(self) -> str | None:
-        """The transfer function of the first HDR frame, "PQ" or "HLG"; None of a video that is SDR."""
+        """The transfer function of the first HDR frame, "PQ" or "HLG"; None for SDR."""
         return self._colors.hdr
 
     def convert(self, stored: StoredFrame) -> Frame:
-        """Give a frame as it is shown.
+        """Convert a frame to RGB as it is shown.
 
         Raises:
             VideoError: its colors are of a kind that cannot be read.
@@ -104,7 +104,7 @@ UPRIGHT = (1, 0, 0, 1)
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
-    """The nearest quarter turn, mirrored or not, that a frame asks for."""
+    """Return the nearest quarter turn, mirrored or not, of a frame's display matrix."""
     # frame.side_data would be kept by the frame, which it keeps: a hundred frames wait for the collector of such cycles
     matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if matrix is None:
@@ -116,7 +116,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
-    """Show stored pixels as the video's display matrix asks: (H, W, 3), or (W, H, 3) after a quarter turn."""
+    """Turn stored pixels (H, W, 3) by a display matrix; (W, H, 3) after a quarter turn."""
     if orientation == UPRIGHT:
         return pixels
     a, b, c, d = orientation
@@ -130,7 +130,7 @@ def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
 
 
 def rotation(orientation: Orientation) -> int:
-    """Degrees clockwise, by where the stored image's x axis points."""
+    """Return the rotation in degrees clockwise, by the direction of the stored image's x axis."""
     a, b, _, _ = orientation
     return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
 
@@ -147,7 +147,7 @@ _BT2020 = 9  # the code of the matrix (without constant luminance) and of the pr
 
 
 class ColorConverter:
-    """Turns the frames of one video into RGB of one size by their own matrix, range and, of HDR, transfer function.
+    """Convert the frames of one video to RGB of one size by their matrix, range and, for HDR, transfer function.
 
     A frame that names no matrix is read by that of BT.601, as FFmpeg does. SDR is never tone-mapped. HDR is turned into
     light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG), its colors into those of
@@ -167,7 +167,7 @@ class ColorConverter:
         self.hdr: str | None = None
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> RGBImage:
-        """Give a frame as (H, W, 3) RGB, scaled to `size`, (height, width).
+        """Convert a frame to (H, W, 3) RGB, scaled to `size`, (height, width).
 
         Raises:
             VideoError: its colors are of a kind that cannot be read.

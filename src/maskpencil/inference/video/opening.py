@@ -1,4 +1,4 @@
-"""Open a source by FFmpeg, which may reach for nothing but that source."""
+"""Open a source by FFmpeg, with access to nothing but that source."""
 
 import os
 import sys
@@ -16,12 +16,12 @@ from maskpencil.inference.video.containers import read_structure
 from maskpencil.regular_files import refuse_special
 
 STALL_SECONDS = 10.0
-"""How long a stream may stay silent before it counts as broken."""
+"""Seconds of silence after which a stream counts as broken."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How FFmpeg is to open a source.
+    """Parameters for FFmpeg to open a source.
 
     `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use,
     `demuxers` FFmpeg's readers of containers. `stall` is after how many seconds of silence reading it fails.
@@ -37,12 +37,12 @@ class Opening:
 
     @property
     def is_file(self) -> bool:
-        """Whether it can be sought in, and stays as it is."""
+        """Whether it is a file, which can be sought in."""
         return self.stall is None
 
 
 def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
-    """How a source is opened; a plain path is a video's file, whatever it looks like.
+    """Return the parameters that open a source; a plain path is a video file, also if it looks like an address.
 
     Raises:
         VideoError: there is no such camera, or the path is that of a named pipe, a device or a socket.
@@ -68,7 +68,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
 
 
 def open_container(opening: Opening, *, hardware: str | None = None) -> InputContainer:
-    """Open a source; `hardware` is one of `hardware_decode.DEVICES` to decode on.
+    """Open a source; `hardware` is one of `DEVICES` to decode on.
 
     Raises:
         VideoError: it is missing, does not answer, or is no video.
@@ -93,7 +93,7 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
 
 
 def reason_of(error: FFmpegError) -> str:
-    """What went wrong, in a few words without the address."""
+    """Describe an error in a few words without the address."""
     if isinstance(error, MemoryError):
         return "it lists a size that no file has"
     if isinstance(error, ExitError):  # how FFmpeg calls our time limit
@@ -183,7 +183,7 @@ FILE_DEMUXERS = frozenset(
         "webp_pipe",
     }
 )
-"""What a file may be read by; each takes all from this one file."""
+"""The demuxers that may read a file; each reads this one file only."""
 
 _WEB = "http,https,httpproxy,tcp,tls,crypto,data"  # redirections between the two, proxies, HLS with keys
 _PROTOCOLS = {
@@ -221,17 +221,17 @@ _STREAM_DEMUXERS = {
 
 
 def protocols(address: str) -> str:
-    """What FFmpeg may speak to read an address of one of `sources.SCHEMES`, as its whitelist: never files."""
+    """Return FFmpeg's whitelist of protocols for an address of one of `sources.SCHEMES`: never files."""
     return _PROTOCOLS[scheme(address) or ""]
 
 
 def stream_demuxers(address: str) -> frozenset[str]:
-    """Give what an address of one of `sources.SCHEMES` may be read by."""
+    """Return the demuxers that may read an address of one of `sources.SCHEMES`."""
     return _STREAM_DEMUXERS[scheme(address) or ""]
 
 
 DEVICES = ("cuda", "videotoolbox", "d3d11va", "dxva2", "vaapi", "qsv", "vdpau")
-"""FFmpeg's names of what decodes, in the order they are tried."""
+"""FFmpeg's names of hardware decoders, in the order in which they are tried."""
 
 _PROBE = "h264"  # what every one of them can decode
 
@@ -243,7 +243,7 @@ def find_decoder() -> str | None:
 
 
 def accelerated(device: str) -> HWAccel:
-    """What `av.open` needs to decode on a device; what the device cannot decode is decoded in software."""
+    """Return the argument of `av.open` to decode on a device, and in software what the device cannot."""
     return HWAccel(device, allow_software_fallback=True)
 
 
@@ -257,7 +257,7 @@ def _works(device: str) -> bool:
 
 @dataclass(frozen=True)
 class Camera:
-    """What FFmpeg needs to open a camera: its name there, the input format, and that format's options."""
+    """Parameters for FFmpeg to open a camera: its name, the input format and that format's options."""
 
     name: str
     input_format: str

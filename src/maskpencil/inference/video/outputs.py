@@ -1,4 +1,4 @@
-"""Where a video's predictions go: the overlay, its label maps, a window, a pipe; painted and encoded behind."""
+"""Write a video's predictions: the overlay, label maps, a window, a pipe; drawn and encoded in threads."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ from maskpencil.regions import Region
 from maskpencil.visualize import MAX_LEGEND_CLASSES, PAPER, with_legend
 
 QUEUE_DEPTH = 4
-"""Frames that may wait before each step: the network, painting, encoding."""
+"""The most frames that wait before each step: the network, drawing, encoding."""
 
 
 @dataclass(frozen=True)
 class VideoForm:
-    """What all outputs of a video share; `size` is (height, width), the rest as `VideoWriter` takes it."""
+    """Properties of all outputs of a video; `size` is (height, width), the others are those of `VideoWriter`."""
 
     name: str
     size: tuple[int, int]
@@ -40,7 +40,7 @@ class VideoForm:
 
 
 class VideoOutputs:
-    """Takes a video's predictions; a context manager whose end completes all files, or removes them after an error.
+    """Write a video's predictions; a context manager whose end completes all files, or removes them after an error.
 
     `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
     `masks` is, a file or a folder, `options` says.
@@ -109,13 +109,13 @@ class VideoOutputs:
             self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
 
     def refresh(self) -> None:
-        """Bring the window up to date; to be called from the main thread, and often."""
+        """Update the window; must be called from the main thread, and often."""
         if self._window:
             self._window.refresh()
 
     @property
     def is_left(self) -> bool:
-        """Whether nobody wants more: all viewers left, and there is no file that should become whole."""
+        """Whether all viewers have left and no file is to be completed."""
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
         written = self._overlay or self._masks
         return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)
@@ -162,7 +162,7 @@ class VideoOutputs:
 
 
 class Sheet:
-    """The page every frame is painted on: the image above, the same legend below."""
+    """Draw every frame on a page: the image above, the same legend below."""
 
     def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
@@ -172,16 +172,16 @@ class Sheet:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the page."""
+        """The size (height, width) of the page."""
         height, width, _ = self._page.shape
         return height, width
 
     def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
-        """The page of one frame, (H, W, 3)."""
+        """Draw the page (H, W, 3) of one frame."""
         page = self._page.copy()
         self.image(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
         return page
 
     def image(self, page: RGBImage) -> RGBImage:
-        """The part of a page where the frame is, without its legend."""
+        """Return the part of a page that holds the frame, without the legend."""
         return page[self._place]

@@ -33,12 +33,12 @@ from maskpencil.segmenter import Predictor, side_by_side, supports
 T = TypeVar("T")
 
 WAKE_SECONDS = 0.05
-"""How long at most nobody looks whether the user wants to stop, while no frame comes."""
+"""The most seconds between two checks whether the user wants to stop, while no frame comes."""
 
 
 @dataclass(frozen=True)
 class VideoReport:
-    """How a video went: its frames, what was damaged or left out, and what was measured, one line each."""
+    """The outcome of a video: its frames, what was damaged or left out, and what was measured, one line each."""
 
     frames: int
     warnings: tuple[str, ...]
@@ -56,7 +56,7 @@ def predict_video(
     tell: Callable[[str], None] = lambda _: None,
     stop: Event | None = None,
 ) -> VideoReport:
-    """Lay the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
+    """Draw the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
 
     Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
     are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
@@ -176,7 +176,7 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoothe
 
 
 class _Alone:
-    """Colors each frame by itself."""
+    """Segment each frame by itself."""
 
     flicker = None
 
@@ -276,7 +276,7 @@ def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
 
 
 def _can_be_copied(stream: AudioStream) -> bool:
-    """Whether MP4 takes a sound stream as it is; without a sample rate it is damaged."""
+    """Return whether a sound stream can be copied into MP4; without a sample rate it is damaged."""
     return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
 
 
@@ -311,7 +311,7 @@ def predict_videos(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Segment videos, see `predict`; what cannot be read is tallied, as those are that were not begun before `stop`.
+    """Segment videos; those that cannot be read, or were not begun before `stop`, are tallied.
 
     Raises:
         KeyboardInterrupt: `stop` was set within a video, which is dropped.

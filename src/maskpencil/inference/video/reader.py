@@ -1,4 +1,4 @@
-"""Videos in: upright RGB frames with their times, and the sound's packets beside them."""
+"""Read videos: upright RGB frames with their times, and packets of sound."""
 
 import os
 import time
@@ -27,10 +27,10 @@ from maskpencil.inference.video.frames import (
 from maskpencil.inference.video.opening import Opening, open_container, opening_of
 
 FALLBACK_RATE = Fraction(25)
-"""Frames a second of a video that does not say."""
+"""Frames per second of a video that does not state its rate."""
 
 MISSING_SECONDS = 1.0
-"""Sound, images and subtitles of an undamaged video end this close together."""
+"""The most seconds between the ends of sound, images and subtitles of an undamaged video."""
 
 _STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header states the length of the whole video
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
@@ -57,7 +57,7 @@ class VideoReader:
 
     Args:
         source: a video's path, or how to open something else.
-        hardware: one of `hardware_decode.DEVICES` to decode on.
+        hardware: one of `opening.DEVICES` to decode on.
 
     Raises:
         VideoError: the source is missing, empty, does not answer, is not a video, or holds no images.
@@ -84,7 +84,7 @@ class VideoReader:
         self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
         self.time_base = self._video.time_base or 1 / self.rate
         self.start = Fraction(self._container.start_time or 0, av.time_base)
-        """What the source calls the time of its beginning, in seconds."""
+        """The source's own time of its beginning, in seconds."""
         self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
         self.broke_off: FFmpegError | None = None
         self.damaged_frames = 0
@@ -104,7 +104,7 @@ class VideoReader:
 
     @property
     def damaged_from(self) -> float | None:
-        """From which second on something was missing or broken in what was read so far."""
+        """The second from which on something was missing or broken in what was read so far."""
         joints = self.joints
         around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
         return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
@@ -121,7 +121,7 @@ class VideoReader:
 
     @property
     def has_unread_video(self) -> bool:
-        """As `Structure.has_unread_video`, of a file that was read to its end."""
+        """See `Structure.has_unread_video`; known once the file was read to its end."""
         return self._structure.has_unread_video
 
     @property
@@ -131,23 +131,23 @@ class VideoReader:
 
     @property
     def duration(self) -> float | None:
-        """How long the source says it is, in seconds; None of one that has no end."""
+        """The stated duration in seconds; None for a source without end."""
         return None if self._container.duration is None else self._container.duration / av.time_base
 
     @property
     def stated_duration(self) -> float | None:
-        """The duration where the source itself states it, and it is no estimate."""
+        """The duration in seconds where the source itself states it; None where it is an estimate."""
         return self.duration if self._container.format.name.startswith(_STATES_DURATION) else None
 
     @property
     def bytes(self) -> int | None:
-        """How long the source's file is, in bytes, where that is known."""
+        """The size of the source's file in bytes, where it is known."""
         size = self._container.size
         return size if size > 0 else None
 
     @property
     def decodes_on(self) -> str | None:
-        """What the frame read last was decoded on: one of `hardware_decode.DEVICES`, or None for software."""
+        """The decoder of the last frame: one of `opening.DEVICES`, or None for software."""
         context = self._video.codec_context
         if self._hardware is None or not context.is_hwaccel or context.format is None:
             return None
@@ -155,7 +155,7 @@ class VideoReader:
         return None if software else self._hardware
 
     def seek(self, seconds: float) -> None:
-        """Begin at or before a time after the video's start, as near to it as can be reached for certain."""
+        """Seek to a time after the video's start, or to the nearest earlier one that is certain."""
         if seconds <= 0 or not self.opening.is_file:
             return
         self._peeked.clear()
@@ -175,14 +175,14 @@ class VideoReader:
         self._open()
 
     def read(self) -> "Iterator[Frame | av.Packet[Any]]":
-        """Give frames and the sound's packets in the order of the file, with times that start at 0.
+        """Yield frames and packets of sound in the order of the file, with times from 0.
 
         Frames are turned upright and of one size, that of the first. Their times always grow.
         """
         return images(self.stored(), FrameConverter(self.name))
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
-        """Give what `read` gives, its frames as they were decoded."""
+        """Yield the items of `read`, with frames as they were decoded."""
         next_pts = earliest_pts = 0
         is_timed = False
         usual_duration = max(1, round(1 / self.rate / self.time_base))
@@ -204,7 +204,7 @@ class VideoReader:
             yield StoredFrame(item, pts, duration)
 
     def facts(self) -> VideoFacts:
-        """What the source says of itself and its first frame shows; what was read for that is still given by `read`.
+        """Return the properties of the source and its first frame; `read` still yields what was read for that.
 
         Raises:
             VideoError: none of it can be decoded.
@@ -240,7 +240,7 @@ class VideoReader:
         yield from self._items
 
     def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
-        """Give frames and sound packets as they stand; what cannot be decoded is left out and noted."""
+        """Yield frames and packets of sound as stored; what cannot be decoded is left out and noted."""
         try:
             for packet in self._packets():
                 if packet.is_corrupt:
@@ -289,7 +289,7 @@ class VideoReader:
             yield frame
 
     def _sounds(self, packet: "av.Packet[Any]") -> bool:
-        """Whether a packet of sound is sound: one that is not would end the writing of the whole video."""
+        """Return whether a packet of sound can be decoded: a broken one would end the writing of the video."""
         if packet.stream.codec_context is None:
             return False  # of a kind unknown here, so that nothing can be said
         try:
@@ -326,7 +326,7 @@ _BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes b
 
 
 class Timeline:
-    """Lets times go on behind each joint; `joints` are where, in seconds.
+    """Continue times after each joint; `joints` are the places, in seconds.
 
     The first stream to go back sets how far all are moved, so that sound and frames stay together.
     """
@@ -338,7 +338,7 @@ class Timeline:
         self._last: dict[int, Fraction] = {}
 
     def shift(self, stream: int, pts: int | None, time_base: Fraction, *, end: float | None) -> int:
-        """Give what to add to a stream's times, in its time base, from `pts` on.
+        """Return the shift of a stream's times, in its time base, from `pts` on.
 
         Args:
             stream: the stream's number.

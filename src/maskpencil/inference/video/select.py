@@ -1,4 +1,4 @@
-"""Which frames of a video are taken: a stretch of it, each one or each N-th."""
+"""Select frames of a video: a stretch of it, every frame or every N-th."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ _SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
 def select(
     items: "Iterable[StoredFrame | av.Packet[Any]]", options: VideoOptions, *, time_base: Fraction, has_sound: bool
 ) -> "Iterator[StoredFrame | av.Packet[Any]]":
-    """Give the frames that start within `start` and `end`, and of these each `every`-th, and the stretch's sound.
+    """Yield every `every`-th frame that starts within `start` and `end`, and the stretch's sound.
 
     Times count from `start` and keep their distances. A frame lasts until the next that is taken, the last one until
     the stretch ends. `time_base` is that of the frames, whose times must grow from 0.
@@ -52,7 +52,7 @@ def select(
 
 
 def expected_frames(options: VideoOptions, frames: int | None, duration: float | None) -> int | None:
-    """About how many frames are taken of a video of `frames` frames and `duration` seconds; None where that is open."""
+    """Estimate the number of selected frames of a video of `frames` frames and `duration` seconds; None if unknown."""
     if frames is None or not duration:
         return None
     stretch = min(duration, options.end or duration) - options.start

@@ -1,4 +1,4 @@
-"""Steadier videos: probabilities averaged over time, begun anew at every cut."""
+"""Smooth videos: average probabilities over time, from anew at every cut."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from maskpencil.prediction import Prediction
 from maskpencil.segmenter import Predictor
 
 CUT_DIFFERENCE = 0.08
-"""By how much of the full range two scenes differ at least, in the mean over their thumbnails, whatever the light.
+"""The least difference of two scenes, as a share of the full range, averaged over their thumbnails without the light.
 
 Of unrelated images of streets (CamVid) 95 in 100 differ by more; frames of one drive a second apart by 0.06.
 """
 
 CUT_LIGHT = 0.25
-"""By how much two scenes differ where only the light does; less is a lamp or the camera's exposure."""
+"""The least difference of two scenes that differ only in light; less is a lamp or the camera's exposure."""
 
 CUT_RATIO = 3.0
-"""How much more than its predecessors of late a cut differs: in a fast pan every frame differs much."""
+"""The least difference at a cut as a multiple of the recent ones: in a fast pan every frame differs much."""
 
 _THUMBNAIL = (16, 16)  # so coarse that noise averages out and small movement hardly shows
 _LATELY = 0.8  # the share of the past in what counts as the usual difference
@@ -29,14 +29,14 @@ _LATELY = 0.8  # the share of the past in what counts as the usual difference
 
 @dataclass(frozen=True)
 class Flicker:
-    """The share of pixels, 0..1, that change their class from one frame to the next, in the mean, cuts left out."""
+    """The average share of pixels, 0..1, that change class from one frame to the next, cuts left out."""
 
     before: float
     after: float
 
 
 class Smoother:
-    """Colors the frames of one video in their order, each with a share of those before it.
+    """Segment the frames of one video in order, each with a share of those before it.
 
     The probabilities are an exponential moving average: `share` times those of the frame before plus the rest of the
     frame's own. At a cut, and where the size changes, it begins anew.
@@ -51,7 +51,7 @@ class Smoother:
 
     @property
     def flicker(self) -> Flicker | None:
-        """How unsteady the video was and is, once two frames of one scene were seen."""
+        """The flicker before and after smoothing; None before two frames of one scene."""
         return Flicker(*(changed / self._pairs for changed in self._changed)) if self._pairs else None
 
     def predict(self, image: RGBImage) -> Prediction:
@@ -74,14 +74,14 @@ class Smoother:
 
 
 class CutFinder:
-    """Tells where a new scene begins: frames that differ much from the one before, and more than is usual of late."""
+    """Find the beginnings of scenes: frames that differ much from the one before, and more than recent ones did."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None
         self._usual: float | None = None
 
     def is_cut(self, image: RGBImage) -> bool:
-        """Whether the next frame, (H, W, 3), is the first of a new scene; the first two never are."""
+        """Return whether the next frame, (H, W, 3), is the first of a new scene; the first two never are."""
         import cv2  # slow to import, and most runs never need it
 
         # (16, 16, 3) in 0..1

@@ -1,4 +1,4 @@
-"""Streams and cameras in: opened again when they break off, their frames joined into one video."""
+"""Read streams and cameras: reconnect when they break off, and join their frames into one video."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from maskpencil.inference.video.opening import Opening, reason_of
 from maskpencil.inference.video.reader import MISSING_SECONDS, VideoReader
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the first try to open a broken stream again, doubled from try to try, and the most of them."""
+"""Seconds before the first reconnection, doubled with every try, and the most seconds."""
 
 _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, which get those of their arrival
 
 
 class StreamReader:
-    """What `VideoReader` is for a file; a video's address, which has an end, goes on where it broke off.
+    """Read a stream or camera as `VideoReader` reads a file; a video at an address resumes where it broke off.
 
     A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After
     a break its times go on by the clock, so that the video shows how long it was. `gave_up` is set while reading: why
@@ -31,10 +31,10 @@ class StreamReader:
 
     Args:
         opening: how to open it.
-        tries: how often in a row it is tried again.
+        tries: the most reconnections in a row.
         stop: once set, it ends where it is.
-        tell: gets a line for the user.
-        hardware: one of `hardware_decode.DEVICES` to decode on.
+        tell: called with lines for the user.
+        hardware: one of `opening.DEVICES` to decode on.
 
     Raises:
         VideoError: it does not answer, or holds no images.
@@ -63,15 +63,15 @@ class StreamReader:
 
     @property
     def decodes_on(self) -> str | None:
-        """As `VideoReader.decodes_on`."""
+        """See `VideoReader.decodes_on`."""
         return self._reader.decodes_on
 
     def facts(self) -> VideoFacts:
-        """As `VideoReader.facts`."""
+        """See `VideoReader.facts`."""
         return self._reader.facts()
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
-        """As `VideoReader.stored`, over all breaks."""
+        """See `VideoReader.stored`; over all breaks."""
         shift = 0
         while True:
             broke_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""A window on the screen that shows what is made."""
+"""Show images in a window while they are made."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ _SCREEN_SHARE = 0.9  # leaves room for the frame and the desktop's bars
 
 
 class Window:
-    """Shows the newest of the images that it is given; those it has no time for are skipped.
+    """Show the newest offered image; images that come too fast are skipped.
 
     Made, refreshed and closed in one thread, the main one; images may come from any.
 
@@ -53,12 +53,12 @@ class Window:
         """Whether the viewer has closed it, by its button, Escape or q."""
 
     def offer(self, page: RGBImage) -> None:
-        """Give the newest image, (H, W, 3)."""
+        """Set the newest image, (H, W, 3)."""
         with self._lock:
             self._newest = page
 
     def refresh(self) -> None:
-        """Show the newest image and hear the viewer."""
+        """Show the newest image and handle the viewer's keys."""
         if self.is_closed:
             return
         with self._lock:
@@ -76,7 +76,7 @@ class Window:
         self._root.update()
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         self._shown = None
         if not self.is_closed:
             self._leave()

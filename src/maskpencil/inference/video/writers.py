@@ -27,7 +27,7 @@ CRF = 19
 """H.264 quality: 18 looks like the original, each step of 6 doubles or halves the file."""
 
 PRESET = "superfast"
-"""The encoder's effort: veryfast makes files smaller by a third, and the network wait for 3 ms a frame of 720 lines."""
+"""The encoder's effort: veryfast makes files a third smaller, but takes 3 ms more per frame of 720 lines."""
 
 MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
 """Codecs whose packets are copied into the MP4 as they are."""
@@ -38,7 +38,7 @@ _LIMITED_RANGE = 1
 
 
 class VideoWriter:
-    """An MP4 file being written frame by frame; a context manager whose end completes the file.
+    """Write an MP4 file frame by frame; a context manager whose end completes the file.
 
     Args:
         path: where to write.
@@ -93,7 +93,7 @@ class VideoWriter:
         self._container.mux(self._stream.encode(frame))
 
     def write_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams; one without a place after the last is left out."""
+        """Add a packet of one of the `sound` streams; one that is not later than the last is left out."""
         stream = self._sound[packet.stream_index]
         if packet.dts is None or packet.dts <= self._last_dts.get(packet.stream_index, packet.dts - 1):
             return
@@ -151,11 +151,11 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, fra
 
 
 DIGITS = 6
-"""Of the numbers that PNG frames are named by, from 000001 on."""
+"""The digits of the numbers of PNG frames, from 000001 on."""
 
 
 def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
-    """Make sure that a video's mask images would be alone in their folder.
+    """Refuse a folder for a video's mask images that holds anything else.
 
     Raises:
         OutputError: it holds something already.
@@ -168,7 +168,7 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
 
 
 class WritesMasks(Protocol):
-    """Takes a video's label maps one by one; a context manager whose end completes what is written."""
+    """Write a video's label maps one by one; a context manager whose end completes the file or folder."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
         """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
@@ -180,7 +180,7 @@ class WritesMasks(Protocol):
 
 
 class MaskVideo:
-    """A Matroska video of FFV1, whose gray levels are the class indices exactly.
+    """Write label maps as a Matroska video of FFV1, whose gray levels are exactly the class indices.
 
     Its times are those given, to the millisecond, which is what Matroska keeps. The file is complete at the end only.
 
@@ -232,7 +232,7 @@ class MaskVideo:
 
 
 class MaskFrames:
-    """A folder of palette PNGs, 000001.png and on, one a frame that is taken; each is whole.
+    """Write label maps as a folder of palette PNGs, 000001.png and on, one per selected frame; each is complete.
 
     Raises:
         OutputError: the folder holds something already.
@@ -257,7 +257,7 @@ class MaskFrames:
 
 
 class RawFrames:
-    """Writes frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
+    """Write frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
 
     It writes past `sys.stdout`, so that what a reader who left did not take cannot fail at the program's end.
     """
@@ -277,5 +277,5 @@ class RawFrames:
             self.is_closed = True
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the descriptor."""
         os.close(self._descriptor)
