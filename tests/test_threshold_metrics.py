@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import DataError
-from maskpencil.threshold_metrics import THRESHOLDS, RoadScores, ThresholdCounts
+from maskpencil.metrics import THRESHOLDS, RoadScores, ThresholdCounts
 
 ROAD = 1
 MEASURES = [field.name for field in fields(RoadScores)][:7]

@@ -13,10 +13,9 @@ from maskpencil.data.layout import Pair
 from maskpencil.errors import DataError
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
-from maskpencil.metrics import ConfusionMatrix, Scores
+from maskpencil.metrics import ConfusionMatrix, RoadScores, Scores, ThresholdCounts
 from maskpencil.parsing import did_you_mean, read_path
 from maskpencil.segmenter import Predictor, load_predictor, predict_each
-from maskpencil.threshold_metrics import RoadScores, ThresholdCounts
 
 P = TypeVar("P")
 

@@ -206,7 +206,7 @@ def test_importing_the_command_line_and_the_lower_floors_does_not_import_torch()
     modules += [
         f"maskpencil.{name}" for name in ("classes", "images", "metrics", "visualize", "progress", "data.folder")
     ]
-    modules += ["maskpencil.threshold_metrics", "maskpencil.regions", "maskpencil.data.formats"]
+    modules += ["maskpencil.metrics", "maskpencil.regions", "maskpencil.data.formats"]
     modules += ["maskpencil.scenes", "maskpencil.training.config", "maskpencil.inference.sources"]
     script = f"import sys; [__import__(name) for name in {modules}]; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

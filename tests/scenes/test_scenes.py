@@ -8,9 +8,8 @@ from PIL import Image
 from maskpencil.classes import read_classes
 from maskpencil.errors import ConfigError
 from maskpencil.scenes import SCENE_CLASSES, Scene, draw_scene, drive, write_scenes
-from maskpencil.scenes.camera import View
 from maskpencil.scenes.facets import CAR, FACING_CAMERA, Placement, Sketch, crosswise, join_placements
-from maskpencil.scenes.painter import paint
+from maskpencil.scenes.painter import View, paint
 from maskpencil.scenes.street import Street
 from maskpencil.scenes.weather import some_weather
 

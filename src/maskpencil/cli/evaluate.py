@@ -22,12 +22,11 @@ from maskpencil.cli.options import (
     option,
 )
 from maskpencil.files import written_whole
-from maskpencil.metrics import Scores
+from maskpencil.metrics import RoadScores, Scores
 from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
-from maskpencil.threshold_metrics import RoadScores
 
 JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
 """The keys by which a file of scores that this command has written is recognized."""

@@ -12,8 +12,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
 from maskpencil.plain_text import json_text
-from maskpencil.regions.find import Region
-from maskpencil.regions.outlines import Polygon, Ring
+from maskpencil.regions.find import Polygon, Region, Ring
 
 RegionFormat = Literal["json", "geojson", "coco"]
 

@@ -8,9 +8,18 @@ import numpy as np
 
 from maskpencil.scenes.cars import PAINTS, SHAPES, car_model
 from maskpencil.scenes.facets import Facets, Floats, Outlines, Placement, join_placements
-from maskpencil.scenes.houses import DESIGNS, WALLS, garden_wall_model, house_model, house_width
 from maskpencil.scenes.people import Person, Walker, people_facets, some_person
-from maskpencil.scenes.plants import SEASONS, TREES, hedge_model, tree_model
+from maskpencil.scenes.roadside import (
+    DESIGNS,
+    SEASONS,
+    TREES,
+    WALLS,
+    garden_wall_model,
+    hedge_model,
+    house_model,
+    house_width,
+    tree_model,
+)
 from maskpencil.scenes.weather import Weather, some_weather
 
 VIEW = 130.0  # meters: the viewing distance

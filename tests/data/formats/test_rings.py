@@ -9,7 +9,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.data.drawing import Polygon
 from maskpencil.data.formats.rings import box, bridged, ellipse, turned
 from maskpencil.regions import find_regions
-from maskpencil.regions.outlines import Point
+from maskpencil.regions.find import Point
 
 
 def test_a_box_has_its_corners_clockwise_from_the_upper_left() -> None:

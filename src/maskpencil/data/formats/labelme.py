@@ -32,7 +32,7 @@ from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, read_header, read_image
 from maskpencil.label_maps import LabelMap
 from maskpencil.regions import Region, find_regions
-from maskpencil.regions.outlines import Ring
+from maskpencil.regions.find import Ring
 
 LINE_WIDTH = 10
 POINT_RADIUS = 5

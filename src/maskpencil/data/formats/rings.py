@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.regions.outlines import Point
+from maskpencil.regions.find import Point
 
 Ring = npt.NDArray[np.float64]
 """(n, 2), (x, y), closed from the last point to the first; y points down."""
