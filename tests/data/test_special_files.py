@@ -9,8 +9,8 @@ import pytest
 from maskpencil.classes import read_classes
 from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
-from maskpencil.data.formats.entries import read_json
-from maskpencil.data.formats.yolo.read import read_label_file
+from maskpencil.data.formats.annotations import read_json
+from maskpencil.data.formats.yolo import read_label_file
 from maskpencil.data.layout import Places
 from maskpencil.data.layout.lists import find_lists
 from maskpencil.errors import DataError, ImageError, MaskPencilError

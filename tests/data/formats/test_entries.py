@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskpencil.data.formats.entries import (
+from maskpencil.data.formats.annotations import (
     FARTHEST,
     Entry,
     are_images_and_masks,

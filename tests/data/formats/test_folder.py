@@ -10,9 +10,8 @@ from PIL import Image
 from maskpencil.classes import ClassSet, read_classes
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS
-from maskpencil.data.formats.base import LabeledImage, with_distinct_colors
+from maskpencil.data.formats.base import LabeledImage, with_distinct_colors, write_folder
 from maskpencil.data.formats.cvat import write_cvat
-from maskpencil.data.formats.folder import write_folder
 from maskpencil.data.formats.voc import write_voc
 from maskpencil.errors import DataError
 

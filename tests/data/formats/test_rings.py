@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.drawing import Polygon
-from maskpencil.data.formats.rings import box, bridged, ellipse, turned
+from maskpencil.data.drawing import Polygon, box, ellipse, turned
+from maskpencil.data.formats.yolo import bridged
 from maskpencil.regions import find_regions
 from maskpencil.regions.find import Point
 

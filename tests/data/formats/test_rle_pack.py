@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskpencil.data.formats.rle_pack import unpack_alpha
+from maskpencil.data.formats.label_studio import unpack_alpha
 from maskpencil.errors import DataError
 
 LENGTH_BITS = (3, 4, 8, 16)

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskpencil.data.drawing import Drawing
-from maskpencil.data.formats.run_lengths import RunLengths, counts_of_text
+from maskpencil.data.drawing import Drawing, RunLengths, counts_of_text
 from maskpencil.errors import DataError
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))

@@ -18,8 +18,7 @@ from maskpencil.data.check import check, write_fixed
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS
-from maskpencil.data.formats.base import LabeledImage, copy_image
-from maskpencil.data.formats.upright import is_turned
+from maskpencil.data.formats.base import LabeledImage, copy_image, is_turned
 from maskpencil.images import ORIENTATION, read_header, read_image
 from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict

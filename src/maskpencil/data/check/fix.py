@@ -14,8 +14,7 @@ from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.check.report import CheckReport
 from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.formats import LabeledImage
-from maskpencil.data.formats.base import FreeNames
-from maskpencil.data.formats.folder import write_folder
+from maskpencil.data.formats.base import FreeNames, write_folder
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.files import folder_written_whole, written_whole

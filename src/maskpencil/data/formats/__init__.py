@@ -2,21 +2,7 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import (
-    ade20k,
-    camvid,
-    cityscapes,
-    coco,
-    cvat,
-    datumaro,
-    folder,
-    kitti_road,
-    label_studio,
-    labelme,
-    roboflow,
-    voc,
-    yolo,
-)
+from maskpencil.data.formats import coco, cvat, datumaro, label_studio, labelme, published, roboflow, voc, yolo
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -25,6 +11,7 @@ from maskpencil.data.formats.base import (
     Recognized,
     Writer,
     refuse_names,
+    write_folder,
 )
 
 __all__ = [
@@ -41,10 +28,10 @@ __all__ = [
 ]
 
 READERS: tuple[Reader, ...] = (
-    kitti_road.recognize,
-    cityscapes.recognize,
-    ade20k.recognize,
-    camvid.recognize,
+    published.recognize_kitti_road,
+    published.recognize_cityscapes,
+    published.recognize_ade20k,
+    published.recognize_camvid,
     cvat.recognize,
     voc.recognize,
     roboflow.recognize,
@@ -57,7 +44,7 @@ READERS: tuple[Reader, ...] = (
 """All readers; the first that recognizes a folder reads it."""
 
 WRITERS: dict[str, Writer] = {
-    "folder": folder.write_folder,
+    "folder": write_folder,
     "voc": voc.write_voc,
     "cvat": cvat.write_cvat,
     "coco": coco.write_coco,

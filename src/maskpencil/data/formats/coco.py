@@ -13,18 +13,20 @@ import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.class_files import find_class_file
-from maskpencil.data.drawing import Drawing, Points, Polygon
-from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
-from maskpencil.data.formats.entries import (
+from maskpencil.data.drawing import Drawing, Points, Polygon, RunLengths
+from maskpencil.data.formats.annotations import (
     Entry,
+    Labels,
     are_images_and_masks,
     checked_numbers,
     checked_size,
+    classes_of_labels,
     mentions,
     read_json,
+    undrawn_class,
+    with_ignore_label,
 )
-from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
-from maskpencil.data.formats.run_lengths import RunLengths
+from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
 from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, find_image, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLITS, split_in

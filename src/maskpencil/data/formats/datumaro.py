@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskpencil.data.drawing import Drawing, Polygon, Shape
+from maskpencil.data.drawing import Drawing, Polygon, Ring, RunLengths, Shape, box, ellipse, turned
+from maskpencil.data.formats.annotations import Entry, Labels, classes_of_labels, mentions, read_json
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.entries import Entry, mentions, read_json
-from maskpencil.data.formats.labels import Labels, classes_of_labels
-from maskpencil.data.formats.rings import Ring, box, ellipse, turned
-from maskpencil.data.formats.run_lengths import RunLengths
 from maskpencil.data.layout import Found, Layout, Pair, find_image, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import split_in

@@ -19,11 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
-from maskpencil.data.drawing import Bitmap, Drawing, Points, Polygon
+from maskpencil.data.drawing import Bitmap, Drawing, Points, Polygon, ellipse
+from maskpencil.data.formats.annotations import (
+    Entry,
+    Labels,
+    are_images_and_masks,
+    classes_of_labels,
+    mentions,
+    read_json,
+    shown,
+    undrawn_class,
+    with_ignore_label,
+)
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
-from maskpencil.data.formats.entries import Entry, are_images_and_masks, mentions, read_json, shown
-from maskpencil.data.formats.labels import Labels, classes_of_labels, undrawn_class, with_ignore_label
-from maskpencil.data.formats.rings import ellipse
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, find_image, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.data.splits import SPLIT_ALIASES, SPLITS

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from maskpencil.classes import write_classes
 from maskpencil.data.class_files import CLASS_FILES, READERS
-from maskpencil.data.formats.entries import read_json
+from maskpencil.data.formats.annotations import read_json
 from maskpencil.data.packed.arrow_tables import read_rows, read_schema
 from maskpencil.data.packed.budget import Budget
 from maskpencil.data.packed.columns import Columns, choose_columns, classes_in

@@ -14,7 +14,7 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats.base import LabeledImage
-from maskpencil.data.formats.yolo.write import write_yolo
+from maskpencil.data.formats.yolo import write_yolo
 from maskpencil.errors import DataError
 
 CLASSES = ClassSet(("sky", "background", "box", "ball"), ((1, 2, 3), (0, 0, 0), (210, 70, 50), (50, 80, 220)))

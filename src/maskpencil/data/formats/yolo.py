@@ -5,22 +5,28 @@ exports the same as `train/images + train/labels`.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.drawing import Drawing, Polygon
-from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.labels import BACKGROUND_LABELS, Labels, classes_of_labels
-from maskpencil.data.formats.yolo.folders import YoloFolder, open_yolo_folder
+from maskpencil.data.formats.annotations import BACKGROUND_LABELS, Labels, classes_of_labels, undrawn_class
+from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
+from maskpencil.data.formats.yolo_folder import YoloFolder, beside, open_yolo_folder
 from maskpencil.data.layout import Found, Layout, Pair, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.splits import SPLITS
 from maskpencil.errors import DataError
+from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.regions import find_regions
+from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
@@ -189,3 +195,123 @@ def _with_masks(folder: YoloFolder, masks_name: str) -> Recognized:
 def _layout(folder: YoloFolder, found: Found, notes: list[str]) -> Layout:
     layout = layout_of(folder.root, found, use_lists=not folder.has_splits)
     return replace(layout, notes=(*folder.notes, *notes, *layout.notes))
+
+
+DIGITS = 6
+"""Of a coordinate, as Ultralytics' converters write them."""
+
+
+@contextmanager
+def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
+    """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
+
+    A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
+    its holes, see `bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
+    so they are off by less than half a pixel, and pixel centers give back exactly the same label map.
+
+    A background (see `labels.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
+    background; where no class is one, no polygon covers them, and by classes.yaml they come back as ignored.
+    Without splits `data.yaml` has `train` alone; Ultralytics asks for `val` as well.
+
+    Raises:
+        OutputError: a file cannot be written.
+        DataError: there is no class but the background.
+    """
+    write_classes(folder / "classes.yaml", classes)
+    undrawn = undrawn_class(folder)
+    names = [name for index, name in enumerate(classes.names) if index != undrawn]
+    if not names:
+        raise DataError(f"the only class is {classes.names[0]!r}, which YOLO does not write; expected one more")
+    number_of = {name: number for number, name in enumerate(names)}
+    splits = set()
+
+    def add(image: LabeledImage) -> None:
+        splits.add(image.split)
+        copy = folder / "images" / image.split / f"{image.name}{image.image.suffix}"
+        copy_image(image, copy)
+        height, width = image.label_map.shape
+        digits = max(DIGITS, len(str(max(height, width))))
+        with (
+            written_whole(beside(folder, copy, "labels").with_suffix(".txt")) as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+        ):
+            for region in find_regions(image.label_map, classes, wanted=names):
+                for polygon in region.polygons:
+                    shares = (f"{x / width:.{digits}g} {y / height:.{digits}g}" for x, y in bridged(polygon))
+                    file.write(f"{number_of[region.class_name]} {' '.join(shares)}\n")
+
+    yield add
+    places = {split: f"images/{split}" for split in SPLITS if split in splits} or {"train": "images"}
+    content = {**places, "names": dict(enumerate(names))}
+    with written_whole(folder / "data.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
+    """Join an outer ring and its holes, from `regions.outlines`, into one closed ring of (x, y).
+
+    A line leads from the ring on its left to the upper left corner of each hole and back, along the upper edges of
+    pixels of the polygon. The lines are horizontal and cross the center line of no row, so by the even-odd rule exactly
+    the same pixels are inside.
+    """
+    outer, *holes = rings
+    if not holes:
+        return list(outer)
+    bridges = _Bridges(rings)
+    points: list[Point] = []
+    open_rings = [bridges.walk(0)]  # not recursive: long chains of holes may hang on each other
+    while open_rings:
+        for step in open_rings[-1]:
+            if isinstance(step, int):
+                open_rings.append(bridges.walk(step))
+                break
+            if not points or points[-1] != step:
+                points.append(step)
+        else:
+            open_rings.pop()
+    return points
+
+
+class _Bridges:
+    """The start of the line to each hole: a ring and one of its edges."""
+
+    def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
+        self._rings = rings
+        self._first = [0] + [_upper_left(ring) for ring in rings[1:]]
+        self._on: dict[tuple[int, int], list[tuple[int, int]]] = {}  # ring and side: places y, and holes
+        corners = np.concatenate([np.array(ring) for ring in rings])
+        following = np.concatenate([np.roll(np.array(ring), -1, axis=0) for ring in rings])
+        ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+        side_of = np.concatenate([np.arange(len(ring)) for ring in rings])
+        # cut the vertical edges into pieces of one row; sorted by (row, x), they give the edge on the left of a point
+        top = np.minimum(corners[:, 1], following[:, 1])
+        heights = np.abs(corners[:, 1] - following[:, 1])
+        pieces = np.repeat(np.arange(len(corners)), heights)
+        rows = top[pieces] + np.arange(len(pieces)) - np.repeat(np.cumsum(heights) - heights, heights)
+        width = int(corners[:, 0].max()) + 1
+        keys = rows * width + corners[pieces, 0]
+        order = np.argsort(keys, kind="stable")
+        starts = np.array([ring[first] for ring, first in zip(rings[1:], self._first[1:], strict=True)])
+        left = pieces[order[np.searchsorted(keys[order], starts[:, 1] * width + starts[:, 0]) - 1]]
+        for hole, piece in enumerate(left.tolist(), start=1):
+            side = int(ring_of[piece]), int(side_of[piece])
+            self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
+
+    def walk(self, number: int) -> Iterator[Point | int]:
+        """Yield the corners of a ring, closed if it is a hole, and the number of a hole where a line to it begins."""
+        ring, first = self._rings[number], self._first[number]
+        for place in range(first, first + len(ring)):
+            side = place % len(ring)
+            (x, y), (_, next_y) = ring[side], ring[(side + 1) % len(ring)]
+            yield x, y
+            for level, hole in sorted(self._on.get((number, side), []), reverse=next_y < y):
+                yield x, level
+                yield hole
+                yield x, level
+        if number:
+            yield ring[first]
+
+
+def _upper_left(ring: Sequence[Point]) -> int:
+    """Return the highest corner with the smallest x: an edge goes down from it, with the polygon on its left."""
+    return min(range(len(ring)), key=ring.__getitem__)

