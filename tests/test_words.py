@@ -28,7 +28,7 @@ PHRASES = ("so many", "is told of", "for it is", "hears")
 
 OF_OTHERS = {
     "src/maskpencil/cli/hints.py": {"colour"},  # what people type
-    "src/maskpencil/data/packed/columns.py": {"picture", "colour"},  # the names of other people's columns
+    "src/maskpencil/data/packed/hugging_face.py": {"picture", "colour"},  # the names of other people's columns
 }
 """Words that files quote."""
 

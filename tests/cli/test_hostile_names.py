@@ -13,7 +13,8 @@ from PIL import Image
 
 from maskpencil.classes import ClassSet
 from maskpencil.cli import main
-from maskpencil.data.check import check, write_fixed
+from maskpencil.data.check import check
+from maskpencil.data.convert import write_fixed
 from maskpencil.data.layout import Places
 from maskpencil.errors import DataError, OutputError
 

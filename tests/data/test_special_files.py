@@ -12,7 +12,7 @@ from maskpencil.data.folder import open_folder
 from maskpencil.data.formats.annotations import read_json
 from maskpencil.data.formats.yolo import read_label_file
 from maskpencil.data.layout import Places
-from maskpencil.data.layout.lists import find_lists
+from maskpencil.data.layout.splits import find_lists
 from maskpencil.errors import DataError, ImageError, MaskPencilError
 from maskpencil.images import read_header, read_image
 from maskpencil.regular_files import read_lines

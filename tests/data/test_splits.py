@@ -3,7 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskpencil.data.splits import split_names, write_splits
+from maskpencil.data.layout.splits import split_names, write_splits
 
 names = st.lists(st.text("abc/0123", min_size=1, max_size=8), unique=True, min_size=2, max_size=60)
 

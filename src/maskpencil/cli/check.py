@@ -42,7 +42,8 @@ def command(
 
     Exits with 1 if a network cannot be trained on it; with --fix, if no clean copy can be written.
     """
-    from maskpencil.data.check import LOG, check, overlay_sheet, write_fixed
+    from maskpencil.data.check import check, overlay_sheet
+    from maskpencil.data.convert import LOG, write_fixed
     from maskpencil.data.layout import Places
     from maskpencil.images import write_image
 

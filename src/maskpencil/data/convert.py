@@ -1,13 +1,27 @@
-"""Convert a data set to the format of another tool."""
+"""Write copies of data sets: in the format of another tool, or without the faults that a check found."""
 
+import csv
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.check.images import superfluous_copies
+from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.report import CheckReport
+from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.formats import WRITERS, LabeledImage
-from maskpencil.data.formats.base import FreeNames, refuse_names
-from maskpencil.errors import ConfigError
-from maskpencil.files import folder_written_whole
+from maskpencil.data.formats.base import FreeNames, refuse_names, write_folder
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import ConfigError, DataError
+from maskpencil.files import folder_written_whole, written_whole
+from maskpencil.images import Header
+from maskpencil.label_maps import LabelMap, turned_as_shown
+from maskpencil.plain_text import csv_cell
 
 
 def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
@@ -36,3 +50,123 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
             if report:
                 report(done, len(pairs))
     return len(pairs)
+
+
+LOG = "changes.csv"
+SAME_SHAPE = 0.02
+"""The largest relative difference in aspect ratio at which a mask is scaled to its image."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was done with a file."""
+
+    file: str
+    change: str
+
+
+def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
+    """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
+
+    `out` is missing or empty before, and appears whole. Images are copied, upright where EXIF rotates them;
+    masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files that cannot be
+    read, images without a mask, masks that are fully ignored or of another shape than their image, and copies of
+    images, in train first. Masks are rotated or scaled to fit, values without a class are ignored, and class numbers
+    that begin with 1 are moved to begin with 0.
+
+    Args:
+        report: the result of the check.
+        out: the folder to write.
+        progress: called with (done, total).
+
+    Raises:
+        DataError: the masks were not understood, or nothing is left.
+        OutputError: the copy cannot be written, `out` is not empty, or another process is writing it.
+    """
+    if report.encoding is None:
+        raise DataError(f"{report.root}: the masks are not understood, so nothing can be fixed; see the errors above")
+    encoding, changes = _from_zero(report, report.encoding)
+    copies = superfluous_copies(report.seen)
+    names = FreeNames()
+    with folder_written_whole(out, fresh=True) as folder:
+        with write_folder(folder, encoding.classes) as add:
+            for done, view in enumerate(report.seen, start=1):
+                label_map, told = (
+                    _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another"])
+                )
+                changes += [
+                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
+                ]
+                if label_map is not None:
+                    name = names.free(view.split, view.pair.name)
+                    if name != view.pair.name:
+                        changes.append(Change(str(view.pair.image), f"renamed to {name}"))
+                    if view.image.header and view.image.header.orientation != 1:
+                        change = "its pixels turned as EXIF says, the entry removed"
+                        changes.append(Change(str(view.pair.image), change))
+                    add(LabeledImage(view.split, name, view.pair.image, label_map))
+                if progress:
+                    progress(done, len(report.seen))
+            if not names.taken:
+                raise DataError(f"{report.root}: no usable pair is left")
+        for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "image")):
+            alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
+            changes += [Change(file, f"left out: has no {lacking}") for file in alone]
+        with written_whole(folder / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            rows = ((csv_cell(change.file), csv_cell(change.change)) for change in changes)
+            csv.writer(file).writerows([("file", "change"), *rows])
+    return changes
+
+
+def _from_zero(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
+    """Return the encoding with class numbers from 1 moved to begin with 0."""
+    off = [fault for fault in report.faults if fault.kind == "off-by-one"]
+    if not off or (report.declared and off[0].severity != "error"):  # the first class may be declared and absent
+        return encoding, []
+    classes = encoding.classes
+    if not report.declared:  # class 0 was only a guess
+        classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
+    codes = {index + 1: index for index in range(len(classes))}
+    codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
+    change = Change(str(report.root), "1 subtracted from all class numbers")
+    return replace(encoding, classes=classes, codes=codes), [change]
+
+
+def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
+    """Return the label map, or None where the pair cannot be used, and the changes made."""
+    if view.image.error or view.image.header is None:
+        return None, [f"left out: the image {view.image.error}"]
+    if view.mask.error or view.mask.facts is None:
+        return None, [f"left out: its mask {view.mask.error}"]
+    told = []
+    values = view.mask.facts.values_for(encoding.kind)
+    strange = [] if encoding.nearest else [value for value in values if value not in encoding.table]
+    if strange:
+        encoding = replace(encoding, codes={**encoding.table, **dict.fromkeys(strange, IGNORE_INDEX)})
+        told.append(
+            f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
+        )
+    if encoding.nearest and any(value not in encoding.table for value in values):
+        told.append("compressed or smoothed: each pixel took the nearest class")
+    try:
+        label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
+    except DataError as error:  # such as colors among numbers
+        return None, [f"left out: its mask {str(error).removeprefix(f'{view.pair.mask}: ')}"]
+    if (label_map == IGNORE_INDEX).all():
+        return None, ["left out: its mask is ignored throughout"]
+    fitted, change = _fitted(label_map, view.image.header)
+    return fitted, [*told, *change]
+
+
+def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[str]]:
+    """Return the label map at the displayed size of the image, or None where their aspect ratios differ."""
+    height, width = header.shown_size
+    if label_map.shape == (height, width):
+        return label_map, []
+    if label_map.shape == header.size:
+        return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the image"]
+    found = f"{label_map.shape[1]} x {label_map.shape[0]}"
+    if abs(label_map.shape[1] / label_map.shape[0] * height / width - 1) > SAME_SHAPE:
+        return None, [f"left out: its mask is {found}, of another shape than {width} x {height}"]
+    scaled = Image.fromarray(label_map).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(scaled), [f"scaled from {found} to {width} x {height}"]

@@ -16,8 +16,7 @@ from maskpencil.data.drawing import MaskSource
 from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
-from maskpencil.data.masks.encoding import MaskEncoding, check_values, count_classes
-from maskpencil.data.masks.facts import MaskFacts, scan_masks
+from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import RGBImage, read_image, read_pixels

@@ -8,10 +8,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from maskpencil.data.check.classes import refuse_nonsense
+from maskpencil.data.check.masks import refuse_nonsense
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Places
-from maskpencil.data.splits import write_splits
+from maskpencil.data.layout.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision

@@ -11,7 +11,8 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.check import CheckReport, check, write_fixed
+from maskpencil.data.check import CheckReport, check
+from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.images import read_image
 from maskpencil.label_maps import read_label_map

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from maskpencil.cli import main
-from maskpencil.data.check import check, write_fixed
-from maskpencil.data.check.classes import refuse_nonsense
+from maskpencil.data.check import check
 from maskpencil.data.check.images import check_copies
+from maskpencil.data.check.masks import refuse_nonsense
+from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 

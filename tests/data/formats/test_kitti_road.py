@@ -9,7 +9,7 @@ import pytest
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import recognize
-from maskpencil.data.splits import split_names, write_splits
+from maskpencil.data.layout.splits import split_names, write_splits
 from maskpencil.errors import DataError
 
 RED, MAGENTA, BLACK = (255, 0, 0), (255, 0, 255), (0, 0, 0)

@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.check import check, write_fixed
-from maskpencil.data.convert import convert
+from maskpencil.data.check import check
+from maskpencil.data.convert import convert, write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import WRITERS
 from maskpencil.data.formats.base import LabeledImage, copy_image, is_turned

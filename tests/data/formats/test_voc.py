@@ -11,7 +11,7 @@ from maskpencil.data.folder import open_folder
 from maskpencil.data.formats import recognize
 from maskpencil.data.formats.base import LabeledImage
 from maskpencil.data.formats.voc import write_voc
-from maskpencil.data.splits import split_names
+from maskpencil.data.layout.splits import split_names
 from maskpencil.errors import DataError
 from maskpencil.known_classes import VOC
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from maskpencil.data.layout import Layout, find_layout, lists
-from maskpencil.data.layout.files import find_image
-from maskpencil.data.splits import write_splits
+from maskpencil.data.layout import Layout, find_layout, splits
+from maskpencil.data.layout.pairs import find_image
+from maskpencil.data.layout.splits import write_splits
 from maskpencil.errors import DataError
 
 
@@ -306,6 +306,6 @@ def test_a_line_that_a_list_repeats_is_looked_up_once(root: Path, monkeypatch: p
         names.append(name)
         return find_image(root, folders, name, source=source)
 
-    monkeypatch.setattr(lists, "find_image", find)
+    monkeypatch.setattr(splits, "find_image", find)
     assert found(root) == {"train": ["a/1"], "val": ["a/2"]}
     assert names == ["a/1.jpg", "b/1_label.png", "a/2.jpg", "b/2_label.png"]

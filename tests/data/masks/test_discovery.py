@@ -14,8 +14,7 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, distinct_colors
 from maskpencil.data.masks.discovery import discover_encoding
-from maskpencil.data.masks.encoding import MaskEncoding, check_values, count_classes
-from maskpencil.data.masks.facts import scan_masks
+from maskpencil.data.masks.encoding import MaskEncoding, check_values, count_classes, scan_masks
 from maskpencil.errors import DataError, ImageError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, write_label_map

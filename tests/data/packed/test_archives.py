@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskpencil.data.packed import archives, budget
+from maskpencil.data.packed import archives
 from maskpencil.data.packed.archives import is_archive, unpack_archive
 from maskpencil.errors import DataError, MaskPencilError, OutputError
 
@@ -156,7 +156,7 @@ def test_folders_without_end_are_refused(path: Path) -> None:
 def test_what_grows_a_hundredfold_is_refused_before_it_is_written(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "HARMLESS_BYTES", 2**16)
+    monkeypatch.setattr(archives, "HARMLESS_BYTES", 2**16)
     files = {f"images/{number}.bmp": bytes(2**19) for number in range(4)}
     make(path, files)
     if path.suffix == ".tar":  # not packed, so that nothing grows
@@ -169,14 +169,14 @@ def test_what_grows_a_hundredfold_is_refused_before_it_is_written(
 
 
 def test_more_files_than_the_size_accounts_for_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "HARMLESS_FILES", 5)
-    monkeypatch.setattr(budget, "PACKED_BYTES_A_FILE", 2**20)
+    monkeypatch.setattr(archives, "HARMLESS_FILES", 5)
+    monkeypatch.setattr(archives, "PACKED_BYTES_A_FILE", 2**20)
     with pytest.raises(DataError, match="holds more than 5 files"):
         unpack(make(path, {f"images/{number}.jpg": b"" for number in range(6)}))
 
 
 def test_a_full_disk_is_reported_before_it_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "SHARE_OF_FREE_SPACE", 0.0)
+    monkeypatch.setattr(archives, "SHARE_OF_FREE_SPACE", 0.0)
     with pytest.raises(OutputError, match="free some space, or set XDG_CACHE_HOME"):
         unpack(make(path, FILES))
 

@@ -14,8 +14,7 @@ from PIL import Image
 
 from maskpencil.data.folder import open_folder
 from maskpencil.data.packed import hugging_face
-from maskpencil.data.packed.columns import Columns, choose_columns, classes_in
-from maskpencil.data.packed.hugging_face import Shard, find_shards
+from maskpencil.data.packed.hugging_face import Columns, Shard, choose_columns, classes_in, find_shards
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 

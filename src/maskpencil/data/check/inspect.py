@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskpencil.data.drawing import Drawing, MaskSource, mask_pixels
 from maskpencil.data.layout.pairs import Pair
-from maskpencil.data.masks.facts import MaskFacts, as_numbers, channels, facts_of
+from maskpencil.data.masks.encoding import MaskFacts, as_numbers, channels, facts_of
 from maskpencil.errors import ImageError
 from maskpencil.images import Header, read_header, read_pixels
 

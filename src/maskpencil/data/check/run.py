@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.classes import ClassSet
-from maskpencil.data.check.classes import Counts, check_classes
 from maskpencil.data.check.files import check_files
 from maskpencil.data.check.images import check_images
 from maskpencil.data.check.inspect import PairFacts, inspect_pairs
-from maskpencil.data.check.labels import check_labels
+from maskpencil.data.check.masks import Counts, check_classes, check_labels
 from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places

@@ -28,8 +28,8 @@ from maskpencil.data.formats.annotations import (
 )
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
 from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, find_image, layout_of
+from maskpencil.data.layout.splits import SPLITS, split_in
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.splits import SPLITS, split_in
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 from maskpencil.regions import ImageRegions, find_regions, regions_file

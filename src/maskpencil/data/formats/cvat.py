@@ -24,8 +24,7 @@ from maskpencil.data.class_files import IGNORED_LABELS, Label, classes_of_labelm
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized
 from maskpencil.data.formats.voc import IMAGES, MASKS, VocForm, pair_by_lists
 from maskpencil.data.layout import image_files, layout_of
-from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.masks.facts import color_number
+from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header, write_image
 from maskpencil.known_classes import voc_color

@@ -15,8 +15,8 @@ from maskpencil.data.drawing import Drawing, Polygon, Ring, RunLengths, Shape, b
 from maskpencil.data.formats.annotations import Entry, Labels, classes_of_labels, mentions, read_json
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Layout, Pair, find_image, image_files, layout_of
+from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.splits import split_in
 from maskpencil.errors import DataError
 from maskpencil.images import read_header
 

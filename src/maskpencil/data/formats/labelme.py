@@ -33,8 +33,8 @@ from maskpencil.data.formats.annotations import (
 )
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, find_image, layout_of
+from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.errors import DataError, ImageError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, read_header, read_image

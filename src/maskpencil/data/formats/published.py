@@ -9,9 +9,8 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import read_codes
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, image_files, layout_of
-from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.masks.facts import color_number
-from maskpencil.data.splits import SPLITS
+from maskpencil.data.layout.splits import SPLITS
+from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
 from maskpencil.regular_files import read_lines

@@ -10,8 +10,8 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import read_pixel_values
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.layout.splits import SPLIT_ALIASES
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import DataError
 
 CLASS_FILE = "_classes.csv"

@@ -18,9 +18,8 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import CLASS_FILES, IGNORED_LABELS, find_class_file
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, with_distinct_colors
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
-from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.masks.facts import color_number
-from maskpencil.data.splits import SPLITS
+from maskpencil.data.layout.splits import SPLITS
+from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import read_header

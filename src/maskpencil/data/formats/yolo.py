@@ -20,8 +20,8 @@ from maskpencil.data.formats.annotations import BACKGROUND_LABELS, Labels, class
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
 from maskpencil.data.formats.yolo_folder import YoloFolder, beside, open_yolo_folder
 from maskpencil.data.layout import Found, Layout, Pair, layout_of
+from maskpencil.data.layout.splits import SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.splits import SPLITS
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, read_header

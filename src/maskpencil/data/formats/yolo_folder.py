@@ -10,7 +10,7 @@ from typing import Any
 from maskpencil.classes import IGNORE_INDEX, MAX_YAML_BYTES, ClassSet, read_yaml
 from maskpencil.data.class_files import CLASS_FILES
 from maskpencil.data.layout import find_image, image_files
-from maskpencil.data.splits import SPLIT_ALIASES
+from maskpencil.data.layout.splits import SPLIT_ALIASES
 from maskpencil.errors import DataError
 from maskpencil.regular_files import read_lines
 

@@ -1,6 +1,5 @@
 """Find pairs of images and masks and their splits."""
 
-from maskpencil.data.layout.files import files_below, find_image, image_files, special_files
 from maskpencil.data.layout.find import (
     ANYWHERE,
     IMAGE_FOLDERS,
@@ -10,7 +9,7 @@ from maskpencil.data.layout.find import (
     find_layout,
     layout_of,
 )
-from maskpencil.data.layout.pairs import Found, Pair
+from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 
 __all__ = [
     "ANYWHERE",

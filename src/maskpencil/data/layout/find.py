@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from maskpencil.data.layout.files import image_files
-from maskpencil.data.layout.lists import find_lists, listed_pairs, split_by_file
-from maskpencil.data.layout.pairs import Found, Pair
+from maskpencil.data.layout.pairs import Found, Pair, image_files
 from maskpencil.data.layout.search import search_pairs
-from maskpencil.data.splits import SPLIT_ALIASES, split_names
+from maskpencil.data.layout.splits import SPLIT_ALIASES, find_lists, listed_pairs, split_by_file, split_names
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
 

@@ -6,10 +6,9 @@ from contextlib import suppress
 from itertools import combinations, permutations, product
 from pathlib import Path
 
-from maskpencil.data.layout.files import image_files
-from maskpencil.data.layout.pairs import Found, Pair, Pairing, longer_names, pair_names
-from maskpencil.data.masks.facts import as_numbers, is_flat
-from maskpencil.data.splits import SPLIT_ALIASES, split_in
+from maskpencil.data.layout.pairs import Found, Pair, Pairing, image_files, longer_names, pair_names
+from maskpencil.data.layout.splits import SPLIT_ALIASES, split_in
+from maskpencil.data.masks.encoding import as_numbers, is_flat
 from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color
-from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.data.masks.facts import MaskFacts, channels, color_number
+from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, channels, color_number
 from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR

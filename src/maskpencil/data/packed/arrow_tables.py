@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from maskpencil.data.packed.budget import Budget
+from maskpencil.data.packed.archives import Budget
 from maskpencil.errors import DataError
 
 READ_BYTES = 2**20

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
+from maskpencil.data.layout.splits import SPLIT_ALIASES
 from maskpencil.data.packed.archives import ARCHIVE_ENDINGS, is_archive, unpack_archive
 from maskpencil.data.packed.hugging_face import class_files, find_shards, write_images
-from maskpencil.data.splits import SPLIT_ALIASES
 from maskpencil.errors import OutputError
 from maskpencil.files import cache_folder, folder_written_whole
 
