@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskpencil.errors import DataError, ModelError
-from maskpencil.plain_values import (
+from maskpencil.regular_files import (
     MAX_JSON_BYTES,
     entries_of,
     number,

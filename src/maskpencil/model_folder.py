@@ -18,9 +18,8 @@ from maskpencil.errors import MaskPencilError, ModelError
 from maskpencil.files import folder_written_whole
 from maskpencil.parsing import shown
 from maskpencil.plain_text import markdown
-from maskpencil.plain_values import mapping, number, one_of, read_json, text, whole
 from maskpencil.preprocessing import Preprocessing
-from maskpencil.regular_files import open_regular, reason_of
+from maskpencil.regular_files import mapping, number, one_of, open_regular, read_json, reason_of, text, whole
 
 if TYPE_CHECKING:
     from maskpencil.models.build import Network

@@ -1,17 +1,23 @@
-"""Tell regular files from special ones, and read files that a stranger may have written: only regular ones.
+"""Read files that a stranger may have written: regular files only, and JSON as plain values, each checked.
 
-A named pipe would block the reader, and a device such as /dev/zero never ends.
+A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses what other readers
+understand differently and what grows without end; the functions after it each check one value and return it with its
+type. They raise `ValueError` with what was found and what was expected.
 """
 
 import errno
+import json
+import math
 import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from maskpencil.errors import DataError, MaskPencilError
+from maskpencil.parsing import shown
 
 _SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
 
@@ -95,3 +101,162 @@ def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
+
+
+T = TypeVar("T")
+
+MAX_JSON_BYTES = 2**22
+MAX_DEPTH = 32
+MAX_DIGITS = 30
+
+
+def read_json(
+    path: Path,
+    *,
+    error: type[MaskPencilError],
+    remedy: str,
+    limit: int = MAX_JSON_BYTES,
+    any_text: bool = False,
+) -> Any:
+    """Read a JSON file of at most `limit` bytes.
+
+    Args:
+        path: a regular file.
+        error: what is raised where it cannot be read.
+        remedy: how the message ends.
+        limit: of its bytes.
+        any_text: whether texts may hold NUL and half surrogate pairs, by which names of files stand that are not UTF-8.
+
+    Raises:
+        MaskPencilError: `error`, where the file is missing, not regular, too large or not JSON, or holds a name twice,
+            NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels, a NUL or half a
+            surrogate pair.
+    """
+    try:
+        return parse_json(read_regular(path, limit=limit), any_text=any_text)
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason_of(reason)}); {remedy}") from reason
+    except ValueError as reason:
+        raise error(f"{path}: cannot be read as JSON ({reason}); {remedy}") from reason
+
+
+def parse_json(content: bytes, *, any_text: bool = False) -> Any:
+    """Read JSON as `read_json` does.
+
+    Raises:
+        ValueError: it is refused.
+    """
+    try:
+        value = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse_constant,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from error
+    _refuse_hostile(value, any_text=any_text)
+    return value
+
+
+def is_clean(value: str) -> bool:
+    """Whether a text can be written to files and terminals: it holds no NUL and no half of a surrogate pair."""
+    try:
+        return b"\0" not in value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+
+
+def mapping(value: object, what: str) -> dict[str, Any]:
+    """Check a mapping."""
+    return value if isinstance(value, dict) else _refuse(value, what, "a mapping")
+
+
+def one_of(value: object, what: str, known: Collection[T]) -> T:
+    """Check one of a few known values, of the same type."""
+    for candidate in known:
+        if type(candidate) is type(value) and candidate == value:
+            return candidate
+    return _refuse(value, what, "one of " + ", ".join(map(str, known)))
+
+
+def whole(value: object, what: str, low: int, high: int) -> int:
+    """Check a whole number from `low` to `high`."""
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    return _refuse(value, what, f"a whole number from {low} to {high}")
+
+
+def number(value: object, what: str, low: float, high: float) -> float:
+    """Check a number from `low` to `high`."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    return _refuse(value, what, f"a number from {low:g} to {high:g}")
+
+
+def text(value: object, what: str, longest: int) -> str:
+    """Check a text of 1 to `longest` characters."""
+    return (
+        value
+        if isinstance(value, str) and 1 <= len(value) <= longest
+        else _refuse(value, what, f"a text of 1 to {longest} characters")
+    )
+
+
+def entries_of(value: object, what: str, checks: Mapping[str, Callable[[object, str], T]]) -> dict[str, T]:
+    """Check a mapping that has exactly these entries, each by its own check."""
+    entries = mapping(value, what)
+    if missing := [name for name in checks if name not in entries]:
+        raise ValueError(f"{what}: {', '.join(missing)} is missing")
+    if unknown := [name for name in entries if name not in checks]:
+        raise ValueError(f"{what} has no {shown(unknown[0])}; its entries are {', '.join(checks)}")
+    return {name: check(entries[name], f"{what}.{name}") for name, check in checks.items()}
+
+
+def _refuse(value: object, what: str, expected: str) -> NoReturn:
+    raise ValueError(f"{what} must be {expected}, but got {shown(value)}")
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the name {shown(repeated)} stands more than once in one mapping")
+    return entries
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _finite_number(digits: str) -> float:
+    value = float(digits) if len(digits) <= 10 * MAX_DIGITS else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"the number {shown(digits)} is too large or too long")
+    return value
+
+
+def _refuse_hostile(value: object, *, any_text: bool) -> None:
+    """Refuse deep nesting, and texts that no file or terminal takes. Not recursive."""
+    level: list[object] = [value]
+    for depth in range(MAX_DEPTH + 1):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str) and not any_text and not is_clean(item):
+                raise ValueError(f"the text {shown(item)} holds a NUL or half a surrogate pair")
+            if isinstance(item, dict):
+                below += [*item, *item.values()]
+            elif isinstance(item, list):
+                below += item
+        if depth == MAX_DEPTH and any(isinstance(item, dict | list) for item in level):
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        level = below

@@ -19,10 +19,9 @@ from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
 from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
-from maskpencil.images import RGBImage, read_image, read_pixels
+from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
-from maskpencil.remarks import Remarks
 
 FEW = 3
 """Up to this many files are named in a note."""

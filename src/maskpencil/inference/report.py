@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskpencil.errors import DataError
+from maskpencil.images import Remarks
 from maskpencil.inference.sources import Source
-from maskpencil.remarks import Remarks
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ import numpy.typing as npt
 from maskpencil.errors import ModelError, last_line, non_finite_weights
 from maskpencil.model_folder import CONFIG, WEIGHTS, graph_fingerprint, weights_file
 from maskpencil.parsing import shown
-from maskpencil.plain_values import entries_of, one_of, parse_json, text, whole
-from maskpencil.regular_files import read_regular, reason_of
+from maskpencil.regular_files import entries_of, one_of, parse_json, read_regular, reason_of, text, whole
 from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
 from maskpencil.runtimes.upsampling import Upsampling
 

@@ -12,8 +12,7 @@ from maskpencil.data.drawing import MaskSource
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
-from maskpencil.plain_values import parse_json
-from maskpencil.regular_files import read_regular
+from maskpencil.regular_files import parse_json, read_regular
 from maskpencil.training.run_folder import write_json
 from maskpencil.training.schedule import counted
 

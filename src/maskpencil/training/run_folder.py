@@ -10,7 +10,7 @@ from typing import Any
 from maskpencil.errors import DataError, OutputError
 from maskpencil.files import numbered_folder, written_whole
 from maskpencil.plain_text import is_utf8
-from maskpencil.plain_values import mapping, read_json, text
+from maskpencil.regular_files import mapping, read_json, text
 
 SOURCE = frozenset(("data", "images", "masks", "split_file"))
 """The entries of data.json."""

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil import tiff
-from maskpencil.bands import Bands, Levels, choose_bands, empty_pixels
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError, OutputError
 from maskpencil.extras import needed_for
-from maskpencil.file_kinds import HEAD, what_it_is
 from maskpencil.files import written_whole
-from maskpencil.images import RGBImage, decoding, naming
+from maskpencil.images import RGBImage, decoding, naming, tiff
+from maskpencil.images.bands import Bands, Levels, choose_bands, empty_pixels
+from maskpencil.images.files import HEAD, what_it_is
 from maskpencil.label_maps import IGNORE_COLOR
 from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import refuse_special

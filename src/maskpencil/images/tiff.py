@@ -24,8 +24,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from maskpencil.bands import Bands, Model, Samples, choose_bands
 from maskpencil.errors import ImageError
+from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

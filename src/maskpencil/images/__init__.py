@@ -1,0 +1,43 @@
+"""Read and write images: anything to RGB uint8."""
+
+from maskpencil.images.files import (
+    FORMATS,
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    ORIENTATION,
+    decoding,
+    is_tiff,
+    naming,
+    opened_image,
+    refuse_unknown_suffix,
+    save_image,
+    upright,
+    write_image,
+)
+from maskpencil.images.pixels import ImageSource, Pixels, Remarks, RGBImage, fitted_size, scaled
+from maskpencil.images.read import Header, read_header, read_image, read_pixels
+
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "ORIENTATION",
+    "Header",
+    "ImageSource",
+    "Pixels",
+    "RGBImage",
+    "Remarks",
+    "decoding",
+    "fitted_size",
+    "is_tiff",
+    "naming",
+    "opened_image",
+    "read_header",
+    "read_image",
+    "read_pixels",
+    "refuse_unknown_suffix",
+    "save_image",
+    "scaled",
+    "upright",
+    "write_image",
+]

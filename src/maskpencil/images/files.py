@@ -1,0 +1,281 @@
+"""Open image files with decoders that reach nothing else, name what other files are, and write images."""
+
+import io
+import os
+import re
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskpencil.errors import ImageError, OutputError
+from maskpencil.files import written_whole
+from maskpencil.images.tiff import MAGICS as TIFF_MAGICS
+from maskpencil.regular_files import refuse_special
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""File name endings, in lower case, that are taken for images."""
+
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's decoders that a file can reach, whatever its name: none of them starts a program or reads another file."""
+
+for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+    import_module(f"PIL.{_name}ImagePlugin")  # at once: else the first file of each makes Pillow load all it has
+
+MAX_PIXELS = 2**27
+"""Images of more pixels are refused: decoded, they would fill the memory of a small machine."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag."""
+
+_JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
+
+_WRITING: dict[str, tuple[str, dict[str, int]]] = {
+    ".bmp": ("BMP", {}),
+    ".gif": ("GIF", {}),
+    ".jp2": ("JPEG2000", {}),
+    ".jpeg": _JPEG,
+    ".jpg": _JPEG,
+    ".pgm": ("PPM", {}),
+    ".png": ("PNG", {"compress_level": 1}),
+    ".ppm": ("PPM", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".webp": ("WEBP", {}),
+}
+"""Pillow's name of a suffix's format, and its options."""
+
+HEAD = 4096
+"""The bytes at the start of a file that are looked at."""
+
+_CONVERT = "convert it to JPEG or PNG"
+
+_BRANDS = {
+    "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+    "AVIF": (b"avif", b"avis"),
+    "raw photo (CR3)": (b"crx ",),
+}
+
+_MAGICS = (  # how files begin, what they are, what to do; {name} is the file
+    (b"version https://git-lfs", "a Git LFS pointer, not the image itself", "fetch the image with: git lfs pull"),
+    (b"\xff\x0a", "JPEG XL", _CONVERT),
+    (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
+    (b"%PDF", "a PDF", "save its pages as PNG, for example: pdftoppm -png {name} page"),
+    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program it is from"),
+    (b"8BPS", "a Photoshop document (PSD)", "save it as PNG or TIFF in Photoshop or GIMP"),
+    (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG in GIMP"),
+    (b"PK\x03\x04", "a zip archive", "unpack it, or give it its right name, ending in .zip"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (b"\x1aE\xdf\xa3", "a video (Matroska or WebM)", "give it its right name, ending in .mkv or .webm"),
+    (b"RIFF....AVI ", "a video (AVI)", "give it its right name, ending in .avi"),
+    (b"\x89HDF", "HDF5 data", "export the image from it as TIFF or PNG"),
+    (b"SIMPLE  =", "astronomical data (FITS)", "export the image from it as TIFF or PNG"),
+    (b"\x93NUMPY", "a NumPy array", "write it as PNG or TIFF with Pillow"),
+    (b"\0\0\1\0", "an icon (ICO)", _CONVERT),
+    (b"qoif", "QOI", _CONVERT),
+    (b"DDS ", "a texture (DDS)", _CONVERT),
+    (b"FUJIFILMCCD-RAW", "a raw photo (RAF)", "develop it to JPEG or TIFF in the camera maker's program"),
+)
+
+_IMAGES = (  # those that are read
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"RIFF....WEBP", "WebP"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+)
+
+AGAIN = "copy or download it again, or remove it"
+
+
+@contextmanager
+def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
+    """Open an image, whose pixels are not decoded yet; messages call it `name`, by default its path.
+
+    Raises:
+        ImageError: not a readable image, or over `MAX_PIXELS`.
+    """
+    name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
+    if not isinstance(source, bytes):
+        refuse_special(source, error=ImageError)
+    with decoding(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
+        warnings.simplefilter("ignore", UserWarning)  # of a phone's JPEG with a preview that is not as it should be
+        try:
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            found, remedy = what_it_is(head_of(source, HEAD))
+            raise ImageError(f"{name}: {found}; {remedy}") from error
+    with image:
+        with naming(name):
+            check_size((image.height, image.width))
+        yield image
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn everything Pillow raises on a damaged file into one clear error."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name}: is a folder; expected an image") from error
+    except PermissionError as error:
+        raise ImageError(f"{name}: may not be read; check its permissions") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller images"
+        ) from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: needs more memory than there is; cut it into smaller images") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # what decoders raise
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the file's name before an error's message that lacks it."""
+    try:
+        yield
+    except ImageError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise ImageError(f"{name}: {error}") from error
+
+
+def is_tiff(source: str | os.PathLike[str] | bytes) -> bool:
+    """Return whether a file is a TIFF, by its first bytes."""
+    return head_of(source, 4).startswith(TIFF_MAGICS)
+
+
+def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
+    """Return the first `size` bytes of a file; all of them if `size` is -1."""
+    if isinstance(source, bytes):
+        return source[: None if size < 0 else size]
+    refuse_special(source, error=ImageError)
+    with Path(source).open("rb") as file:
+        return file.read(size)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse an image of (height, width) `size` that has too many pixels.
+
+    Raises:
+        ImageError: it has more than `MAX_PIXELS`.
+    """
+    height, width = size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read at once; "
+            "cut it into smaller images, or predict a TIFF with --geotiff"
+        )
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image as EXIF turns it; itself, not a copy, where there is nothing to turn."""
+    turned = image.getexif().get(ORIENTATION, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def what_it_is(head: bytes) -> tuple[str, str]:
+    """Say what a file that is no readable image is, and what to do: both as parts of a sentence.
+
+    Args:
+        head: its first bytes, at most `HEAD`; fewer where it is shorter.
+    """
+    if not head:
+        return "is empty (0 bytes)", AGAIN
+    if not head.strip(b"\0"):
+        return f"begins with {len(head)} zero bytes, as copies that failed do", AGAIN
+    if head[4:8] == b"ftyp":
+        brands = {head[place : place + 4] for place in (8, *range(16, 48, 4))}
+        for kind, own in _BRANDS.items():
+            if brands & set(own):
+                return f"is {kind}, whatever its name says, which cannot be read", _CONVERT
+        return "is a video (MP4 or MOV)", "give it its right name, ending in .mp4"
+    for magic, kind, remedy in _MAGICS:
+        if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
+            return f"is {kind}", remedy
+    if head[:4] == b"\1\0\0\0" and head[40:44] == b" EMF":
+        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program it is from"
+    for magic, kind in _IMAGES:
+        if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
+            return f"is {kind}, but damaged or cut short, or of a kind that cannot be read", f"{AGAIN}; or {_CONVERT}"
+    if _is_text(head):
+        return _text_kind(head)
+    return (
+        "is not an image in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PPM)",
+        f"{_CONVERT}, or remove it",
+    )
+
+
+def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) color or (H, W) gray image; the format follows the suffix.
+
+    JPEG has quality 95 and 4:4:4; PNG is packed lightly, which takes a third of the time and 6 % more room.
+
+    Raises:
+        OutputError: the file cannot be written, or its name ends in no format of images.
+    """
+    refuse_unknown_suffix(path)
+    image_format, options = _WRITING[Path(path).suffix.lower()]
+    save_image(path, Image.fromarray(np.ascontiguousarray(image)), image_format, **options)
+
+
+def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
+    """Write a Pillow image, whole or not at all, in a format by Pillow's name and with its `options`.
+
+    It is encoded in memory: of what Pillow's encoders write to a file themselves, a full disk cuts the end off without
+    an error.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    encoded = io.BytesIO()
+    image.save(encoded, format=image_format, **options)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())
+
+
+def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
+    """Make sure that a file's name ends in a format of images.
+
+    Raises:
+        OutputError: it does not.
+    """
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        raise OutputError(f"{path}: an image's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[: len(head) - 3 if len(head) == HEAD else len(head)].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter in "\t\r\n\f\ufeff" for letter in text)
+
+
+def _text_kind(head: bytes) -> tuple[str, str]:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        return "is a web page (HTML), not an image: a download that failed", "download the image itself again"
+    if b"<svg" in start:
+        return "is SVG, a drawing in words", "export it as PNG"
+    if start.startswith(b"<"):
+        return "is text (XML), not an image", AGAIN
+    return "is text, not an image", AGAIN

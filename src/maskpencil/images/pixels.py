@@ -1,0 +1,231 @@
+"""Images as RGB pixels, from arrays, tensors and Pillow images, with remarks on how they were read."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskpencil.errors import ImageError
+from maskpencil.images.files import upright
+
+if TYPE_CHECKING:
+    import torch
+
+RGBImage = npt.NDArray[np.uint8]
+
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.generic] "
+    "| torch.Tensor"
+)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as it is seen, and what its file says beyond it.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, 0-255, contiguous.
+        empty: (H, W) where the file holds nothing: fully transparent, nodata or masked; None where no pixel is empty.
+        pages: how many images the file holds; this is the first.
+        bands: which of the file's bands are seen, in words; nothing where there is no choice.
+        levels: how its numbers became 0-255, in words; nothing for 8 bits.
+        has_place: whether the file says where on the earth the image lies.
+    """
+
+    rgb: RGBImage
+    empty: npt.NDArray[np.bool_] | None = None
+    pages: int = 1
+    bands: str = ""
+    levels: str = ""
+    has_place: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should be told of how the file was read, as the ends of sentences about it."""
+        several = f"page 1 of {self.pages} is taken; save the others as files of their own" if self.pages > 1 else ""
+        return tuple(text for text in (self.bands, self.levels, several) if text)
+
+
+@dataclass
+class Remarks:
+    """Collects what is said of files.
+
+    Attributes:
+        names: the files by what is said of them.
+        levels: the ways in which their numbers became 0 to 255, in words.
+    """
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+    levels: set[str] = field(default_factory=set)
+
+    def add(self, name: str, texts: Sequence[str], levels: str = "") -> None:
+        """Add what is said of a file.
+
+        Args:
+            name: what lines call the file.
+            texts: ends of sentences about it.
+            levels: the one of them that says how its numbers became 0 to 255, if any.
+        """
+        for text in texts:
+            self.names.setdefault(text, []).append(name)
+        self.levels |= {levels} - {""}
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each text, with the first file and the number of others."""
+        return [
+            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {text}"
+            for text, names in self.names.items()
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line where numbers became 0 to 255 in several ways."""
+        if len(self.levels) < 2:
+            return []
+        ways = "; ".join(sorted(self.levels))
+        line = (
+            f"the numbers of these files became 0 to 255 in {len(self.levels)} ways ({ways}); where they belong "
+            "together give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
+        )
+        return [line]
+
+
+def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """The (height, width) that an image of `size` is scaled to for a wanted `image_size`.
+
+    None keeps it, a number limits the longer side to that many pixels, (height, width) is taken as it is.
+    """
+    if image_size is None or isinstance(image_size, tuple):
+        return image_size or size
+    scale = min(1.0, image_size / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
+    """Scale an image (H, W, 3) to (height, width) `size`, bilinear and anti-aliased; itself where that is its size."""
+    if image.shape[:2] == size:
+        return image
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def to_pixels(image: Image.Image, name: str) -> Pixels:
+    """Convert a Pillow image, upright and over white; errors call it `name`.
+
+    Raises:
+        ImageError: its numbers have no fixed range, or its palette is missing.
+    """
+    image = upright(image)
+    if image.mode == "F":
+        raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
+    if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
+        return array_to_pixels(np.array(image).clip(0, 65535).astype(np.uint16))
+    if image.mode == "P" and image.palette is None:
+        raise ImageError(f"{name}: is damaged: its palette is missing; replace it or remove it")
+    if not image.has_transparency_data:
+        return Pixels(np.array(image if image.mode == "RGB" else image.convert("RGB")))
+    image = image.convert("RGBA")
+    empty = np.array(image.getchannel("A")) == 0
+    over_white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return Pixels(np.array(over_white.convert("RGB")), empty if empty.any() else None)
+
+
+def is_tensor(source: Any) -> bool:
+    """Return whether a value is a torch tensor, without importing torch."""
+    return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
+
+
+def tensor_to_pixels(tensor: Any) -> Pixels:
+    """Convert a torch tensor (H, W), (1, H, W), (3, H, W) or (4, H, W) of uint8 or uint16.
+
+    Raises:
+        ImageError: it has another shape or type.
+    """
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+        raise ImageError(f"an image tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
+    if kind not in ("uint8", "uint16"):
+        raise _unfit_numbers(tensor.detach().double().cpu().numpy(), kind, "tensor")
+    array = tensor.detach().cpu().numpy()
+    if array.ndim == 3 and array.shape[0] not in (1, 3, 4):
+        turn = "; for (H, W, C) give tensor.permute(2, 0, 1)" if array.shape[2] in (1, 3, 4) else ""
+        raise ImageError(f"an image tensor must be (H, W), (3, H, W) or (4, H, W), but got {array.shape}{turn}")
+    return array_to_pixels(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)
+
+
+def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
+    """Convert an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16.
+
+    Raises:
+        ImageError: it has another shape or type.
+    """
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise _unfit_numbers(array, str(array.dtype), "array")
+    if array.dtype.itemsize == 2:
+        array = np.round(array.astype(np.float32) / 257)  # 65535 -> 255
+    pixels = array.astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        turn = "; for (C, H, W) give array.transpose(1, 2, 0)" if array.ndim == 3 and len(array) in (1, 3, 4) else ""
+        raise ImageError(f"an image array must be (H, W), (H, W, 3) or (H, W, 4), but got {array.shape}{turn}")
+    if pixels.shape[2] == 4:
+        return to_pixels(Image.fromarray(np.ascontiguousarray(pixels)), "the image")
+    return Pixels(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)))
+
+
+def refuse_wide(image: Image.Image) -> None:
+    """Refuse an image made in memory of numbers of 32 bits that are not clearly of 16; of files the format says it."""
+    if image.mode == "F" or (image.mode == "I" and image.format is None):
+        array = np.array(image)
+        if image.mode == "F" or array.min() < 0 or array.max() > 65535 or 0 < array.max() <= 255:
+            raise _unfit_numbers(array, str(array.dtype), "image")
+
+
+def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError:
+    """The error that an image of numbers without a fixed range is, with the expression that makes it uint8 or uint16.
+
+    Args:
+        values: the numbers, whose least and greatest say which expression works.
+        kind: their type.
+        what: "array", "tensor" or "image" (Pillow's), as messages call it.
+    """
+    must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"
+    if values.dtype.kind not in "biuf":
+        return ImageError(f"{must}, which is no brightness")
+    if not values.size or not np.isfinite(values).all():
+        return ImageError(f"{must} that holds {'NaN or infinity' if values.size else 'nothing'}; correct it first")
+    name = "numpy.array(image)" if what == "image" else what
+    low, high = float(values.min()), float(values.max())
+    if kind == "bool":
+        full, scaled, bits = "False to True", name, 8
+    else:
+        full, scaled, bits = _scaling(name, low, high, whole=not kind.startswith(("float", "bfloat")))
+    if what == "tensor":
+        scaled += ".byte()" if bits == 8 else ".to(torch.uint16)"
+    else:
+        scaled += f".astype('uint{bits}')"
+    if kind == "bool":
+        scaled += " * 255"
+    if what == "image":
+        scaled = f"PIL.Image.fromarray({scaled})"
+    return ImageError(f"{must} from {low:.6g} to {high:.6g}; if its full range is {full}, give {scaled}")
+
+
+def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
+    """Name the possible range of numbers from `low` to `high`, how to convert it to a number of bits, and the bits."""
+    if low >= 0 and high <= 1 and not whole:
+        return "0 to 1", f"({name} * 255).round()", 8
+    if low >= 0 and high <= 255:
+        return "0 to 255", name if whole else f"{name}.round()", 8
+    if low >= 0 and high <= 65535 and whole:
+        return "0 to 65535", name, 16
+    if low >= -1 and high <= 1 and not whole:
+        return "-1 to 1", f"(({name} + 1) * 127.5).round()", 8
+    least, greatest = f"{low:.9g}", f"{max(high, low + 1):.9g}"
+    return f"{least} to {greatest}", f"(({name} - ({least})) * (255 / ({greatest} - ({least})))).round()", 8

@@ -1,0 +1,294 @@
+"""Read image files of any kind as RGB uint8, or their headers alone. Only this package opens image files."""
+
+import io
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskpencil.errors import ImageError
+from maskpencil.images import tiff
+from maskpencil.images.bands import Bands, Levels, empty_pixels
+from maskpencil.images.files import ORIENTATION, check_size, decoding, head_of, is_tiff, naming, opened_image
+from maskpencil.images.pixels import (
+    ImageSource,
+    Pixels,
+    RGBImage,
+    array_to_pixels,
+    is_tensor,
+    refuse_wide,
+    tensor_to_pixels,
+    to_pixels,
+)
+from maskpencil.parsing import shown
+
+MAX_BYTES = 2**31
+"""Images of more decoded bytes, which many bands make, are refused as well."""
+
+_SEVERAL = ("GIF", "PNG", "WEBP")
+"""Formats that may hold several images; those of MPO are previews and views of the first."""
+
+JPEG2000_HEAD = 2**16
+"""The bytes of a file that are looked at."""
+
+_START, _COLOR = b"\xff\x4f\xff\x51", b"colr\x01"
+_GRAY = 17
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels.
+
+    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the image,
+    and from 5 on its height and width are exchanged. `pages` counts the images in the file.
+    """
+
+    mode: str
+    size: tuple[int, int]
+    orientation: int
+    pages: int = 1
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) as `read_image` gives it."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what an image file says of itself, without its pixels.
+
+    Raises:
+        ImageError: not a readable image, or over `MAX_PIXELS`.
+    """
+    name = os.fspath(path)
+    with decoding(name):
+        if is_tiff(path):
+            with Path(path).open("rb") as file, naming(name):
+                pages = tiff.read_pages(file)
+                page = _first_page(pages)
+                mode = {"palette": "P", "rgb": "RGB", "cmyk": "CMYK"}.get(page.bands.model, "L")
+            return Header(mode, page.size, page.orientation, len(tiff.main_pages(pages)))
+        with opened_image(path) as image:
+            return Header(image.mode, (image.height, image.width), _orientation(image), _pages(image))
+
+
+def read_image(source: ImageSource) -> RGBImage:
+    """Decode an image to RGB, see `read_pixels`.
+
+    Returns:
+        (H, W, 3) uint8, 0-255, contiguous.
+
+    Raises:
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+            wider whole numbers, booleans): the message has the expression that makes it uint8.
+    """
+    return read_pixels(source).rgb
+
+
+def read_pixels(source: ImageSource) -> Pixels:
+    """Decode an image to RGB, and find the pixels that hold nothing.
+
+    Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
+    where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
+    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16, of 0-255 or 0-65535,
+    in the order red, green, blue (OpenCV's blue, green, red: `image[..., ::-1]`). EXIF orientation is applied, and of
+    several pages the first is taken. Transparency is laid over white. In TIFF and JPEG 2000 files it only says where
+    they are empty, as in GDAL; which of their bands are seen and how their numbers become 8 bits, see
+    `maskpencil.images.bands`. 16 bits elsewhere are scaled to 8 over the full range.
+
+    Raises:
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
+            wider whole numbers, booleans): the message has the expression that makes it uint8.
+    """
+    if isinstance(source, np.ndarray):
+        return array_to_pixels(source)
+    if isinstance(source, Image.Image):
+        with decoding("the image"):
+            refuse_wide(source)
+            return to_pixels(source, "the image")
+    if is_tensor(source):
+        return tensor_to_pixels(source)
+    file, name = _as_file(source)
+    with decoding(name):
+        if is_tiff(file):
+            return _tiff_pixels(file, name)
+        with opened_image(file, name=name) as image:
+            pages = _pages(image)
+            if image.format == "JPEG2000":
+                return _jpeg2000_pixels(image, file, name)
+            return replace(to_pixels(image, name), pages=pages)
+
+
+def _as_file(source: Any) -> tuple[str | bytes, str]:
+    """The path or the encoded bytes of a source that is a file in one form or another, and what messages call it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "the image"
+    if isinstance(source, str | os.PathLike):
+        path = os.path.expanduser(os.fsdecode(source))  # noqa: PTH111 - Path.expanduser fails without a home
+        return path, path
+    if not hasattr(source, "read"):
+        raise ImageError(
+            "an image must be a path, encoded bytes, a file opened with 'rb', a Pillow image, an array or a tensor, "
+            f"but got {shown(source)} of {type(source).__name__}"
+        )
+    name = getattr(source, "name", None)
+    name = name if isinstance(name, str) else "the image"
+    try:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
+        content = source.read()
+    except (OSError, ValueError) as error:  # such as that it is closed
+        raise ImageError(f"{name}: cannot be read ({error}); give a file that is open for reading") from error
+    if not isinstance(content, bytes):
+        raise ImageError(f"{name}: is open as text; open it with mode 'rb', or give its path")
+    return content, name
+
+
+def _pages(image: Image.Image) -> int:
+    """The number of images in a file."""
+    return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
+    """The first page of a TIFF file."""
+    path = None if isinstance(source, bytes) else Path(source)
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, naming(name):
+        pages = tiff.read_pages(file)
+        page = _first_page(pages)
+        bands = page.bands
+        seen = bands.colors if bands.alpha is None else (*bands.colors, bands.alpha)
+        samples = page.samples(file, seen)
+        mask = _tiff_mask(file, page, pages, path)
+    alpha = None if bands.alpha is None else samples[..., -1]
+    found = _seen(samples[..., : len(bands.colors)], bands, name, alpha=alpha, mask=mask)
+    return replace(
+        found,
+        rgb=np.ascontiguousarray(tiff.turned(found.rgb, page.orientation)),
+        empty=None if found.empty is None else tiff.turned(found.empty, page.orientation),
+        pages=len(tiff.main_pages(pages)),
+        has_place=page.has_place or (path is not None and tiff.has_world_file(path)),
+    )
+
+
+def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
+    """The page that is taken.
+
+    Raises:
+        ImageError: it is too large, or the file is no image.
+    """
+    page = tiff.main_pages(pages)[0]
+    check_size(page.size)
+    height, width = page.size
+    if 0 in page.size:
+        raise ImageError("has no pixels; replace it or remove it")
+    if tiff.is_raw_photo(page):
+        raise ImageError("is a raw photo (DNG), whatever its name says; develop it to JPEG or TIFF first")
+    if height * width * page.count * page.bits // 8 > MAX_BYTES:
+        raise ImageError(
+            f"is {width} x {height} pixels with {page.count} bands of {page.bits} bits, more than can be read at "
+            "once; cut it into smaller images, or predict it with --geotiff"
+        )
+    return page
+
+
+def _tiff_mask(
+    file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
+) -> npt.NDArray[np.generic] | None:
+    """Where a page is empty (0), by a mask within the file or in a file beside it, (H, W)."""
+    within = tiff.mask_of(page, pages)
+    if within:
+        return within.samples(file, (0,))[..., 0]
+    if path is None or not tiff.mask_file(path).is_file():
+        return None
+    with tiff.mask_file(path).open("rb") as beside:
+        first = tiff.read_pages(beside, most=1)[0]
+        if first.size != page.size:
+            raise ImageError(
+                f"its mask {tiff.mask_file(path).name} is of another size; remove the mask or make it anew"
+            )
+        return first.samples(beside, (0,))[..., 0]
+
+
+def _jpeg2000_pixels(image: Image.Image, source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
+    facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
+    if facts.called_gray and facts.count > 1:  # as GDAL writes bands without colors, at which Pillow fails
+        with opened_image(head_of(source, -1)[facts.start :]) as bare:
+            values = np.array(bare)
+    else:
+        values = np.array(image)
+    bits = facts.bits
+    samples = values if values.ndim == 3 else values[..., None]
+    if bits > 8 and samples.shape[2] > 1:
+        raise ImageError(
+            f"{name}: is JPEG 2000 of {bits} bits in {samples.shape[2]} bands, of which only 8 bits would be seen; "
+            "predict it with --geotiff, or convert it: gdal_translate IN.jp2 OUT.tif"
+        )
+    if image.mode.startswith("I"):
+        samples = samples.astype(np.uint16) >> np.uint16(16 - bits)
+    elif image.mode not in ("L", "LA", "RGB", "RGBA"):
+        samples = np.array(image.convert("RGB"))
+    count = samples.shape[2]
+    alpha = samples[..., -1] if count in (2, 4) else None
+    colors = samples[..., : count - (alpha is not None)]
+    bands = Bands(
+        count=count,
+        dtype=samples.dtype,
+        bits=max(8, bits),
+        model="rgb" if colors.shape[2] == 3 else "gray",
+        colors=tuple(range(colors.shape[2])),
+        alpha=None if alpha is None else count - 1,
+    )
+    return _seen(colors, bands, name, alpha=alpha)
+
+
+@dataclass(frozen=True)
+class Jpeg2000Facts:
+    """The codestream's `start` in the file, its bands, the bits of a number, and whether the file calls it gray."""
+
+    start: int
+    count: int
+    bits: int
+    called_gray: bool
+
+
+def jpeg2000_facts(head: bytes) -> Jpeg2000Facts:
+    """Read what the first bytes of a file say.
+
+    Raises:
+        ValueError: they are cut short.
+    """
+    start = head.find(_START)
+    if start < 0 or len(head) < start + 43:
+        raise ValueError("its header is cut short")
+    color = head.find(_COLOR, 0, start)
+    return Jpeg2000Facts(
+        start=start,
+        count=int.from_bytes(head[start + 40 : start + 42]),
+        bits=(head[start + 42] & 127) + 1,
+        called_gray=color >= 0 and int.from_bytes(head[color + 7 : color + 11]) == _GRAY,
+    )
+
+
+def _seen(
+    colors: npt.NDArray[np.generic],
+    bands: Bands,
+    name: str,
+    *,
+    alpha: npt.NDArray[np.generic] | None = None,
+    mask: npt.NDArray[np.generic] | None = None,
+) -> Pixels:
+    """An image of the numbers (H, W, n) of its seen bands."""
+    empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
+    if levels.by_numbers:
+        levels.count(colors, empty)
+    rgb = levels.to_rgb(colors, name)
+    return Pixels(rgb, empty if empty is not None and empty.any() else None, 1, bands.text, levels.text(name))
