@@ -6,9 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from maskpencil.scenes.cars import PAINTS, SHAPES, car_model
 from maskpencil.scenes.facets import Facets, Floats, Outlines, Placement, join_placements
-from maskpencil.scenes.people import Person, Walker, people_facets, some_person
 from maskpencil.scenes.roadside import (
     DESIGNS,
     SEASONS,
@@ -20,6 +18,7 @@ from maskpencil.scenes.roadside import (
     house_width,
     tree_model,
 )
+from maskpencil.scenes.traffic import PAINTS, SHAPES, Person, Walker, car_model, people_facets, some_person
 from maskpencil.scenes.weather import Weather, some_weather
 
 VIEW = 130.0  # meters: the viewing distance
