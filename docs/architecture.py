@@ -36,25 +36,20 @@ TRIPS: dict[str, list[Step]] = {
         ("cli/predict.py", "command", "parses the options, wraps the segmenter as they ask"),
         ("cli/loading.py", "load_segmenter", "reads memory and size, prints what computes"),
         ("segmenter.py", "Segmenter.from_pretrained", "reads the model folder, chooses the runtime"),
-        ("model_folder.py", "read_model_config", "reads classes and preprocessing"),
-        ("runtimes/graph_cache.py", "prepared_network", "finds the graph, with the weights filled in"),
-        ("runtimes/graph_files.py", "carried_graph", "reads and checks the graph of the model folder"),
+        ("runtimes/graph_cache.py", "prepared_network", "finds the graph and fills in the weights"),
         ("runtimes/openvino_runtime.py", "OpenVINORuntime", "compiles the graph"),
+        ("inference/predict.py", "predict", "checks options and places, then reads, runs and writes"),
+        ("inference/options.py", "PredictOptions.refuse_unfit", "refuses what does not fit the segmenter or sources"),
         ("inference/sources.py", "find_sources", "finds the files"),
-        ("inference/sources.py", "read_sources", "takes sources as Python programs give them"),
-        ("inference/predict.py", "predict", "refuses to replace, then reads, runs, writes"),
+        ("segmenter.py", "predict_each", "reads ahead, batches, and runs batches side by side"),
         ("inference/images.py", "read_image", "reads an image in a thread ahead of the network"),
-        ("images.py", "read_pixels", "decodes the file to RGB uint8 (H, W, 3)"),
-        ("pipeline.py", "read_ahead", "keeps reading, the network and writing apart"),
+        ("images/read.py", "read_pixels", "decodes the file to RGB uint8 (H, W, 3)"),
         ("segmenter.py", "Segmenter.predict_batch", "segments images of one size"),
-        ("preprocessing.py", "Preprocessing.working_size", "says at which size the network sees them"),
         ("runtimes/base.py", "Runtime.maps", "turns coarse scores into maps, block by block"),
-        ("runtimes/upsampling.py", "Upsampling.blocks", "gives the matrices of the last upsampling"),
         ("prediction.py", "Prediction.overlay", "draws the classes over the image"),
         ("visualize.py", "overlay", "blends colors; `with_legend` adds the legend"),
         ("inference/images.py", "write_prediction", "writes mask and overlay in a thread behind the network"),
-        ("results.py", "recorded_results", "records a file before it appears"),
-        ("files.py", "written_whole", "writes beside, flushes, renames"),
+        ("files.py", "written_whole", "writes beside, flushes, has the file recorded, renames"),
     ],
     "A mask from its file to the loss": [
         ("training/dataset.py", "SegmentationDataset.read", "reads a pair by its index"),
@@ -62,7 +57,7 @@ TRIPS: dict[str, list[Step]] = {
         ("data/masks/encoding.py", "MaskEncoding.read", "turns the values or colors of the file into class indices"),
         ("data/drawing.py", "mask_pixels", "reads a file, or draws a mask that is given as shapes"),
         ("label_maps.py", "read_mask_pixels", "decodes the file without changing a value"),
-        ("images.py", "opened_image", "opens every image file of the package"),
+        ("images/files.py", "opened_image", "opens every image file of the package"),
         ("training/transforms.py", "training_transform", "scales and cuts image and target together, nearest neighbor"),
         ("training/dataset.py", "collate", "stacks targets to (N, H, W) int64, padded with 255"),
         ("training/trainer.py", "GradientDescent.step", "moves the targets to the device"),
@@ -79,9 +74,15 @@ TRIPS: dict[str, list[Step]] = {
 """What is read in which order by someone who follows one thing through the program."""
 
 LEAVES = {
+    "A JPEG from predict to its overlay": (
+        "Leaves that are called by name: `model_folder.py` (`read_model_config`), `runtimes/graph_files.py` "
+        "(`carried_graph`), `images/files.py` (`opened_image`), `preprocessing.py` (`Preprocessing.resize`), "
+        "`runtimes/upsampling.py` (`Upsampling.blocks`), `pipeline.py` (`read_ahead`, `in_parallel`, `WriteBehind`) and "
+        "`results.py` (`refuse_to_replace`, `recorded_results`)."
+    ),
     "A mask from its file to the loss": (
-        "Leaves that are called by name: `data/masks/facts.py` (`count_values`), `preprocessing.py` "
-        "(`Preprocessing.working_size`), and `regular_files.py` and `tiff.py`, which opening an image file asks first."
+        "Leaves that are called by name: `data/masks/encoding.py` (`count_values`), `preprocessing.py` "
+        "(`Preprocessing.working_size`), and `regular_files.py` and `images/tiff.py`, which opening an image file asks first."
     ),
     "A training step": (
         "Leaves that the step calls by name: `training/schedule.py` (`rate_factor`), `hardware.py` (`autocast`), "
