@@ -243,6 +243,7 @@ def test_limits_out_of_range_are_refused_when_a_segmenter_is_made(
             make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["path", "runtime", "device", "precision", "compiled"])
 def test_any_argument_of_loading_is_taken_or_refused_in_a_line(name: str, model: Path) -> None:
     for value in [*ODD, "torhc", "cuda:7", torch.device("cpu"), b"model"]:

@@ -19,6 +19,8 @@ from maskpencil.inference.wrappers import Abstain, SingleClass
 from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 WAYS: dict[str, Callable[[Segmenter], Segmenter]] = {
@@ -38,7 +40,7 @@ def load(folder: Path, runtime: str, **settings) -> Segmenter:
     return Segmenter.from_pretrained(folder, runtime=runtime, device="cpu", precision="fp32", **settings)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino", "onnx"])
+@pytest.mark.parametrize("runtime", ["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_predicts_and_is_set_as_its_original(way: str, runtime: str, folder: Path) -> None:
     segmenter = load(folder, runtime, memory=2**20, tile=32, image_size=(32, 48))
@@ -130,6 +132,7 @@ def test_a_prediction_is_pickled(make_segmenter) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.slow
 def test_a_segmenter_works_in_a_spawned_process(runtime: str, folder: Path) -> None:
     segmenter = load(folder, runtime)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -107,6 +107,7 @@ WRITERS: dict[str, Write] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_is_whole_or_not_there_whatever_room_there_is(name: str, disk: Path, tmp_path: Path) -> None:
     write = WRITERS[name]
@@ -135,6 +136,7 @@ def write_checkpoint(path: Path, network: torch.nn.Module) -> None:
     save_checkpoint(path, progress=Progress(), model=network, optimizer=optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model", "checkpoint", "graph"])
 def test_a_folder_is_whole_or_not_there_whatever_room_there_is(
     name: str, disk: Path, tmp_path: Path, make_segmenter: Callable[..., Segmenter]

@@ -234,6 +234,7 @@ def test_writing_that_stalls_is_an_error(little_patience: threading.Event) -> No
         behind.submit(little_patience.wait, 60)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_paused_process_has_not_stalled() -> None:
     """As after Ctrl-Z and fg: much time has passed at once, without a chance to get on."""
     script = (

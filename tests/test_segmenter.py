@@ -17,7 +17,7 @@ def photos() -> list[np.ndarray]:
     return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
 
 
-@pytest.fixture(params=["torch", "openvino", "onnx"])
+@pytest.fixture(params=["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def segmenter(request, make_segmenter, shared_cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")

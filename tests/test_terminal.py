@@ -24,6 +24,7 @@ def calls(tree: ast.AST) -> set[str]:
     return names | {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
+@pytest.mark.slow
 def test_nothing_in_the_package_prints_past_the_terminal_module():
     root = Path(maskpencil.__file__).parent
     allowed = {

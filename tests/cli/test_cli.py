@@ -115,6 +115,7 @@ def test_whoever_reads_a_part_of_the_output_is_no_error():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [
@@ -165,6 +166,7 @@ def test_info_tells(topic, capsys):
     ] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["test_resnet", "vgg16", "convnext_atto", "swin_tiny_patch4_window7_224"])
 def test_info_counts_the_weights_that_torch_counts(backbone):
     from maskpencil.cli.info import count_weights
@@ -175,6 +177,7 @@ def test_info_counts_the_weights_that_torch_counts(backbone):
     assert count_weights(tensors) == sum(parameter.numel() for parameter in network.parameters())
 
 
+@pytest.mark.slow
 def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, capsys, monkeypatch):
     torch = pytest.importorskip("torch")
     from maskpencil.models import FCNConfig, build_fcn

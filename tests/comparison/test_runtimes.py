@@ -13,6 +13,8 @@ from maskpencil.runtimes.export import add_graph, facts_of
 from maskpencil.runtimes.graph_cache import of_weights
 from maskpencil.runtimes.graph_files import seal
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 
 
@@ -29,6 +31,7 @@ def without_processes(monkeypatch):
     monkeypatch.setattr(runtimes, "memory_of", lambda *_: 300 * 2**20)
 
 
+@pytest.mark.slow
 def test_every_way_is_timed_beside_the_eager_network_and_agrees_with_it(model, without_processes):
     images = list(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8))
     results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))
@@ -41,6 +44,7 @@ def test_every_way_is_timed_beside_the_eager_network_and_agrees_with_it(model, w
         assert result.agreement == (1 if "eager" in result.name else pytest.approx(1, abs=0.1))
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own(model):
     image = np.zeros((64, 96, 3), np.uint8)
     small = memory_of(Way("eager", "fp32"), model, image)
@@ -100,6 +104,7 @@ class Pooled(torch.nn.Module):
         return {32: torch.zeros(1, self.channels, images.shape[2] // 32, images.shape[3] // 32)}
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_path, capsys):
     out = tmp_path / "table.png"
     assert main(["benchmark", str(model), "--size", "64x64", "--repeats", "1", "--out", str(out)]) == 0

@@ -119,6 +119,7 @@ def test_a_tar_bomb_is_refused(tmp_path: Path, cache: Path) -> None:
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 def test_a_parquet_file_that_stores_an_image_once_for_all_rows_is_refused(tmp_path: Path, cache: Path) -> None:
     column = pa.array([png(48, 32) + bytes(2**23)] * 30)
     pq.write_table(pa.table({"image": column, "mask": column}), tmp_path / "bomb.parquet", compression="zstd")

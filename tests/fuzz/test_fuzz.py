@@ -63,6 +63,7 @@ def case(folder: Path, fault: str) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "verdict", "told"),
     [
@@ -81,6 +82,7 @@ def test_every_kind_of_fault_is_seen(fault: str, verdict: str, told: str, worker
     assert told in answer["message"] + answer["trace"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "told"), [("crash", "SIGSEGV"), ("hang", "targets.py")])
 def test_a_process_that_does_not_live_to_answer_is_seen(fault: str, told: str, scratch: Path, tmp_path: Path) -> None:
     with Worker("broken", scratch, seconds=0.5) as worker:

@@ -90,6 +90,7 @@ def test_the_graph_takes_the_weights_that_are_beside_it(carrying):
     same(by_openvino(folder), segmenter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["another network's", "another version's"])
 def test_a_graph_that_is_not_the_folders_is_left_alone(carrying, change):
     folder, segmenter = carrying()

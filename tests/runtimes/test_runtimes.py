@@ -28,7 +28,7 @@ def both(make_segmenter, shared_cache, tmp_path):
 @pytest.mark.parametrize("stride", [8, 16, 32])
 @pytest.mark.parametrize("learned", ["none", "all"])
 @pytest.mark.parametrize("image_size", [None, (60, 84)])
-@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned, image_size):
     by_torch, other = both(runtime=runtime, stride=stride, learned_upsampling=learned, image_size=image_size)
     for size in SIZES:
@@ -42,7 +42,7 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
-@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_what_else_is_asked_for_does_not_change_the_label_map(both, runtime, wanted):
     image = noise(50, 70)
     for segmenter in both(runtime=runtime):
@@ -64,7 +64,7 @@ def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alik
     assert (maps.labels == 3).all()
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_the_nets_as_released_run_by_other_runtimes_too(both, runtime):
     by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
@@ -110,7 +110,7 @@ def test_threads_that_predict_at_once_get_each_their_own_result(both):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_predictions_side_by_side_are_those_made_alone(both, runtime):
     for segmenter in both(runtime=runtime, image_size=(60, 84)):
         images = [noise(40, 60, number) for number in range(8)]

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.helpers import noise
+from torch import nn
 
 from maskpencil.runtimes.base import NetworkProfile, Wanted, joined_maps
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
@@ -32,6 +33,7 @@ def networks():
     return of
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 500),
@@ -54,11 +56,24 @@ def test_tiles_give_the_label_map_of_the_whole_image(make_segmenter, networks, h
 def test_real_networks_give_the_label_map_of_the_whole_image(make_segmenter, backbone):
     for number, tile in enumerate((256, 352, 512)):
         segmenter = make_segmenter(backbone, fully_connected=False, tile=tile)
+        if backbone == "vgg16":
+            narrow(segmenter.network)
         image = noise(700 + 37 * number, 611 - 53 * number)
         assert differing(segmenter, image, segmenter.maps([image], Wanted())) == 0
 
 
-def test_openvino_gives_the_same_in_tiles(make_segmenter, cache, tmp_path):
+def narrow(network):
+    """Keep a quarter of the channels: a sixteenth of the work, the same reach, and scores that spread as far."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            outputs = layer.out_channels if name.startswith("score") else layer.out_channels // 4
+            inputs = layer.in_channels if layer.in_channels == 3 else layer.in_channels // 4
+            layer.weight = nn.Parameter(layer.weight[:outputs, :inputs] * (layer.in_channels / inputs) ** 0.5)
+            layer.bias = nn.Parameter(layer.bias[:outputs])
+
+
+@pytest.mark.slow
+def test_openvino_gives_the_same_in_tiles(make_segmenter, shared_cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
     segmenter = Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision="fp32", tile=64)
     image = noise(333, 421)

@@ -11,6 +11,8 @@ import torch
 
 DISK_BYTES = 64_000_000
 
+MANY_CUTS = 20 * max(1, round(float(os.environ.get("MASKPENCIL_STRESS", "1"))))
+
 DRIVER = """
 import os, signal, sys, time
 from pathlib import Path
@@ -63,8 +65,8 @@ from maskpencil.files import recover_folder
 from maskpencil.training.checkpoints import has_checkpoint
 from maskpencil.training.train import train
 
-data, out, disk, turns = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=60 * turns, dropout=0.3)
+data, out, disk, cuts = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=3 * cuts, dropout=0.3)
 settings |= dict(device="cpu", average=0.9, validate_every=7)
 run = out / "cut"
 chance = random.Random(0)
@@ -107,7 +109,9 @@ for _ in range(20):
     recover_folder(run / "checkpoints" / "last")
     if not has_checkpoint(run / "checkpoints" / "last"):
         cut(signal.SIGKILL)
-kinds = turns * ([signal.SIGKILL, signal.SIGTERM] * 7 + ["full" if disk == "small" else signal.SIGKILL] * 6)
+ended = cuts * 7 // 20
+full = "full" if disk == "small" else signal.SIGKILL
+kinds = [signal.SIGKILL] * ended + [signal.SIGTERM] * ended + [full] * (cuts - 2 * ended)
 chance.shuffle(kinds)
 for kind in kinds:
     cut(kind)
@@ -128,14 +132,14 @@ def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(tiny_
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
-def test_a_run_cut_twenty_times_at_random_moments_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path):
-    turns = max(1, round(float(os.environ.get("MASKPENCIL_STRESS", "1"))))
+@pytest.mark.parametrize("cuts", [6, pytest.param(MANY_CUTS, marks=pytest.mark.stress)], ids=["few", "many"])
+def test_a_run_cut_at_random_moments_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path, cuts):
     place = tmp_path / "runs"
     place.mkdir()
     small = mount(place)
     try:
-        done = drive(RANDOM_DRIVER, tiny_folder, place, "small" if small else "large", turns)
-        assert done == ["cuts", str(20 * turns)]
+        done = drive(RANDOM_DRIVER, tiny_folder, place, "small" if small else "large", cuts)
+        assert done == ["cuts", str(cuts)]
         assert_ends_alike(place)
     finally:
         if small:

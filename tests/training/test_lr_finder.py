@@ -23,6 +23,7 @@ def test_a_loss_that_never_falls_is_told(values: list[float]) -> None:
         steepest(dict(zip([1e-4, 1e-3, 1e-2, 1e-1], values, strict=False)))
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_rate_and_keeps_it(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "learning_rate": "find"})
     rate = yaml.safe_load((run.folder / "config.yaml").read_text())["learning_rate"]

@@ -80,6 +80,7 @@ def stopped_at_random(chance):
     return lambda _: 6.0 if chance.random() < 0.1 else 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "slower",
     [
@@ -101,6 +102,7 @@ def test_a_budget_is_kept_within_a_tenth(slower, budget, tiny_folder, tmp_path, 
     assert float(rows[-1]["learning_rate"]) == min(float(row["learning_rate"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_most_of_the_time_goes_to_steps(tiny_folder, tmp_path, clock):
     clock.costs |= {"start": 1.0, "graph": 0.5, "model": 0.1, "checkpoint": 0.1}
     run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
@@ -114,6 +116,7 @@ def test_most_of_the_time_goes_to_steps(tiny_folder, tmp_path, clock):
     assert (run.folder / "metrics.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_long_validation_is_made_once_on_a_part_of_the_images_and_that_is_told(
     tiny_folder, tmp_path, clock, monkeypatch
 ):
@@ -129,6 +132,7 @@ def test_a_long_validation_is_made_once_on_a_part_of_the_images_and_that_is_told
     assert json.loads((run.model / "config.json").read_text())["training"]["validation_images"] == "2 of 3"
 
 
+@pytest.mark.slow
 def test_a_machine_that_stops_in_the_last_validation_leaves_what_was_scored_until_then(
     tiny_folder, tmp_path, clock, monkeypatch
 ):

@@ -24,6 +24,7 @@ def run(tiny_folder, tmp_path_factory):
     return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=10, seed=1, **SMALL)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_behind(run):
     left = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
     events = {name for name in left if name.startswith("events.out.tfevents")}
@@ -50,6 +51,7 @@ def test_the_model_scores_what_the_run_says(run, tiny_folder):
     assert json.loads((run.folder / "scores.json").read_text())["mean_iou"] == pytest.approx(scores.mean_iou, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_written_settings_make_the_same_run_again(run, tiny_folder, tmp_path):
     again = train(tiny_folder, out=tmp_path / "again", config=read_config(run.folder / "config.yaml"), quiet=True)
     assert_equal_weights(run.model, again.model)
@@ -61,6 +63,7 @@ def test_the_preview_shows_image_target_and_prediction(run):
     assert height > 3 * 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("changed", [{}, {"average": 0.9, "accumulate": 2}])
 def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny_folder, tmp_path, monkeypatch):
@@ -112,11 +115,13 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(tiny_folder, tmp_p
         train(tiny_folder, out=tmp_path / "nan", epochs=9, **{**SMALL, "learning_rate": 1e30})
 
 
+@pytest.mark.slow
 def test_a_taken_name_gets_a_number(tiny_folder, tmp_path):
     names = [train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL).folder.name for _ in range(2)]
     assert names == ["run", "run-2"]
 
 
+@pytest.mark.slow
 def test_the_tutorial_recipe_penalizes_the_heads_kernels(tiny_folder, tmp_path):
     settings = {**SMALL, "recipe": "tutorial", "epochs": 1, "image_size": "64x96"}
     loss = []
@@ -128,6 +133,7 @@ def test_the_tutorial_recipe_penalizes_the_heads_kernels(tiny_folder, tmp_path):
     assert mp.Segmenter.from_pretrained(run.model).preprocessing.image_size == (64, 96)
 
 
+@pytest.mark.slow
 def test_whole_images_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_folder, tmp_path):
     run = train(odd_folder, out=tmp_path / "odd", epochs=2, **{**SMALL, "crop_size": "none", "batch_size": 2})
     with (run.folder / "metrics.csv").open() as file:
@@ -155,6 +161,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
         train(tiny_folder, out=tmp_path / "other", init=str(coarse.model), **{**chain, "backbone": "resnet18"})
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
     settings = {**SMALL, "epochs": 2, "backbone": "test_resnet", "dropout": 0.0}
     first = train(tiny_folder, out=tmp_path / "first", **settings)
@@ -166,6 +173,7 @@ def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
     assert not torch.equal(before["score_fr.weight"], after["score_fr.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "stride"), [("heavy", 32), ("cvpr", 16)])
 def test_the_authors_recipes_train(recipe, stride, tiny_folder, tmp_path):
     settings = {"backbone": "alexnet", "weights": "none", "device": "cpu", "quiet": True, "epochs": 1}
@@ -233,6 +241,7 @@ def metrics_without_times(folder):
         ]
 
 
+@pytest.mark.slow
 def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_path, monkeypatch):
     runs = [train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL)]
     keep, places = SegmentationDataset.keep, []
@@ -260,6 +269,7 @@ def test_a_time_that_is_over_before_the_first_step_is_told(tiny_folder, tmp_path
         train(tiny_folder, out=tmp_path / "run", time_budget="0.001s", **SMALL)
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
     settings = {**SMALL, "backbone": "vgg16", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
     whole, parts = (
@@ -270,6 +280,7 @@ def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
     assert [float(row["loss"]) for row in rows[0]] == pytest.approx([float(row["loss"]) for row in rows[1]], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folder, tmp_path, monkeypatch):
     sizes = []
     forward = mp.models.FCN.forward
@@ -297,6 +308,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
 
+@pytest.mark.slow
 def test_the_average_of_the_weights_is_what_is_kept(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=3, average=0.5, **SMALL)
     state = torch.load(run.folder / "checkpoints" / "last" / "state.pt", weights_only=True)
@@ -307,6 +319,7 @@ def test_the_average_of_the_weights_is_what_is_kept(tiny_folder, tmp_path):
     assert not torch.equal(state["average"]["score_fr.weight"], state["model"]["score_fr.weight"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_of_and_the_run_goes_on(tiny_folder, tmp_path, monkeypatch):
     save = torch.save
     calls = []
@@ -378,6 +391,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
     assert heard[-1] == "finished"
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 

@@ -381,6 +381,7 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @example(NESTED, CORNERS, BACKGROUND_FIRST)
 @example(NESTED, CORNERS, BACKGROUND_LAST)
 @example(NESTED, CORNERS, NO_BACKGROUND)

@@ -43,6 +43,7 @@ def data_sets(draw: st.DrawFn) -> tuple[ClassSet, dict[tuple[str, str], tuple[st
     return classes, images
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @pytest.mark.parametrize("writer", WRITERS_HERE.values(), ids=WRITERS_HERE)
 @given(data=data_sets())

@@ -336,6 +336,7 @@ def shapes(path: Path) -> list[Any]:
     return list(json.loads(path.read_text(encoding="utf-8"))["shapes"])
 
 
+@pytest.mark.slow
 @example(NESTED, CORNERS, BACKGROUND_FIRST)
 @example(NESTED, CORNERS, BACKGROUND_LAST)
 @example(NESTED, CORNERS, NO_BACKGROUND)

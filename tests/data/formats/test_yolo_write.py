@@ -95,6 +95,7 @@ def test_without_splits_the_same_images_come_back(tmp_path: Path) -> None:
 label_maps = arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from((0, 1, 2, 3)))
 
 
+@pytest.mark.slow
 @given(label_maps, label_maps)
 def test_any_label_map_without_ignored_pixels_comes_back_exactly(
     one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
@@ -104,6 +105,7 @@ def test_any_label_map_without_ignored_pixels_comes_back_exactly(
         assert_same(read(write(Path(folder), expected)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(2, 65_535), (9_973, 7), (1, 2_000_003)])
 def test_the_digits_suffice_for_the_largest_images(tmp_path: Path, size: tuple[int, int]) -> None:
     label_map = np.random.default_rng(1).integers(0, 4, size, dtype=np.uint8)
