@@ -77,12 +77,13 @@ LEAVES = {
     "A JPEG from predict to its overlay": (
         "Leaves that are called by name: `model_folder.py` (`read_model_config`), `runtimes/graph_files.py` "
         "(`carried_graph`), `images/files.py` (`opened_image`), `preprocessing.py` (`Preprocessing.resize`), "
-        "`runtimes/upsampling.py` (`Upsampling.blocks`), `pipeline.py` (`read_ahead`, `in_parallel`, `WriteBehind`) and "
-        "`results.py` (`refuse_to_replace`, `recorded_results`)."
+        "`runtimes/upsampling.py` (`Upsampling.blocks`), `pipeline.py` (`read_ahead`, `in_parallel`, `WriteBehind`) "
+        "and `results.py` (`refuse_to_replace`, `recorded_results`)."
     ),
     "A mask from its file to the loss": (
         "Leaves that are called by name: `data/masks/encoding.py` (`count_values`), `preprocessing.py` "
-        "(`Preprocessing.working_size`), and `regular_files.py` and `images/tiff.py`, which opening an image file asks first."
+        "(`Preprocessing.working_size`), and `regular_files.py` and `images/tiff.py`, which opening an image file "
+        "asks first."
     ),
     "A training step": (
         "Leaves that the step calls by name: `training/schedule.py` (`rate_factor`), `hardware.py` (`autocast`), "
