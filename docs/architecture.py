@@ -41,7 +41,7 @@ TRIPS: dict[str, list[Step]] = {
         ("inference/predict.py", "predict", "checks options and places, then reads, runs and writes"),
         ("inference/options.py", "PredictOptions.refuse_unfit", "refuses what does not fit the segmenter or sources"),
         ("inference/sources.py", "find_sources", "finds the files"),
-        ("segmenter.py", "predict_each", "reads ahead, batches, and runs batches side by side"),
+        ("predictor.py", "predict_each", "reads ahead, batches, and runs batches side by side"),
         ("inference/images.py", "read_image", "reads an image in a thread ahead of the network"),
         ("images/read.py", "read_pixels", "decodes the file to RGB uint8 (H, W, 3)"),
         ("segmenter.py", "Segmenter.predict_batch", "segments images of one size"),

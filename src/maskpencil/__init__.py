@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from maskpencil.inference.report import PredictionReport
     from maskpencil.metrics import ClassScores, ConfusionMatrix, Scores
     from maskpencil.prediction import Prediction
+    from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
-    from maskpencil.segmenter import Predictor, Segmenter
+    from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.train import Run, train
 
@@ -87,7 +88,7 @@ _HOMES = {
     "PredictOptions": "inference.options",
     "Prediction": "prediction",
     "PredictionReport": "inference.report",
-    "Predictor": "segmenter",
+    "Predictor": "predictor",
     "Region": "regions",
     "Run": "training.train",
     "Scores": "metrics",

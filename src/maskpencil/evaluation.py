@@ -15,7 +15,8 @@ from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import ConfusionMatrix, RoadScores, Scores, ThresholdCounts
 from maskpencil.parsing import did_you_mean, read_path
-from maskpencil.segmenter import Predictor, load_predictor, predict_each
+from maskpencil.predictor import Predictor, predict_each
+from maskpencil.segmenter import load_predictor
 
 P = TypeVar("P")
 

@@ -510,10 +510,10 @@ def model(folder: Path, *, quantized: bool) -> Path:
 
     from maskpencil.classes import ClassSet
     from maskpencil.data.folder import open_folder
-    from maskpencil.export.int8 import quantize
     from maskpencil.model_folder import ModelParts
     from maskpencil.models import FCNConfig, build_fcn
     from maskpencil.preprocessing import Preprocessing
+    from maskpencil.quantization import quantize
     from maskpencil.runtimes.export import add_graph
     from maskpencil.segmenter import Segmenter
 

@@ -1,4 +1,3 @@
-import doctest
 import re
 from typing import Any
 
@@ -6,7 +5,6 @@ import numpy as np
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference import options
 from maskpencil.inference.options import PredictOptions, VideoOptions
 
 
@@ -64,8 +62,3 @@ def test_times_of_a_video_are_seconds_or_texts(text: Any, seconds: float) -> Non
 def test_a_time_that_cannot_be_read_names_its_option() -> None:
     with pytest.raises(ConfigError, match="--start must be a time such as 90"):
         VideoOptions(start="soon")
-
-
-def test_the_examples_hold() -> None:
-    result = doctest.testmod(options)
-    assert (result.attempted, result.failed) == (2, 0)

@@ -19,9 +19,9 @@ from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import Source, find_sources
 from maskpencil.inference.wrappers import Abstain
 from maskpencil.label_maps import read_label_map
+from maskpencil.predictor import batch_size, side_by_side
 from maskpencil.regions import RegionFormat
 from maskpencil.results import MARKER
-from maskpencil.segmenter import batch_size, side_by_side
 
 from .conftest import BrightnessSegmenter, InPairs, MakeVideo, draw_image
 

@@ -33,7 +33,8 @@ from maskpencil.terminal import say
 
 if TYPE_CHECKING:
     from maskpencil.inference.report import Progress
-    from maskpencil.segmenter import Predictor, Segmenter
+    from maskpencil.predictor import Predictor
+    from maskpencil.segmenter import Segmenter
 
 THRESHOLD = 0.5
 

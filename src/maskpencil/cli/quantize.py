@@ -34,8 +34,8 @@ def command(
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import match_classes
-    from maskpencil.export.int8 import quantize
     from maskpencil.model_folder import read_model_config
+    from maskpencil.quantization import quantize
 
     model = found_model(model, "quantize", [data])
     refuse_model_as_data(data, "quantize")

@@ -11,8 +11,8 @@ from maskpencil.regions import RegionFormat
 if TYPE_CHECKING:
     from maskpencil.inference.sources import Source
     from maskpencil.prediction import Prediction
+    from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
-    from maskpencil.segmenter import Predictor
 
 # what is imported here is loaded by `maskpencil predict --help`
 
@@ -182,7 +182,7 @@ class PredictOptions:
         """
         if self.annotations is not None:
             self._refuse_annotations(self.annotations, sources)
-        from maskpencil.segmenter import supports
+        from maskpencil.predictor import supports
 
         for name in self.region_classes or ():
             predictor.classes.index(name)
@@ -210,7 +210,7 @@ class PredictOptions:
         refuse_names((source.path for source in images), file_format)
 
     def _refuse_videos(self, predictor: "Predictor", videos: "Sequence[Source]") -> None:
-        from maskpencil.segmenter import supports
+        from maskpencil.predictor import supports
 
         if not (self.overlays or self.video.masks or self.video.show or self.video.stdout):
             raise ConfigError(

@@ -18,8 +18,9 @@ from maskpencil.inference.report import PredictionReport, Progress, Tally
 from maskpencil.inference.sources import Source, SourceArgument, find_sources, results_name
 from maskpencil.parsing import read_path, shown
 from maskpencil.pipeline import WriteBehind
+from maskpencil.predictor import QUEUE_DEPTH, Predictor, predict_each
 from maskpencil.results import clear, recorded_results, refuse_to_replace
-from maskpencil.segmenter import QUEUE_DEPTH, Predictor, load_predictor, predict_each
+from maskpencil.segmenter import load_predictor
 
 RUNS = Path("runs/predict")
 """The folder of the results for which no other is named."""

@@ -12,8 +12,8 @@ from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage, scaled
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
+from maskpencil.predictor import Predictor, batch_size, side_by_side
 from maskpencil.runtimes.base import relative_entropy
-from maskpencil.segmenter import Predictor, batch_size, side_by_side
 
 Probabilities = npt.NDArray[np.float32]
 

@@ -18,9 +18,9 @@ from maskpencil.inference.sources import find_sources
 from maskpencil.inference.video.predict import predict_video
 from maskpencil.inference.video.smoothing import CutFinder, Smoother
 from maskpencil.inference.wrappers import Abstain, SingleClass, most_probable
+from maskpencil.predictor import Predictor, supports
 from maskpencil.runtimes.base import Wanted
 from maskpencil.runtimes.tiling import ArrayWindows
-from maskpencil.segmenter import Predictor, supports
 
 
 class UnsureSegmenter(BrightnessSegmenter):

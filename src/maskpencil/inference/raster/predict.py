@@ -21,8 +21,8 @@ from maskpencil.inference.raster.files import RasterWriter, opened_raster, writt
 from maskpencil.inference.raster.regions import is_placed, write_raster_regions
 from maskpencil.inference.sources import Source
 from maskpencil.prediction import Prediction
+from maskpencil.predictor import Predictor
 from maskpencil.runtimes.base import Maps, Wanted
-from maskpencil.segmenter import Predictor
 from maskpencil.visualize import grayscale
 
 OVERVIEW = 2048

@@ -27,8 +27,8 @@ from maskpencil.inference.video.stream import StreamReader
 from maskpencil.inference.video.writers import MP4_SOUND
 from maskpencil.pipeline import in_parallel, one_by_one, read_ahead
 from maskpencil.prediction import Prediction
+from maskpencil.predictor import Predictor, side_by_side, supports
 from maskpencil.results import recorded_results
-from maskpencil.segmenter import Predictor, side_by_side, supports
 
 T = TypeVar("T")
 

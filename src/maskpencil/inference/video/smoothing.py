@@ -9,7 +9,7 @@ from maskpencil.images import RGBImage
 from maskpencil.inference.wrappers import Probabilities, most_probable
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
-from maskpencil.segmenter import Predictor
+from maskpencil.predictor import Predictor
 
 CUT_DIFFERENCE = 0.08
 """The least difference of two scenes, as a share of the full range, averaged over their thumbnails without the light.

@@ -7,7 +7,7 @@ from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.evaluation import evaluate
-from maskpencil.export.int8 import quantize
+from maskpencil.quantization import quantize
 from maskpencil.segmenter import Segmenter
 
 
@@ -41,7 +41,7 @@ def test_a_quantized_model_is_a_model_folder_whose_scores_are_those_that_were_to
 def test_a_model_that_loses_too_much_is_not_written(model, tiny_folder, tmp_path, monkeypatch):
     scores = iter([0.9, 0.5])
     monkeypatch.setattr(
-        "maskpencil.export.int8.evaluate",
+        "maskpencil.quantization.evaluate",
         lambda *_, **__: type("Scores", (), {"mean_iou": next(scores)}),
     )
     with pytest.raises(ModelError, match=r"loses 40\.00 points of mean IoU .* more than the 0\.5 that --max-drop"):
@@ -55,7 +55,7 @@ def test_the_command_leaves_no_empty_folder_where_nothing_was_written(
 ):
     scores = iter([0.9, 0.5])
     monkeypatch.setattr(
-        "maskpencil.export.int8.evaluate",
+        "maskpencil.quantization.evaluate",
         lambda *_, **__: type("Scores", (), {"mean_iou": next(scores)}),
     )
     assert main(["quantize", str(model), str(tiny_folder)]) == 1

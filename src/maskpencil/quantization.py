@@ -19,10 +19,11 @@ from maskpencil.files import folder_written_whole
 from maskpencil.images import RGBImage
 from maskpencil.model_folder import CARD, CONFIG, WEIGHTS, fingerprint, read_model_config
 from maskpencil.pipeline import read_ahead
+from maskpencil.predictor import QUEUE_DEPTH
 from maskpencil.regular_files import read_regular
 from maskpencil.runtimes.graph_cache import INT8, PreparedNetwork, of_weights, prepared_network
 from maskpencil.runtimes.graph_files import GRAPH, XML, save_openvino, seal
-from maskpencil.segmenter import QUEUE_DEPTH, Segmenter
+from maskpencil.segmenter import Segmenter
 
 CALIBRATION_IMAGES = 100
 """The number of images for calibrating the ranges of activations."""
