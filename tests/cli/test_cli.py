@@ -29,7 +29,7 @@ def test_every_command_explains_itself_and_each_of_its_options(name, capsys):
     assert "[default: False]" not in shown
     options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
-        if option.name not in ("options", "json_file", "class_name", "compiled"):
+        if option.name not in ("options", "video", "json_file", "class_name", "compiled"):
             assert f"--{option.name.replace('_', '-')}" in shown
 
 

@@ -1,10 +1,14 @@
 """`maskpencil predict` with what it can get of each pixel."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from maskpencil.cli import main
+from maskpencil.cli.predict import _Reporter
+from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import Source, results_name
 from maskpencil.label_maps import read_label_map
 from maskpencil.segmenter import Segmenter
@@ -57,7 +61,7 @@ def test_size_tiles_and_views_are_taken(predicted, model):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--abstain", "1.5"], "--abstain must be a probability above 0 and below 1"),
         (["--abstain", "0.5", "--class", "road"], "leave --abstain or --class out"),
@@ -100,3 +104,15 @@ def test_results_are_named_after_the_sources(source, name, tmp_path, monkeypatch
     (tmp_path / "above" / "home" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "above" / "home")
     assert results_name(Source("image", "photo.jpg", "photo", source)) == name
+
+
+def test_the_bar_shows_the_rows_of_a_raster_and_counts_it_once():
+    shown = []
+    report = _Reporter(SimpleNamespace(update=lambda done, text: shown.append((done, text.split(" · ")[0]))))
+    source = Source("image", "in/field.tif", "field")
+    report(Progress(source, 2, 3, 97, 388, is_part=True))
+    report(Progress(source, 2, 3, 388, 388, is_part=True))
+    assert report._frames == 0
+    report(Progress(source, 2, 3, 1, 1))
+    assert shown == [(1.25, "field.tif row 97 of 388"), (2, "field.tif row 388 of 388"), (2, "field.tif")]
+    assert report._frames == 1
