@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from PIL import Image
 from maskpencil.classes import ClassSet, write_classes
 
 if TYPE_CHECKING:
+    from tests.helpers import MakeVideo
+
     from maskpencil.segmenter import Segmenter
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: test processes share the cores
 
-pytest.register_assert_rewrite("tests.helpers")
+pytest.register_assert_rewrite("tests.helpers")  # before it is imported
 
 settings.register_profile("everywhere", deadline=None, derandomize=True)  # slow machines, and the same on each
 settings.load_profile("everywhere")
@@ -125,5 +128,68 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
         return Segmenter.of_network(
             ModelParts(network, classes, preprocessing), device="cpu", precision="fp32", memory=memory, tile=tile
         )
+
+    return make
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> "MakeVideo":
+    """Write a small video: a white square in the upper left of gray frames that grow lighter."""
+    import av
+    from tests.helpers import draw_image
+
+    def make(
+        name: str = "video.mp4",
+        *,
+        pts: Sequence[int] = tuple(range(12)),
+        time_base: Fraction = Fraction(1, 12),
+        size: tuple[int, int] = (48, 64),
+        codec: str = "libx264",
+        pixel_format: str = "yuv420p",
+        rotation: tuple[float, bool] | None = None,
+        pixel_aspect: Fraction | None = None,
+        sound: str | None = None,
+        sound_first: bool = False,
+        options: dict[str, str] | None = None,
+        encoder: dict[str, str] | None = None,
+        noise: np.random.Generator | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        with av.open(str(path), "w", options=options or {}) as container:
+            voice = container.add_stream(sound, rate=48000) if sound and sound_first else None
+            stream = container.add_stream(codec, rate=12, options=encoder or {})
+            stream.height, stream.width = size
+            stream.pix_fmt = pixel_format
+            stream.codec_context.time_base = time_base
+            stream.codec_context.flags |= av.codec.context.Flags.frame_duration
+            if pixel_aspect:
+                stream.codec_context.sample_aspect_ratio = pixel_aspect
+            if rotation:
+                stream.set_display_rotation(rotation[0], rotation[1])
+            if sound and not sound_first:
+                voice = container.add_stream(sound, rate=48000)
+            if voice:
+                voice.codec_context.layout = "stereo"
+            durations = [*np.diff(pts).tolist(), 1]
+            for i, (time, duration) in enumerate(zip(pts, durations, strict=True)):
+                image = draw_image(size, i)
+                if noise:
+                    image ^= noise.integers(16, size=image.shape, dtype=np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.duration, frame.time_base = time, duration, time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+            if voice:
+                samples = round((pts[-1] + 1) * time_base * 48000)
+                frame_size = voice.codec_context.frame_size or 1024
+                kind = voice.codec_context.format.name
+                for start in range(0, samples, frame_size):
+                    dtype = {"flt": np.float32, "s16": np.int16, "s32": np.int32}[kind.removesuffix("p")]
+                    shape = (2, frame_size) if kind.endswith("p") else (1, 2 * frame_size)
+                    wave = av.AudioFrame.from_ndarray(np.zeros(shape, dtype), format=kind, layout="stereo")
+                    wave.sample_rate, wave.pts, wave.time_base = 48000, start, Fraction(1, 48000)
+                    container.mux(voice.encode(wave))
+                container.mux(voice.encode(None))
+        return path
 
     return make

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,9 @@ from hypothesis.extra.numpy import arrays
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
+from maskpencil.prediction import Prediction
+
+MakeVideo = Callable[..., Path]
 
 SMALL = {
     "weights": "none",
@@ -70,3 +76,54 @@ def times(count: int) -> int:
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a command with a cache of its own."""
     return os.environ | {"XDG_CACHE_HOME": str(cache)}
+
+
+class BrightnessSegmenter:
+    """Stands in for the network: dark pixels are class 0, bright ones class 1."""
+
+    classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
+    legend = (0, 1)
+
+    def __init__(self) -> None:
+        self.seen: list[RGBImage] = []
+
+    def predict_batch(
+        self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
+    ) -> list[Prediction]:
+        self.seen.extend(images)
+        return [
+            Prediction(
+                image,
+                (image.mean(axis=2) > 127).astype(np.uint8),
+                (np.abs(image.mean(axis=2) - 127.5) / 127.5).astype(np.float32) if confidence else None,
+                self.classes,
+                entropy=(1 - np.abs(image.mean(axis=2) - 127.5) / 127.5).astype(np.float32) if entropy else None,
+            )
+            for image in images
+        ]
+
+    @staticmethod
+    def side_by_side() -> AbstractContextManager[int]:
+        return nullcontext(1)
+
+
+class InPairs(BrightnessSegmenter):
+    """Ends no prediction before another one is made at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = Barrier(2, timeout=20)
+
+    def predict_batch(self, images: Sequence[RGBImage], **asked: bool) -> list[Prediction]:
+        self.other.wait()
+        return super().predict_batch(images, **asked)
+
+    @staticmethod
+    def side_by_side() -> AbstractContextManager[int]:
+        return nullcontext(2)
+
+
+def draw_image(size: tuple[int, int], number: int = 0) -> RGBImage:
+    image = np.full((*size, 3), 20 + 5 * (number % 10), dtype=np.uint8)
+    image[: size[0] // 2, : size[1] // 2] = 250
+    return image

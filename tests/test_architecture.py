@@ -27,6 +27,17 @@ def test_the_folders_of_tests_are_rooms_of_the_program() -> None:
     assert {str(folder) for folder in folders if not (SOURCE / folder).is_dir()} == KINDS
 
 
+def test_no_module_imports_a_test_module_or_a_conftest() -> None:
+    modules = {"conftest", *(path.stem for path in TESTS.rglob("test_*.py"))}
+    found = []
+    for path in sorted(TESTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            imported += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path}: {name}" for name in imported if modules & set(name.split("."))]
+    assert not found
+
+
 def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
     made = runpy.run_path(str(DOCS / "architecture.py"))
     assert len(made["TRIPS"]) == 3

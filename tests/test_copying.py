@@ -19,8 +19,6 @@ from maskpencil.inference.wrappers import Abstain, SingleClass
 from maskpencil.model_folder import ModelParts
 from maskpencil.segmenter import Segmenter
 
-pytestmark = pytest.mark.usefixtures("shared_cache")
-
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 WAYS: dict[str, Callable[[Segmenter], Segmenter]] = {

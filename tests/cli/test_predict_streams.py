@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, make_video  # noqa: F401 - a fixture
+from tests.helpers import BrightnessSegmenter
 from tests.inference.video.servers import camera_server
 
 from maskpencil.cli import main
@@ -77,7 +77,7 @@ def test_results_are_named_after_the_stream_and_not_after_its_keys(tmp_path, cap
     assert "secret" not in shown.out + shown.err
 
 
-def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, make_video, monkeypatch):  # noqa: F811
+def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, make_video, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "MODEL", str(make_video()), "--stdout", "--no-overlays", "--every", "4"]) == 0
     shown = capfdbinary.readouterr()
@@ -87,7 +87,7 @@ def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, ma
     assert not Path("runs").exists()
 
 
-def test_a_stretch_and_its_masks(tmp_path, make_video):  # noqa: F811
+def test_a_stretch_and_its_masks(tmp_path, make_video):
     words = ["--start", "0:00:00.5", "--end", "0.75", "--masks", "png", "--no-overlays", "--out", str(tmp_path / "out")]
     assert main(["predict", "MODEL", str(make_video()), *words]) == 0
     assert sorted(path.name for path in (tmp_path / "out/masks/video").iterdir()) == [
@@ -106,7 +106,7 @@ def test_a_stretch_and_its_masks(tmp_path, make_video):  # noqa: F811
         (["--no-overlays"], "without its overlay nothing is asked for"),
     ],
 )
-def test_settings_that_cannot_work_are_one_line_and_code_2(words, message, tmp_path, make_video, capsys):  # noqa: F811
+def test_settings_that_cannot_work_are_one_line_and_code_2(words, message, tmp_path, make_video, capsys):
     assert main(["predict", "MODEL", str(make_video()), "--out", str(tmp_path / "out"), *words]) == 2
     shown = capsys.readouterr().err
     assert message in shown

@@ -13,8 +13,6 @@ from maskpencil.runtimes.export import add_graph, facts_of
 from maskpencil.runtimes.graph_cache import of_weights
 from maskpencil.runtimes.graph_files import seal
 
-pytestmark = pytest.mark.usefixtures("shared_cache")
-
 WAYS = ["torch fp32, eager", "torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "onnx fp32"]
 
 

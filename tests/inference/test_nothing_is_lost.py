@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers import BrightnessSegmenter, MakeVideo, draw_image
 
 from maskpencil.errors import OutputError
 from maskpencil.images import write_image
@@ -14,8 +15,6 @@ from maskpencil.inference.predict import predict
 from maskpencil.inference.report import Progress
 from maskpencil.inference.sources import find_sources
 from maskpencil.results import MARKER
-
-from .conftest import BrightnessSegmenter, MakeVideo, draw_image
 
 
 def contents(folder: Path) -> dict[str, bytes]:

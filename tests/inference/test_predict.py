@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import BrightnessSegmenter, InPairs, MakeVideo, draw_image
 
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import ConfigError, DataError, OutputError
@@ -22,8 +23,6 @@ from maskpencil.label_maps import read_label_map
 from maskpencil.predictor import batch_size, side_by_side
 from maskpencil.regions import RegionFormat
 from maskpencil.results import MARKER
-
-from .conftest import BrightnessSegmenter, InPairs, MakeVideo, draw_image
 
 
 def files_below(folder: Path) -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import av
 from PIL import Image
-from tests.inference.conftest import draw_image
+from tests.helpers import draw_image
 
 
 class _Quiet(ThreadingHTTPServer):

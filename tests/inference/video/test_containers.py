@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.video.containers import read_structure

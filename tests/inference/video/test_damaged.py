@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.conftest import draw_image
+from tests.helpers import draw_image
 
 from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.predict import predict

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from av.video.reformatter import VideoReformatter
-from tests.inference.conftest import BrightnessSegmenter
+from tests.helpers import BrightnessSegmenter
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage

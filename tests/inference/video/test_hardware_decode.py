@@ -2,7 +2,7 @@ from pathlib import Path
 
 import av
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.video import opening, predict

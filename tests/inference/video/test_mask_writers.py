@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.inference.options import PredictOptions, VideoOptions

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from av.format import formats_available
-from tests.inference.conftest import MakeVideo
+from tests.helpers import MakeVideo
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.sources import SCHEMES, Source

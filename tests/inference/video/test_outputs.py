@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo, draw_image
+from tests.helpers import BrightnessSegmenter, MakeVideo, draw_image
 
 from maskpencil.errors import ConfigError
 from maskpencil.inference.options import PredictOptions, VideoOptions
@@ -114,7 +114,7 @@ def test_a_reader_that_leaves_ends_a_video_that_is_written_nowhere_else(tmp_path
     program = (
         "from maskpencil.inference.options import PredictOptions, VideoOptions\n"
         "from maskpencil.inference.video.predict import predict_video\n"
-        "from tests.inference.conftest import BrightnessSegmenter\n"
+        "from tests.helpers import BrightnessSegmenter\n"
         "options = PredictOptions(video=VideoOptions(stdout=True))\n"
         "report = predict_video(BrightnessSegmenter(), 'video.mp4', None, options=options)\n"
         "import sys; print(report.frames, file=sys.stderr)\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, InPairs, MakeVideo
+from tests.helpers import BrightnessSegmenter, InPairs, MakeVideo
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError

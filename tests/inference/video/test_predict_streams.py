@@ -8,7 +8,7 @@ from threading import Event
 import av
 import numpy as np
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import av
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.options import PredictOptions, VideoOptions

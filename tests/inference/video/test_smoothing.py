@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.inference.conftest import BrightnessSegmenter, MakeVideo, draw_image
+from tests.helpers import BrightnessSegmenter, MakeVideo, draw_image
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError

@@ -7,7 +7,7 @@ from threading import Event
 
 import av
 import pytest
-from tests.inference.conftest import MakeVideo
+from tests.helpers import MakeVideo
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.sources import find_sources

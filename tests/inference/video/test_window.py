@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.inference.conftest import draw_image
+from tests.helpers import draw_image
 
 from maskpencil.errors import ConfigError
 from maskpencil.inference.video.window import Window

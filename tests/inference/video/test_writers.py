@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.inference.conftest import draw_image
+from tests.helpers import draw_image
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
