@@ -29,7 +29,7 @@ import torch
 
 from maskpencil.classes import ClassSet
 from maskpencil.comparison import interleaved
-from maskpencil.comparison.ways import eager
+from maskpencil.comparison.runtimes import eager
 from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.images import RGBImage, read_image
 from maskpencil.inference.predict import predict

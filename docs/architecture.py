@@ -88,7 +88,8 @@ LEAVES = {
     "A training step": (
         "Leaves that the step calls by name: `training/schedule.py` (`rate_factor`), `hardware.py` (`autocast`), "
         "`training/dataset.py` (`Images.on`), `training/transforms.py` (`recolor`), `preprocessing.py` "
-        "(`Preprocessing.normalize`), `training/ema.py`, and `models/fcn.py`, the network itself."
+        "(`Preprocessing.normalize`), `training/optimizers.py` (`ExponentialMovingAverage`), and `models/fcn.py`, the "
+        "network itself."
     ),
 }
 """What a trip passes and nobody has to open to understand it."""

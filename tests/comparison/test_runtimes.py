@@ -4,8 +4,18 @@ import torch
 
 from maskpencil.cli import main
 from maskpencil.comparison import runtimes
-from maskpencil.comparison.runtimes import BAR, CHOSEN, RuntimeResult, cells, chart, compare_runtimes, operations
-from maskpencil.comparison.ways import Way, memory_of, ways_of
+from maskpencil.comparison.runtimes import (
+    BAR,
+    CHOSEN,
+    RuntimeResult,
+    Way,
+    cells,
+    chart,
+    compare_runtimes,
+    memory_of,
+    operations,
+    ways_of,
+)
 from maskpencil.images import read_image
 from maskpencil.model_folder import fingerprint, read_model_folder
 from maskpencil.models import FCNConfig, build_fcn

@@ -4,8 +4,7 @@ import pytest
 
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.training.config import read_config
-from maskpencil.training.fingerprint import read_fingerprint
-from maskpencil.training.run_folder import RunFolder
+from maskpencil.training.run_folder import RunFolder, read_fingerprint
 
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
 

@@ -25,12 +25,11 @@ from maskpencil.training.checkpoints import first_not_finite
 from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
 from maskpencil.training.distributed import in_turn
-from maskpencil.training.ema import ExponentialMovingAverage
 from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, Views, cached_features
 from maskpencil.training.frozen.lbfgs import LBFGS, WholeSet, build_lbfgs
 from maskpencil.training.frozen.whitening import Whitening
 from maskpencil.training.losses import Loss, class_weights
-from maskpencil.training.optimizers import build_optimizer
+from maskpencil.training.optimizers import ExponentialMovingAverage, build_optimizer
 from maskpencil.training.resolve import TrainPlan
 from maskpencil.training.schedule import COARSE, EpochSchedule, Schedule, TimeBudgetSchedule, coarse_time
 from maskpencil.training.trainer import GradientDescent, Solver, Trainer

@@ -25,11 +25,19 @@ from maskpencil.training.build import build_trainer
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
 from maskpencil.training.distributed import build_accelerator, shared
-from maskpencil.training.fingerprint import Fingerprint, changes, read_fingerprint, refuse_other_classes
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.lr_finder import find_learning_rate
 from maskpencil.training.resolve import filled, make_plan, resolve
-from maskpencil.training.run_folder import RunFolder, existing_run, new_run, write_json
+from maskpencil.training.run_folder import (
+    Fingerprint,
+    RunFolder,
+    changes,
+    existing_run,
+    new_run,
+    read_fingerprint,
+    refuse_other_classes,
+    write_json,
+)
 from maskpencil.training.schedule import TimeBudgetSchedule, counted
 from maskpencil.training.trainer import Trainer
 

@@ -23,10 +23,10 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.signals import ENDING, STOPPING, StopRequest
 from maskpencil.training.checkpoints import first_not_finite, save_checkpoint
 from maskpencil.training.dataset import EpochBatches, Images
-from maskpencil.training.ema import ExponentialMovingAverage
 from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import Loss, l2_penalty
+from maskpencil.training.optimizers import ExponentialMovingAverage
 from maskpencil.training.resolve import TrainPlan
 from maskpencil.training.run_folder import write_json
 from maskpencil.training.schedule import CLOCK, Progress, Schedule, TimeBudgetSchedule, rate_factor

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers import draw_image
 
 from maskpencil.errors import ConfigError
-from maskpencil.inference.video.window import Window
+from maskpencil.inference.video.outputs import Window
 
 
 class NoScreenError(Exception):

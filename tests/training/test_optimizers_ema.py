@@ -1,7 +1,7 @@
 import torch
 
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.training.ema import ExponentialMovingAverage
+from maskpencil.training.optimizers import ExponentialMovingAverage
 
 
 def test_the_average_follows_weights_and_buffers() -> None:
