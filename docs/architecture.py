@@ -136,7 +136,7 @@ PLACES: dict[str, list[Step]] = {
         ("cli/evaluate.py", "table", "where it is printed"),
     ],
     "a check of the doctor": [
-        ("data/check/run.py", "check", "calls the checks of files, images, labels and classes"),
+        ("data/check/__init__.py", "check", "calls the checks of files, images, labels and classes"),
         ("data/check/report.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],

@@ -27,7 +27,7 @@ PHRASES = ("so many", "is told of", "for it is", "hears")
 """Phrases that a reader of two papers stumbles over."""
 
 OF_OTHERS = {
-    "src/maskpencil/cli/hints.py": {"colour"},  # what people type
+    "src/maskpencil/cli/failures.py": {"colour"},  # what people type
     "src/maskpencil/data/packed/hugging_face.py": {"picture", "colour"},  # the names of other people's columns
 }
 """Words that files quote."""

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from maskpencil.cli import COMMANDS, MODULES, main
-from maskpencil.cli.hints import COMMANDS_MEANT, EXAMPLES, OPTIONS_MEANT, VALUES_MEANT
+from maskpencil.cli.failures import COMMANDS_MEANT, EXAMPLES, OPTIONS_MEANT, VALUES_MEANT
 
 HINTS = {
     "train DATA --lr 0.1": "no option --lr; use --learning-rate;",

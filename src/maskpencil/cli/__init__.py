@@ -92,7 +92,7 @@ def _answer(words: Sequence[str], *, debug: bool) -> int:
         show(version("maskpencil"))
         return 0
     if words[0] not in COMMANDS:
-        from maskpencil.cli.hints import instead_of_command
+        from maskpencil.cli.failures import instead_of_command
 
         say(f"error: there is no command {words[0]!r}{instead_of_command(words[0], COMMANDS)}")
         return 2
@@ -132,7 +132,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     try:
         return int(app(words, exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:
-        from maskpencil.cli.hints import explained
+        from maskpencil.cli.failures import explained
 
         say(f"error: {explained(error, name, words, app)}; see maskpencil {name} --help")
         return 2

@@ -7,7 +7,7 @@ import pytest
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import open_folder
-from maskpencil.data.formats.roboflow import recognize
+from maskpencil.data.formats.published import recognize_roboflow as recognize
 from maskpencil.errors import DataError
 
 CLASSES = "Pixel Value, Class\n0, background\n2, road\n1, car, red\n".replace("car, red", '"car, red"')

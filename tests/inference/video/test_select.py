@@ -7,8 +7,8 @@ from tests.helpers import BrightnessSegmenter, MakeVideo
 
 from maskpencil.errors import VideoError
 from maskpencil.inference.options import PredictOptions, VideoOptions
+from maskpencil.inference.video.frames import expected_frames
 from maskpencil.inference.video.predict import predict_video
-from maskpencil.inference.video.select import expected_frames
 
 UNEVEN = [0, 33, 50, 120, 400, 433, 900, 940]  # thousandths
 

@@ -1,8 +1,23 @@
-"""Check a data set: find faults, name the files, say what to do."""
+"""Check a data set: read all of it, find every fault, name the files, say what to do."""
 
-from maskpencil.data.check.masks import refuse_nonsense
-from maskpencil.data.check.report import CheckReport, ClassCount, Fault, overlay_sheet
-from maskpencil.data.check.run import MOST_PROCESSES, check
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.check.files import check_files
+from maskpencil.data.check.images import check_images
+from maskpencil.data.check.inspect import PairFacts, inspect_pairs
+from maskpencil.data.check.masks import Counts, check_classes, check_labels, refuse_nonsense
+from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, Fault, overlay_sheet
+from maskpencil.data.folder import FoundFolder, find_folder
+from maskpencil.data.layout import ANYWHERE, Places
+from maskpencil.data.masks.encoding import MaskEncoding, count_classes
+from maskpencil.errors import ConfigError, DataError
+from maskpencil.parsing import read_path, read_whole, shown
 
 __all__ = [
     "MOST_PROCESSES",
@@ -13,3 +28,94 @@ __all__ = [
     "overlay_sheet",
     "refuse_nonsense",
 ]
+
+MOST_PROCESSES = 60
+"""Windows cannot wait for more."""
+
+
+def check(
+    root: str | Path,
+    *,
+    places: Places = ANYWHERE,
+    processes: int = 1,
+    report: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Read every image and mask of a data set and list all faults; nothing is changed.
+
+    Args:
+        root: the data set.
+        places: where images, masks and splits are, if not found by themselves.
+        processes: how many processes read at once; more than one need a script that can be imported, see Python's
+            `multiprocessing`.
+        report: called with (done, total).
+
+    Example:
+        >>> report = mp.check("street")
+        >>> report.verdict
+        'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
+
+    Raises:
+        ConfigError: an argument is not in its form.
+        DataError: there is no such folder, or no pair in it.
+    """
+    if not isinstance(places, Places):
+        raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
+    processes = read_whole("processes", processes, least=1, most=MOST_PROCESSES)
+    found = find_folder(read_path("root", root), places=places)
+    pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
+    seen = inspect_pairs(pairs, processes=processes, report=report)
+    faults = [*check_files(found.layout, seen), *check_images(seen)]
+    readable = [view for view in seen if view.mask.facts]
+    notes = list(found.notes)
+    encoding: MaskEncoding | None = None
+    classes: dict[str, ClassCount] = {}
+    try:
+        encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
+        notes += more
+    except DataError as error:
+        faults.append(_not_understood(error))
+    if encoding:
+        label_faults, classes = _check_masks(found, readable, encoding)
+        faults += label_faults
+    return CheckReport(
+        root=found.layout.root,
+        notes=tuple(notes),
+        splits={split: len(pairs) for split, pairs in found.layout.splits.items()},
+        faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
+        classes=classes,
+        encoding=encoding,
+        declared=found.declared,
+        seen=tuple(seen),
+    )
+
+
+def _by_severity(fault: Fault) -> int:
+    return ORDER.index(fault.severity)
+
+
+def _below(fault: Fault, root: Path) -> Fault:
+    """Return the fault with file names relative to `root`."""
+    return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
+
+
+def _not_understood(error: DataError) -> Fault:
+    what, _, remedy = str(error).partition("; ")
+    return Fault("masks-not-understood", "error", 1, what, remedy or "see the README for what is understood")
+
+
+def _check_masks(
+    found: FoundFolder, readable: Sequence[PairFacts], encoding: MaskEncoding
+) -> tuple[list[Fault], dict[str, ClassCount]]:
+    facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
+    counts = count_classes(facts, encoding)
+    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
+    return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
+
+
+def _class_table(classes: ClassSet, counts: Counts) -> dict[str, ClassCount]:
+    totals, masks = counts.sum(axis=0), np.count_nonzero(counts, axis=0)
+    every = max(1, int(totals.sum()))
+    return {
+        name: ClassCount(int(pixels), float(pixels / every), int(occurs))
+        for name, pixels, occurs in zip(classes.names, totals, masks, strict=True)
+    }

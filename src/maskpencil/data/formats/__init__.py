@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import coco, cvat, datumaro, label_studio, labelme, published, roboflow, voc, yolo
+from maskpencil.data.formats import coco, cvat, datumaro, label_studio, labelme, published, voc, yolo
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -34,7 +34,7 @@ READERS: tuple[Reader, ...] = (
     published.recognize_camvid,
     cvat.recognize,
     voc.recognize,
-    roboflow.recognize,
+    published.recognize_roboflow,
     datumaro.recognize,
     coco.recognize,
     labelme.recognize,

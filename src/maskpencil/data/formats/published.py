@@ -1,4 +1,4 @@
-"""Read published benchmarks, recognized by their folders and file names: ADE20K, CamVid, Cityscapes, KITTI Road."""
+"""Read published benchmarks (ADE20K, CamVid, Cityscapes, KITTI Road) and Roboflow's masks, recognized by names."""
 
 import re
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.class_files import read_codes
+from maskpencil.data.class_files import read_codes, read_pixel_values
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, image_files, layout_of
-from maskpencil.data.layout.splits import SPLITS
+from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
@@ -266,3 +266,59 @@ def _refuse_kitti_testing(root: Path) -> None:
             f"{root}: holds KITTI Road images in image_2/, but no gt_image_2/ with their masks, which the test set "
             "does not have; open training/ instead"
         )
+
+
+ROBOFLOW_CLASS_FILE = "_classes.csv"
+ROBOFLOW_ENDING = "_mask"
+
+
+def recognize_roboflow(root: Path) -> Recognized | None:
+    """Read `root` where its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
+
+    The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are `Pixel Value` and `Class`.
+    The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored. Source:
+    https://roboflow.com/formats/semantic-segmentation-masks-png
+
+    Raises:
+        DataError: a `_classes.csv` is not in its format, or the files of two splits differ.
+    """
+    folders = {
+        split: folder
+        for split, aliases in SPLIT_ALIASES.items()
+        if (folder := next((root / alias for alias in aliases if (root / alias / ROBOFLOW_CLASS_FILE).is_file()), None))
+    }
+    if not folders and (root / ROBOFLOW_CLASS_FILE).is_file():
+        folders = {"": root}
+    found = Found()
+    for split, folder in folders.items():
+        _add(found, split, folder)
+    if not any(found.splits.values()):
+        return None
+    tables = {
+        folder / ROBOFLOW_CLASS_FILE: read_pixel_values(folder / ROBOFLOW_CLASS_FILE) for folder in folders.values()
+    }
+    (first, table), *others = tables.items()
+    for path, other in others:
+        if other != table:
+            raise DataError(f"{path}: names other classes or values than {first}; export all splits together")
+    return Recognized("Roboflow masks", layout_of(root, found), _encoding(first, table))
+
+
+def _add(found: Found, split: str, folder: Path) -> None:
+    files = image_files(folder)
+    masks = {name.removesuffix(ROBOFLOW_ENDING): path for name, path in files.items() if name.endswith(ROBOFLOW_ENDING)}
+    for name, path in files.items():
+        if name in masks:
+            found.add(split, Pair(name, path, masks[name]))
+        elif not name.endswith(ROBOFLOW_ENDING):
+            found.images_alone.append(path)
+        elif name.removesuffix(ROBOFLOW_ENDING) not in files:
+            found.masks_alone.append(path)
+
+
+def _encoding(path: Path, table: dict[int, str]) -> MaskEncoding:
+    try:
+        classes = ClassSet(tuple(table.values()))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | {v: i for i, v in enumerate(table)})

@@ -17,11 +17,10 @@ from maskpencil.images import RGBImage
 from maskpencil.inference.options import MaskFormat, PredictOptions, VideoOptions
 from maskpencil.inference.report import Tally
 from maskpencil.inference.sources import Source
-from maskpencil.inference.video.frames import WHITE, Frame, FrameConverter, VideoFacts, images
+from maskpencil.inference.video.frames import WHITE, Frame, FrameConverter, VideoFacts, expected_frames, images, select
 from maskpencil.inference.video.opening import find_decoder, opening_of
 from maskpencil.inference.video.outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
 from maskpencil.inference.video.reader import VideoReader
-from maskpencil.inference.video.select import expected_frames, select
 from maskpencil.inference.video.smoothing import Smoother
 from maskpencil.inference.video.stream import StreamReader
 from maskpencil.inference.video.writers import MP4_SOUND
