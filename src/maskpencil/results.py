@@ -1,7 +1,7 @@
 """Results never replace what is the user's: what an earlier run wrote is recorded beside it, and only that is replaced.
 
 A folder of results holds `MARKER`: a line for each file, with its size and a checksum, added before the file appears.
-So the record is right after every interruption, and a file that the user has put or changed there is told from ours. It
+So the record is right after every interruption, and a file that the user has put or changed there is distinguished from ours. It
 holds no times: equal runs leave equal folders.
 """
 
@@ -29,7 +29,7 @@ MOST_BYTES = 2**27
 MOST_JSON_BYTES = 2**27
 
 SPARE_LINES = 1000
-"""Beside twice as many lines as there are files, before a record is written anew without what is out of date."""
+"""Lines beyond two for each file, before a record is rewritten without its outdated lines."""
 
 CHECKED_BYTES = 2**18
 """Of a file's beginning, and again of its end, that its checksum covers: all of most masks and overlays."""
@@ -70,7 +70,7 @@ class Results:
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record without what is out of date: of a killed run's file the one before the last may count."""
+        """Return the record without outdated lines; of a killed run's file the line before the last may hold."""
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
@@ -278,7 +278,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the name of a file below a folder of results, alike for what is one file on Windows and macOS."""
+    """Return the name of a file below a folder of results, the same for names that are one file on Windows and macOS."""
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()
 

@@ -128,7 +128,7 @@ def choose_bands(
 def empty_pixels(
     colors: Samples, bands: Bands, *, alpha: Samples | None = None, mask: Samples | None = None
 ) -> npt.NDArray[np.bool_] | None:
-    """The pixels that hold nothing, (H, W); None where no pixel can be empty.
+    """Return the empty pixels (H, W); None where no pixel can be empty.
 
     A pixel is empty where all seen bands (H, W, n) hold the nodata number or NaN, where `alpha` (H, W) is 0, or where
     the file's `mask` (H, W) is 0.
@@ -181,7 +181,7 @@ class Levels:
                 self._above[limit] += int((values > limit).sum())  # type: ignore[operator]
 
     def span(self, name: str) -> tuple[float, float]:
-        """The numbers that become 0 and 255.
+        """Return the numbers that become 0 and 255.
 
         Raises:
             ImageError: the file holds numbers whose range is not known.
@@ -210,7 +210,7 @@ class Levels:
         return 0.0, float(REFLECTANCE)
 
     def text(self, name: str) -> str:
-        """How the numbers become 0-255, in words; nothing where it goes without saying."""
+        """Describe how the numbers become 0-255; an empty text where they are 0-255 already."""
         bands = self._bands
         if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
             return ""
@@ -224,7 +224,7 @@ class Levels:
         return text
 
     def to_rgb(self, colors: Samples, name: str) -> npt.NDArray[np.uint8]:
-        """The pixels (H, W, n) of a part of the file as RGB, (H, W, 3) uint8, contiguous."""
+        """Convert the pixels (H, W, n) of a part of the file to RGB, (H, W, 3) uint8, contiguous."""
         bands = self._bands
         if bands.model == "palette" and bands.palette is not None:
             table = np.zeros((256, 3), np.uint8)
@@ -251,7 +251,7 @@ def _to_bytes(values: Samples, low: float, high: float) -> npt.NDArray[np.uint8]
 
 
 def _equals(values: Samples, number: float) -> npt.NDArray[np.bool_]:
-    """Which values are that number, at their precision; none where they cannot hold it."""
+    """Return which values equal a number at their precision; none where they cannot hold it."""
     if values.dtype.kind != "f":
         info = np.iinfo(values.dtype.name)
         if not info.min <= number <= info.max or number != int(number):

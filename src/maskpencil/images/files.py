@@ -187,7 +187,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as EXIF turns it; itself, not a copy, where there is nothing to turn."""
+    """Turn an image upright as EXIF says; without a turn it is returned itself, not a copy."""
     turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 

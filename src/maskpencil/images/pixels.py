@@ -46,7 +46,7 @@ class Pixels:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a user should be told of how the file was read, as the ends of sentences about it."""
+        """Remarks for the user on how the file was read, as the ends of sentences about it."""
         several = f"page 1 of {self.pages} is taken; save the others as files of their own" if self.pages > 1 else ""
         return tuple(text for text in (self.bands, self.levels, several) if text)
 
@@ -97,7 +97,7 @@ class Remarks:
 
 
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """The (height, width) that an image of `size` is scaled to for a wanted `image_size`.
+    """Return the (height, width) that an image of `size` is scaled to for a wanted `image_size`.
 
     None keeps it, a number limits the longer side to that many pixels, (height, width) is taken as it is.
     """
@@ -188,7 +188,7 @@ def refuse_wide(image: Image.Image) -> None:
 
 
 def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError:
-    """The error that an image of numbers without a fixed range is, with the expression that makes it uint8 or uint16.
+    """Return the error for an image of numbers without a fixed range, with an expression that makes it uint8.
 
     Args:
         values: the numbers, whose least and greatest say which expression works.

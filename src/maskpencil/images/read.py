@@ -124,7 +124,7 @@ def read_pixels(source: ImageSource) -> Pixels:
 
 
 def _as_file(source: Any) -> tuple[str | bytes, str]:
-    """The path or the encoded bytes of a source that is a file in one form or another, and what messages call it."""
+    """Return the path or the encoded bytes of a source that is a file, and its name in messages."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the image"
     if isinstance(source, str | os.PathLike):
@@ -149,7 +149,7 @@ def _as_file(source: Any) -> tuple[str | bytes, str]:
 
 
 def _pages(image: Image.Image) -> int:
-    """The number of images in a file."""
+    """Return the number of images in a file."""
     return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
 
 
@@ -159,7 +159,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
-    """The first page of a TIFF file."""
+    """Read the first page of a TIFF file."""
     path = None if isinstance(source, bytes) else Path(source)
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, naming(name):
         pages = tiff.read_pages(file)
@@ -180,7 +180,7 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
 
 
 def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
-    """The page that is taken.
+    """Return the page that is taken.
 
     Raises:
         ImageError: it is too large, or the file is no image.
@@ -203,7 +203,7 @@ def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
 def _tiff_mask(
     file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
 ) -> npt.NDArray[np.generic] | None:
-    """Where a page is empty (0), by a mask within the file or in a file beside it, (H, W)."""
+    """Read where a page is empty (0), from a mask in the file or in a file beside it: (H, W)."""
     within = tiff.mask_of(page, pages)
     if within:
         return within.samples(file, (0,))[..., 0]
@@ -286,7 +286,7 @@ def _seen(
     alpha: npt.NDArray[np.generic] | None = None,
     mask: npt.NDArray[np.generic] | None = None,
 ) -> Pixels:
-    """An image of the numbers (H, W, n) of its seen bands."""
+    """Make an image of the numbers (H, W, n) of its visible bands."""
     empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
     if levels.by_numbers:
         levels.count(colors, empty)

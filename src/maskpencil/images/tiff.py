@@ -209,7 +209,7 @@ class TiffPage:
         return self.compression in _BY_PILLOW and (known or (self.bits, self.count) == (1, 1))
 
     def _pillow_samples(self, file: IO[bytes]) -> Samples:
-        """The numbers of a page that Pillow reads as it is."""
+        """Read the numbers of a page that Pillow decodes unchanged."""
         values = _by_pillow(file)
         if values.dtype == bool:
             values = values.astype(np.uint8)
@@ -219,7 +219,7 @@ class TiffPage:
         return values if values.ndim == 3 else values[..., None]
 
     def _decoded(self, file: IO[bytes], plane: int, count: int) -> Samples:
-        """The numbers (H, W, count) of interleaved bands, or of one plane."""
+        """Decode the numbers (H, W, count) of interleaved bands, or of one plane."""
         blocks = self._blocks(plane, count)
         height, width = self.size
         values = np.full((height, width, count), self._missing(), self.dtype)
@@ -256,7 +256,7 @@ class TiffPage:
         ]
 
     def _block_bytes(self, file: IO[bytes], blocks: Sequence["_Block"]) -> npt.NDArray[np.uint8]:
-        """The decoded rows of some blocks below each other, (rows, bytes)."""
+        """Decode some blocks and return their rows below each other, (rows, bytes)."""
         parts: list[bytes] = []
         offsets: list[int] = []
         place = 8
@@ -296,14 +296,14 @@ class TiffPage:
         return _by_pillow(io.BytesIO(header + content + bytes(start - place) + directory))
 
     def _missing(self) -> float:
-        """The number of pixels in tiles that a sparse file leaves out, as GDAL has it."""
+        """Return the value of pixels in tiles that a sparse file leaves out, as GDAL defines it."""
         nodata = self.bands.nodata
         if nodata is None or (np.isnan(nodata) and self.dtype.kind != "f"):
             return 0
         return nodata if self.dtype.kind == "f" else float(np.clip(nodata, 0, 2**self.bits - 1))
 
     def _unpacked(self, rows: npt.NDArray[np.uint8], values: int, count: int) -> Samples:
-        """The numbers (rows, values) in rows of bytes, of `count` bands in turn."""
+        """Unpack rows of bytes into numbers (rows, values), of `count` bands in turn."""
         size, predictor = self.dtype.itemsize, self._number(_PREDICTOR, 1)
         if predictor == 3:
             summed = np.cumsum(rows.reshape(len(rows), -1, count), axis=1, dtype=np.uint8)
@@ -377,7 +377,7 @@ def _damaged(what: str) -> ImageError:
 
 
 def is_tiff(head: bytes) -> bool:
-    """Whether a file that begins so is a TIFF file."""
+    """Return whether a file that begins with these bytes is a TIFF file."""
     return head.startswith(MAGICS)
 
 
@@ -413,12 +413,12 @@ def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
 
 
 def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
-    """Those pages that are images, without the masks and smaller copies of others."""
+    """Return the pages that are images, without masks and smaller copies of others."""
     return [page for page in pages if not page.subfile & (_REDUCED | _MASK)] or pages[:1]
 
 
 def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
-    """The page that says where another one is empty: the next that is a mask, of its size."""
+    """Return the page that says where another one is empty: the next mask of its size."""
     following = pages[pages.index(page) + 1 :]
     for other in following:
         if not other.subfile & (_REDUCED | _MASK):
@@ -429,17 +429,17 @@ def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
 
 
 def is_raw_photo(page: TiffPage) -> bool:
-    """Whether the file is a camera's raw one, whose first page is a thumbnail."""
+    """Return whether the file is a camera's raw photograph, whose first page is a thumbnail."""
     return _DNG in page.tags
 
 
 def mask_file(path: Path) -> Path:
-    """The file beside a raster in which GDAL keeps where it is empty."""
+    """Return the file beside a raster in which GDAL keeps where it is empty."""
     return path.with_name(f"{path.name}.msk")
 
 
 def has_world_file(path: Path) -> bool:
-    """Whether a file beside a TIFF says where it lies."""
+    """Return whether a file beside a TIFF holds its georeference."""
     return any(path.with_suffix(suffix).is_file() for suffix in (".tfw", ".tifw", ".wld"))
 
 
@@ -457,7 +457,7 @@ def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
 
 
 def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
-    """The first page as Pillow reads it; its size has been checked."""
+    """Read the first page by Pillow; its size has been checked."""
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -471,7 +471,7 @@ def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
 
 
 def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
-    """A little-endian image file directory at `start`, with numbers of 4 bytes, and what it refers to."""
+    """Encode a little-endian image file directory at `start`, with numbers of 4 bytes, and the data it refers to."""
     after = start + 2 + 12 * len(tags) + 4
     entries, values = struct.pack("<H", len(tags)), b""
     for tag, numbers in tags.items():
@@ -515,7 +515,7 @@ class JpegWindows:
         self._decode = lru_cache(max(4, _AT_ONCE // (first.rows * first.columns * page.count)))(self._decoded)
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
-        """The pixels of some rows and columns, (rows, columns, 3).
+        """Read the pixels of some rows and columns, (rows, columns, 3).
 
         Raises:
             OSError, SyntaxError: what Pillow raises on damaged files.

@@ -199,7 +199,7 @@ def _segmentation(polygons: Sequence[Polygon], size: tuple[int, int]) -> list[li
 
 
 def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
-    """The lengths of the runs of pixels out of and in the region, by turns, column by column."""
+    """Return the lengths of the runs of pixels outside and inside the region, in turns, column by column."""
     height, width = size
     # going down a column, each horizontal side that is crossed leads into the region or out of it
     changes = np.concatenate(

@@ -100,7 +100,9 @@ def _below(fault: Fault, root: Path) -> Fault:
 
 def _not_understood(error: DataError) -> Fault:
     what, _, remedy = str(error).partition("; ")
-    return Fault("masks-not-understood", "error", 1, what, remedy or "see the README for what is understood")
+    return Fault(
+        "masks-not-understood", "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read"
+    )
 
 
 def _check_masks(

@@ -260,7 +260,7 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
         if beside.is_file():
             with beside.open("rb") as file:
                 if not tiff.is_tiff(file.read(4)):
-                    raise ImageError(f"{beside.name} beside it is no TIFF; remove it or make it anew")
+                    raise ImageError(f"{beside.name} beside it is not a TIFF; remove it or make it again")
     return pages[0], len(pages)
 
 
