@@ -1,8 +1,8 @@
 """Results never replace what is the user's: what an earlier run wrote is recorded beside it, and only that is replaced.
 
 A folder of results holds `MARKER`: a line for each file, with its size and a checksum, added before the file appears.
-So the record is right after every interruption, and a file that the user has put or changed there is distinguished from ours. It
-holds no times: equal runs leave equal folders.
+So the record is right after every interruption, and files that the user has put or changed there are not taken for
+results. It holds no times: equal runs leave equal folders.
 """
 
 import json
@@ -278,7 +278,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the name of a file below a folder of results, the same for names that are one file on Windows and macOS."""
+    """Return the name of a file below a folder of results, alike for names of one file on Windows and macOS."""
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()
 

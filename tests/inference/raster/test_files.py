@@ -496,7 +496,7 @@ def test_a_raster_that_names_other_files_is_not_followed(tmp_path: Path) -> None
     innocent = write(tmp_path / "b.tif", noise(3))
     shutil.copy(vrt, tmp_path / "b.tif.ovr")
     report = predict(Network(), find_sources([innocent]), out=tmp_path / "out", options=PredictOptions(geotiff=True))
-    assert "b.tif.ovr beside it is no TIFF" in report.failures[0].message
+    assert "b.tif.ovr beside it is not a TIFF" in report.failures[0].message
 
 
 @pytest.mark.parametrize("geotiff", [False, True])
