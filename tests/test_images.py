@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image
+from PIL import Image, ImageFile
 
 from maskpencil import images
 from maskpencil.classes import IGNORE_INDEX
@@ -567,3 +567,13 @@ def test_an_image_of_palette_numbers_without_a_palette_is_refused(tmp_path: Path
     with pytest.raises(ImageError, match=r"bare\.png: is damaged: its palette is missing"):
         read_image(path)
     assert read_mask_pixels(path).palette is None
+
+
+def test_the_header_of_a_png_is_read_without_decoding_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "photo.png", np.zeros((3, 5, 3), dtype=np.uint8))
+    decoded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda image: decoded.append(image.filename))
+    assert images.read_header(tmp_path / "photo.png").size == (3, 5)
+    assert not decoded

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -172,6 +172,15 @@ def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
         return file.read(size)
 
 
+def read_exif(image: Image.Image, path: str | os.PathLike[str]) -> Image.Exif:
+    """Read the EXIF entries of an opened image; the pixels of a PNG are decoded only if metadata follows them.
+
+    Pillow alone would decode every PNG to look behind its pixels.
+    """
+    is_plain_png = image.format == "PNG" and not _has_late_metadata(Path(path))
+    return Image.Image.getexif(image) if is_plain_png else image.getexif()
+
+
 def check_size(size: tuple[int, int]) -> None:
     """Refuse an image of (height, width) `size` that has too many pixels.
 
@@ -260,6 +269,25 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
     """
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
         raise OutputError(f"{path}: an image's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
+
+
+def _has_late_metadata(path: Path) -> bool:
+    """Return whether a PNG has anything but pixels and its end after the first chunk of pixels."""
+    with path.open("rb") as file:
+        file.seek(8)  # the signature
+        kinds = _chunks(file)
+    after = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else []
+    return any(kind not in (b"IDAT", b"IEND") for kind in after)
+
+
+def _chunks(file: IO[bytes]) -> list[bytes]:
+    """Return the kinds of a PNG's chunks, up to its end or to where it is cut."""
+    kinds = []
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        kinds.append(kind)
+        file.seek(length + 4, 1)  # the content and its checksum
+    return kinds
 
 
 def _is_text(head: bytes) -> bool:

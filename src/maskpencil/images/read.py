@@ -13,7 +13,7 @@ from PIL import Image
 from maskpencil.errors import ImageError
 from maskpencil.images import tiff
 from maskpencil.images.bands import Bands, Levels, empty_pixels
-from maskpencil.images.files import ORIENTATION, check_size, decoding, head_of, is_tiff, naming, opened_image
+from maskpencil.images.files import ORIENTATION, check_size, decoding, head_of, is_tiff, naming, opened_image, read_exif
 from maskpencil.images.pixels import (
     ImageSource,
     Pixels,
@@ -73,7 +73,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
                 mode = {"palette": "P", "rgb": "RGB", "cmyk": "CMYK"}.get(page.bands.model, "L")
             return Header(mode, page.size, page.orientation, len(tiff.main_pages(pages)))
         with opened_image(path) as image:
-            return Header(image.mode, (image.height, image.width), _orientation(image), _pages(image))
+            return Header(image.mode, (image.height, image.width), _orientation(read_exif(image, path)), _pages(image))
 
 
 def read_image(source: ImageSource) -> RGBImage:
@@ -153,8 +153,8 @@ def _pages(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
 
 
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ORIENTATION, 1)
+def _orientation(exif: Image.Exif) -> int:
+    value = exif.get(ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
 

@@ -1,21 +1,20 @@
 """Define the interfaces of readers and writers of formats, copy images upright, and write this package's own format."""
 
 import shutil
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, write_classes
 from maskpencil.data.layout import Layout
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
-from maskpencil.images import ORIENTATION, decoding, is_tiff, opened_image, read_header, save_image
+from maskpencil.images import ORIENTATION, decoding, is_tiff, opened_image, read_exif, read_header, save_image
 from maskpencil.known_classes import voc_color
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, write_label_map
 from maskpencil.plain_text import is_utf8
@@ -153,10 +152,7 @@ def is_turned(path: Path) -> bool:
         if is_tiff(path):  # of any bands, which Pillow may not know
             return read_header(path).orientation in TURNED
     with opened_image(path) as image, decoding(str(path)):
-        # Pillow's own way for PNG decodes all pixels to look behind them
-        is_plain_png = image.format == "PNG" and not _has_late_metadata(path)
-        exif = Image.Image.getexif(image) if is_plain_png else image.getexif()
-        return exif.get(ORIENTATION, 1) in TURNED
+        return read_exif(image, path).get(ORIENTATION, 1) in TURNED
 
 
 def write_upright(source: Path, target: Path) -> None:
@@ -182,25 +178,6 @@ def write_upright(source: Path, target: Path) -> None:
             details[_WIDTH], details[_HEIGHT] = turned.size
         metadata = {name: turned.info[name] for name in ("icc_profile", "dpi", "xmp") if turned.info.get(name)}
         save_image(target, turned, file_format, exif=exif, **metadata, **_OPTIONS.get(file_format, {}))
-
-
-def _has_late_metadata(path: Path) -> bool:
-    """Return whether a PNG has anything but pixels and its end after the first chunk of pixels."""
-    with path.open("rb") as file:
-        file.seek(8)  # the signature
-        kinds = _chunks(file)
-    after = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else []
-    return any(kind not in (b"IDAT", b"IEND") for kind in after)
-
-
-def _chunks(file: BinaryIO) -> list[bytes]:
-    """Return the kinds of a PNG's chunks, up to its end or to where it is cut."""
-    kinds = []
-    while len(header := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", header)
-        kinds.append(kind)
-        file.seek(length + 4, 1)  # the content and its checksum
-    return kinds
 
 
 @contextmanager
