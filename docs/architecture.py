@@ -121,8 +121,8 @@ PLACES: dict[str, list[Step]] = {
         ("segmenter.py", "_graph_runtime", "where it is made"),
     ],
     "an option of predict": [
-        ("cli/predict.py", "command", "how it is typed"),
-        ("inference/predict.py", "predict", "what it does; for videos in `inference/options.py`"),
+        ("inference/options.py", "PredictOptions", "a field with its help below it, for videos in `VideoOptions`"),
+        ("inference/images.py", "ImageResults", "what is written for an image; `inference/predict.py` for the rest"),
     ],
     "a video filter": [
         (
@@ -136,7 +136,11 @@ PLACES: dict[str, list[Step]] = {
         ("cli/evaluate.py", "table", "where it is printed"),
     ],
     "a check of the doctor": [
-        ("data/check/__init__.py", "check", "calls the checks of files, images, labels and classes"),
+        (
+            "data/check/__init__.py",
+            "check",
+            "what `maskpencil check` runs: the checks of files, images and masks, in the files beside it",
+        ),
         ("data/check/report.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],

@@ -102,7 +102,7 @@ def test_several_ways_to_write_names_are_understood(tmp_path: Path, text: str, n
         ("- road\n- car", "holds list"),
         ("palette: []", "'names' must be a list of class names, but got None"),
         ("names: road", "must be a list"),
-        ("names: [[road], [car]]", "one word a class"),
+        ("names: [[road], [car]]", "one name for each class"),
         ("names: {1: road, 2: car}", "numbered from 0 without gaps"),
         ("names: {road: 0, car: 1}", "numbered from 0 without gaps"),
         ("names: [road]\npalette: red", "'palette' must be a list of"),
@@ -136,7 +136,10 @@ LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in ra
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a0: &a0 ha\n" + LAUGHS, "line 1 has an anchor or alias (& or *), which is not read; write the value out"),
+        (
+            "a0: &a0 ha\n" + LAUGHS,
+            "line 1 has an anchor or alias (& or *), which is not supported; write the value out",
+        ),
         ("names:\n- *road", "line 2 has an anchor or alias"),
         ("names: !!python/object/apply:os.system [ls]", "line 1 has the tag 'tag:yaml.org,2002:python/object/apply:os"),
         ("names: [!!str 5]", "has the tag"),

@@ -137,7 +137,7 @@ class ClassSet:
         if not isinstance(names, list | tuple):
             raise DataError(f"'names' must be a list of class names, but got {shown(names)}")
         if not all(isinstance(name, str | int | float) for name in names):
-            raise DataError(f"'names' must hold one word a class, but got {shown(names)}")
+            raise DataError(f"'names' must hold one name for each class, but got {shown(names)}")
         palette = entries.get("palette") or ()
         if not isinstance(palette, list | tuple) or not all(isinstance(color, list | tuple) for color in palette):
             raise DataError(f"'palette' must be a list of [red, green, blue], but got {shown(palette)}")
@@ -167,7 +167,7 @@ def read_classes(path: str | Path) -> ClassSet:
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of plain values: lists, mappings, texts and numbers.
 
-    What a small text can blow up to much, or what needs more than a few levels, is refused: anchors and aliases, tags,
+    Constructs that could expand a small file or nest deeply are refused: anchors and aliases, tags,
     more than `MAX_YAML_BYTES`, more than `MAX_YAML_DEPTH` levels.
 
     Raises:
@@ -251,7 +251,7 @@ class _PlainLoader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if getattr(event, "anchor", None):
-            raise DataError(f"line {line} has an anchor or alias (& or *), which is not read; write the value out")
+            raise DataError(f"line {line} has an anchor or alias (& or *), which is not supported; write the value out")
         if getattr(event, "tag", None):
             raise DataError(f"line {line} has the tag {event.tag!r}, which is not read; write a plain value")
         if self.depth == MAX_YAML_DEPTH:

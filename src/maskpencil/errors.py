@@ -115,7 +115,7 @@ class StalledError(MaskPencilError):
 
 
 def non_finite_weights(source: str, name: str) -> ModelError:
-    """Say that a tensor of a model's weights or statistics holds NaN or infinity."""
+    """Return the error for a tensor of a model's weights or statistics that contains NaN or infinity."""
     return ModelError(
         f"{source}: {name} holds values that are not finite (NaN or infinite), so the network gives no numbers; train "
         "again with a lower learning rate, or take an earlier model"

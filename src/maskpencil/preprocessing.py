@@ -92,7 +92,7 @@ class Preprocessing:
         return normalized.contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, as in config.json."""
+        """Return the settings as plain lists and numbers, as stored in config.json."""
         return asdict(self)
 
     @classmethod

@@ -23,9 +23,9 @@ _SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.
 
 
 def special_kind(path: str | os.PathLike[str]) -> str | None:
-    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and what is not there.
+    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and missing paths.
 
-    Reading a special file may wait for ever, or never end.
+    Reading a special file may block forever or never end.
     """
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - names with a NUL byte or of any length, too
@@ -176,7 +176,7 @@ def mapping(value: object, what: str) -> dict[str, Any]:
 
 
 def one_of(value: object, what: str, known: Collection[T]) -> T:
-    """Check one of a few known values, of the same type."""
+    """Check that a value is one of `known`, with the same type, and return it."""
     for candidate in known:
         if type(candidate) is type(value) and candidate == value:
             return candidate

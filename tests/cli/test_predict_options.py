@@ -64,7 +64,7 @@ def test_size_tiles_and_views_are_taken(predicted, model):
     ("options", "reported"),
     [
         (["--abstain", "1.5"], "--abstain must be a probability above 0 and below 1"),
-        (["--abstain", "0.5", "--class", "road"], "leave --abstain or --class out"),
+        (["--abstain", "0.5", "--class", "road"], "leave out --abstain, or --class and --threshold"),
         (["--tile", "50"], "tile must be a multiple of 32 pixels above 0, but got 50"),
         (["--memory", "lots"], "--memory must be an amount such as 2GiB"),
         (["--image-size", "auto"], "--image-size must be native, a number of pixels or HEIGHTxWIDTH, but got 'auto'"),

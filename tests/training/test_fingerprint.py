@@ -49,7 +49,9 @@ def test_data_as_they_were_are_resumed_without_a_word(run):
 
 def test_classes_in_another_order_are_refused_with_both_lists(run, data):
     write_classes(data / "classes.yaml", ClassSet(("ground", "ball", "box"), COLORS))
-    with pytest.raises(DataError, match=r"has the classes ground, ball, box, but .* was begun with ground, box, ball"):
+    with pytest.raises(
+        DataError, match=r"has the classes ground, ball, box, but .* was started with ground, box, ball"
+    ):
         train(resume=run.folder, quiet=True)
     write_classes(data / "classes.yaml", ClassSet(NAMES, COLORS))
     assert "warning" not in resumed(run), "put back as they were they are resumed"

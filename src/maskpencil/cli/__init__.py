@@ -1,4 +1,4 @@
-"""The command line: one command a file, each loaded only when it is asked for."""
+"""The command line: one file per command, loaded only when it is asked for."""
 
 import importlib
 import os

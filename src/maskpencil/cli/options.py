@@ -35,12 +35,12 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
 
 
 def _default(value: object) -> str | None:
-    """Return a default as the help shows it, but for flags, which are off unless their text says otherwise."""
+    """Return a default as shown in the help; None for flags, which are off unless their help says otherwise."""
     return None if value is None or isinstance(value, bool) else str(value)
 
 
 def flowed(text: str | None) -> str:
-    """Join the lines of each paragraph of a docstring, so that the terminal's width alone breaks them."""
+    """Join the lines of each paragraph of a docstring, so that only the terminal's width wraps the text."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text or "").split("\n\n"))
 
 

@@ -185,7 +185,10 @@ def _wrapped(
     from maskpencil.inference.wrappers import SCALES, Abstain, SingleClass, TestTimeAugmentation
 
     if abstain is not None and class_name:
-        raise ConfigError("--abstain is for all classes and --threshold for one; leave --abstain or --class out")
+        raise ConfigError(
+            "--abstain is for all classes and --threshold for one class; "
+            "leave out --abstain, or --class and --threshold"
+        )
     seen: Segmenter | TestTimeAugmentation = segmenter
     if augment:
         seen = TestTimeAugmentation(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))

@@ -156,7 +156,7 @@ def _labelmap(path: Path) -> ClassSet:
 
 
 def _dataset_meta(path: Path) -> ClassSet:
-    """Read Datumaro's `labels`, or its `label_map` by number with `segmentation_colors` in the same order.
+    """Read Datumaro's `labels`, or its `label_map` (index to name) with `segmentation_colors` in index order.
 
     https://github.com/openvinotoolkit/datumaro, util/meta_file_util.py
     """

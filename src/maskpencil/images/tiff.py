@@ -219,7 +219,7 @@ class TiffPage:
         return values if values.ndim == 3 else values[..., None]
 
     def _decoded(self, file: IO[bytes], plane: int, count: int) -> Samples:
-        """Decode the numbers (H, W, count) of interleaved bands, or of one plane."""
+        """Decode the samples (H, W, count) of interleaved bands, or of one plane."""
         blocks = self._blocks(plane, count)
         height, width = self.size
         values = np.full((height, width, count), self._missing(), self.dtype)
@@ -303,7 +303,7 @@ class TiffPage:
         return nodata if self.dtype.kind == "f" else float(np.clip(nodata, 0, 2**self.bits - 1))
 
     def _unpacked(self, rows: npt.NDArray[np.uint8], values: int, count: int) -> Samples:
-        """Unpack rows of bytes into numbers (rows, values), of `count` bands in turn."""
+        """Unpack rows of bytes into samples (rows, values), with `count` bands interleaved."""
         size, predictor = self.dtype.itemsize, self._number(_PREDICTOR, 1)
         if predictor == 3:
             summed = np.cumsum(rows.reshape(len(rows), -1, count), axis=1, dtype=np.uint8)

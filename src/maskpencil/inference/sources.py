@@ -225,7 +225,7 @@ def _match(pattern: str, out: Path | None, tell: Callable[[str], None]) -> list[
     except ValueError:  # "**" beside other letters, which Python 3.13 takes for "*"
         matched = []
     if not matched:
-        raise DataError(f"{pattern}: nothing matches this pattern; check it, and that it is quoted")
+        raise DataError(f"{pattern}: no file matches this pattern; check its spelling and that it is quoted")
     below = [file for path in matched for file in (_files_below(path, tell) if path.is_dir() else [path])]
     known = [file for file in below if _is_known(file) and not file.name.startswith(".") and _is_regular(file, tell)]
     files = without_results(fixed, known, out=out, tell=tell)

@@ -1,4 +1,4 @@
-"""Networks made: from a configuration, from the architecture in a model folder, and from the tensors of another net."""
+"""Build networks from a configuration, from the architecture in a model folder, or from the tensors of another net."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -69,7 +69,9 @@ class FCNConfig:
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
         if self.learned_upsampling not in _UPSAMPLINGS:
-            raise ConfigError(f"learned_upsampling must be all, twofold or none, but got {self.learned_upsampling!r}")
+            raise ConfigError(
+                f"learned_upsampling must be 'all', 'twofold' or 'none', but got {self.learned_upsampling!r}"
+            )
         for name in ("fully_connected", "at_once_scales", "as_released"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, but got {getattr(self, name)!r}")

@@ -96,7 +96,7 @@ def _exact_bands(
 def _blended_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Yield bands as `_exact_bands` does, averaging overlapping tiles by the distance to their edges."""
+    """Yield bands as `_exact_bands` does, averaging overlapping tiles with weights by the distance to their edges."""
     height, width = image.size
     total = np.zeros((1, runtime.upsampling.classes, *grid), np.float32)
     weights = np.zeros(grid, np.float32)
@@ -122,7 +122,7 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the end of the scores to keep of a window; at the end of the image those of its padding are kept."""
+    """Return the end index of the window's scores to keep; in the last window those of its padding are kept too."""
     if start + tile >= length:
         return scores - window.start // stride
     return (start + tile - window.start) // stride

@@ -118,7 +118,7 @@ class Block:
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """Return the same block of scores that are preceded by `rows` more rows."""
+        """Return this block moved down by `rows`, for scores with that many rows added in front."""
         span = slice(self.down.span.start + rows, self.down.span.stop + rows)
         return replace(self, down=replace(self.down, span=span))
 

@@ -236,7 +236,7 @@ class Ground:
         return colors
 
     def _shadows(self) -> Canvas:
-        """Return the share of each pixel in the shade, 0-1."""
+        """Return the share of each pixel that lies in shadow, 0-1."""
         view, casters, weather = self._view, self._view.moment.casters, self._view.moment.look.weather
         first = view.first_ground_row
         fallen = casters.vertices + casters.vertices[:, 1:2] * (weather.sun[0], -1, weather.sun[1])

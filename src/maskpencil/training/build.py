@@ -220,7 +220,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
     ):
         raise ConfigError(
             f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
-            f"{model.config.title}, both as released or neither"
+            f"{model.config.title}, and --as-released for both nets or for none"
         )
     new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
     notes = [

@@ -318,7 +318,7 @@ def write_config(path: Path, config: TrainConfig) -> None:
 
 @cache
 def _kinds() -> Mapping[str, Any]:
-    """Map each setting to its type, without None."""
+    """Map each setting to its type, with `| None` removed."""
     hints = get_type_hints(TrainConfig)
     return {field.name: _without_none(hints[field.name]) for field in fields(TrainConfig)}
 
@@ -361,7 +361,7 @@ def _option(name: str) -> str:
 
 @dataclass(frozen=True)
 class LearningRate:
-    """A learning rate, and whether it belongs to a loss averaged or summed over the pixels."""
+    """A learning rate, and whether it applies to a loss averaged or summed over the pixels."""
 
     value: float
     reduction: Literal["mean", "sum"]

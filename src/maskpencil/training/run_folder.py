@@ -107,8 +107,8 @@ def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, da
     """
     if before.names != now.names:
         raise DataError(
-            f"{data}: has the classes {', '.join(now.names)}, but the run {run} was begun with "
-            f"{', '.join(before.names)}; put the class file back as it was to resume, or start a new run"
+            f"{data}: has the classes {', '.join(now.names)}, but the run {run} was started with "
+            f"{', '.join(before.names)}; to resume, restore the class file; or start a new run"
         )
     for code in sorted(before.codes.keys() & now.codes.keys()):
         if before.codes[code] != now.codes[code]:
@@ -184,7 +184,7 @@ class RunFolder:
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
-        """Read the path of the training data as `data`, and those of images, masks and splits where they were given.
+        """Return the recorded paths: that of the training data as `data`, and `images`, `masks`, `split_file` if given.
 
         Raises:
             DataError: the file is missing or damaged.

@@ -121,7 +121,7 @@ class EpochSchedule:
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
-        """Compute the share of the work, 0..1, that is done in the middle of the next step; coarse steps are less."""
+        """Return the share of the work, 0..1, done halfway through the next step; low-resolution steps count less."""
         coarse, step = self.coarse_epochs * self.batches, self.done(progress) + 0.5
         total = coarse * COARSE_WORK + self.total - coarse
         return (min(step, coarse) * COARSE_WORK + max(0.0, step - coarse)) / total

@@ -1,4 +1,4 @@
-"""The formats of public data sets and other tools: one room a format, reading and writing together."""
+"""The formats of public data sets and other tools: one file per format, reading and writing together."""
 
 from pathlib import Path
 

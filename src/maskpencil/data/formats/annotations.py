@@ -157,7 +157,7 @@ class Entry:
         """Take the object in a field.
 
         Raises:
-            DataError: it is missing or no object.
+            DataError: the field is missing or is not an object.
         """
         value = self.fields.get(key)
         if not isinstance(value, dict):

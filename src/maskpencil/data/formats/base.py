@@ -61,9 +61,9 @@ All files are written when the context ends. Memory does not grow with the label
 
 
 def copy_image(image: LabeledImage, target: Path) -> None:
-    """Copy the image's file to `target`, whole or not at all: byte for byte, or upright where EXIF rotates it.
+    """Copy the image's file to `target`: byte for byte, unless EXIF rotates the image, which is then written upright.
 
-    Tools that ignore EXIF then also show it at the size of its label map.
+    The file appears whole or not at all. Tools that ignore EXIF then also show it at the size of its label map.
 
     Raises:
         ImageError: the image cannot be read.

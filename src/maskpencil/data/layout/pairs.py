@@ -105,12 +105,12 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of images and masks: paths below their folders without suffix.
 
-    The rule that makes the most pairs is used for all of them, the first of several equal ones:
+    The rule that makes the most pairs is used for all of them; if several make as many, the first of them:
 
     1. the names are the same;
-    2. the masks add text before or after the image's name, such as `_mask`; the most frequent addition counts, as where
+    2. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
        several people have drawn masks of each image;
-    3. the names are the same without the common beginnings and ends of all images and all masks, as `21_training`
+    3. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
        and `21_manual1`;
     4. each name has one number, and it is the same.
 

@@ -245,7 +245,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
-    """Infer classes from gray levels that are far apart, or mixed by compression or smoothing."""
+    """Infer classes from gray levels that are well separated, even where compression or smoothing blurred them."""
     flat = totals(fact.flat for fact in facts)
     lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)
@@ -260,7 +260,7 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether a number has different colors in different files, so that the colors are the classes."""
+    """Return whether one palette index has different colors in different files; then colors identify the classes."""
     meant: dict[int, tuple[int, ...]] = {}
     for fact in facts:
         if fact.palette is None:

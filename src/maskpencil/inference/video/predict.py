@@ -275,7 +275,7 @@ def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
 
 
 def _can_be_copied(stream: AudioStream) -> bool:
-    """Return whether a sound stream can be copied into MP4; without a sample rate it is damaged."""
+    """Return whether an audio stream can be copied into MP4; one without a sample rate is damaged and cannot."""
     return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
 
 

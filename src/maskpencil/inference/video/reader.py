@@ -212,7 +212,7 @@ class VideoReader:
         first = self._first_frame()
         if first is None:
             reason = "copy or export it again, or remove it" if self.opening.is_file else "check that it sends images"
-            raise VideoError(f"{self.name}: has no frame that can be decoded; {reason}")
+            raise VideoError(f"{self.name}: no frame can be decoded; {reason}")
         shown = orientation(first)
         sideways = shown[0] == 0
         frames = self._video.frames or (self.duration and round(self.duration * self.rate)) or None

@@ -1,4 +1,4 @@
-"""Smooth videos: average probabilities over time, from anew at every cut."""
+"""Smooth videos: average probabilities over time, restarting at every cut."""
 
 from dataclasses import dataclass
 

@@ -133,7 +133,7 @@ def _refuse_packed(path: Path) -> None:
         raise ValueError(f"it is a damaged zip file: {error}") from error
     unpacked = sum(part.file_size for part in parts)
     if unpacked > path.stat().st_size or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise ValueError(f"its parts are packed, to {unpacked >> 20} MiB")
+        raise ValueError(f"its entries are compressed and would expand to {unpacked >> 20} MiB")
 
 
 def shapes_in(path: Path) -> dict[str, Tensor]:

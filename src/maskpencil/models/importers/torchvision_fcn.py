@@ -23,7 +23,7 @@ _AUXILIARY = ("aux_classifier.",)
 
 @dataclass(frozen=True)
 class TorchvisionFCNConfig:
-    """Which of torchvision's networks, for how many classes.
+    """The network of torchvision to build, and its number of classes.
 
     Raises:
         ConfigError: there is no such network.
