@@ -88,8 +88,8 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
     ("argument", "reason"),
     [
         ("missing", "no such file or folder"),
-        ("*.jpg", "nothing matches"),
-        ("a**.jpg", "nothing matches"),
+        ("*.jpg", "no file matches"),
+        ("a**.jpg", "no file matches"),
         ("notes*", "no images and no videos"),
         ("empty", "holds no images and no videos"),
         ("notes.txt", "'.txt'"),
