@@ -243,11 +243,22 @@ def test_the_next_images_are_read_while_the_network_is_at_work(tiny_folder: Path
         return read_pair(folder, pair)
 
     monkeypatch.setattr(DataFolder, "read_pair", noted)
+    monkeypatch.setattr("maskpencil.evaluation.BATCH_PIXELS", 0)
     predictor = Waiting(lambda: second.wait(20) or pytest.fail("the second pair was not read ahead"))
     assert evaluate(predictor, tiny_folder).images == 3
 
 
-def test_pairs_go_through_the_network_side_by_side_and_in_batches(tiny_folder: Path) -> None:
+def test_small_images_go_through_the_network_in_batches(tiny_folder: Path, monkeypatch) -> None:
+    batched, single = Waiting(lambda: None), Waiting(lambda: None)
+    found = evaluate(batched, tiny_folder, split="train").confusion_matrix
+    assert batched.seen == [6]
+    monkeypatch.setattr("maskpencil.evaluation.BATCH_PIXELS", 2 * 48 * 64 - 1)
+    np.testing.assert_array_equal(evaluate(single, tiny_folder, split="train").confusion_matrix, found)
+    assert single.seen == [1] * 6
+
+
+def test_pairs_go_through_the_network_side_by_side_and_in_batches(tiny_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr("maskpencil.evaluation.BATCH_PIXELS", 0)
     together = Waiting(Barrier(2, timeout=20).wait)
     together.side_by_side = lambda: nullcontext(2)
     images = evaluate(together, tiny_folder, split="train").images

@@ -11,7 +11,7 @@ import pytest
 
 from maskpencil import pipeline
 from maskpencil.errors import StalledError
-from maskpencil.pipeline import WriteBehind, in_parallel, read_ahead
+from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
 
 
 def our_threads() -> list[str]:
@@ -264,3 +264,8 @@ def test_a_command_that_stalled_ends_though_its_thread_does_not() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: predicting: no result for")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_groups_may_be_as_large_as_their_first_item_says() -> None:
+    groups = equal_groups("aaabbbbbcc", size=lambda letter: {"a": 2, "b": 4}.get(letter, 1), alike=str.__eq__)
+    assert ["".join(group) for group in groups] == ["aa", "a", "bbbb", "b", "c", "c"]

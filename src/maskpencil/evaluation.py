@@ -20,6 +20,9 @@ from maskpencil.segmenter import load_predictor
 
 P = TypeVar("P")
 
+BATCH_PIXELS = 2**17
+"""The pixels that small images are batched to: 12 of 90x120. One of 360x480 has more."""
+
 MOST_NAMES = 20
 """The most classes that an error lists."""
 
@@ -95,7 +98,7 @@ def predict_pairs(
         image, target = data.read_pair(pair)
         return target, image
 
-    with closing(predict_each(predictor, list(pairs), read, call)) as predicted:
+    with closing(predict_each(predictor, list(pairs), read, call, batch_pixels=BATCH_PIXELS)) as predicted:
         for target, result in predicted:
             if result is not None:
                 yield target, result

@@ -86,15 +86,20 @@ def read_ahead(
                 future.cancel()
 
 
-def equal_groups(items: Iterable[T], *, size: int, alike: Callable[[T, T], bool]) -> Iterator[list[T]]:
-    """Items that follow each other and are `alike`, at most `size` together."""
+def equal_groups(
+    items: Iterable[T], *, size: int | Callable[[T], int], alike: Callable[[T, T], bool]
+) -> Iterator[list[T]]:
+    """Group consecutive items that are `alike`, at most `size` together: a number, or one from a group's first item."""
     group: list[T] = []
+    most = size if isinstance(size, int) else 1
     for item in items:
         if group and not alike(group[0], item):
             yield group
             group = []
         group.append(item)
-        if len(group) == size:  # without waiting for the next
+        if len(group) == 1 and not isinstance(size, int):
+            most = size(item)
+        if len(group) == most:  # without waiting for the next
             yield group
             group = []
     if group:

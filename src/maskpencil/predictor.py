@@ -107,6 +107,8 @@ def predict_each(
     items: Sequence[T],
     read: Callable[[T], tuple[R, RGBImage | None]],
     call: Callable[[list[RGBImage]], Sequence[P]],
+    *,
+    batch_pixels: int = 0,
 ) -> Generator[tuple[R, P | None], None, None]:
     """Read items ahead of the network, run it on them and yield the results in order: the path of every image file.
 
@@ -120,11 +122,16 @@ def predict_each(
         read: reads an item and gives what is yielded with the result, and the image (H, W, 3) uint8; None for an item
             that does not go through the network.
         call: runs the network on images of one size and gives a result for each, such as `predictor.predict_batch`.
+        batch_pixels: also batch small images, up to this number of pixels. That is faster where they are many, but in
+            bf16 a pixel in some millions may get the other class of a near tie than alone.
 
     Yields:
         What `read` gave of each item, with the result of its image, or None without an image.
     """
     size = batch_size(predictor)
+
+    def most(item: tuple[R, RGBImage | None]) -> int:
+        return max(size, batch_pixels // (item[1].size // 3)) if item[1] is not None else size
 
     def run(group: list[tuple[R, RGBImage | None]]) -> list[tuple[R, P | None]]:
         images = [image for _, image in group if image is not None]
@@ -138,7 +145,7 @@ def predict_each(
         closing(
             in_parallel(
                 run,
-                equal_groups(ahead, size=size, alike=_same_size),
+                equal_groups(ahead, size=most, alike=_same_size),
                 workers=workers,
                 step="running the network on images",
             )
