@@ -38,6 +38,22 @@ def test_no_module_imports_a_test_module_or_a_conftest() -> None:
     assert not found
 
 
+def test_no_constant_of_a_module_is_given_twice() -> None:
+    """The second would silently be that of functions above it, too."""
+    for path in SOURCE.rglob("*.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+        names = [name.id for target in targets for name in named(target)]
+        assert len(names) == len(set(names)), path
+
+
+def named(target: ast.expr) -> list[ast.Name]:
+    """The names that an assignment gives; none where it changes an item or an attribute."""
+    if isinstance(target, ast.Tuple):
+        return [name for part in target.elts for name in named(part)]
+    return [target] if isinstance(target, ast.Name) else []
+
+
 def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
     made = runpy.run_path(str(DOCS / "architecture.py"))
     assert len(made["TRIPS"]) == 3

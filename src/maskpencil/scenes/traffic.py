@@ -91,7 +91,7 @@ SHAPES = (
     ),
 )
 
-_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
+_WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 
 @lru_cache(maxsize=4 * len(SHAPES))
@@ -156,7 +156,7 @@ class _Plans(Sketch):
             self.paint([self._on_cabin(s, part) for s, part in window], PANE, light=GLASS)
         for wheel in self._wheels:
             for radius, color in ((0.38, PLASTIC * 0.6), (0.33, TYRE), (0.2, RIM), (0.07, PLASTIC)):
-                disc = [(side, max(0.0, 0.33 + radius * np.sin(a)), wheel + radius * np.cos(a)) for a in _ANGLES]
+                disc = [(side, max(0.0, 0.33 + radius * np.sin(a)), wheel + radius * np.cos(a)) for a in _WHEEL_ANGLES]
                 self.paint(disc, color, light=light)
 
     def draw_near_end(self) -> None:
