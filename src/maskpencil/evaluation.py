@@ -1,7 +1,7 @@
 """Score a segmenter on a labeled folder: `Scores`, and `RoadScores` of one class."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -53,11 +53,9 @@ def evaluate(
     """
     segmenter, folder = _opened(segmenter, data, tell)
     matrix, pairs = ConfusionMatrix(len(segmenter.classes)), folder.pairs(split)
-    with closing(predict_pairs(segmenter, folder, pairs, segmenter.predict_batch)) as predicted:
-        for done, (target, prediction) in enumerate(predicted, start=1):
+    with closing(predict_pairs(segmenter, folder, pairs, segmenter.predict_batch, report=report)) as predicted:
+        for target, prediction in predicted:
             matrix.update(target, prediction.label_map)
-            if report:
-                report(done, len(pairs))
     return matrix.scores(segmenter.classes.names)
 
 
@@ -78,30 +76,38 @@ def evaluate_class(
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
     segmenter, folder = _opened(segmenter, data, tell)
-    pairs = folder.pairs(split)
     matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)
-    with closing(predict_pairs(segmenter, folder, pairs, partial(segmenter.predict_class, index=index))) as predicted:
-        for done, (target, (prediction, probability)) in enumerate(predicted, start=1):
+    pairs, call = folder.pairs(split), partial(segmenter.predict_class, index=index)
+    with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
+        for target, (prediction, probability) in predicted:
             matrix.update(target, prediction.label_map)
             thresholds.update(target, probability)
-            if report:
-                report(done, len(pairs))
     return matrix.scores(segmenter.classes.names), thresholds.scores()
 
 
 def predict_pairs(
-    predictor: Predictor, data: DataFolder, pairs: Iterable[Pair], call: Callable[[list[RGBImage]], Sequence[P]]
+    predictor: Predictor,
+    data: DataFolder,
+    pairs: Sequence[Pair],
+    call: Callable[[list[RGBImage]], Sequence[P]],
+    *,
+    report: Callable[[int, int], None] | None = None,
 ) -> Generator[tuple[LabelMap, P], None, None]:
-    """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`."""
+    """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`.
+
+    `report` is called with (pairs done, of) after each result was used.
+    """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:
         image, target = data.read_pair(pair)
         return target, image
 
-    with closing(predict_each(predictor, list(pairs), read, call, batch_pixels=BATCH_PIXELS)) as predicted:
-        for target, result in predicted:
+    with closing(predict_each(predictor, pairs, read, call, batch_pixels=BATCH_PIXELS)) as predicted:
+        for done, (target, result) in enumerate(predicted, start=1):
             if result is not None:
                 yield target, result
+            if report:
+                report(done, len(pairs))
 
 
 def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:

@@ -91,15 +91,12 @@ def equal_groups(
 ) -> Iterator[list[T]]:
     """Group consecutive items that are `alike`, at most `size` together: a number, or one from a group's first item."""
     group: list[T] = []
-    most = size if isinstance(size, int) else 1
     for item in items:
         if group and not alike(group[0], item):
             yield group
             group = []
         group.append(item)
-        if len(group) == 1 and not isinstance(size, int):
-            most = size(item)
-        if len(group) == most:  # without waiting for the next
+        if len(group) == (size if isinstance(size, int) else size(group[0])):  # without waiting for the next
             yield group
             group = []
     if group:

@@ -10,36 +10,6 @@ from torch import Tensor, nn
 from maskpencil.models import FCN
 from maskpencil.training.resolve import TrainPlan
 
-_WARM_UP = 10
-"""The decay of the n-th update is at most n / (9 + n), so that a short run does not keep its initial weights."""
-
-
-class ExponentialMovingAverage:
-    """Average the weights and buffers of a network, which are in `network`, a copy of it.
-
-    Averaged statistics of batch normalization vary less than the layers' own, which follow the last few batches.
-
-    Args:
-        network: the network that is trained.
-        decay: the share of the average that each update keeps, 0 to below 1.
-
-    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
-    """
-
-    def __init__(self, network: FCN, decay: float) -> None:
-        self.network, self.decay = deepcopy(network).requires_grad_(False), decay
-
-    @torch.no_grad()
-    def update(self, network: FCN, count: int) -> None:
-        """Move the average toward `network`; `count` is the number of the update, from 1."""
-        decay = min(self.decay, count / (_WARM_UP - 1 + count))
-        for average, new in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if average.is_floating_point():
-                average.lerp_(new, 1 - decay)
-            else:
-                average.copy_(new)  # the number of batches seen by batch normalization
-
-
 RELATIVE_STEP = 15.0
 """The length of a step, as a multiple of the kernel's length, at a learning rate of 1: 0.03 at 2e-3."""
 
@@ -50,6 +20,9 @@ _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5; applied repeatedly it moves numbers in 0..1 near 1 (Jordan 2024)."""
 
 _ITERATIONS = 5
+
+_WARM_UP = 10
+"""The decay of the n-th update is at most n / (9 + n), so that a short run does not keep its initial weights."""
 
 
 def build_optimizer(model: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
@@ -152,3 +125,29 @@ def orthogonalized(matrix: Tensor) -> Tensor:
         factor.diagonal().add_(first)
         whole, squares = factor @ whole, factor @ squares @ factor
     return whole @ matrix
+
+
+class ExponentialMovingAverage:
+    """Average the weights and buffers of a network, which are in `network`, a copy of it.
+
+    Averaged statistics of batch normalization vary less than the layers' own, which follow the last few batches.
+
+    Args:
+        network: the network that is trained.
+        decay: the share of the average that each update keeps, 0 to below 1.
+
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
+    """
+
+    def __init__(self, network: FCN, decay: float) -> None:
+        self.network, self.decay = deepcopy(network).requires_grad_(False), decay
+
+    @torch.no_grad()
+    def update(self, network: FCN, count: int) -> None:
+        """Move the average toward `network`; `count` is the number of the update, from 1."""
+        decay = min(self.decay, count / (_WARM_UP - 1 + count))
+        for average, new in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(new, 1 - decay)
+            else:
+                average.copy_(new)  # the number of batches seen by batch normalization

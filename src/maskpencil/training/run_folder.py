@@ -19,152 +19,13 @@ from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import mapping, parse_json, read_json, read_regular, text
 from maskpencil.training.schedule import counted
 
-VERSION = 1
-
-MAX_BYTES = 2**29
-"""The greatest size of the file, that of two million images."""
-
-
-@dataclass(frozen=True)
-class PairPrint:
-    """Facts of an image and its mask, derived without reading pixels.
-
-    Args:
-        content: digest of the bytes of both files, the mask's size and the pixels of each class; a drawn mask has no
-            file of its own.
-        dates: modification times of both files, in nanoseconds.
-    """
-
-    content: str
-    dates: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The class names of a data set, the class of each color or number in its masks, and its pairs by split."""
-
-    names: tuple[str, ...]
-    codes: Mapping[str, int]
-    splits: Mapping[str, Mapping[str, PairPrint]]
-
-    @property
-    def pairs(self) -> Mapping[tuple[str, str], PairPrint]:
-        """All pairs by (split, name)."""
-        return {(split, name): pair for split, pairs in self.splits.items() for name, pair in pairs.items()}
-
-    @classmethod
-    def of(cls, data: DataFolder) -> "Fingerprint":
-        """Take the fingerprint of the splits that a run uses, train and val, with two stats per pair."""
-        splits = {}
-        for split in ("train", "val"):
-            counts = data.class_counts(split)
-            splits[split] = {
-                pair.name: _pair_print(pair.image, pair.mask, data.facts[pair.mask].size, count)
-                for pair, count in zip(data.pairs(split), counts, strict=True)
-            }
-        return cls(data.classes.names, _codes(data.encoding), splits)
-
-    def write(self, path: Path) -> None:
-        """Write it as JSON.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        splits = {
-            split: {name: [pair.content, *pair.dates] for name, pair in pairs.items()}
-            for split, pairs in self.splits.items()
-        }
-        write_json(path, {"version": VERSION, "classes": list(self.names), "codes": dict(self.codes), "splits": splits})
-
-
-def read_fingerprint(path: Path) -> Fingerprint | None:
-    """Read a fingerprint; None where there is none, as in runs of early versions.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        entries: dict[str, Any] = parse_json(read_regular(path, limit=MAX_BYTES), any_text=True)
-        splits = {
-            split: {name: PairPrint(str(content), tuple(map(int, dates))) for name, (content, *dates) in pairs.items()}
-            for split, pairs in entries["splits"].items()
-        }
-        return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: is damaged ({type(error).__name__}), so that it cannot be seen whether the data are those of the "
-            "run; remove the file to resume without that check"
-        ) from error
-
-
-def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, data: Path) -> None:
-    """Refuse other classes than those that a run began with.
-
-    Raises:
-        DataError: names, their order, or what stands for them in the masks are not the same.
-    """
-    if before.names != now.names:
-        raise DataError(
-            f"{data}: has the classes {', '.join(now.names)}, but the run {run} was started with "
-            f"{', '.join(before.names)}; to resume, restore the class file; or start a new run"
-        )
-    for code in sorted(before.codes.keys() & now.codes.keys()):
-        if before.codes[code] != now.codes[code]:
-            raise DataError(
-                f"{data}: {code} in the masks stands for {now.names[now.codes[code]]}, but for "
-                f"{before.names[before.codes[code]]} when the run {run} was begun; put the class file back as it was "
-                "to resume, or start a new run"
-            )
-
-
-def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
-    """List what has changed in the images, as warnings."""
-    old, new = before.pairs, now.pairs
-    gone, added = old.keys() - new.keys(), new.keys() - old.keys()
-    # what has one name and content is the same image, in another split
-    lost = {(name, old[split, name].content) for split, name in gone}
-    moved = {(split, name) for split, name in added if (name, new[split, name].content) in lost}
-    both = [(old[key], new[key]) for key in old.keys() & new.keys()]
-    counts = {
-        "added": len(added) - len(moved),
-        "gone": len(gone) - len(moved),
-        "changed": sum(one.content != other.content for one, other in both),
-        "moved to another split": len(moved),
-    }
-    lines = []
-    words = [f"{number} {what}" for what, number in counts.items() if number]
-    if words:
-        lines.append(
-            f"warning: the data have changed since the run began (images: {', '.join(words)}): training continues, but "
-            "this is not an exact continuation"
-        )
-    if redated := sum(one.content == other.content and one.dates != other.dates for one, other in both):
-        lines.append(
-            f"warning: the files of {counted(redated, 'image')} have another date, but the same size: if they were "
-            "edited and not just copied, this is not an exact continuation"
-        )
-    return tuple(lines)
-
-
-def _pair_print(image: Path, mask: MaskSource, size: tuple[int, int], counts: np.ndarray[Any, Any]) -> PairPrint:
-    files = [path.stat() for path in (image, mask) if isinstance(path, Path)]
-    facts = [*(file.st_size for file in files), *size, *counts.tolist()]
-    digest = hashlib.blake2b(" ".join(map(str, facts)).encode(), digest_size=8).hexdigest()
-    return PairPrint(digest, tuple(file.st_mtime_ns for file in files))
-
-
-def _codes(encoding: MaskEncoding) -> dict[str, int]:
-    """Map each color or number in masks to its class, unless it is the class's own number."""
-    if encoding.kind == "index" and encoding.codes is None:
-        return {}
-    shown = "#{:06x}" if encoding.kind == "color" else "{}"
-    return {shown.format(value): index for value, index in encoding.table.items() if index < len(encoding.classes)}
-
-
 SOURCE = frozenset(("data", "images", "masks", "split_file"))
 """The entries of data.json."""
+
+FINGERPRINT_VERSION = 1
+
+MAX_FINGERPRINT_BYTES = 2**29
+"""The greatest size of a fingerprint's file, that of two million images."""
 
 
 @dataclass(frozen=True)
@@ -289,3 +150,144 @@ def write_metrics(path: Path, rows: list[dict[str, str]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+@dataclass(frozen=True)
+class PairPrint:
+    """Facts of an image and its mask, derived without reading pixels.
+
+    Args:
+        content: digest of the bytes of both files, the mask's size and the pixels of each class; a drawn mask has no
+            file of its own.
+        dates: modification times of both files, in nanoseconds.
+    """
+
+    content: str
+    dates: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The class names of a data set, the class of each color or number in its masks, and its pairs by split."""
+
+    names: tuple[str, ...]
+    codes: Mapping[str, int]
+    splits: Mapping[str, Mapping[str, PairPrint]]
+
+    @property
+    def pairs(self) -> Mapping[tuple[str, str], PairPrint]:
+        """All pairs by (split, name)."""
+        return {(split, name): pair for split, pairs in self.splits.items() for name, pair in pairs.items()}
+
+    @classmethod
+    def of(cls, data: DataFolder) -> "Fingerprint":
+        """Take the fingerprint of the splits that a run uses, train and val, with two stats per pair."""
+        splits = {}
+        for split in ("train", "val"):
+            counts = data.class_counts(split)
+            splits[split] = {
+                pair.name: _pair_print(pair.image, pair.mask, data.facts[pair.mask].size, count)
+                for pair, count in zip(data.pairs(split), counts, strict=True)
+            }
+        return cls(data.classes.names, _codes(data.encoding), splits)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        splits = {
+            split: {name: [pair.content, *pair.dates] for name, pair in pairs.items()}
+            for split, pairs in self.splits.items()
+        }
+        write_json(
+            path,
+            {"version": FINGERPRINT_VERSION, "classes": list(self.names), "codes": dict(self.codes), "splits": splits},
+        )
+
+
+def read_fingerprint(path: Path) -> Fingerprint | None:
+    """Read a fingerprint; None where there is none, as in runs of early versions.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        entries: dict[str, Any] = parse_json(read_regular(path, limit=MAX_FINGERPRINT_BYTES), any_text=True)
+        splits = {
+            split: {name: PairPrint(str(content), tuple(map(int, dates))) for name, (content, *dates) in pairs.items()}
+            for split, pairs in entries["splits"].items()
+        }
+        return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: is damaged ({type(error).__name__}), so that it cannot be seen whether the data are those of the "
+            "run; remove the file to resume without that check"
+        ) from error
+
+
+def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, data: Path) -> None:
+    """Refuse other classes than those that a run began with.
+
+    Raises:
+        DataError: names, their order, or what stands for them in the masks are not the same.
+    """
+    if before.names != now.names:
+        raise DataError(
+            f"{data}: has the classes {', '.join(now.names)}, but the run {run} was started with "
+            f"{', '.join(before.names)}; to resume, restore the class file; or start a new run"
+        )
+    for code in sorted(before.codes.keys() & now.codes.keys()):
+        if before.codes[code] != now.codes[code]:
+            raise DataError(
+                f"{data}: {code} in the masks stands for {now.names[now.codes[code]]}, but for "
+                f"{before.names[before.codes[code]]} when the run {run} was started; to resume, restore the class "
+                "file; or start a new run"
+            )
+
+
+def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
+    """List what has changed in the images, as warnings."""
+    old, new = before.pairs, now.pairs
+    gone, added = old.keys() - new.keys(), new.keys() - old.keys()
+    # what has one name and content is the same image, in another split
+    lost = {(name, old[split, name].content) for split, name in gone}
+    moved = {(split, name) for split, name in added if (name, new[split, name].content) in lost}
+    both = [(old[key], new[key]) for key in old.keys() & new.keys()]
+    counts = {
+        "added": len(added) - len(moved),
+        "gone": len(gone) - len(moved),
+        "changed": sum(one.content != other.content for one, other in both),
+        "moved to another split": len(moved),
+    }
+    lines = []
+    words = [f"{number} {what}" for what, number in counts.items() if number]
+    if words:
+        lines.append(
+            f"warning: the data have changed since the run began (images: {', '.join(words)}): training continues, but "
+            "this is not an exact continuation"
+        )
+    if redated := sum(one.content == other.content and one.dates != other.dates for one, other in both):
+        lines.append(
+            f"warning: the files of {counted(redated, 'image')} have another date, but the same size: if they were "
+            "edited and not just copied, this is not an exact continuation"
+        )
+    return tuple(lines)
+
+
+def _pair_print(image: Path, mask: MaskSource, size: tuple[int, int], counts: np.ndarray[Any, Any]) -> PairPrint:
+    files = [path.stat() for path in (image, mask) if isinstance(path, Path)]
+    facts = [*(file.st_size for file in files), *size, *counts.tolist()]
+    digest = hashlib.blake2b(" ".join(map(str, facts)).encode(), digest_size=8).hexdigest()
+    return PairPrint(digest, tuple(file.st_mtime_ns for file in files))
+
+
+def _codes(encoding: MaskEncoding) -> dict[str, int]:
+    """Map each color or number in masks to its class, unless it is the class's own number."""
+    if encoding.kind == "index" and encoding.codes is None:
+        return {}
+    shown = "#{:06x}" if encoding.kind == "color" else "{}"
+    return {shown.format(value): index for value, index in encoding.table.items() if index < len(encoding.classes)}

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video import VideoStream
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from maskpencil.errors import OutputError, VideoError
@@ -37,7 +39,34 @@ _BT709 = 1  # the code of matrix, primaries and transfer curve alike
 _LIMITED_RANGE = 1
 
 
-class VideoWriter:
+class _Encoder:
+    """Encode frames into the video stream of a container; a context manager whose end completes the file."""
+
+    _container: OutputContainer
+    _stream: VideoStream
+    _time_base: Fraction
+
+    def _encode(self, frame: av.VideoFrame, *, pts: int, duration: int) -> None:
+        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def _close(self) -> None:
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._close()
+
+
+class VideoWriter(_Encoder):
     """Write an MP4 file frame by frame; a context manager whose end completes the file.
 
     Args:
@@ -89,8 +118,7 @@ class VideoWriter:
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )
-        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
-        self._container.mux(self._stream.encode(frame))
+        self._encode(frame, pts=pts, duration=duration)
 
     def write_sound(self, packet: "av.Packet[Any]") -> None:
         """Add a packet of one of the `sound` streams; one that is not later than the last is left out."""
@@ -101,18 +129,9 @@ class VideoWriter:
         packet.stream = stream
         self._container.mux(packet)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if error is None:
-                self._container.mux(self._stream.encode(None))
-        finally:
-            with self._file or nullcontext():
-                self._container.close()
+    def _close(self) -> None:
+        with self._file or nullcontext():
+            super()._close()
 
     def _even(self, pixels: RGBImage) -> RGBImage:
         height, width, _ = pixels.shape
@@ -179,7 +198,7 @@ class WritesMasks(Protocol):
     ) -> None: ...
 
 
-class MaskVideo:
+class MaskVideo(_Encoder):
     """Write label maps as a Matroska video of FFV1, whose gray levels are exactly the class indices.
 
     Its times are those given, to the millisecond, which is what Matroska keeps. The file is complete at the end only.
@@ -215,20 +234,7 @@ class MaskVideo:
         """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(label_map), format="gray")
         frame.color_range = ColorRange.JPEG
-        frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
-        self._container.mux(self._stream.encode(frame))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if error is None:
-                self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
+        self._encode(frame, pts=pts, duration=duration)
 
 
 class MaskFrames:
