@@ -3,17 +3,23 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.folder import open_folder
+from maskpencil.data.formats import LabeledImage, Writer
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
@@ -46,6 +52,61 @@ def drawn(*rows: str) -> npt.NDArray[np.uint8]:
 
 NESTED = drawn("#######", "#.....#", "#.ooo.#", "#.o o.#", "#.ooo.#", "#.....#", "#######")
 CORNERS = drawn("#o#o#", "o#o#o", "#o .o", "o#.##", "#o#o#")
+
+
+def write_blank_images(
+    write: Writer, out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]
+) -> Path:
+    """Write a black image for each label map, by split and name, in a format; returns `out`."""
+    source = out.with_name(f"{out.name} source.png")
+    with write(out, classes) as add:
+        for (split, name), label_map in label_maps.items():
+            Image.fromarray(np.zeros((*label_map.shape, 3), dtype=np.uint8)).save(source)
+            add(LabeledImage(split, name, source, label_map))
+    return out
+
+
+def assert_reads_back(
+    root: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]
+) -> None:
+    """Compare a written data set of one image in each split with what it was written from."""
+    folder = open_folder(root)
+    assert folder.classes == classes
+    for (split, name), label_map in label_maps.items():
+        (pair,) = folder.pairs(split)
+        assert pair.name == name
+        np.testing.assert_array_equal(folder.read_pair(pair)[1], label_map)
+
+
+@dataclass
+class InFlight:
+    """The frames that were decoded and written, and the most that were on the way at once."""
+
+    decoded: int = 0
+    written: int = 0
+    most: int = 0
+
+
+def count_in_flight(monkeypatch: pytest.MonkeyPatch, reader: type, *, pause: float = 0.0) -> InFlight:
+    """Count the frames between the `stored` of a reader and `VideoWriter.write`, which takes `pause` seconds longer."""
+    from maskpencil.inference.video import outputs
+
+    frames, read, write = InFlight(), reader.stored, outputs.VideoWriter.write
+
+    def counted_read(self):
+        for item in read(self):
+            frames.decoded += 1
+            frames.most = max(frames.most, frames.decoded - frames.written)
+            yield item
+
+    def counted_write(self, *args, **kwargs):
+        time.sleep(pause)
+        write(self, *args, **kwargs)
+        frames.written += 1
+
+    monkeypatch.setattr(reader, "stored", counted_read)
+    monkeypatch.setattr(outputs.VideoWriter, "write", counted_write)
+    return frames
 
 
 def noise(height: int, width: int, seed: int = 0) -> RGBImage:

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from tests.helpers import (
     CORNERS,
     NESTED,
     NO_BACKGROUND,
+    assert_reads_back,
     class_sets,
     drawn,
     label_maps,
+    write_blank_images,
 )
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
@@ -367,14 +370,7 @@ def test_messages_stay_short_however_large_the_entry(save_files) -> None:
     assert len(str(caught.value)) < 500
 
 
-def written(out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]) -> Path:
-    """The folder with an image for each label map, by split and name."""
-    source = out.with_name(f"{out.name} source.png")
-    with write_coco(out, classes) as add:
-        for (split, name), label_map in label_maps.items():
-            Image.fromarray(np.zeros((*label_map.shape, 3), dtype=np.uint8)).save(source)
-            add(LabeledImage(split, name, source, label_map))
-    return out
+written = partial(write_blank_images, write_coco)
 
 
 def content(path: Path) -> Any:
@@ -394,13 +390,8 @@ def test_label_maps_and_classes_come_back_exactly(
     other: npt.NDArray[np.uint8],
     classes: ClassSet,
 ) -> None:
-    out = written(tmp_path_factory.mktemp("out") / "data", classes, {("train", "a/1"): one, ("val", "2.b"): other})
-    folder = open_folder(out)
-    assert folder.classes == classes
-    for split, name, label_map in (("train", "a/1", one), ("val", "2.b", other)):
-        (pair,) = folder.pairs(split)
-        assert pair.name == name
-        np.testing.assert_array_equal(folder.read_pair(pair)[1], label_map)
+    maps = {("train", "a/1"): one, ("val", "2.b"): other}
+    assert_reads_back(written(tmp_path_factory.mktemp("out") / "data", classes, maps), classes, maps)
 
 
 def test_a_file_a_split_lies_beside_copies_of_the_images(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from tests.helpers import (
     CORNERS,
     NESTED,
     NO_BACKGROUND,
+    assert_reads_back,
     class_sets,
     drawn,
     label_maps,
+    write_blank_images,
 )
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.data.formats import LabeledImage, labelme
+from maskpencil.data.formats import labelme
 from maskpencil.data.formats.labelme import write_labelme
 from maskpencil.errors import DataError
 
@@ -322,14 +325,7 @@ def test_of_many_files_of_another_tool_few_are_looked_into(save_files, monkeypat
     assert [path.name for path in looked] == ["1.json"]
 
 
-def written(out: Path, classes: ClassSet, label_maps: Mapping[tuple[str, str], npt.NDArray[np.uint8]]) -> Path:
-    """The folder with an image for each label map, by split and name."""
-    source = out.with_name(f"{out.name} source.png")
-    with write_labelme(out, classes) as add:
-        for (split, name), label_map in label_maps.items():
-            Image.fromarray(np.zeros((*label_map.shape, 3), dtype=np.uint8)).save(source)
-            add(LabeledImage(split, name, source, label_map))
-    return out
+written = partial(write_blank_images, write_labelme)
 
 
 def shapes(path: Path) -> list[Any]:
@@ -348,13 +344,8 @@ def test_label_maps_and_classes_come_back_exactly(
     other: npt.NDArray[np.uint8],
     classes: ClassSet,
 ) -> None:
-    out = written(tmp_path_factory.mktemp("out") / "data", classes, {("train", "a/1"): one, ("val", "2.b"): other})
-    folder = open_folder(out)
-    assert folder.classes == classes
-    for split, name, label_map in (("train", "a/1", one), ("val", "2.b", other)):
-        (pair,) = folder.pairs(split)
-        assert pair.name == name
-        np.testing.assert_array_equal(folder.read_pair(pair)[1], label_map)
+    maps = {("train", "a/1"): one, ("val", "2.b"): other}
+    assert_reads_back(written(tmp_path_factory.mktemp("out") / "data", classes, maps), classes, maps)
 
 
 def test_files_lie_beside_copies_of_the_images(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.helpers import BrightnessSegmenter, InPairs, MakeVideo
+from tests.helpers import BrightnessSegmenter, InPairs, MakeVideo, count_in_flight
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import OutputError, VideoError
@@ -195,26 +195,10 @@ def test_progress_has_the_frame_and_the_number_of_frames(
 def test_memory_does_not_grow_with_the_video(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded = written = most = 0
-    read, write = VideoReader.stored, outputs.VideoWriter.write
-
-    def counted_read(self):
-        nonlocal decoded, most
-        for item in read(self):
-            decoded += 1
-            most = max(most, decoded - written)
-            yield item
-
-    def counted_write(self, *args, **kwargs):
-        nonlocal written
-        write(self, *args, **kwargs)
-        written += 1
-
-    monkeypatch.setattr(VideoReader, "stored", counted_read)
-    monkeypatch.setattr(outputs.VideoWriter, "write", counted_write)
+    frames = count_in_flight(monkeypatch, VideoReader)
     predict_video(segmenter, make_video(pts=range(100)), tmp_path / "out.mp4")
-    assert decoded == written == 100
-    assert most <= 3 * outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
+    assert frames.decoded == frames.written == 100
+    assert frames.most <= 3 * outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -8,7 +8,7 @@ from threading import Event
 import av
 import numpy as np
 import pytest
-from tests.helpers import BrightnessSegmenter, MakeVideo
+from tests.helpers import BrightnessSegmenter, MakeVideo, count_in_flight
 
 from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
@@ -198,26 +198,9 @@ def test_the_video_of_a_stream_is_complete_up_to_its_last_seconds_while_it_is_ma
 def test_memory_does_not_grow_with_a_stream(
     tmp_path: Path, segmenter: BrightnessSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded = written = most = 0
-    stored, write = StreamReader.stored, outputs.VideoWriter.write
-
-    def counted_stored(self):
-        nonlocal decoded, most
-        for item in stored(self):
-            decoded += 1
-            most = max(most, decoded - written)
-            yield item
-
-    def slow_write(self, *args, **kwargs):
-        nonlocal written
-        time.sleep(0.01)
-        write(self, *args, **kwargs)
-        written += 1
-
-    monkeypatch.setattr(StreamReader, "stored", counted_stored)
-    monkeypatch.setattr(outputs.VideoWriter, "write", slow_write)
+    frames = count_in_flight(monkeypatch, StreamReader, pause=0.01)
     stop = Event()
     with camera_server(frame_seconds=0) as address:
         predict(segmenter, find_sources([address]), out=tmp_path, report=after(60, stop), stop=stop)
-    assert written >= 60
-    assert most <= 3 * outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
+    assert frames.written >= 60
+    assert frames.most <= 3 * outputs.QUEUE_DEPTH + 4  # one each in the hands of reader, network, painter and encoder
