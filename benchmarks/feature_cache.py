@@ -21,6 +21,7 @@ from maskpencil.images import write_image
 from maskpencil.label_maps import write_label_map
 from maskpencil.training.build import build_trainer
 from maskpencil.training.config import TrainConfig
+from maskpencil.training.dataset import TrainingImages
 from maskpencil.training.resolve import resolve
 from maskpencil.training.trainer import Trainer
 
@@ -72,19 +73,20 @@ def main() -> None:
     config = TrainConfig(
         recipe="tutorial", weights="none", freeze="backbone", epochs=arguments.epochs, precision="fp32", device="cpu"
     )
-    sizes = folder.check_images()
+    plan = resolve(config, folder.sizes)
+    images = TrainingImages(folder, plan.image_size)
+    images.load()
 
     from accelerate import Accelerator  # slow to import
 
     started = time.perf_counter()
-    cached = build_trainer(resolve(config, sizes), folder, Accelerator(cpu=True))
+    cached = build_trainer(plan, images, Accelerator(cpu=True))
     computing = time.perf_counter() - started
     whole_run = arguments.epochs * len(cached.batches)
     training, losses = steps(cached, whole_run)
 
-    anew = build_trainer(
-        resolve(TrainConfig(**{**config.to_dict(), "cache_views": 0}), sizes), folder, Accelerator(cpu=True)
-    )
+    without = resolve(TrainConfig(**{**config.to_dict(), "cache_views": 0}), folder.sizes)
+    anew = build_trainer(without, images, Accelerator(cpu=True))
     seconds, others = steps(anew, arguments.steps)
     whole = seconds / arguments.steps * whole_run
     apart = max(abs(one - other) / other for one, other in zip(losses, others, strict=False))

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.training.build import build_trainer
 from maskpencil.training.config import TrainConfig
+from maskpencil.training.dataset import TrainingImages
 from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.resolve import resolve
 from maskpencil.training.trainer import Trainer
@@ -43,7 +44,10 @@ def head_trainer(arguments: argparse.Namespace, data: DataFolder, optimizer: str
         schedule="constant",
         epochs=1,
     )
-    trainer = build_trainer(resolve(config, data.check_images()), data, Accelerator(cpu=True))
+    plan = resolve(config, data.sizes)
+    images = TrainingImages(data, plan.image_size)
+    images.load()
+    trainer = build_trainer(plan, images, Accelerator(cpu=True))
     for name, parameter in trainer.network.named_parameters():
         if parameter.requires_grad and name.startswith("score_"):
             torch.nn.init.zeros_(parameter)

@@ -102,6 +102,7 @@ def our_steps(
 
     from maskpencil.training.build import build_trainer
     from maskpencil.training.config import TrainConfig
+    from maskpencil.training.dataset import TrainingImages
     from maskpencil.training.resolve import resolve
 
     config = TrainConfig(
@@ -119,7 +120,10 @@ def our_steps(
         epochs=1,
         compile=fuse,
     )
-    trainer = build_trainer(resolve(config, data.check_images()), data, Accelerator(cpu=True))
+    plan = resolve(config, data.sizes)
+    images = TrainingImages(data, plan.image_size)
+    images.load()
+    trainer = build_trainer(plan, images, Accelerator(cpu=True))
     trainer.train_mode()
     while True:
         for inputs, targets in trainer.loader:

@@ -19,7 +19,15 @@ from maskpencil import images
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError, OutputError
 from maskpencil.images import RGBImage, fitted_size, read_image, write_image
-from maskpencil.label_maps import IGNORE_COLOR, LabelMap, read_label_map, read_mask_pixels, write_label_map
+from maskpencil.label_maps import (
+    IGNORE_COLOR,
+    LabelMap,
+    MaskPixels,
+    RunLengths,
+    read_label_map,
+    read_mask_pixels,
+    write_label_map,
+)
 
 
 def photo_like() -> RGBImage:
@@ -577,3 +585,28 @@ def test_the_header_of_a_png_is_read_without_decoding_its_pixels(
     monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda image: decoded.append(image.filename))
     assert images.read_header(tmp_path / "photo.png").size == (3, 5)
     assert not decoded
+
+
+@given(
+    values=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 2)),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int32]),
+    colored=st.booleans(),
+)
+def test_run_lengths_give_the_pixels_of_a_mask_again(
+    values: npt.NDArray[np.uint8], dtype: type[np.integer], colored: bool
+) -> None:
+    numbers = values.astype(dtype)
+    pixels = MaskPixels(np.stack([numbers, numbers // 2, numbers * 0], axis=-1) if colored else numbers, None)
+    again = RunLengths.of(pixels).pixels()
+    np.testing.assert_array_equal(again.values, pixels.values)
+    assert again.values.dtype == dtype
+    assert again.palette is None
+
+
+def test_run_lengths_of_even_areas_are_small() -> None:
+    values = np.zeros((1000, 1000), dtype=np.uint8)
+    values[300:600] = 1
+    palette = np.array([[0, 0, 0], [255, 0, 0]], dtype=np.uint8)
+    runs = RunLengths.of(MaskPixels(values, palette))
+    assert runs.nbytes == 3 * (1 + 4)
+    assert runs.pixels().palette is palette

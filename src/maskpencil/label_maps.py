@@ -3,6 +3,7 @@
 import os
 import zlib
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,43 @@ class MaskPixels:
 
     values: npt.NDArray[np.integer]
     palette: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """The pixels of a mask as runs of equal values in reading order.
+
+    Args:
+        size: (height, width) of the mask.
+        values: the value of each run, (n) or (n, 3).
+        lengths: the number of pixels of each run, (n).
+        palette: see `MaskPixels`.
+    """
+
+    size: tuple[int, int]
+    values: npt.NDArray[np.integer]
+    lengths: npt.NDArray[np.int32]
+    palette: npt.NDArray[np.uint8] | None
+
+    @classmethod
+    def of(cls, pixels: MaskPixels) -> Self:
+        """Compress the pixels of a mask."""
+        height, width, *channels = pixels.values.shape
+        values = pixels.values.reshape(height * width, *channels)
+        differ = values[1:] != values[:-1]
+        starts = np.flatnonzero(np.concatenate(([True], differ.any(axis=1) if channels else differ)))
+        lengths = np.diff(starts, append=height * width).astype(np.int32)
+        return cls((height, width), values[starts], lengths, pixels.palette)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return self.values.nbytes + self.lengths.nbytes
+
+    def pixels(self) -> MaskPixels:
+        """Return the pixels again."""
+        values = np.repeat(self.values, self.lengths, axis=0)
+        return MaskPixels(values.reshape(*self.size, *values.shape[1:]), self.palette)
 
 
 def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:

@@ -7,7 +7,9 @@ import pytest
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.folder import open_folder
+from maskpencil.data.masks import encoding
 from maskpencil.errors import DataError, ImageError
+from maskpencil.images import RGBImage
 
 IMAGE = np.zeros((4, 6, 3), dtype=np.uint8)
 MASK = np.array([[0] * 6, [1] * 6, [1] * 6, [255] * 6], dtype=np.uint8)
@@ -56,10 +58,39 @@ def test_the_pixels_of_each_class_are_counted(tiny_folder: Path) -> None:
 
 
 def test_images_are_checked_before_they_are_needed(tiny_folder: Path) -> None:
-    heard: list[tuple[int, int]] = []
-    sizes = open_folder(tiny_folder).check_images(lambda done, of: heard.append((done, of)))
-    assert sizes == {"train": [(48, 64)] * 6, "val": [(48, 64)] * 3}
-    assert heard == [(i, 9) for i in range(1, 10)]
+    steps: list[tuple[int, int]] = []
+    used: dict[tuple[str, int], RGBImage] = {}
+    folder = open_folder(tiny_folder)
+    folder.check_images(
+        lambda done, of: steps.append((done, of)),
+        use=lambda split, number, image: used.__setitem__((split, number), image),
+    )
+    assert steps == [(i, 9) for i in range(1, 10)]
+    assert len(used) == 9
+    for (split, number), image in used.items():
+        np.testing.assert_array_equal(image, folder.read_pair(folder.pairs(split)[number])[0])
+
+
+def test_sizes_are_known_before_an_image_is_decoded(tiny_folder: Path) -> None:
+    assert open_folder(tiny_folder).sizes == {"train": [(48, 64)] * 6, "val": [(48, 64)] * 3}
+
+
+def test_masks_are_read_once(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder(tiny_folder)
+    expected = [folder.encoding.read(pair.mask) for pair in folder.pairs("train")]
+    monkeypatch.setattr(encoding, "mask_pixels", None)
+    for pair, label_map in zip(folder.pairs("train"), expected, strict=True):
+        np.testing.assert_array_equal(folder.read_label_map(pair), label_map)
+
+
+def test_masks_that_need_too_much_memory_are_read_again(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = open_folder(tiny_folder)
+    room = sum(fact.kept.nbytes for fact in list(kept.facts.values())[:4] if fact.kept)
+    monkeypatch.setattr(encoding, "MAX_KEPT_BYTES", room)
+    folder = open_folder(tiny_folder)
+    assert [bool(fact.kept) for fact in folder.facts.values()] == [True] * 4 + [False] * 5
+    for pair in folder.pairs("val"):
+        np.testing.assert_array_equal(folder.read_label_map(pair), kept.read_label_map(pair))
 
 
 def test_the_search_reports_its_progress(tiny_folder: Path) -> None:

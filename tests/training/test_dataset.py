@@ -1,4 +1,8 @@
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -7,9 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data import folder as folders
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.training.dataset import EpochBatches, Place, Sample, SegmentationDataset, collate, load_batches
+from maskpencil.data.masks import encoding
+from maskpencil.training import dataset
+from maskpencil.training.dataset import (
+    EpochBatches,
+    Place,
+    Sample,
+    SegmentationDataset,
+    TrainingImages,
+    collate,
+    load_batches,
+)
 from maskpencil.training.transforms import Size, training_transform
+
+T = TypeVar("T")
 
 FILL = (124, 116, 104)
 
@@ -22,20 +39,19 @@ def folder(tiny_folder: Path) -> DataFolder:
 
 
 def augmented(folder: DataFolder, seed: int = 0) -> SegmentationDataset:
-    return SegmentationDataset(
-        folder,
-        "train",
-        working_size=lambda size: size,
-        transform_of=lambda _: AUGMENT,
-        color_jitter=0.3,
-        seed=seed,
-    )
+    return of_images(TrainingImages(folder), seed)
 
 
-def plain(folder: DataFolder, size: Size | None = None) -> SegmentationDataset:
-    return SegmentationDataset(
-        folder, "val", working_size=lambda own: size or own, transform_of=lambda _: lambda *pair: pair
-    )
+def of_images(images: TrainingImages, seed: int = 0) -> SegmentationDataset:
+    return SegmentationDataset(images, transform_of=lambda _: AUGMENT, color_jitter=0.3, seed=seed)
+
+
+def counting(call: Callable[[Path], T], calls: Counter[Path]) -> Callable[[Path], T]:
+    def counted(path: Path) -> T:
+        calls[path] += 1
+        return call(path)
+
+    return counted
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -46,10 +62,10 @@ def same(one: Sample, other: Sample) -> bool:
 
 
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
-    dataset = plain(folder)
-    assert len(dataset) == 3
+    dataset = SegmentationDataset(TrainingImages(folder), transform_of=lambda _: lambda *pair: pair)
+    assert len(dataset) == 6
     pixels, target, gains = dataset[Place(0, 2)]
-    image, label_map = folder.read_pair(folder.pairs("val")[2])
+    image, label_map = folder.read_pair(folder.pairs("train")[2])
     assert type(pixels) is type(target) is torch.Tensor
     assert pixels.dtype == target.dtype == torch.uint8
     assert gains.tolist() == [1, 1, 1]
@@ -58,12 +74,12 @@ def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> None:
-    dataset = augmented(folder)
-    sample = dataset[Place(3, 1)]
+    samples = augmented(folder)
+    sample = samples[Place(3, 1)]
     torch.manual_seed(99)
     for place in (Place(3, 0), Place(4, 1), Place(0, 5)):
-        assert not same(dataset[place], sample)
-    assert same(dataset[Place(3, 1)], sample)
+        assert not same(samples[place], sample)
+    assert same(samples[Place(3, 1)], sample)
     assert same(augmented(folder)[Place(3, 1)], sample)
     assert not same(augmented(folder, seed=1)[Place(3, 1)], sample)
 
@@ -71,10 +87,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> N
 def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
     heard: list[float] = []
     dataset = SegmentationDataset(
-        folder,
-        "train",
-        working_size=lambda size: size,
-        transform_of=lambda resolution: heard.append(resolution) or AUGMENT,
+        TrainingImages(folder), transform_of=lambda resolution: heard.append(resolution) or AUGMENT
     )
     _ = dataset[Place(7, 0, 0.5)], dataset[Place(2, 1)]
     assert heard == [0.5, 1.0]
@@ -86,30 +99,37 @@ def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: Data
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_samples_kept_in_memory_are_those_on_disk_and_are_read_once(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("image_size", [None, 40, (20, 30)])
+@pytest.mark.parametrize("free", [2**40, 0], ids=["in memory", "on disk"])
+def test_every_file_is_read_once_where_images_are_kept(
+    tiny_folder: Path, image_size: int | Size | None, free: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kept, read = augmented(folder), augmented(folder)
-    kept.keep()
-    expected = [read[Place(epoch, index)] for epoch in range(2) for index in range(len(read))]
-    monkeypatch.setattr(DataFolder, "read_pair", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(dataset, "available_memory", lambda: free)
+    opened: Counter[Path] = Counter()
+    for module, name in ((folders, "read_pixels"), (folders, "read_image"), (encoding, "mask_pixels")):
+        monkeypatch.setattr(module, name, counting(getattr(module, name), opened))
+    folder = open_folder(tiny_folder)
+    images = TrainingImages(folder, image_size)
+    images.load()
+    assert set(opened.values()) == {1}
+    assert len(opened) == 2 * 9, "each image and each mask of both splits"
+    kept = of_images(images)
     samples = [kept[Place(epoch, index)] for epoch in range(2) for index in range(len(kept))]
+    assert set(opened.values()) == {1}
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "the file on disk has no name"
+    read = of_images(TrainingImages(folder, image_size))
+    expected = [read[Place(epoch, index)] for epoch in range(2) for index in range(len(read))]
     assert all(same(one, other) for one, other in zip(samples, expected, strict=True))
+    assert images.nbytes == sum(tensor.nbytes for index in range(len(images)) for tensor in images[index])
 
 
-def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder, tmp_path: Path) -> None:
-    kept, read = augmented(folder), augmented(folder)
-    (tmp_path / "images").mkdir()
-    kept.keep(tmp_path / "images")
-    assert list((tmp_path / "images").iterdir()) == []
-    for index in range(len(read)):
-        assert same(kept[Place(2, index)], read[Place(2, index)])
-        assert [type(part) for part in kept._kept[index]] == [type(part) for part in read.read(index)]
-
-
-def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
-    dataset = plain(folder, size=(20, 30))
-    assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset.read(index))
+def test_images_without_room_are_decoded_in_every_epoch(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "available_memory", lambda: 0)
+    monkeypatch.setattr(dataset, "disk_usage", lambda _: SimpleNamespace(free=0))
+    images, read = TrainingImages(folder), TrainingImages(folder)
+    images.load()
+    assert all(same(of_images(images)[Place(0, i)], of_images(read)[Place(0, i)]) for i in range(len(read)))
 
 
 # batches

@@ -12,9 +12,8 @@ from tests.helpers import SMALL
 import maskpencil as mp
 from maskpencil.errors import ConfigError, DataError, ModelError, TrainingError
 from maskpencil.images import read_image
-from maskpencil.training import trainer
+from maskpencil.training import dataset, trainer
 from maskpencil.training.config import read_config
-from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.train import train
 from maskpencil.training.trainer import GradientDescent
 
@@ -244,9 +243,9 @@ def metrics_without_times(folder):
 @pytest.mark.slow
 def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_path, monkeypatch):
     runs = [train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL)]
-    keep, places = SegmentationDataset.keep, []
-    monkeypatch.setattr(SegmentationDataset, "keep", lambda self, place=None: places.append(place) or keep(self, place))
-    monkeypatch.setattr("maskpencil.training.build.available_memory", lambda: 0)
+    made, places = dataset._unnamed_file, []
+    monkeypatch.setattr(dataset, "_unnamed_file", lambda place, size: places.append(place) or made(place, size))
+    monkeypatch.setattr(dataset, "available_memory", lambda: 0)
     runs.append(train(tiny_folder, out=tmp_path / "run", epochs=2, **SMALL))
     assert [place.name for place in places] == ["images"]
     assert_equal_weights(runs[0].model, runs[1].model)

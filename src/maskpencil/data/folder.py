@@ -64,9 +64,18 @@ class DataFolder:
             ImageError: a file is not a readable image.
             DataError: their sizes differ, or a mask value is no class.
         """
-        image, label_map = read_image(pair.image), self.encoding.read(pair.mask)
+        image, label_map = read_image(pair.image), self.read_label_map(pair)
         _compare_sizes(pair, image.shape[:2], label_map.shape)
         return image, label_map
+
+    def read_label_map(self, pair: Pair) -> LabelMap:
+        """Read the label map (H, W) of a pair; its file was read before, when the folder was opened.
+
+        Raises:
+            ImageError: the file is not a readable image any more.
+            DataError: a mask value is no class.
+        """
+        return self.encoding.decode(self.facts[pair.mask].read(), pair.mask)
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Return the number of pixels of each class in each mask of a split, (masks, K)."""
@@ -76,36 +85,46 @@ class DataFolder:
     def _counts(self) -> Mapping[MaskSource, npt.NDArray[np.int64]]:
         return dict(zip(self.facts, count_classes(list(self.facts.values()), self.encoding), strict=True))
 
-    def check_images(
-        self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
-    ) -> dict[str, list[tuple[int, int]]]:
-        """Decode every image once, to find damaged files before training.
+    @property
+    def sizes(self) -> dict[str, list[tuple[int, int]]]:
+        """The (height, width) of the masks of each split, which are those of the images."""
+        return {split: [self.facts[pair.mask].size for pair in pairs] for split, pairs in self.splits.items()}
 
-        Returns the (height, width) of the images of each split.
+    def check_images(
+        self,
+        report: Callable[[int, int], None] | None = None,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+        use: Callable[[str, int, RGBImage], None] = lambda *_: None,
+    ) -> None:
+        """Decode every image once, to find damaged files before training.
 
         Args:
             report: called with (done, total).
             tell: called with lines on how files were read, such as that only the first of several pages was used.
+            use: called in several threads with each image (H, W, 3), after its split and its number in the split.
 
         Raises:
             ImageError: a file is not a readable image.
             DataError: an image and its mask differ in size.
         """
-        pairs = [(split, pair) for split, pairs in self.splits.items() for pair in pairs]
-        sizes: dict[str, list[tuple[int, int]]] = {split: [] for split in self.splits}
+        pairs = [(split, number, pair) for split, pairs in self.splits.items() for number, pair in enumerate(pairs)]
         remarks = Remarks()
+
+        def check(split: str, number: int, pair: Pair) -> tuple[tuple[str, ...], str]:
+            pixels = read_pixels(pair.image)
+            _compare_sizes(pair, pixels.rgb.shape[:2], self.facts[pair.mask].size)
+            use(split, number, pixels.rgb)
+            return pixels.remarks, pixels.levels
+
         with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
-            images = pool.map(lambda entry: _facts_of(entry[1].image), pairs)
-            for done, ((split, pair), (size, texts, levels)) in enumerate(zip(pairs, images, strict=True), start=1):
-                height, width = size
-                _compare_sizes(pair, size, self.facts[pair.mask].size)
+            checked = pool.map(lambda entry: check(*entry), pairs)
+            for done, ((_, _, pair), (texts, levels)) in enumerate(zip(pairs, checked, strict=True), start=1):
                 remarks.add(pair.image.name, texts, levels)
-                sizes[split].append((height, width))
                 if report:
                     report(done, len(pairs))
         for line in (*remarks.lines, *(f"warning: {warning}" for warning in remarks.warnings)):
             tell(line)
-        return sizes
 
 
 @dataclass(frozen=True)
@@ -225,13 +244,6 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
         if alike and shown.encoding.kind != "color":
             return shown
     return discover_encoding(facts, classes)
-
-
-def _facts_of(image: Path) -> tuple[tuple[int, int], tuple[str, ...], str]:
-    """Return the size of an image and the remarks on how it was read, without its pixels."""
-    pixels = read_pixels(image)
-    height, width, _ = pixels.rgb.shape
-    return (height, width), pixels.remarks, pixels.levels
 
 
 def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:

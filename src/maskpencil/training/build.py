@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
-from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,6 @@ from torch import Tensor, nn
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.files import cache_folder
-from maskpencil.hardware import available_memory
 from maskpencil.model_folder import ModelParts, read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.models.build import in_class_order, transplant
@@ -23,7 +19,7 @@ from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import first_not_finite
 from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
-from maskpencil.training.dataset import EpochBatches, SegmentationDataset, load_batches
+from maskpencil.training.dataset import EpochBatches, SegmentationDataset, TrainingImages, load_batches
 from maskpencil.training.distributed import in_turn
 from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, Views, cached_features
 from maskpencil.training.frozen.lbfgs import LBFGS, WholeSet, build_lbfgs
@@ -38,13 +34,10 @@ from maskpencil.training.transforms import Augmentation, training_transform
 GPU_WORKERS = 8
 """Processes that load images for a GPU."""
 
-KEPT_SHARE = 1 / 3
-"""The share of the free memory, or of the free disk, that decoded images may take."""
-
 
 def build_trainer(
     plan: TrainPlan,
-    data: DataFolder,
+    images: TrainingImages,
     accelerator: Accelerator,
     *,
     start: bool = True,
@@ -54,7 +47,7 @@ def build_trainer(
 
     Args:
         plan: the settings.
-        data: the folder with the images and masks.
+        images: the images to train on, and the data set they are of.
         accelerator: the device and the processes.
         start: read the network's first weights; False where a checkpoint follows.
         notes: lines for the log.
@@ -63,7 +56,7 @@ def build_trainer(
         ConfigError: the settings do not fit the backbone, the machine or the number of processes.
         ModelError: the backbone's weights cannot be read, or are not finite.
     """
-    config = plan.config
+    config, data = plan.config, images.data
     torch.manual_seed(config.seed)
     device = accelerator.device
     _refuse(config, accelerator)
@@ -89,9 +82,7 @@ def build_trainer(
         precision=config.precision,
     )
     dataset = SegmentationDataset(
-        data,
-        "train",
-        working_size=preprocessing.working_size,
+        images,
         transform_of=_transforms(plan, preprocessing).__getitem__,
         color_jitter=config.color_jitter,
         seed=config.seed,
@@ -110,7 +101,7 @@ def build_trainer(
     loader: Iterable[tuple[Any, Tensor]]
     if config.cache_views:
         with in_turn(accelerator):
-            cache = _cached(plan, segmenter, model, dataset, processes=accelerator.num_processes)
+            cache = _cached(plan, segmenter, model, dataset)
         trained = Head(model, size=cache.size)
         if config.optimizer == "lbfgs":
             whitening = Whitening(model, cache)
@@ -119,7 +110,6 @@ def build_trainer(
             optimizer, loader = build_optimizer(model, plan), CachedBatches(cache, batches)
     else:
         optimizer = build_optimizer(model, plan)
-        _keep(dataset, processes=accelerator.num_processes)
         loader = load_batches(dataset, batches, workers=workers, fill=preprocessing.fill, pin=on_gpu)
     prepared, optimizer = _prepared(config, accelerator, trained, optimizer)
     return Trainer(
@@ -138,19 +128,6 @@ def build_trainer(
         accelerator=accelerator,
         notes=(*started, *notes),
     )
-
-
-def _keep(dataset: SegmentationDataset, *, processes: int) -> None:
-    """Keep decoded images in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes."""
-    needed = dataset.memory * processes / KEPT_SHARE
-    if needed <= available_memory():
-        dataset.keep()
-        return
-    place = cache_folder("images")
-    with suppress(OSError):  # the images are then decoded in every epoch
-        place.mkdir(parents=True, exist_ok=True)
-        if needed <= disk_usage(place).free:
-            dataset.keep(place)
 
 
 def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
@@ -191,9 +168,7 @@ def _prepared(
     return prepared, accelerated
 
 
-def _cached(
-    plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset, *, processes: int
-) -> FeatureCache:
+def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
     """Compute the features of the frozen backbone, or find those of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
@@ -203,7 +178,6 @@ def _cached(
             model,
             dataset,
             views=Views(config.cache_views, plan.crop_size, {name: getattr(config, name) for name in names}),
-            keep_images=lambda: _keep(dataset, processes=processes),
             announce=bar.say,
             report=bar.update_of,
         )

@@ -3,8 +3,11 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import mkstemp
 from typing import Any, NamedTuple
 
@@ -15,7 +18,14 @@ from torchvision import tv_tensors
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import DataFolder
+from maskpencil.files import cache_folder
+from maskpencil.hardware import available_memory
+from maskpencil.images import RGBImage, fitted_size
+from maskpencil.label_maps import LabelMap
 from maskpencil.training.transforms import Augmentation, FitSize, Size, draw_gains, recolor
+
+KEPT_SHARE = 1 / 3
+"""The share of the free memory, or of the free disk, that decoded images may take."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """An image (3, H, W) uint8 and its target (H, W) uint8."""
@@ -49,16 +59,115 @@ class Place(NamedTuple):
     resolution: float = 1.0
 
 
+class TrainingImages:
+    """The training pairs of a data set at the size at which the network sees them, decoded once if there is room.
+
+    Args:
+        data: the data set.
+        image_size: what images are scaled to, see `images.fitted_size`.
+        processes: the number of processes on this machine that keep the same images.
+    """
+
+    def __init__(self, data: DataFolder, image_size: int | Size | None = None, *, processes: int = 1) -> None:
+        self.data, self.processes, self._pairs = data, processes, data.pairs("train")
+        self._fit = FitSize(partial(fitted_size, image_size=image_size))
+        self._sizes = [fitted_size(data.facts[pair.mask].size, image_size) for pair in self._pairs]
+        self._kept: list[Pair] = []
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Return a pair without augmentation: kept, or read now."""
+        return self._kept[index] if self._kept else self._fitted(*self.data.read_pair(self._pairs[index]))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of all pairs together."""
+        return sum(map(_nbytes, self._sizes))
+
+    def load(
+        self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Decode every image of the data set once: check all of them, and keep those to train on.
+
+        They are kept in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes. Workers that
+        are forked later share them.
+
+        Args:
+            report: see `DataFolder.check_images`.
+            tell: see `DataFolder.check_images`.
+
+        Raises:
+            ImageError: a file is not a readable image.
+            DataError: an image and its mask differ in size.
+        """
+        slots = self._slots()
+
+        def keep(split: str, index: int, image: RGBImage) -> None:
+            if split == "train" and slots:
+                pair = self._fitted(image, self.data.read_label_map(self._pairs[index]))
+                for slot, tensor in zip(slots[index], pair, strict=True):
+                    slot.copy_(tensor)
+
+        self.data.check_images(report, tell=tell, use=keep)
+        self._kept = slots
+
+    def _slots(self) -> list[Pair]:
+        """Make empty tensors for all pairs, in memory or on disk; none where there is too little room."""
+        needed = self.nbytes * self.processes / KEPT_SHARE
+        if needed <= available_memory():
+            return [_slot(torch.empty(_nbytes(size), dtype=torch.uint8), size) for size in self._sizes]
+        place = cache_folder("images")
+        with suppress(OSError):  # the images are then decoded in every epoch
+            place.mkdir(parents=True, exist_ok=True)
+            if needed <= disk_usage(place).free:
+                file = _unnamed_file(place, self.nbytes)
+                ends = list(accumulate(map(_nbytes, self._sizes)))
+                return [
+                    _slot(file[end - _nbytes(size) : end], size) for end, size in zip(ends, self._sizes, strict=True)
+                ]
+        return []
+
+    def _fitted(self, image: RGBImage, label_map: LabelMap) -> Pair:
+        """Scale an image (H, W, 3) and its label map (H, W) to the size at which the network sees them."""
+        pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
+        fitted: Pair = self._fit(pixels, tv_tensors.Mask(torch.from_numpy(label_map)))
+        return fitted
+
+
+def _nbytes(size: Size) -> int:
+    """Return the bytes of an image and a target of (height, width) `size`."""
+    return 4 * math.prod(size)
+
+
+def _slot(room: torch.Tensor, size: Size) -> Pair:
+    """View the first `_nbytes(size)` bytes as an image (3, H, W), channels last in memory, and a target (H, W)."""
+    pixels = math.prod(size)
+    image = room[: 3 * pixels].view(*size, 3).permute(2, 0, 1)
+    return tv_tensors.Image(image), tv_tensors.Mask(room[3 * pixels : 4 * pixels].view(size))
+
+
+def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
+    """Return the bytes of a new file in a folder that is gone when the process ends."""
+    descriptor, path = mkstemp(dir=folder)
+    try:
+        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the process without a message
+            os.posix_fallocate(descriptor, 0, nbytes)
+        return torch.from_file(path, shared=True, size=nbytes, dtype=torch.uint8)
+    finally:
+        os.close(descriptor)
+        Path(path).unlink()
+
+
 class SegmentationDataset(Dataset[Sample]):
-    """Images (3, H, W) uint8 and targets (H, W) uint8 of one split, augmented.
+    """Images (3, H, W) uint8 and targets (H, W) uint8, augmented.
 
     An item is indexed by its `Place`. Its random numbers depend only on epoch, image and seed, never on the order of
     loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
 
     Args:
-        data: the data set.
-        split: the name of the split.
-        working_size: gives the (height, width) to which an image of a size is scaled first.
+        images: the pairs.
         transform_of: gives the transform, of torchvision's v2, for a resolution.
         color_jitter: the largest relative change of brightness, contrast and saturation.
         seed: the seed of all samples.
@@ -66,70 +175,25 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        data: DataFolder,
-        split: str,
+        images: TrainingImages,
         *,
-        working_size: Callable[[Size], Size],
         transform_of: Callable[[float], Augmentation],
         color_jitter: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.data, self.pairs, self.transform_of, self.seed = data, data.pairs(split), transform_of, seed
-        self.fit, self.color_jitter = FitSize(working_size), color_jitter
-        self._kept: list[Pair] = []
+        self.images, self.transform_of, self.color_jitter, self.seed = images, transform_of, color_jitter, seed
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.images)
 
     def __getitem__(self, place: Place) -> Sample:
         epoch, index, resolution = place
-        image, target = self._kept[index] if self._kept else self.read(index)
+        image, target = self.images[index]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]))
             changed, labels = self.transform_of(resolution)(image, target)
             gains = draw_gains(self.color_jitter)
         return Sample(changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor), gains)
-
-    @property
-    def memory(self) -> int:
-        """The bytes that `keep` needs."""
-        return sum(4 * math.prod(self.fit.working_size(self.data.facts[pair.mask].size)) for pair in self.pairs)
-
-    def keep(self, folder: Path | None = None) -> None:
-        """Read every pair once, so that epochs decode nothing; forked workers share the copy.
-
-        With a `folder` the pairs are kept in an unnamed file there, which is gone when the process ends.
-        """
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            chunks = (range(start, min(start + 64, len(self))) for start in range(0, len(self), 64))
-            samples = (sample for chunk in chunks for sample in pool.map(self.read, chunk))
-            self._kept = list(samples if folder is None else self._moved(samples, folder))
-
-    def _moved(self, samples: Iterable[Pair], folder: Path) -> Iterator[Pair]:
-        """Move the tensors of the pairs to a file."""
-        descriptor, path = mkstemp(dir=folder)
-        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the process without a message
-            os.posix_fallocate(descriptor, 0, self.memory)
-        os.close(descriptor)
-        place = torch.from_file(path, shared=True, size=self.memory, dtype=torch.uint8)
-        Path(path).unlink()
-        start = 0
-        for sample in samples:
-            moved = []
-            for tensor in sample:
-                room = place[start : start + tensor.numel()].view(tensor.shape)
-                room.copy_(tensor)
-                moved.append(tv_tensors.wrap(room, like=tensor))
-                start += tensor.numel()
-            yield moved[0], moved[1]
-
-    def read(self, index: int) -> Pair:
-        """Read a pair and scale it to its working size, without augmentation."""
-        image, label_map = self.data.read_pair(self.pairs[index])
-        pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
-        target = tv_tensors.Mask(torch.from_numpy(label_map))  # (H, W)
-        fitted: Pair = self.fit(pixels, target)
-        return fitted
 
 
 class EpochBatches(Sampler[list[Place]]):

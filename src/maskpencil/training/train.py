@@ -24,10 +24,11 @@ from maskpencil.terminal import say
 from maskpencil.training.build import build_trainer
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
+from maskpencil.training.dataset import TrainingImages
 from maskpencil.training.distributed import build_accelerator, shared
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.lr_finder import find_learning_rate
-from maskpencil.training.resolve import filled, make_plan, resolve
+from maskpencil.training.resolve import TrainPlan, filled, make_plan, resolve
 from maskpencil.training.run_folder import (
     Fingerprint,
     RunFolder,
@@ -152,13 +153,14 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
         folder = _open(source, quiet=quiet)
-    plan = resolve(config, _check(folder, quiet=quiet))
+    plan = resolve(config, folder.sizes)
+    images = _load(folder, plan, accelerator, quiet=quiet)
     notes: tuple[str, ...] = ()
     if plan.finds_learning_rate:
-        trial = find_learning_rate(build_trainer(plan, folder, accelerator))
+        trial = find_learning_rate(build_trainer(plan, images, accelerator))
         plan, notes = plan.with_learning_rate(trial.rate), (str(trial),)
         accelerator = _accelerator(config)
-    trainer = build_trainer(plan, folder, accelerator, notes=notes)
+    trainer = build_trainer(plan, images, accelerator, notes=notes)
     run = _start(out, plan.config, folder, source) if accelerator.is_main_process else RunFolder(out)
     return trainer, shared(accelerator, run)
 
@@ -176,7 +178,9 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
             remove_leftovers(run.path)
             recover_folder(run.model)
     start, notes = not has_checkpoint(run.checkpoint), _changes(run, folder)
-    trainer = build_trainer(make_plan(config), folder, accelerator, start=start, notes=notes)
+    plan = make_plan(config)
+    images = _load(folder, plan, accelerator, quiet=quiet)
+    trainer = build_trainer(plan, images, accelerator, start=start, notes=notes)
     progress = load_checkpoint(
         run.checkpoint,
         model=trainer.network,
@@ -248,11 +252,15 @@ def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
     return folder
 
 
-def _check(folder: DataFolder, *, quiet: bool) -> dict[str, list[tuple[int, int]]]:
+def _load(folder: DataFolder, plan: TrainPlan, accelerator: Accelerator, *, quiet: bool) -> TrainingImages:
+    """Decode and check every image, and keep those to train on."""
+    images = TrainingImages(folder, plan.image_size, processes=accelerator.num_processes)
     if quiet:
-        return folder.check_images()
-    with ProgressBar("reading images", 1) as bar:
-        return folder.check_images(bar.update_of, tell=bar.say)
+        images.load()
+    else:
+        with ProgressBar("reading images", 1) as bar:
+            images.load(bar.update_of, tell=bar.say)
+    return images
 
 
 def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:

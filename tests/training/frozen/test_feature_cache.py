@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.helpers import SMALL
 
 from maskpencil.errors import ConfigError, OutputError
-from maskpencil.training.dataset import SegmentationDataset
+from maskpencil.training.dataset import TrainingImages
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
 
@@ -126,12 +126,12 @@ def test_few_images_are_in_memory_at_once(
 ) -> None:
     if found:
         train(tiny_folder, out=tmp_path / "first", **{**WHOLE, "epochs": 1})
-    monkeypatch.setattr("maskpencil.training.build.available_memory", lambda: 0)
+    monkeypatch.setattr("maskpencil.training.dataset.available_memory", lambda: 0)
     monkeypatch.setattr("maskpencil.training.frozen.feature_cache.IMAGES_READ_AHEAD", 2)
-    read, alive, most, threads = SegmentationDataset.read, [0], [0], set()
+    read, alive, most, threads = TrainingImages.__getitem__, [0], [0], set()
     lock = threading.Lock()
 
-    def counted(self: SegmentationDataset, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def counted(self: TrainingImages, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         threads.add(threading.get_ident())
         pair = read(self, index)
         with lock:
@@ -140,8 +140,8 @@ def test_few_images_are_in_memory_at_once(
         weakref.finalize(pair[0], lambda: alive.__setitem__(0, alive[0] - 1))
         return pair
 
-    monkeypatch.setattr(SegmentationDataset, "read", counted)
-    monkeypatch.setattr(SegmentationDataset, "keep", lambda *_: None)
+    monkeypatch.setattr(TrainingImages, "__getitem__", counted)
+    monkeypatch.setattr(TrainingImages, "_slots", lambda _: [])
     train(tiny_folder, out=tmp_path / "run", **{**WHOLE, "epochs": 1})
     assert most[0] <= 4, "of 6"
     assert len(threads) > 1

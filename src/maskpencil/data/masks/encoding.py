@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -13,10 +13,13 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
 from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.errors import DataError
-from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, RunLengths
 
 MAX_VALUES = 256
 """The most frequent values kept of a mask; only compressed or smoothed masks have more."""
+
+MAX_KEPT_BYTES = 2**28
+"""Memory for the pixels of masks that were measured; those of 10,000 usual masks of a megapixel fit."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class MaskFacts:
     """The contents of one mask of `size` (height, width): value -> pixels; a color is the number 0xRRGGBB.
 
     `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
-    borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`.
+    borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
+    where memory allows.
     """
 
     path: MaskSource
@@ -34,6 +38,11 @@ class MaskFacts:
     palette: npt.NDArray[np.uint8] | None
     flat: dict[int, int] = field(default_factory=dict)
     others: int = 0
+    kept: RunLengths | None = field(default=None, repr=False, compare=False)
+
+    def read(self) -> MaskPixels:
+        """Return the pixels of the mask: those kept by `scan_masks`, or else read again."""
+        return self.kept.pixels() if self.kept else mask_pixels(self.path)
 
     def values_for(self, kind: str) -> dict[int, int]:
         """Return the counts for an encoding of a kind: for `color`, gray and palette masks are turned into colors."""
@@ -54,18 +63,28 @@ class MaskFacts:
 
 
 def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
-    """Measure every mask; `report` is called with the number done.
+    """Measure every mask, and keep the pixels of as many as fit in `MAX_KEPT_BYTES`.
+
+    Args:
+        masks: the masks.
+        report: called with the number done.
 
     Raises:
         ImageError: a file is not a readable image.
     """
-    facts = []
+    facts, room = [], MAX_KEPT_BYTES
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
-        for done, fact in enumerate(pool.map(lambda mask: facts_of(mask, mask_pixels(mask)), masks), start=1):
-            facts.append(fact)
+        for done, (fact, runs) in enumerate(pool.map(_measured, masks), start=1):
+            room -= runs.nbytes
+            facts.append(replace(fact, kept=runs) if room >= 0 else fact)
             if report:
                 report(done)
     return facts
+
+
+def _measured(mask: MaskSource) -> tuple[MaskFacts, RunLengths]:
+    pixels = mask_pixels(mask)
+    return facts_of(mask, pixels), RunLengths.of(pixels)
 
 
 def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
@@ -299,7 +318,7 @@ def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDA
     counts = np.zeros((len(facts), len(encoding.classes)), dtype=np.int64)
     if encoding.nearest:  # the counts do not include what is near a pixel
         with ThreadPoolExecutor(max_workers=4) as pool:
-            for row, label_map in enumerate(pool.map(lambda fact: encoding.read(fact.path), facts)):
+            for row, label_map in enumerate(pool.map(lambda fact: encoding.decode(fact.read(), fact.path), facts)):
                 counts[row] = np.bincount(label_map.ravel(), minlength=256)[: counts.shape[1]]
         return counts
     for row, fact in enumerate(facts):

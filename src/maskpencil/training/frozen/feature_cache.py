@@ -115,7 +115,6 @@ def cached_features(
     dataset: SegmentationDataset,
     *,
     views: Views,
-    keep_images: Callable[[], None],
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
 ) -> FeatureCache:
@@ -129,7 +128,6 @@ def cached_features(
         network: the network with the frozen backbone.
         dataset: the images.
         views: which views of each image.
-        keep_images: called before features are computed, which reads every image once for each view.
         announce: called with a line on the size of the files before they are written.
         report: called with (done, of).
 
@@ -142,7 +140,6 @@ def cached_features(
     key, largest = _identify(network, dataset, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
-        keep_images()
         places = [Place(view, index) for view in range(views.count) for index in range(len(dataset))]
         compute = partial(_features, segmenter, network, dataset, size=views.window or largest)
         _compute(place, places, compute, dtype, announce=announce, report=report)
@@ -264,4 +261,4 @@ def _read_all(dataset: SegmentationDataset) -> Iterator[Pair]:
     """Read all pairs in order, in several threads, with few in memory at once."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         for start in range(0, len(dataset), IMAGES_READ_AHEAD):
-            yield from pool.map(dataset.read, range(start, min(start + IMAGES_READ_AHEAD, len(dataset))))
+            yield from pool.map(dataset.images.__getitem__, range(start, min(start + IMAGES_READ_AHEAD, len(dataset))))
