@@ -6,8 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.loading import found_model, unused_gpu
-from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, option
+from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, found_model, option, unused_gpu
 from maskpencil.extras import how_to_install, is_installed, needed_for
 from maskpencil.images import RGBImage
 from maskpencil.terminal import say, show

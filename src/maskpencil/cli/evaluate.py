@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.loading import found_model, load_segmenter, refuse_model_as_data
 from maskpencil.cli.options import (
     CLASSES,
     INPUT,
@@ -19,7 +18,10 @@ from maskpencil.cli.options import (
     Precision,
     RuntimeName,
     SplitFile,
+    found_model,
+    load_segmenter,
     option,
+    refuse_model_as_data,
 )
 from maskpencil.files import written_whole
 from maskpencil.metrics import RoadScores, Scores

@@ -5,8 +5,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.loading import found_model, load_segmenter
-from maskpencil.cli.options import CLASSES, NETWORK, OUTPUT, Device, Precision, RuntimeName, option
+from maskpencil.cli.options import (
+    CLASSES,
+    NETWORK,
+    OUTPUT,
+    Device,
+    Precision,
+    RuntimeName,
+    found_model,
+    load_segmenter,
+    option,
+)
 from maskpencil.extras import needed_for
 from maskpencil.files import numbered_folder
 from maskpencil.results import refuse_to_replace_file

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy.typing as npt
 from cyclopts import Parameter
 
-from maskpencil.cli.loading import found_model, unused_gpu
+from maskpencil.cli.options import found_model, unused_gpu
 from maskpencil.extras import EXTRAS
 from maskpencil.plain_text import visible
 from maskpencil.terminal import show

@@ -1,13 +1,26 @@
-"""Options that several commands share, and the groups that the help shows them in."""
+"""Arguments and options that several commands share: their groups and help, and what MODEL and DATA mean."""
 
 import ast
 import inspect
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 from cyclopts import Group, Parameter
+
+from maskpencil.errors import ConfigError, DataError, ModelError
+from maskpencil.extras import how_to_install
+from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.imported import PREFIX
+from maskpencil.model_folder import CONFIG, WEIGHTS
+from maskpencil.parsing import parse_image_size
+from maskpencil.terminal import say
+
+if TYPE_CHECKING:
+    from maskpencil.segmenter import Segmenter, SizeOverride
 
 INPUT = Group("Input", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
@@ -111,3 +124,161 @@ DataMasks = Annotated[
 SplitFile = Annotated[
     Path | None, option("A file with a line NAME SPLIT for each image: train, val or test.", INPUT, "FILE")
 ]
+
+
+IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
+"""Files of weights that `maskpencil import` reads, for the networks it supports."""
+
+FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
+"""Files of networks that nothing here reads."""
+
+SOME = 10_000
+"""The number of files that are looked at to see whether a folder holds images."""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) -> Path:
+    """Return the model that an argument means: itself, or the best model of a run, which is said.
+
+    Args:
+        model: the argument.
+        command: what was typed before it, such as "predict".
+        others: the arguments after it.
+
+    Raises:
+        ConfigError: the model is one of the `others`.
+        ModelError: the argument is a file or folder that is no model; what does not exist is left to its reader.
+    """
+    if _is_model(model) or not model.exists():
+        return model
+    if _is_model(model / "model"):
+        say(f"{model}: is a run; its best model is used: {model / 'model'}")
+        return model / "model"
+    for other in map(Path, others):
+        if _is_model(other) or _is_model(other / "model") or str(other).startswith(PREFIX):
+            raise ConfigError(
+                f"{model}: is not a model, but {other} is, and the model comes first: "
+                f"maskpencil {command} {other} {model}"
+            )
+    if model.is_file():
+        raise ModelError(f"{model}: is a file, and models are folders; {_model_in_place_of_file(model, command)}")
+    if CONFIG not in {path.name for path in model.iterdir()} and _holds_images(model):
+        raise ModelError(
+            f"{model}: is a folder of images, and a model was expected before it: maskpencil {command} MODEL {model}"
+        )
+    return model
+
+
+def refuse_model_as_data(data: Path, command: str) -> None:
+    """Refuse a model or a run in place of images and masks.
+
+    Raises:
+        DataError: it is one of these.
+    """
+    if _is_model(data):
+        remedy = (
+            f"to start from it, type maskpencil train DATA --init {data}"
+            if command == "train"
+            else f"expected a folder of images and masks; to see what the model holds, type maskpencil info {data}"
+        )
+        raise DataError(f"{data}: is a model, not data; {remedy}")
+    if _is_model(data / "model") or (data / "checkpoints").is_dir():
+        remedy = (
+            f"type maskpencil train --resume {data}" if command == "train" else "expected the data it was trained on"
+        )
+        raise DataError(f"{data}: is a training run, not data; {remedy}")
+
+
+def _is_model(path: Path) -> bool:
+    return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
+
+
+def _model_in_place_of_file(file: Path, command: str) -> str:
+    """Return what to type in place of a file where a model was expected."""
+    for folder in file.absolute().parents[:2]:
+        if _is_model(folder):
+            return f"this one is a part of a model: maskpencil {command} {folder}"
+    suffix = file.suffix.lower()
+    if suffix in IMPORTED_SUFFIXES:
+        return f"make one of these weights with maskpencil import {file} --out NEW_MODEL"
+    if suffix in FOREIGN_SUFFIXES:
+        return "networks of other programs are not read; a model is made by maskpencil train DATA"
+    return f"the model comes first: maskpencil {command} MODEL {file}"
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), SOME))
+
+
+def load_segmenter(
+    model: Path,
+    *,
+    runtime: str,
+    device: str,
+    precision: str,
+    image_size: str | None = None,
+    memory: str | None = None,
+    tile: int | None = None,
+    compiled: bool = False,
+) -> "Segmenter":
+    """Load a model as its options ask; `image_size`, `memory` and `tile` as they are where None.
+
+    Raises:
+        ConfigError: an option is out of range, or the machine lacks what is asked for.
+        ModelError: the model cannot be read.
+    """
+    from maskpencil.segmenter import MEMORY, Segmenter
+
+    size: SizeOverride = None if image_size is None else parse_image_size(image_size) or "native"
+    limit = None if memory is None else parse_bytes("--memory", memory)
+    segmenter = Segmenter.from_pretrained(
+        model,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        memory=limit or MEMORY,
+        tile=tile,
+        image_size=size,
+    )
+    for line in unused_gpu(device):
+        say(line)
+    if limit and isinstance(size, tuple):
+        _refuse_too_large(segmenter, size, limit)
+    return segmenter
+
+
+def unused_gpu(device: str) -> list[str]:
+    """Say in one line that a GPU of this machine may stay unused, or in none."""
+    from maskpencil.hardware import may_lack_torch_for_gpu
+
+    if device != "auto" or not may_lack_torch_for_gpu():
+        return []
+    remedy = how_to_install("torch")
+    return [f"note: computing on the CPU; a GPU, where there is one, needs {remedy}, or add --device cpu"]
+
+
+def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
+    """Refuse to scale images to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
+    from maskpencil.segmenter import MAX_UNTILED_PIXELS
+
+    pixels = size[0] * size[1]
+    if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.profile.bytes_per_pixel) > limit:
+        raise ConfigError(
+            f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
+            f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"
+        )
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """Read `2GiB`, `512M` or a number of bytes; units are powers of 1024.
+
+    Raises:
+        ConfigError: it is none of these, or 0.
+    """
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), flags=re.IGNORECASE)
+    count = float(parts[1]) * _UNITS[parts[2].upper()] if parts else 0.0
+    if not count >= 1:
+        raise ConfigError(f"{option} must be an amount such as 2GiB or 512MiB, but got {text!r}")
+    return int(count)

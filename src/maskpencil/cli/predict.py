@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from maskpencil import terminal
-from maskpencil.cli.loading import found_model, load_segmenter
 from maskpencil.cli.options import (
     CLASSES,
     NETWORK,
@@ -22,6 +21,8 @@ from maskpencil.cli.options import (
     ModelFolder,
     Precision,
     RuntimeName,
+    found_model,
+    load_segmenter,
     option,
     options_of,
 )

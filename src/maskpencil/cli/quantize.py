@@ -5,8 +5,17 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.loading import found_model, refuse_model_as_data
-from maskpencil.cli.options import INPUT, MODEL, OUTPUT, DataImages, DataMasks, SplitFile, option
+from maskpencil.cli.options import (
+    INPUT,
+    MODEL,
+    OUTPUT,
+    DataImages,
+    DataMasks,
+    SplitFile,
+    found_model,
+    option,
+    refuse_model_as_data,
+)
 from maskpencil.files import new_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import show

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
-from maskpencil.cli.loading import found_model, refuse_model_as_data
 from maskpencil.cli.options import (
     AUGMENTATION,
     INPUT,
@@ -21,8 +20,10 @@ from maskpencil.cli.options import (
     DataImages,
     DataMasks,
     SplitFile,
+    found_model,
     option,
     options_of,
+    refuse_model_as_data,
 )
 from maskpencil.signals import exit_code
 from maskpencil.terminal import show

@@ -17,7 +17,7 @@ from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
-from maskpencil.data.packed.unpack import unpacked
+from maskpencil.data.packed import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap

@@ -86,7 +86,7 @@ class CoarseScores:
 
 @dataclass(frozen=True)
 class NetworkProfile:
-    """The receptive field of a network and its memory use, see `receptive_field.measure_profile`.
+    """The receptive field of a network and its memory use, see `torch_runtime.measure_profile`.
 
     Args:
         receptive_radius: the distance in pixels, a multiple of `ALIGNMENT`, up to which a coarse score depends on the

@@ -19,8 +19,7 @@ from maskpencil.models.fcn import LAST_UPSCORE
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.runtimes.base import NetworkProfile
 from maskpencil.runtimes.graph_files import GRAPH, GRAPHS, PIXELS, Form, graph_name, save_openvino, seal
-from maskpencil.runtimes.receptive_field import measure_profile
-from maskpencil.runtimes.torch_runtime import upsampling_of
+from maskpencil.runtimes.torch_runtime import measure_profile, upsampling_of
 
 _EXAMPLE = (2, 64, 96, 3)
 

@@ -22,8 +22,7 @@ from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, TrainingImages, load_batches
 from maskpencil.training.distributed import in_turn
 from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, Views, cached_features
-from maskpencil.training.frozen.lbfgs import LBFGS, WholeSet, build_lbfgs
-from maskpencil.training.frozen.whitening import Whitening
+from maskpencil.training.frozen.lbfgs import LBFGS, Whitening, WholeSet, build_lbfgs
 from maskpencil.training.losses import Loss, class_weights
 from maskpencil.training.optimizers import ExponentialMovingAverage, build_optimizer
 from maskpencil.training.resolve import TrainPlan

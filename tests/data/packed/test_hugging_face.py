@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from maskpencil.data.folder import open_folder
-from maskpencil.data.packed import hugging_face
+from maskpencil.data.packed import hugging_face, unpacked
 from maskpencil.data.packed.hugging_face import Columns, Shard, choose_columns, classes_in, find_shards
-from maskpencil.data.packed.unpack import unpacked
 from maskpencil.errors import DataError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

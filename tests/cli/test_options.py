@@ -1,6 +1,6 @@
 import pytest
 
-from maskpencil.cli.loading import parse_bytes
+from maskpencil.cli.options import parse_bytes
 from maskpencil.errors import ConfigError
 
 

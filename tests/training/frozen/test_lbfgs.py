@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.training.frozen.whitening import Whitening
+from maskpencil.training.frozen.lbfgs import Whitening
 
 
 @pytest.fixture

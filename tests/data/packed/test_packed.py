@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskpencil.data import packed
 from maskpencil.data.folder import open_folder
-from maskpencil.data.packed import unpack
-from maskpencil.data.packed.unpack import unpacked
+from maskpencil.data.packed import unpacked
 from maskpencil.errors import DataError, OutputError
 from maskpencil.files import cache_folder
 
-UNPACK = "import sys\nfrom pathlib import Path\nfrom maskpencil.data.packed.unpack import unpacked\n"
+UNPACK = "import sys\nfrom pathlib import Path\nfrom maskpencil.data.packed import unpacked\n"
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def visible(folder: Path) -> list[str]:
 
 def test_what_is_not_packed_is_given_back_as_it_is(tiny_folder: Path, tmp_path: Path, cache: Path) -> None:
     for root in (tiny_folder, tiny_folder / "classes.yaml", tmp_path / "nowhere", tmp_path / "nowhere.zip"):
-        assert unpacked(root) == unpack.Unpacked(root)
+        assert unpacked(root) == packed.Unpacked(root)
     assert not cache.exists()
 
 
@@ -72,7 +72,7 @@ def test_it_is_unpacked_once_and_the_notes_stay(
         archive.writestr(".hidden", "x")
     first = unpacked(path)
     assert first.notes[1:] == ("1 hidden files left out ('.hidden')",)
-    monkeypatch.setattr(unpack, "unpack_archive", lambda *_: pytest.fail("it is unpacked again"))
+    monkeypatch.setattr(packed, "unpack_archive", lambda *_: pytest.fail("it is unpacked again"))
     assert unpacked(path) == first
 
 
