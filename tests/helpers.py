@@ -1,10 +1,11 @@
 """What several test modules share: stand-ins, small data and processes. Fixtures are in each room's conftest.py."""
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,13 @@ from maskpencil.data.formats import LabeledImage, Writer
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.prediction import Prediction
+
+
+def left_out(lines: Iterable[str], what: str) -> list[str]:
+    """Return the names of the files that a warning says were left out, such as "images without a mask"."""
+    found = (re.match(rf"warning: \d+ {what} left out \(([^)]*)\); ", line) for line in lines)
+    return [name.rpartition("/")[2] for match in found if match for name in match[1].split(", ")]
+
 
 MakeVideo = Callable[..., Path]
 

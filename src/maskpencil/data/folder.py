@@ -229,7 +229,7 @@ def open_folder(
         splits=found.layout.splits,
         encoding=encoding,
         facts={fact.path: fact for fact in facts},
-        notes=(*found.notes, *notes),
+        notes=(*found.notes, *notes, *(fault.line for fault in found.layout.faults)),
         declared=found.class_file is not None,
     )
 

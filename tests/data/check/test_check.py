@@ -240,13 +240,13 @@ FAULTS = {
         remove("masks/train/train0.png"),
         "images-without-mask",
         "warning",
-        "images without a mask: 1 (images/train/train0.png)",
+        "1 images without a mask left out (images/train/train0.png)",
     ),
     "a mask without an image": (
         remove("images/train/train0.png"),
         "masks-without-image",
         "warning",
-        "masks without an image: 1 (masks/train/train0.png)",
+        "1 masks without an image left out (masks/train/train0.png)",
     ),
     "an image cut short": (
         cut_short("images/train/train0.png"),

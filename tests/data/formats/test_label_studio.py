@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests.helpers import left_out
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import open_folder
@@ -204,8 +205,8 @@ def test_an_annotation_without_regions_is_all_background_and_none_is_left_out(sa
     assert set(maps) == {"a", "b"}
     assert not maps["b"].any()
     notes = open_folder(root).notes
-    assert "3 images without a mask left out (c.png, d.png, e.png)" in notes
-    assert "1 masks without an image left out (gone.png)" in notes
+    assert left_out(notes, "images without a mask") == ["c.png", "d.png", "e.png"]
+    assert left_out(notes, "masks without an image") == ["gone.png"]
 
 
 def test_the_notes_mention_other_results_and_of_several_labels(save_files) -> None:

@@ -22,6 +22,7 @@ from tests.helpers import (
     class_sets,
     drawn,
     label_maps,
+    left_out,
     write_blank_images,
 )
 
@@ -232,8 +233,8 @@ def test_files_without_a_partner_are_left_out_and_reported(save_files) -> None:
     folder = open_folder(save_files(files))
     assert set(pairs(folder)) == {"1", "2"}
     assert folder.classes.names == ("background",)
-    assert "1 images without a mask left out (3.png)" in folder.notes
-    assert "1 masks without an image left out (4.json)" in folder.notes
+    assert left_out(folder.notes, "images without a mask") == ["3.png"]
+    assert left_out(folder.notes, "masks without an image") == ["4.json"]
 
 
 def test_the_size_is_the_images_where_the_file_has_none_and_must_be_it_where_it_has(save_files) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from tests.helpers import left_out
 
 from maskpencil.data.layout import Layout, find_layout, splits
 from maskpencil.data.layout.pairs import find_image
@@ -204,15 +205,18 @@ def test_files_without_a_partner_are_left_out_and_reported(root: Path) -> None:
     touch(root, "{images,masks}/{1,2}.png", "images/{a,b,c,d}.jpg", "masks/e.png")
     layout = find_layout(root)
     assert everything(layout) == {"1", "2"}
-    assert "4 images without a mask left out (a.jpg, b.jpg, c.jpg, ...)" in layout.notes
-    assert "1 masks without an image left out (e.png)" in layout.notes
+    lines = [fault.line for fault in layout.faults]
+    assert left_out(lines, "images without a mask") == [f"{name}.jpg" for name in "abcd"]
+    assert left_out(lines, "masks without an image") == ["e.png"]
 
 
 def test_test_images_without_masks_are_reported_and_nothing_else(root: Path) -> None:
     touch(root, "{images,masks}/train/1.png", "{images,masks}/val/2.png", "images/test/{3,4}.png")
     layout = find_layout(root)
     assert found(root) == {"train": ["1"], "val": ["2"]}
-    assert layout.notes == ("2 images without a mask left out (3.png, 4.png)",)
+    assert layout.notes == ()
+    assert [fault.what for fault in layout.faults] == ["2 images without a mask left out"]
+    assert layout.faults[0].files == ("images/test/3.png", "images/test/4.png")
 
 
 def test_two_images_of_one_name_are_an_error(root: Path) -> None:
@@ -251,7 +255,8 @@ def test_the_rule_by_which_masks_are_named_is_reported(root: Path) -> None:
         "2": "2_mask.png",
     }
     assert layout.notes[0] == "an image's mask is named IMAGE_mask; 1 masks with other additions are left out"
-    assert "1 images without a mask left out (3.jpg)" in layout.notes
+    lines = [fault.line for fault in layout.faults]
+    assert left_out(lines, "images without a mask") == ["3.jpg"]
 
 
 def test_pascal_voc_as_it_was_unpacked_is_read_by_its_lists(root: Path) -> None:
@@ -286,8 +291,9 @@ def test_folders_beside_those_of_the_splits_are_reported(root: Path) -> None:
     touch(root, "{images,masks}/{train,val}/{1,2}.png", "{images,masks}/more/{3,4}.png")
     layout = find_layout(root)
     assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 2, "val": 2}
-    assert "2 images without a mask left out (3.png, 4.png)" in layout.notes
-    assert "2 masks without an image left out (3.png, 4.png)" in layout.notes
+    lines = [fault.line for fault in layout.faults]
+    assert left_out(lines, "images without a mask") == ["3.png", "4.png"]
+    assert left_out(lines, "masks without an image") == ["3.png", "4.png"]
 
 
 def test_masks_of_a_kind_that_is_not_read_are_named(root: Path) -> None:

@@ -12,7 +12,8 @@ from maskpencil.data.check.files import check_files
 from maskpencil.data.check.images import check_images
 from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.masks import Counts, check_classes, check_labels, refuse_nonsense
-from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, Fault, overlay_sheet
+from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, overlay_sheet
+from maskpencil.data.faults import Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.encoding import MaskEncoding, count_classes
@@ -64,7 +65,7 @@ def check(
     found = find_folder(read_path("root", root), places=places)
     pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
     seen = inspect_pairs(pairs, processes=processes, report=report)
-    faults = [*check_files(found.layout, seen), *check_images(seen)]
+    faults = [*found.layout.faults, *check_files(found.layout, seen), *check_images(seen)]
     readable = [view for view in seen if view.mask.facts]
     notes = list(found.notes)
     encoding: MaskEncoding | None = None

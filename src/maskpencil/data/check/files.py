@@ -5,28 +5,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.report import Fault, fault
+from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout import Layout
 
 
 def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
     """Return the faults of the files of a data set."""
     return [
-        *_unpaired(layout),
         *_unreadable(seen),
         *_parts_seen(seen),
         *_sizes(seen),
         *_turned(seen),
         *_same_names(layout),
         *_names_by_case(layout),
-    ]
-
-
-def _unpaired(layout: Layout) -> list[Fault]:
-    remedy = "add the missing files, or remove these; they are not used"
-    return [
-        *fault("images-without-mask", "warning", layout.images_alone, "images without a mask: {n}", remedy),
-        *fault("masks-without-image", "warning", layout.masks_alone, "masks without an image: {n}", remedy),
     ]
 
 

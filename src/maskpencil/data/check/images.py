@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.report import Fault, fault
+from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.pairs import Pair
 
 HEAD = 2**16

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.check.images import check_copies
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.report import Fault, fault
+from maskpencil.data.faults import Fault, fault
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts
 from maskpencil.errors import DataError

@@ -3,53 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.faults import Fault
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.images import RGBImage, read_image
 from maskpencil.visualize import colorize, contact_sheet, overlay, with_legend
-
-Severity = Literal["error", "warning", "note"]
-
-EXAMPLES = 5
-"""Up to this many files are named in a line; the JSON names all."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A problem of a data set: what was found, in which files, and what to do.
-
-    `kind` is an identifier for programs. An error prevents training; a warning makes the network or its scores worse; a
-    note is for information.
-
-    Example:
-        >>> for fault in mp.check("street").faults:
-        ...     print(fault.severity, fault.count, fault.kind)
-        warning 4 ...
-        note 14 ...
-    """
-
-    kind: str
-    severity: Severity
-    count: int
-    what: str
-    remedy: str
-    files: tuple[str, ...] = ()
-
-    @property
-    def line(self) -> str:
-        """The fault as one line."""
-        few = ", ".join(self.files[:EXAMPLES]) + (", ..." if len(self.files) > EXAMPLES else "")
-        return f"{self.severity}: {self.what}{f' ({few})' if few else ''}; {self.remedy}"
-
-
-def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with the fault of these files, empty where there are none; `{n}` in `what` becomes their number."""
-    names = tuple(map(str, files))
-    return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []
-
 
 ORDER = ("error", "warning", "note")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.layout.splits import SPLIT_ALIASES, find_lists, listed_pairs, split_by_file, split_names
@@ -44,13 +45,12 @@ EXPECTED = "expected images/ and masks/ with files of the same names, with or wi
 
 @dataclass(frozen=True)
 class Layout:
-    """Pairs by split, notes on how they were found, and the files without a partner."""
+    """Pairs by split, notes on how they were found, and warnings of what was left out or read by a guess."""
 
     root: Path
     splits: Mapping[str, tuple[Pair, ...]]
     notes: tuple[str, ...]
-    images_alone: tuple[Path, ...] = ()
-    masks_alone: tuple[Path, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,10 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     notes += found.rules
     if not any(splits.values()):
         raise DataError(_nothing_found(root, found))
-    if lists or split_file:  # pairs that are not listed are left out on purpose
-        return Layout(root, *_with_validation(splits, root, notes))
-    notes += _leftovers(found)
-    alone = tuple(found.images_alone), tuple(found.masks_alone)
-    return Layout(root, *_with_validation(splits, root, notes), *alone)
+    faults = found.faults
+    if not lists and not split_file:  # otherwise files that are not listed are left out on purpose
+        faults = [*_leftovers(root, found), *faults]
+    return Layout(root, *_with_validation(splits, root, notes), tuple(faults))
 
 
 def _named_pairs(root: Path) -> Found:
@@ -235,16 +234,16 @@ def _with_validation(
     return {**own, **splits}, tuple(notes)
 
 
-def _leftovers(found: Found) -> list[str]:
-    notes = []
-    for alone, lacking in (
-        (found.images_alone, "images without a mask"),
-        (found.masks_alone, "masks without an image"),
-    ):
-        if alone:
-            names = ", ".join(path.name for path in alone[:3]) + (", ..." if len(alone) > 3 else "")
-            notes.append(f"{len(alone)} {lacking} left out ({names})")
-    return notes
+def _leftovers(root: Path, found: Found) -> list[Fault]:
+    images, masks = (
+        [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
+        for files in (found.images_alone, found.masks_alone)
+    )
+    remedy = "add the missing files, or remove these"
+    return [
+        *fault("images-without-mask", "warning", images, "{n} images without a mask left out", remedy),
+        *fault("masks-without-image", "warning", masks, "{n} masks without an image left out", remedy),
+    ]
 
 
 def _nothing_found(root: Path, found: Found) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 from maskpencil.data.drawing import MaskSource
+from maskpencil.data.faults import Fault, fault
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.regular_files import special_kind
@@ -229,15 +230,22 @@ class Pair:
 
 @dataclass
 class Found:
-    """Pairs found so far by split ("" for none), the rules that made them, and files without a partner.
+    """Pairs found so far by split ("" for none), the rules that made them, and what was left out.
 
-    `complaint` is the error message where no pairs are found.
+    Attributes:
+        splits: the pairs by their names.
+        rules: notes on how the pairs were found.
+        images_alone: images without a mask.
+        masks_alone: masks without an image.
+        faults: warnings of anything else that was left out, or read by a guess.
+        complaint: the error message where no pairs are found.
     """
 
     splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
     rules: list[str] = field(default_factory=list)
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
@@ -259,6 +267,10 @@ class Found:
         paired = set(pairing.masks.values())
         self.images_alone += [path for name, path in images.items() if name not in pairs]
         self.masks_alone += [path for name, path in masks.items() if name not in paired]
+
+    def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
+        """Add a warning of these entries, if there are any; `{n}` in `what` becomes their number."""
+        self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:
         return any(self.splits.values())
