@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.errors import DataError
+from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import LabelMap, MaskPixels, read_mask_pixels
 
 Window = tuple[slice, slice]
@@ -103,17 +103,65 @@ class Drawing:
         return label_map
 
 
-MaskSource = Path | Drawing
-"""The source of a mask: an image file or shapes."""
+@dataclass(frozen=True)
+class Layers:
+    """A mask in several black-and-white files: what is white in a file has its class, later files lie over earlier.
+
+    `name` is that of the image, and `files` are the files with their classes. What is white in none has class 0.
+    """
+
+    name: str
+    files: tuple[tuple[Path, int], ...]
+
+    def __str__(self) -> str:
+        return str(self.files[0][0])
+
+    @property
+    def path(self) -> Path:
+        """The folder of the first file."""
+        return self.files[0][0].parent
+
+    def draw(self) -> LabelMap:
+        """Return the label map, (H, W) uint8.
+
+        Raises:
+            ImageError: a file is not a readable image, or is of another size than the first.
+        """
+        label_map: LabelMap = np.zeros(area_of(read_mask_pixels(self.files[0][0])).shape, dtype=np.uint8)
+        for path, class_index in self.files:
+            area = area_of(read_mask_pixels(path))
+            if area.shape != label_map.shape:
+                raise ImageError(
+                    f"{path}: is {area.shape[1]} x {area.shape[0]} pixels, but {self} is {label_map.shape[1]} x "
+                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove it"
+                )
+            label_map[area] = class_index
+        return label_map
+
+
+def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
+    """Return the white area (H, W) of a black-and-white mask: pixels lighter than half of its lightest.
+
+    Colors are as light as their lightest channel.
+    """
+    values = (
+        pixels.values if pixels.palette is None else pixels.palette[np.minimum(pixels.values, len(pixels.palette) - 1)]
+    )
+    light = values.max(axis=2) if values.ndim == 3 else values
+    return np.asarray((light > 0) & (2 * light.astype(np.int64) > int(light.max(initial=0))))
+
+
+MaskSource = Path | Drawing | Layers
+"""The source of a mask: an image file, shapes, or several files."""
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
-    """Read a mask file, or draw the shapes as class numbers.
+    """Read a mask file, or draw the shapes or layers as class numbers.
 
     Raises:
         ImageError: the file is not a readable image that may hold classes.
     """
-    return MaskPixels(mask.draw(), None) if isinstance(mask, Drawing) else read_mask_pixels(mask)
+    return read_mask_pixels(mask) if isinstance(mask, Path) else MaskPixels(mask.draw(), None)
 
 
 def _crossings(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.formats import Recognized, recognize
@@ -161,6 +161,8 @@ class FoundFolder:
         if self.recognized:
             encoding = _renamed(self.recognized.encoding, given) if given else self.recognized.encoding
             return encoding, (f"masks are read as {encoding.kind}",)
+        if self.layout.classes:
+            return _of_layers(self.layout.classes, given), ()
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
@@ -232,6 +234,25 @@ def open_folder(
         notes=(*found.notes, *notes, *(fault.line for fault in found.layout.faults)),
         declared=found.class_file is not None,
     )
+
+
+def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
+    """Return the encoding of masks that are made of a file per class, numbered after the background.
+
+    A class file may give the classes another order; what no file marks is ignored where it names no background.
+    """
+    own = ClassSet(("background", *names))
+    if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # of objects there is no name
+        return MaskEncoding("index", given.classes if given else own)
+    numbers = {name.lower(): index for index, name in enumerate(given.classes.names)}
+    unknown = [name for name in names if name.lower() not in numbers]
+    if unknown:
+        raise DataError(
+            f"{given.path}: does not name {', '.join(unknown[:6])}, which have masks of their own; it names "
+            f"{_few(given.classes.names)}; add them, or move their files away"
+        )
+    codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
+    return MaskEncoding("index", given.classes, codes)
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
