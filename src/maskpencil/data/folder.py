@@ -17,6 +17,7 @@ from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
+from maskpencil.data.masks.numbered import refuse_numbered_objects
 from maskpencil.data.packed import unpacked
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
@@ -156,6 +157,7 @@ class FoundFolder:
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.
+            NumberedObjectsError: they number objects.
         """
         given = self.class_file
         if self.recognized:
@@ -163,6 +165,8 @@ class FoundFolder:
             return encoding, (f"masks are read as {encoding.kind}",)
         if self.layout.classes:
             return _of_layers(self.layout.classes, given), ()
+        if given is None and classes is None:
+            refuse_numbered_objects(facts)
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:

@@ -17,6 +17,7 @@ from maskpencil.data.faults import Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.encoding import MaskEncoding, count_classes
+from maskpencil.data.masks.numbered import NumberedObjectsError
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
@@ -73,8 +74,11 @@ def check(
     try:
         encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
         notes += more
+    except NumberedObjectsError as error:
+        faults.append(_not_understood(error, "numbered-objects"))
+        encoding = MaskEncoding("objects", ClassSet(("background", "object"))) if error.has_background else None
     except DataError as error:
-        faults.append(_not_understood(error))
+        faults.append(_not_understood(error, "masks-not-understood"))
     if encoding:
         label_faults, classes = _check_masks(found, readable, encoding)
         faults += label_faults
@@ -99,11 +103,9 @@ def _below(fault: Fault, root: Path) -> Fault:
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 
-def _not_understood(error: DataError) -> Fault:
+def _not_understood(error: DataError, kind: str) -> Fault:
     what, _, remedy = str(error).partition("; ")
-    return Fault(
-        "masks-not-understood", "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read"
-    )
+    return Fault(kind, "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read")
 
 
 def _check_masks(

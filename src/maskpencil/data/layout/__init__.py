@@ -18,7 +18,7 @@ from maskpencil.data.layout.splits import (
     split_in,
     split_names,
 )
-from maskpencil.data.layout.views import Choice, View, choose, merged, views_of
+from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
 
@@ -45,9 +45,6 @@ MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
 
 _NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays", "overlay")
 """Names of folders that hold no masks, whatever their files look like."""
-
-RIVAL_SHARE = 0.8
-"""A folder that has masks of at least this share of the images of another one is another candidate."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Endings of mask files that are not read."""

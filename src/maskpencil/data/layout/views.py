@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from maskpencil.data.drawing import Layers, MaskSource, area_of
 from maskpencil.data.layout.pairs import additions, pair_names
-from maskpencil.data.masks.encoding import as_numbers, is_flat
+from maskpencil.data.masks.encoding import as_numbers, channels, is_flat
 from maskpencil.errors import ImageError
 from maskpencil.label_maps import read_mask_pixels
 
@@ -21,6 +21,9 @@ SAMPLE = 6
 
 FEW_LEFT = 0.1
 """Up to this share of masks without an image may be left over by mistake; more are further masks of the images."""
+
+RIVAL_SHARE = 0.8
+"""A folder that has masks of at least this share of the images of another one is another candidate."""
 
 FEW_VALUES, SOME_VALUES = 16, 64
 EVEN, VERY_EVEN = 0.6, 0.85
@@ -139,6 +142,7 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
     views = [view for view in views if view.masks]
     if not views:
         return Choice()
+    views = _without_strangers(views)
     samples = _Samples(views)
     whole: list[View] = []
     for view in views:
@@ -162,13 +166,21 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
     if all(samples.is_binary(view) for view in views):
         if _agree(views, samples):
             others = ", ".join(view.name for view in views[1:])
-            return _chosen(
-                views[0], [*notes, f"{views[0].name} is read; {others} are other people's masks of the same"]
-            )
+            note = f"{views[0].name} is read; {others}: other people's masks of the same images, left out"
+            return _chosen(views[0], [*notes, note])
         names = _class_names([view.name for view in views])
         if names and _are_classes(views, samples):
             return _classes(views, names, samples, notes)
     return Choice(complaint=_ask(views, where, typed))
+
+
+def _without_strangers(views: Sequence[View]) -> list[View]:
+    """Join all views if no image is in two of them, as the folders of several sites."""
+    every = {image: files for view in views for image, files in view.masks.items()}
+    if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
+        return list(views)
+    rules = dict.fromkeys(view.rule for view in views if view.rule)
+    return [View(views[0].name, every, "; ".join(rules) or None)]
 
 
 def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dict[str, list[str]]]:
@@ -214,10 +226,15 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the part of a mask's folder that the image's folder, and a folder named like the image, do not explain."""
-    rest = folder.removesuffix(holder).rstrip("/") if holder else folder
-    rest = rest.removesuffix(own).rstrip("/") if own else rest
-    return f"{rest}/" if rest else ""
+    """Return the part of a mask's folder that the image's folder, or a folder named like the image, do not explain."""
+    rest = [part for part in folder.split("/") if part]
+    if holder:
+        rest.pop()
+    for part in reversed([part for part in own.split("/") if part]):
+        if not rest or rest[-1] != part:
+            break
+        rest.pop()
+    return "".join(f"{part}/" for part in rest)
 
 
 def _without_numbers(key: str) -> str:
@@ -293,13 +310,16 @@ class _Samples:
         return values <= FEW_VALUES or (values <= SOME_VALUES and even >= EVEN) or even >= VERY_EVEN
 
     def is_binary(self, view: View) -> bool:
-        """Return whether nearly all pixels of each mask have one of two values."""
+        """Return whether each mask has two values, or where it is compressed nearly only dark and light ones."""
         for path in (path for image in self.images for path in view.masks.get(image, ())):
             numbers = self.numbers(path)
             if numbers is None:
                 continue
-            _, counts = np.unique(numbers, return_counts=True)
-            if np.sort(counts)[-2:].sum() < 0.9 * counts.sum():
+            values, counts = np.unique(numbers, return_counts=True)
+            light = np.stack(channels(values)).max(axis=0)
+            middle = (light > light.max() / 8) & (light < light.max() * 7 / 8)
+            compressed = len(values) > FEW_VALUES // 2 and counts[middle].sum() < 0.05 * counts.sum()
+            if len(values) > 2 and not compressed:
                 return False
         return True
 
