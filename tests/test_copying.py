@@ -94,7 +94,7 @@ def test_a_relative_model_folder_is_found_from_elsewhere(
 def test_another_model_in_the_same_folder_is_not_taken_for_the_first(folder: Path, make_segmenter) -> None:
     content = pickle.dumps(load(folder, "openvino"))
     make_segmenter(classes=ClassSet(("a", "b"))).save(folder)
-    with pytest.raises(ModelError, match="model: holds another model than when this segmenter was pickled"):
+    with pytest.raises(ModelError, match="model: the model changed since this segmenter was pickled"):
         pickle.loads(content)
     shutil.rmtree(folder)
     with pytest.raises(ModelError, match="there is no such model folder"):
@@ -104,7 +104,7 @@ def test_another_model_in_the_same_folder_is_not_taken_for_the_first(folder: Pat
 def test_a_converted_network_of_no_folder_is_refused(folder: Path) -> None:
     segmenter = load(folder, "openvino")
     segmenter.folder = None
-    with pytest.raises(ConfigError, match="has no model folder to be copied by; load it with runtime='torch'"):
+    with pytest.raises(ConfigError, match="without a model folder cannot be copied; load it with runtime='torch'"):
         copy.copy(segmenter)
 
 

@@ -33,18 +33,18 @@ def made(kind: str) -> bytes:
 
 NO_IMAGES = {
     "nothing": (b"", r"is empty \(0 bytes\); copy or download it again, or remove it"),
-    "zeros": (bytes(5000), "begins with 4096 zero bytes, as copies that failed do; copy or download it again"),
+    "zeros": (bytes(5000), "begins with 4096 zero bytes, like a copy that failed; copy or download it again"),
     "web page": (
         b"\n<!DOCTYPE html><html><body>404</body></html>",
         r"is a web page \(HTML\), not an image: a download",
     ),
     "XML": (b'<?xml version="1.0"?><Error>AccessDenied</Error>', r"is text \(XML\), not an image"),
-    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is SVG, a drawing in words; export it as PNG"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"is a vector drawing \(SVG\); export it as PNG"),
     "text": ("Größe: 3\n".encode() * 999, "is text, not an image"),
     "Git LFS": (POINTER, "is a Git LFS pointer, not the image itself; fetch the image with: git lfs pull"),
     "HEIC": (
         b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(40),
-        "is HEIC, whatever its name says, .*; convert it to JPEG",
+        "is in the format HEIC, which cannot be read; convert it to JPEG",
     ),
     "AVIF": (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1" + bytes(40), "is AVIF|is HEIC"),
     "JPEG XL": (b"\xff\x0a" + bytes(range(256)), "is JPEG XL; convert it to JPEG or PNG"),
@@ -57,7 +57,7 @@ NO_IMAGES = {
     "zip": (made("zip"), "is a zip archive; unpack it"),
     "video": (b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(40), r"is a video \(MP4 or MOV\); give it its right name"),
     "icon": (made("ICO"), r"is an icon \(ICO\); convert it"),
-    "header alone": (made("PNG")[:8], "is PNG, but damaged or cut short, or of a kind that cannot be read"),
+    "header alone": (made("PNG")[:8], "is PNG, but damaged, cut short or of an unsupported variant"),
     "half a JPEG header": (made("JPEG")[:30], "is JPEG, but damaged or cut short|is damaged or cut short"),
     "half a TIFF": (made("TIFF")[:24], "damaged"),
     "noise": (

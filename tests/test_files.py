@@ -96,7 +96,7 @@ def test_permissions_follow_the_umask_whatever_the_writer_does(tmp_path: Path) -
 def test_a_place_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for write in (written_whole, folder_written_whole):
-        refused = pytest.raises(OutputError, match=r"file.below: cannot be written \(.*choose a place")
+        refused = pytest.raises(OutputError, match=r"file.below: cannot be written \(.*choose a folder")
         with refused, write(tmp_path / "file" / "below"):
             raise AssertionError("the block must not run")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -203,7 +203,7 @@ def test_what_is_to_be_fresh_replaces_nothing(tmp_path: Path) -> None:
         with folder_written_whole(tmp_path / name, fresh=True) as folder:
             (folder / "file").touch()
         assert names(tmp_path / name) == ["file"]
-    refused = pytest.raises(OutputError, match="taken: is not empty, and nothing is mixed into it")
+    refused = pytest.raises(OutputError, match="taken: is not empty; expected a new or an empty folder")
     with refused, folder_written_whole(tmp_path / "taken", fresh=True):
         raise AssertionError("the block must not run")
     assert names(tmp_path) == ["absent", "empty", "taken"]

@@ -406,12 +406,12 @@ def test_the_remedy_for_pillow_images_of_other_numbers_works_as_it_is_typed(arra
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full((4, 6), np.nan), "float64 that holds NaN or infinity; correct it first"),
-        (np.full((4, 6), np.inf, dtype=np.float32), "float32 that holds NaN or infinity"),
-        (np.zeros((0, 6, 3)), "float64 that holds nothing"),
-        (np.zeros((4, 6), dtype=complex), "complex128, which is no brightness"),
-        (np.full((4, 6), "a"), "which is no brightness"),
-        (np.full((4, 6), None), "object, which is no brightness"),
+        (np.full((4, 6), np.nan), "float64 with NaN or infinity; correct it first"),
+        (np.full((4, 6), np.inf, dtype=np.float32), "float32 with NaN or infinity"),
+        (np.zeros((0, 6, 3)), "float64 without any pixel"),
+        (np.zeros((4, 6), dtype=complex), "complex128, which cannot be a brightness"),
+        (np.full((4, 6), "a"), "which cannot be a brightness"),
+        (np.full((4, 6), None), "object, which cannot be a brightness"),
         (np.zeros((3, 40, 60), dtype=np.uint8), r"got \(3, 40, 60\); for \(C, H, W\) give array.transpose\(1, 2, 0\)"),
     ],
 )
@@ -548,7 +548,7 @@ def test_an_image_that_cannot_be_written_is_our_error(photo: RGBImage, tmp_path:
 
 
 def test_a_name_that_ends_in_no_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"image: an image's name must end in \.bmp, .*; add \.png"):
+    with pytest.raises(OutputError, match=r"image: the name must end in one of \.bmp, .*; add \.png"):
         write_image(tmp_path / "image", np.zeros((2, 2, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 

@@ -174,7 +174,7 @@ def test_the_scores_keep_their_numbers_when_counting_goes_on() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     matrix = ConfusionMatrix(K)
     target = np.zeros((2, 2), dtype=np.int64)
-    with pytest.raises(DataError, match=r"one shape, but got \(2, 2\) and \(2, 3\)"):
+    with pytest.raises(DataError, match=r"equal shapes, but got \(2, 2\) and \(2, 3\)"):
         matrix.update(target, np.zeros((2, 3), dtype=np.int64))
     for strange in (-1, K):
         with pytest.raises(DataError, match=f"must be classes 0 to 3, but got {strange}"):

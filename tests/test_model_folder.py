@@ -101,7 +101,7 @@ def test_a_run_folder_is_recognized(copied, tmp_path):
         read_model_folder(tmp_path)
     with pytest.raises(ModelError, match="no such model folder"):
         read_model_folder(tmp_path / "nothing")
-    with pytest.raises(ModelError, match=r"config.json: is a file, and models are folders; the model comes first"):
+    with pytest.raises(ModelError, match=r"config.json: is a file; expected a model folder; name the model first"):
         read_model_folder(copied / "config.json")
 
 

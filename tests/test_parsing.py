@@ -88,7 +88,7 @@ def test_what_is_no_path_is_refused_by_name_and_value(wrong: object) -> None:
 
 def test_a_text_is_plain_and_not_empty() -> None:
     assert type(read_text("t", np.str_("a"))) is str
-    with pytest.raises(ConfigError, match=r"t must be a text, but got ''"):
+    with pytest.raises(ConfigError, match=r"t must be a string that is not empty, but got ''"):
         read_text("t", "")
 
 

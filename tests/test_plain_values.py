@@ -34,7 +34,7 @@ def test_plain_values_come_back_as_they_were_written(value):
     [
         (b"[" * 100_000 + b"]" * 100_000, "nested more than 32 levels deep"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "nested more than 32 levels deep"),
-        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' stands more than once"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' occurs more than once"),
         (b"[NaN]", "NaN is not a number"),
         (b"[-Infinity]", "-Infinity is not a number"),
         (b"1e999", "too large or too long"),

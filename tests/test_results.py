@@ -58,7 +58,7 @@ def test_a_file_of_the_user_is_never_replaced(tmp_path: Path, name: str) -> None
 def test_results_do_not_go_among_the_files_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "masks/train").mkdir(parents=True)
     (tmp_path / "masks/train/truth.png").touch()
-    with pytest.raises(OutputError, match=r"masks: holds what no earlier run has written \(train/truth.png\)"):
+    with pytest.raises(OutputError, match=r"masks: holds files that no earlier run wrote \(train/truth.png\)"):
         check(tmp_path, "masks/new.png")
     check(tmp_path, "overlays/new.jpg")
 
@@ -80,7 +80,7 @@ def test_a_result_that_the_user_has_changed_is_kept(tmp_path: Path) -> None:
 
 def test_a_source_is_never_replaced_although_a_run_wrote_it(tmp_path: Path) -> None:
     write(tmp_path, "masks/a.png")
-    with pytest.raises(OutputError, match=r"a\.png: is to be read, and a result would replace it"):
+    with pytest.raises(OutputError, match=r"a\.png: is an input that a result would replace"):
         check(
             tmp_path, "masks/a.png", sources=(tmp_path / "overlays/../masks/a.png", tmp_path / "masks/../masks/a.png")
         )
@@ -93,7 +93,7 @@ def test_a_link_to_or_from_a_source_is_the_source(tmp_path: Path, link: str) -> 
     source = tmp_path / "a.png"
     make = source.symlink_to if link == "symlink" else source.hardlink_to
     make(tmp_path / "out/masks/a.png")
-    with pytest.raises(OutputError, match="is to be read"):
+    with pytest.raises(OutputError, match="is an input"):
         check(tmp_path / "out", "masks/a.png", sources=(source,))
 
 
@@ -116,9 +116,9 @@ def test_a_folder_of_the_user_is_found_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "out/masks").mkdir(parents=True)
     (tmp_path / "out/overlays").symlink_to(tmp_path / "truth")
     (tmp_path / "out/masks/train").symlink_to(tmp_path / "truth")
-    with pytest.raises(OutputError, match="overlays: holds what"):
+    with pytest.raises(OutputError, match="overlays: holds files"):
         check(tmp_path / "out", "overlays/b.png")
-    with pytest.raises(OutputError, match="masks: holds what"):
+    with pytest.raises(OutputError, match="masks: holds files"):
         check(tmp_path / "out", "masks/train/b.png")
 
 
@@ -175,7 +175,7 @@ def test_a_record_that_was_cut_counts_as_far_as_it_goes(tmp_path: Path) -> None:
 def test_a_file_of_the_user_that_is_called_as_the_record_is_kept(tmp_path: Path) -> None:
     (tmp_path / MARKER).write_text("my notes\n")
     assert find_results(tmp_path) is None
-    with pytest.raises(OutputError, match="is no record of results"):
+    with pytest.raises(OutputError, match="is not a record of results"):
         check(tmp_path, "masks/a.png")
 
 

@@ -181,7 +181,7 @@ def test_counts_of_several_processes_add_up_and_do_not_overflow() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     counts = ThresholdCounts(ROAD)
-    with pytest.raises(DataError, match=r"one shape, but got \(1, 2\) and \(1, 3\)"):
+    with pytest.raises(DataError, match=r"equal shapes, but got \(1, 2\) and \(1, 3\)"):
         counts.update(classes(0, ROAD), row(0, 0, 0))
     for strange in (-0.5, 1.5, math.nan, math.inf):
         with pytest.raises(DataError, match=f"must be 0 to 1, but got {strange}"):

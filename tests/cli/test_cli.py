@@ -194,7 +194,7 @@ def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, cap
 
     torch.save({"head.weight": torch.zeros(1)}, "other.pth")
     assert main(["import", "other.pth", "--out", "none"]) == 1
-    assert "other.pth: is a network of another kind" in capsys.readouterr().err
+    assert "other.pth: is not a known segmentation network" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

@@ -50,7 +50,7 @@ def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network
     assert code == ended
     shown = capsys.readouterr()
     assert shown.out.startswith("1 video done at ")
-    assert "finishing what is begun; once more to leave at once" in shown.err
+    assert "finishing the current step; interrupt again to stop at once" in shown.err
     with av.open(str(tmp_path / "out/overlays/camera.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) >= 10
     assert signal.getsignal(number) is before

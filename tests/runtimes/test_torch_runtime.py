@@ -53,7 +53,7 @@ def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
 
 def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path):
     make_segmenter().save(tmp_path / "model")
-    with pytest.raises(ConfigError, match="runtime torch, and openvino always compiles; leave --compile out"):
+    with pytest.raises(ConfigError, match="runtime torch only, and openvino always compiles; leave it out"):
         Segmenter.from_pretrained(tmp_path / "model", device="cpu", compiled=True)
 
 
