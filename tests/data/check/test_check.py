@@ -338,7 +338,7 @@ FAULTS = {
         "warning",
         "that differ only in case: 2 (images/train/TRAIN0.png and train0.png, ",
     ),
-    "a blank image": (blank_image, "blank-images", "warning", "images of one brightness throughout: 1"),
+    "a blank image": (blank_image, "blank-images", "warning", "blank images, of the same brightness everywhere: 1"),
 }
 
 
@@ -369,7 +369,7 @@ def test_numbers_that_begin_with_one_are_reported(clean: Path) -> None:
     report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
     off = next(fault for fault in report.faults if fault.kind == "off-by-one")
-    assert off.what == "the masks begin with 1, so that 'ground' never occurs and 3 has no class"
+    assert off.what == "the class numbers of the masks start at 1, so that 'ground' never occurs and 3 has no class"
     (clean / "classes.yaml").unlink()
     assert "off-by-one" in kinds(check(clean))
 

@@ -55,7 +55,7 @@ def test_a_validation_that_is_train_is_reported_in_one_line(
     )
     (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates-across-splits"]
     assert f"so the network is scored on training images: 6, {file}" in fault.what
-    assert fault.remedy == "remove them from the others: most of train would go, as --fix does"
+    assert fault.remedy == "remove them from the other splits (train would lose most of its images), as --fix does"
 
 
 def test_one_copy_among_others_is_reported_too(folder: Path) -> None:

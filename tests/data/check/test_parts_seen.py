@@ -57,7 +57,7 @@ def test_check_says_which_bands_are_seen_and_how_deep_numbers_are_spread(data: P
     lines = [fault.line for fault in report.faults]
     assert report.usable
     assert any(
-        "none is marked red, green or blue: 1, 2 and 3 are taken for them; 4 is left out: 2" in line for line in lines
+        "none is marked red, green or blue: 1, 2 and 3 are used for them; 4 is left out: 2" in line for line in lines
     )
     (differ,) = [fault for fault in report.faults if fault.kind == "levels-differ"]
     assert (differ.severity, differ.count) == ("warning", 2)
