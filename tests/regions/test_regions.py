@@ -209,7 +209,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
         find_regions(label_map, CLASSES, min_area=0)
     with pytest.raises(DataError, match="no class 'bax'; the classes are ground, box, ball"):
         find_regions(label_map, CLASSES, wanted=["bax"])
-    with pytest.raises(DataError, match="one shape"):
+    with pytest.raises(DataError, match="equal shapes"):
         find_regions(label_map, CLASSES, confidence=np.zeros((2, 2)))
 
 
