@@ -436,7 +436,7 @@ def test_files_of_one_call_that_are_spread_in_two_ways_are_a_warning(tmp_path: P
     write(tmp_path / "a.tif", REFLECTANCE)
     write(tmp_path / "b.tif", noise(3, "uint16"))
     report = predict(Network(), find_sources([tmp_path]), out=tmp_path / "out")
-    assert "became 0 to 255 in 2 ways (16-bit numbers 0 to 10000" in report.warnings[0]
+    assert "were mapped to 0 to 255 in 2 ways (16-bit numbers 0 to 10000" in report.warnings[0]
     assert predict(Network(), find_sources([tmp_path / "a.tif"]), out=tmp_path / "out").warnings == ()
 
 
