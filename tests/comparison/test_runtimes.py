@@ -128,4 +128,4 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
 def test_a_drawing_that_could_not_be_written_is_refused_before_anything_is_timed(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("maskpencil.comparison.runtimes.compare_runtimes", pytest.fail)
     assert main(["benchmark", str(model), "--out", str(tmp_path / "drawing")]) == 1
-    assert "drawing: an image's name must end in" in capsys.readouterr().err
+    assert "drawing: the name must end in one of" in capsys.readouterr().err
