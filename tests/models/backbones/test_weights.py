@@ -59,7 +59,7 @@ def test_a_safetensors_file_cut_short_is_told_in_one_line(tmp_path):
 
 def test_a_web_page_saved_as_weights_is_told(tmp_path):
     (tmp_path / "w.pth").write_text("<html>404 not found</html>")
-    assert "(not a file of tensors alone); expected a state dict" in error_of(tmp_path / "w.pth")
+    assert "(not a file of tensors only); expected a state dict" in error_of(tmp_path / "w.pth")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -68,7 +68,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return (sys.exit, (3,))
 
     (tmp_path / "w.pth").write_bytes(pickle.dumps(Evil(), protocol=2))
-    assert "not a file of tensors alone" in error_of(tmp_path / "w.pth")
+    assert "not a file of tensors only" in error_of(tmp_path / "w.pth")
 
 
 def test_a_missing_file_is_told_with_the_words_that_are_no_files(tmp_path):
@@ -166,7 +166,7 @@ def test_without_the_network_the_error_says_what_to_put_where(monkeypatch, tmp_p
     message = str(caught.value)
     place = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     assert (
-        f"put https://download.pytorch.org/models/resnet18-f37072fd.pth at {place}, or pass --weights FILE" in message
+        f"save https://download.pytorch.org/models/resnet18-f37072fd.pth as {place}, or pass --weights FILE" in message
     )
     assert "Name or service not known" in message
     assert "\n" not in message
@@ -178,7 +178,7 @@ def test_a_damaged_file_in_the_cache_is_told_with_its_place(monkeypatch, tmp_pat
     place.parent.mkdir(parents=True)
     place.write_bytes(b"half a file")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ModelError, match="cannot be had") as caught:
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
         create_backbone("resnet18")
     assert str(place) in str(caught.value)
 

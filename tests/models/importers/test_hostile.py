@@ -79,7 +79,8 @@ def test_a_name_that_is_long_to_write_out_is_told_by_its_kind(tmp_path):
 def test_a_number_of_classes_that_no_label_map_can_hold_is_refused(shape):
     scores = torch.empty(shape)
     published = {"score_fr.weight": scores, "upscore.weight": torch.empty(10**5, 10**5, 0, 0), "conv1.weight": scores}
-    with pytest.raises(ModelError, match=r"net: score_fr\.weight is \(.*expected one row for each of 1 to 255 classes"):
+    message = r"net: score_fr\.weight has the shape \(.*expected \(K, C, 1, 1\) for K classes, 1 to 255"
+    with pytest.raises(ModelError, match=message):
         load_published(published, source="net")
     with pytest.raises(ModelError, match=r"net: classifier\.4\.weight is"):
         load_torchvision_fcn({"classifier.4.weight": scores}, source="net")

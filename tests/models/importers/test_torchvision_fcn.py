@@ -63,7 +63,7 @@ def test_without_a_connection_the_remedy_is_named(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ModelError, match=r"fcn_resnet50 cannot be had \(no network\); put https.*maskpencil import"):
+    with pytest.raises(ModelError, match=r"resnet50 cannot be loaded \(no network\); save https.*maskpencil import"):
         torchvision_fcn("fcn_resnet50")
 
 
