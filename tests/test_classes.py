@@ -90,7 +90,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
         ("\ufeffnames: [Straße, 車]\nignore_index: 11", ("Straße", "車")),
     ],
 )
-def test_several_ways_to_write_names_are_understood(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+def test_class_names_are_read_in_several_forms(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
     (tmp_path / "classes.yaml").write_text(text, encoding="utf-8")
     assert read_classes(tmp_path / "classes.yaml").names == names
 
@@ -124,7 +124,7 @@ def test_a_wrong_class_file_is_one_line_with_its_name(tmp_path: Path, text: str 
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_file_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+def test_an_unwritable_class_file_is_an_error_of_this_package(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_classes(tmp_path / "file" / "classes.yaml", ClassSet(("road",)))
@@ -178,7 +178,7 @@ def test_plain_yaml_is_read_down_to_the_last_level(tmp_path: Path) -> None:
     assert list(read_yaml(path)) == ["names", "nc", "rate", "empty", "day"]
 
 
-def test_a_misspelt_class_is_told_what_was_meant():
+def test_a_misspelled_class_is_answered_with_a_similar_name():
     classes = ClassSet(("road", "car", "pedestrian"))
     with pytest.raises(DataError, match=r"there is no class 'cra'; .* road, car, pedestrian; did you mean car\?"):
         classes.index("cra")

@@ -1,4 +1,4 @@
-"""Ten kinds of bad input: one line that names the file and the remedy, code 1, nothing half-written."""
+"""Bad input gives one line with the file and the remedy, exit code 1, and no half-written output."""
 
 import shutil
 
@@ -45,7 +45,7 @@ def model(tiny_folder, tmp_path_factory):
 
 
 def refuse(words, capsys, *expected):
-    """Run a command that must fail, and check its last words."""
+    """Run a command that must fail, and check its error line."""
     assert main([str(word) for word in words]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -1,4 +1,4 @@
-"""`predict` replaces nothing of the user, whatever is named as its source and its output."""
+"""`predict` replaces no file of the user, for any source and output."""
 
 import os
 import shutil
@@ -190,7 +190,7 @@ def test_two_runs_do_not_write_annotations_into_one_folder(
     assert len(list((tmp_path / "out/annotations/JPEGImages").iterdir())) == 2
 
 
-def test_everything_that_is_written_of_images_is_looked_at_before(
+def test_every_output_for_images_is_checked_before_writing(
     segmenter: BrightnessSegmenter, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned: set[Path] = set()

@@ -80,7 +80,7 @@ def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
     assert heard == [0.5, 1.0]
 
 
-def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: DataFolder) -> None:
+def test_drawing_a_sample_does_not_change_the_random_numbers_of_others(folder: DataFolder) -> None:
     state = torch.get_rng_state()
     _ = augmented(folder)[Place(0, 0)]
     assert torch.equal(torch.get_rng_state(), state)
@@ -107,7 +107,7 @@ def test_samples_kept_on_disk_are_the_same_and_leave_no_file(folder: DataFolder,
         assert [type(part) for part in kept._kept[index]] == [type(part) for part in read.read(index)]
 
 
-def test_kept_samples_take_the_memory_that_was_said(folder: DataFolder) -> None:
+def test_kept_samples_take_the_announced_memory(folder: DataFolder) -> None:
     dataset = plain(folder, size=(20, 30))
     assert dataset.memory == sum(tensor.nbytes for index in range(len(dataset)) for tensor in dataset.read(index))
 
