@@ -218,7 +218,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         brands = {head[start : start + 4] for start in (8, *range(16, 48, 4))}
         for kind, own in _BRANDS.items():
             if brands & set(own):
-                return f"is in the format {kind}, which cannot be read", _CONVERT
+                return f"is {kind}, which cannot be read", _CONVERT
         return "is a video (MP4 or MOV)", "give it its right name, ending in .mp4"
     for magic, kind, remedy in _MAGICS:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):

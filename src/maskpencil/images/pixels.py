@@ -215,7 +215,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
         scaled += " * 255"
     if what == "image":
         scaled = f"PIL.Image.fromarray({scaled})"
-    return ImageError(f"{must} from {low:.6g} to {high:.6g}; if its full range is {full}, use {scaled}")
+    return ImageError(f"{must} from {low:.6g} to {high:.6g}; if its full range is {full}, give {scaled}")
 
 
 def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
