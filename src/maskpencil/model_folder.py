@@ -244,7 +244,7 @@ def _checked_architecture(value: object) -> dict[str, Any]:
     name = architecture["name"]
     checks = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if checks is None:
-        raise ValueError(f"the architecture is {shown(name)}; this version knows {' and '.join(ARCHITECTURES)}")
+        raise ValueError(f"the architecture is {shown(name)}; expected {' or '.join(ARCHITECTURES)}; update maskpencil")
     for key, entry in architecture.items():
         if key == "name":
             continue

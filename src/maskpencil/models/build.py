@@ -51,14 +51,14 @@ def rebuild(architecture: Mapping[str, Any]) -> Network:
     """Build the network of an architecture as `describe` returns it; its tensors are to be loaded next.
 
     Raises:
-        ConfigError: this version does not know the architecture, or a value is out of range.
+        ConfigError: this version does not support the architecture, or a value is out of range.
     """
     name, settings = architecture["name"], {key: value for key, value in architecture.items() if key != "name"}
     if name == _FCN:
         return build_fcn(FCNConfig.from_dict(settings), weights=BLANK)
     if name == _TORCHVISION:
         return TorchvisionFCN(TorchvisionFCNConfig(**settings))
-    raise ConfigError(f"the architecture is {name!r}; this version knows {_FCN} and {_TORCHVISION}")
+    raise ConfigError(f"the architecture is {name!r}; expected {_FCN} or {_TORCHVISION}; update maskpencil")
 
 
 def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:

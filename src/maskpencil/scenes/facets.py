@@ -1,4 +1,4 @@
-"""Define facets, the flat colored polygons in street coordinates of which every object of a scene consists."""
+"""Define facets: flat colored polygons in street coordinates, the parts of every object of a scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

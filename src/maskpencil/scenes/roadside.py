@@ -244,7 +244,7 @@ def _side_wall(
 ) -> None:
     """Draw the wall that faces back along the street, with `rows` stories of windows."""
     back = sketch.behind(HOUSE_DEPTH)
-    depth = 0.02  # behind the next house, in front of anything beside this one
+    depth = 0.02  # behind the next house, in front of all objects next to this one
 
     def paint(
         middle: npt.ArrayLike,

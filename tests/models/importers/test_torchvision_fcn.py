@@ -52,7 +52,7 @@ def test_tensors_that_do_not_fit_are_listed(theirs):
 def test_unpublished_networks_are_refused():
     with pytest.raises(ConfigError, match="fcn_resnet50, fcn_resnet101, but got 'fcn_resnet18'"):
         torchvision_fcn("fcn_resnet18")
-    with pytest.raises(ConfigError, match="this version knows FCN and torchvision"):
+    with pytest.raises(ConfigError, match="expected FCN or torchvision; update maskpencil"):
         rebuild({"name": "U-Net"})
 
 
