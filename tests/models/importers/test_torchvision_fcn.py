@@ -63,7 +63,8 @@ def test_without_the_internet_the_remedy_is_named(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ModelError, match=r"resnet50 cannot be loaded \(no network\); save https.*maskpencil import"):
+    message = r"fcn_resnet50 cannot be loaded \(no network\); save https.*maskpencil import"
+    with pytest.raises(ModelError, match=message):
         torchvision_fcn("fcn_resnet50")
 
 
