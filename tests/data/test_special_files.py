@@ -1,4 +1,4 @@
-"""Named pipes, devices and sockets in data are left out and told of; named, they are an error at once."""
+"""Named pipes, devices and sockets in data are left out and reported; as named arguments they are errors."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def test_a_pipe_in_a_data_set_is_left_out_and_reported(data: Path, place: str) -
     assert f"1 named pipes, devices or sockets left out ({data / place})" in folder.notes
 
 
-def test_what_only_looks_special_is_taken(data: Path) -> None:
+def test_files_that_only_look_special_are_read(data: Path) -> None:
     (data / "images/train/0.png").rename(data / "0.png")
     (data / "images/train/0.png").symlink_to(data / "0.png")
     os.mkfifo(data / ".hidden")

@@ -259,7 +259,7 @@ def test_a_label_file_that_is_no_text_is_an_error(save_files, files) -> None:
         ("names: car\ntrain: images/train", "'names' must be a list"),
         ("names: {0: car, 2: road}\ntrain: images/train", "numbered from 0 without gaps"),
         ("names: []\ntrain: images/train", "1 to 255 classes"),
-        ("names: [car, car]\ntrain: images/train", "stands more than once"),
+        ("names: [car, car]\ntrain: images/train", "occurs more than once"),
         ("names: [car]\ntrain: 5", "'train' is '5'; expected a folder"),
         ("names: [car]\ntrain: [images/train, {a: b}]", "'train' is"),
         ("names: [car]\npath: [1]\ntrain: images/train", "'path' is"),

@@ -1,4 +1,4 @@
-"""Check a data set: read all of it, find every fault, name the files, say what to do."""
+"""Check a data set: read every file, and report all faults with the files concerned and a remedy."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MOST_PROCESSES = 60
-"""Windows cannot wait for more."""
+"""The most processes for which Windows can wait."""
 
 
 def check(
@@ -46,8 +46,8 @@ def check(
 
     Args:
         root: the data set.
-        places: where images, masks and splits are, if not found by themselves.
-        processes: how many processes read at once; more than one need a script that can be imported, see Python's
+        places: the folders of images, masks and splits, if they cannot be found automatically.
+        processes: how many processes read files; more than one requires a script that can be imported, see Python's
             `multiprocessing`.
         report: called with (done, total).
 
@@ -57,8 +57,8 @@ def check(
         'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
 
     Raises:
-        ConfigError: an argument is not in its form.
-        DataError: there is no such folder, or no pair in it.
+        ConfigError: an argument has the wrong type or is out of range.
+        DataError: there is no such folder, or it has no pair of image and mask.
     """
     if not isinstance(places, Places):
         raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
@@ -75,10 +75,10 @@ def check(
         encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
         notes += more
     except NumberedObjectsError as error:
-        faults.append(_not_understood(error, "numbered-objects"))
+        faults.append(_unreadable_encoding(error, "numbered-objects"))
         encoding = MaskEncoding("objects", ClassSet(("background", "object"))) if error.has_background else None
     except DataError as error:
-        faults.append(_not_understood(error, "masks-not-understood"))
+        faults.append(_unreadable_encoding(error, "masks-not-understood"))
     if encoding:
         label_faults, classes = _check_masks(found, readable, encoding)
         faults += label_faults
@@ -103,7 +103,7 @@ def _below(fault: Fault, root: Path) -> Fault:
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 
-def _not_understood(error: DataError, kind: str) -> Fault:
+def _unreadable_encoding(error: DataError, kind: str) -> Fault:
     what, _, remedy = str(error).partition("; ")
     return Fault(kind, "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read")
 

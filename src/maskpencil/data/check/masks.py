@@ -30,7 +30,7 @@ def check_classes(
         splits: the split of each mask.
         encoding: the encoding of the masks.
         counts: the pixels of each class in each mask.
-        declared: whether a class file names the classes, rather than the masks alone.
+        declared: whether a class file defines the classes; otherwise they follow from the masks.
     """
     return [
         *_off_by_one(facts, encoding),
@@ -42,7 +42,7 @@ def check_classes(
 
 
 def refuse_nonsense(folder: DataFolder) -> list[Fault]:
-    """Return the cheap part of a check, before training; returns the faults that are no reason to stop.
+    """Run the cheap part of a check before training, and return the faults that need not stop it.
 
     Raises:
         DataError: the masks have a fault that makes training useless.
@@ -58,7 +58,7 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
 
 
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
-    """Return the fault of class numbers that begin with 1, so that the first class never occurs."""
+    """Return the fault of class numbers that start at 1, so that the first class never occurs."""
     if encoding.kind != "index" or encoding.codes is not None or not facts:
         return []
     numbers = {value for fact in facts for value in fact.values} - {IGNORE_INDEX, encoding.classes.ignore_index}
@@ -70,7 +70,7 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         "off-by-one",
         "error" if certain else "warning",
         [f"1 to {highest}"],
-        f"the masks begin with 1, so that {names[0]!r} never occurs"
+        f"the class numbers of the masks start at 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
         "subtract 1 from all, as --fix does, if 1 is the first class",
     )
@@ -85,7 +85,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
             "error",
             [only],
             "all pixels are of one class",
-            "there is nothing to distinguish; check that these are the masks, and their values",
+            "there is nothing to distinguish; check that these files are the masks, and their values",
         )
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
@@ -129,7 +129,7 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "crop the images to where the others are, or add images; training gives rare classes more weight",
+        "crop the images to the other classes, or add images of them; training gives rare classes more weight",
     )
 
 
