@@ -11,6 +11,7 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.masks import same_names
 from maskpencil.data.check.report import CheckReport
 from maskpencil.data.drawing import mask_pixels
 from maskpencil.data.folder import DataFolder
@@ -85,7 +86,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """
     if report.encoding is None:
         raise DataError(f"{report.root}: the masks are not understood, so nothing can be fixed; see the errors above")
-    encoding, changes = _from_zero(report, report.encoding)
+    encoding, changes = _renumbered(report, report.encoding)
     copies = superfluous_copies(report.seen)
     names = FreeNames()
     with folder_written_whole(out, fresh=True) as folder:
@@ -118,18 +119,42 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     return changes
 
 
-def _from_zero(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """Return the encoding with class numbers from 1 moved to begin with 0."""
-    off = [fault for fault in report.faults if fault.kind == "off-by-one"]
-    if not off or (report.declared and off[0].severity != "error"):  # the first class may be declared and absent
+def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
+    """Return the encoding with one class for names that are alike, and without the numbers that no mask has.
+
+    Numbers are kept where a class file names their classes, unless it is certain that they begin with 1.
+    """
+    classes, changes = encoding.classes, list[Change]()
+    meaning = list(range(len(classes)))
+    for first, *others in same_names(classes):
+        for name in others:
+            meaning[classes.index(name)] = classes.index(first)
+            changes.append(Change(str(report.root), f"the class {name!r} joined with {first!r}"))
+    table = {value: index if index == IGNORE_INDEX else meaning[index] for value, index in encoding.table.items()}
+    wanted = sorted({*meaning})
+    if any(fault.kind == "off-by-one" and fault.severity == "error" for fault in report.faults):
+        table = {value + 1 if index != IGNORE_INDEX else value: index for value, index in table.items()}
+        changes.append(Change(str(report.root), "1 subtracted from all class numbers"))
+    elif encoding.kind == "index" and encoding.codes is None and not report.declared:
+        seen = {name for name, count in report.classes.items() if count.pixels}
+        absent = [index for index in wanted if classes.names[index] not in seen]
+        wanted = [index for index in wanted if index not in absent]
+        if absent == [0]:
+            changes.append(Change(str(report.root), "1 subtracted from all class numbers"))
+        elif absent:
+            few = ", ".join(map(str, absent[:6])) + (", ..." if absent[6:] else "")
+            changes.append(
+                Change(str(report.root), f"class numbers without a pixel left out ({few}), others renumbered")
+            )
+    if not changes:
         return encoding, []
-    classes = encoding.classes
-    if not report.declared:  # class 0 was only a guess
-        classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
-    codes = {index + 1: index for index in range(len(classes))}
-    codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
-    change = Change(str(report.root), "1 subtracted from all class numbers")
-    return replace(encoding, classes=classes, codes=codes), [change]
+    place = {index: number for number, index in enumerate(wanted)}
+    kept = ClassSet(
+        tuple(" ".join(classes.names[index].split()) for index in wanted),
+        tuple(classes.palette[index] for index in wanted),
+    )
+    codes = {value: place.get(index, IGNORE_INDEX) for value, index in table.items()}
+    return replace(encoding, classes=kept, codes=codes), changes
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import IGNORE_INDEX
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import check_copies
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.faults import Fault, fault
@@ -33,6 +33,7 @@ def check_classes(
         declared: whether a class file defines the classes; otherwise they follow from the masks.
     """
     return [
+        *_alike_names(encoding),
         *_off_by_one(facts, encoding),
         *_never_seen(encoding, counts, declared=declared),
         *_not_in_train(splits, encoding, counts),
@@ -55,6 +56,25 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
         if each.severity == "error":
             raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; run maskpencil check for all faults")
     return [*check_copies(folder.splits), *faults]
+
+
+def _alike_names(encoding: MaskEncoding) -> list[Fault]:
+    groups = [names for names in same_names(encoding.classes) if len(names) > 1]
+    return fault(
+        "classes-alike",
+        "warning",
+        [" = ".join(map(repr, names)) for names in groups],
+        "classes whose names differ only in case or blanks: {n}",
+        "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
+    )
+
+
+def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
+    """Group the names of classes that are the same but for case and blanks."""
+    groups: dict[str, list[str]] = {}
+    for name in classes.names:
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    return [tuple(names) for names in groups.values()]
 
 
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
@@ -93,9 +113,9 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
         "warning" if declared or 2 * len(absent) > len(totals) else "note",
         absent,
         f"classes that never occur: {{n}} of {len(totals)}",
-        "remove them from the class file, or add images that show them"
+        "a network cannot learn them; add images that show them"
         if declared
-        else "a network cannot learn them; if the numbers have gaps, list the classes in a classes.yaml or renumber",
+        else "a network cannot learn them; maskpencil check DATA --fix CLEAN writes a copy without them, renumbered",
     )
 
 

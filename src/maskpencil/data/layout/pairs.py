@@ -109,11 +109,12 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     The rule that makes the most pairs is used for all of them; if several make as many, the first of them:
 
     1. the names are the same;
-    2. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
+    2. they are the same but for upper and lower case;
+    3. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
        several people have drawn masks of each image;
-    3. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
+    4. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
        and `21_manual1`;
-    4. each name has one number, and it is the same.
+    5. each name has one number, and it is the same.
 
     No name is in two pairs.
     """
@@ -121,7 +122,7 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     same = Pairing({name: name for name in images if name in of_masks})
     if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more pairs
         return same
-    others = (_by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
+    others = (_by_case(images, masks), _by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
     return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
 
 
@@ -129,6 +130,14 @@ def longer_names(names: Collection[str]) -> set[str]:
     """Return the names that extend another name, by the addition that occurs most often."""
     found = additions(names, names)
     return set(max(found.values(), key=len).values()) if found else set()
+
+
+def _by_case(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    lower, lower_masks = ({name.casefold(): name for name in names} for names in (images, masks))
+    if len(lower) < len(images) or len(lower_masks) < len(masks):  # case distinguishes some
+        return None
+    pairs = {image: lower_masks[name] for name, image in lower.items() if name in lower_masks}
+    return Pairing(pairs, "the names of images and masks differ in upper and lower case") if pairs else None
 
 
 def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | None:
