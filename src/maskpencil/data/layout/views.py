@@ -44,6 +44,9 @@ INSIDE = 0.95
 NUMBERING = re.compile("instance|panoptic|object")
 """In names of masks that number objects."""
 
+CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
+"""In names of masks, with N for numbers: masks numbered by class."""
+
 GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
 """Words that name no class."""
 
@@ -101,14 +104,16 @@ def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> 
     views = []
     for family, members in families.items():
         each = list(members.items())
-        if len(each) > 1:  # numbered: the objects of an image, or its annotators
+        if len(each) > 1 and not CLASS_NUMBER.search(
+            family.lower()
+        ):  # objects, or annotators
             files: dict[Image, tuple[Path, ...]] = {}
             for _, of_key in sorted(each, key=lambda entry: _natural(entry[0])):
                 for image, names in of_key.items():
                     files[split, image] = (*files.get((split, image), ()), *(masks[name] for name in names))
             views.append(View(family, files, f"an image's masks are named {family}"))
-        else:
-            ((key, of_key),) = each
+            continue
+        for key, of_key in each:
             found = {(split, image): tuple(masks[name] for name in sorted(names)) for image, names in of_key.items()}
             views.append(View(key, found, None if key == "IMAGE" else f"an image's mask is named {key}"))
     return views
