@@ -92,6 +92,7 @@ CLASSES = {
         objects(3, np.array(v, np.uint8)) for v in ([1, 2, 5], [2, 5, 1], [5, 1, 3], [1, 3, 2])
     ],
     "as many in each mask": [objects(4, np.array(v, np.uint8)) for v in ([1, 2, 3, 4], [4, 3, 2, 1], [2, 1, 4, 3])],
+    "the last of them seldom absent": [objects(count, np.arange(1, 6, dtype=np.uint8)) for count in (5, 5, 4, 5, 5, 5)],
     "two of them": [objects(count, np.array([1, 2], np.uint8)) for count in (1, 2, 2, 1, 2)],
     "two masks": numbered(np.uint8, (3, 5)),
 }

@@ -104,9 +104,7 @@ def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> 
     views = []
     for family, members in families.items():
         each = list(members.items())
-        if len(each) > 1 and not CLASS_NUMBER.search(
-            family.lower()
-        ):  # objects, or annotators
+        if len(each) > 1 and not CLASS_NUMBER.search(family.lower()):  # objects, or annotators
             files: dict[Image, tuple[Path, ...]] = {}
             for _, of_key in sorted(each, key=lambda entry: _natural(entry[0])):
                 for image, names in of_key.items():

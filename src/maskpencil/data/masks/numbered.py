@@ -18,6 +18,9 @@ MIN_NUMBERS = 8
 """The least number of values that occur, where they are no numbers from 1."""
 
 NEARLY_ALL = 0.95
+FEWER = 0.3
+"""The least share of masks with fewer numbers than the most."""
+
 ONCE = 0.8
 """The least share of values that occur in one mask only."""
 
@@ -64,13 +67,17 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
 
 
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
-    """Return whether the numbers of nearly every mask are 1 to N, and N varies."""
+    """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the most.
+
+    Classes seldom do: where some are absent, those are not always the last.
+    """
     if any(fact.colored for fact in facts):
         return False
-    counting = sum(max(of_mask) == len(of_mask) for of_mask in values)
-    most, kinds = max(map(len, values)), {len(of_mask) for of_mask in values}
+    most = max(map(len, values))
+    fewer = [of_mask for of_mask in values if len(of_mask) < most]
+    counting = [of_mask for of_mask in values if max(of_mask) == len(of_mask)]
     enough = most > MIN_OBJECTS or (most == MIN_OBJECTS and len(values) > MIN_MASKS)
-    return counting >= NEARLY_ALL * len(values) and enough and len(kinds) > 1
+    return enough and len(fewer) >= FEWER * len(values) and len(counting) >= NEARLY_ALL * len(values)
 
 
 def _occur_once(values: Sequence[set[int]]) -> bool:
