@@ -223,6 +223,7 @@ def open_folder(
     masks = found.masks
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
     encoding, notes = found.encoding(facts, classes)
+    facts = [fact.seen(encoding.alpha) for fact in facts]
     check_values(facts, encoding)
     return DataFolder(
         root=found.layout.root,

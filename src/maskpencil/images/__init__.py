@@ -17,6 +17,7 @@ from maskpencil.images.files import (
 )
 from maskpencil.images.pixels import ImageSource, Pixels, Remarks, RGBImage, fitted_size, scaled
 from maskpencil.images.read import Header, read_header, read_image, read_pixels
+from maskpencil.images.stored import Stored, read_stored
 
 __all__ = [
     "FORMATS",
@@ -28,6 +29,7 @@ __all__ = [
     "Pixels",
     "RGBImage",
     "Remarks",
+    "Stored",
     "decoding",
     "fitted_size",
     "is_tiff",
@@ -37,6 +39,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_pixels",
+    "read_stored",
     "refuse_unknown_suffix",
     "save_image",
     "scaled",
