@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskpencil.data.drawing import Drawing, MaskSource, mask_pixels
+from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.data.layout.pairs import Pair
 from maskpencil.data.masks.encoding import MaskFacts, as_numbers, channels, facts_of
 from maskpencil.errors import ImageError
@@ -145,7 +145,7 @@ def _see_image(path: Path) -> ImageFacts:
 
 def _see_mask(mask: MaskSource) -> MaskView:
     try:
-        header = None if isinstance(mask, Drawing) else read_header(mask)
+        header = read_header(mask) if isinstance(mask, Path) else None
         pixels = mask_pixels(mask)
     except ImageError as error:
         return MaskView(error=_without_path(error, mask))

@@ -165,7 +165,7 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
 
 NEARLY_ALL = 0.9
 ENOUGH_ALIKE = 3
-"""So many masks that are the same, and `NEARLY_ALL`, are no chance."""
+"""Fewer masks that are the same may be chance."""
 
 
 def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
