@@ -10,7 +10,9 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import DataError, ImageError
+from maskpencil.images import pages_of
 from maskpencil.label_maps import LabelMap, MaskPixels, read_mask_pixels
 
 Window = tuple[slice, slice]
@@ -142,17 +144,59 @@ class Layers:
 def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
     """Return the white area (H, W) of a black-and-white mask: pixels lighter than half of its lightest.
 
-    Colors are as light as their lightest channel.
+    Colors are as light as their lightest channel. Transparent pixels are not white; where all others are black, these
+    are the area.
     """
-    values = (
-        pixels.values if pixels.palette is None else pixels.palette[np.minimum(pixels.values, len(pixels.palette) - 1)]
-    )
+    values, palette = pixels.values, pixels.palette
+    if palette is not None:
+        values = palette[np.minimum(values, len(palette) - 1)]
     light = values.max(axis=2) if values.ndim == 3 else values
-    return np.asarray((light > 0) & (2 * light.astype(np.int64) > int(light.max(initial=0))))
+    area = np.asarray((light > 0) & (2 * light.astype(np.int64) > int(light.max(initial=0))))
+    if pixels.alpha is None:
+        return area
+    opaque = pixels.alpha > 127
+    return opaque & area if (opaque & area).any() else opaque
 
 
-MaskSource = Path | Drawing | Layers
-"""The source of a mask: an image file, shapes, or several files."""
+@dataclass(frozen=True)
+class ClassPages:
+    """A mask file whose pages are black and white: what is white on page n, and on no other, is of class n."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self) -> MaskPixels:
+        """Return the label map, 0 where no page is white.
+
+        Raises:
+            ImageError: a page is not black and white, or two are white at one pixel.
+        """
+        label_map: LabelMap | None = None
+        for number, (content, _) in enumerate(pages_of(self.path), start=1):
+            values = read_mask_pixels(content, name=f"{self.path} (page {number})").values
+            found = np.unique(values).tolist()
+            if values.ndim != 2 or len({*found} - {0}) > 1 or number > MAX_CLASSES:
+                raise ImageError(
+                    f"{self.path}: has several pages, its image one, and page {number} holds more than black and "
+                    "white, so the pages are not one for each class; save one label map for each image"
+                )
+            if label_map is None:
+                label_map = np.zeros(values.shape, np.uint8)
+            if values.shape != label_map.shape or label_map[values > 0].any():
+                raise ImageError(
+                    f"{self.path}: has several pages, its image one, and page {number} overlaps others, so the pages "
+                    "are not one for each class; save one label map for each image"
+                )
+            label_map[values > 0] = number
+        if label_map is None:
+            raise ImageError(f"{self.path}: has no pages; replace it or remove it")
+        return MaskPixels(label_map, None)
+
+
+MaskSource = Path | Drawing | Layers | ClassPages
+"""The source of a mask: an image file, shapes, several files, or a file with a page for each class."""
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
@@ -161,7 +205,9 @@ def mask_pixels(mask: MaskSource) -> MaskPixels:
     Raises:
         ImageError: the file is not a readable image that may hold classes.
     """
-    return read_mask_pixels(mask) if isinstance(mask, Path) else MaskPixels(mask.draw(), None)
+    if isinstance(mask, Drawing | Layers):
+        return MaskPixels(mask.draw(), None)
+    return mask.read() if isinstance(mask, ClassPages) else read_mask_pixels(mask)
 
 
 def _crossings(

@@ -13,12 +13,14 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
+from maskpencil.data.faults import Fault
 from maskpencil.data.formats import Recognized, recognize
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
 from maskpencil.data.masks.numbered import refuse_numbered_objects
-from maskpencil.data.packed import unpacked
+from maskpencil.data.packed import Unpacked, unpacked
+from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
@@ -186,13 +188,18 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     """
     try:
         packed = unpacked(root)
+        said: tuple[Fault, ...] = ()
+        if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
+            folder, more, warning = unstack(packed.folder, volume)
+            packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
         recognized = None if places != ANYWHERE else recognize(packed.folder)
         layout = recognized.layout if recognized else find_layout(packed.folder, places)
         special = special_files(packed.folder)
+        layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
     except PermissionError as error:
         raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
-    notes = [*packed.notes, *layout.notes]
+    notes = [*packed.notes, *layout.notes, *stacked]
     if special:
         shown = ", ".join(map(str, special[:FEW])) + (", ..." if len(special) > FEW else "")
         notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
@@ -229,6 +236,7 @@ def open_folder(
     masks = found.masks
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
     encoding, notes = found.encoding(facts, classes)
+    facts = [fact.seen(encoding.alpha) for fact in facts]
     check_values(facts, encoding)
     return DataFolder(
         root=found.layout.root,

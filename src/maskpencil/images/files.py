@@ -32,6 +32,9 @@ for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP
 MAX_PIXELS = 2**27
 """The most pixels of an image; larger ones would fill the memory of a small machine when decoded."""
 
+_DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
+"""Pillow's names of the channels of PNG that it cuts to their high bytes."""
+
 ORIENTATION = 0x0112
 """The EXIF tag of the orientation."""
 
@@ -199,6 +202,27 @@ def upright(image: Image.Image) -> Image.Image:
     """Return an image turned upright by its EXIF orientation; the same object if it is upright already."""
     turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
+
+
+def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.NDArray[np.uint16] | None:
+    """Decode an opened PNG of 16 bits in several channels, of which Pillow keeps only 8; None for any other image.
+
+    Returns:
+        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. As stored, not turned.
+
+    Raises:
+        OSError, SyntaxError, ValueError: what Pillow raises on damaged files.
+    """
+    kinds = {str(tile[3]) for tile in getattr(image, "tile", ())}
+    if image.format != "PNG" or not kinds & _DEEP:
+        return None
+    import cv2  # slow to import
+
+    image.load()  # finds damages, of which OpenCV gives no reason
+    values = cv2.imdecode(np.frombuffer(head_of(source, -1), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise ValueError("its 16-bit numbers cannot be decoded")
+    return np.ascontiguousarray(values[..., [2, 1, 0, 3][: values.shape[2]]])
 
 
 def what_it_is(head: bytes) -> tuple[str, str]:

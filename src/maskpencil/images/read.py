@@ -13,7 +13,17 @@ from PIL import Image
 from maskpencil.errors import ImageError
 from maskpencil.images import tiff
 from maskpencil.images.bands import Bands, Levels, empty_pixels
-from maskpencil.images.files import ORIENTATION, check_size, decoding, head_of, is_tiff, naming, opened_image, read_exif
+from maskpencil.images.files import (
+    ORIENTATION,
+    check_size,
+    decoding,
+    deep_png,
+    head_of,
+    is_tiff,
+    naming,
+    opened_image,
+    read_exif,
+)
 from maskpencil.images.pixels import (
     ImageSource,
     Pixels,
@@ -69,11 +79,13 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         if is_tiff(path):
             with Path(path).open("rb") as file, naming(name):
                 pages = tiff.read_pages(file)
-                page = _first_page(pages)
+                page = first_page(pages)
                 mode = {"palette": "P", "rgb": "RGB", "cmyk": "CMYK"}.get(page.bands.model, "L")
             return Header(mode, page.size, page.orientation, len(tiff.main_pages(pages)))
         with opened_image(path) as image:
-            return Header(image.mode, (image.height, image.width), _orientation(read_exif(image, path)), _pages(image))
+            return Header(
+                image.mode, (image.height, image.width), orientation_of(read_exif(image, path)), _pages(image)
+            )
 
 
 def read_image(source: ImageSource) -> RGBImage:
@@ -123,6 +135,9 @@ def read_pixels(source: ImageSource) -> Pixels:
             pages = _pages(image)
             if image.format == "JPEG2000":
                 return _jpeg2000_pixels(image, file, name)
+            deep = None if "transparency" in image.info else deep_png(image, file)
+            if deep is not None:
+                return replace(array_to_pixels(tiff.turned(deep, orientation_of(image.getexif()))), pages=pages)
             return replace(to_pixels(image, name), pages=pages)
 
 
@@ -156,7 +171,8 @@ def _pages(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
 
 
-def _orientation(exif: Image.Exif) -> int:
+def orientation_of(exif: Image.Exif) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where there is none, or no such number."""
     value = exif.get(ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
@@ -166,7 +182,7 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
     path = None if isinstance(source, bytes) else Path(source)
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, naming(name):
         pages = tiff.read_pages(file)
-        page = _first_page(pages)
+        page = first_page(pages)
         bands = page.bands
         seen = bands.colors if bands.alpha is None else (*bands.colors, bands.alpha)
         samples = page.samples(file, seen)
@@ -182,7 +198,7 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
     )
 
 
-def _first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
+def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
     """Return the first page, which is the one to read.
 
     Raises:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.check import CheckReport, check
+from maskpencil.data.check import CheckReport, check, refuse_nonsense
 from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
+from maskpencil.errors import DataError
 from maskpencil.images import read_image
 from maskpencil.label_maps import read_label_map
 
@@ -135,7 +136,8 @@ def balls_in_val_alone(root: Path) -> None:
 def almost_all_ground(root: Path) -> None:
     def change(mask: np.ndarray) -> np.ndarray:
         few = np.zeros_like(mask)
-        few[5:9, 5:8] = 1
+        left = np.flatnonzero(mask == 1)[0] % 20  # at another place in every mask
+        few[5:9, left : left + 3] = 1
         few[20:23, 20:24] = 2
         return few
 
@@ -537,3 +539,115 @@ def test_damaged_masks_of_class_numbers_without_a_class_file_are_reported(clean:
     report = check(clean)
     assert not report.usable
     assert "unreadable-masks" in kinds(report)
+
+
+# masks that say nothing
+
+
+@pytest.mark.parametrize("fractions", [True, False])
+@pytest.mark.parametrize("declared", [True, False])
+def test_masks_of_which_none_can_be_read_are_one_fault(clean: Path, fractions: bool, declared: bool) -> None:
+    for path in clean.glob("masks/*/*.png"):
+        path.unlink()
+        if fractions:
+            Image.fromarray(np.random.default_rng(0).random(SIZE, dtype=np.float32)).save(path.with_suffix(".tif"))
+        else:
+            path.write_bytes(bytes(40))
+    if not declared:
+        (clean / "classes.yaml").unlink()
+    report = check(clean)
+    assert kinds(report) == ["unreadable-masks"]
+    assert report.faults[0].count == 12
+    assert (report.encoding, report.classes, report.usable) == (None, {}, False)
+    with pytest.raises(DataError, match=r"; 12 masks cannot be read; maskpencil check lists all"):
+        open_folder(clean)
+
+
+def test_masks_of_whole_numbers_in_floats_are_read(clean: Path) -> None:
+    before = check(clean)
+    for path in list(clean.glob("masks/*/*.png")):
+        Image.fromarray(np.array(Image.open(path)).astype(np.float32)).save(path.with_suffix(".tif"))
+        path.unlink()
+    report = check(clean)
+    assert report.faults == ()
+    assert report.classes == before.classes
+
+
+def same_masks(root: Path, most: int) -> None:
+    """Give the first masks the label map of another."""
+    label_map = np.array(Image.open(root / "masks/val/val3.png"))
+    for path in sorted(root.glob("masks/*/*.png"))[:most]:
+        Image.fromarray(label_map).save(path)
+
+
+def test_masks_that_are_all_the_same_say_nothing(clean: Path) -> None:
+    same_masks(clean, 11)
+    (fault,) = check(clean).faults
+    assert (fault.kind, fault.severity, fault.count) == ("masks-alike", "warning", 12)
+    assert fault.what.startswith("all 12 masks are the same, so they say nothing about their images")
+    assert [fault.kind for fault in refuse_nonsense(open_folder(clean))] == ["masks-alike"]
+
+
+def test_nearly_all_are_as_bad_and_fewer_may_be_meant(clean: Path) -> None:
+    same_masks(clean, 10)
+    assert check(clean).faults[0].what.startswith("11 of 12 masks are the same")
+    scene_of_another = scene(77)[1]
+    Image.fromarray(scene_of_another).save(clean / "masks/train/train0.png")
+    assert check(clean).faults == ()
+
+
+def test_empty_masks_are_not_counted_as_alike(clean: Path) -> None:
+    for path in sorted(clean.glob("masks/*/*.png"))[:11]:
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(path)
+    assert "masks-alike" not in kinds(check(clean))
+
+
+def test_palettes_that_contradict_each_other_are_said_with_what_counts(
+    clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    palettes = {False: [color for rgb in COLORS for color in rgb], True: [60, 110, 60, 50, 80, 220, 210, 70, 50]}
+    (clean / "classes.yaml").unlink()
+    for number, path in enumerate(sorted(clean.glob("masks/*/*.png"))):
+        exchanged = bool(number % 2)
+        label_map = np.array(Image.open(path))
+        image = Image.fromarray(np.array([0, 2, 1], np.uint8)[label_map] if exchanged else label_map)
+        image.putpalette(palettes[exchanged])
+        image.save(path)
+    report = check(clean)
+    (fault,) = report.faults
+    assert (fault.kind, fault.severity) == ("palettes-differ", "warning")
+    assert fault.what.startswith("the palettes of the masks contradict each other (number 1 is (210, 70, 50) in ")
+    assert fault.what.endswith("): the colors count, not the numbers")
+    assert {COLORS[1], COLORS[2]} < {*report.encoding.classes.palette}
+    assert main(["convert", str(clean), "--to", "folder", "--out", str(clean.with_name("out"))]) == 0
+    assert "the colors count, not the numbers" in capsys.readouterr().err
+
+
+def test_palettes_that_contradict_the_classes_are_said(clean: Path) -> None:
+    for path in clean.glob("masks/*/*.png"):
+        image = Image.open(path)
+        image.putpalette([*COLORS[0], *COLORS[2], *COLORS[1]])
+        image.save(path)
+    (fault,) = check(clean).faults
+    assert fault.kind == "palettes-differ"
+    assert fault.what.endswith("the color of 'ball'): the numbers count, not the colors")
+
+
+@pytest.mark.parametrize("others", ["gray", "palette"])
+def test_palettes_that_show_gray_inverted_do_not_change_the_numbers(clean: Path, others: str) -> None:
+    """As ImageJ saves masks whose look-up table is inverted."""
+    (clean / "classes.yaml").unlink()
+    ramp = [level for level in range(256) for _ in range(3)]
+    truth = 0
+    for number, path in enumerate(sorted(clean.glob("masks/*/*.png"))):
+        binary = np.where(np.array(Image.open(path)) > 0, np.uint8(255), np.uint8(0))
+        truth += int((binary > 0).sum())
+        image = Image.fromarray(binary)
+        if number % 2 or others == "palette":
+            image.putpalette(ramp[::-1] if number % 2 else ramp)
+        image.save(path)
+    report = check(clean)
+    assert report.encoding.kind == "binary"
+    assert report.classes["foreground"].pixels == truth
+    assert kinds(report) == (["palettes-differ"] if others == "palette" else [])
+    assert any("show their numbers inverted by a palette: the numbers count" in note for note in report.notes)

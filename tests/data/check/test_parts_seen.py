@@ -46,7 +46,7 @@ def deep(path: Path, most: int) -> None:
 def test_check_reports_files_of_several_pages(data: Path) -> None:
     faults = {fault.kind: fault for fault in check(data).faults}
     assert faults["several-pages"].files == ("images/p1.tif: 3 pages",)
-    assert faults["several-pages-masks"].files == ("masks/p2.tif: 2 pages",)
+    assert faults["several-pages-masks"].files == ("masks/p2.tif: 2 pages, its image 1",)
     assert "levels-differ" not in faults
 
 

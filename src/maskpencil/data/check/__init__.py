@@ -71,15 +71,18 @@ def check(
     notes = list(found.notes)
     encoding: MaskEncoding | None = None
     classes: dict[str, ClassCount] = {}
-    try:
-        encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
-        notes += more
-    except NumberedObjectsError as error:
-        faults.append(_unreadable_encoding(error, "numbered-objects"))
-        encoding = MaskEncoding("objects", ClassSet(("background", "object"))) if error.has_background else None
-    except DataError as error:
-        faults.append(_unreadable_encoding(error, "masks-not-understood"))
+    if readable:
+        try:
+            encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
+            notes += more
+        except NumberedObjectsError as error:
+            faults.append(_unreadable_encoding(error, "numbered-objects"))
+            encoding = MaskEncoding("objects", ClassSet(("background", "object"))) if error.has_background else None
+        except DataError as error:
+            faults.append(_unreadable_encoding(error, "masks-not-understood"))
     if encoding:
+        seen = [_with_alpha(view, encoding) for view in seen]
+        readable = [view for view in seen if view.mask.facts]
         label_faults, classes = _check_masks(found, readable, encoding)
         faults += label_faults
     return CheckReport(
@@ -92,6 +95,12 @@ def check(
         declared=found.declared,
         seen=tuple(seen),
     )
+
+
+def _with_alpha(view: PairFacts, encoding: MaskEncoding) -> PairFacts:
+    """Return what was measured of a pair with the transparency of its mask as the encoding reads it."""
+    facts = view.mask.facts and view.mask.facts.seen(encoding.alpha)
+    return replace(view, mask=replace(view.mask, facts=facts))
 
 
 def _by_severity(fault: Fault) -> int:

@@ -32,10 +32,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of files that are read only in part, or in different ways."""
-    several = [f"{f.pair.image}: {f.image.pages} pages" for f in seen if f.image.pages > 1]
-    masks = [f"{f.pair.mask}: {f.mask.header.pages} pages" for f in seen if f.mask.header and f.mask.header.pages > 1]
-    remedy = "save the other pages as separate files if they should be used"
+    """Return the faults of images that are read only in part, or in different ways; pages are seen to earlier."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -45,10 +42,6 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             by_levels[facts.image.levels].append(facts.pair.image)
     differ = [f"{files[0]}: {text}" for text, files in by_levels.items()] if len(by_levels) > 1 else []
     return [
-        *fault("several-pages", "warning", several, "images with several pages; only the first is read: {n}", remedy),
-        *fault(
-            "several-pages-masks", "warning", masks, "masks with several pages; only the first is read: {n}", remedy
-        ),
         *(
             found
             for text, files in by_bands.items()

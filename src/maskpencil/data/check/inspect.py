@@ -154,6 +154,8 @@ def _see_mask(mask: MaskSource) -> MaskView:
         pixels = mask_pixels(mask)
     except ImageError as error:
         return MaskView(error=_without_path(error, mask))
+    if pixels.alpha is not None:  # what it says is only known when all are read
+        return MaskView(facts_of(mask, pixels), header)
     numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
     runs = _runs(numbers)
     steps, parting = _borders(numbers, runs, colored=pixels.values.ndim == 3)

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import check_copies
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.folder import DataFolder
+from maskpencil.data.masks.discovery import palette_remark
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts
 from maskpencil.errors import DataError
 
@@ -39,6 +41,8 @@ def check_classes(
         *_not_in_train(splits, encoding, counts),
         *_unbalanced(encoding, counts),
         *_empty(facts, encoding, counts),
+        *_alike(facts),
+        *_contradictory_palettes(facts, encoding),
     ]
 
 
@@ -177,6 +181,36 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
             "remove them with their images; nothing can be learned from them",
         ),
     ]
+
+
+NEARLY_ALL = 0.9
+ENOUGH_ALIKE = 3
+"""Fewer masks that are the same may be chance."""
+
+
+def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
+    """Return the fault of masks that are the same in all images; masks of one value are faults of other kinds."""
+    alike: dict[object, list[MaskSource]] = {}
+    for fact in facts:
+        if len(fact.values) > 1:
+            alike.setdefault((fact.size, fact.digest, tuple(fact.values.items())), []).append(fact.path)
+    most = max(alike.values(), key=len, default=[])
+    if len(most) < max(ENOUGH_ALIKE, NEARLY_ALL * len(facts)):
+        return []
+    count = f"all {len(facts)} masks" if len(most) == len(facts) else f"{len(most)} of {len(facts)} masks"
+    return fault(
+        "masks-alike",
+        "warning",
+        most,
+        f"{count} are the same, so they say nothing about their images",
+        "check that these are the masks, and not the frame of the camera; name their folder with --masks",
+    )
+
+
+def _contradictory_palettes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
+    remark = palette_remark(facts, encoding)
+    remedy = "save all masks with one palette, in which a number has the color of its class"
+    return [Fault("palettes-differ", "warning", 1, remark, remedy)] if remark else []
 
 
 STEPS = 0.3
