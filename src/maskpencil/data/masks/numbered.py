@@ -1,5 +1,6 @@
 """Recognize masks that number objects, as Cellpose, StarDist and panoptic PNGs do, in place of classes."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ MIN_OBJECTS = 3
 
 MIN_NUMBERS = 8
 """The least number of values that occur, where they are no numbers from 1."""
+
+EVEN_SHARE = 0.2
+"""The least share of pixels that equal their neighbors: photographs, such as cut-outs, have fewer."""
 
 NEARLY_ALL = 0.95
 FEWER = 0.3
@@ -48,7 +52,8 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
     values = [of_mask for of_mask in values if of_mask]
     if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
         return
-    if not _are_regions(facts):
+    even = sum(sum(fact.flat.values()) for fact in facts)
+    if even < EVEN_SHARE * sum(math.prod(fact.size) for fact in facts) or not _are_regions(facts):
         return
     counts = sorted(len(of_mask) for of_mask in values)
     found = f"{counts[0]} to {counts[-1]} in a mask" if counts[0] < counts[-1] else f"{counts[0]} in each mask"
