@@ -99,7 +99,7 @@ def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
                 category = categories.get(entry.identifier("category_id"))
                 if category is None:
                     raise entry.wrong("category_id", "the id of one of the categories")
-                shapes = read_segmentation(entry, problems)
+                shapes = read_segmentation(entry, image.size if image else None, problems)
             except DataError:
                 if image:
                     image.broken = True
@@ -169,14 +169,21 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
     return categories
 
 
-def read_segmentation(annotation: Entry, problems: Problems) -> tuple[Polygon | RunLengths, ...]:
+def read_segmentation(
+    annotation: Entry, size: tuple[int, int] | None, problems: Problems
+) -> tuple[Polygon | RunLengths, ...]:
     """Return the polygons or the mask of an annotation, () where it has neither.
 
     Polygons are lists of numbers x, y, x, y ... or of points [x, y]; one alone need not be in a list of its own.
     Those without an area are left out, and collected in `problems`.
 
+    Args:
+        annotation: the annotation.
+        size: (height, width) of the image, if it is known.
+        problems: what was left out.
+
     Raises:
-        DataError: it is something else.
+        DataError: it is something else, also run lengths without their size, as some converters write them.
     """
     segmentation = annotation.fields.get("segmentation")
     if isinstance(segmentation, dict):
@@ -198,6 +205,12 @@ def read_segmentation(annotation: Entry, problems: Problems) -> tuple[Polygon | 
             continue
         pairs = isinstance(part, list) and part and all(isinstance(point, list) for point in part)
         numbers = checked_points(part, str(annotation)).ravel() if pairs else checked_numbers(part, str(annotation))
+        if size and len(numbers) > 4 and float(numbers.sum(dtype=np.float64)) == size[0] * size[1]:
+            raise DataError(
+                f"{annotation}: has {len(numbers)} numbers that add up to the {size[0] * size[1]} pixels of the image, "
+                'like run lengths; expected polygons; give run lengths with their size: {"size": [height, width], '
+                '"counts": [...]}'
+            )
         if len(numbers) % 2:
             raise DataError(
                 f"{annotation}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; "
