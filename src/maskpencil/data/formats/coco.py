@@ -117,6 +117,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         "{n} annotations of images that are not listed left out",
         "add the images to the list of images in the file, or remove the annotations",
     )
+    found.warn(
+        "exif-rotation-doubtful",
+        reader.doubtful,
+        "{n} images are turned or mirrored by EXIF, and the file does not tell whether its outlines are",
+        "look at the overlays; where they do not match, remove the EXIF entry from the images",
+    )
     if panoptic := candidates(root, panoptic=True):
         found.rules.append(f"{panoptic[0].name} is not read; to read it, move {files[0].path.name} elsewhere")
     return Recognized("COCO", problems.layout(root, found), MaskEncoding("index", labels.classes))
@@ -167,6 +173,7 @@ class _Reader:
     def __init__(self, search: ImageSearch, labels: Labels, problems: Problems, *, single: bool) -> None:
         self.found = Found({split: {} for split in ("", *SPLITS)})
         self.used: set[Path] = set()
+        self.doubtful: list[Path] = []
         self._search = search
         self._labels = labels
         self._problems = problems
@@ -192,6 +199,9 @@ class _Reader:
             for entry, image, header in entries
             if header and entry.size and are_exchanged(entry.size, header)
         }
+        turned = [(entry, image, header) for entry, image, header in entries if header and header.orientation > 1]
+        if not any(header and entry.size == header.shown_size != header.size for entry, _, header in turned):
+            self.doubtful += [image for entry, image, _ in turned if entry.outlines and image not in exchanged]
         stretched = Reading.STRETCHED if file.tool == STRETCHING_TOOL else None
         reading = find_reading(list(exchanged.values()), stretched)
         for entry, image, header in entries:
