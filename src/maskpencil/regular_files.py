@@ -9,7 +9,6 @@ import errno
 import json
 import math
 import os
-import shlex
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -109,8 +108,7 @@ def decode_text(content: bytes, path: Path, expected: str) -> str:
     except UnicodeDecodeError as error:
         likely = [name for encoding, name in GUESSES.items() if _decodes(content, encoding)]
         perhaps = f", perhaps {' or '.join(likely)}" if likely else ""
-        name = shlex.quote(path.name)
-        command = f", or type iconv -f {likely[0]} -t UTF-8 {name} > utf8-{name} beside it" if likely else ""
+        command = f", or type iconv -f {likely[0]} -t UTF-8 FILE > NEW" if likely else ""
         raise DataError(
             f"{path}: cannot be read (its text is not UTF-8 at byte {error.start}{perhaps}); expected {expected}; save "
             f"it as UTF-8 in an editor{command}"

@@ -217,7 +217,7 @@ LABELME = [
         "wkentaro/labelme#299",
         with_images({"a.json": labelme(shape("汽车", BOX)).encode("gb2312")}, "{}.png"),
         None,
-        r"not UTF-8 at byte \d+, perhaps GB18030.*iconv -f GB18030 -t UTF-8 a\.json",
+        r"not UTF-8 at byte \d+, perhaps GB18030.*iconv -f GB18030 -t UTF-8 FILE > NEW",
     ),
     Report(
         "CVHub520/X-AnyLabeling#51",
