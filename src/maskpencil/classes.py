@@ -15,7 +15,7 @@ from maskpencil.errors import ConfigError, DataError
 from maskpencil.files import written_whole
 from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.plain_text import is_utf8
-from maskpencil.regular_files import read_regular, reason_of
+from maskpencil.regular_files import decode_text, read_regular, reason_of
 
 IGNORE_INDEX = 255
 """The value of pixels that count in no loss and no metric, in memory and in the files that this package writes.
@@ -176,17 +176,16 @@ def read_yaml(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        loader = _PlainLoader(read_regular(path, limit=MAX_YAML_BYTES).decode("utf-8"))
+        loader = _PlainLoader(decode_text(read_regular(path, limit=MAX_YAML_BYTES), path, "a YAML file"))
         try:
             return loader.get_single_data()
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         finally:
             loader.dispose()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path}: cannot be read ({reason}); expected a YAML file") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two from invalid dates and numbers
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected a YAML file") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from dates and numbers that are none
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: is not valid YAML ({reason}); correct it") from error
 

@@ -82,9 +82,45 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
     """
     refuse_special(path)
     try:
-        return numbered_lines(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    return numbered_lines(decode_text(content, path, expected))
+
+
+GUESSES = {"gb18030": "GB18030", "cp1252": "WINDOWS-1252"}
+"""Encodings in which programs on Windows wrote texts: in China, and in Western Europe and America; iconv's names."""
+
+
+def decode_text(content: bytes, path: Path, expected: str) -> str:
+    """Decode a text file: UTF-8, or UTF-16 or UTF-32, which a mark or zero bytes at the beginning show.
+
+    Args:
+        content: the bytes.
+        path: the file that errors name.
+        expected: says in errors what it should hold.
+
+    Raises:
+        DataError: another encoding.
+    """
+    try:
+        return content.decode(json.detect_encoding(content[:4])).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        likely = [name for encoding, name in GUESSES.items() if _decodes(content, encoding)]
+        perhaps = f", perhaps {' or '.join(likely)}" if likely else ""
+        command = f", or type iconv -f {likely[0]} -t UTF-8 FILE > NEW" if likely else ""
+        raise DataError(
+            f"{path}: cannot be read (its text is not UTF-8 at byte {error.start}{perhaps}); expected {expected}; save "
+            f"it as UTF-8 in an editor{command}"
+        ) from error
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

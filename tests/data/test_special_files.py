@@ -10,7 +10,7 @@ from maskpencil.classes import read_classes
 from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats.annotations import read_json
-from maskpencil.data.formats.yolo import read_label_file
+from maskpencil.data.formats.yolo import read_rows
 from maskpencil.data.layout import Places
 from maskpencil.data.layout.splits import find_lists
 from maskpencil.errors import DataError, ImageError, MaskPencilError
@@ -76,7 +76,7 @@ def test_a_file_that_is_named_is_refused_at_once(tmp_path: Path, read) -> None:
 
 
 def test_lists_and_labels_are_refused_at_once(tmp_path: Path) -> None:
-    for read in (lambda path: read_lines(path, "names"), lambda path: read_label_file(path, 2)):
+    for read in (lambda path: read_lines(path, "names"), read_rows):
         with pytest.raises(DataError, match="is a device; expected a regular file"):
             read(Path("/dev/zero"))
     assert find_lists(tmp_path) == {}

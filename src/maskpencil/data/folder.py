@@ -14,7 +14,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize
+from maskpencil.data.formats import Recognized, recognize, recognize_annotations
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
@@ -192,7 +192,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
-        recognized = None if places != ANYWHERE else recognize(packed.folder)
+        recognized = recognize(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
         layout = recognized.layout if recognized else find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
@@ -229,10 +229,12 @@ def open_folder(
         report: called with (done, total).
 
     Raises:
-        DataError: there is no folder, it has no pairs, names do not match, or mask values have no class.
+        DataError: there is no folder, it has no pairs, names do not match, annotations cannot be understood, or mask
+            values have no class.
         ImageError: a mask is not a readable image.
     """
     found = find_folder(Path(root), places=places)
+    _refuse_errors(found.layout)
     masks = found.masks
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
     encoding, notes = found.encoding(facts, classes)
@@ -265,6 +267,21 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
         )
     codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
     return MaskEncoding("index", given.classes, codes)
+
+
+def _with_images(root: Path, places: Places) -> Recognized | None:
+    """Read annotations in `root` of images in the folder that the user named."""
+    if not places.images or places.masks or places.split_file:
+        return None
+    folder = next((folder for folder in (places.images, root / places.images) if folder.is_dir()), None)
+    return recognize_annotations(root, folder) if folder else None
+
+
+def _refuse_errors(layout: Layout) -> None:
+    for each in layout.faults:
+        if each.severity == "error":
+            one = f"{each.files[0]}; {each.remedy}" if each.count == 1 else each.line.removeprefix("error: ")
+            raise DataError(one)
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
