@@ -180,7 +180,7 @@ YOLO = [
         yolo("0 -0.000571034136546178 0 0.5 0 0.5 0.5 -0.000571034136546178 0.5"),
         np.where(np.indices(SIZE)[1] < 24, np.where(np.indices(SIZE)[0] < 16, 1, 0), 0).astype(np.uint8),
     ),
-    Report("roboflow/supervision#615", yolo(line(BOX), names="[Car, Car]"), None, "stands more than once"),
+    Report("roboflow/supervision#615", yolo(line(BOX), names="[Car, Car]"), None, "occurs more than once"),
 ]
 
 

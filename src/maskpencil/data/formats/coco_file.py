@@ -3,6 +3,7 @@
 Source: https://cocodataset.org/#format-data
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -205,7 +206,8 @@ def read_segmentation(
             continue
         pairs = isinstance(part, list) and part and all(isinstance(point, list) for point in part)
         numbers = checked_points(part, str(annotation)).ravel() if pairs else checked_numbers(part, str(annotation))
-        if size and len(numbers) > 4 and float(numbers.sum(dtype=np.float64)) == size[0] * size[1]:
+        sums_up = size and len(numbers) > 4 and float(numbers.sum(dtype=np.float64)) == math.prod(size)
+        if size and sums_up and numbers.max() > max(size):  # a polygon of these would lie outside
             raise DataError(
                 f"{annotation}: has {len(numbers)} numbers that add up to the {size[0] * size[1]} pixels of the image, "
                 'like run lengths; expected polygons; give run lengths with their size: {"size": [height, width], '
