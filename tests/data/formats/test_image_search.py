@@ -168,3 +168,10 @@ def test_coco_images_elsewhere_are_found_in_the_folder_that_is_named(save_files)
     with pytest.raises(DataError, match="put them there, or say where they are: --images FOLDER"):
         open_folder(root)
     assert sums(root, Places(images=root.parent / "photos")) == {"1.png": 1, "2.png": 2}
+
+
+@pytest.mark.parametrize("folder", ["annotations/stuff_pixelmaps", "train_masks", "labels", "panoptic_train2017"])
+def test_a_mask_is_not_taken_for_the_image_of_its_name(folder: str, save_files) -> None:
+    files = {f"{folder}/{n}.png": IMAGE for n in (1, 2)} | {"photos/3.png": IMAGE, "photos/4.png": IMAGE}
+    root = save_files(files | {"coco.json": instances("1.jpg", "2.png", "3.jpg", "4.jpg")})
+    assert set(sums(root)) == {"3.png", "4.png"}
