@@ -90,6 +90,20 @@ def test_each_image_may_have_a_json_of_its_own(count: int, save_files) -> None:
     assert set(open_folder(root).splits) == {"train", "val"}
 
 
+def test_files_of_images_may_lie_in_folders_of_splits(save_files) -> None:
+    files = {
+        f"annotations/{split}/{split}_{n}.json": instances(f"{split}_{n}.png", numbers=(n,))
+        for split in ("train", "val")
+        for n in range(1, 7)
+    }
+    images = {f"images/{split}/{split}_{n}.png": IMAGE for split in ("train", "val") for n in range(1, 7)}
+    folder = open_folder(save_files(files | images))
+    assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 6, "val": 6}
+    for pairs in folder.splits.values():
+        for pair in pairs:
+            assert folder.read_pair(pair)[1].sum() == int(pair.name[-1])
+
+
 @pytest.mark.parametrize(
     "ids",
     [("1", 1), (1, "1"), (1.0, 1), ("1", 1.0), ("0001", 1), (1, "0001"), ("x", "x"), (7, "1.png"), (7, "1")],
