@@ -90,6 +90,20 @@ def test_each_image_may_have_a_json_of_its_own(count: int, save_files) -> None:
     assert set(open_folder(root).splits) == {"train", "val"}
 
 
+def test_files_of_images_may_lie_in_folders_of_splits(save_files) -> None:
+    files = {
+        f"annotations/{split}/{split}_{n}.json": instances(f"{split}_{n}.png", numbers=(n,))
+        for split in ("train", "val")
+        for n in range(1, 7)
+    }
+    images = {f"images/{split}/{split}_{n}.png": IMAGE for split in ("train", "val") for n in range(1, 7)}
+    folder = open_folder(save_files(files | images))
+    assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 6, "val": 6}
+    for pairs in folder.splits.values():
+        for pair in pairs:
+            assert folder.read_pair(pair)[1].sum() == int(pair.name[-1])
+
+
 @pytest.mark.parametrize(
     "ids",
     [("1", 1), (1, "1"), (1.0, 1), ("1", 1.0), ("0001", 1), (1, "0001"), ("x", "x"), (7, "1.png"), (7, "1")],
@@ -168,3 +182,10 @@ def test_coco_images_elsewhere_are_found_in_the_folder_that_is_named(save_files)
     with pytest.raises(DataError, match="put them there, or say where they are: --images FOLDER"):
         open_folder(root)
     assert sums(root, Places(images=root.parent / "photos")) == {"1.png": 1, "2.png": 2}
+
+
+@pytest.mark.parametrize("folder", ["annotations/stuff_pixelmaps", "train_masks", "labels", "panoptic_train2017"])
+def test_a_mask_is_not_taken_for_the_image_of_its_name(folder: str, save_files) -> None:
+    files = {f"{folder}/{n}.png": IMAGE for n in (1, 2)} | {"photos/3.png": IMAGE, "photos/4.png": IMAGE}
+    root = save_files(files | {"coco.json": instances("1.jpg", "2.png", "3.jpg", "4.jpg")})
+    assert set(sums(root)) == {"3.png", "4.png"}

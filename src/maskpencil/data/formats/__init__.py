@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import coco, coco_panoptic, cvat, datumaro, label_studio, labelme, published, voc, yolo
+from maskpencil.data.formats import (
+    coco,
+    coco_panoptic,
+    cvat,
+    datumaro,
+    label_studio,
+    label_studio_brush,
+    labelme,
+    published,
+    voc,
+    yolo,
+)
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -41,11 +52,18 @@ READERS: tuple[Reader, ...] = (
     coco_panoptic.recognize,
     labelme.recognize,
     label_studio.recognize,
+    label_studio_brush.recognize,
     yolo.recognize,
 )
 """All readers; the first that recognizes a folder reads it."""
 
-ANNOTATION_READERS = (coco.recognize, labelme.recognize, label_studio.recognize, datumaro.recognize)
+ANNOTATION_READERS = (
+    coco.recognize,
+    labelme.recognize,
+    label_studio.recognize,
+    label_studio_brush.recognize,
+    datumaro.recognize,
+)
 """The readers that can take the images from a folder of their own, as their second argument."""
 
 WRITERS: dict[str, Writer] = {

@@ -106,6 +106,9 @@ def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
     """Return whether a polygon (n, 2) has no area: too few points, or all on one line."""
     if len(ring) < 3:
         return True
+    (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # the first corners nearly always tell
+    if (other_x - left) * (third_y - top) != (other_y - top) * (third_x - left):
+        return False
     x, y = (ring - ring[0]).astype(np.float64).T
     farthest = int(np.argmax(np.abs(x) + np.abs(y)))
     return not np.any(x * y[farthest] - y * x[farthest])

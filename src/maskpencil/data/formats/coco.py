@@ -129,11 +129,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
-    """Return the JSON files in `root` and the folders in it that are worth to be parsed."""
+    """Return the JSON files in `root` and two levels of folders in it that are worth to be parsed."""
     if not root.is_dir():
         return []
     found: list[Path] = []
-    for folder in (root, *folders_in(root)):
+    inside = folders_in(root)
+    for folder in (root, *inside, *(deeper for each in inside for deeper in folders_in(each))):
         files = sorted(path for path in folder.glob("*.json") if path.is_file() and not path.name.startswith("."))
         if len(files) > MOST_FILES and not all(mentions(path, KEYS) for path in files[:PEEKED]):
             continue
@@ -253,7 +254,7 @@ class ImageFolders:
         """Return where the images of a JSON may be, folders in folders first."""
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []
-        for base in (path.parent,) if path.parent == self._root else (path.parent, path.parent.parent):
+        for base in [each for each in path.parents if each.is_relative_to(self._root)]:
             for holder in self._with_inner(base):
                 below = self._below(holder)
                 own = [folder for folder in below if folder.name in names]

@@ -160,7 +160,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _candidates(root: Path) -> list[Path]:
-    deeper = (path for depth in ("*/*", "*/*/*") for path in root.glob(f"{depth}/{MARK}*.json") if path.is_file())
+    deeper = (path for path in root.glob(f"*/*/*/{MARK}*.json") if path.is_file())
     return list(dict.fromkeys([*candidates(root, panoptic=True), *sorted(deeper)]))
 
 

@@ -14,6 +14,9 @@ from maskpencil.images import IMAGE_SUFFIXES
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """The prefix by which Label Studio makes the names of uploaded files unique."""
 
+OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelmaps|segmentationclass)(?![a-z])")
+"""In the name of a folder, whose files of an image's name are its masks."""
+
 
 @dataclass
 class ImageSearch:
@@ -100,6 +103,8 @@ class ImageSearch:
 
     def _may_be(self, path: Path, split: str) -> bool:
         folders = path.relative_to(self.place).parts[:-1]
+        if any(OF_MASKS.search(folder.lower()) for folder in folders):
+            return False
         return not split or {split_in(folder) for folder in folders} <= {"", split}
 
 

@@ -30,12 +30,12 @@ from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.image_search import ImageSearch
 from maskpencil.data.formats.orientation import reaches_out
 from maskpencil.data.formats.problems import Problems
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 
-BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-.*-tag-.*-\d+\.png", re.IGNORECASE)
+BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.*-tag-(?P<label>.*)-\d+\.png")
 """The masks of the export "Brush labels to PNG", which name their task but not its image."""
 
 
@@ -65,6 +65,11 @@ class Images:
     def place(self) -> Path:
         """The folder of the images."""
         return self._search.place
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are masks of Label Studio's export."""
+        return any(BRUSH_MASK.fullmatch(path.name) for path in self._search.files)
 
     def find(self, name: str, task: Entry) -> Path | None:
         """Find the image of that name, also as changed by Label Studio; None where there is none.
@@ -130,8 +135,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     the background. Without list files one in five images is set aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there; or there are
-            masks of brushes alone.
+        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there.
     """
     if not root.is_dir():
         return None
@@ -143,7 +147,6 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             with problems.collected():
                 tasks.append(Entry.of(path, f"task {n}", task))
     if not any(map(image_name, tasks)):
-        _refuse_brush_masks(root)
         return None
     known = Images(root, images)
     by_image: dict[Path, list[Annotation]] = {}
@@ -171,17 +174,10 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
             "--images FOLDER"
         )
+    if not any(each.regions for own in by_image.values() for each in own) and known.has_masks:
+        return None  # the masks were exported apart from the tasks, see `label_studio_brush`
     usable = {path: annotations for path, annotations in by_image.items() if path not in broken}
     return _recognized(root, usable, absent, known, problems)
-
-
-def _refuse_brush_masks(root: Path) -> None:
-    masks = [path for path in sorted(files_below(root, {".png"})) if BRUSH_MASK.fullmatch(path.name)]
-    if masks:
-        raise DataError(
-            f"{masks[0]}: is one of {len(masks)} masks that Label Studio wrote as PNG, whose names tell their task and "
-            "not their image; export the project as JSON, and put that file and the images there instead"
-        )
 
 
 def _recognized(

@@ -103,27 +103,27 @@ def _vote(image: Exchanged, outline: Outline) -> Reading | None:
     if isinstance(outline, Bitmap):
         ends = (outline.corner[0] + outline.size[0], outline.corner[1] + outline.size[1])
     else:
-        ends = reach(outline)
+        ends = _reach(outline)
     if not _within(ends, shown):
         return Reading.STRETCHED
     return None if _within(ends, image.given) else Reading.SHOWN
 
 
-def reach(polygon: Polygon) -> tuple[float, float]:
+def _reach(polygon: Polygon) -> tuple[float, float]:
     """Return the largest y and x of a polygon."""
-    right, bottom = np.concatenate(polygon.rings).max(axis=0)
-    return float(bottom), float(right)
+    x, y = zip(*(ring.max(axis=0).tolist() for ring in polygon.rings), strict=True)
+    return max(y), max(x)
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
     """Return whether a polygon reaches out of an image of `size` (height, width) by more than the margin."""
-    left, top = np.concatenate(polygon.rings).min(axis=0)
-    least = min(float(top) / size[0], float(left) / size[1])
-    return least < -MARGIN or not _within(reach(polygon), size)
+    x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
+    return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
 
 
 def _within(ends: tuple[float, float], size: tuple[int, int]) -> bool:
-    return all(end <= side + max(1.0, MARGIN * side) for end, side in zip(ends, size, strict=True))
+    (end_y, end_x), (height, width) = ends, size
+    return end_y <= height + max(1.0, MARGIN * height) and end_x <= width + max(1.0, MARGIN * width)
 
 
 def as_shown(outline: Outline, reading: Reading, header: Header) -> Outline:
