@@ -15,6 +15,8 @@ from maskpencil.images.bands import Bands, Levels, Samples
 from maskpencil.images.files import decoding, deep_png, is_tiff, naming, opened_image, upright
 from maskpencil.images.read import first_page, orientation_of
 
+TIFF_SUFFIXES = (".tif", ".tiff")
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -42,11 +44,13 @@ def read_stored(source: str | os.PathLike[str] | bytes, *, name: str = "") -> St
         ImageError: not a readable image, truncated, or over `MAX_PIXELS`.
     """
     name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
-    with decoding(name):
-        if is_tiff(source):
-            with naming(name):
+    if isinstance(source, bytes) or Path(source).suffix.lower() in TIFF_SUFFIXES:  # others need no look at the head
+        with decoding(name):
+            if is_tiff(source):
                 return _of_tiff(source, name)
     with opened_image(source, name=name) as image, decoding(name):
+        if image.format == "TIFF":
+            return _of_tiff(source, name)
         deep = deep_png(image, source)
         if deep is not None:
             deep = tiff.turned(deep, orientation_of(image.getexif()))
@@ -70,7 +74,7 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+    with naming(name), io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         page = first_page(tiff.read_pages(file))
         bands = page.bands
         seen = bands.colors if bands.alpha is None else (*bands.colors, bands.alpha)

@@ -176,12 +176,21 @@ def test_black_and_white_pages_that_never_overlap_are_classes(tmp_path: Path) ->
     assert report.faults == ()
 
 
+def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -> None:
+    class_pages(tmp_path / "data")
+    for number in range(4):
+        pages = [(truth(number) == c) * np.uint8(stamp) for c, stamp in ((1, 17), (2, 5))]
+        save(tmp_path / f"data/masks/a{number}.tif", pages)
+    for number, (_, (_, label_map)) in enumerate(sorted(read(open_folder(tmp_path / "data")).items())):
+        np.testing.assert_array_equal(label_map, np.array([0, 17, 5])[truth(number)])
+
+
 @pytest.mark.parametrize("kind", ["overlap", "numbers"])
 def test_other_pages_of_one_image_are_refused(tmp_path: Path, kind: str) -> None:
     class_pages(tmp_path / "data")
     one = (truth(1) == 1) * np.uint8(255)
     save(tmp_path / "data/masks/a1.tif", [one, one] if kind == "overlap" else [truth(1), np.zeros(SIZE, np.uint8)])
-    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than black and white"
+    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than one number apart from 0"
     with pytest.raises(ImageError, match=rf"a1\.tif: has several pages, its image one, and {what}"):
         open_folder(tmp_path / "data")
 

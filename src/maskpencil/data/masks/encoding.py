@@ -193,7 +193,7 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
     own = Contents.of(numbers)
     height, width = numbers.shape
     alpha = None if pixels.alpha is None else AlphaFacts.of(numbers, pixels.alpha)
-    digest = crc32(numbers.tobytes(), 0 if pixels.alpha is None else crc32(pixels.alpha.tobytes()))
+    digest = crc32(np.ascontiguousarray(numbers).data, 0 if pixels.alpha is None else crc32(pixels.alpha.tobytes()))
     return MaskFacts(
         mask,
         (height, width),
