@@ -102,7 +102,8 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
             "save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
         )
     if values.ndim == 2:
-        return MaskPixels(values, stored.palette, alpha, remark)
+        palette, cleared = _with_clear_black(stored)
+        return MaskPixels(values, palette, alpha, _CLEARED if cleared else remark)
     if _are_objects(values):
         return MaskPixels(values[..., 0].astype(np.uint8), None, alpha, _OBJECTS)
     return MaskPixels(_as_colors(values, name), None, alpha, remark)
@@ -123,6 +124,27 @@ def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer
         raise ImageError(f"{name}: holds floating-point numbers; expected whole class numbers or colors")
     fits = numbers.min() >= 0 and numbers.max() <= 255
     return numbers.astype(np.uint8 if fits else np.int32)
+
+
+_CLEARED = "have transparent colors in their palette, which are read as black (0) where colors count"
+
+
+def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
+    """Return the palette with transparent colors black, so that they are one in all files, and whether any changed.
+
+    Nothing changes where black is in use beside them.
+    """
+    palette = stored.palette
+    if palette is None or not stored.clear:
+        return palette, False
+    used = [number for number in np.unique(stored.values).tolist() if number < len(palette)]
+    clear = [number for number in used if number in stored.clear]
+    others = [number for number in used if number not in stored.clear]
+    if not palette[clear].any() or not palette[others].any(axis=1).all():
+        return palette, False
+    palette = palette.copy()
+    palette[clear] = 0
+    return palette, True
 
 
 _OBJECTS = "hold class numbers in red and object numbers in green, of 16 bits: red counts"

@@ -26,6 +26,7 @@ class Stored:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
         alpha: (H, W) uint8 or uint16; None where the file has none.
         palette: (n, 3) uint8 colors of the numbers, where the file has them.
+        clear: the numbers whose color in the palette is fully transparent.
         shown_inverted: whether the file is shown inverted, as a TIFF that says "white is zero".
         bands: how many bands of numbers there are that are not marked as colors or alpha, where they are several.
     """
@@ -33,6 +34,7 @@ class Stored:
     values: npt.NDArray[Any]
     alpha: npt.NDArray[np.unsignedinteger] | None = None
     palette: npt.NDArray[np.uint8] | None = None
+    clear: tuple[int, ...] = ()
     shown_inverted: bool = False
     bands: int = 1
 
@@ -62,7 +64,7 @@ def _of_pillow(image: Image.Image) -> Stored:
     if image.mode == "P":
         flat = image.getpalette("RGB")
         palette = np.array(flat, dtype=np.uint8).reshape(-1, 3) if flat else None
-        return Stored(np.array(image), palette=palette)
+        return Stored(np.array(image), palette=palette, clear=_clear(image))
     if image.mode == "1":
         return Stored(np.array(image.convert("L")))
     if image.mode in ("L", "F") or image.mode.startswith("I"):
@@ -71,6 +73,14 @@ def _of_pillow(image: Image.Image) -> Stored:
         alpha = np.array(image.getchannel("A"))
         return Stored(np.array(image.convert("L" if image.mode == "LA" else "RGB")), alpha)
     return Stored(np.array(image.convert("RGB")))
+
+
+def _clear(image: Image.Image) -> tuple[int, ...]:
+    """Return the numbers of a palette that are fully transparent."""
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):
+        return tuple(number for number, alpha in enumerate(transparency) if alpha == 0)
+    return () if transparency is None else (int(transparency),)
 
 
 def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:

@@ -211,3 +211,22 @@ def test_check_train_and_convert_read_transparency_alike(tmp_path: Path) -> None
     assert report.classes["foreground"].pixels == sum(int((truth > 0).sum()) for truth in truths)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         np.testing.assert_array_equal(folder.read_label_map(pair), truths[int(pair.name[1:])] > 0)
+
+
+def test_transparent_colors_of_palettes_are_one_class_where_palettes_differ(tmp_path: Path) -> None:
+    """As programs write that choose a palette for each file."""
+    truths = [shape(seed) for seed in range(COUNT)]
+    paths = [tmp_path / f"m{seed}.png" for seed in range(COUNT)]
+    for seed, (path, truth) in enumerate(zip(paths, truths, strict=True)):
+        order = [(0, 1, 2), (2, 0, 1)][seed % 2]  # the number of each class
+        colors: list[tuple[int, int, int]] = [(0, 0, 0)] * 3
+        for number, color in zip(order, ((255, 255, 255 * (seed % 2)), RED, GREEN), strict=True):
+            colors[number] = color
+        image = Image.fromarray(np.array(order, np.uint8)[truth])
+        image.putpalette([level for color in colors for level in color])
+        image.save(path, transparency=order[0])
+    label_maps, notes, _ = read(paths)
+    assert notes[0].endswith("have transparent colors in their palette, which are read as black (0) where colors count")
+    first = {1: label_maps[0][truths[0] == 1][0], 2: label_maps[0][truths[0] == 2][0]}
+    for label_map, truth in zip(label_maps, truths, strict=True):
+        np.testing.assert_array_equal(label_map, np.array([0, first[1], first[2]])[truth])
