@@ -151,6 +151,41 @@ def test_an_image_of_16_bits_a_channel_is_rounded_turned_and_laid_over_white(tmp
     np.testing.assert_array_equal(read_stored(tmp_path / "a.png").values, values[0, :, None, :3])
 
 
+# numbers that Pillow spreads
+
+
+@pytest.mark.parametrize("greatest", [3, 4, 100, 254, 255, 300, 1000, 65534, 65535])
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_numbers_of_a_pgm_count_whatever_its_greatest(tmp_path: Path, greatest: int, plain: bool) -> None:
+    numbers = np.unique(np.linspace(0, greatest, 300).astype(int))
+    head = f"P{2 if plain else 5}\n{len(numbers)} 1\n{greatest}\n".encode()
+    wide = ">u2" if greatest > 255 else "u1"
+    body = " ".join(map(str, numbers)).encode() if plain else numbers.astype(wide).tobytes()
+    (tmp_path / "a.pgm").write_bytes(head + body)
+    np.testing.assert_array_equal(read_mask_pixels(tmp_path / "a.pgm").values, numbers[None])
+
+
+@pytest.mark.parametrize("bits", [4, 8, 10, 12, 16])
+def test_the_numbers_of_a_jpeg_2000_count_whatever_its_bits(tmp_path: Path, bits: int) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    numbers = (np.arange(64 * 64).reshape(1, 64, 64) % 2**bits).astype(np.uint8 if bits <= 8 else np.uint16)
+    place = {"crs": "EPSG:32633", "transform": rasterio.transform.from_origin(500_000, 5_400_000, 1, 1)}
+    options = {"NBITS": bits, "REVERSIBLE": "YES", "QUALITY": 100}
+    with rasterio.open(
+        tmp_path / "a.jp2",
+        "w",
+        driver="JP2OpenJPEG",
+        count=1,
+        height=64,
+        width=64,
+        dtype=numbers.dtype,
+        **place,
+        **options,
+    ) as file:
+        file.write(numbers)
+    np.testing.assert_array_equal(read_mask_pixels(tmp_path / "a.jp2").values, numbers[0])
+
+
 # floats and bands
 
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskpencil.errors import ImageError
 from maskpencil.images import tiff
 from maskpencil.images.bands import Bands, Levels, Samples
-from maskpencil.images.files import decoding, deep_png, is_tiff, naming, opened_image, upright
-from maskpencil.images.read import first_page, orientation_of
+from maskpencil.images.files import decoding, deep_png, head_of, is_tiff, naming, opened_image, upright
+from maskpencil.images.read import JPEG2000_HEAD, first_page, jpeg2000_facts, orientation_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -50,14 +51,16 @@ def read_stored(source: str | os.PathLike[str] | bytes, *, name: str = "") -> St
         with decoding(name):
             if is_tiff(source):
                 return _of_tiff(source, name)
-    with opened_image(source, name=name) as image, decoding(name):
+    with opened_image(source, name=name) as image, decoding(name), naming(name):
         if image.format == "TIFF":
             return _of_tiff(source, name)
         deep = deep_png(image, source)
         if deep is not None:
             deep = tiff.turned(deep, orientation_of(image.getexif()))
             return Stored(deep[..., :3], deep[..., 3] if deep.shape[2] == 4 else None)
-        return _of_pillow(upright(image))
+        scale = _scale(image, source)
+        stored = _of_pillow(upright(image))
+    return stored if scale is None else replace(stored, values=_unscaled(stored.values, scale))
 
 
 def _of_pillow(image: Image.Image) -> Stored:
@@ -73,6 +76,35 @@ def _of_pillow(image: Image.Image) -> Stored:
         alpha = np.array(image.getchannel("A"))
         return Stored(np.array(image.convert("L" if image.mode == "LA" else "RGB")), alpha)
     return Stored(np.array(image.convert("RGB")))
+
+
+def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
+    """Return the greatest number that a file may hold, and what Pillow makes of it; None where they are the same.
+
+    Raises:
+        ImageError: Pillow would lose something.
+    """
+    if image.format == "PPM" and image.mode in ("L", "I"):
+        for *_, given in getattr(image, "tile", ()):  # where they are spread: the mode and the greatest number
+            if isinstance(given, tuple):
+                return given[1], 255 if image.mode == "L" else 65535
+    if image.format == "JPEG2000":
+        facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
+        if facts.bits > 8 and facts.count > 1:
+            raise ImageError(
+                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands, of which only 8 bits would be read; "
+                "convert it: gdal_translate IN.jp2 OUT.tif"
+            )
+        room = 16 if facts.bits > 8 else 8
+        if facts.bits != room and facts.count == 1:  # Pillow shifts
+            return 1, 1 << (room - facts.bits)
+    return None
+
+
+def _unscaled(values: npt.NDArray[Any], scale: tuple[int, int]) -> npt.NDArray[Any]:
+    """Return the numbers (H, W) of a file, of which Pillow made `values`; see `_scale`."""
+    greatest, shown = scale
+    return ((values.astype(np.int64) * greatest * 2 + shown) // (2 * shown)).astype(values.dtype)
 
 
 def _clear(image: Image.Image) -> tuple[int, ...]:

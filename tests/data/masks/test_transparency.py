@@ -146,6 +146,20 @@ def test_half_transparent_paint_counts_as_paint(tmp_path: Path) -> None:
         np.testing.assert_array_equal(label_map, truth)
 
 
+def test_thin_lines_of_little_opacity_count_as_paint(tmp_path: Path) -> None:
+    truths = []
+    for seed in range(COUNT):
+        truth = np.zeros(SIZE, np.uint8)
+        truth[5 + seed], truth[:, 9 + seed] = 1, 2
+        truths.append(truth)
+    layers = [colors_on_clear(seed, truth) for seed, truth in enumerate(truths)]
+    for layer in layers:
+        layer[..., 3] = layer[..., 3] // 255 * 90
+    label_maps, _, _ = read(write(tmp_path, layers), ClassSet(("clear", "red", "green"), ((0, 0, 0), RED, GREEN)))
+    for label_map, truth in zip(label_maps, truths, strict=True):
+        np.testing.assert_array_equal(label_map, truth)
+
+
 def test_transparent_pixels_are_ignored_where_black_is_a_class_beside_them(tmp_path: Path) -> None:
     """As in masks of maps, which are clear outside of the surveyed area."""
     truths = [shape(seed) for seed in range(COUNT)]

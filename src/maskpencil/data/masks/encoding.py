@@ -91,7 +91,7 @@ HIDDEN = -1
 """The number of transparent pixels, which no file with transparency holds."""
 
 OPAQUE = 128
-"""Pixels of borders are hidden if they are less opaque than this, 0-255."""
+"""Pixels of borders are hidden if they are less opaque than this, 0-255, and than half of the most opaque."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,11 @@ def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
     Where areas are half transparent, as paint of less opacity leaves them, only those without any color are hidden.
     """
-    partly = (alpha > 0) & (alpha < OPAQUE)
+    least = min(OPAQUE, (int(alpha.max()) + 1) // 2)
+    partly = (alpha > 0) & (alpha < least)
     if min(alpha.shape) > 2 and partly[1:-1, 1:-1][is_flat(alpha)].any():
         return np.asarray(alpha == 0)
-    return np.asarray(alpha < OPAQUE)
+    return np.asarray((alpha == 0) | partly)
 
 
 def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
