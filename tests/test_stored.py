@@ -4,7 +4,6 @@ import struct
 import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -107,14 +106,30 @@ def test_colors_that_were_widened_to_16_bits_are_colors(tmp_path: Path, one: int
     assert pixels.values.dtype == np.uint8
 
 
-def test_numbers_in_several_channels_are_refused_with_what_they_hold(tmp_path: Path) -> None:
-    objects = np.stack([NUMBERS, NUMBERS * 100.0, NUMBERS * 0], axis=2).astype(np.uint16)
+def test_classes_in_red_and_object_numbers_in_green_are_classes(tmp_path: Path) -> None:
+    objects = np.stack([NUMBERS, np.array([0, 300, 7, 9])[NUMBERS], NUMBERS * 0], axis=2).astype(np.uint16)
+    pixels = read_mask_pixels(png(tmp_path / "a.png", objects, 2))
+    np.testing.assert_array_equal(pixels.values, NUMBERS)
+    assert pixels.remark == "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+
+
+@pytest.mark.parametrize("kind", ["objects in red", "blue in use"])
+def test_other_numbers_in_several_channels_are_refused_with_what_they_hold(tmp_path: Path, kind: str) -> None:
+    objects = np.stack([NUMBERS, NUMBERS * 100.0, NUMBERS + 0.0], axis=2).astype(np.uint16)
+    if kind == "objects in red":
+        objects = np.stack([NUMBERS + 0.0, NUMBERS > 0, NUMBERS * 0], axis=2).astype(np.uint16)
     path = png(tmp_path / "a.png", objects, 2)
     with pytest.raises(
-        ImageError, match=r"a\.png: holds numbers .*red 0 to 3, green 0 to 300, blue 0 to 0.*\[\.\.\., 2\]"
+        ImageError,
+        match=r"a\.png: holds numbers .*red 0 to 3, green 0 to \d+, blue 0 to \d.*gdal_translate -b 1 IN\.png OUT\.png",
     ):
         read_mask_pixels(path)
-    cv2.imwrite(str(tmp_path / "b.png"), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 2])  # as the message says
+    rasterio = pytest.importorskip("rasterio")
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(path) as file,
+    ):  # GDAL, as the message says
+        Image.fromarray(file.read(1)).save(tmp_path / "b.png")
     np.testing.assert_array_equal(read_mask_pixels(tmp_path / "b.png").values, NUMBERS)
 
 
@@ -134,6 +149,41 @@ def test_an_image_of_16_bits_a_channel_is_rounded_turned_and_laid_over_white(tmp
     read = read_image(png(tmp_path / "a.png", values, 6, (b"eXIf", exif.tobytes()[6:])))
     assert read.tolist() == [[[255, 51, 0]], [[255, 255, 255]]]
     np.testing.assert_array_equal(read_stored(tmp_path / "a.png").values, values[0, :, None, :3])
+
+
+# numbers that Pillow spreads
+
+
+@pytest.mark.parametrize("greatest", [3, 4, 100, 254, 255, 300, 1000, 65534, 65535])
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_numbers_of_a_pgm_count_whatever_its_greatest(tmp_path: Path, greatest: int, plain: bool) -> None:
+    numbers = np.unique(np.linspace(0, greatest, 300).astype(int))
+    head = f"P{2 if plain else 5}\n{len(numbers)} 1\n{greatest}\n".encode()
+    wide = ">u2" if greatest > 255 else "u1"
+    body = " ".join(map(str, numbers)).encode() if plain else numbers.astype(wide).tobytes()
+    (tmp_path / "a.pgm").write_bytes(head + body)
+    np.testing.assert_array_equal(read_mask_pixels(tmp_path / "a.pgm").values, numbers[None])
+
+
+@pytest.mark.parametrize("bits", [4, 8, 10, 12, 16])
+def test_the_numbers_of_a_jpeg_2000_count_whatever_its_bits(tmp_path: Path, bits: int) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    numbers = (np.arange(64 * 64).reshape(1, 64, 64) % 2**bits).astype(np.uint8 if bits <= 8 else np.uint16)
+    place = {"crs": "EPSG:32633", "transform": rasterio.transform.from_origin(500_000, 5_400_000, 1, 1)}
+    options = {"NBITS": bits, "REVERSIBLE": "YES", "QUALITY": 100}
+    with rasterio.open(
+        tmp_path / "a.jp2",
+        "w",
+        driver="JP2OpenJPEG",
+        count=1,
+        height=64,
+        width=64,
+        dtype=numbers.dtype,
+        **place,
+        **options,
+    ) as file:
+        file.write(numbers)
+    np.testing.assert_array_equal(read_mask_pixels(tmp_path / "a.jp2").values, numbers[0])
 
 
 # floats and bands

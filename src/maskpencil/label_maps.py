@@ -101,7 +101,12 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
             f"{name}: holds {stored.bands} bands of numbers that are no colors; expected one band of class numbers; "
             "save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
         )
-    return MaskPixels(_as_colors(values, name) if values.ndim == 3 else values, stored.palette, alpha, remark)
+    if values.ndim == 2:
+        palette, cleared = _with_clear_black(stored)
+        return MaskPixels(values, palette, alpha, _CLEARED if cleared else remark)
+    if _are_objects(values):
+        return MaskPixels(values[..., 0].astype(np.uint8), None, alpha, _OBJECTS)
+    return MaskPixels(_as_colors(values, name), None, alpha, remark)
 
 
 def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
@@ -121,6 +126,38 @@ def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer
     return numbers.astype(np.uint8 if fits else np.int32)
 
 
+_CLEARED = "have transparent colors in their palette, which are read as black (0) where colors count"
+
+
+def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
+    """Return the palette with transparent colors black, so that they are one in all files, and whether any changed.
+
+    Nothing changes where black is in use beside them.
+    """
+    palette = stored.palette
+    if palette is None or not stored.clear:
+        return palette, False
+    used = [number for number in np.unique(stored.values).tolist() if number < len(palette)]
+    clear = [number for number in used if number in stored.clear]
+    others = [number for number in used if number not in stored.clear]
+    if not palette[clear].any() or not palette[others].any(axis=1).all():
+        return palette, False
+    palette = palette.copy()
+    palette[clear] = 0
+    return palette, True
+
+
+_OBJECTS = "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+
+
+def _are_objects(values: npt.NDArray[np.integer]) -> bool:
+    """Return whether channels of 16 bits (H, W, 3) are a class, an object number, of one class each, and nothing."""
+    if values.dtype != np.uint16 or values[..., 2].any() or not 0 < values[..., 0].max() < IGNORE_INDEX:
+        return False
+    objects = np.unique(values[..., :2][values[..., 1] > 0], axis=0)  # (n, 2): class and number
+    return len(np.unique(objects[:, 1])) == len(objects)
+
+
 def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uint8]:
     """Return colors of 8 bits a channel (H, W, 3), to which those of 16 bits must be equal.
 
@@ -137,7 +174,7 @@ def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uin
     raise ImageError(
         f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), which are "
         "no colors of 8 bits; expected one channel of class numbers; save the channel of the classes alone, for "
-        "example red: cv2.imwrite('OUT.png', cv2.imread('IN.png', cv2.IMREAD_UNCHANGED)[..., 2])"
+        "example red: gdal_translate -b 1 IN.png OUT.png"
     )
 
 

@@ -160,7 +160,10 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class ClassPages:
-    """A mask file whose pages are black and white: what is white on page n, and on no other, is of class n."""
+    """A mask file whose pages hold one number each, apart from 0, and nowhere two: page n is class n.
+
+    Other numbers than 1 and 255, which stand for white, are classes themselves.
+    """
 
     path: Path
 
@@ -174,13 +177,15 @@ class ClassPages:
             ImageError: a page is not black and white, or two are white at one pixel.
         """
         label_map: LabelMap | None = None
+        used: set[int] = set()
         for number, (content, _) in enumerate(pages_of(self.path), start=1):
             values = read_mask_pixels(content, name=f"{self.path} (page {number})").values
-            found = np.unique(values).tolist()
-            if values.ndim != 2 or len({*found} - {0}) > 1 or number > MAX_CLASSES:
+            found = [] if values.ndim != 2 else [value for value in np.unique(values).tolist() if value]
+            stamped = found[0] if found and found[0] not in (1, 255) else number
+            if values.ndim != 2 or len(found) > 1 or not 0 < stamped < MAX_CLASSES or stamped in used:
                 raise ImageError(
-                    f"{self.path}: has several pages, its image one, and page {number} holds more than black and "
-                    "white, so the pages are not one for each class; save one label map for each image"
+                    f"{self.path}: has several pages, its image one, and page {number} holds more than one "
+                    "number apart from 0, so the pages are not one for each class; save one label map for each image"
                 )
             if label_map is None:
                 label_map = np.zeros(values.shape, np.uint8)
@@ -189,7 +194,8 @@ class ClassPages:
                     f"{self.path}: has several pages, its image one, and page {number} overlaps others, so the pages "
                     "are not one for each class; save one label map for each image"
                 )
-            label_map[values > 0] = number
+            label_map[values > 0] = stamped
+            used |= {stamped} if found else set()
         if label_map is None:
             raise ImageError(f"{self.path}: has no pages; replace it or remove it")
         return MaskPixels(label_map, None)

@@ -2,7 +2,7 @@
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskpencil.errors import ImageError
 from maskpencil.images import tiff
 from maskpencil.images.bands import Bands, Levels, Samples
-from maskpencil.images.files import decoding, deep_png, is_tiff, naming, opened_image, upright
-from maskpencil.images.read import first_page, orientation_of
+from maskpencil.images.files import decoding, deep_png, head_of, is_tiff, naming, opened_image, upright
+from maskpencil.images.read import JPEG2000_HEAD, first_page, jpeg2000_facts, orientation_of
+
+TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Stored:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
         alpha: (H, W) uint8 or uint16; None where the file has none.
         palette: (n, 3) uint8 colors of the numbers, where the file has them.
+        clear: the numbers whose color in the palette is fully transparent.
         shown_inverted: whether the file is shown inverted, as a TIFF that says "white is zero".
         bands: how many bands of numbers there are that are not marked as colors or alpha, where they are several.
     """
@@ -31,6 +35,7 @@ class Stored:
     values: npt.NDArray[Any]
     alpha: npt.NDArray[np.unsignedinteger] | None = None
     palette: npt.NDArray[np.uint8] | None = None
+    clear: tuple[int, ...] = ()
     shown_inverted: bool = False
     bands: int = 1
 
@@ -42,23 +47,27 @@ def read_stored(source: str | os.PathLike[str] | bytes, *, name: str = "") -> St
         ImageError: not a readable image, truncated, or over `MAX_PIXELS`.
     """
     name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
-    with decoding(name):
-        if is_tiff(source):
-            with naming(name):
+    if isinstance(source, bytes) or Path(source).suffix.lower() in TIFF_SUFFIXES:  # others need no look at the head
+        with decoding(name):
+            if is_tiff(source):
                 return _of_tiff(source, name)
-    with opened_image(source, name=name) as image, decoding(name):
+    with opened_image(source, name=name) as image, decoding(name), naming(name):
+        if image.format == "TIFF":
+            return _of_tiff(source, name)
         deep = deep_png(image, source)
         if deep is not None:
             deep = tiff.turned(deep, orientation_of(image.getexif()))
             return Stored(deep[..., :3], deep[..., 3] if deep.shape[2] == 4 else None)
-        return _of_pillow(upright(image))
+        scale = _scale(image, source)
+        stored = _of_pillow(upright(image))
+    return stored if scale is None else replace(stored, values=_unscaled(stored.values, scale))
 
 
 def _of_pillow(image: Image.Image) -> Stored:
     if image.mode == "P":
         flat = image.getpalette("RGB")
         palette = np.array(flat, dtype=np.uint8).reshape(-1, 3) if flat else None
-        return Stored(np.array(image), palette=palette)
+        return Stored(np.array(image), palette=palette, clear=_clear(image))
     if image.mode == "1":
         return Stored(np.array(image.convert("L")))
     if image.mode in ("L", "F") or image.mode.startswith("I"):
@@ -69,8 +78,45 @@ def _of_pillow(image: Image.Image) -> Stored:
     return Stored(np.array(image.convert("RGB")))
 
 
+def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
+    """Return the greatest number that a file may hold, and what Pillow makes of it; None where they are the same.
+
+    Raises:
+        ImageError: Pillow would lose something.
+    """
+    if image.format == "PPM" and image.mode in ("L", "I"):
+        for *_, given in getattr(image, "tile", ()):  # where they are spread: the mode and the greatest number
+            if isinstance(given, tuple):
+                return given[1], 255 if image.mode == "L" else 65535
+    if image.format == "JPEG2000":
+        facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
+        if facts.bits > 8 and facts.count > 1:
+            raise ImageError(
+                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands, of which only 8 bits would be read; "
+                "convert it: gdal_translate IN.jp2 OUT.tif"
+            )
+        room = 16 if facts.bits > 8 else 8
+        if facts.bits != room and facts.count == 1:  # Pillow shifts
+            return 1, 1 << (room - facts.bits)
+    return None
+
+
+def _unscaled(values: npt.NDArray[Any], scale: tuple[int, int]) -> npt.NDArray[Any]:
+    """Return the numbers (H, W) of a file, of which Pillow made `values`; see `_scale`."""
+    greatest, shown = scale
+    return ((values.astype(np.int64) * greatest * 2 + shown) // (2 * shown)).astype(values.dtype)
+
+
+def _clear(image: Image.Image) -> tuple[int, ...]:
+    """Return the numbers of a palette that are fully transparent."""
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):
+        return tuple(number for number, alpha in enumerate(transparency) if alpha == 0)
+    return () if transparency is None else (int(transparency),)
+
+
 def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+    with naming(name), io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         page = first_page(tiff.read_pages(file))
         bands = page.bands
         seen = bands.colors if bands.alpha is None else (*bands.colors, bands.alpha)

@@ -61,6 +61,26 @@ def discover(tmp_path: Path):
 # class numbers
 
 
+def test_numbers_in_red_alone_are_class_numbers(discover) -> None:
+    """As driving simulators write them."""
+    masks = {
+        "a.png": colored((0, 0, 0), (1, 0, 0), (7, 0, 0)),
+        "b.png": gray(0, 0),
+        "c.png": colored((255, 0, 0), (3, 0, 0)),
+    }
+    encoding, read = discover(masks)
+    assert encoding.classes.names == tuple(f"class_{number}" for number in range(8))
+    assert read == [[0, 1, 7], [0, 0], [IGNORE_INDEX, 3]]
+    names = ClassSet(tuple("abcdefgh"))
+    assert discover(masks, names)[1] == read
+    assert discover(masks, names)[0].classes == names
+
+
+def test_dark_red_that_is_a_declared_color_stays_that_color(discover) -> None:
+    classes = ClassSet(("wine", "night"), ((50, 0, 0), BLACK))
+    assert discover({"a.png": colored((0, 0, 0), (50, 0, 0))}, classes)[1] == [[1, 0]]
+
+
 def test_small_numbers_are_classes_and_255_is_ignored(discover) -> None:
     encoding, read = discover({"a.png": gray(0, 1, 255), "b.png": gray(3, 3, 0)})
     assert encoding.kind == "index"

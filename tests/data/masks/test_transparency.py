@@ -146,6 +146,20 @@ def test_half_transparent_paint_counts_as_paint(tmp_path: Path) -> None:
         np.testing.assert_array_equal(label_map, truth)
 
 
+def test_thin_lines_of_little_opacity_count_as_paint(tmp_path: Path) -> None:
+    truths = []
+    for seed in range(COUNT):
+        truth = np.zeros(SIZE, np.uint8)
+        truth[5 + seed], truth[:, 9 + seed] = 1, 2
+        truths.append(truth)
+    layers = [colors_on_clear(seed, truth) for seed, truth in enumerate(truths)]
+    for layer in layers:
+        layer[..., 3] = layer[..., 3] // 255 * 90
+    label_maps, _, _ = read(write(tmp_path, layers), ClassSet(("clear", "red", "green"), ((0, 0, 0), RED, GREEN)))
+    for label_map, truth in zip(label_maps, truths, strict=True):
+        np.testing.assert_array_equal(label_map, truth)
+
+
 def test_transparent_pixels_are_ignored_where_black_is_a_class_beside_them(tmp_path: Path) -> None:
     """As in masks of maps, which are clear outside of the surveyed area."""
     truths = [shape(seed) for seed in range(COUNT)]
@@ -211,3 +225,22 @@ def test_check_train_and_convert_read_transparency_alike(tmp_path: Path) -> None
     assert report.classes["foreground"].pixels == sum(int((truth > 0).sum()) for truth in truths)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         np.testing.assert_array_equal(folder.read_label_map(pair), truths[int(pair.name[1:])] > 0)
+
+
+def test_transparent_colors_of_palettes_are_one_class_where_palettes_differ(tmp_path: Path) -> None:
+    """As programs write that choose a palette for each file."""
+    truths = [shape(seed) for seed in range(COUNT)]
+    paths = [tmp_path / f"m{seed}.png" for seed in range(COUNT)]
+    for seed, (path, truth) in enumerate(zip(paths, truths, strict=True)):
+        order = [(0, 1, 2), (2, 0, 1)][seed % 2]  # the number of each class
+        colors: list[tuple[int, int, int]] = [(0, 0, 0)] * 3
+        for number, color in zip(order, ((255, 255, 255 * (seed % 2)), RED, GREEN), strict=True):
+            colors[number] = color
+        image = Image.fromarray(np.array(order, np.uint8)[truth])
+        image.putpalette([level for color in colors for level in color])
+        image.save(path, transparency=order[0])
+    label_maps, notes, _ = read(paths)
+    assert notes[0].endswith("have transparent colors in their palette, which are read as black (0) where colors count")
+    first = {1: label_maps[0][truths[0] == 1][0], 2: label_maps[0][truths[0] == 2][0]}
+    for label_map, truth in zip(label_maps, truths, strict=True):
+        np.testing.assert_array_equal(label_map, np.array([0, first[1], first[2]])[truth])

@@ -176,12 +176,21 @@ def test_black_and_white_pages_that_never_overlap_are_classes(tmp_path: Path) ->
     assert report.faults == ()
 
 
+def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -> None:
+    class_pages(tmp_path / "data")
+    for number in range(4):
+        pages = [(truth(number) == c) * np.uint8(stamp) for c, stamp in ((1, 17), (2, 5))]
+        save(tmp_path / f"data/masks/a{number}.tif", pages)
+    for number, (_, (_, label_map)) in enumerate(sorted(read(open_folder(tmp_path / "data")).items())):
+        np.testing.assert_array_equal(label_map, np.array([0, 17, 5])[truth(number)])
+
+
 @pytest.mark.parametrize("kind", ["overlap", "numbers"])
 def test_other_pages_of_one_image_are_refused(tmp_path: Path, kind: str) -> None:
     class_pages(tmp_path / "data")
     one = (truth(1) == 1) * np.uint8(255)
     save(tmp_path / "data/masks/a1.tif", [one, one] if kind == "overlap" else [truth(1), np.zeros(SIZE, np.uint8)])
-    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than black and white"
+    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than one number apart from 0"
     with pytest.raises(ImageError, match=rf"a1\.tif: has several pages, its image one, and {what}"):
         open_folder(tmp_path / "data")
 
@@ -204,11 +213,23 @@ def test_a_single_volume_trains_on_its_first_pages_and_validates_on_the_last(tmp
     folder = open_folder(root)
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 8, "val": 2}
     assert any("one volume of 10 pages" in note and "scores will be too good" in note for note in folder.notes)
-    assert inside or any("test-volume.tif left out" in note for note in folder.notes)
+    assert inside or any("pages 9 to 10 validate, test-volume.tif left out" in note for note in folder.notes)
     for number, (pair) in enumerate([*folder.pairs("train"), *folder.pairs("val")]):
         image, label_map = folder.read_pair(pair)
         np.testing.assert_array_equal(image[..., 0], photo(number))
         np.testing.assert_array_equal(label_map, truth(number) > 0)
+
+
+def test_another_volume_validates_as_the_warning_says(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"data/{name}-volume.tif", [photo(page) for page in range(4)])
+        save(tmp_path / f"data/{name}-labels.tif", [(truth(page) > 0) * np.uint8(255) for page in range(4)])
+    folder = open_folder(tmp_path / "data")
+    assert {split: {pair.name[0] for pair in pairs} for split, pairs in folder.splits.items()} in (
+        {"train": {"a"}, "val": {"b"}},
+        {"train": {"b"}, "val": {"a"}},
+    )
+    assert not any("one volume" in note for note in folder.notes)
 
 
 def test_a_damaged_stack_is_our_error(tmp_path: Path) -> None:

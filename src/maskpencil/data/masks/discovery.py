@@ -113,6 +113,9 @@ LIKE_A_PHOTOGRAPH = (
     "images and masks are not exchanged"
 )
 
+MOST_RED = 64
+"""Levels of red below this, without green and blue, are numbers: as colors they could hardly be told from black."""
+
 LEAST_MATTE = 0.05
 """A level of opacity that fills less than this share of the smaller of nothing and all is no class."""
 
@@ -148,7 +151,9 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
     if alpha == "mask" and (classes is None or len(classes) == 2) and _is_matte(facts):
         discovery = Discovery(MaskEncoding("binary", classes or ClassSet(TWO_CLASSES), nearest=True))
     else:
-        discovery = _with_classes(facts, classes) if classes else _without_classes(facts)
+        discovery = _red_numbers(facts, classes) or (
+            _with_classes(facts, classes) if classes else _without_classes(facts)
+        )
     encoding = replace(discovery.encoding, alpha=alpha)
     discovery = Discovery(encoding, (*_remarks(facts, encoding), *notes, *discovery.notes))
     if encoding.kind == "color":
@@ -184,6 +189,21 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
             told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
             return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {told}",))
     return Discovery(by_number)
+
+
+def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery | None:
+    """Read class numbers in the red channel, where green and blue hold nothing, as simulators write them; else None."""
+    values = totals(fact.values_for("color") for fact in facts)
+    numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
+    plain = not any(value & 0xFFFF for value in values) and not any(fact.others for fact in facts)
+    if not plain or not numbers or not 0 < numbers[-1] < MOST_RED or not any(fact.colored for fact in facts):
+        return None
+    if classes and (MaskEncoding("color", classes).covers(facts) or numbers[-1] >= len(classes)):
+        return None
+    named = classes or ClassSet(tuple(f"class_{number}" for number in range(numbers[-1] + 1)))
+    codes = {number << 16: number for number in numbers} | {IGNORE_INDEX << 16: IGNORE_INDEX}
+    note = f"the red channel holds the class numbers 0 to {numbers[-1]}, green and blue hold 0"
+    return Discovery(MaskEncoding("color", named, codes=codes), (note,))
 
 
 def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:

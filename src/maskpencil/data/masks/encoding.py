@@ -95,7 +95,7 @@ HIDDEN = -1
 """The number of transparent pixels, which no file with transparency holds."""
 
 OPAQUE = 128
-"""Pixels of borders are hidden if they are less opaque than this, 0-255."""
+"""Pixels of borders are hidden if they are less opaque than this, 0-255, and than half of the most opaque."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,11 @@ def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
     Where areas are half transparent, as paint of less opacity leaves them, only those without any color are hidden.
     """
-    partly = (alpha > 0) & (alpha < OPAQUE)
+    least = min(OPAQUE, (int(alpha.max()) + 1) // 2)
+    partly = (alpha > 0) & (alpha < least)
     if min(alpha.shape) > 2 and partly[1:-1, 1:-1][is_flat(alpha)].any():
         return np.asarray(alpha == 0)
-    return np.asarray(alpha < OPAQUE)
+    return np.asarray((alpha == 0) | partly)
 
 
 def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
@@ -197,7 +198,7 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
     own = Contents.of(numbers)
     height, width = numbers.shape
     alpha = None if pixels.alpha is None else AlphaFacts.of(numbers, pixels.alpha)
-    digest = crc32(numbers.tobytes(), 0 if pixels.alpha is None else crc32(pixels.alpha.tobytes()))
+    digest = crc32(np.ascontiguousarray(numbers).data, 0 if pixels.alpha is None else crc32(pixels.alpha.tobytes()))
     return MaskFacts(
         mask,
         (height, width),

@@ -109,7 +109,7 @@ def _write(stacks: Sequence[Pair], target: Path) -> tuple[str, ...]:
             if isinstance(file, Path):
                 folder = target / str(place) / kind
                 folder.mkdir(parents=True)
-                _write_pages(file, [folder])
+                _write_pages(file, [folder], file.stem)
     return ()
 
 
@@ -124,13 +124,13 @@ def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
     ]
 
 
-def _write_pages(file: Path, folders: Sequence[Path]) -> None:
+def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
     """Write each page of a file into the folder that stands for it; the last one takes all further pages."""
     budget = Budget(file, file.stat().st_size, folders[0].parent)
     for number, (content, suffix) in enumerate(pages_of(file), start=1):
         budget.claim(len(content))
         folder = folders[min(number, len(folders)) - 1]
-        with written_whole(folder / f"{file.stem}_p{number:04d}{suffix}") as temporary:
+        with written_whole(folder / f"{name}_p{number:04d}{suffix}") as temporary:
             temporary.write_bytes(content)
 
 
@@ -183,16 +183,17 @@ def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]
             folders = [target / kind / split for split in ("train", "val")]
             for folder in folders:
                 folder.mkdir(parents=True)
-            _write_pages(file, [folders[0]] * train + folders[1:])
+            _write_pages(file, [folders[0]] * train + folders[1:], stack.image.stem)
         return ()
 
     folder, notes = made_once(root, [stack.image, stack.mask], make)
     left_out = f", {', '.join(file.name for file in stack.others)} left out" if stack.others else ""
     what = (
-        f"one volume of {stack.pages} pages is read as a pair for each page, of which the last {stack.pages - train} "
+        f"one volume of {stack.pages} pages is read as a pair for each page; pages {train + 1} to {stack.pages} "
         f"validate{left_out}; pages of one volume are alike, so the scores will be too good"
     )
-    return folder, notes, Fault("one-volume", "warning", 1, what, "add volumes", (str(stack.image), str(stack.mask)))
+    remedy = "put another volume and its mask beside them, which then validates"
+    return folder, notes, Fault("one-volume", "warning", 1, what, remedy, (str(stack.image), str(stack.mask)))
 
 
 def _alike(one: str, other: str) -> int:
