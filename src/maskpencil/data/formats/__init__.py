@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import coco, cvat, datumaro, label_studio, labelme, published, voc, yolo
+from maskpencil.data.formats import coco, cvat, cvat_xml, datumaro, label_studio, labelme, published, voc, yolo
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -35,6 +35,7 @@ READERS: tuple[Reader, ...] = (
     cvat.recognize,
     voc.recognize,
     published.recognize_roboflow,
+    cvat_xml.recognize,
     datumaro.recognize,
     coco.recognize,
     labelme.recognize,
