@@ -252,6 +252,8 @@ def _mask(entry: Entry) -> Bitmap | None:
     except ValueError as error:
         raise entry.wrong("rle", "whole numbers, separated by commas") from error
     pixels = width * height
+    if not any(runs):  # CVAT's empty mask
+        return None
     if min(runs) < 0 or not pixels - width < sum(runs) <= pixels:
         raise DataError(
             f"{entry}: its runs are {sum(runs)} pixels, its box of {width} x {height} has {pixels}; export it again"
