@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import coco, cvat, cvat_xml, datumaro, label_studio, labelme, published, voc, yolo
+from maskpencil.data.formats import (
+    coco,
+    cvat,
+    cvat_xml,
+    datumaro,
+    label_studio,
+    labelme,
+    published,
+    supervisely,
+    voc,
+    yolo,
+)
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -36,6 +47,7 @@ READERS: tuple[Reader, ...] = (
     voc.recognize,
     published.recognize_roboflow,
     cvat_xml.recognize,
+    supervisely.recognize,
     datumaro.recognize,
     coco.recognize,
     labelme.recognize,
