@@ -256,9 +256,7 @@ def test_a_file_that_cannot_be_is_an_error(open_with, files: dict[str, str], mes
 
 def test_a_project_without_its_images_says_what_to_do(save_files) -> None:
     root = save_files({"meta.json": meta(), "ds/ann/a.png.json": ann(CAR), "ds/ann/b.png.json": ann(CAR)})
-    with pytest.raises(
-        DataError, match=r"names 2 images \('a\.png', \.\.\.\), none .* download the project from"
-    ):
+    with pytest.raises(DataError, match=r"names 2 images \('a\.png', \.\.\.\), none .* download the project from"):
         open_folder(root)
 
 

@@ -11,6 +11,7 @@ from maskpencil.data.formats import (
     labelme,
     published,
     supervisely,
+    via,
     voc,
     yolo,
 )
@@ -51,6 +52,7 @@ READERS: tuple[Reader, ...] = (
     datumaro.recognize,
     coco.recognize,
     labelme.recognize,
+    via.recognize,
     label_studio.recognize,
     yolo.recognize,
 )

@@ -90,6 +90,10 @@ class ImageSearch:
                 return found
         return None
 
+    def named(self, name: str) -> list[Path]:
+        """Return all images below the root with the last part of a name."""
+        return self._by_name.get(PureWindowsPath(name).name.lower(), [])
+
     def _alone(self, name: str) -> Path | None:
         """Return the only image with the longest end of the path, with or without its suffix."""
         last = PureWindowsPath(name).name.lower()
@@ -131,7 +135,7 @@ class DrawnImages:
         self._drawn: dict[Path, _Drawn] = {}
         self._absent: list[tuple[Entry, str]] = []
         self._left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self._errors: list[str] = []
+        self.errors: list[str] = []
 
     @contextmanager
     def collecting_errors(self) -> Iterator[None]:
@@ -139,7 +143,7 @@ class DrawnImages:
         try:
             yield
         except (DataError, ImageError) as error:
-            self._errors.append(str(error))
+            self.errors.append(str(error))
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
         """Return the image of an entry by its name, see `ImageSearch.find`; one that is not there is reported later.
@@ -218,11 +222,11 @@ class DrawnImages:
         )
 
     def _refuse(self) -> None:
-        if len(self._errors) == 1:
-            raise DataError(self._errors[0])
-        if self._errors:
-            shown = " | ".join(self._errors[:EXAMPLES]) + (" | ..." if len(self._errors) > EXAMPLES else "")
-            raise DataError(f"{len(self._errors)} entries cannot be read: {shown}")
+        if len(self.errors) == 1:
+            raise DataError(self.errors[0])
+        if self.errors:
+            shown = " | ".join(self.errors[:EXAMPLES]) + (" | ..." if len(self.errors) > EXAMPLES else "")
+            raise DataError(f"{len(self.errors)} entries cannot be read: {shown}")
 
     def _split(self, image: Path, source: Path) -> str:
         """Return the split that a folder of the image, or else of the file that describes it, is named for."""
