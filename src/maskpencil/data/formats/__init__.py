@@ -3,12 +3,16 @@
 from pathlib import Path
 
 from maskpencil.data.formats import (
+    bdd100k,
     coco,
     cvat,
     cvat_xml,
     datumaro,
     label_studio,
     labelme,
+    labelme_voc,
+    mapillary,
+    oxford_pets,
     published,
     supervisely,
     via,
@@ -44,7 +48,11 @@ READERS: tuple[Reader, ...] = (
     published.recognize_cityscapes,
     published.recognize_ade20k,
     published.recognize_camvid,
+    mapillary.recognize,
+    bdd100k.recognize,
+    oxford_pets.recognize,
     cvat.recognize,
+    labelme_voc.recognize,
     voc.recognize,
     published.recognize_roboflow,
     cvat_xml.recognize,
