@@ -199,7 +199,7 @@ class DrawnImages:
         Raises:
             DataError: anything could not be understood, or no image is there.
         """
-        self._refuse()
+        self.refuse_errors()
         if not self._drawn and self._absent:
             (entry, name), *_ = self._absent
             names = f"{len(self._absent)} images ({name!r}{', ...' if len(self._absent) > 1 else ''})"
@@ -221,7 +221,12 @@ class DrawnImages:
             self.tool, layout_of(self.root, found, use_lists=use_lists), MaskEncoding("index", known.classes)
         )
 
-    def _refuse(self) -> None:
+    def refuse_errors(self) -> None:
+        """Raise everything that could not be understood, if anything.
+
+        Raises:
+            DataError: the one error, or how many there are and the first.
+        """
         if len(self.errors) == 1:
             raise DataError(self.errors[0])
         if self.errors:
@@ -270,11 +275,10 @@ def size_of(image: Path, stated: tuple[int, int] | None, entry: Entry) -> tuple[
 
 
 def polygon_of(*rings: npt.ArrayLike) -> Polygon | None:
-    """Return the polygon of an outer ring and its holes, each (n, 2); None where the outer ring has no area."""
-    outer, *holes = (np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings)
-    if len(outer) < LEAST_CORNERS or np.linalg.matrix_rank(outer - outer[0]) < 2:  # all on one line
-        return None
-    return Polygon(0, (outer, *(hole for hole in holes if len(hole) >= LEAST_CORNERS)))
+    """Return the polygon of rings, each (n, 2), such as an outer one and its holes; None where none has an area."""
+    closed = [ring for each in rings if len(ring := np.asarray(each, np.float32).reshape(-1, 2)) >= LEAST_CORNERS]
+    has_area = any(np.linalg.matrix_rank(ring - ring[0]) == 2 for ring in closed)  # otherwise all are on one line
+    return Polygon(0, tuple(closed)) if has_area else None
 
 
 def color_of(text: object) -> Color | None:
