@@ -235,6 +235,7 @@ def test_tables_of_other_tools_that_cannot_be_are_errors(tmp_path: Path, name: s
         ("config.json", "// no JSON"),
         ("config.json", '{"labels": ["road", "car"]}'),
         ("config.json", '{"labels": [{"name": "a", "color": "red"}]}'),
+        ("config.json", '{"labels": [{"name": "a", "color": [1, 2, 3, 4]}]}'),
         ("label_classes.json", '["road", "car"]'),
         ("label_classes.json", '{"road": 1}'),
     ],

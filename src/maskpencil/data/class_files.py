@@ -136,23 +136,25 @@ class VistasLabel:
 
 
 def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
-    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None where it has no `labels`.
+    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None where it has no such ones.
 
     Raises:
         DataError: a label has another form.
     """
     entries = _json(path)
     labels = entries.get("labels") if isinstance(entries, Mapping) else None
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, Mapping) for label in labels):
-        return None
-    if not all("color" in label and "name" in label for label in labels):
+    if not isinstance(labels, list) or not any(isinstance(label, Mapping) for label in labels):
         return None
     found = []
     for number, label in enumerate(labels, start=1):
-        name, color = label["name"], label["color"]
+        if not isinstance(label, Mapping):
+            raise DataError(f"{path}: label {number} is {str(label)[:40]!r}; expected an object with name and color")
+        name, evaluated = label.get("name"), label.get("evaluate", True)
         if not isinstance(name, str) or not name:
-            raise DataError(f"{path}: label {number} has the name {name!r}; expected a text")
-        found.append(VistasLabel(name, _rgb(path, number, color), label.get("evaluate") is not False))
+            raise DataError(f"{path}: label {number} has the name {str(name)[:40]!r}; expected a text")
+        if not isinstance(evaluated, bool):
+            raise DataError(f"{path}: label {number} has 'evaluate' {str(evaluated)[:40]!r}; expected true or false")
+        found.append(VistasLabel(name, _rgb(path, number, label.get("color")), evaluated))
     return tuple(found)
 
 
@@ -379,7 +381,7 @@ def _color(path: Path, number: int, levels: Sequence[str]) -> Color:
 
 def _rgb(path: Path, number: int, color: object) -> Color:
     levels = color if isinstance(color, list) else [color]
-    return _color(path, number, [str(level) for level in levels[:3]])
+    return _color(path, number, [str(level)[:20] for level in levels[:4]])
 
 
 def _is_number(text: str) -> bool:

@@ -31,15 +31,13 @@ def polygon(label: str, left: float, top: float, right: float, bottom: float, **
     return element("polygon", label=label, source="manual", occluded=0, points=points, **{"z_order": 0, **more})
 
 
-def mask(label: str, pixels: npt.NDArray[np.bool_], *, short: bool = False, **more: Any) -> str:
-    """A mask as CVAT writes it: runs along the rows of the smallest box."""
+def mask(label: str, pixels: npt.NDArray[np.bool_], *, less: int = 0, **more: Any) -> str:
+    """A mask as CVAT writes it: runs along the rows of the smallest box, whose sides are stated `less` too short."""
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     part = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     runs = [(bool(value), len(list(run))) for value, run in groupby(part.ravel())]
     counts = [0] * runs[0][0] + [length for _, length in runs]
-    if short and not runs[-1][0]:
-        del counts[-1]
-    place = {"left": columns[0], "top": rows[0], "width": part.shape[1], "height": part.shape[0]}
+    place = {"left": columns[0], "top": rows[0], "width": part.shape[1] - less, "height": part.shape[0] - less}
     return element("mask", label=label, rle=", ".join(map(str, counts)), **place, **{"z_order": 0, **more})
 
 
@@ -89,15 +87,15 @@ def test_polygons_have_the_labels_and_colors_of_the_task(open_with) -> None:
     np.testing.assert_array_equal(drawn(folder), expected)
 
 
-@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("less", [0, 1])
 @pytest.mark.parametrize("cut", [None, (slice(0, 8), slice(0, 6))])
-def test_masks_are_runs_along_the_rows_of_their_box(open_with, short: bool, cut: Any) -> None:
+def test_masks_are_runs_along_the_rows_of_their_box(open_with, less: int, cut: Any) -> None:
     pixels = BLOB.copy()
     pixels[15, 10:14] = False  # a hole that is open to the left
     if cut:
         pixels = np.zeros(SIZE, dtype=bool)
         pixels[cut] = True  # the first run is empty
-    folder = open_with(mask("road", pixels, short=short))
+    folder = open_with(mask("road", pixels, less=less))
     np.testing.assert_array_equal(drawn(folder), np.where(pixels, 2, 0))
 
 
@@ -256,12 +254,13 @@ MASK = {"label": "car", "rle": "0, 16", "left": 0, "top": 0, "width": 4, "height
         (element("box", **{**BOX, "xtl": "left"}), "'xtl' is 'left'; expected a number"),
         (element("box", **{**BOX, "rotation": "inf"}), "'rotation' is 'inf'; expected a number of pixels"),
         (element("ellipse", label="car", cx=1, cy=1, rx=4), "'ry' is missing; expected a number"),
-        (element("mask", **{**MASK, "rle": "0, 15"} | {"width": 15, "height": 15}), "its runs are 15 pixels, its box"),
+        (element("mask", **{**MASK, "rle": "0, 15"}), "its runs are 15 pixels, its box of 4 x 4 has 16"),
         (element("mask", **{**MASK, "rle": "0, 17"}), "its runs are 17 pixels, its box of 4 x 4 has 16"),
         (element("mask", **{**MASK, "rle": "-1, 17"}), "its runs are 16 pixels, its box"),
         (element("mask", **{**MASK, "rle": "a"}), "'rle' is 'a'; expected whole numbers"),
         (element("mask", **{**MASK, "left": 0.5}), "'left' is '0.5'; expected a whole number"),
-        (element("mask", **{**MASK, "width": 10**7, "height": 10**7}), "million can be read"),
+        (element("mask", **{**MASK, "width": 10**7, "height": 10**7}), "its runs are 16 pixels, its box of 10000000"),
+        (element("mask", **{**MASK, "rle": f"0, {10**14}", "width": 10**7, "height": 10**7}), "million can be read"),
     ],
 )
 def test_a_shape_that_cannot_be_is_an_error_that_names_it(open_with, shape: str, message: str) -> None:

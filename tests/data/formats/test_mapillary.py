@@ -91,13 +91,20 @@ def test_images_without_labels_are_named(save_files) -> None:
         ("{", r"config\.json: is not valid JSON"),
         (config().replace("[165, 42, 42]", "[165, 42]"), r"config\.json: line 1 has the color '165 42'"),
         (config().replace("[165, 42, 42]", '"red"'), r"config\.json: line 1 has the color 'red'"),
-        (config().replace('"animal--bird"', "7"), r"config\.json: label 1 has the name 7; expected a text"),
+        (config().replace('"animal--bird"', "7"), r"config\.json: label 1 has the name '7'; expected a text"),
+        (config().replace('{"name"', '"x", {"name"', 1), r"config\.json: label 1 is 'x'; expected an object"),
+        (config().replace("false", "0"), r"config\.json: label 4 has 'evaluate' '0'; expected true or false"),
         (config(("a", "a", "b", "c")), r"config\.json: class names must differ"),
     ],
 )
 def test_a_file_of_labels_that_cannot_be_is_an_error(save_files, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_folder(save_files(data_set("") | {"config.json": text}))
+
+
+def test_a_release_without_its_labels_is_an_error(save_files) -> None:
+    with pytest.raises(DataError, match=r"config_v2\.0\.json: has no labels with names and colors"):
+        open_folder(save_files(data_set("v2.0") | {"config_v2.0.json": '{"labels": []}'}))
 
 
 def test_a_number_without_a_label_is_an_error(save_files) -> None:

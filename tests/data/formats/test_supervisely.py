@@ -212,6 +212,7 @@ PNG = base64.b64encode(zlib.compress(png(BLOB, "palette"))).decode()
         (5, "object 1 is 5; expected an object"),
         ({"geometryType": "polygon"}, "object 1: 'classTitle' is missing; expected a text"),
         (figure("car", "polygon"), "object 1: 'points' is missing; expected an object"),
+        ({**CAR, "geometryType": {"a": 1}}, "'geometryType' is {'a': 1}; expected the name of a shape"),
         (figure("car", "polygon", 5), "object 1: points: has the points 5"),
         (figure("car", "polygon", [[1, 2], [3, "4"], [5, 6]]), "object 1: points: has the points"),
         (figure("car", "polygon", [[1, 2], [3, 1e30], [5, 6]]), "object 1: points: has a point at"),

@@ -395,6 +395,7 @@ def test_a_region_that_cannot_be_is_an_error_that_names_it(open_with, entry: Any
         (table(image("a.png", CAR)) + "b.png,1\n", r"via\.csv: line 3 has 2 columns; expected 7"),
         (table(image("a.png", CAR)).replace("rect", 'rect""x'), r"via\.csv: line 2 holds .*; expected JSON"),
         (table(image("", CAR)), r"'filename' is ''; expected a text"),
+        (table(image("a.png", CAR)).replace(",region_attributes", ",9region_attributes"), r"has no column 'region_att"),
     ],
 )
 def test_a_line_that_cannot_be_is_an_error_that_names_it(save_files, text: str, message: str) -> None:

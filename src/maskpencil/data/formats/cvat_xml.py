@@ -240,28 +240,30 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Return a mask: runs of outside and inside in turn, along the rows of its box; a last run outside may be missing.
+    """Return a mask: runs of outside and inside in turn, along the rows of its box.
+
+    CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
 
     Raises:
         DataError: the runs are no whole numbers, or not as many pixels as the box has.
     """
     left, top, width, height = (_whole(entry, key) for key in ("left", "top", "width", "height"))
-    height, width = checked_size(height, width, f"{entry}: its box")
     try:
         runs = [int(run) for run in entry.text("rle").split(",")]
     except ValueError as error:
         raise entry.wrong("rle", "whole numbers, separated by commas") from error
-    pixels = width * height
     if not any(runs):  # CVAT's empty mask
         return None
-    if min(runs) < 0 or not pixels - width < sum(runs) <= pixels:
+    boxes = [(height, width), (height + 1, width + 1)]
+    size = next((box for box in boxes if box[0] * box[1] == sum(runs)), None)
+    if size is None or min(runs) < 0:
         raise DataError(
-            f"{entry}: its runs are {sum(runs)} pixels, its box of {width} x {height} has {pixels}; export it again"
+            f"{entry}: its runs are {sum(runs)} pixels, its box of {width} x {height} has {width * height}; export it "
+            "again"
         )
-    mask: npt.NDArray[np.bool_] = np.zeros(pixels, dtype=bool)
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    mask[: len(inside)] = inside
-    return Bitmap.of(0, mask.reshape(height, width), (top, left)) if mask.any() else None
+    size = checked_size(*size, f"{entry}: its box")
+    inside: npt.NDArray[np.bool_] = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
+    return Bitmap.of(0, inside, (top, left)) if inside.any() else None
 
 
 _SHAPES: Mapping[str, Callable[[Entry], Polygon | Bitmap | None]] = {

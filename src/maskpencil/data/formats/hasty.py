@@ -69,9 +69,9 @@ def _add(entry: Entry, found: DrawnImages) -> None:
 
 
 def _shape(label: Entry) -> Polygon | Bitmap | None:
-    if label.fields.get("mask"):
+    if "mask" in label:
         return _mask(label)
-    if label.fields.get("polygon"):
+    if "polygon" in label:
         return polygon_of(label.pairs("polygon"))
     if "bbox" not in label:
         return None

@@ -47,7 +47,11 @@ def recognize(root: Path) -> Recognized | None:
     release = named[0]
     labels = read_vistas_labels(root / release.config)
     if labels is None:
-        return None
+        if release.folder == ".":  # config.json may be anything
+            return None
+        raise DataError(
+            f"{root / release.config}: has no labels with names and colors; unpack it from the data set again"
+        )
     found = Found()
     for split, folder in FOLDERS.items():
         masks = root / folder / release.folder / LABELS

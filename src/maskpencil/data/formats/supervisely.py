@@ -7,7 +7,6 @@ https://github.com/supervisely/supervisely, `supervisely/geometry/`
 """
 
 import base64
-import binascii
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import Color
-from maskpencil.data.drawing import Bitmap, Polygon, box
+from maskpencil.data.drawing import Bitmap, Points, Polygon, box
 from maskpencil.data.formats.annotations import Entry, mentions, read_json, shown
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.drawn import FEW, LEAST_CORNERS, Area, DrawnImages, color_of, size_of
@@ -104,6 +103,8 @@ def _add(content: Entry, found: DrawnImages, kinds: Mapping[str, str]) -> None:
 def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mapping[str, str]) -> Sequence[Area]:
     title = entry.text("classTitle")
     kind = entry.fields.get("geometryType") or entry.fields.get("shape") or kinds.get(title)
+    if not isinstance(kind, str | None):
+        raise entry.wrong("geometryType", "the name of a shape")
     if kind in TYPES_WITHOUT_AREA:
         found.leave_out(entry, f"shapes of the kind {kind}, which have no area,", REDRAW)
         return []
@@ -130,10 +131,7 @@ def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
     """Return the pixels in the outer ring and on it, without those in holes and on their rings."""
     import cv2  # slow to import
 
-    outer = np.floor(rings.pairs("exterior")).astype(np.int32)
-    holes = [
-        np.floor(_hole(rings, number)).astype(np.int32) for number in range(len(rings.fields.get("interior") or []))
-    ]
+    outer, *holes = (np.floor(ring).astype(np.int32) for ring in (rings.pairs("exterior"), *_holes(rings)))
     if len(outer) < LEAST_CORNERS:
         return None
     corners = np.concatenate([outer, *holes])
@@ -147,11 +145,14 @@ def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
     return Bitmap.of(0, mask.astype(bool), (int(top), int(left))) if mask.any() else None
 
 
-def _hole(rings: Entry, number: int) -> npt.NDArray[np.float32]:
-    holes = rings.fields["interior"]
+def _holes(rings: Entry) -> list[Points]:
+    holes = rings.fields.get("interior") or []
     if not isinstance(holes, list):
         raise rings.wrong("interior", "a list of holes")
-    return Entry(rings.path, f"{rings.place}: hole {number + 1}", {"points": holes[number]}).pairs("points")
+    places = [f"{rings.place}: hole {number}" for number in range(1, len(holes) + 1)]
+    return [
+        Entry(rings.path, place, {"points": hole}).pairs("points") for place, hole in zip(places, holes, strict=True)
+    ]
 
 
 def _rectangle(entry: Entry, _size: tuple[int, int]) -> list[Bitmap | Polygon | None]:
@@ -182,7 +183,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
         raise bitmap.wrong("origin", "a column and a row")
     try:
         packed = base64.b64decode(bitmap.text("data"))
-    except binascii.Error as error:
+    except ValueError as error:
         raise DataError(f"{bitmap}: its mask is not base64 ({error}); export it again") from error
     try:
         unpacking = zlib.decompressobj()

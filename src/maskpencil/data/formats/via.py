@@ -183,6 +183,8 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
     if CSV_OF_VERSION_3.decode() in text[:HEAD]:
         raise DataError(f"{path}: is a CSV of VIA 3, which names no classes; save the project and put its JSON there")
     columns = {name.strip("# "): number for number, name in enumerate(rows[0])}
+    if missing := [name for name in COLUMNS if name not in columns]:
+        raise DataError(f"{path}: has no column {missing[0]!r} in its first line; export it again")
     by_image: dict[tuple[str, str], list[tuple[int, list[str]]]] = {}
     for number, row in enumerate(rows[1:], start=2):
         if row and len(row) != len(rows[0]):
