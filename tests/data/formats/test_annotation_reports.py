@@ -1,15 +1,13 @@
 """Inputs after public reports about the files of CVAT, VIA and Supervisely, each named by repository and number."""
 
-import base64
-import io
 import json
-import zlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests.mask_codes import supervisely_code
 
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
@@ -238,14 +236,6 @@ def test_a_comment_in_the_json_of_via_is_an_error_that_names_the_file(save_files
         open_folder(save_files({"a.png": IMAGE, "via.json": "// a sample, delete this line\n" + via()}))
 
 
-def packed(mask: npt.NDArray[np.bool_]) -> str:
-    file = io.BytesIO()
-    image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette([0, 0, 0, 255, 255, 255])
-    image.save(file, format="PNG", transparency=0, optimize=0)
-    return base64.b64encode(zlib.compress(file.getvalue())).decode()
-
-
 def supervisely(*objects: Any, **changed: Any) -> str:
     size = {"height": SIZE[0], "width": SIZE[1]}
     return json.dumps({"description": "", "tags": [], "size": size, "objects": list(objects), **changed})
@@ -262,7 +252,11 @@ def points(*exterior: tuple[int, int], interior: Any = ()) -> dict[str, Any]:
 
 SIDES = points((10, 5), (19, 5), (19, 14), (10, 14))
 FIGURE = {"classTitle": "car", "geometryType": "polygon", "tags": [], **SIDES}
-BITMAP = {"classTitle": "car", "geometryType": "bitmap", "bitmap": {"data": packed(SQUARE > 0), "origin": [0, 0]}}
+BITMAP = {
+    "classTitle": "car",
+    "geometryType": "bitmap",
+    "bitmap": {"data": supervisely_code(SQUARE > 0), "origin": [0, 0]},
+}
 
 SUPERVISELY_REPORTS: dict[str, Files] = {
     "supervisely/supervisely#3: polygons as of 2018, without geometryType": {
@@ -288,7 +282,7 @@ SUPERVISELY_REPORTS: dict[str, Files] = {
     "supervisely/supervisely#112: a bitmap that was drawn on a part": {
         "meta.json": meta(("car", "any")),
         "ds/ann/a.png.json": supervisely(
-            {**BITMAP, "bitmap": {"data": packed(SQUARE[5:15, 10:20] > 0), "origin": [10, 5]}}
+            {**BITMAP, "bitmap": {"data": supervisely_code(SQUARE[5:15, 10:20] > 0), "origin": [10, 5]}}
         ),
     },
     "supervisely-ecosystem/export-to-coco-mask#1: a hole that another shape fills": {

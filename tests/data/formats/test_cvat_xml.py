@@ -1,6 +1,5 @@
 import re
 from collections.abc import Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests.helpers import left_out
+from tests.mask_codes import cvat_code
 
 from maskpencil.data.check import check
 from maskpencil.data.folder import DataFolder, open_folder
@@ -33,12 +33,9 @@ def polygon(label: str, left: float, top: float, right: float, bottom: float, **
 
 def mask(label: str, pixels: npt.NDArray[np.bool_], *, less: int = 0, **more: Any) -> str:
     """A mask as CVAT writes it: runs along the rows of the smallest box, whose sides are stated `less` too short."""
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    part = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    runs = [(bool(value), len(list(run))) for value, run in groupby(part.ravel())]
-    counts = [0] * runs[0][0] + [length for _, length in runs]
-    place = {"left": columns[0], "top": rows[0], "width": part.shape[1] - less, "height": part.shape[0] - less}
-    return element("mask", label=label, rle=", ".join(map(str, counts)), **place, **{"z_order": 0, **more})
+    code, (left, top, width, height) = cvat_code(pixels)
+    place = {"left": left, "top": top, "width": width - less, "height": height - less}
+    return element("mask", label=label, rle=code, **place, **{"z_order": 0, **more})
 
 
 def image(name: str, *shapes: str, size: tuple[int, int] = SIZE, **more: Any) -> str:

@@ -1,13 +1,13 @@
 import json
 import math
 import re
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.mask_codes import darwin_code
 
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.formats.darwin import recognize
@@ -33,9 +33,8 @@ def annotation(name: str, **fields: Any) -> Annotation:
 
 
 def raster(values: npt.NDArray[np.integer], **owners: int) -> Annotation:
-    runs = [(int(value), len(list(run))) for value, run in groupby(values.ravel())]
     layer = {
-        "dense_rle": [number for pair in runs for number in pair],
+        "dense_rle": darwin_code(values),
         "mask_annotation_ids_mapping": owners,
         "total_pixels": values.size,
     }

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.helpers import left_out
+from tests.mask_codes import hasty_code
 
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.formats.hasty import recognize
@@ -15,12 +16,6 @@ from maskpencil.errors import DataError
 SIZE = (32, 48)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 BLOB = np.hypot(*(np.indices((15, 15)) - 7)) < 7
-
-
-def runs(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Hasty's pairs: the first pixel of each run, counted from 1 along the rows, and its length."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel(), [0]])))
-    return [number for start, end in edges.reshape(-1, 2).tolist() for number in (start + 1, end - start)]
 
 
 def label(name: str, **fields: Any) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def drawn(folder: DataFolder) -> npt.NDArray[np.uint8]:
 
 
 def test_masks_polygons_and_boxes_are_drawn_by_z_index(open_with) -> None:
-    mask = label("dog", bbox=[20, 6, 35, 21], mask=runs(BLOB), z_index=3)
+    mask = label("dog", bbox=[20, 6, 35, 21], mask=hasty_code(BLOB), z_index=3)
     box = label("cat", bbox=[0, 0, 40, 10], z_index=2)
     folder = open_with(mask, box, {**CAT, "z_index": -1})
     assert "read as Hasty: 3 classes (background, cat, dog)" in folder.notes
@@ -76,7 +71,7 @@ def test_masks_of_any_form_read_back(open_with) -> None:
     noise = np.random.default_rng(0).random((7, 9)) < 0.5
     for mask in (noise, np.ones((3, 4), dtype=bool), np.eye(5, dtype=bool)):
         height, width = mask.shape
-        label_map = drawn(open_with(label("dog", bbox=[2, 3, 2 + width, 3 + height], mask=runs(mask))))
+        label_map = drawn(open_with(label("dog", bbox=[2, 3, 2 + width, 3 + height], mask=hasty_code(mask))))
         expected = np.zeros(SIZE, dtype=np.uint8)
         expected[3 : 3 + height, 2 : 2 + width] = mask * 2
         np.testing.assert_array_equal(label_map, expected)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests.helpers import left_out
+from tests.mask_codes import supervisely_code
 
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.formats.supervisely import recognize
@@ -38,23 +39,8 @@ def figure(title: str, kind: str, exterior: Any = None, interior: Any = (), **mo
     return {"id": 1, "classTitle": title, "geometryType": kind, "tags": [], **points, **more}
 
 
-def png(mask: npt.NDArray[np.bool_], how: str) -> bytes:
-    image = Image.fromarray(mask.astype(np.uint8) * (1 if how == "palette" else 255))
-    options: dict[str, Any] = {}
-    if how == "palette":  # as Supervisely's library writes it
-        image.putpalette([0, 0, 0, 255, 255, 255])
-        options = {"transparency": 0}
-    if how == "alpha":
-        image = Image.merge("RGBA", [Image.new("L", image.size, 255)] * 3 + [image])
-    file = io.BytesIO()
-    image.save(file, format="PNG", **options)
-    return file.getvalue()
-
-
 def bitmap(title: str, mask: npt.NDArray[np.bool_], x: int, y: int, how: str = "palette", packed: bool = True) -> Any:
-    content = png(mask, how)
-    data = base64.b64encode(zlib.compress(content) if packed else content).decode()
-    return figure(title, "bitmap", bitmap={"data": data, "origin": [x, y]})
+    return figure(title, "bitmap", bitmap={"data": supervisely_code(mask, how, packed=packed), "origin": [x, y]})
 
 
 CAR = figure("car", "polygon", [[10, 5], [19, 5], [19, 14], [10, 14]])
@@ -203,7 +189,7 @@ def test_images_without_file_and_files_without_image_are_named(open_with) -> Non
     assert left_out(notes, "masks without an image") == ["gone.png"]
 
 
-PNG = base64.b64encode(zlib.compress(png(BLOB, "palette"))).decode()
+PNG = supervisely_code(BLOB)
 
 
 @pytest.mark.parametrize(
