@@ -1,4 +1,4 @@
-"""Label maps in and out: palette PNG, and masks as they stand."""
+"""Read and write label maps as palette PNGs, and read mask files without changing their values."""
 
 import os
 import zlib
@@ -11,24 +11,27 @@ from PIL import Image, ImageOps
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
-from maskpencil.images import ORIENTATION, decoding, opened_image, save_image, upright
+from maskpencil.images import ORIENTATION, Stored, read_stored, save_image
 
 IGNORE_COLOR = (224, 224, 192)
-"""How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
+"""The color of ignored pixels: the cream of Pascal VOC's borders."""
 
 LabelMap = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class MaskPixels:
-    """A mask file as it stands, not yet read as classes.
+    """The values of a mask file, before they are mapped to classes.
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
-    is (n, 3) uint8 where the file has one.
+    is (n, 3) uint8 where the file has one, `alpha` (H, W) the opacity, 0-255, where not all pixels are opaque. `remark`
+    says what else the file states, as the end of a sentence about files.
     """
 
     values: npt.NDArray[np.integer]
     palette: npt.NDArray[np.uint8] | None
+    alpha: npt.NDArray[np.uint8] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class RunLengths:
         values: the value of each run, (n) or (n, 3).
         lengths: the number of pixels of each run, (n).
         palette: see `MaskPixels`.
+        alpha: the opacity of each run, (n); see `MaskPixels`.
     """
 
     size: tuple[int, int]
     values: npt.NDArray[np.integer]
     lengths: npt.NDArray[np.int32]
     palette: npt.NDArray[np.uint8] | None
+    alpha: npt.NDArray[np.uint8] | None = None
 
     @classmethod
     def of(cls, pixels: MaskPixels) -> Self:
@@ -53,48 +58,98 @@ class RunLengths:
         height, width, *channels = pixels.values.shape
         values = pixels.values.reshape(height * width, *channels)
         differ = values[1:] != values[:-1]
-        starts = np.flatnonzero(np.concatenate(([True], differ.any(axis=1) if channels else differ)))
+        differ = differ.any(axis=1) if channels else differ
+        alpha = None if pixels.alpha is None else pixels.alpha.ravel()
+        if alpha is not None:
+            differ = differ | (alpha[1:] != alpha[:-1])
+        starts = np.flatnonzero(np.concatenate(([True], differ)))
         lengths = np.diff(starts, append=height * width).astype(np.int32)
-        return cls((height, width), values[starts], lengths, pixels.palette)
+        return cls((height, width), values[starts], lengths, pixels.palette, None if alpha is None else alpha[starts])
 
     @property
     def nbytes(self) -> int:
         """The memory that they take."""
-        return self.values.nbytes + self.lengths.nbytes
+        return self.values.nbytes + self.lengths.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
     def pixels(self) -> MaskPixels:
         """Return the pixels again."""
         values = np.repeat(self.values, self.lengths, axis=0)
-        return MaskPixels(values.reshape(*self.size, *values.shape[1:]), self.palette)
+        alpha = None if self.alpha is None else np.repeat(self.alpha, self.lengths).reshape(self.size)
+        return MaskPixels(values.reshape(*self.size, *values.shape[1:]), self.palette, alpha)
 
 
-def read_mask_pixels(path: str | os.PathLike[str]) -> MaskPixels:
+def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") -> MaskPixels:
     """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
 
+    Numbers count as they are stored, also where a TIFF says that white is zero. Whole numbers stored as floats are read
+    as these numbers. Messages call the file `name`, by default its path.
+
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (floats).
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (fractions,
+            bands that are no colors).
     """
-    with opened_image(path) as opened, decoding(os.fspath(path)):
-        image = upright(opened)
-        if image.mode == "P":
-            flat = image.getpalette("RGB")
-            palette = np.array(flat, dtype=np.uint8).reshape(-1, 3) if flat else None
-            return MaskPixels(np.array(image), palette)
-        if image.mode == "F":
-            raise ImageError(f"{path}: holds floating-point numbers; expected whole class numbers or colors")
-        if image.mode in ("1", "L", "LA"):
-            return MaskPixels(np.array(image if image.mode == "L" else image.convert("L")), None)
-        if image.mode.startswith("I"):
-            return MaskPixels(np.array(image), None)
-        values = np.array(image.convert("RGB"))
-        first = values[..., 0]
-        if (values == first[..., None]).all():  # three equal channels are a gray image
-            return MaskPixels(first.copy(), None)
-        return MaskPixels(values, None)
+    name = name or ("the mask" if isinstance(source, bytes) else os.fspath(source))
+    stored = read_stored(source, name=name)
+    values, alpha = stored.values, _opacity(stored)
+    remark = 'say "white is zero": the stored numbers count, not how they are shown' if stored.shown_inverted else ""
+    if values.dtype.kind == "f":
+        values = _whole(values, name)
+    if values.ndim == 3 and (values == values[..., :1]).all():  # three equal channels are a gray image
+        return MaskPixels(np.ascontiguousarray(values[..., 0]), None, alpha, remark)
+    if stored.bands > 1:
+        raise ImageError(
+            f"{name}: holds {stored.bands} bands of numbers that are no colors; expected one band of class numbers; "
+            "save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
+        )
+    return MaskPixels(_as_colors(values, name) if values.ndim == 3 else values, stored.palette, alpha, remark)
+
+
+def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
+    """Return the opacity, 0-255; None where all pixels are opaque."""
+    alpha = stored.alpha
+    if alpha is None or (alpha == np.iinfo(alpha.dtype).max).all():
+        return None
+    return alpha.astype(np.uint8) if alpha.dtype == np.uint8 else _high_bytes(alpha)
+
+
+def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer]:
+    """Turn whole numbers that are stored as floats into integers, the shortest that hold them."""
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
+        raise ImageError(f"{name}: holds floating-point numbers; expected whole class numbers or colors")
+    fits = numbers.min() >= 0 and numbers.max() <= 255
+    return numbers.astype(np.uint8 if fits else np.int32)
+
+
+def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uint8]:
+    """Return colors of 8 bits a channel (H, W, 3), to which those of 16 bits must be equal.
+
+    Raises:
+        ImageError: the channels hold other numbers.
+    """
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    if values.dtype == np.uint16:
+        for one in (257, 256):  # as 8 bits are widened
+            if not (values % one).any():
+                return (values // one).astype(np.uint8)
+    ranges = (f"{channel} {values[..., place].min()} to {values[..., place].max()}" for place, channel in _CHANNELS)
+    raise ImageError(
+        f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), which are "
+        "no colors of 8 bits; expected one channel of class numbers; save the channel of the classes alone, for "
+        "example red: cv2.imwrite('OUT.png', cv2.imread('IN.png', cv2.IMREAD_UNCHANGED)[..., 2])"
+    )
+
+
+_CHANNELS = ((0, "red"), (1, "green"), (2, "blue"))
+
+
+def _high_bytes(values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.uint8]:
+    return (values >> 8).astype(np.uint8)
 
 
 def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
-    """Turn and mirror (H, W) as an EXIF `orientation` from 1 to 8 asks for."""
+    """Rotate and mirror a label map (H, W) by an EXIF `orientation` from 1 to 8."""
     image = Image.fromarray(label_map)
     image.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(image))
@@ -104,7 +159,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     """Read a label map that `write_label_map` wrote.
 
     Returns:
-        (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
+        (H, W) uint8 class indices, `IGNORE_INDEX` at ignored pixels.
 
     Raises:
         ImageError: not a readable one-channel 8-bit image.
@@ -118,9 +173,9 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 
 
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W) class indices as a palette PNG: the index is the class, `colors` (K, 3) show it.
+    """Write (H, W) class indices as a palette PNG whose first colors are `colors` (K, 3), those of the classes.
 
-    Packed by runs alone, which takes a third of the time and a quarter more room.
+    Compressed by run lengths only, which takes a third of the time and a quarter more space.
 
     Raises:
         OutputError: the file cannot be written.

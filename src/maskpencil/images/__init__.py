@@ -1,4 +1,4 @@
-"""Read and write images: anything to RGB uint8."""
+"""Read images of any kind as RGB uint8, and write images."""
 
 from maskpencil.images.files import (
     FORMATS,
@@ -15,8 +15,10 @@ from maskpencil.images.files import (
     upright,
     write_image,
 )
+from maskpencil.images.pages import count_pages, pages_of
 from maskpencil.images.pixels import ImageSource, Pixels, Remarks, RGBImage, fitted_size, scaled
 from maskpencil.images.read import Header, read_header, read_image, read_pixels
+from maskpencil.images.stored import Stored, read_stored
 
 __all__ = [
     "FORMATS",
@@ -28,15 +30,19 @@ __all__ = [
     "Pixels",
     "RGBImage",
     "Remarks",
+    "Stored",
+    "count_pages",
     "decoding",
     "fitted_size",
     "is_tiff",
     "naming",
     "opened_image",
+    "pages_of",
     "read_exif",
     "read_header",
     "read_image",
     "read_pixels",
+    "read_stored",
     "refuse_unknown_suffix",
     "save_image",
     "scaled",

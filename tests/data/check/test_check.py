@@ -1,4 +1,4 @@
-"""Every fault that the doctor finds, planted in a clean set: found and named, with what to do, and no other."""
+"""Every fault, planted in a clean data set, is found with its files and remedy, and no other is reported."""
 
 import json
 import shutil
@@ -11,9 +11,10 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.check import CheckReport, check
+from maskpencil.data.check import CheckReport, check, refuse_nonsense
 from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
+from maskpencil.errors import DataError
 from maskpencil.images import read_image
 from maskpencil.label_maps import read_label_map
 
@@ -135,7 +136,8 @@ def balls_in_val_alone(root: Path) -> None:
 def almost_all_ground(root: Path) -> None:
     def change(mask: np.ndarray) -> np.ndarray:
         few = np.zeros_like(mask)
-        few[5:9, 5:8] = 1
+        left = np.flatnonzero(mask == 1)[0] % 20  # at another place in every mask
+        few[5:9, left : left + 3] = 1
         few[20:23, 20:24] = 2
         return few
 
@@ -181,7 +183,7 @@ def mostly_nobodys_color(root: Path) -> None:
 
 
 def void_borders(root: Path) -> None:
-    """A class that is but the border, three pixels wide, between the others."""
+    """Add a class that is only the border, three pixels wide, between the others."""
 
     def change(mask: np.ndarray) -> np.ndarray:
         border = np.zeros(mask.shape, dtype=bool)
@@ -338,7 +340,7 @@ FAULTS = {
         "warning",
         "that differ only in case: 2 (images/train/TRAIN0.png and train0.png, ",
     ),
-    "a blank image": (blank_image, "blank-images", "warning", "images of one brightness throughout: 1"),
+    "a blank image": (blank_image, "blank-images", "warning", "blank images, of the same brightness everywhere: 1"),
 }
 
 
@@ -364,12 +366,12 @@ def test_masks_all_of_one_class_are_refused(clean: Path) -> None:
     assert not report.usable
 
 
-def test_numbers_that_begin_with_one_are_reported(clean: Path) -> None:
+def test_class_numbers_that_start_at_one_are_reported(clean: Path) -> None:
     from_one(clean)
     report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
     off = next(fault for fault in report.faults if fault.kind == "off-by-one")
-    assert off.what == "the masks begin with 1, so that 'ground' never occurs and 3 has no class"
+    assert off.what == "the class numbers of the masks start at 1, so that 'ground' never occurs and 3 has no class"
     (clean / "classes.yaml").unlink()
     assert "off-by-one" in kinds(check(clean))
 
@@ -380,7 +382,7 @@ def test_numbers_smoothed_between_classes_are_reported(clean: Path) -> None:
     assert "as if scaled with smoothing" in smoothed.what
 
 
-def test_colors_that_are_nobodys_are_reported(clean: Path) -> None:
+def test_colors_of_no_class_are_reported(clean: Path) -> None:
     mostly_nobodys_color(clean)
     doubtful = next(fault for fault in check(clean).faults if fault.kind == "doubtful-colors")
     assert "train0.png" in doubtful.files[0]
@@ -394,7 +396,7 @@ def test_masks_saved_in_two_ways_are_reported(clean: Path) -> None:
     assert "name them in classes.yaml, or correct the masks" in found.line
 
 
-def test_an_image_unlike_all_others_is_reported(clean: Path) -> None:
+def test_an_outlier_is_reported(clean: Path) -> None:
     for number in range(8, 20):
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
@@ -481,7 +483,7 @@ def test_an_image_in_two_lists_is_in_both(clean: Path) -> None:
     assert "only-in-val" not in kinds(check(clean))
 
 
-def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
+def test_images_shared_with_other_splits_are_removed_from_train(clean: Path, tmp_path: Path) -> None:
     same_image_in_val(clean)
     out = tmp_path / "fixed"
     out.mkdir()
@@ -510,7 +512,7 @@ def test_the_command_lists_all_and_ends_with_a_verdict(clean: Path, tmp_path: Pa
     assert capsys.readouterr().out.splitlines()[-1].startswith("fit for training: 12 pairs, 3 classes")
 
 
-def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
+def test_masks_that_cannot_be_mapped_to_classes_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     colored_mask(clean)
     (clean / "classes.yaml").unlink()
@@ -530,10 +532,122 @@ def test_a_set_whose_masks_are_all_damaged_is_reported(clean: Path) -> None:
     assert (damaged.count, damaged.severity) == (12, "error")
 
 
-def test_of_damaged_masks_in_numbers_without_a_class_file_it_is_reported_too(clean: Path) -> None:
+def test_damaged_masks_of_class_numbers_without_a_class_file_are_reported(clean: Path) -> None:
     (clean / "classes.yaml").unlink()
     for path in clean.glob("masks/*/*.png"):
         path.write_bytes(path.read_bytes()[:40])
     report = check(clean)
     assert not report.usable
     assert "unreadable-masks" in kinds(report)
+
+
+# masks that say nothing
+
+
+@pytest.mark.parametrize("fractions", [True, False])
+@pytest.mark.parametrize("declared", [True, False])
+def test_masks_of_which_none_can_be_read_are_one_fault(clean: Path, fractions: bool, declared: bool) -> None:
+    for path in clean.glob("masks/*/*.png"):
+        path.unlink()
+        if fractions:
+            Image.fromarray(np.random.default_rng(0).random(SIZE, dtype=np.float32)).save(path.with_suffix(".tif"))
+        else:
+            path.write_bytes(bytes(40))
+    if not declared:
+        (clean / "classes.yaml").unlink()
+    report = check(clean)
+    assert kinds(report) == ["unreadable-masks"]
+    assert report.faults[0].count == 12
+    assert (report.encoding, report.classes, report.usable) == (None, {}, False)
+    with pytest.raises(DataError, match=r"; 12 masks cannot be read; maskpencil check lists all"):
+        open_folder(clean)
+
+
+def test_masks_of_whole_numbers_in_floats_are_read(clean: Path) -> None:
+    before = check(clean)
+    for path in list(clean.glob("masks/*/*.png")):
+        Image.fromarray(np.array(Image.open(path)).astype(np.float32)).save(path.with_suffix(".tif"))
+        path.unlink()
+    report = check(clean)
+    assert report.faults == ()
+    assert report.classes == before.classes
+
+
+def same_masks(root: Path, most: int) -> None:
+    """Give the first masks the label map of another."""
+    label_map = np.array(Image.open(root / "masks/val/val3.png"))
+    for path in sorted(root.glob("masks/*/*.png"))[:most]:
+        Image.fromarray(label_map).save(path)
+
+
+def test_masks_that_are_all_the_same_say_nothing(clean: Path) -> None:
+    same_masks(clean, 11)
+    (fault,) = check(clean).faults
+    assert (fault.kind, fault.severity, fault.count) == ("masks-alike", "warning", 12)
+    assert fault.what.startswith("all 12 masks are the same, so they say nothing about their images")
+    assert [fault.kind for fault in refuse_nonsense(open_folder(clean))] == ["masks-alike"]
+
+
+def test_nearly_all_are_as_bad_and_fewer_may_be_meant(clean: Path) -> None:
+    same_masks(clean, 10)
+    assert check(clean).faults[0].what.startswith("11 of 12 masks are the same")
+    scene_of_another = scene(77)[1]
+    Image.fromarray(scene_of_another).save(clean / "masks/train/train0.png")
+    assert check(clean).faults == ()
+
+
+def test_empty_masks_are_not_counted_as_alike(clean: Path) -> None:
+    for path in sorted(clean.glob("masks/*/*.png"))[:11]:
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(path)
+    assert "masks-alike" not in kinds(check(clean))
+
+
+def test_palettes_that_contradict_each_other_are_said_with_what_counts(
+    clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    palettes = {False: [color for rgb in COLORS for color in rgb], True: [60, 110, 60, 50, 80, 220, 210, 70, 50]}
+    (clean / "classes.yaml").unlink()
+    for number, path in enumerate(sorted(clean.glob("masks/*/*.png"))):
+        exchanged = bool(number % 2)
+        label_map = np.array(Image.open(path))
+        image = Image.fromarray(np.array([0, 2, 1], np.uint8)[label_map] if exchanged else label_map)
+        image.putpalette(palettes[exchanged])
+        image.save(path)
+    report = check(clean)
+    (fault,) = report.faults
+    assert (fault.kind, fault.severity) == ("palettes-differ", "warning")
+    assert fault.what.startswith("the palettes of the masks contradict each other (number 1 is (210, 70, 50) in ")
+    assert fault.what.endswith("): the colors count, not the numbers")
+    assert {COLORS[1], COLORS[2]} < {*report.encoding.classes.palette}
+    assert main(["convert", str(clean), "--to", "folder", "--out", str(clean.with_name("out"))]) == 0
+    assert "the colors count, not the numbers" in capsys.readouterr().err
+
+
+def test_palettes_that_contradict_the_classes_are_said(clean: Path) -> None:
+    for path in clean.glob("masks/*/*.png"):
+        image = Image.open(path)
+        image.putpalette([*COLORS[0], *COLORS[2], *COLORS[1]])
+        image.save(path)
+    (fault,) = check(clean).faults
+    assert fault.kind == "palettes-differ"
+    assert fault.what.endswith("the color of 'ball'): the numbers count, not the colors")
+
+
+@pytest.mark.parametrize("others", ["gray", "palette"])
+def test_palettes_that_show_gray_inverted_do_not_change_the_numbers(clean: Path, others: str) -> None:
+    """As ImageJ saves masks whose look-up table is inverted."""
+    (clean / "classes.yaml").unlink()
+    ramp = [level for level in range(256) for _ in range(3)]
+    truth = 0
+    for number, path in enumerate(sorted(clean.glob("masks/*/*.png"))):
+        binary = np.where(np.array(Image.open(path)) > 0, np.uint8(255), np.uint8(0))
+        truth += int((binary > 0).sum())
+        image = Image.fromarray(binary)
+        if number % 2 or others == "palette":
+            image.putpalette(ramp[::-1] if number % 2 else ramp)
+        image.save(path)
+    report = check(clean)
+    assert report.encoding.kind == "binary"
+    assert report.classes["foreground"].pixels == truth
+    assert kinds(report) == (["palettes-differ"] if others == "palette" else [])
+    assert any("show their numbers inverted by a palette: the numbers count" in note for note in report.notes)

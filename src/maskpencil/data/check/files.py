@@ -1,4 +1,4 @@
-"""Faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
+"""Find faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
     broken = [f"{f.pair.image}: {f.image.error}" for f in seen if f.image.error]
     masks = [f"{f.pair.mask}: {f.mask.error}" for f in seen if f.mask.error]
-    remedy = "replace them from the source, or remove them with their partner"
+    remedy = "restore them from the source, or remove each with its mask or image"
     return [
         *fault("unreadable-images", "error", broken, "images that cannot be read: {n}", remedy),
         *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
@@ -32,10 +32,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of files that are read only in part, or in different ways."""
-    several = [f"{f.pair.image}: {f.image.pages} pages" for f in seen if f.image.pages > 1]
-    masks = [f"{f.pair.mask}: {f.mask.header.pages} pages" for f in seen if f.mask.header and f.mask.header.pages > 1]
-    remedy = "save the other pages as separate files if they should be used"
+    """Return the faults of images that are read only in part, or in different ways; pages are seen to earlier."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -45,10 +42,6 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             by_levels[facts.image.levels].append(facts.pair.image)
     differ = [f"{files[0]}: {text}" for text, files in by_levels.items()] if len(by_levels) > 1 else []
     return [
-        *fault("several-pages", "warning", several, "images with several pages; only the first is read: {n}", remedy),
-        *fault(
-            "several-pages-masks", "warning", masks, "masks with several pages; only the first is read: {n}", remedy
-        ),
         *(
             found
             for text, files in by_bands.items()
@@ -56,7 +49,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
                 "bands",
                 "note",
                 files,
-                f"images of which {text}: {{n}}",
+                f"images in which {text}: {{n}}",
                 "mark the bands to read: gdal_edit.py -colorinterp_1 red FILE.tif",
             )
         ),

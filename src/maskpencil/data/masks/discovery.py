@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color
+from maskpencil.data.drawing import MaskSource
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, channels, color_number
+from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
@@ -111,6 +113,9 @@ LIKE_A_PHOTOGRAPH = (
     "images and masks are not exchanged"
 )
 
+LEAST_MATTE = 0.05
+"""A level of opacity that fills less than this share of the smaller of nothing and all is no class."""
+
 STRAY_SHARE = 1e-4
 """Up to this share of pixels between black and white may be mistakes."""
 
@@ -138,8 +143,14 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
     Raises:
         DataError: the values cannot be classes, or two classes have one color.
     """
-    discovery = _with_classes(facts, classes) if classes else _without_classes(facts)
-    encoding = discovery.encoding
+    alpha, notes = choose_alpha(facts, classes)
+    facts = [fact.seen(alpha) for fact in facts]
+    if alpha == "mask" and (classes is None or len(classes) == 2) and _is_matte(facts):
+        discovery = Discovery(MaskEncoding("binary", classes or ClassSet(TWO_CLASSES), nearest=True))
+    else:
+        discovery = _with_classes(facts, classes) if classes else _without_classes(facts)
+    encoding = replace(discovery.encoding, alpha=alpha)
+    discovery = Discovery(encoding, (*_remarks(facts, encoding), *notes, *discovery.notes))
     if encoding.kind == "color":
         _check_colors_differ(encoding.classes)
     if not encoding.nearest:
@@ -259,18 +270,52 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
     return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
 
 
-def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether one palette index has different colors in different files; then colors identify the classes."""
-    meant: dict[int, tuple[int, ...]] = {}
+def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None = None) -> str | None:
+    """Describe a number that has different colors in the palettes of different files; None where there is none.
+
+    With `classes` also a number in the color of another class, where all colors are those of classes.
+    """
+    meant: dict[int, tuple[tuple[int, ...], MaskSource]] = {}
     for fact in facts:
-        if fact.palette is None:
-            continue
-        for value in fact.values:
-            if value < len(fact.palette) and value != IGNORE_INDEX:
-                color = tuple(fact.palette[value].tolist())
-                if meant.setdefault(value, color) != color:
-                    return True
-    return False
+        for value, color in _palette_colors(fact).items():
+            first, where = meant.setdefault(value, (color, fact.path))
+            if first != color:
+                return f"number {value} is {first} in {where}, but {color} in {fact.path}"
+    named: dict[tuple[int, ...], int] = {}
+    for index, own in enumerate(classes.palette if classes else ()):
+        named.setdefault(own, index)
+    if classes and all(color in named for color, _ in meant.values()):
+        for value, (color, where) in meant.items():
+            if named[color] != value:
+                return f"number {value} is {color} in {where}, the color of {classes.names[named[color]]!r}"
+    return None
+
+
+def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
+    """Return whether one palette index has different colors in different files; then colors identify the classes.
+
+    Palettes that show gray levels as they are or inverted do not count: programs for microscopes add them for display.
+    """
+    return palette_contradiction(facts) is not None and not all(map(_is_ramp, facts))
+
+
+def _is_ramp(fact: MaskFacts) -> bool:
+    """Return whether a mask is gray, or its palette shows each number as gray of that level, or all inverted."""
+    return not fact.colored and (_is_inverted(fact) or all(c == (v, v, v) for v, c in _palette_colors(fact).items()))
+
+
+def _is_inverted(fact: MaskFacts) -> bool:
+    """Return whether the palette of a mask shows its numbers as gray levels, all inverted."""
+    palette = fact.palette
+    return palette is not None and len(palette) > 1 and bool((255 - np.arange(len(palette)) == palette.T).all())
+
+
+def _palette_colors(fact: MaskFacts) -> dict[int, tuple[int, ...]]:
+    """Return the colors of the numbers that occur in a mask; none where it has no palette."""
+    if fact.palette is None:
+        return {}
+    colors = {value: tuple(fact.palette[value].tolist()) for value in fact.values if value < len(fact.palette)}
+    return {value: color for value, color in colors.items() if value != IGNORE_INDEX}
 
 
 def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
@@ -278,6 +323,13 @@ def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
     others = sum(count for value, count in values.items() if value not in (0, 255))
     flat = sum(count for fact in facts for value, count in fact.flat.items() if value not in (0, 255))
     return bool(values[0] and values[255]) and others < STRAY_SHARE * values.total() and not flat
+
+
+def _is_matte(facts: Sequence[MaskFacts]) -> bool:
+    """Return whether opacities are 0 and 255 with a smooth border between them, rather than a level for each class."""
+    flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
+    between = flat.total() - flat[0] - flat[255]
+    return len(values) > 2 and bool(flat[0] and flat[255]) and between < LEAST_MATTE * min(flat[0], flat[255])
 
 
 def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
@@ -352,6 +404,29 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
         "which do not look like class numbers; save the masks as PNG with the numbers 0, 1, 2, ... and without "
         "smoothing, or add a classes.yaml if they are meant so"
     )
+
+
+def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
+    """Say which counts, numbers or colors, where the palettes of the masks contradict each other or the classes."""
+    differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
+    counts = "colors count, not the numbers" if encoding.kind == "color" else "numbers count, not the colors"
+    return differ and f"the palettes of the masks contradict each other ({differ}): the {counts}"
+
+
+def _remarks(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[str]:
+    """Return what files state beyond their pixels, a line for each kind with the first file and the number."""
+    files: dict[str, list[str]] = {}
+    for fact in facts:
+        if fact.remark:
+            files.setdefault(fact.remark, []).append(str(fact.path))
+    inverted = [str(fact.path) for fact in facts if _is_inverted(fact)]
+    if inverted and len(inverted) < len(facts) and encoding.kind != "color":
+        files["show their numbers inverted by a palette: the numbers count, not how they are shown"] = inverted
+    palettes = palette_remark(facts, encoding)
+    return [
+        *(f"{len(paths)} masks ({paths[0]}, ...) {remark}" for remark, paths in files.items()),
+        *([palettes] if palettes else []),
+    ]
 
 
 def _doubtful_share(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> float:

@@ -1,10 +1,12 @@
 """Measure mask files, and turn their pixels into classes by `MaskEncoding`."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,8 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
 from maskpencil.data.drawing import MaskSource, mask_pixels
-from maskpencil.errors import DataError
+from maskpencil.data.faults import EXAMPLES
+from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, RunLengths
 
 MAX_VALUES = 256
@@ -28,7 +31,8 @@ class MaskFacts:
 
     `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
     borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
-    where memory allows.
+    where memory allows. `alpha` is there where pixels are transparent, `remark` is that of `MaskPixels`, and `digest`
+    is equal where all pixels are.
     """
 
     path: MaskSource
@@ -39,6 +43,24 @@ class MaskFacts:
     flat: dict[int, int] = field(default_factory=dict)
     others: int = 0
     kept: RunLengths | None = field(default=None, repr=False, compare=False)
+    alpha: "AlphaFacts | None" = None
+    remark: str = ""
+    digest: int = 0
+
+    def seen(self, alpha: "Alpha") -> "MaskFacts":
+        """Return the contents as they are with the transparency of the file read as `alpha`."""
+        if alpha == "mask":
+            opaque = {255: math.prod(self.size)}
+            own = self.alpha.levels if self.alpha else Contents(opaque, opaque)
+            return replace(self, values=own.values, flat=own.flat, others=own.others, colored=False, palette=None)
+        if alpha == "unused" or self.alpha is None:
+            return self
+        values, flat = dict(self.alpha.covered.values), dict(self.alpha.covered.flat)
+        hidden, hidden_flat = values.pop(HIDDEN, 0), flat.pop(HIDDEN, 0)
+        if alpha == "background":
+            values[0], flat[0] = values.get(0, 0) + hidden, flat.get(0, 0) + hidden_flat
+        values, flat = ({value: counts[value] for value in sorted(counts)} for counts in (values, flat))
+        return replace(self, values=values, flat=flat, others=self.alpha.covered.others)
 
     def read(self) -> MaskPixels:
         """Return the pixels of the mask: those kept by `scan_masks`, or else read again."""
@@ -53,6 +75,10 @@ class MaskFacts:
         return self._for(kind, self.flat)
 
     def _for(self, kind: str, values: dict[int, int]) -> dict[int, int]:
+        if kind == "objects":
+            none = values.get(0, 0)
+            others = self.others if values is self.values else 0
+            return {number: count for number, count in ((0, none), (1, sum(values.values()) - none + others)) if count}
         if kind != "color" or self.colored:
             return values
         levels = np.array(list(values), dtype=np.int64)
@@ -60,6 +86,69 @@ class MaskFacts:
         for number, count in zip(as_numbers(levels, self.palette).tolist(), values.values(), strict=True):
             counts[number] = counts.get(number, 0) + count
         return counts
+
+
+Alpha = Literal["unused", "mask", "background", "ignored"]
+"""What transparency says, the same in all files: nothing, where the object is, the first class, or no class at all."""
+
+HIDDEN = -1
+"""The number of transparent pixels, which no file with transparency holds."""
+
+OPAQUE = 128
+"""Pixels of borders are hidden if they are less opaque than this, 0-255."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Counts of values, see `MaskFacts`."""
+
+    values: dict[int, int]
+    flat: dict[int, int]
+    others: int = 0
+
+    @classmethod
+    def of(cls, numbers: npt.NDArray[np.integer]) -> "Contents":
+        """Count the values of (H, W) numbers."""
+        values, others = _most_frequent(numbers)
+        return cls(values, _most_frequent(numbers[1:-1, 1:-1][is_flat(numbers)])[0], others)
+
+
+@dataclass(frozen=True)
+class AlphaFacts:
+    """The contents of a mask with transparent pixels.
+
+    Attributes:
+        levels: those of the opacity itself, 0-255.
+        covered: those of the mask where hidden pixels have the number `HIDDEN`.
+        hidden: the pixels by value that the hidden pixels have.
+    """
+
+    levels: Contents
+    covered: Contents
+    hidden: dict[int, int]
+
+    @classmethod
+    def of(cls, numbers: npt.NDArray[np.integer], alpha: npt.NDArray[np.uint8]) -> "AlphaFacts":
+        """Measure a mask, (H, W) numbers, and its opacity."""
+        hidden = hidden_pixels(alpha)
+        covered = np.where(hidden, np.int32(HIDDEN), numbers.astype(np.int32))
+        return cls(Contents.of(alpha), Contents.of(covered), _most_frequent(numbers[hidden])[0])
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether some pixels are hidden and others are not."""
+        return len(self.levels.values) > 1 and bool(self.hidden) and set(self.covered.values) != {HIDDEN}
+
+
+def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return the pixels (H, W) that are transparent, or at smooth borders more so than not.
+
+    Where areas are half transparent, as paint of less opacity leaves them, only those without any color are hidden.
+    """
+    partly = (alpha > 0) & (alpha < OPAQUE)
+    if min(alpha.shape) > 2 and partly[1:-1, 1:-1][is_flat(alpha)].any():
+        return np.asarray(alpha == 0)
+    return np.asarray(alpha < OPAQUE)
 
 
 def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None = None) -> list[MaskFacts]:
@@ -70,20 +159,34 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
         report: called with the number done.
 
     Raises:
-        ImageError: a file is not a readable image.
+        ImageError: files are not readable images; the first of them are named, with their number.
     """
     facts, room = [], MAX_KEPT_BYTES
+    errors: list[ImageError] = []
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
-        for done, (fact, runs) in enumerate(pool.map(_measured, masks), start=1):
-            room -= runs.nbytes
-            facts.append(replace(fact, kept=runs) if room >= 0 else fact)
+        for done, measured in enumerate(pool.map(_measured, masks), start=1):
+            if isinstance(measured, ImageError):
+                errors.append(measured)
+            else:
+                fact, runs = measured
+                room -= runs.nbytes
+                facts.append(replace(fact, kept=runs) if room >= 0 else fact)
             if report:
                 report(done)
+    if len(errors) > 1:
+        few = "; ".join(str(error).partition("; ")[0] for error in errors[:EXAMPLES])
+        more = ", ..." if len(errors) > EXAMPLES else ""
+        raise ImageError(f"{few}{more}; {len(errors)} masks cannot be read; maskpencil check lists all, with remedies")
+    if errors:
+        raise errors[0]
     return facts
 
 
-def _measured(mask: MaskSource) -> tuple[MaskFacts, RunLengths]:
-    pixels = mask_pixels(mask)
+def _measured(mask: MaskSource) -> tuple[MaskFacts, RunLengths] | ImageError:
+    try:
+        pixels = mask_pixels(mask)
+    except ImageError as error:
+        return error
     return facts_of(mask, pixels), RunLengths.of(pixels)
 
 
@@ -91,10 +194,22 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
     """Measure the pixels of a mask."""
     colored = pixels.values.ndim == 3
     numbers = as_numbers(pixels.values, None) if colored else pixels.values
-    values, others = _most_frequent(numbers)
-    flat, _ = _most_frequent(numbers[1:-1, 1:-1][is_flat(numbers)])
+    own = Contents.of(numbers)
     height, width = numbers.shape
-    return MaskFacts(mask, (height, width), values, colored, pixels.palette, flat, others)
+    alpha = None if pixels.alpha is None else AlphaFacts.of(numbers, pixels.alpha)
+    digest = crc32(numbers.tobytes(), 0 if pixels.alpha is None else crc32(pixels.alpha.tobytes()))
+    return MaskFacts(
+        mask,
+        (height, width),
+        own.values,
+        colored,
+        pixels.palette,
+        own.flat,
+        own.others,
+        alpha=alpha,
+        remark=pixels.remark,
+        digest=digest,
+    )
 
 
 def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
@@ -153,19 +268,23 @@ class MaskEncoding:
     """The encoding of classes in the pixels of a mask file.
 
     `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
-    color in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    color in the palette. `objects`: 0 or black is the first class, anything else the second. The classes' ignore index
+    (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
     `codes` replaces all these rules, for public data sets: the class, or `IGNORE_INDEX`, of each number or color
     (0xRRGGBB) that may occur.
+
+    `alpha` says what transparency means.
 
     With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. Where that is
     doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
     """
 
-    kind: Literal["index", "binary", "color"]
+    kind: Literal["index", "binary", "color", "objects"]
     classes: ClassSet
     codes: Mapping[int, int] | None = None
     nearest: bool = False
+    alpha: Alpha = "unused"
 
     def read(self, mask: MaskSource) -> LabelMap:
         """Read a mask as class indices, (H, W) uint8.
@@ -182,7 +301,20 @@ class MaskEncoding:
         Raises:
             DataError: a value or color has no class.
         """
-        values = self._values(pixels, mask)
+        hidden = None
+        if pixels.alpha is not None and self.alpha in ("background", "ignored"):
+            hidden = hidden_pixels(pixels.alpha)
+            if self.alpha == "ignored" and hidden.all():
+                return np.full(hidden.shape, IGNORE_INDEX, np.uint8)
+            painted = pixels.values.copy()
+            painted[hidden] = 0 if self.alpha == "background" else painted[~hidden][0]
+            pixels = replace(pixels, values=painted)
+        label_map = self._decode(self._values(pixels, mask), mask)
+        if hidden is not None and self.alpha == "ignored":
+            label_map[hidden] = IGNORE_INDEX
+        return label_map
+
+    def _decode(self, values: npt.NDArray[np.integer], mask: MaskSource) -> LabelMap:
         if self.nearest:
             return self._decode_nearest(values)
         found, counts = count_values(values)
@@ -219,6 +351,8 @@ class MaskEncoding:
             return table if self.nearest else {color_number(IGNORE_COLOR): IGNORE_INDEX} | table
         if self.kind == "binary":
             return {0: 0, 255: 1}
+        if self.kind == "objects":
+            return {0: 0, 1: 1}
         numbers = {index: index for index in range(len(self.classes))}
         return {IGNORE_INDEX: IGNORE_INDEX, self.classes.ignore_index: IGNORE_INDEX} | numbers
 
@@ -270,7 +404,12 @@ class MaskEncoding:
 
     def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
         """Return the values to look up, (H, W): numbers, or colors as 0xRRGGBB."""
+        if self.alpha == "mask":
+            levels = np.full(pixels.values.shape[:2], 255, np.uint8) if pixels.alpha is None else pixels.alpha
+            return as_numbers(levels, None) if self.kind == "color" else levels
         values = as_numbers(pixels.values, pixels.palette) if self.kind == "color" else pixels.values
+        if self.kind == "objects":
+            return np.asarray(values != 0 if values.ndim == 2 else (values != 0).any(axis=2), dtype=np.uint8)
         if values.ndim != 2:
             raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it like them")
         return values

@@ -1,0 +1,60 @@
+"""Decide what transparency says in the masks of a folder: where the object is, where nothing is drawn, or nothing."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from maskpencil.classes import ClassSet
+from maskpencil.data.masks.encoding import Alpha, MaskFacts, color_number
+
+EVEN_SHARE = 0.2
+"""Images with a smaller share of even areas are photographs."""
+
+MOST_PAINTED = 64
+"""More values than this with few even areas are a photograph, not paint."""
+
+
+def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[Alpha, tuple[str, ...]]:
+    """Return what transparency says, decided by all masks together, and a note on it.
+
+    - Where what is opaque looks like a photograph, as in objects that are cut out, or is black, or where all pixels
+      have one color, the opacity itself is the mask.
+    - Where transparent pixels have one value, 0 or a declared color, that no opaque pixel has, the values say all.
+    - Else transparent pixels hold nothing: they get the value 0, or are ignored if that is a class of its own.
+
+    Args:
+        facts: the contents of the masks.
+        classes: the classes, if they are known.
+    """
+    varied = [fact for fact in facts if fact.alpha and fact.alpha.is_varied]
+    if not varied:
+        return "unused", ()
+    shown: Counter[int] = Counter()
+    hidden: Counter[int] = Counter()
+    flat = others = 0
+    kind = "color" if any(fact.colored for fact in facts) else "index"
+    for fact in facts:
+        opaque = fact.seen("ignored")
+        shown.update(opaque.values_for(kind))
+        flat += sum(opaque.flat.values())
+        others += opaque.others
+        if fact.alpha:
+            hidden.update(replace(fact, values=fact.alpha.hidden).values_for(kind))
+    photographed = len(shown) > MOST_PAINTED and flat < EVEN_SHARE * (shown.total() + others)
+    if photographed or set(shown) <= {0} or len({*shown, *hidden}) == 1:
+        return "mask", (_as_mask(facts, varied),)
+    declared = {color_number(color) for color in classes.palette} if classes else set()
+    if len(hidden) == 1 and {*hidden}.isdisjoint(shown) and {*hidden} <= {0, *declared}:
+        return "unused", ()
+    count = f"{len(varied)} masks have transparent pixels, which"
+    if any(0 in fact.alpha.covered.values for fact in varied if fact.alpha):
+        return "ignored", (f"{count} are ignored: black (0) is a class of its own beside them",)
+    if classes and any(fact.colored for fact in facts) and 0 not in declared:
+        return "ignored", (f"{count} are ignored: no class is black (0, 0, 0)",)
+    return "background", (f"{count} are read as black (0), whatever color they hide",)
+
+
+def _as_mask(facts: Sequence[MaskFacts], varied: Sequence[MaskFacts]) -> str:
+    full = len([fact for fact in facts if fact.alpha is None])
+    rest = f"; {full} without transparent pixels are foreground throughout" if full else ""
+    return f"the transparency of {len(varied)} masks is the mask, their colors do not count{rest}"

@@ -1,0 +1,200 @@
+"""Read stacks: pairs whose image and mask have several pages become a pair for each page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from maskpencil.data.drawing import ClassPages
+from maskpencil.data.faults import Fault, fault
+from maskpencil.data.layout import Layout, Pair, files_below
+from maskpencil.data.layout.search import MASK_WORDS
+from maskpencil.data.packed.archives import Budget
+from maskpencil.data.packed.cache import made_once
+from maskpencil.errors import DataError
+from maskpencil.files import written_whole
+from maskpencil.images import IMAGE_SUFFIXES, count_pages, pages_of
+
+MOST_BESIDE = 8
+"""The most image files of a folder that is taken for a single volume."""
+
+STACK_SUFFIXES = (".tif", ".tiff")
+VALIDATION_SHARE = 0.2
+
+SAVE = "save the pages as separate files, or as many pages in both"
+
+
+def split_stacks(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
+    """Return a layout in which each pair is one page, and notes on what was several.
+
+    - Where image and mask have as many pages, each page becomes a pair: files in the cache, made once. All pages of a
+      file stay in one split.
+    - Where each image is one page and all masks have as many, these are taken for classes, see `ClassPages`.
+    - Where an image has several pages and its mask one, the first is read, and a warning says so.
+    - Other pairs are left out, and a warning names them.
+
+    Raises:
+        DataError: nothing is left, or a page is damaged.
+        OutputError: the cache cannot be written.
+    """
+    pages = {
+        pair: (count_pages(pair.image), count_pages(pair.mask) if isinstance(pair.mask, Path) else 1)
+        for pairs in layout.splits.values()
+        for pair in pairs
+    }
+    if all(count == (1, 1) for count in pages.values()):
+        return layout, ()
+    stacks = [pair for pair, (image, mask) in pages.items() if image == mask > 1]
+    classes = {mask for image, mask in pages.values() if image == 1}
+    of_classes = [pair for pair, (image, _) in pages.items() if image == 1] if len(classes) == 1 < max(classes) else []
+    first = [pair for pair, (image, mask) in pages.items() if image > mask == 1]
+    usable = {*stacks, *of_classes, *first, *(pair for pair, count in pages.items() if count == (1, 1))}
+    left_out = [pair for pair in pages if pair not in usable]
+    folder, notes = _written(layout.root, stacks) if stacks else (layout.root, ())
+    parts: Mapping[Pair, Sequence[Pair]] = {
+        **{pair: _pairs(folder / str(place), pair, pages[pair][0]) for place, pair in enumerate(stacks)},
+        **{pair: [replace(pair, mask=ClassPages(pair.mask))] for pair in of_classes if isinstance(pair.mask, Path)},
+        **dict.fromkeys(left_out, ()),
+    }
+    splits = {
+        split: tuple(page for pair in pairs for page in parts.get(pair, (pair,)))
+        for split, pairs in layout.splits.items()
+    }
+    splits = {split: pairs for split, pairs in splits.items() if pairs}
+    faults = _faults(pages, stacks, first, left_out)
+    if not splits:
+        raise DataError(f"{layout.root}: {faults[-1].line.removeprefix('warning: ')}")
+    if of_classes:
+        count = max(classes)
+        notes = (f"each mask has {count} pages, which are taken for {count} classes: page 1 is class 1", *notes)
+    return replace(layout, splits=splits, faults=(*layout.faults, *faults)), notes
+
+
+def _faults(
+    pages: Mapping[Pair, tuple[int, int]], stacks: Sequence[Pair], first: Sequence[Pair], left_out: Sequence[Pair]
+) -> list[Fault]:
+    several = [f"{pair.image}: {pages[pair][0]} pages" for pair in first]
+    masks = [f"{pair.mask}: {pages[pair][1]} pages, its image {pages[pair][0]}" for pair in left_out]
+    total = sum(pages[pair][0] for pair in stacks)
+    return [
+        *fault(
+            "stacks",
+            "warning",
+            [f"{pair.image}: {pages[pair][0]} pages" for pair in stacks],
+            f"images and masks of several pages are read as {total} pairs, one for each page: {{n}}",
+            "right if the pages are slices or frames; if they are channels or tiles of one image, save one page for "
+            "each image",
+        ),
+        *fault(
+            "several-pages",
+            "warning",
+            several,
+            "images with several pages, whose mask has one; only the first is read: {n}",
+            "save the other pages as separate files if they should be used",
+        ),
+        *fault("several-pages-masks", "warning", masks, "{n} masks with other pages than their image left out", SAVE),
+    ]
+
+
+def _written(root: Path, stacks: Sequence[Pair]) -> tuple[Path, tuple[str, ...]]:
+    files = [file for pair in stacks for file in (pair.image, pair.mask) if isinstance(file, Path)]
+    return made_once(root, files, partial(_write, stacks))
+
+
+def _write(stacks: Sequence[Pair], target: Path) -> tuple[str, ...]:
+    """Write the pages of some pairs below `target`, in a folder for each pair."""
+    for place, pair in enumerate(stacks):
+        for kind, file in (("images", pair.image), ("masks", pair.mask)):
+            if isinstance(file, Path):
+                folder = target / str(place) / kind
+                folder.mkdir(parents=True)
+                _write_pages(file, [folder])
+    return ()
+
+
+def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
+    """Return the pairs of the pages that were written to a folder."""
+    images, masks = (sorted((folder / kind).iterdir()) for kind in ("images", "masks"))
+    if not len(images) == len(masks) == count:
+        raise DataError(f"{pair.image}: some of its {count} pages cannot be read; replace it or remove it")
+    return [
+        Pair(f"{pair.name}_{image.stem.rpartition('_')[2]}", image, mask)
+        for image, mask in zip(images, masks, strict=True)
+    ]
+
+
+def _write_pages(file: Path, folders: Sequence[Path]) -> None:
+    """Write each page of a file into the folder that stands for it; the last one takes all further pages."""
+    budget = Budget(file, file.stat().st_size, folders[0].parent)
+    for number, (content, suffix) in enumerate(pages_of(file), start=1):
+        budget.claim(len(content))
+        folder = folders[min(number, len(folders)) - 1]
+        with written_whole(folder / f"{file.stem}_p{number:04d}{suffix}") as temporary:
+            temporary.write_bytes(content)
+
+
+@dataclass(frozen=True)
+class LoneStack:
+    """The only labeled volume of a folder: its image and mask file, of as many pages, and the files beside it."""
+
+    image: Path
+    mask: Path
+    pages: int
+    others: tuple[Path, ...]
+
+
+def find_lone_stack(folder: Path) -> LoneStack | None:
+    """Return the only volume below a folder, such as train-volume.tif + train-labels.tif; None for other folders."""
+    if not folder.is_dir():
+        return None
+    files = list(islice(files_below(folder, IMAGE_SUFFIXES), MOST_BESIDE + 1))
+    counts = {file: count_pages(file) for file in files if file.suffix.lower() in STACK_SUFFIXES}
+    if len(files) > MOST_BESIDE or len(counts) < 2:
+        return None
+    masks = [
+        file
+        for file, count in counts.items()
+        if count > 1 and MASK_WORDS.search(str(file.relative_to(folder).with_suffix("")).lower())
+    ]
+    if len(masks) != 1:
+        return None
+    mask = masks[0]
+    likely = {file: _alike(file.stem, mask.stem) for file, count in counts.items() if file != mask and count > 1}
+    images = [file for file, alike in likely.items() if alike == max(likely.values())]
+    if len(images) != 1 or counts[images[0]] != counts[mask]:
+        return None
+    return LoneStack(images[0], mask, counts[mask], tuple(file for file in files if file not in (images[0], mask)))
+
+
+def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]:
+    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning of what that means.
+
+    The last fifth of the pages validates.
+
+    Raises:
+        DataError: a page is damaged.
+        OutputError: the cache cannot be written.
+    """
+    train = max(1, min(stack.pages - 1, round(stack.pages * (1 - VALIDATION_SHARE))))
+
+    def make(target: Path) -> tuple[str, ...]:
+        for kind, file in (("images", stack.image), ("masks", stack.mask)):
+            folders = [target / kind / split for split in ("train", "val")]
+            for folder in folders:
+                folder.mkdir(parents=True)
+            _write_pages(file, [folders[0]] * train + folders[1:])
+        return ()
+
+    folder, notes = made_once(root, [stack.image, stack.mask], make)
+    left_out = f", {', '.join(file.name for file in stack.others)} left out" if stack.others else ""
+    what = (
+        f"one volume of {stack.pages} pages is read as a pair for each page, of which the last {stack.pages - train} "
+        f"validate{left_out}; pages of one volume are alike, so the scores will be too good"
+    )
+    return folder, notes, Fault("one-volume", "warning", 1, what, "add volumes", (str(stack.image), str(stack.mask)))
+
+
+def _alike(one: str, other: str) -> int:
+    """Return the length of the common beginning of two names."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
