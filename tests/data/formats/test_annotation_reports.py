@@ -1,6 +1,7 @@
 """Inputs after public reports about the files of CVAT, VIA and Supervisely, each named by repository and number."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,15 +123,31 @@ def test_files_of_cvat_give_the_square(save_files, report: str) -> None:
     np.testing.assert_array_equal(maps["a"], SQUARE)
 
 
-def test_portraits_that_cvat_saw_lying_are_refused_and_the_remedy_works(save_files) -> None:
-    """cvat#733, cvat#738, cvat#1059: photographs turned by EXIF, annotated as they are stored."""
-    root = save_files({"b.jpg": IMAGE, "x.xml": cvat(image_of("a.jpg", POLYGON), image_of("b.jpg", POLYGON))})
+def portrait(root: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(IMAGE).save(root / "a.jpg", exif=exif)
-    with pytest.raises(DataError, match=r"a\.jpg is 32 x 48 as EXIF turns it; save the image without EXIF's turn"):
+
+
+def test_portraits_that_cvat_saw_lying_are_turned_where_the_outlines_tell(save_files) -> None:
+    """cvat#733, cvat#738, cvat#1059: photographs turned by EXIF, annotated as they are stored."""
+    wide = POLYGON.replace("20.00", "47.00")
+    root = save_files({"b.jpg": IMAGE, "x.xml": cvat(image_of("a.jpg", wide), image_of("b.jpg", POLYGON))})
+    portrait(root)
+    stored = np.zeros(SIZE, dtype=np.uint8)
+    stored[5:15, 10:47] = 1
+    maps = label_maps(save_files, {})
+    np.testing.assert_array_equal(maps["a"], np.rot90(stored, -1))
+    np.testing.assert_array_equal(maps["b"], SQUARE)
+
+
+def test_portraits_of_which_the_outlines_do_not_tell_are_refused_and_the_remedy_works(save_files) -> None:
+    """cvat#1059: the outlines fit the photograph both ways."""
+    root = save_files({"b.jpg": IMAGE, "x.xml": cvat(image_of("a.jpg", POLYGON), image_of("b.jpg", POLYGON))})
+    portrait(root)
+    with pytest.raises(DataError, match=r"its image 32 x 48 as EXIF turns it, .* exiftool -Orientation= FILE"):
         open_folder(root)
-    Image.fromarray(IMAGE).save(root / "a.jpg")
+    Image.fromarray(IMAGE).save(root / "a.jpg")  # as exiftool leaves it
     np.testing.assert_array_equal(label_maps(save_files, {})["a"], SQUARE)
 
 

@@ -159,7 +159,7 @@ def test_videos_are_left_out_with_a_warning(open_with) -> None:
 def test_an_annotation_that_cannot_be_is_an_error_that_names_it(open_with, entry: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
         open_with(entry)
-    assert re.search(r"2 entries cannot be read: .*annotations/a\.json: annotation 1", str(caught.value))
+    assert re.search(r"2 annotations cannot be understood \(.*annotations/a\.json: annotation 1", str(caught.value))
     assert message in str(caught.value)
 
 

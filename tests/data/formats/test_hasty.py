@@ -97,7 +97,7 @@ def test_labels_without_area_are_left_out_with_a_warning(open_with) -> None:
     flat, none = label("cat", polygon=[[1, 1], [5, 5], [9, 9]]), label("cat", bbox=[1, 1, 9, 9], mask=[])
     folder = open_with(flat, none, CAT)
     assert (drawn(folder) == 1).sum() == 100
-    assert any(note.startswith("warning: 4 labels without an area left out (hasty.json: ") for note in folder.notes)
+    assert any(note.startswith("warning: 4 shapes without an area left out (hasty.json: ") for note in folder.notes)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_labels_without_area_are_left_out_with_a_warning(open_with) -> None:
 def test_a_label_that_cannot_be_is_an_error_that_names_it(open_with, entry: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
         open_with(entry)
-    assert re.search(r"2 entries cannot be read: .*hasty\.json: image 'a\.png': label 1", str(caught.value))
+    assert re.search(r"2 annotations cannot be understood \(.*hasty\.json: image 'a\.png': label 1", str(caught.value))
     assert message in str(caught.value)
 
 

@@ -136,8 +136,8 @@ def test_what_has_no_area_is_left_out_with_a_warning(open_with) -> None:
     warnings = [note for note in folder.notes if note.startswith("warning")]
     assert [re.sub(r" \(.*?\);.*", "", warning) for warning in warnings] == [
         "warning: 2 shapes of the kind line, which have no area, left out",
-        "warning: 4 shapes without an area left out",
         "warning: 2 shapes of the unknown kind 'hologram' left out",
+        "warning: 4 shapes without an area left out",
     ]
     assert "ds/ann/a.png.json: object 1" in warnings[0]
 

@@ -153,7 +153,7 @@ def test_a_closed_polyline_is_an_area_and_what_has_none_is_left_out(open_with) -
     assert [re.sub(r" \(.*?\);.*", "", warning) for warning in warnings] == [
         "warning: 2 open polylines, which have no area, left out",
         "warning: 2 regions of the kind point, which have no area, left out",
-        "warning: 2 regions without an area left out",
+        "warning: 2 shapes without an area left out",
     ]
 
 
@@ -384,7 +384,7 @@ def test_a_region_that_cannot_be_is_an_error_that_names_it(open_with, entry: Any
     with pytest.raises(DataError) as caught:
         open_with(entry)
     text = str(caught.value)
-    assert text.startswith("2 entries cannot be read: ")
+    assert text.startswith("2 annotations cannot be understood (")
     assert "via.json: image 'a.png1': region 1" in text
     assert message in text
 
@@ -406,7 +406,7 @@ def test_a_line_that_cannot_be_is_an_error_that_names_it(save_files, text: str, 
 def test_a_project_with_a_strange_entry_is_an_error_that_names_it(save_files) -> None:
     text = project(image("a.png", CAR), {"b.png1": {"filename": "b.png"}}, {"c.png1": 7})
     with pytest.raises(
-        DataError, match=r"2 entries cannot be read: .*'b\.png1' is .*expected an image with 'filename'"
+        DataError, match=r"2 annotations cannot be understood \(.*'b\.png1' is .*expected an image with 'filename'"
     ):
         open_folder(save_files({"a.png": IMAGE, "b.png": IMAGE, "via.json": text}))
 

@@ -77,7 +77,18 @@ READERS: tuple[Reader, ...] = (
 )
 """All readers; the first that recognizes a folder reads it."""
 
-ANNOTATION_READERS = (coco.recognize, labelme.recognize, label_studio.recognize, datumaro.recognize)
+ANNOTATION_READERS = (
+    coco.recognize,
+    labelme.recognize,
+    label_studio.recognize,
+    datumaro.recognize,
+    cvat_xml.recognize,
+    supervisely.recognize,
+    via.recognize,
+    hasty.recognize,
+    darwin.recognize,
+    labelbox.recognize,
+)
 """The readers that can take the images from a folder of their own, as their second argument."""
 
 WRITERS: dict[str, Writer] = {

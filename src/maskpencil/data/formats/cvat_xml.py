@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from maskpencil.classes import Color
 from maskpencil.data.drawing import Bitmap, Polygon, box, ellipse, turned
-from maskpencil.data.formats.annotations import FARTHEST, Entry, are_images_and_masks, checked_size, shown
+from maskpencil.data.formats.annotations import FARTHEST, Entry, checked_size, shown
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import Area, DrawnImages, color_of, files_in_format, polygon_of, size_of
+from maskpencil.data.formats.drawn import Area, DrawnImages, color_of, files_in_format, polygon_of
 from maskpencil.data.layout.splits import split_in
 from maskpencil.errors import DataError
 from maskpencil.regular_files import reason_of, refuse_special
@@ -113,11 +113,12 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
     return found
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where XML files below it hold CVAT's `<annotations>`.
 
     Polygons, masks, boxes and ellipses are drawn by `z_order`, those of one order as they stand in the file. The
-    classes are the task's labels, in its order and colors. Subsets that are named for splits are the splits.
+    classes are the task's labels, in its order and colors. Subsets that are named for splits are the splits. The images
+    are below `root`, or below `images`.
 
     Raises:
         DataError: the annotations are of a video, an entry is not in CVAT's format, or no image is there.
@@ -125,8 +126,8 @@ def recognize(root: Path) -> Recognized | None:
     files = files_in_format(root, {".xml"}, _is_of_cvat)
     if not files:
         return None
-    found = DrawnImages(root, "CVAT for images")
-    if are_images_and_masks(root, found.search.paths):
+    found = DrawnImages(root, "CVAT for images", images)
+    if found.has_masks:
         return None
     labels: dict[str, Color | None] = {}
     for path in files:
@@ -181,12 +182,11 @@ def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> Non
             elif drawing := _SHAPES[child.tag](shape):
                 drawn.append((_number(shape, "z_order", 0), Area(shape.text("label"), drawing)))
             else:
-                found.leave_out(shape, "shapes without an area", REDRAW)
+                found.without_area(shape)
     if image:
-        size_of(image, stated, entry)
-        content = Entry(entry.path, entry.place, {"content": repr([(c.tag, c.attributes) for c in element.children])})
         areas = [area for _, area in sorted(drawn, key=lambda each: each[0])]
-        found.add(image, content, areas, split_in(subset))
+        same = [(child.tag, child.attributes) for child in element.children]
+        found.add(image, entry, areas, split=split_in(subset), size=stated, same=same)
 
 
 def _number(entry: Entry, key: str, default: float | None = None) -> float:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.data.drawing import Bitmap, Polygon, box, ellipse, turned
-from maskpencil.data.formats.annotations import Entry, are_images_and_masks, checked_numbers, mentions, read_json
+from maskpencil.data.formats.annotations import Entry, checked_numbers, mentions, read_json
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of, size_of
+from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
+from maskpencil.data.formats.orientation import known_header
 from maskpencil.errors import DataError
 
 KEYS = (("annotations", "item", "slots"), ("annotations", "image", "dataset", "original_filename"))
@@ -26,11 +27,11 @@ EXPORT = "pull the data set with its images, such as by 'darwin dataset pull'"
 REDRAW = "draw them as polygons or masks, or remove them"
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where JSON files below it are Darwin's.
 
     Shapes are drawn in the order of the file, polygons of several paths with every other one as a hole. The classes are
-    in alphabetical order, after the background. Videos are left out.
+    in alphabetical order, after the background. Videos are left out. The images are below `root`, or below `images`.
 
     Raises:
         DataError: an entry is not in Darwin's form, or no image is there.
@@ -39,8 +40,8 @@ def recognize(root: Path) -> Recognized | None:
     contents = [Entry.of(path, "", content) for path in files if _is_of_darwin(content := read_json(path))]
     if not contents:
         return None
-    found = DrawnImages(root, "V7 Darwin")
-    if are_images_and_masks(root, found.search.paths):
+    found = DrawnImages(root, "V7 Darwin", images)
+    if found.has_masks:
         return None
     for content in contents:
         with found.collecting_errors():
@@ -70,16 +71,15 @@ def _add(content: Entry, found: DrawnImages) -> None:
         found.leave_out(content, "files of videos or of several images side by side", "export their frames as images")
         return
     folder = str(item.fields.get("path") or "/").strip("/")
-    image = found.find(content, name, found.root / "images" / folder, found.root / folder)
-    size = place.size("height", "width")
-    if image:
-        size = size_of(image, size, content)
+    image = found.find(content, name, found.search.place / "images" / folder, found.search.place / folder)
+    stated = place.size("height", "width")
+    size = stated or (header.shown_size if image and (header := known_header(image)) else None)
     areas: list[Area] = []
     for annotation in annotations:
         with found.collecting_errors():
             areas += _areas(annotation, annotations, size, found)
     if image:
-        found.add(image, content, areas)
+        found.add(image, content, areas, size=stated)
 
 
 def _areas(
@@ -98,7 +98,7 @@ def _areas(
         return []
     shape = {"polygon": _polygon, "ellipse": _ellipse, "bounding_box": _box}[kind](annotation.inside(kind))
     if shape is None:
-        found.leave_out(annotation, "shapes without an area", REDRAW)
+        found.without_area(annotation)
         return []
     return [Area(name, shape)]
 

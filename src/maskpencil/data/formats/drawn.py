@@ -4,27 +4,36 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.parse import unquote
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import Color
 from maskpencil.data.class_files import find_own_class_file
-from maskpencil.data.drawing import Bitmap, Drawing, Polygon, RunLengths
-from maskpencil.data.faults import EXAMPLES
-from maskpencil.data.formats.annotations import Entry, Labels, classes_of_labels
-from maskpencil.data.formats.base import TURNED, Recognized
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, find_image, layout_of
+from maskpencil.data.drawing import Drawing, Polygon
+from maskpencil.data.formats.annotations import Entry, Labels, are_images_and_masks, classes_of_labels, covers_nothing
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.orientation import (
+    Exchanged,
+    Outline,
+    Reading,
+    are_exchanged,
+    as_shown,
+    find_reading,
+    known_header,
+    reaches_out,
+    undecided,
+)
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
 from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
-from maskpencil.errors import DataError, ImageError
-from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES, Header
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
-
-LEAST_CORNERS = 3
 
 PEEKED = 3
 FEW = 32
@@ -36,7 +45,7 @@ class Area:
     """A labeled area of an image; the class of its shape is set when all labels are known."""
 
     label: str
-    shape: Polygon | Bitmap | RunLengths
+    shape: Outline
 
 
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
@@ -60,124 +69,117 @@ def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path]
     ]
 
 
-class ImageSearch:
-    """Finds the images below a folder that annotation files name."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.paths = list(files_below(root, IMAGE_SUFFIXES))
-        self._by_name: dict[str, list[Path]] = defaultdict(list)
-        self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        for path in self.paths:
-            self._by_name[path.name.lower()].append(path)
-            self._by_stem[path.stem.lower()].append(path)
-
-    def find(self, name: str, source: Path, *folders: Path) -> Path | None:
-        """Return the image that the file `source` calls `name`; None where it is not there.
-
-        It is looked for below `folders`, then beside `source`, in its folders of images, and in those above it up to
-        the root; then by its name alone, at last without its suffix, where only one image below the root has it.
-
-        Raises:
-            DataError: the name leads out of the root.
-        """
-        above = [folder for folder in (source.parent, *source.parent.parents) if folder.is_relative_to(self._root)]
-        around = [place for folder in above for place in (folder, *(folder / inside for inside in IMAGE_FOLDERS))]
-        for text in dict.fromkeys((name, unquote(name.partition("?")[0]))):
-            if found := find_image(self._root, [*folders, *around], text, source=source):
-                return found if found.suffix.lower() in IMAGE_SUFFIXES else self._alone(text)
-            if found := self._alone(text):
-                return found
-        return None
-
-    def named(self, name: str) -> list[Path]:
-        """Return all images below the root with the last part of a name."""
-        return self._by_name.get(PureWindowsPath(name).name.lower(), [])
-
-    def _alone(self, name: str) -> Path | None:
-        """Return the only image with the longest end of the path, with or without its suffix."""
-        last = PureWindowsPath(name).name.lower()
-        parts = tuple(part.lower() for part in PureWindowsPath(name).parts)
-        stem = PurePosixPath(last).stem if PurePosixPath(last).suffix in IMAGE_SUFFIXES else last
-        for candidates in (self._by_name.get(last, []), self._by_stem.get(stem, [])):
-            shared = {path: _shared(path, parts) for path in candidates}
-            best = [path for path in candidates if shared[path] == max(shared.values())]
-            if len(best) == 1:
-                return best[0]
-        return None
-
-
-def _shared(path: Path, parts: Sequence[str]) -> int:
-    """Return the number of folders at the end of a path that are those of `parts`."""
-    own = [part.lower() for part in path.parts[-2::-1]]
-    return next((n for n, (a, b) in enumerate(zip(own, parts[-2::-1], strict=False)) if a != b), len(parts) - 1)
-
-
 @dataclass(frozen=True)
 class _Drawn:
-    """An image with its areas, and the entry that describes it."""
+    """An image with its areas, the entry that describes it, and the (height, width) that this states, if any."""
 
     entry: Entry
     split: str
     areas: Sequence[Area]
+    size: tuple[int, int] | None
 
 
 class DrawnImages:
     """The images of a data set in the format of `tool`, as its reader finds them.
 
-    Everything that cannot be understood is collected as well, and raised as one error by `recognized`.
+    Everything that cannot be understood is collected as well; images with such entries are not read.
+
+    Args:
+        root: the folder with the annotations.
+        tool: the name of the format.
+        images: the folder of the images, if the user named one.
     """
 
-    def __init__(self, root: Path, tool: str) -> None:
+    def __init__(self, root: Path, tool: str, images: Path | None = None) -> None:
         self.root, self.tool = root, tool
-        self.search = ImageSearch(root)
+        self.search = ImageSearch(root, images)
+        self.problems = Problems()
         self.notes: list[str] = []
         self._drawn: dict[Path, _Drawn] = {}
+        self._broken: set[Path] = set()
         self._absent: list[tuple[Entry, str]] = []
         self._left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self.errors: list[str] = []
+        self._errors_before: list[int] = []
 
     @contextmanager
     def collecting_errors(self) -> Iterator[None]:
-        """Keep a `DataError` for later; what follows in the block is left out."""
+        """Keep a `DataError` for later; what follows in the block is left out. Blocks may stand in each other."""
+        self._errors_before.append(len(self.problems.errors))
         try:
-            yield
-        except (DataError, ImageError) as error:
-            self.errors.append(str(error))
+            with self.problems.collected():
+                yield
+        finally:
+            self._errors_before.pop()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are folders of images and of masks, which are read rather than annotations beside them."""
+        return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
-        """Return the image of an entry by its name, see `ImageSearch.find`; one that is not there is reported later.
+        """Return the image of an entry by its name; one that is not there is reported later.
+
+        It is looked for in `folders`, beside the file, in its folders of images, and in those above it up to the root;
+        then anywhere, see `ImageSearch.find`.
 
         Raises:
             DataError: the name leads out of the root.
         """
-        image = self.search.find(name, entry.path, *folders)
+        source = entry.path.parent
+        above = [folder for folder in (source, *source.parents) if folder.is_relative_to(self.root)]
+        around = [place for folder in above for place in (folder, *(folder / inside for inside in IMAGE_FOLDERS))]
+        plain = name.partition("?")[0] if "://" in name else name
+        image = self.search.find(plain, [*folders, *around], source=entry.path)
         if image is None:
-            self._absent.append((entry, name))
-        return image
+            self._absent.append((entry, plain))
+        return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
         """Report an annotation that is left out: `what` it is, in the plural, and what to do about it."""
         self._left_out[what, remedy].append(self.name_of(entry))
+
+    def without_area(self, entry: Entry) -> None:
+        """Report a shape that covers nothing."""
+        self.problems.without_area.append(self.name_of(entry))
 
     def name_of(self, entry: Entry) -> str:
         """Return file and place of an entry, for messages."""
         path = entry.path.relative_to(self.root) if entry.path.is_relative_to(self.root) else entry.path
         return f"{path}: {entry.place}" if entry.place else str(path)
 
-    def add(self, image: Path, entry: Entry, areas: Sequence[Area], split: str = "") -> None:
+    def add(
+        self,
+        image: Path,
+        entry: Entry,
+        areas: Sequence[Area],
+        *,
+        split: str = "",
+        size: tuple[int, int] | None = None,
+        same: object = None,
+    ) -> None:
         """Add an image with the areas of its entry, bottom first; an entry that is repeated counts once.
+
+        Args:
+            image: the image.
+            entry: the entry; where an error was collected since the outermost block began, the image is not read.
+            areas: the areas.
+            split: the split, if the format names one.
+            size: the (height, width) that the entry states.
+            same: what entries of one image must agree in, by default all fields.
 
         Raises:
             DataError: another entry has the same image and says something else.
         """
-        other = self._drawn.get(image)
-        if other is None:
-            self._drawn[image] = _Drawn(entry, split or self._split(image, entry.path), areas)
-        elif other.entry.fields != entry.fields:
+        if len(self.problems.errors) > self._errors_before[0]:
+            self._broken.add(image)
+            return
+        drawn = _Drawn(replace(entry, fields={"": entry.fields if same is None else same}), split, areas, size)
+        other = self._drawn.setdefault(image, drawn)
+        if other.entry.fields != drawn.entry.fields:
+            self._broken.add(image)
             raise DataError(
-                f"{entry}: has the image {image.relative_to(self.root)}, as has {self.name_of(other.entry)}, "
-                "with other annotations; remove one of the two"
+                f"{entry}: has the image {image.name}, as has {self.name_of(other.entry)}, with other annotations; "
+                "remove one of the two"
             )
 
     def recognized(
@@ -197,54 +199,76 @@ class DrawnImages:
             use_lists: whether list files such as train.txt assign images to splits.
 
         Raises:
-            DataError: anything could not be understood, or no image is there.
+            DataError: no image is there, or none without errors.
         """
-        self.refuse_errors()
-        if not self._drawn and self._absent:
+        if not self._drawn and not self._broken and self._absent:
+            self.problems.refuse()
             (entry, name), *_ = self._absent
             names = f"{len(self._absent)} images ({name!r}{', ...' if len(self._absent) > 1 else ''})"
-            raise DataError(f"{entry.path}: names {names}, none of which is below {self.root}; {remedy}")
-        used = sorted({area.label for drawn in self._drawn.values() for area in drawn.areas})
+            raise DataError(
+                f"{entry.path}: names {names}, none of which is below {self.search.place}; {remedy}, or say where the "
+                "images are: --images FOLDER"
+            )
+        drawn = {image: own for image, own in self._drawn.items() if image not in self._broken}
+        used = sorted({area.label for own in drawn.values() for area in own.areas})
         known = _colored(classes_of_labels(self.root, [*labels, *used]), self.root, colors or {})
         found = Found({split: {} for split in ("", *SPLITS)}, list(self.notes))
-        for image, drawn in self._drawn.items():
-            found.add(drawn.split, self._pair(image, drawn, known))
-        found.images_alone = [path for path in self.search.paths if path not in self._drawn]
+        for image, pair in self._pairs(drawn, known):
+            found.add(drawn[image].split or self._split(image, drawn[image].entry.path), pair)
+        found.images_alone = [path for path in self.search.files if path not in {*self._drawn, *self._broken}]
         found.masks_alone = [Path(PureWindowsPath(name).as_posix()) for _, name in self._absent]
         for (what, remedy_of), places in self._left_out.items():
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
-        empty = [image.relative_to(self.root) for image, drawn in self._drawn.items() if not drawn.areas]
-        if len(empty) < len(self._drawn):
+        empty = [self._below(image) for image, own in drawn.items() if not own.areas]
+        if len(empty) < len(drawn):
             what = "{n} images have no annotated area and are read as background alone"
             found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
-        return Recognized(
-            self.tool, layout_of(self.root, found, use_lists=use_lists), MaskEncoding("index", known.classes)
-        )
+        self.search.warn(found)
+        layout = self.problems.layout(self.root, found, use_lists=use_lists)
+        return Recognized(self.tool, layout, MaskEncoding("index", known.classes))
 
-    def refuse_errors(self) -> None:
-        """Raise everything that could not be understood, if anything.
+    def _pairs(self, drawn: Mapping[Path, _Drawn], labels: Labels) -> Iterator[tuple[Path, Pair]]:
+        """Yield the pairs of images whose sizes are those of their entries, or are exchanged in an understood way."""
+        headers = {image: known_header(image) for image in drawn}
+        exchanged = {
+            image: Exchanged(own.size, header, [area.shape for area in own.areas])
+            for image, own in drawn.items()
+            if (header := headers[image]) and own.size and are_exchanged(own.size, header)
+        }
+        reading = find_reading(list(exchanged.values()), Reading.STORED)
+        for image, own in drawn.items():
+            with self.problems.collected():
+                if image in exchanged and own.areas and reading is None:
+                    raise undecided(str(own.entry), exchanged[image])
+                yield image, self._pair(image, own, headers[image], reading if image in exchanged else None, labels)
 
-        Raises:
-            DataError: the one error, or how many there are and the first.
-        """
-        if len(self.errors) == 1:
-            raise DataError(self.errors[0])
-        if self.errors:
-            shown = " | ".join(self.errors[:EXAMPLES]) + (" | ..." if len(self.errors) > EXAMPLES else "")
-            raise DataError(f"{len(self.errors)} entries cannot be read: {shown}")
+    def _pair(self, image: Path, own: _Drawn, header: Header | None, reading: Reading | None, labels: Labels) -> Pair:
+        size = header.shown_size if header else own.size
+        if size is None:
+            raise DataError(f"{own.entry}: states no size, and its image cannot be read; replace the image")
+        if own.size not in (None, size) and not are_exchanged(own.size, header):
+            raise DataError(
+                f"{own.entry}: says {own.size[1]} x {own.size[0]} pixels, but {image.name} is {size[1]} x {size[0]}; "
+                "put the image there that was annotated, in its full size"
+            )
+        shapes: list[Outline] = []
+        for area in own.areas:
+            shape = as_shown(area.shape, reading, header) if header and reading else area.shape
+            if isinstance(shape, Polygon) and reaches_out(shape, size):
+                self.problems.clipped.append(f"{self.name_of(own.entry)}: a shape of {area.label!r}")
+            shapes.append(replace(shape, class_index=labels.index_of[area.label]))
+        *folders, stem = self._below(image).with_suffix("").parts
+        kept = [folder for folder in folders if folder.lower() not in IMAGE_FOLDERS and folder.lower() not in SPLIT_OF]
+        drawing = Drawing(own.entry.path, image.name, size, shapes, labels.background)
+        return Pair("/".join((*kept, stem)), image, drawing)
+
+    def _below(self, image: Path) -> Path:
+        return image.relative_to(self.search.place)
 
     def _split(self, image: Path, source: Path) -> str:
         """Return the split that a folder of the image, or else of the file that describes it, is named for."""
-        folders = [*image.relative_to(self.root).parts[:-1], *source.relative_to(self.root).parts[:-1]]
+        folders = [*self._below(image).parts[:-1], *source.relative_to(self.root).parts[:-1]]
         return next((SPLIT_OF[folder.lower()] for folder in folders if folder.lower() in SPLIT_OF), "")
-
-    def _pair(self, image: Path, drawn: _Drawn, labels: Labels) -> Pair:
-        *folders, stem = image.relative_to(self.root).with_suffix("").parts
-        kept = [folder for folder in folders if folder.lower() not in IMAGE_FOLDERS and folder.lower() not in SPLIT_OF]
-        name = "/".join((*kept, stem))
-        shapes = [replace(area.shape, class_index=labels.index_of[area.label]) for area in drawn.areas]
-        size = read_header(image).shown_size
-        return Pair(name, image, Drawing(drawn.entry.path, image.name, size, shapes, labels.background))
 
 
 def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
@@ -255,30 +279,11 @@ def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
     return replace(labels, classes=replace(labels.classes, palette=tuple(given[name] for name in names)))
 
 
-def size_of(image: Path, stated: tuple[int, int] | None, entry: Entry) -> tuple[int, int]:
-    """Return the (height, width) of an image as it is seen, which must be that of its entry, if it states one.
-
-    Raises:
-        DataError: the entry states another size.
-        ImageError: the image cannot be read.
-    """
-    header = read_header(image)
-    size = header.shown_size
-    if stated in (None, size):
-        return size
-    said = f"{entry}: says {stated[1]} x {stated[0]} pixels, but {image.name} is {size[1]} x {size[0]}"
-    if header.orientation in TURNED and stated == header.size:
-        raise DataError(
-            f"{said} as EXIF turns it; save the image without EXIF's turn, as the tool saw it, or annotate it upright"
-        )
-    raise DataError(f"{said}; put the image there that was annotated, in its full size")
-
-
 def polygon_of(*rings: npt.ArrayLike) -> Polygon | None:
     """Return the polygon of rings, each (n, 2), such as an outer one and its holes; None where none has an area."""
-    closed = [ring for each in rings if len(ring := np.asarray(each, np.float32).reshape(-1, 2)) >= LEAST_CORNERS]
-    has_area = any(np.linalg.matrix_rank(ring - ring[0]) == 2 for ring in closed)  # otherwise all are on one line
-    return Polygon(0, tuple(closed)) if has_area else None
+    closed = [np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings]
+    areas = tuple(ring for ring in closed if not covers_nothing(ring))
+    return Polygon(0, areas) if areas else None
 
 
 def color_of(text: object) -> Color | None:

@@ -11,8 +11,10 @@ from typing import Any
 from maskpencil.classes import ClassSet, Color
 from maskpencil.data.formats.annotations import Entry, are_images_and_masks
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import DrawnImages, color_of, files_in_format
-from maskpencil.data.layout import Found, Pair, layout_of
+from maskpencil.data.formats.drawn import color_of, files_in_format
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import Found, Pair
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.regular_files import read_lines
@@ -35,18 +37,17 @@ def recognize(root: Path) -> Recognized | None:
     files = files_in_format(root, {".manifest", ".jsonl", ".json"}, _is_manifest)
     if not files:
         return None
-    search = DrawnImages(root, "SageMaker Ground Truth")
-    if are_images_and_masks(root, search.search.paths):
+    search, problems, found = ImageSearch(root), Problems(), Found()
+    if are_images_and_masks(root, search.files):
         return None
-    found = Found()
     names: dict[Color, tuple[int, str]] = {}
     paired: set[Path] = set()
     for path in files:
         for number, line in read_lines(path, "a JSON object a line"):
-            with search.collecting_errors():
+            with problems.collected():
                 entry = Entry.of(path, f"line {number}", _json(path, number, line))
                 job = _job(entry)
-                image, mask = search.search.find(entry.text(SOURCE), path), search.search.find(entry.text(job), path)
+                image, mask = (search.find(entry.text(key), [root], source=path) for key in (SOURCE, job))
                 _add_names(entry.inside(job + METADATA).inside(COLORS), names)
                 if image and mask:
                     found.add("", Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask))
@@ -56,11 +57,11 @@ def recognize(root: Path) -> Recognized | None:
                 else:
                     found.images_alone.append(image)
                     paired.add(image)
-    search.refuse_errors()
     if not found:
+        problems.refuse()
         raise DataError(f"{files[0]}: names images and masks, no two of which are below {root}; {EXPORT}")
-    found.images_alone += [path for path in search.search.paths if path not in paired]
-    return Recognized(search.tool, layout_of(root, found), _encoding(files[0], names))
+    found.images_alone += [path for path in search.files if path not in paired]
+    return Recognized("SageMaker Ground Truth", problems.layout(root, found), _encoding(files[0], names))
 
 
 def _is_manifest(path: Path) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 
 from maskpencil.classes import Color
 from maskpencil.data.drawing import Bitmap, Polygon, box
-from maskpencil.data.formats.annotations import Entry, are_images_and_masks, checked_size, mentions, read_json
+from maskpencil.data.formats.annotations import Entry, checked_size, mentions, read_json
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import Area, DrawnImages, color_of, files_in_format, polygon_of, size_of
+from maskpencil.data.formats.drawn import Area, DrawnImages, color_of, files_in_format, polygon_of
 
 KEYS = ("export_format_version", "label_classes", "images")
 NOT_ANNOTATED = ("NEW", "SKIPPED")
@@ -20,11 +20,12 @@ NOT_ANNOTATED = ("NEW", "SKIPPED")
 EXPORT = "download the images from Hasty and put them there, in folders named as its data sets"
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where JSON files below it are Hasty's.
 
     Masks, polygons and boxes are drawn by `z_index`; of a label that has several of them, in this order, the first.
-    The classes are those of the file, in its order and colors. Images that nobody has annotated are left out.
+    The classes are those of the file, in its order and colors. Images that nobody has annotated are left out. They are
+    below `root`, or below `images`.
 
     Raises:
         DataError: an entry is not in Hasty's form, or no image is there.
@@ -33,8 +34,8 @@ def recognize(root: Path) -> Recognized | None:
     contents = {path: content for path in files if isinstance(content := read_json(path), dict) and "images" in content}
     if not contents:
         return None
-    found = DrawnImages(root, "Hasty")
-    if are_images_and_masks(root, found.search.paths):
+    found = DrawnImages(root, "Hasty", images)
+    if found.has_masks:
         return None
     colors: dict[str, Color | None] = {}
     for path, fields in contents.items():
@@ -54,7 +55,8 @@ def _add(entry: Entry, found: DrawnImages) -> None:
         found.leave_out(entry, "images with the status new or skipped", "annotate them in Hasty and export again")
         return
     folder = str(entry.fields.get("dataset_name") or ".")
-    image = found.find(entry, entry.text("image_name"), found.root / folder, found.root / "images" / folder)
+    place = found.search.place
+    image = found.find(entry, entry.text("image_name"), place / folder, place / "images" / folder)
     size = checked_size(entry.fields.get("height"), entry.fields.get("width"), str(entry))
     drawn: list[tuple[float, Area]] = []
     for label in labels:
@@ -62,10 +64,9 @@ def _add(entry: Entry, found: DrawnImages) -> None:
             if shape := _shape(label):
                 drawn.append((label.number("z_index", 0), Area(label.text("class_name"), shape)))
             else:
-                found.leave_out(label, "labels without an area", "draw them as polygons or masks, or remove them")
+                found.without_area(label)
     if image:
-        size_of(image, size, entry)
-        found.add(image, entry, [area for _, area in sorted(drawn, key=lambda each: each[0])])
+        found.add(image, entry, [area for _, area in sorted(drawn, key=lambda each: each[0])], size=size)
 
 
 def _shape(label: Entry) -> Polygon | Bitmap | None:

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from maskpencil.data.drawing import Polygon, box
-from maskpencil.data.formats.annotations import MAX_JSON_BYTES, Entry, are_images_and_masks, checked_numbers
+from maskpencil.data.formats.annotations import MAX_JSON_BYTES, Entry, checked_numbers
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of, size_of
+from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
 from maskpencil.errors import DataError
-from maskpencil.regular_files import refuse_special
+from maskpencil.regular_files import decode_text, refuse_special
 
 HEAD = 2**16
 KEYS = (b'"data_row"', b'"projects"')
@@ -24,10 +24,11 @@ SEVERAL = "images have several labels, the newest of each is taken"
 REDRAW = "draw them as polygons in Labelbox, or leave them out"
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where files below it are exports of Labelbox.
 
-    Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts.
+    Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
+    are below `root`, or below `images`.
 
     Raises:
         DataError: masks are behind addresses, the export is of an older form, an entry is not in Labelbox's form, or no
@@ -36,8 +37,8 @@ def recognize(root: Path) -> Recognized | None:
     files = files_in_format(root, {".ndjson", ".jsonl", ".json"}, lambda path: _mentions(path, KEYS, KEYS_OF_VERSION_1))
     if not files:
         return None
-    found = DrawnImages(root, "Labelbox")
-    if are_images_and_masks(root, found.search.paths):
+    found = DrawnImages(root, "Labelbox", images)
+    if found.has_masks:
         return None
     for path in files:
         if _mentions(path, KEYS_OF_VERSION_1):
@@ -68,8 +69,8 @@ def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
     if path.stat().st_size > MAX_JSON_BYTES:
         raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; export fewer images at once")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(path.read_bytes(), path, "NDJSON")
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected NDJSON") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if text.lstrip().startswith("["):
@@ -127,10 +128,9 @@ def _add(row: Entry, objects: Sequence[Entry], found: DrawnImages) -> None:
             elif shape := _shape(entry):
                 areas.append(Area(label, shape))
             else:
-                found.leave_out(entry, "objects without an area", REDRAW)
+                found.without_area(entry)
     if image:
-        size_of(image, size, row)
-        found.add(image, row, areas)
+        found.add(image, row, areas, size=size)
 
 
 def _shape(entry: Entry) -> Polygon | None:

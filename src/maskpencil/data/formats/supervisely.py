@@ -18,7 +18,8 @@ from maskpencil.classes import Color
 from maskpencil.data.drawing import Bitmap, Points, Polygon, box
 from maskpencil.data.formats.annotations import Entry, mentions, read_json, shown
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import FEW, LEAST_CORNERS, Area, DrawnImages, color_of, size_of
+from maskpencil.data.formats.drawn import FEW, Area, DrawnImages, color_of
+from maskpencil.data.formats.orientation import known_header
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import decoding, opened_image
 
@@ -28,6 +29,7 @@ DEPTH = 4
 
 KEYS = ("size", "objects")
 MAX_BITMAP_BYTES = 2**28
+LEAST_CORNERS = 3
 
 EXPORT = "download the project from Supervisely with its images"
 REDRAW = "draw them as polygons or masks, or remove them"
@@ -38,11 +40,12 @@ HALF = 128
 """Of an alpha mask's levels 0 to 255: what is at least as opaque belongs to the shape."""
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root`, or the project folders in it, where datasets hold `ann/` with Supervisely's JSON files.
 
     Polygons, masks and rectangles are drawn in the order of the file. The classes are those of meta.json, in their
-    order and colors, or else the titles that the shapes have. Datasets that are named for splits are the splits.
+    order and colors, or else the titles that the shapes have. Datasets that are named for splits are the splits. The
+    images are in `img/` beside `ann/`, or below `images`.
 
     Raises:
         DataError: an entry is not in Supervisely's format, or no image is there.
@@ -51,7 +54,7 @@ def recognize(root: Path) -> Recognized | None:
     folders = [folder for folder in sorted(folders) if _is_dataset(folder)]
     if not folders:
         return None
-    found = DrawnImages(root, "Supervisely")
+    found = DrawnImages(root, "Supervisely", images)
     kinds: dict[str, str] = {}
     colors: dict[str, Color] = {}
     for meta in sorted({path for folder in folders if (path := _meta_of(folder, root))}):
@@ -91,13 +94,13 @@ def _add(content: Entry, found: DrawnImages, kinds: Mapping[str, str]) -> None:
     folder, name = content.path.parent.parent / IMAGES, content.path.stem
     image = found.find(content, name, folder)
     stated = content.inside("size").size("height", "width")
-    size = size_of(image, stated, content) if image else stated
+    size = stated or (header.shown_size if image and (header := known_header(image)) else (1, 1))
     areas: list[Area] = []
     for entry in content.entries("objects", "object"):
         with found.collecting_errors():
-            areas += _areas(entry, size or (1, 1), found, kinds)
+            areas += _areas(entry, size, found, kinds)
     if image:
-        found.add(image, content, areas)
+        found.add(image, content, areas, size=stated)
 
 
 def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mapping[str, str]) -> Sequence[Area]:
@@ -115,7 +118,7 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
         return []
     drawn = [shape for shape in _SHAPES[kind](entry, size) if shape]
     if not drawn:
-        found.leave_out(entry, "shapes without an area", REDRAW)
+        found.without_area(entry)
     return [Area(title, shape) for shape in drawn]
 
 

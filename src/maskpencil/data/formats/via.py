@@ -17,11 +17,11 @@ import yaml
 
 from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.drawing import Polygon, box, ellipse, turned
-from maskpencil.data.formats.annotations import Entry, are_images_and_masks, mentions, read_json, shown
+from maskpencil.data.formats.annotations import Entry, mentions, read_json, shown
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
 from maskpencil.errors import DataError
-from maskpencil.regular_files import refuse_special
+from maskpencil.regular_files import decode_text, refuse_special
 
 MAX_CSV_BYTES = 2**29
 HEAD = 2**12
@@ -65,11 +65,12 @@ class _Image:
     regions: Sequence[_Region]
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where files below it are VIA's.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class is the
-    region attribute whose values differ; where several do, that whose values are all in classes.yaml.
+    region attribute whose values differ; where several do, that whose values are all in classes.yaml. The images are
+    below `root`, or below `images`.
 
     Raises:
         DataError: an entry is not in VIA's form, several attributes may be the class, or no image is there.
@@ -77,17 +78,17 @@ def recognize(root: Path) -> Recognized | None:
     files = files_in_format(root, {".json", ".csv"}, _is_of_via)
     if not files:
         return None
-    found = DrawnImages(root, "VIA")
-    if are_images_and_masks(root, found.search.paths):
+    found = DrawnImages(root, "VIA", images)
+    if found.has_masks:
         return None
-    images: list[_Image] = []
+    named: list[_Image] = []
     for path in files:
         with found.collecting_errors():
-            images += _read(path, found)
-    if not images and not found.errors:
+            named += _read(path, found)
+    if not named and not found.problems.errors:
         return None
-    attribute = _attribute(root, images, found)
-    for image in images:
+    attribute = _attribute(root, named, found)
+    for image in named:
         with found.collecting_errors():
             _add(image, found, attribute)
     return found.recognized(EXPORT)
@@ -173,10 +174,10 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
         raise DataError(f"{path}: is larger than {MAX_CSV_BYTES >> 20} MiB; export it as JSON")
     limit = csv.field_size_limit(MAX_CSV_BYTES)  # a region of many points is one long field
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decode_text(path.read_bytes(), path, "VIA's CSV")
         head = text.partition("\n")[0]
         rows = list(csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error}); expected VIA's CSV; export it again") from error
     finally:
         csv.field_size_limit(limit)
@@ -325,7 +326,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
-    alike = [path for path in found.search.named(image.name) if path.stat().st_size == image.size]
+    alike = [path for path in found.search.candidates(image.name, sure=True) if path.stat().st_size == image.size]
     path = alike[0] if len(alike) == 1 else found.find(image.entry, image.name)
     areas = []
     for region in image.regions:
@@ -336,16 +337,16 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
                 continue
             shape = _SHAPES[kind](region.shape)
             label = region.attributes.get(attribute) if attribute else _only_class(found.root)
-            if shape is None:
-                what = "open polylines, which have no area," if kind == "polyline" else "regions without an area"
-                found.leave_out(region.shape, what, REDRAW)
+            if shape is None and kind == "polyline":
+                found.leave_out(region.shape, "open polylines, which have no area,", REDRAW)
+            elif shape is None:
+                found.without_area(region.shape)
             elif label is None:
                 found.leave_out(region.shape, f"regions without a value of {attribute!r}", "give them one in VIA")
             else:
                 areas.append(Area(label, shape))
     if path:
-        content = [[region.shape.fields, region.attributes] for region in image.regions]
-        found.add(path, Entry(image.entry.path, image.entry.place, {"regions": content}), areas)
+        found.add(path, image.entry, areas, same=[(region.shape.fields, region.attributes) for region in image.regions])
 
 
 def _only_class(root: Path) -> str:
