@@ -345,8 +345,8 @@ def test_files_of_supervisely_give_the_square(save_files, report: str) -> None:
         ({"ds/ann/a.png.json": supervisely(FIGURE)[:-1] + "\x01"}, r"ds/ann/a\.png\.json: is not valid JSON"),
         # supervisely/supervisely#1391
         (
-            {"ds/ann/a.png.json": supervisely(size={"height": 48, "width": 32})},
-            r"says 32 x 48 pixels, but a\.png is 48",
+            {"ds/ann/a.png.json": supervisely(size={"height": 48, "width": 40})},
+            r"says 40 x 48 pixels, but a\.png is 48",
         ),
     ],
 )

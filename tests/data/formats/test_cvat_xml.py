@@ -12,8 +12,10 @@ from tests.helpers import left_out
 from tests.mask_codes import cvat_code
 
 from maskpencil.data.check import check
+from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.formats.cvat_xml import recognize
+from maskpencil.data.layout import Places
 from maskpencil.errors import DataError
 
 SIZE = (32, 48)
@@ -311,3 +313,33 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
     (ready / "annotations.xml").write_text(content(image("a.png", CAR)), encoding="utf-8")
     for folder in (root, tiny_folder, tmp_path / "nowhere", ready):
         assert recognize(folder) is None
+
+
+def test_the_images_may_be_in_a_folder_that_the_user_names(save_files, tmp_path: Path) -> None:
+    save_files({"../photos/a.png": IMAGE, "../photos/b.png": IMAGE})
+    root = save_files({"x.xml": content(image("a.png", CAR), image("b.png", CAR))})
+    with pytest.raises(DataError, match=r"none of which is below .*, or say where the images are: --images FOLDER"):
+        open_folder(root)
+    folder = open_folder(root, places=Places(images=tmp_path / "photos"))
+    assert (drawn(folder) == 1).sum() == 100
+
+
+def test_images_with_an_error_are_left_out_of_a_fixed_copy(save_files, tmp_path: Path) -> None:
+    broken = element("polygon", label="car", points="0,0;5,0;x")
+    images = {f"{name}.png": IMAGE + number * 60 for number, name in enumerate("abc")}
+    root = save_files(
+        {**images, "x.xml": content(image("a.png", CAR), image("b.png", CAR, broken), image("c.png", CAR))}
+    )
+    report = check(root)
+    kinds = {fault.kind: fault for fault in report.faults}
+    assert kinds["annotations-not-understood"].severity == "error"
+    assert "images-without-mask" not in kinds
+    write_fixed(report, tmp_path / "fixed")
+    folder = open_folder(tmp_path / "fixed")
+    assert {pair.name for pairs in folder.splits.values() for pair in pairs} == {"a", "c"}
+
+
+def test_shapes_that_reach_out_of_the_image_are_cut_off_with_a_warning(open_with) -> None:
+    folder = open_with(polygon("car", -20, 5, 10, 15))
+    assert (drawn(folder) == 1).sum() == 100
+    assert any("2 shapes reach out of their image and are cut off at its edge" in note for note in folder.notes)

@@ -161,7 +161,7 @@ class DrawnImages:
 
         Args:
             image: the image.
-            entry: the entry; where an error was collected since the outermost block began, the image is not read.
+            entry: the entry; where its block of `collecting_errors` has an error, the image is not read.
             areas: the areas.
             split: the split, if the format names one.
             size: the (height, width) that the entry states.
@@ -170,7 +170,7 @@ class DrawnImages:
         Raises:
             DataError: another entry has the same image and says something else.
         """
-        if len(self.problems.errors) > self._errors_before[0]:
+        if len(self.problems.errors) > self._errors_before[-1]:
             self._broken.add(image)
             return
         drawn = _Drawn(replace(entry, fields={"": entry.fields if same is None else same}), split, areas, size)
