@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,17 @@ from maskpencil.known_classes import ADE20K, voc_color
 ROAD, CAR = (128, 64, 128), (64, 0, 128)
 TWO = ClassSet(("road", "car"), (ROAD, CAR))
 PLAIN = ClassSet(("road", "car"))
+
+BLACK = (0, 0, 0)
+HASTY = (
+    {"png_index": 1, "class_name": "road", "color": "#804080", "class_type": "background"},
+    {"png_index": 2, "class_name": "car", "color": "#400080ff", "class_type": "object"},
+)
+BEHIND = ClassSet(("background", "road", "car"), (BLACK, ROAD, CAR))
+OTHER = ClassSet(("none", "road", "car"), ((9, 9, 9), ROAD, CAR))
+VISTAS = ({"name": "road", "color": list(ROAD), "evaluate": True}, {"name": "car", "color": list(CAR)})
+VOID_FIRST = ClassSet(("void", "road", "car"), (BLACK, ROAD, CAR))
+VOID = {"name": "void", "color": list(BLACK), "evaluate": False}
 
 META = {
     "labels": ["car", "road"],
@@ -46,6 +58,24 @@ META = {
         ("codes.txt", "road\ncar\n\n", PLAIN),
         ("data.yaml", "path: ../data\nnames:\n  0: road\n  1: car\n", PLAIN),
         ("dataset.yaml", "nc: 2\nnames: [road, car]\nignore_index: 1\npalette: 3", PLAIN),
+        ("class_dict.csv", "name,r,g,b\nroad,128,64,128\ncar,64,0,128\n", TWO),
+        ("class_dict.csv", "\ufeffname, r, g, b, class_11\r\nroad, 128, 64, 128, 1\r\ncar, 64, 0, 128, 0\r\n", TWO),
+        ("label_class_dict.csv", "r,g,b,Name\n128,64,128,road\n64,0,128,car", TWO),
+        ("class_dict_seg.csv", "name, r, g, b\nroad, 128, 64, 128\n\ncar, 64, 0, 128", TWO),
+        ("label_classes.json", json.dumps([*HASTY[::-1]]), BEHIND),
+        ("label_classes.json", json.dumps([{"png_index": 0, "class_name": "none", "color": "#090909"}, *HASTY]), OTHER),
+        ("label_classes.json", json.dumps([{**entry, "color": None} for entry in HASTY]), ClassSet(BEHIND.names)),
+        ("config.json", json.dumps({"labels": VISTAS}), TWO),
+        ("config_v2.0.json", json.dumps({"labels": [*VISTAS, VOID], "version": "2.0"}), replace(TWO, ignore_index=2)),
+        (
+            "config_v1.2.json",
+            json.dumps({"labels": [VOID, *VISTAS]}),
+            ClassSet(("void", *TWO.names), (BLACK, ROAD, CAR)),
+        ),
+        ("class_names.txt", "__ignore__\nroad\ncar", PLAIN),
+        ("class_names.txt", "road\ncar\n", PLAIN),
+        ("obj.names", "road\ncar\n", PLAIN),
+        ("classes.txt", "road\r\ncar", PLAIN),
     ],
 )
 def test_the_class_files_of_other_tools_are_read(tmp_path: Path, name: str, text: str, classes: ClassSet) -> None:
@@ -171,3 +201,78 @@ def test_the_error_of_a_damaged_class_file_is_not_its_own_cause(tmp_path: Path, 
         assert error not in seen
         seen.append(error)
         error = error.__cause__
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "class_dict.csv",
+            "road,128,64,128\n",
+            "class_dict.csv: begins with 'road, 128, 64, 128'; expected 'name,r,g,b'",
+        ),
+        ("class_dict.csv", "", "class_dict.csv: begins with ''; expected 'name,r,g,b'"),
+        ("class_dict.csv", "name,r,g,b\nroad,128,64\n", "row 2 is 'road, 128, 64'; expected name, r, g, b"),
+        ("class_dict.csv", "name,r,g,b\nroad,128,64,x\n", "line 2 has the color '128 64 x'"),
+        ("class_dict.csv", "name,r,g,b\na,1,1,1\na,2,2,2\n", "class_dict.csv: class names must differ"),
+        ("label_classes.json", '[{"png_index": "a", "class_name": "b"}]', "has a 'png_index' that is no whole number"),
+        ("label_classes.json", '[{"png_index": 5, "class_name": "b"}]', "must number the names from 0 without gaps"),
+        ("label_classes.json", '[{"png_index": 1}]', "label_classes.json: "),
+        ("config_v2.0.json", '{"labels": [{"name": "a", "color": [1, 2, 300]}]}', "line 1 has the color '1 2 300'"),
+        ("classes.txt", "a\na\n", "classes.txt: class names must differ"),
+    ],
+)
+def test_tables_of_other_tools_that_cannot_be_are_errors(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=re.escape(message)):
+        find_class_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '{"model_type": "fcn"}'),
+        ("config.json", "// no JSON"),
+        ("config.json", '{"labels": ["road", "car"]}'),
+        ("config.json", '{"labels": [{"name": "a", "color": "red"}]}'),
+        ("config.json", '{"labels": [{"name": "a", "color": [1, 2, 3, 4]}]}'),
+        ("label_classes.json", '["road", "car"]'),
+        ("label_classes.json", '{"road": 1}'),
+    ],
+)
+def test_files_of_the_same_names_for_another_purpose_do_not_count(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert find_class_file(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names", "class_names.txt"])
+def test_plain_lists_of_names_count_only_where_the_masks_fit(save_files, name: str) -> None:
+    masks = {f"masks/{n}.png": np.arange(64, dtype=np.uint8).reshape(8, 8) // 22 for n in range(3)}
+    images = {f"images/{n}.png": np.zeros((8, 8, 3), dtype=np.uint8) for n in range(3)}
+    root = save_files({**masks, **images, name: "sky\nroad\ncar"})
+    folder = open_folder(root)
+    assert folder.classes.names == ("sky", "road", "car")
+    assert f"3 classes (sky, road, car) from {name}" in folder.notes
+    (root / name).write_text("road\ncar", encoding="utf-8")
+    folder = open_folder(root)
+    assert folder.classes.names == ("class_0", "class_1", "class_2")
+    assert not folder.declared
+    assert f"2 classes (road, car) from {name} left out: the masks hold others" in folder.notes
+
+
+def test_a_table_of_colors_gives_its_names_to_masks_of_these_colors(save_files) -> None:
+    label_map = np.arange(64).reshape(8, 8) // 32
+    colors = np.array([ROAD, CAR], dtype=np.uint8)
+    files = {f"masks/{n}.png": colors[label_map] for n in range(3)}
+    files |= {f"images/{n}.png": np.zeros((8, 8, 3), dtype=np.uint8) for n in range(3)}
+    folder = open_folder(save_files({**files, "class_dict.csv": "name,r,g,b\ncar,64,0,128\nroad,128,64,128"}))
+    assert folder.classes.names == ("car", "road")
+    np.testing.assert_array_equal(folder.read_pair(folder.pairs("val")[0])[1], 1 - label_map)
+
+
+def test_hasty_s_masks_have_the_names_of_their_numbers(save_files) -> None:
+    files = {f"masks/{n}.png": np.arange(64, dtype=np.uint8).reshape(8, 8) // 22 for n in range(3)}
+    files |= {f"images/{n}.png": np.zeros((8, 8, 3), dtype=np.uint8) for n in range(3)}
+    folder = open_folder(save_files({**files, "label_classes.json": json.dumps(HASTY)}))
+    assert folder.classes == BEHIND
+    assert folder.declared

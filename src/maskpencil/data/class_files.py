@@ -2,8 +2,9 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ MAX_BYTES = 2**20
 
 @dataclass(frozen=True)
 class ClassFile:
-    """A class file and its classes."""
+    """A class file and its classes; where it is not `certain`, it only counts if the masks fit it."""
 
     path: Path
     classes: ClassSet
+    certain: bool = True
 
 
 def find_class_file(root: Path) -> ClassFile | None:
@@ -42,7 +44,7 @@ def find_class_file(root: Path) -> ClassFile | None:
     for name, read in READERS.items():
         path = root / name
         if path.is_file() and (classes := _named(path, read)):
-            return ClassFile(path, classes)
+            return ClassFile(path, classes, name not in UNCERTAIN)
     return None
 
 
@@ -112,6 +114,58 @@ def read_codes(path: Path) -> ClassSet:
         DataError: the names cannot be classes.
     """
     return ClassSet(tuple(line for _, line in numbered_lines(_text(path))))
+
+
+def read_class_names(path: Path) -> ClassSet:
+    """Read labelme2voc's class_names.txt, one name per line; `__ignore__` at the beginning is no class.
+
+    Raises:
+        DataError: the names cannot be classes.
+    """
+    lines = [line for _, line in numbered_lines(_text(path))]
+    return ClassSet(tuple(lines[1:] if lines[:1] == ["__ignore__"] else lines))
+
+
+@dataclass(frozen=True)
+class VistasLabel:
+    """A label of Mapillary Vistas; those that are not evaluated are no classes."""
+
+    name: str
+    color: Color
+    evaluated: bool
+
+
+def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
+    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None where it has no such ones.
+
+    Raises:
+        DataError: a label has another form.
+    """
+    entries = _json(path)
+    labels = entries.get("labels") if isinstance(entries, Mapping) else None
+    if not isinstance(labels, list) or not any(isinstance(label, Mapping) for label in labels):
+        return None
+    found = []
+    for number, label in enumerate(labels, start=1):
+        if not isinstance(label, Mapping):
+            raise DataError(f"{path}: label {number} is {str(label)[:40]!r}; expected an object with name and color")
+        name, evaluated = label.get("name"), label.get("evaluate", True)
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{path}: label {number} has the name {str(name)[:40]!r}; expected a text")
+        if not isinstance(evaluated, bool):
+            raise DataError(f"{path}: label {number} has 'evaluate' {str(evaluated)[:40]!r}; expected true or false")
+        found.append(VistasLabel(name, _rgb(path, number, label.get("color")), evaluated))
+    return tuple(found)
+
+
+def vistas_classes(labels: Sequence[VistasLabel]) -> ClassSet:
+    """Return the labels that are evaluated.
+
+    Raises:
+        DataError: they cannot be classes.
+    """
+    kept = [label for label in labels if label.evaluated]
+    return ClassSet(tuple(label.name for label in kept), tuple(label.color for label in kept))
 
 
 def read_pixel_values(path: Path) -> dict[int, str]:
@@ -217,6 +271,68 @@ def _data_yaml(path: Path) -> ClassSet | None:
     return ClassSet.from_dict({"names": entries["names"]})
 
 
+def _class_dict(path: Path) -> ClassSet:
+    """Read a table of names and colors with the columns `name`, `r`, `g` and `b`; others are skipped.
+
+    https://github.com/GeorgeSeif/Semantic-Segmentation-Suite
+    """
+    try:
+        lines = _text(path).splitlines()
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"cannot be read ({error}); expected 'name,r,g,b' and a class a line") from error
+    heading = [cell.lower() for cell in rows[0]] if rows else []
+    if not {"name", "r", "g", "b"} <= {*heading}:
+        raise DataError(f"begins with {', '.join(heading)[:60]!r}; expected 'name,r,g,b' and a class a line")
+    names, palette = [], []
+    for number, row in enumerate(rows[1:], start=2):
+        cells = dict(zip(heading, row, strict=False))
+        if not cells["name"] or len(row) < len(heading):
+            raise DataError(f"row {number} is {', '.join(row)[:60]!r}; expected {', '.join(heading)}")
+        names.append(cells["name"])
+        palette.append(_color(path, number, [cells[channel] for channel in "rgb"]))
+    return ClassSet(tuple(names), tuple(palette))
+
+
+def _hasty(path: Path) -> ClassSet | None:
+    """Read Hasty's list of classes with `png_index`, `class_name` and `color`; 0 is the background.
+
+    https://docs.cloudfactory.com/export-formats/semantic-segmentation-png-images
+    """
+    entries = _json(path)
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "png_index" in e for e in entries):
+        return None
+    if not all(isinstance(entry["png_index"], int) for entry in entries):
+        raise DataError("has a 'png_index' that is no whole number; export the masks again")
+    by_number = {entry["png_index"]: entry for entry in entries}
+    if 0 not in by_number:
+        by_number[0] = {"class_name": "background", "color": "#000000"}
+    names = _numbered({number: entry.get("class_name") for number, entry in by_number.items()})
+    colors = [str(by_number[number].get("color")) for number in range(len(names))]
+    levels = [[str(int(color[place : place + 2], 16)) for place in (1, 3, 5)] for color in colors if _is_hex(color)]
+    palette = tuple(_color(path, number, each) for number, each in enumerate(levels, start=1))
+    return ClassSet.from_dict({"names": names, "palette": palette if len(palette) == len(names) else ()})
+
+
+def _is_hex(text: str) -> bool:
+    return bool(re.fullmatch(r"#[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?", text))
+
+
+def _vistas(path: Path) -> ClassSet | None:
+    """Read Mapillary Vistas' labels; where only the last one is not evaluated, its number is ignored."""
+    try:
+        labels = read_vistas_labels(path)
+    except DataError:
+        if path.name == "config.json":  # it may be anything
+            return None
+        raise
+    if labels is None:
+        return None
+    if all(label.evaluated for label in labels[:-1]) and not labels[-1].evaluated and len(labels) > 1:
+        return replace(vistas_classes(labels), ignore_index=len(labels) - 1)
+    return vistas_classes([replace(label, evaluated=True) for label in labels])
+
+
 READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "labelmap.txt": _labelmap,
     "dataset_meta.json": _dataset_meta,
@@ -227,8 +343,21 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "objectInfo150.txt": _object_info,
     "data.yaml": _data_yaml,
     "dataset.yaml": _data_yaml,
+    "class_dict.csv": _class_dict,
+    "label_class_dict.csv": _class_dict,
+    "class_dict_seg.csv": _class_dict,
+    "label_classes.json": _hasty,
+    "config_v2.0.json": _vistas,
+    "config_v1.2.json": _vistas,
+    "config.json": _vistas,
+    "class_names.txt": read_class_names,
+    "obj.names": read_codes,
+    "classes.txt": read_codes,
 }
 """The class files of other tools by name; the first that is found counts."""
+
+UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.txt"})
+"""Names of files that may be there for another reason."""
 
 
 def _numbered(entries: Any, first: int = 0) -> list[Any]:
@@ -250,6 +379,11 @@ def _color(path: Path, number: int, levels: Sequence[str]) -> Color:
     return values[0], values[1], values[2]
 
 
+def _rgb(path: Path, number: int, color: object) -> Color:
+    levels = color if isinstance(color, list) else [color]
+    return _color(path, number, [str(level)[:20] for level in levels[:4]])
+
+
 def _is_number(text: str) -> bool:
     return text.strip().isdecimal() and len(text) < 6
 
@@ -258,9 +392,9 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(_text(path))
     except ValueError as error:
-        raise DataError(f"is not valid JSON ({error}); export it again") from error
+        raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
-        raise DataError("is nested too deep; expected the names of classes") from error
+        raise DataError(f"{path}: is nested too deep; expected the names of classes") from error
 
 
 def _text(path: Path) -> str:

@@ -142,7 +142,7 @@ class FoundFolder:
     @property
     def declared(self) -> bool:
         """Whether a class file or the format of the data set names the classes, rather than the masks alone."""
-        return bool(self.recognized or self.class_file)
+        return bool(self.recognized or (self.class_file and self.class_file.certain))
 
     @property
     def masks(self) -> list[MaskSource]:
@@ -167,10 +167,16 @@ class FoundFolder:
             return encoding, (f"masks are read as {encoding.kind}",)
         if self.layout.classes:
             return _of_layers(self.layout.classes, given), ()
+        on_given = []
+        if given and not given.certain:
+            fits = _fits(given, facts)
+            known = f"{_count(given.classes)} from {given.path.name}"
+            on_given = [known if fits else f"{known} left out: the masks hold others"]
+            given = given if fits else None
         if given is None and classes is None:
             refuse_numbered_objects(facts)
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
-        notes = [*discovery.notes, f"masks are read as {discovery.encoding.kind}"]
+        notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
             source = "the masks show" if classes is None else "taken are the given"
             notes.insert(0, f"no classes.yaml: {source} {_count(discovery.encoding.classes)}")
@@ -206,7 +212,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
         notes.insert(len(packed.notes), f"read as {recognized.name}: {_count(classes)}")
-    if given:
+    if given and given.certain:
         notes.append(f"{len(given.classes)} classes from {given.path.name}")
     return FoundFolder(layout, recognized, given, tuple(notes))
 
@@ -246,7 +252,7 @@ def open_folder(
         encoding=encoding,
         facts={fact.path: fact for fact in facts},
         notes=(*found.notes, *notes, *(fault.line for fault in found.layout.faults)),
-        declared=found.class_file is not None,
+        declared=found.class_file is not None and found.class_file.certain,
     )
 
 
@@ -294,6 +300,14 @@ def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
         if alike and shown.encoding.kind != "color":
             return shown
     return discover_encoding(facts, classes)
+
+
+def _fits(given: ClassFile, facts: Sequence[MaskFacts]) -> bool:
+    """Return whether every value of the masks has a class of a file."""
+    with suppress(DataError):
+        encoding = discover_encoding(facts, given.classes).encoding
+        return encoding.nearest or encoding.covers(facts)
+    return False
 
 
 def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:

@@ -105,6 +105,8 @@ def test_other_encodings_are_named_with_a_command_that_mends_them(form: str, wri
     assert open_folder(root).classes.names == ("background", NAME)
 
 
+TABLE = f"name,r,g,b\n背景,0,0,0\n{NAME},1,2,3\n"
+VISTAS = dumps({"labels": [{"name": name, "color": [n, n, n]} for n, name in enumerate(("背景", NAME))]})
 CLASS_FILES = {
     "labelmap.txt": f"背景:0,0,0::\n{NAME}:1,2,3::\n",
     "dataset_meta.json": dumps({"labels": ["背景", NAME]}),
@@ -115,6 +117,16 @@ CLASS_FILES = {
     "data.yaml": f"names: [背景, {NAME}]\n",
     "dataset.yaml": f"names:\n  0: 背景\n  1: {NAME}\n",
     "classes.yaml": f"names: [背景, {NAME}]\n",
+    "class_dict.csv": TABLE,
+    "label_class_dict.csv": TABLE,
+    "class_dict_seg.csv": TABLE,
+    "label_classes.json": dumps([{"png_index": 0, "class_name": "背景"}, {"png_index": 1, "class_name": NAME}]),
+    "config.json": VISTAS,
+    "config_v1.2.json": VISTAS,
+    "config_v2.0.json": VISTAS,
+    "class_names.txt": f"背景\n{NAME}\n",
+    "obj.names": f"背景\n{NAME}\n",
+    "classes.txt": f"背景\n{NAME}\n",
 }
 
 
@@ -128,7 +140,7 @@ def test_class_files_are_read_in_every_encoding_that_shows_itself(name: str, enc
     assert found.classes.names == ("背景", NAME)
 
 
-@pytest.mark.parametrize("name", CLASS_FILES)
+@pytest.mark.parametrize("name", [name for name in CLASS_FILES if name != "config.json"])  # which may be anything
 @pytest.mark.parametrize(("encoding", "text"), [("gbk", NAME), ("cp1252", "Gebüsch"), ("cp932", "自動車")])
 def test_class_files_in_other_encodings_are_named(name: str, encoding: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(CLASS_FILES[name].replace("背景", "other").replace(NAME, text).encode(encoding))

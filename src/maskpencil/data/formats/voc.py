@@ -71,7 +71,9 @@ def recognize(root: Path) -> Recognized | None:
 
 def _has_own_classes(folder: Path) -> bool:
     given = find_class_file(folder)
-    return given is not None and (given.path.name not in CLASS_FILES or len(given.classes) != len(VOC))
+    if given is None or not given.certain:
+        return False
+    return given.path.name not in CLASS_FILES or len(given.classes) != len(VOC)
 
 
 def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[Found, list[str]]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.class_files import CLASS_FILES, READERS
+from maskpencil.data.class_files import CLASS_FILES, READERS, UNCERTAIN
 from maskpencil.data.formats.annotations import read_json
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.packed.archives import Budget
@@ -30,7 +30,7 @@ from maskpencil.errors import DataError, MaskPencilError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 from maskpencil.label_maps import read_mask_pixels
 
-COPIED_FILES = (*CLASS_FILES, *READERS)
+COPIED_FILES = (*CLASS_FILES, *(name for name in READERS if name not in UNCERTAIN))
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
 """Names of splits on the Hub besides the usual ones."""
 

@@ -1,0 +1,88 @@
+"""BDD100K's masks of streets: `images/10k/train/ID.jpg` and `labels/sem_seg/masks/train/ID.png`.
+
+Sources: Yu et al., "BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learning", CVPR 2020;
+https://doc.bdd100k.com/format.html and, for the first release, https://github.com/ucbdrive/bdd100k/issues/43
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.layout import Found, image_files, layout_of
+from maskpencil.data.layout.splits import SPLITS
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.known_classes import CITYSCAPES
+
+TRAIN_IDS = MaskEncoding(
+    "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
+)
+
+DRIVABLE = MaskEncoding(
+    "index",
+    ClassSet(("direct", "alternative", "background"), ((219, 94, 86), (86, 211, 219), (0, 0, 0))),
+    codes={IGNORE_INDEX: IGNORE_INDEX, 0: 0, 1: 1, 2: 2},
+)
+"""The area that one may drive on: the own lane, other lanes, and what is neither."""
+
+WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
+"""Where the archives may have been unpacked, below the data folder."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of the data set: its name, folders of masks and images, what masks' names add, and their encoding."""
+
+    name: str
+    masks: str
+    images: tuple[str, ...]
+    ending: str
+    encoding: MaskEncoding
+
+
+TASKS = (
+    Task("BDD100K", "labels/sem_seg/masks", ("images/10k", "images/100k", "images"), "", TRAIN_IDS),
+    Task("BDD100K, drivable area", "labels/drivable/masks", ("images/100k", "images"), "", DRIVABLE),
+    Task("BDD100K", "labels", ("images",), "_train_id", TRAIN_IDS),
+)
+"""The first that is there is read; the last is the form of the first release."""
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root`, or the `bdd100k/` or `seg/` in it, where it holds images and masks of a task by splits.
+
+    The test split is left out, since its masks were never published.
+
+    Raises:
+        DataError: no image has its mask.
+    """
+    for folder in (root / wrapper for wrapper in WRAPPERS):
+        for task in TASKS:
+            masks = {split: _files(folder / task.masks / split) for split in SPLITS}
+            names = [name for files in masks.values() for name in files]
+            if names and all(name.endswith(task.ending) for name in names):
+                return _recognized(root, folder, task, masks)
+    return None
+
+
+def _recognized(root: Path, folder: Path, task: Task, masks: Mapping[str, Mapping[str, Path]]) -> Recognized | None:
+    images = next((folder / name for name in task.images if (folder / name / "train").is_dir()), None)
+    images = images or next((folder / name for name in task.images if (folder / name / "val").is_dir()), None)
+    if images is None:
+        return None
+    found = Found()
+    for split, files in masks.items():
+        if files:
+            found.match(
+                split, _files(images / split), {name.removesuffix(task.ending): path for name, path in files.items()}
+            )
+    layout = layout_of(root, found, use_lists=False)
+    notes = [f"images from {images.relative_to(root)}/, masks from {(folder / task.masks).relative_to(root)}/"]
+    if (images / "test").is_dir() and not masks["test"]:
+        notes.append("test/ left out, its images have no masks")
+    return Recognized(task.name, replace(layout, notes=(*notes, *layout.notes)), task.encoding)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return image_files(folder) if folder.is_dir() else {}

@@ -1,0 +1,274 @@
+"""CVAT's own files, "CVAT for images 1.1": an XML with the shapes of every image, images beside it or in images/.
+
+Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/ and, in https://github.com/cvat-ai/cvat,
+`cvat/apps/dataset_manager/formats/cvat.py`; for the runs of masks https://github.com/cvat-ai/cvat/issues/6487
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.parsers import expat
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import Color
+from maskpencil.data.drawing import Bitmap, Polygon, box, ellipse, turned
+from maskpencil.data.formats.annotations import FARTHEST, Entry, checked_size, shown
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.drawn import Area, DrawnImages, color_of, files_in_format, polygon_of
+from maskpencil.data.layout.splits import split_in
+from maskpencil.errors import DataError
+from maskpencil.regular_files import reason_of, refuse_special
+
+MAX_XML_BYTES = 2**29
+CHUNK = 2**16
+MAX_DEPTH = 32
+
+HEAD = 2**12
+ROOT_TAG = b"<annotations"
+TRACK_TAG = "track"
+
+FLAT = frozenset({"tag", "polyline", "points", "cuboid", "skeleton"})
+"""Annotations that have no area."""
+
+TYPES_WITHOUT_AREA = FLAT - {"cuboid"}
+
+REDRAW = "draw them as polygons or masks, or remove them"
+EXPORT = "export the task from CVAT with images, as 'CVAT for images 1.1'"
+
+
+@dataclass
+class Element:
+    """An element of an XML file with what stands in it."""
+
+    tag: str
+    attributes: Mapping[str, str]
+    line: int
+    text: str = ""
+    children: list["Element"] = field(default_factory=list)
+
+    def all(self, tag: str) -> Iterator["Element"]:
+        """Yield the elements of a tag inside this one, at any depth."""
+        for child in self.children:
+            if child.tag == tag:
+                yield child
+            yield from child.all(tag)
+
+    def text_of(self, tag: str) -> str:
+        """Return the text of the first element of a tag directly inside this one; "" where there is none."""
+        return next((child.text.strip() for child in self.children if child.tag == tag), "")
+
+
+def elements(path: Path, tags: frozenset[str]) -> list[Element]:
+    """Read the elements of some tags from an XML file, each with what stands in it.
+
+    A file with a document type is refused: entities could grow without end or name other files.
+
+    Raises:
+        DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, or is no XML of this kind.
+    """
+    refuse_special(path)
+    found: list[Element] = []
+    open_elements: list[Element] = []
+    depth = 0
+    parser = expat.ParserCreate()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise DataError(f"{path}: is nested more than {MAX_DEPTH} levels deep; expected CVAT's annotations")
+        if open_elements or tag in tags:
+            element = Element(tag, attributes, parser.CurrentLineNumber)
+            (open_elements[-1].children if open_elements else found).append(element)
+            open_elements.append(element)
+
+    def end(_tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        if open_elements:
+            open_elements.pop()
+
+    def text(content: str) -> None:
+        if open_elements:
+            open_elements[-1].text += content
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"{path}: has a document type (<!DOCTYPE ...>), which CVAT never writes; remove that line")
+
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        if path.stat().st_size > MAX_XML_BYTES:
+            raise DataError(f"{path}: is larger than {MAX_XML_BYTES >> 20} MiB; export the tasks one by one")
+        with path.open("rb") as file:
+            while content := file.read(CHUNK):
+                parser.Parse(content, False)
+        parser.Parse(b"", True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected CVAT's annotations") from error
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding that is not known
+        raise DataError(f"{path}: is not valid XML ({error}); export it again") from error
+    return found
+
+
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
+    """Read `root` where XML files below it hold CVAT's `<annotations>`.
+
+    Polygons, masks, boxes and ellipses are drawn by `z_order`, those of one order as they stand in the file. The
+    classes are the task's labels, in its order and colors. Subsets that are named for splits are the splits. The images
+    are below `root`, or below `images`.
+
+    Raises:
+        DataError: the annotations are of a video, an entry is not in CVAT's format, or no image is there.
+    """
+    files = files_in_format(root, {".xml"}, _is_of_cvat)
+    if not files:
+        return None
+    found = DrawnImages(root, "CVAT for images", images)
+    if found.has_masks:
+        return None
+    labels: dict[str, Color | None] = {}
+    for path in files:
+        with found.collecting_errors():
+            _read(path, found, labels)
+    colors = {name: color for name, color in labels.items() if color}
+    return found.recognized(EXPORT, labels=labels, colors=colors)
+
+
+def _is_of_cvat(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD).replace(b"\0", b"")  # also of UTF-16
+    except OSError:
+        return False
+    return ROOT_TAG in head and any(sign in head for sign in (b"<meta", b"<image", b"<track", b"<version"))
+
+
+def _read(path: Path, found: DrawnImages, labels: dict[str, Color | None]) -> None:
+    content = elements(path, frozenset({"meta", "image", TRACK_TAG}))
+    if any(element.tag == TRACK_TAG for element in content):
+        raise DataError(
+            f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}: that has every frame as an image"
+        )
+    subset = ""
+    for meta in (element for element in content if element.tag == "meta"):
+        subset = next((task.text_of("subset") for task in meta.all("task")), "")
+        for label in meta.all("label"):
+            name = label.text_of("name")
+            if name and not label.text_of("parent") and label.text_of("type") not in TYPES_WITHOUT_AREA:
+                labels.setdefault(name, color_of(label.text_of("color")))
+    for element in (element for element in content if element.tag == "image"):
+        with found.collecting_errors():
+            place = f"image {shown(element.attributes.get('name'))}, line {element.line}"
+            _add(Entry(path, place, element.attributes), element, found, subset)
+
+
+def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> None:
+    name = entry.text("name")
+    subset = element.attributes.get("subset") or subset
+    image = found.find(entry, name, *(entry.path.parent / place / subset for place in ("images", ".") if subset))
+    stated = checked_size(_whole(entry, "height"), _whole(entry, "width"), str(entry))
+    drawn: list[tuple[float, Area]] = []
+    for number, child in enumerate(element.children, start=1):
+        shape = Entry(entry.path, f"{entry.place}: {child.tag} {number}", child.attributes)
+        with found.collecting_errors():
+            if child.tag in FLAT:
+                if child.tag != "tag":  # tags belong to the whole image
+                    found.leave_out(shape, f"{child.tag.removesuffix('s')}s, which have no area,", REDRAW)
+            elif child.tag not in _SHAPES:
+                found.leave_out(shape, f"annotations of the unknown kind {child.tag}", REDRAW)
+            elif drawing := _SHAPES[child.tag](shape):
+                drawn.append((_number(shape, "z_order", 0), Area(shape.text("label"), drawing)))
+            else:
+                found.without_area(shape)
+    if image:
+        areas = [area for _, area in sorted(drawn, key=lambda each: each[0])]
+        same = [(child.tag, child.attributes) for child in element.children]
+        found.add(image, entry, areas, split=split_in(subset), size=stated, same=same)
+
+
+def _number(entry: Entry, key: str, default: float | None = None) -> float:
+    """Return the number in an attribute.
+
+    Raises:
+        DataError: the attribute is missing, without a default, or holds something else.
+    """
+    text = entry.fields.get(key)
+    if text is None and default is not None:
+        return default
+    try:
+        value = float(text or "")
+    except ValueError as error:
+        raise entry.wrong(key, "a number") from error
+    if not abs(value) <= FARTHEST:
+        raise entry.wrong(key, "a number of pixels")
+    return value
+
+
+def _whole(entry: Entry, key: str) -> int:
+    value = _number(entry, key)
+    if value != int(value):
+        raise entry.wrong(key, "a whole number")
+    return int(value)
+
+
+def _polygon(entry: Entry) -> Polygon | None:
+    points = []
+    for pair in filter(None, entry.text("points").split(";") if entry.fields.get("points") != "" else ()):
+        x, comma, y = pair.partition(",")
+        try:
+            points.append((float(x), float(y)))
+        except ValueError as error:
+            raise entry.wrong("points", "points as 'x,y;x,y;x,y'") from error
+        if not comma or not all(abs(value) <= FARTHEST for value in points[-1]):
+            raise entry.wrong("points", "points of the image")
+    return polygon_of(np.array(points, dtype=np.float64).reshape(-1, 2))
+
+
+def _box(entry: Entry) -> Polygon | None:
+    left, top, right, bottom = (_number(entry, key) for key in ("xtl", "ytl", "xbr", "ybr"))
+    ring = box(left, top, right - left, bottom - top)
+    return polygon_of(turned(ring, _number(entry, "rotation", 0), ((left + right) / 2, (top + bottom) / 2)))
+
+
+def _ellipse(entry: Entry) -> Polygon | None:
+    center = _number(entry, "cx"), _number(entry, "cy")
+    ring = ellipse(center, (_number(entry, "rx"), _number(entry, "ry")))
+    return polygon_of(turned(ring, _number(entry, "rotation", 0), center))
+
+
+def _mask(entry: Entry) -> Bitmap | None:
+    """Return a mask: runs of outside and inside in turn, along the rows of its box.
+
+    CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
+
+    Raises:
+        DataError: the runs are no whole numbers, or not as many pixels as the box has.
+    """
+    left, top, width, height = (_whole(entry, key) for key in ("left", "top", "width", "height"))
+    try:
+        runs = [int(run) for run in entry.text("rle").split(",")]
+    except ValueError as error:
+        raise entry.wrong("rle", "whole numbers, separated by commas") from error
+    if not any(runs):  # CVAT's empty mask
+        return None
+    boxes = [(height, width), (height + 1, width + 1)]
+    size = next((box for box in boxes if box[0] * box[1] == sum(runs)), None)
+    if size is None or min(runs) < 0:
+        raise DataError(
+            f"{entry}: its runs are {sum(runs)} pixels, its box of {width} x {height} has {width * height}; export it "
+            "again"
+        )
+    size = checked_size(*size, f"{entry}: its box")
+    inside: npt.NDArray[np.bool_] = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
+    return Bitmap.of(0, inside, (top, left)) if inside.any() else None
+
+
+_SHAPES: Mapping[str, Callable[[Entry], Polygon | Bitmap | None]] = {
+    "polygon": _polygon,
+    "box": _box,
+    "ellipse": _ellipse,
+    "mask": _mask,
+}

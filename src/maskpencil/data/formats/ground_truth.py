@@ -1,0 +1,119 @@
+"""SageMaker Ground Truth: an output manifest, a line an image, and masks in the colors that each line names.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html, "Semantic segmentation job output"
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskpencil.classes import ClassSet, Color
+from maskpencil.data.formats.annotations import Entry, are_images_and_masks
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.drawn import color_of, files_in_format
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import Found, Pair
+from maskpencil.data.masks.encoding import MaskEncoding, color_number
+from maskpencil.errors import DataError
+from maskpencil.regular_files import read_lines
+
+HEAD = 2**13
+SOURCE, METADATA, COLORS = "source-ref", "-metadata", "internal-color-map"
+
+EXPORT = "copy images and masks there from S3, such as by 'aws s3 sync'"
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where files below it are Ground Truth's output manifests of semantic segmentation.
+
+    Images and masks are found by the ends of their S3 addresses, which are never opened.
+
+    Raises:
+        DataError: a manifest is of another kind of job or of several, a line is not in its form, one color has two
+            names, or no image has its mask.
+    """
+    files = files_in_format(root, {".manifest", ".jsonl", ".json"}, _is_manifest)
+    if not files:
+        return None
+    search, problems, found = ImageSearch(root), Problems(), Found()
+    if are_images_and_masks(root, search.files):
+        return None
+    names: dict[Color, tuple[int, str]] = {}
+    paired: set[Path] = set()
+    for path in files:
+        for number, line in read_lines(path, "a JSON object a line"):
+            with problems.collected():
+                entry = Entry.of(path, f"line {number}", _json(path, number, line))
+                job = _job(entry)
+                image, mask = (search.find(entry.text(key), [root], source=path) for key in (SOURCE, job))
+                _add_names(entry.inside(job + METADATA).inside(COLORS), names)
+                if image and mask:
+                    found.add("", Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask))
+                    paired |= {image, mask}
+                elif image is None:
+                    found.masks_alone.append(Path(entry.text(SOURCE)))
+                else:
+                    found.images_alone.append(image)
+                    paired.add(image)
+    if not found:
+        problems.refuse()
+        raise DataError(f"{files[0]}: names images and masks, no two of which are below {root}; {EXPORT}")
+    found.images_alone += [path for path in search.files if path not in paired]
+    return Recognized("SageMaker Ground Truth", problems.layout(root, found), _encoding(files[0], names))
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    return f'"{SOURCE}"'.encode() in head and METADATA.encode() in head
+
+
+def _json(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: line {number} is not valid JSON ({error}); download the manifest again") from error
+
+
+def _job(entry: Entry) -> str:
+    """Return the field with the mask's address: that whose metadata names colors."""
+    jobs = [key.removesuffix(METADATA) for key, value in entry.fields.items() if key.endswith(METADATA) and value]
+    colored = [job for job in jobs if isinstance(m := entry.fields[job + METADATA], dict) and COLORS in m]
+    if len(colored) == 1:
+        return colored[0]
+    if colored:
+        raise DataError(f"{entry}: has masks of several jobs ({', '.join(colored)}); remove all but one from the file")
+    kinds = [str(m.get("type")) for job in jobs if isinstance(m := entry.fields[job + METADATA], dict)]
+    raise DataError(
+        f"{entry}: is of a job of the kind {', '.join(kinds) or 'unknown'}, which has no masks; take the manifest of a "
+        "semantic segmentation"
+    )
+
+
+def _add_names(colors: Entry, names: dict[Color, tuple[int, str]]) -> None:
+    for key in colors.fields:
+        entry = colors.inside(key)
+        name, color = entry.text("class-name"), color_of(entry.fields.get("hex-color"))
+        if color is None:
+            raise entry.wrong("hex-color", "a color such as #2ca02c")
+        known = names.setdefault(color, (int(key) if key.isdecimal() else len(names), name))
+        if known[1] != name:
+            raise DataError(
+                f"{entry}: gives {name!r} the color that {known[1]!r} has in other lines, {color}; export again"
+            )
+
+
+def _encoding(path: Path, names: Mapping[Color, tuple[int, str]]) -> MaskEncoding:
+    ordered = dict.fromkeys(name for _, name in sorted(names.values()))
+    first = {name: color for color, (_, name) in reversed(list(names.items()))}
+    try:
+        classes = ClassSet(tuple(ordered), tuple(first[name] for name in ordered))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    codes = {color_number(color): classes.names.index(name) for color, (_, name) in names.items()}
+    return MaskEncoding("color", classes, codes=codes)

@@ -1,0 +1,143 @@
+"""Labelbox's NDJSON: a line an image, with polygons and boxes; its masks are addresses, which are never opened.
+
+Source: https://docs.labelbox.com/reference/export-image-annotations
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from maskpencil.data.drawing import Polygon, box
+from maskpencil.data.formats.annotations import MAX_JSON_BYTES, Entry, checked_numbers
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
+from maskpencil.errors import DataError
+from maskpencil.regular_files import decode_text, refuse_special
+
+HEAD = 2**16
+KEYS = (b'"data_row"', b'"projects"')
+KEYS_OF_VERSION_1 = (b'"Labeled Data"', b'"DataRow ID"')
+
+EXPORT = "put the images there, by the names (external_id) of their data rows"
+SEVERAL = "images have several labels, the newest of each is taken"
+REDRAW = "draw them as polygons in Labelbox, or leave them out"
+
+
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
+    """Read `root` where files below it are exports of Labelbox.
+
+    Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
+    are below `root`, or below `images`.
+
+    Raises:
+        DataError: masks are behind addresses, the export is of an older form, an entry is not in Labelbox's form, or no
+            image is there.
+    """
+    files = files_in_format(root, {".ndjson", ".jsonl", ".json"}, lambda path: _mentions(path, KEYS, KEYS_OF_VERSION_1))
+    if not files:
+        return None
+    found = DrawnImages(root, "Labelbox", images)
+    if found.has_masks:
+        return None
+    for path in files:
+        if _mentions(path, KEYS_OF_VERSION_1):
+            raise DataError(f"{path}: is an older export of Labelbox (v1); export the project again, as NDJSON")
+        rows = []
+        for row in _rows(path, found):
+            with found.collecting_errors():
+                rows.append((row, _objects(row, found)))
+        _refuse_masks(path, [entry for _, objects in rows for entry in objects])
+        for row, objects in rows:
+            with found.collecting_errors():
+                _add(row, objects, found)
+    return found.recognized(EXPORT)
+
+
+def _mentions(path: Path, *alternatives: Sequence[bytes]) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    return any(all(key in head for key in keys) for keys in alternatives)
+
+
+def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
+    """Yield the data rows: one a line, or those in a list."""
+    refuse_special(path)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; export fewer images at once")
+    try:
+        text = decode_text(path.read_bytes(), path, "NDJSON")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected NDJSON") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if text.lstrip().startswith("["):
+        lines = [(1, text)]
+    for number, line in lines:
+        with found.collecting_errors():
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}: line {number} is not valid JSON ({error}); export it again") from error
+            rows = content if isinstance(content, list) else [content]
+            for row_number, row in enumerate(rows, start=number):
+                yield Entry.of(path, f"row {row_number}", row)
+
+
+def _when(label: Entry) -> str:
+    return str(label.inside("label_details").fields.get("created_at")) if "label_details" in label else ""
+
+
+def _objects(row: Entry, found: DrawnImages) -> list[Entry]:
+    """Return the objects of the newest label of a data row."""
+    projects = row.inside("projects")
+    labels = [label for key in projects.fields for label in projects.inside(key).entries("labels", "label")]
+    kept = [label for label in labels if "annotations" in label]
+    if not kept:
+        return []
+    if len(kept) > 1 and SEVERAL not in found.notes:
+        found.notes.append(SEVERAL)
+    annotations = max(kept, key=_when).inside("annotations")
+    return annotations.entries("objects", "object") if "objects" in annotations else []
+
+
+def _refuse_masks(path: Path, objects: Sequence[Entry]) -> None:
+    masks = [entry for entry in objects if "mask" in entry or "composite_mask" in entry]
+    if masks:
+        raise DataError(
+            f"{path}: {len(masks)} of {len(objects)} objects are masks behind addresses ({masks[0].place}, ...), which "
+            "are never opened; download them with the API key of your project, and save for each image one PNG of "
+            "class numbers in masks/, named as the image in images/"
+        )
+
+
+def _add(row: Entry, objects: Sequence[Entry], found: DrawnImages) -> None:
+    data = row.inside("data_row")
+    name = data.fields.get("external_id") or PurePosixPath(unquote(urlsplit(data.text("row_data")).path)).name
+    image = found.find(row, str(name))
+    size = row.inside("media_attributes").size("height", "width") if "media_attributes" in row else None
+    areas = []
+    for entry in objects:
+        with found.collecting_errors():
+            label = entry.text("name") if "name" in entry else entry.text("value")
+            if "polygon" not in entry and "bounding_box" not in entry:
+                kind = str(entry.fields.get("annotation_kind"))
+                found.leave_out(entry, f"objects of the kind {kind}, which have no area,", REDRAW)
+            elif shape := _shape(entry):
+                areas.append(Area(label, shape))
+            else:
+                found.without_area(entry)
+    if image:
+        found.add(image, row, areas, size=size)
+
+
+def _shape(entry: Entry) -> Polygon | None:
+    if "polygon" in entry:
+        points = entry.entries("polygon", "point")
+        return polygon_of(
+            checked_numbers([p.fields.get(axis) for p in points for axis in "xy"], str(entry)).reshape(-1, 2)
+        )
+    sides = entry.inside("bounding_box")
+    return polygon_of(box(*(sides.number(key) for key in ("left", "top", "width", "height"))))

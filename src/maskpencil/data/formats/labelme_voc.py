@@ -1,0 +1,51 @@
+"""What labelme2voc writes: `JPEGImages/`, masks in `SegmentationClass/` or `SegmentationClassPNG/`, `class_names.txt`.
+
+Source: `examples/semantic_segmentation/labelme2voc.py` in https://github.com/wkentaro/labelme; the masks moved from
+SegmentationClassPNG/ to SegmentationClass/, and the arrays from there to SegmentationClassNpy/, in version 5.3
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.class_files import read_class_names
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.layout import Found, image_files, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import DataError
+
+IMAGES, NAMES = "JPEGImages", "class_names.txt"
+MASKS = ("SegmentationClassPNG", "SegmentationClass")
+"""Where the masks are; of the older form the second holds arrays."""
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where it holds JPEGImages/, class_names.txt and masks of either form.
+
+    The number of a class is its line, from 0; 255 is ignored. The overlays, arrays and objects are left out.
+
+    Raises:
+        DataError: there are arrays alone, the names cannot be classes, or no image has its mask.
+    """
+    folders = [root / name for name in MASKS if (root / name).is_dir()]
+    if not (root / IMAGES).is_dir() or not (root / NAMES).is_file() or not folders:
+        return None
+    masks = next((files for folder in folders if (files := image_files(folder))), {})
+    if not masks and not any(folders[-1].glob("*.npy")):
+        return None
+    if not masks:
+        raise DataError(
+            f"{root}: holds labelme2voc's masks as arrays (.npy) alone, which are not read; run labelme2voc.py of a "
+            "newer labelme, which writes PNG as well, or open the folder of labelme's JSON files in place of this one"
+        )
+    try:
+        classes = read_class_names(root / NAMES)
+    except DataError as error:
+        raise DataError(f"{root / NAMES}: {error}") from error
+    found = Found()
+    found.match("", image_files(root / IMAGES), masks)
+    layout = layout_of(root, found)
+    codes = {IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(classes))}
+    folder = next(iter(masks.values())).relative_to(root).parts[0]
+    notes = (f"masks from {folder}/", *layout.notes)
+    return Recognized("labelme2voc", replace(layout, notes=notes), MaskEncoding("index", classes, codes=codes))

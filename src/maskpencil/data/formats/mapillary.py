@@ -1,0 +1,83 @@
+"""Mapillary Vistas, versions 1.x and 2.0: `training/images/`, and the labels in `training/labels/` or `training/v2.0/`.
+
+Source: Neuhold et al., "The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes", ICCV 2017;
+https://www.mapillary.com/dataset/vistas and https://github.com/mapillary/mapillary_vistas
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.class_files import VistasLabel, read_vistas_labels, vistas_classes
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.layout import Found, image_files, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import DataError
+
+FOLDERS = {"train": "training", "val": "validation"}
+TESTING = "testing"
+IMAGES, LABELS = "images", "labels"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of the data set: its file of labels, and the folder between a split's and `labels/`."""
+
+    config: str
+    folder: str
+
+
+RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1.2"), Release("config.json", "."))
+"""The newest first; that of them which is there is read."""
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where it has `training/images/` or `validation/images/` and the labels of a release, with its names.
+
+    Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and the images of `testing/`,
+    which have no labels, are left out. Labels that the data set does not evaluate are ignored.
+
+    Raises:
+        DataError: the file of labels is not in its form, or no image has its mask.
+    """
+    there = [release for release in RELEASES if _masks(root, release)]
+    named = [release for release in there if (root / release.config).is_file()]
+    if not named:
+        return None
+    release = named[0]
+    labels = read_vistas_labels(root / release.config)
+    if labels is None:
+        if release.folder == ".":  # config.json may be anything
+            return None
+        raise DataError(
+            f"{root / release.config}: has no labels with names and colors; unpack it from the data set again"
+        )
+    found = Found()
+    for split, folder in FOLDERS.items():
+        masks = root / folder / release.folder / LABELS
+        if masks.is_dir() and (root / folder / IMAGES).is_dir():
+            found.match(split, image_files(root / folder / IMAGES), image_files(masks))
+    layout = layout_of(root, found)
+    notes = [f"labels from {LABELS}/ in {release.folder}/" if release.folder != "." else f"labels from {LABELS}/"]
+    if others := [other.folder for other in there if other != release]:
+        notes.append(f"{', '.join(others)} left out; to read it, move {release.folder}/ and {release.config} away")
+    if (root / TESTING).is_dir():
+        notes.append(f"{TESTING}/ left out, its images have no masks")
+    name = "Mapillary Vistas" + (f" {release.folder}" if release.folder != "." else "")
+    return Recognized(name, replace(layout, notes=(*notes, *layout.notes)), _encoding(root / release.config, labels))
+
+
+def _masks(root: Path, release: Release) -> bool:
+    """Return whether a split has images and the labels of a release."""
+    folders = [root / folder for folder in FOLDERS.values()]
+    return any((f / IMAGES).is_dir() and (f / release.folder / LABELS).is_dir() for f in folders)
+
+
+def _encoding(path: Path, labels: tuple[VistasLabel, ...]) -> MaskEncoding:
+    try:
+        classes = vistas_classes(labels)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    numbers = [number for number, label in enumerate(labels) if label.evaluated]
+    codes = dict.fromkeys(range(len(labels)), IGNORE_INDEX) | {number: index for index, number in enumerate(numbers)}
+    return MaskEncoding("index", classes, codes=codes)

@@ -1,0 +1,65 @@
+"""The Oxford-IIIT Pet data set: `images/Abyssinian_1.jpg` and its trimap `annotations/trimaps/Abyssinian_1.png`.
+
+Source: Parkhi et al., "Cats and Dogs", CVPR 2012; https://www.robots.ox.ac.uk/~vgg/data/pets/ and the README in
+annotations.tar.gz: 1 is the pet, 2 the background, 3 the border between them, which is not classified
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.formats.base import Recognized
+from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.regular_files import read_lines
+
+IMAGES, TRIMAPS = "images", "annotations/trimaps"
+LISTS = {"train": "trainval.txt", "test": "test.txt"}
+NAME = re.compile(r"[A-Za-z_]+_\d+")
+
+ENCODING = MaskEncoding(
+    "index", ClassSet(("background", "pet"), ((0, 0, 0), (230, 140, 40))), codes={1: 1, 2: 0, 3: IGNORE_INDEX}
+)
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` where it holds `images/` and `annotations/trimaps/` with the names of the data set.
+
+    The images of `annotations/trainval.txt` are for training and, set aside, validation, those of `test.txt` for the
+    test. Where neither list is there, one in five images is set aside.
+
+    Raises:
+        DataError: no image has its trimap, or a list cannot be read.
+    """
+    if not (root / IMAGES).is_dir() or not (root / TRIMAPS).is_dir():
+        return None
+    masks = image_files(root / TRIMAPS)
+    if not masks or not all(NAME.fullmatch(name) for name in masks):
+        return None
+    images = image_files(root / IMAGES)
+    found = Found()
+    notes = []
+    for split, name in LISTS.items():
+        path = root / "annotations" / name
+        if path.is_file():
+            _add_listed(found, split, path, images, masks)
+            notes.append(f"{split} from {name}")
+    if not found:
+        found.match("", images, masks)
+    notes.append("the border around each pet is ignored")
+    layout = layout_of(root, found, use_lists=False)
+    return Recognized("Oxford-IIIT Pets", replace(layout, notes=(*notes, *layout.notes)), ENCODING)
+
+
+def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
+    """Add the pairs of a list of lines "NAME CLASS SPECIES BREED"; names without image or mask are reported."""
+    absent = []
+    for _, line in read_lines(path, "lines such as 'Abyssinian_100 1 1 1'"):
+        name = line.split()[0]
+        if name in images and name in masks:
+            found.add(split, Pair(name, images[name], masks[name]))
+        elif not line.startswith("#"):
+            absent.append(name)
+    what = f"{{n}} names in {path.name} without an image or a trimap left out"
+    found.warn("listed-without-files", absent, what, "unpack images.tar.gz and annotations.tar.gz again")
