@@ -28,7 +28,7 @@ MakeVideo = Callable[..., Path]
 
 SMALL = {
     "weights": "none",
-    "backbone": "resnet18",
+    "backbone": "test_resnet",
     "crop_size": "64x64",
     "batch_size": 3,
     "device": "cpu",

@@ -21,7 +21,8 @@ from maskpencil.training.trainer import GradientDescent
 
 @pytest.fixture(scope="module")
 def run(tiny_folder, tmp_path_factory):
-    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=10, seed=1, **SMALL)
+    settings = {**SMALL, "batch_size": 1, "epochs": 10, "seed": 1}
+    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", **settings)
 
 
 @pytest.mark.slow
@@ -148,7 +149,7 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
 
 
 def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
-    chain = {**SMALL, "epochs": 1, "backbone": "test_resnet"}
+    chain = {**SMALL, "epochs": 1}
     coarse = train(tiny_folder, out=tmp_path / "32s", stride=32, **chain)
     fine = train(tiny_folder, out=tmp_path / "16s", stride=16, init=str(coarse.model), learning_rate=1e-12, **chain)
     log = (fine.folder / "train.log").read_text()
@@ -163,7 +164,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
-    settings = {**SMALL, "epochs": 2, "backbone": "test_resnet", "dropout": 0.0}
+    settings = {**SMALL, "epochs": 2, "dropout": 0.0}
     first = train(tiny_folder, out=tmp_path / "first", **settings)
     frozen = train(tiny_folder, out=tmp_path / "frozen", init=str(first.model), freeze="backbone", **settings)
     before, after = (load_file(run.model / "model.safetensors") for run in (first, frozen))
@@ -254,7 +255,7 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 @pytest.mark.slow
 def test_a_compiled_network_learns_the_same(tiny_folder, tmp_path):
-    settings = {**SMALL, "backbone": "test_resnet", "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
+    settings = {**SMALL, "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
     runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]
     losses = [[float(row["loss"]) for row in metrics_without_times(run.folder)] for run in runs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -271,7 +272,7 @@ def test_a_time_that_is_over_before_the_first_step_is_told(tiny_folder, tmp_path
 
 @pytest.mark.slow
 def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
-    settings = {**SMALL, "backbone": "vgg16", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
+    settings = {**SMALL, "backbone": "alexnet", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
     whole, parts = (
         train(tiny_folder, out=tmp_path / "run", accumulate=parts, **settings, optimizer="sgd", learning_rate=1e-2)
         for parts in (1, 3)
@@ -384,7 +385,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr("maskpencil.training.distributed.checked_tracker", lambda _: Paper())
     train(tiny_folder, out=tmp_path / "run", epochs=1, tracker="paper", **SMALL)
-    assert heard[0] == "resnet18"
+    assert heard[0] == "test_resnet"
     assert heard[1] == (1, ["train/learning_rate", "train/loss"])
     assert heard[-2][0] == 2
     assert "val/mean_iou" in heard[-2][1]
@@ -420,7 +421,7 @@ def test_on_a_gpu_an_epoch_of_fewer_batches_than_the_log_interval_is_logged(tiny
     monkeypatch.setattr(
         "maskpencil.training.logbook.Logbook.step", lambda _, progress, **__: steps.append(progress.step)
     )
-    train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "backbone": "test_resnet", "batch_size": 2})
+    train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "batch_size": 2})
     assert steps == [3, 6]
 
 
@@ -435,7 +436,7 @@ def test_a_preview_that_cannot_be_written_is_not_reported_as_a_lost_model(tiny_f
         raise mp.OutputError("epoch_001.png: No space left on device")
 
     monkeypatch.setattr(trainer, "write_preview", full)
-    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **{**SMALL, "backbone": "test_resnet"})
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     log = (run.folder / "train.log").read_text()
     assert "warning: no preview of epoch 1: epoch_001.png: No space left on device" in log
     assert "is not kept" not in log

@@ -14,7 +14,7 @@ from maskpencil.training.dataset import SegmentationDataset
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
 
-FROZEN = {**SMALL, "backbone": "test_resnet", "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
+FROZEN = {**SMALL, "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
 WHOLE = {**FROZEN, "crop_size": "none", "flip": 0.0, "color_jitter": 0.0, "scale": (1.0, 1.0)}
 
 
