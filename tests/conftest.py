@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from PIL import Image
 from maskpencil.classes import ClassSet, write_classes
 
 if TYPE_CHECKING:
+    from tests.forks import Forks
     from tests.helpers import MakeVideo
 
     from maskpencil.segmenter import Segmenter
@@ -47,6 +48,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mask.save(root / "masks" / split / f"{number}.png")
     write_classes(root / "classes.yaml", CLASSES)
     return root
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Forks"]:
+    """Processes that have imported what trainings need before they begin."""
+    from tests.forks import Forks
+
+    with Forks(tmp_path_factory.mktemp("forks")) as forks:
+        yield forks
 
 
 @pytest.fixture(autouse=True)
