@@ -94,7 +94,7 @@ def write_raster(path: Path) -> None:
 
 
 def write_outlines(path: Path) -> None:
-    label_map = np.kron(LABEL_MAP[:40, :40], np.ones((3, 3), np.uint8))
+    label_map = np.kron(LABEL_MAP[:24, :24], np.ones((3, 3), np.uint8))
     regions = find_regions(label_map, CLASSES)
     image = ImageRegions("photo.jpg", label_map.shape, regions)
     write_regions(path, [image], CLASSES, file_format="json" if path.suffix == ".json" else "geojson")

@@ -60,8 +60,8 @@ def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
-def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
-    make_segmenter().save(tmp_path / "model")
+def test_a_compiled_network_gives_the_same(make_segmenter, smallest_backbone, tmp_path, device):
+    make_segmenter(smallest_backbone).save(tmp_path / "model")
     settings = {"runtime": "torch", "device": device, "precision": "fp32"}
     plain, fast = (Segmenter.from_pretrained(tmp_path / "model", **settings, compiled=each) for each in (False, True))
     images = [noise(64, 96, seed) for seed in range(4)]
