@@ -36,6 +36,9 @@ SMALL = {
 }
 """Settings of `train` for a run of seconds."""
 
+ONNX = pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.no_cover])
+"""A runtime whose conversion takes seconds, half of them to count lines of torch that belong to no coverage."""
+
 BACKGROUND_FIRST = ClassSet(("background", "tree", "car"), ((9, 9, 9), (1, 2, 3), (200, 0, 0)))
 BACKGROUND_LAST = ClassSet(("tree", "car", "_background_"))
 NO_BACKGROUND = ClassSet(("tree", "car", "road"), ignore_index=7)

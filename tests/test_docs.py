@@ -73,6 +73,7 @@ def work(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(training, "resolve", quick(training.resolve))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_a_page_runs(page: Path, work: None, monkeypatch: pytest.MonkeyPatch):
     names: dict[str, Any] = {}
@@ -88,6 +89,7 @@ def test_the_manual_has_every_public_name():
     assert [name for name in mp.__all__ if not re.search(rf"(`|mp\.){name}\b", manual)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mp.__all__)
 def test_the_examples_of_a_public_name_work(name: str, work: None):
     test = doctest.DocTestParser().get_doctest(documentation(name), {"mp": mp, "np": np}, name, None, None)

@@ -230,6 +230,7 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
 def test_of_many_processes_that_write_one_folder_one_does(tmp_path: Path) -> None:
     code = """if True:

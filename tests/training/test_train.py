@@ -38,6 +38,7 @@ def test_a_run_leaves_everything_behind(run):
     }
 
 
+@pytest.mark.slow
 def test_it_learns(run):
     with (run.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -46,6 +47,7 @@ def test_it_learns(run):
     assert run.mean_iou > 0.6
 
 
+@pytest.mark.slow
 def test_the_model_scores_what_the_run_says(run, tiny_folder):
     scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"), tiny_folder)
     assert scores.mean_iou == pytest.approx(run.mean_iou, abs=1e-6)
@@ -58,6 +60,7 @@ def test_the_written_settings_make_the_same_run_again(run, tiny_folder, tmp_path
     assert_equal_weights(run.model, again.model)
 
 
+@pytest.mark.slow
 def test_the_preview_shows_image_target_and_prediction(run):
     height, width, _ = read_image(run.folder / "preview" / "epoch_010.png").shape
     assert width > 3 * 300
@@ -95,6 +98,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny
     assert metrics_without_times(whole.folder) == metrics_without_times(resumed.folder)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(run):
     before = (run.folder / "metrics.csv").read_text()
     again = train(resume=run.folder, quiet=True)
@@ -102,6 +106,7 @@ def test_resuming_a_finished_run_changes_nothing(run):
     assert (run.folder / "metrics.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_it_trains_outside_the_main_thread(tiny_folder, tmp_path):
     runs = []
     arguments = {"out": tmp_path / "thread", "epochs": 1, **SMALL}
@@ -141,6 +146,7 @@ def test_whole_images_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_
         assert all(0 < float(row["loss"]) < 10 for row in csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
     with pytest.raises(ConfigError, match="--resume"):
         train(resume=run.folder, epochs=3)
@@ -148,6 +154,7 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
         train(resume=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
     chain = {**SMALL, "epochs": 1}
     coarse = train(tiny_folder, out=tmp_path / "32s", stride=32, **chain)
@@ -194,6 +201,7 @@ def test_a_network_that_cannot_be_built_leaves_no_run_folder(tiny_folder, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     path = run.folder / "checkpoints" / "last" / "state.pt"
@@ -202,6 +210,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
         train(resume=run.folder, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_failed_checkpoint_keeps_the_one_before(tiny_folder, tmp_path, monkeypatch):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     path = run.folder / "checkpoints" / "last"
@@ -254,6 +263,7 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # which would count torch's lines
 def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path):
     settings = {**SMALL, "backbone": smallest_backbone, "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
     runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]

@@ -9,6 +9,7 @@ from maskpencil.models import create_backbone
 from maskpencil.models.backbones.timm_models import FAMILY
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "cspnext_s", "legacy_xception"])
 def test_a_file_of_the_whole_classifier_fills_the_trunk(name, tmp_path):
