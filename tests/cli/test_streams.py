@@ -41,6 +41,7 @@ def test_an_error_that_cannot_be_written_leaves_the_exit_code(redirection):
     assert shell(f"maskpencil nothing {redirection}").returncode == 2
 
 
+@pytest.mark.slow
 @needs_full
 def test_the_work_is_done_although_its_results_cannot_be_written(tiny_folder, tmp_path):
     done = shell(

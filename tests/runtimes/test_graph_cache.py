@@ -103,6 +103,7 @@ def test_what_an_earlier_version_kept_is_not_trusted(model, cache):
     assert sorted(cache.iterdir()) == sorted([place, old])
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_a_link_or_open_to_everybody_is_not_used(model, cache, tmp_path, monkeypatch):
     expected = logits(model)
     for number, spoil in enumerate((lambda path: path.chmod(0o777), as_a_link)):

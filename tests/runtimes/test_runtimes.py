@@ -25,9 +25,9 @@ def both(make_segmenter, shared_cache, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
 @pytest.mark.parametrize("learned", ["none", "all"])
-@pytest.mark.parametrize("image_size", [None, (60, 84)])
+@pytest.mark.parametrize("image_size", [None, pytest.param((60, 84), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned, image_size):
     by_torch, other = both(runtime=runtime, stride=stride, learned_upsampling=learned, image_size=image_size)

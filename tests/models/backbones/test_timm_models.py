@@ -33,6 +33,7 @@ def test_layers_that_are_not_used_may_be_missing_or_of_other_classes(tmp_path):
     create_backbone("test_efficientnet", weights=tmp_path / "trunk.safetensors")
 
 
+@pytest.mark.slow
 def test_constants_that_timm_once_saved_are_passed_over(tmp_path):
     with torch.device("meta"):
         classifier = timm.create_model("swin_tiny_patch4_window7_224")
