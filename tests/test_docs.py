@@ -31,7 +31,7 @@ def quick(resolve: Callable[..., Any]) -> Callable[..., Any]:
     """Make every training of the pages one epoch of a small network from scratch, for want of time and weights."""
 
     def resolved(config: Any, *others: Any) -> Any:
-        small = replace(config, backbone="resnet10t", weights="none", epochs=1, time_budget=None, image_size="native")
+        small = replace(config, backbone="test_resnet", weights="none", epochs=1, time_budget=None, image_size="native")
         return resolve(small, *others)
 
     return resolved
@@ -58,7 +58,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = {"crs": "EPSG:32632", "transform": from_origin(600000, 5300000, 0.5, 0.5)}
     with open_raster(root / "field.tif", "w", driver="GTiff", **shape, **place) as file:
         file.write(bands)
-    settings = {"backbone": "resnet10t", "weights": "none", "epochs": 1, "device": "cpu"}
+    settings = {"backbone": "test_resnet", "weights": "none", "epochs": 1, "device": "cpu"}
     train(root / "street", out=root / "runs" / "train" / "street", quiet=True, **settings)
     return root
 

@@ -170,6 +170,7 @@ def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
 def test_what_the_onnx_runtime_lacks_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch, missing):
     make_segmenter().save(tmp_path / "model")

@@ -58,7 +58,7 @@ def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # which would count torch's lines
+@pytest.mark.untraced
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
 def test_a_compiled_network_gives_the_same(make_segmenter, smallest_backbone, tmp_path, device):

@@ -263,7 +263,7 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # which would count torch's lines
+@pytest.mark.untraced
 def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path):
     settings = {**SMALL, "backbone": smallest_backbone, "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
     runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]
