@@ -12,9 +12,9 @@ demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
 
 test: $(READY)  ## run the test suite with its coverage
-	$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=95
 
-test-fast: $(READY)  ## the quick tests alone: none marked slow (real training, conversion, video, fuzzing), no coverage
+test-fast: $(READY)  ## the quick tests of every room, in a minute: none marked slow (training, conversion, processes, fuzzing), no coverage
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not stress and not fuzz"
 
 STRESS ?= 1

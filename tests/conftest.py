@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from PIL import Image
 from maskpencil.classes import ClassSet, write_classes
 
 if TYPE_CHECKING:
+    from tests.forks import Forks
     from tests.helpers import MakeVideo
 
     from maskpencil.segmenter import Segmenter
@@ -32,6 +34,21 @@ SEGMENTER_CLASSES = ClassSet(("sky", "road", "car", "tree", "wall"))
 SaveFiles = Callable[[Mapping[str, npt.ArrayLike]], Path]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Run the tests marked untraced without the function that counts lines: pytest-cov's marker has no effect here.
+
+    In a worker of xdist pytest-cov has two collectors, and pausing one starts the other.
+    """
+    trace = sys.gettrace()
+    if item.get_closest_marker("untraced"):
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images and masks of 48 x 64 (height x width): 6 to train, 3 to validate; copy it before changing it."""
@@ -47,6 +64,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mask.save(root / "masks" / split / f"{number}.png")
     write_classes(root / "classes.yaml", CLASSES)
     return root
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Forks"]:
+    """Processes that have imported what trainings need before they begin."""
+    from tests.forks import Forks
+
+    with Forks(tmp_path_factory.mktemp("forks")) as forks:
+        yield forks
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +156,37 @@ def make_segmenter() -> Callable[..., "Segmenter"]:
         )
 
     return make
+
+
+@pytest.fixture
+def smallest_backbone(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a backbone of three convolutions, for what takes long with every layer."""
+    import torch
+    from torch import Tensor, nn
+
+    from maskpencil.models import backbones
+    from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family, initialize
+
+    class ThreeConvolutions(Backbone):
+        def __init__(self, name: str) -> None:
+            super().__init__(name, channels={8: 8, 16: 8, 32: 8})
+            self.conv8, self.conv16, self.conv32 = (
+                nn.Conv2d(channels, 8, step, stride=step) for channels, step in ((3, 8), (8, 2), (8, 2))
+            )
+
+        def forward(self, images: Tensor) -> dict[int, Tensor]:
+            at8 = torch.relu(self.conv8(images))  # (N, 8, H/8, W/8)
+            at16 = torch.relu(self.conv16(at8))  # (N, 8, H/16, W/16)
+            return {8: at8, 16: at16, 32: torch.relu(self.conv32(at16))}
+
+    def create(name: str, options: BackboneOptions) -> Backbone:
+        backbone = ThreeConvolutions(name)
+        initialize(backbone)
+        return backbone
+
+    family = Family("ThreeConvolutions", ("smallest",), "tests", create)
+    monkeypatch.setattr(backbones, "FAMILIES", (*backbones.FAMILIES, family))
+    return "smallest"
 
 
 @pytest.fixture

@@ -36,13 +36,16 @@ MakeVideo = Callable[..., Path]
 
 SMALL = {
     "weights": "none",
-    "backbone": "resnet18",
+    "backbone": "test_resnet",
     "crop_size": "64x64",
     "batch_size": 3,
     "device": "cpu",
     "quiet": True,
 }
 """Settings of `train` for a run of seconds."""
+
+ONNX = pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.untraced])
+"""A runtime whose conversion takes seconds, half of them to count lines of torch that belong to no coverage."""
 
 BACKGROUND_FIRST = ClassSet(("background", "tree", "car"), ((9, 9, 9), (1, 2, 3), (200, 0, 0)))
 BACKGROUND_LAST = ClassSet(("tree", "car", "_background_"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.helpers import ONNX
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ModelError
@@ -38,7 +39,7 @@ def load(folder: Path, runtime: str, **settings) -> Segmenter:
     return Segmenter.from_pretrained(folder, runtime=runtime, device="cpu", precision="fp32", **settings)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runtime", ["torch", "openvino", ONNX])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_has_the_predictions_and_settings_of_its_original(way: str, runtime: str, folder: Path) -> None:
     segmenter = load(folder, runtime, memory=2**20, tile=32, image_size=(32, 48))
@@ -68,6 +69,7 @@ def test_a_live_network_is_copied_with_its_weights_and_then_independent(way: str
     np.testing.assert_array_equal(segmenter.predict(IMAGE).label_map, expected)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_compiled_anew_in_a_copy(make_segmenter) -> None:
     segmenter = make_segmenter()
     compiled = Segmenter.of_network(

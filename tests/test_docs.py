@@ -31,7 +31,7 @@ def quick(resolve: Callable[..., Any]) -> Callable[..., Any]:
     """Replace every training on the pages by one epoch of a small untrained network, without download."""
 
     def resolved(config: Any, *others: Any) -> Any:
-        small = replace(config, backbone="resnet10t", weights="none", epochs=1, time_budget=None, image_size="native")
+        small = replace(config, backbone="test_resnet", weights="none", epochs=1, time_budget=None, image_size="native")
         return resolve(small, *others)
 
     return resolved
@@ -58,7 +58,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = {"crs": "EPSG:32632", "transform": from_origin(600000, 5300000, 0.5, 0.5)}
     with open_raster(root / "field.tif", "w", driver="GTiff", **shape, **place) as file:
         file.write(bands)
-    settings = {"backbone": "resnet10t", "weights": "none", "epochs": 1, "device": "cpu"}
+    settings = {"backbone": "test_resnet", "weights": "none", "epochs": 1, "device": "cpu"}
     train(root / "street", out=root / "runs" / "train" / "street", quiet=True, **settings)
     return root
 
@@ -73,6 +73,7 @@ def work(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(training, "resolve", quick(training.resolve))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_a_page_runs(page: Path, work: None, monkeypatch: pytest.MonkeyPatch):
     names: dict[str, Any] = {}
@@ -88,6 +89,7 @@ def test_the_manual_has_every_public_name():
     assert [name for name in mp.__all__ if not re.search(rf"(`|mp\.){name}\b", manual)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mp.__all__)
 def test_the_examples_of_a_public_name_work(name: str, work: None):
     test = doctest.DocTestParser().get_doctest(documentation(name), {"mp": mp, "np": np}, name, None, None)

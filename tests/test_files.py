@@ -230,6 +230,7 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
 def test_only_one_of_many_processes_writes_a_folder(tmp_path: Path) -> None:
     code = """if True:

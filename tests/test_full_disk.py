@@ -32,6 +32,8 @@ from maskpencil.training.schedule import Progress
 
 SIZES = 100
 DISK = 2**22
+PAGE = 2**12
+"""The unit in which a file system in memory has room."""
 
 Write = Callable[[Path], None]
 
@@ -50,6 +52,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+def rooms(most: float, count: int = SIZES) -> list[int]:
+    """Up to `count` sizes of free room from 0 to `most` bytes, no two of as many pages."""
+    return np.unique(np.linspace(0, min(DISK, most), count).astype(int) // PAGE * PAGE).tolist()
 
 
 def noise(height: int = 300, width: int = 500, seed: int = 0) -> np.ndarray:
@@ -87,7 +94,7 @@ def write_raster(path: Path) -> None:
 
 
 def write_outlines(path: Path) -> None:
-    label_map = np.kron(LABEL_MAP[:40, :40], np.ones((3, 3), np.uint8))
+    label_map = np.kron(LABEL_MAP[:24, :24], np.ones((3, 3), np.uint8))
     regions = find_regions(label_map, CLASSES)
     image = ImageRegions("photo.jpg", label_map.shape, regions)
     write_regions(path, [image], CLASSES, file_format="json" if path.suffix == ".json" else "geojson")
@@ -115,7 +122,7 @@ def test_a_file_is_whole_or_missing_on_a_full_disk(name: str, disk: Path, tmp_pa
     expected = (tmp_path / name).read_bytes()
     assert len(expected) > 100_000
     outcomes = set()
-    for room in np.linspace(0, min(DISK, 1.3 * len(expected)), SIZES).astype(int):
+    for room in rooms(1.3 * len(expected)):
         ballast = disk / "ballast"
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, DISK - room))
@@ -151,7 +158,7 @@ def test_a_folder_is_whole_or_missing_on_a_full_disk(
     writers[name](tmp_path / "whole")
     expected = contents(tmp_path / "whole")
     total, outcomes = sum(map(len, expected.values())), set()
-    for room in np.linspace(0, min(DISK, 1.5 * total), SIZES if name != "graph" else SIZES // 5).astype(int):
+    for room in rooms(1.5 * total, SIZES if name != "graph" else SIZES // 5):
         with (disk / "ballast").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, DISK - room))
         with suppress(OutputError):
@@ -169,7 +176,7 @@ def test_a_folder_is_whole_or_missing_on_a_full_disk(
 
 def test_the_cache_has_only_whole_files_on_a_full_disk(disk: Path) -> None:
     content, outcomes = noise().tobytes(), set()
-    for room in np.linspace(0, 1.3 * len(content), SIZES).astype(int):
+    for room in rooms(1.3 * len(content)):
         with (disk / "ballast").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, DISK - room))
         keep_bytes(disk / "kept" / "one.blob", content)

@@ -1,5 +1,6 @@
 import json
 import math
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_jaccard_index,
-)
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import DataError
@@ -71,14 +67,24 @@ def test_the_four_scores_are_those_of_the_paper_over_the_whole_set(both: list[Pa
     assert scores.images == len(both)
 
 
-@given(pairs())
-def test_the_matrix_is_that_of_torchmetrics(both: Pair) -> None:
+@pytest.fixture(scope="module")
+def theirs() -> ModuleType:
+    """The scores of torchmetrics, which takes seconds to import."""
+    from torchmetrics.functional import classification
+
+    return classification
+
+
+@pytest.mark.slow
+@given(both=pairs())
+def test_the_matrix_is_that_of_torchmetrics(both: Pair, theirs: ModuleType) -> None:
     target, prediction = (torch.from_numpy(values.astype(np.int64)) for values in both)
-    expected = multiclass_confusion_matrix(prediction, target, num_classes=K, ignore_index=IGNORE_INDEX)
+    expected = theirs.multiclass_confusion_matrix(prediction, target, num_classes=K, ignore_index=IGNORE_INDEX)
     np.testing.assert_array_equal(score(both).confusion_matrix, expected.numpy())
 
 
-def test_the_scores_are_those_of_torchmetrics_where_every_class_occurs() -> None:
+@pytest.mark.slow
+def test_the_scores_are_those_of_torchmetrics_where_every_class_occurs(theirs: ModuleType) -> None:
     random = np.random.default_rng(3)
     target = random.choice(np.array([*range(K), IGNORE_INDEX], dtype=np.uint8), (32, 48))
     prediction = random.integers(0, K, (32, 48)).astype(np.uint8)
@@ -87,14 +93,14 @@ def test_the_scores_are_those_of_torchmetrics_where_every_class_occurs() -> None
     tensors = [torch.from_numpy(values.astype(np.int64)) for values in (prediction, target)]
     options = {"num_classes": K, "ignore_index": IGNORE_INDEX}
     for value, expected in (
-        (scores.mean_iou, multiclass_jaccard_index(*tensors, **options)),
-        (scores.frequency_weighted_iou, multiclass_jaccard_index(*tensors, average="weighted", **options)),
-        (scores.pixel_accuracy, multiclass_accuracy(*tensors, average="micro", **options)),
-        (scores.mean_accuracy, multiclass_accuracy(*tensors, average="macro", **options)),
+        (scores.mean_iou, theirs.multiclass_jaccard_index(*tensors, **options)),
+        (scores.frequency_weighted_iou, theirs.multiclass_jaccard_index(*tensors, average="weighted", **options)),
+        (scores.pixel_accuracy, theirs.multiclass_accuracy(*tensors, average="micro", **options)),
+        (scores.mean_accuracy, theirs.multiclass_accuracy(*tensors, average="macro", **options)),
     ):
         assert value == pytest.approx(float(expected), abs=1e-6)
-    ious = multiclass_jaccard_index(*tensors, average="none", **options)
-    accuracies = multiclass_accuracy(*tensors, average="none", **options)
+    ious = theirs.multiclass_jaccard_index(*tensors, average="none", **options)
+    accuracies = theirs.multiclass_accuracy(*tensors, average="none", **options)
     for i, name in enumerate(NAMES):
         assert scores.classes[name].iou == pytest.approx(float(ious[i]), abs=1e-6)
         assert scores.classes[name].accuracy == pytest.approx(float(accuracies[i]), abs=1e-6)

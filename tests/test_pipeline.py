@@ -219,6 +219,7 @@ def test_a_computation_that_stalls_is_an_error(little_patience: threading.Event)
             next(results)
 
 
+@pytest.mark.slow
 def test_a_long_computation_does_not_count_as_stalled(little_patience: threading.Event) -> None:
     def busy(number: int) -> int:
         began = time.process_time()

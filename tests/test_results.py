@@ -130,6 +130,7 @@ def test_a_name_in_another_case_or_unicode_form_is_the_same_result(tmp_path: Pat
     assert results.names(tmp_path / "masks/caf\u00e9.png")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_between_any_two_steps_can_be_run_again(tmp_path: Path) -> None:
     code = """if True:
         import os, sys

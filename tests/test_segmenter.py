@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers import ONNX
 
 from maskpencil.errors import ImageError
 from maskpencil.segmenter import Segmenter
@@ -17,7 +18,7 @@ def photos() -> list[np.ndarray]:
     return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
 
 
-@pytest.fixture(params=["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.fixture(params=["torch", "openvino", ONNX])
 def segmenter(request, make_segmenter, shared_cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
     return Segmenter.from_pretrained(tmp_path / "model", runtime=request.param, device="cpu", precision="fp32")

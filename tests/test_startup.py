@@ -53,7 +53,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way == "command" else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_files_named_as_modules_are_not_run(way, stranger, tiny_folder):
     done = run([*WAYS[way], "check", tiny_folder, "--out", "seen"], stranger)
     assert list(stranger.parent.glob("ran-*")) == []
@@ -72,6 +74,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_processes_that_read_files_run_no_such_file_either(stranger, tiny_folder):
     starter = stranger.parent / "start.py"
     starter.write_text(STARTER)

@@ -115,6 +115,7 @@ def test_a_text_file_named_png(folder, capsys):
     refuse_training(folder, capsys, path.name, "is text, not an image")
 
 
+@pytest.mark.slow
 def test_a_broken_image_among_good_ones_is_reported_and_the_rest_is_done(folder, model, tmp_path, capsys):
     broken = sorted((folder / "images" / "val").iterdir())[1]
     broken.write_text("this is not an image")

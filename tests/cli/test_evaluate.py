@@ -11,6 +11,8 @@ from maskpencil.model_folder import ModelParts, write_model_folder
 from maskpencil.models import FCNConfig, build_fcn
 from maskpencil.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

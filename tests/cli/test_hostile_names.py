@@ -89,6 +89,7 @@ def test_the_list_of_changes_has_no_formula(tiny_folder, tmp_path, monkeypatch):
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
 
 
+@pytest.mark.slow
 def test_predict_evaluate_and_convert_take_any_name_or_say_why_not(folder, make_model, tmp_path, capsys):
     model = make_model(names=("ground\x1b[31m", "b\nox", "ball\u202e"))
     assert main(["predict", str(model), str(folder / "images"), "--out", str(tmp_path / "out")]) == 0

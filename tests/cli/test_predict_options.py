@@ -15,7 +15,7 @@ from maskpencil.segmenter import Segmenter
 
 
 @pytest.fixture
-def model(make_segmenter, tmp_path):
+def model(make_segmenter, shared_cache, tmp_path):
     make_segmenter(image_size=(40, 60)).save(tmp_path / "model")
     return tmp_path / "model"
 

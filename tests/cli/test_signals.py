@@ -125,14 +125,12 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_an_ended_training_says_how_to_resume_and_has_its_own_exit_code(number, code, tiny_folder, tmp_path):
+def test_an_ended_training_says_how_to_resume_and_has_its_own_exit_code(forks, number, code, tiny_folder, tmp_path):
     words = ["train", tiny_folder, "--weights", "none", "--backbone", "test_resnet", "--crop-size", "32x32"]
     words += ["--epochs", "3", "--batch-size", "2", "--device", "cpu", "--out", tmp_path / "run"]
-    command = [sys.executable, "-c", DRIVER, str(int(number)), *map(str, words)]
-    log = tmp_path / "log"
-    with log.open("wb") as file:  # after SIGHUP a pipe is not written to any more, a file is
-        assert subprocess.run(command, stdout=file, stderr=file, timeout=300).returncode == code
-    assert f"continue with maskpencil train --resume {tmp_path / 'run'}" in log.read_text()
+    done = forks.run(DRIVER, int(number), *words)
+    assert done.returncode == code
+    assert f"continue with maskpencil train --resume {tmp_path / 'run'}" in done.stdout + done.stderr
     assert (tmp_path / "run/checkpoints/last/state.pt").is_file()
 
 

@@ -18,7 +18,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-@pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1 "])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("PYTHONUNBUFFERED=1 ", marks=pytest.mark.slow)])
 def test_a_reader_that_closes_the_pipe_early_causes_no_error(kind, unbuffered):
     done = shell(f"{unbuffered}maskpencil {COMMANDS[kind]} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, "")
@@ -26,7 +26,7 @@ def test_a_reader_that_closes_the_pipe_early_causes_no_error(kind, unbuffered):
 
 @needs_full
 @pytest.mark.parametrize("kind", COMMANDS)
-@pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1 "])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("PYTHONUNBUFFERED=1 ", marks=pytest.mark.slow)])
 def test_a_full_disk_behind_standard_output_is_reported_in_one_line(kind, unbuffered):
     done = shell(f"{unbuffered}maskpencil {COMMANDS[kind]} > /dev/full")
     assert done.returncode == 1
@@ -34,12 +34,14 @@ def test_a_full_disk_behind_standard_output_is_reported_in_one_line(kind, unbuff
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2> >(true)", "1>&- 2>&-", "<&- >&- 2>&-"])
 def test_an_error_that_cannot_be_written_leaves_the_exit_code(redirection):
     assert shell(f"maskpencil nothing {redirection}").returncode == 2
 
 
+@pytest.mark.slow
 @needs_full
 def test_the_work_is_done_although_its_results_cannot_be_written(tiny_folder, tmp_path):
     done = shell(

@@ -104,6 +104,7 @@ def test_every_command_explains_itself(base):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_data_are_checked_and_converted(run, tiny_folder, tmp_path):
     code, out, _ = run("check", tiny_folder)
     assert (code, out.splitlines()[-1]) == (0, "fit for training: 9 pairs, 3 classes; 1 warning")
@@ -112,6 +113,7 @@ def test_data_are_checked_and_converted(run, tiny_folder, tmp_path):
     assert list((tmp_path / "coco").rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_images_and_videos_are_predicted_as_with_torch(run, model, tiny_folder, tmp_path):
     images = tiny_folder / "images" / "val"
     write_video(tmp_path / "drive.mp4", (read_image(path) for path in sorted(images.iterdir())), frame_rate=5)
@@ -128,6 +130,7 @@ def test_images_and_videos_are_predicted_as_with_torch(run, model, tiny_folder, 
         assert (ours == theirs).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_a_model_is_scored(run, model, tiny_folder, tmp_path):
     code, out, err = run("evaluate", model, tiny_folder, *CPU, "--json", "scores.json")
     assert (code, err) == (0, "")
@@ -135,6 +138,7 @@ def test_a_model_is_scored(run, model, tiny_folder, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["images"] == 3
 
 
+@pytest.mark.slow
 def test_info_describes_the_machine_and_a_model(run, model, capsys):
     code, out, err = run("info")
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
@@ -146,6 +150,7 @@ def test_info_describes_the_machine_and_a_model(run, model, capsys):
     assert run("info", model) == (0, capsys.readouterr().out, "")
 
 
+@pytest.mark.slow
 def test_the_runtimes_that_are_there_are_timed(run, model):
     code, out, err = run("benchmark", model, "--size", "64x64", "--repeats", "1", "--device", "cpu")
     assert code == 0
@@ -153,6 +158,7 @@ def test_the_runtimes_that_are_there_are_timed(run, model):
     assert err == f"note: torch and onnx are left out, and operations not counted: that {REMEDY}\n"
 
 
+@pytest.mark.slow
 def test_a_heatmap_is_drawn_of_a_model(run, model, tiny_folder, tmp_path):
     image = tiny_folder / "images" / "val" / "0.png"
     code, out, err = run("heatmap", model, image, "--class", "ball", *CPU, "--out", "heat.png")
@@ -161,6 +167,7 @@ def test_a_heatmap_is_drawn_of_a_model(run, model, tiny_folder, tmp_path):
     assert read_image(tmp_path / "heat.png").shape == read_image(image).shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -183,6 +190,7 @@ def test_a_command_that_needs_torch_says_so_in_one_line_with_the_remedy(run, mod
     assert not list(tmp_path.glob("runs/*/*"))
 
 
+@pytest.mark.slow
 def test_a_model_without_a_graph_says_so_with_the_remedy(run, model, tiny_folder, tmp_path):
     folder = shutil.copytree(model, tmp_path / "model", ignore=shutil.ignore_patterns("graph"))
     expected = (
@@ -192,11 +200,13 @@ def test_a_model_without_a_graph_says_so_with_the_remedy(run, model, tiny_folder
         assert run(*words) == (1, "", f"{expected}folder again\n")
 
 
+@pytest.mark.slow
 def test_quantizing_names_the_missing_package(run, model, tiny_folder):
     expected = "error: quantizing needs nncf; install it with pip install 'maskpencil[export]'\n"
     assert run("quantize", model, tiny_folder)[::2] == (2, expected)
 
 
+@pytest.mark.slow
 def test_the_python_interface_raises_the_same_errors(run, model, tiny_folder):
     script = f"""
 import maskpencil as mp
@@ -216,6 +226,7 @@ for attempt in (lambda: mp.train, lambda: mp.Run, lambda: segmenter.network,
     assert out.splitlines() == ["(48, 64) cpu by openvino", "3 True", *(f"{name} {REMEDY}" for name in names)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there may always be a GPU")
 def test_an_unused_gpu_is_reported(run, model, tiny_folder, tmp_path):
     script = (

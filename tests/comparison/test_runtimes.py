@@ -82,6 +82,7 @@ def test_bars_are_as_long_as_an_image_takes():
     assert lengths[0] - 1 == pytest.approx(4 * (lengths[1] - 1), abs=3)  # an end is drawn, too
 
 
+@pytest.mark.slow
 def test_without_torch_only_other_runtimes_are_compared_and_operations_are_not_counted(
     model, without_processes, monkeypatch
 ):

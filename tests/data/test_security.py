@@ -109,6 +109,7 @@ def test_a_zip_bomb_is_refused(tmp_path: Path, cache: Path) -> None:
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 def test_a_tar_bomb_is_refused(tmp_path: Path, cache: Path) -> None:
     with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz", compresslevel=1) as archive:
         for number in range(3):
@@ -127,6 +128,7 @@ def test_a_parquet_file_that_stores_an_image_once_for_all_rows_is_refused(tmp_pa
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_in_a_zip_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "inner.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("images/0.bmp", bytes(2**27))
@@ -140,7 +142,14 @@ def test_a_zip_bomb_in_a_zip_is_not_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.png", "images/../../../evil.png", "/evil.png", "C:\\evil.png", "..\\evil.png"]
+    "name",
+    [
+        "../evil.png",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("images/../../../evil.png", "/evil.png", "C:\\evil.png", "..\\evil.png")
+        ),
+    ],
 )
 def test_a_zip_that_leads_out_of_its_folder_is_refused(tmp_path: Path, cache: Path, name: str) -> None:
     root = make_pairs(tmp_path / "data")
@@ -154,6 +163,7 @@ def test_a_zip_that_leads_out_of_its_folder_is_refused(tmp_path: Path, cache: Pa
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["images", "masks"])
 def test_a_png_that_claims_ten_thousand_million_pixels_is_refused(tmp_path: Path, side: str) -> None:
     root = make_pairs(tmp_path / "data")
@@ -204,6 +214,7 @@ def test_links_that_lead_in_circles_are_survived(tmp_path: Path) -> None:
     assert open_apart(root).pairs == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["data", "."])
 def test_a_folder_that_is_nothing_but_a_circle_is_refused(tmp_path: Path, target: str) -> None:
     if target == "data":
@@ -217,6 +228,7 @@ def test_a_folder_that_is_nothing_but_a_circle_is_refused(tmp_path: Path, target
     assert str(root) in open_apart(root).error
 
 
+@pytest.mark.slow
 def test_a_class_file_that_leads_to_itself_is_survived_or_refused(tmp_path: Path) -> None:
     root = make_pairs(tmp_path / "data")
     (root / "classes.yaml").symlink_to("classes.yaml")
@@ -224,6 +236,7 @@ def test_a_class_file_that_leads_to_itself_is_survived_or_refused(tmp_path: Path
     assert outcome.pairs == 3 or "classes.yaml" in outcome.error
 
 
+@pytest.mark.slow
 def test_masks_of_noise_that_name_thousands_of_classes_are_refused(tmp_path: Path) -> None:
     root = make_pairs(tmp_path / "data")
     noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)

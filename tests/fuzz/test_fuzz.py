@@ -93,6 +93,7 @@ def test_a_process_that_does_not_live_to_answer_is_seen(
     assert expected in answer["message"] + answer["trace"]
 
 
+@pytest.mark.slow
 def test_a_finding_is_kept_and_replayed(scratch: Path, tmp_path: Path) -> None:
     command = [sys.executable, HERE / "run.py", "hunt", "--targets", "broken", "--cases", "2"]
     done = subprocess.run(

@@ -32,7 +32,14 @@ def grown(backbone: Backbone) -> FCN:
     return fcn.eval()
 
 
-@pytest.fixture(scope="module", params=NAMES)
+QUICK = ("alexnet", "resnet18", "regnetx_002")
+"""One of each source; the others are tried with the slow tests."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
+)
 def backbone(request):
     return create(request.param)
 

@@ -8,6 +8,7 @@ from maskpencil.models.dense_classifier import aligned, dense_classifier
 CLASSES = 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 @torch.inference_mode()
 def test_a_window_gets_the_classifiers_own_scores(name, tmp_path):

@@ -8,6 +8,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.models.geometry import Crop, Grid
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=4))
 def test_a_grid_holds_the_center_of_what_a_cell_sees(layers):
     convs = [

@@ -142,6 +142,7 @@ def test_vgg_networks_compute_the_logits_of_the_released_ones(vgg, stride, at_on
     assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
 def test_the_alexnet_computes_the_logits_of_the_released_one(alexnet, size):
@@ -152,6 +153,7 @@ def test_the_alexnet_computes_the_logits_of_the_released_one(alexnet, size):
     assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_the_crops_are_derived(vgg, alexnet):
     assert fcn(vgg, 32).score.offset == 19
     assert [layer.offset for layer in (fcn(vgg, 16).score_pool4c, fcn(vgg, 16).score)] == [5, 27]
@@ -160,6 +162,7 @@ def test_the_crops_are_derived(vgg, alexnet):
     assert fcn(alexnet, 32).score.offset == 18
 
 
+@pytest.mark.slow
 def test_the_images_are_the_authors(vgg, alexnet):
     for trunk in (vgg, alexnet):
         assert trunk.channel_order == "bgr"

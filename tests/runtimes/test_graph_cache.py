@@ -58,6 +58,7 @@ def as_a_pipe(path):
     os.mkfifo(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flipped, one_bit, cut, empty, longer, as_a_pipe])
 def test_damaged_cache_entries_are_made_again_and_change_no_mask(model, cache, damage, capsys):
     expected = logits(model)
@@ -71,6 +72,7 @@ def test_damaged_cache_entries_are_made_again_and_change_no_mask(model, cache, d
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cells.xml", "cells.bin", "network.json"])
 def test_a_damaged_graph_in_the_cache_is_not_used(model, cache, name):
     expected = logits(model)
@@ -79,6 +81,7 @@ def test_a_damaged_graph_in_the_cache_is_not_used(model, cache, name):
     np.testing.assert_array_equal(logits(model), expected)
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_that_only_the_cache_has_is_made_anew(model, cache):
     shutil.rmtree(model / "graph")
     expected = logits(model)
@@ -88,6 +91,7 @@ def test_a_damaged_graph_that_only_the_cache_has_is_made_anew(model, cache):
     assert read_graph(place, "openvino").facts["kernel"] == "upscore8.weight"
 
 
+@pytest.mark.slow
 def test_the_cache_of_an_earlier_version_is_not_used(model, cache):
     expected = logits(model)
     (place,) = cache.iterdir()
@@ -99,6 +103,7 @@ def test_the_cache_of_an_earlier_version_is_not_used(model, cache):
     assert sorted(cache.iterdir()) == sorted([place, old])
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_a_link_or_open_to_everybody_is_not_used(model, cache, tmp_path, monkeypatch):
     expected = logits(model)
     for number, spoil in enumerate((lambda path: path.chmod(0o777), as_a_link)):
@@ -177,6 +182,7 @@ def test_a_network_in_int8_is_used_with_the_weights_it_was_made_of(quantized):
     assert Segmenter.from_pretrained(quantized, device="cpu").runtime.precision == "int8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cells.xml", "cells.bin", "network.json"])
 @pytest.mark.parametrize("damage", [cut, empty, as_a_pipe])
 def test_a_damaged_network_in_int8_is_one_line_with_a_remedy_that_works(quantized, monkeypatch, name, damage):

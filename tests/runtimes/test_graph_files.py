@@ -45,6 +45,7 @@ def same(ours, theirs):
     np.testing.assert_allclose(ours.logits_batch([image]), theirs.logits_batch([image]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
     run = train(
         tiny_folder,
@@ -61,6 +62,7 @@ def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
     same(by_openvino(run.model), Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"))
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_graph_never_needs_torch(carrying, tmp_path):
     folder, segmenter = carrying()
     assert (predicted_without_torch(folder, tmp_path) == segmenter.predict(noise(40, 50)).label_map).mean() > 0.999
@@ -73,7 +75,7 @@ def test_the_graph_holds_no_weights(carrying, learned_upsampling):
     assert sorted(path.name for path in (folder / "graph").iterdir()) == ["cells.bin", "cells.xml", "network.json"]
 
 
-@pytest.mark.parametrize("form", ["openvino", "onnx"])
+@pytest.mark.parametrize("form", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_graph_names_no_files_of_the_machine_that_made_it(made, tmp_path, form):
     write_graph(made, tmp_path, form)
     content = (tmp_path / GRAPHS[form]).read_bytes()
@@ -147,6 +149,7 @@ def test_a_graph_that_is_not_what_was_written_is_not_used(model, without_torch, 
         prepared_network(model, "openvino")
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_made_anew_where_torch_is(made, model):
     with_other_layers(model / "graph" / "cells.xml")
     same(by_openvino(model), by_openvino(made))
@@ -181,6 +184,7 @@ def test_a_strangers_constants_do_not_change_what_the_genuine_model_predicts(mad
     np.testing.assert_array_equal(by_openvino(made).logits_batch([noise(50, 70)]), genuine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fact", "measured", "value"), [("reach", "receptive_radius", 32), ("bytes_per_pixel", "bytes_per_pixel", 7)]
 )
@@ -236,6 +240,7 @@ def test_a_forged_graph_that_takes_something_else_is_refused_in_one_line(model, 
         by_openvino(model)
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_the_graph_are_reported(carrying, cache):
     folder, _ = carrying()
     weights = folder / "model.safetensors"

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.helpers import noise, predicted_without_torch
+from tests.helpers import ONNX, noise, predicted_without_torch
 
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.runtimes.base import Wanted
@@ -25,10 +25,10 @@ def both(make_segmenter, shared_cache, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
 @pytest.mark.parametrize("learned", ["none", "all"])
-@pytest.mark.parametrize("image_size", [None, (60, 84)])
-@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("image_size", [None, pytest.param((60, 84), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned, image_size):
     by_torch, other = both(runtime=runtime, stride=stride, learned_upsampling=learned, image_size=image_size)
     for size in SIZES:
@@ -42,7 +42,7 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
-@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_requesting_more_maps_does_not_change_the_label_map(both, runtime, wanted):
     image = noise(50, 70)
     for segmenter in both(runtime=runtime):
@@ -64,13 +64,15 @@ def test_entropy_is_0_for_a_certain_class_and_1_for_equal_probabilities(make_seg
     assert (maps.labels == 3).all()
 
 
-@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_the_released_networks_run_in_other_runtimes_too(both, runtime):
     by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
     np.testing.assert_allclose(other.logits_batch([image]), by_torch.logits_batch([image]), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_network_is_converted_once_and_then_found_without_torch(make_segmenter, cache, tmp_path):
     segmenter = make_segmenter()
     segmenter.save(tmp_path / "model")
@@ -80,6 +82,7 @@ def test_a_network_is_converted_once_and_then_found_without_torch(make_segmenter
     assert (predicted_without_torch(tmp_path / "model", tmp_path) == label_map).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_network_in_the_cache(make_segmenter, cache, tmp_path):
     image, segmenter = noise(40, 50), make_segmenter(learned_upsampling="none")
     for bias in (-50, 50):
@@ -110,7 +113,7 @@ def test_simultaneous_threads_get_their_own_results(both):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_simultaneous_predictions_equal_single_ones(both, runtime):
     for segmenter in both(runtime=runtime, image_size=(60, 84)):
         images = [noise(40, 60, number) for number in range(8)]
@@ -166,6 +169,8 @@ def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_
         Segmenter.from_pretrained(tmp_path / "model", runtime="onnx", device="cpu", precision="bf16")
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
 def test_missing_packages_of_the_onnx_runtime_are_reported_with_the_remedy(
     make_segmenter, cache, tmp_path, monkeypatch, missing

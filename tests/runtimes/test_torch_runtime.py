@@ -58,10 +58,11 @@ def test_compiled_is_refused_for_a_runtime_that_always_compiles(make_segmenter, 
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
-def test_a_compiled_network_gives_the_same(make_segmenter, tmp_path, device):
-    make_segmenter().save(tmp_path / "model")
+def test_a_compiled_network_gives_the_same(make_segmenter, smallest_backbone, tmp_path, device):
+    make_segmenter(smallest_backbone).save(tmp_path / "model")
     settings = {"runtime": "torch", "device": device, "precision": "fp32"}
     plain, fast = (Segmenter.from_pretrained(tmp_path / "model", **settings, compiled=each) for each in (False, True))
     images = [noise(64, 96, seed) for seed in range(4)]

@@ -2,15 +2,14 @@
 
 import csv
 import json
-import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.forks import Forks
 
 import maskpencil.training.distributed as distributed
 from maskpencil.errors import ConfigError
@@ -18,7 +17,7 @@ from maskpencil.training.distributed import first_host, slurm_environment
 from maskpencil.training.train import train
 
 SETTINGS = {
-    "backbone": "vgg16",  # has no batch normalization, whose statistics would be each process's own
+    "backbone": "alexnet",  # has no batch normalization, whose statistics would be each process's own
     "weights": "none",
     "fully_connected": False,
     "crop_size": "32x32",
@@ -38,28 +37,16 @@ train(**json.loads(sys.argv[1]))
 """
 
 
-def launch(world: int, **arguments: object) -> list[subprocess.CompletedProcess[str]]:
+def launch(forks: Forks, world: int, **arguments: object) -> list[subprocess.CompletedProcess[str]]:
     """Train in several processes, with the environment that torchrun gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", DRIVER, json.dumps(arguments)],
-            env=os.environ
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "ACCELERATE_USE_CPU": "true"}
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    done = []
-    for process in started:
-        out, err = process.communicate(timeout=300)
-        done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
-    return done
+    common = {"WORLD_SIZE": str(world), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+    started = [forks.start(DRIVER, json.dumps(arguments), environment=environment) for environment in ranks]
+    return [forks.wait(process) for process in started]
 
 
 def step_losses(run: Path) -> list[float]:
@@ -69,9 +56,11 @@ def step_losses(run: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_batches_twice_as_large(tiny_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_with_batches_twice_as_large(
+    forks: Forks, tiny_folder: Path, tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"  # not where the cache is
-    for done in launch(2, data=str(tiny_folder), out=str(runs / "two"), batch_size=1, **SETTINGS):
+    for done in launch(forks, 2, data=str(tiny_folder), out=str(runs / "two"), batch_size=1, **SETTINGS):
         assert done.returncode == 0, done.stderr
     one = train(tiny_folder, out=runs / "one", batch_size=2, **SETTINGS)
     losses = step_losses(runs / "two"), step_losses(one.folder)
@@ -85,7 +74,9 @@ def test_two_processes_train_as_one_with_batches_twice_as_large(tiny_folder: Pat
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_in_another_number_of_processes_and_says_so(
+    forks: Forks, tiny_folder: Path, tmp_path: Path
+) -> None:
     settings = {**SETTINGS, "epochs": 3}
     train(tiny_folder, out=tmp_path / "run", batch_size=1, **settings)
     state = tmp_path / "run" / "checkpoints" / "last" / "state.pt"
@@ -97,7 +88,7 @@ def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: P
         "ended": False,
     }  # as if it had been cut in its second epoch
     torch.save(saved, state)
-    first, second = launch(2, resume=str(tmp_path / "run"), quiet=False)
+    first, second = launch(forks, 2, resume=str(tmp_path / "run"), quiet=False)
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert "warning: 2 processes go on where 1 began" in first.stderr
     assert "warning" not in second.stderr

@@ -69,6 +69,7 @@ def assert_finite(run):
     assert first_not_finite(load_file(run / "model/model.safetensors")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [weights, statistics, average, moments, too_large])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_last_good_model_and_checkpoint_stay(spoil, precision, tiny_folder, tmp_path, monkeypatch):
@@ -98,6 +99,7 @@ def test_a_checkpoint_by_the_clock_is_not_written_of_values_that_are_not_finite(
     assert state["progress"]["step"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["model", "average", "optimizer"])
 def test_a_checkpoint_that_is_not_finite_is_not_resumed(part, tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, average=0.5, optimizer="adamw", **SMALL)

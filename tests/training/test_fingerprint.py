@@ -122,6 +122,7 @@ def test_a_run_that_kept_no_fingerprint_is_resumed(run, data):
     assert "resumed after" in resumed(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"classes": [], "codes": {}, "splits": {"train": {"0": 1}}}'])
 def test_a_damaged_fingerprint_is_one_line_with_a_remedy_that_works(text, run):
     path = run.folder / "fingerprint.json"

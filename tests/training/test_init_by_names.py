@@ -10,6 +10,7 @@ from maskpencil.training.train import train
 SMALL = {"weights": "none", "crop_size": "64x64", "batch_size": 3, "device": "cpu", "precision": "fp32"}
 
 
+@pytest.mark.slow
 def test_a_model_of_the_classes_in_another_order_starts_a_run_by_their_names(tiny_folder, tmp_path):
     settings = {**SMALL, "backbone": "test_resnet", "quiet": True}
     first = train(tiny_folder, out=tmp_path / "first", epochs=4, **settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.forks import Forks
 
 DISK_BYTES = 64_000_000
 
@@ -16,7 +17,7 @@ MANY_CUTS = 20 * max(1, round(float(os.environ.get("MASKPENCIL_STRESS", "1"))))
 DRIVER = """
 import os, signal, sys, time
 from pathlib import Path
-from maskpencil.training.train import train  # imported once; every run is a fork
+from maskpencil.training.train import train  # every run is a fork
 
 data, out = sys.argv[1], Path(sys.argv[2])
 settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=5, dropout=0.3)
@@ -124,8 +125,8 @@ print("cuts", len(kinds))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
-def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path):
-    assert drive(DRIVER, tiny_folder, tmp_path) == ["kills", "5"]
+def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(forks, tiny_folder, tmp_path):
+    assert drive(forks, DRIVER, tiny_folder, tmp_path) == ["kills", "5"]
     assert_ends_alike(tmp_path)
     assert not list((tmp_path / "cut").rglob(".*"))
 
@@ -133,12 +134,12 @@ def test_a_run_killed_five_times_ends_with_the_weights_of_one_that_was_not(tiny_
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
 @pytest.mark.parametrize("cuts", [6, pytest.param(MANY_CUTS, marks=pytest.mark.stress)], ids=["few", "many"])
-def test_a_run_cut_at_random_moments_ends_with_the_weights_of_one_that_was_not(tiny_folder, tmp_path, cuts):
+def test_a_run_cut_at_random_moments_ends_with_the_weights_of_one_that_was_not(forks, tiny_folder, tmp_path, cuts):
     place = tmp_path / "runs"
     place.mkdir()
     small = mount(place)
     try:
-        done = drive(RANDOM_DRIVER, tiny_folder, place, "small" if small else "large", cuts)
+        done = drive(forks, RANDOM_DRIVER, tiny_folder, place, "small" if small else "large", cuts)
         assert done == ["cuts", str(cuts)]
         assert_ends_alike(place)
     finally:
@@ -154,10 +155,9 @@ def mount(place: Path) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
-def drive(script: str, *arguments: object) -> list[str]:
-    """Run a driver; what it printed."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3000)
+def drive(forks: Forks, script: str, *arguments: object) -> list[str]:
+    """Run a driver, which has imported what its runs need; what it printed."""
+    done = forks.run(script, *arguments, seconds=3000)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

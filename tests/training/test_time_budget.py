@@ -145,6 +145,7 @@ def test_a_machine_that_stops_in_the_last_validation_leaves_what_was_scored_unti
     assert run.mean_iou > 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_without_time_validates_what_it_has_learned_last(tiny_folder, tmp_path, clock):
     run = train(tiny_folder, out=tmp_path / "run", time_budget="40s", **SMALL)
     state = run.folder / "checkpoints" / "last" / "state.pt"
@@ -155,6 +156,7 @@ def test_a_resumed_run_without_time_validates_what_it_has_learned_last(tiny_fold
     assert rows_of(run)[-1]["mean_iou"]
 
 
+@pytest.mark.slow
 def test_a_time_that_is_too_short_is_refused_with_one_that_is_not(tiny_folder, tmp_path, clock):
     clock.costs["start"] = 25.0
     with pytest.raises(TrainingError, match=r"starting took \d+ s, .*; give more, (\d+)s at least") as caught:
@@ -171,6 +173,7 @@ def test_a_short_budget_is_not_spent_on_the_graph(tiny_folder, tmp_path, clock):
     assert "too short to make the model's graph" in (run.folder / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_slow_start_leaves_no_time_for_the_graph(tiny_folder, tmp_path, clock):
     clock.costs |= {"graph": 100.0, "start": 20.0}
     run = train(tiny_folder, out=tmp_path / "run", time_budget="60s", **SMALL)
@@ -178,11 +181,13 @@ def test_a_slow_start_leaves_no_time_for_the_graph(tiny_folder, tmp_path, clock)
     assert "too short to make the model's graph" in (run.folder / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_time_counts_from_before_the_libraries_are_loaded(tiny_folder, tmp_path, clock):
     train(tiny_folder, out=tmp_path / "run", time_budget="40s", since=clock.now - 15, **SMALL)
     assert clock.now - 1000 <= 40 * 1.1 - 15
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_the_rehearsal(tiny_folder, tmp_path, clock):
     run = train(tiny_folder, out=tmp_path / "run", time_budget="30s", **SMALL)
     assert not run.folder.joinpath(".rehearsal").exists()

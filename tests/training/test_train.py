@@ -20,7 +20,8 @@ from maskpencil.training.trainer import GradientDescent
 
 @pytest.fixture(scope="module")
 def run(tiny_folder, tmp_path_factory):
-    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", epochs=10, seed=1, **SMALL)
+    settings = {**SMALL, "batch_size": 1, "epochs": 10, "seed": 1}
+    return train(tiny_folder, out=tmp_path_factory.mktemp("run") / "tiny", **settings)
 
 
 @pytest.mark.slow
@@ -36,6 +37,7 @@ def test_a_run_writes_all_its_files(run):
     }
 
 
+@pytest.mark.slow
 def test_it_learns(run):
     with (run.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -44,6 +46,7 @@ def test_it_learns(run):
     assert run.mean_iou > 0.6
 
 
+@pytest.mark.slow
 def test_the_model_has_the_scores_that_the_run_reports(run, tiny_folder):
     scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"), tiny_folder)
     assert scores.mean_iou == pytest.approx(run.mean_iou, abs=1e-6)
@@ -56,6 +59,7 @@ def test_the_written_settings_make_the_same_run_again(run, tiny_folder, tmp_path
     assert_equal_weights(run.model, again.model)
 
 
+@pytest.mark.slow
 def test_the_preview_shows_image_target_and_prediction(run):
     height, width, _ = read_image(run.folder / "preview" / "epoch_010.png").shape
     assert width > 3 * 300
@@ -93,6 +97,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(number, changed, tiny
     assert metrics_without_times(whole.folder) == metrics_without_times(resumed.folder)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(run):
     before = (run.folder / "metrics.csv").read_text()
     again = train(resume=run.folder, quiet=True)
@@ -100,6 +105,7 @@ def test_resuming_a_finished_run_changes_nothing(run):
     assert (run.folder / "metrics.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_it_trains_outside_the_main_thread(tiny_folder, tmp_path):
     runs = []
     arguments = {"out": tmp_path / "thread", "epochs": 1, **SMALL}
@@ -139,6 +145,7 @@ def test_whole_images_of_unequal_size_and_masks_without_a_valid_pixel_train(odd_
         assert all(0 < float(row["loss"]) < 10 for row in csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
     with pytest.raises(ConfigError, match="--resume"):
         train(resume=run.folder, epochs=3)
@@ -146,8 +153,9 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
         train(resume=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
-    chain = {**SMALL, "epochs": 1, "backbone": "test_resnet"}
+    chain = {**SMALL, "epochs": 1}
     coarse = train(tiny_folder, out=tmp_path / "32s", stride=32, **chain)
     fine = train(tiny_folder, out=tmp_path / "16s", stride=16, init=str(coarse.model), learning_rate=1e-12, **chain)
     log = (fine.folder / "train.log").read_text()
@@ -162,7 +170,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
-    settings = {**SMALL, "epochs": 2, "backbone": "test_resnet", "dropout": 0.0}
+    settings = {**SMALL, "epochs": 2, "dropout": 0.0}
     first = train(tiny_folder, out=tmp_path / "first", **settings)
     frozen = train(tiny_folder, out=tmp_path / "frozen", init=str(first.model), freeze="backbone", **settings)
     before, after = (load_file(run.model / "model.safetensors") for run in (first, frozen))
@@ -192,6 +200,7 @@ def test_a_network_that_cannot_be_built_leaves_no_run_folder(tiny_folder, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     path = run.folder / "checkpoints" / "last" / "state.pt"
@@ -200,6 +209,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(tiny_folder, tmp_path):
         train(resume=run.folder, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_failed_checkpoint_keeps_the_one_before(tiny_folder, tmp_path, monkeypatch):
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     path = run.folder / "checkpoints" / "last"
@@ -252,8 +262,9 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same(tiny_folder, tmp_path):
-    settings = {**SMALL, "backbone": "test_resnet", "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
+@pytest.mark.untraced
+def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path):
+    settings = {**SMALL, "backbone": smallest_backbone, "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
     runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]
     losses = [[float(row["loss"]) for row in metrics_without_times(run.folder)] for run in runs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -270,7 +281,7 @@ def test_a_time_budget_that_ends_before_the_first_step_is_reported(tiny_folder, 
 
 @pytest.mark.slow
 def test_a_batch_in_parts_learns_as_the_whole(tiny_folder, tmp_path):
-    settings = {**SMALL, "backbone": "vgg16", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
+    settings = {**SMALL, "backbone": "alexnet", "fully_connected": False, "dropout": 0.0, "epochs": 2, "batch_size": 4}
     whole, parts = (
         train(tiny_folder, out=tmp_path / "run", accumulate=parts, **settings, optimizer="sgd", learning_rate=1e-2)
         for parts in (1, 3)
@@ -383,7 +394,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr("maskpencil.training.distributed.checked_tracker", lambda _: Paper())
     train(tiny_folder, out=tmp_path / "run", epochs=1, tracker="paper", **SMALL)
-    assert heard[0] == "resnet18"
+    assert heard[0] == "test_resnet"
     assert heard[1] == (1, ["train/learning_rate", "train/loss"])
     assert heard[-2][0] == 2
     assert "val/mean_iou" in heard[-2][1]
@@ -419,7 +430,7 @@ def test_on_a_gpu_an_epoch_of_fewer_batches_than_the_log_interval_is_logged(tiny
     monkeypatch.setattr(
         "maskpencil.training.logbook.Logbook.step", lambda _, progress, **__: steps.append(progress.step)
     )
-    train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "backbone": "test_resnet", "batch_size": 2})
+    train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "batch_size": 2})
     assert steps == [3, 6]
 
 
@@ -434,7 +445,7 @@ def test_a_preview_that_cannot_be_written_is_not_reported_as_a_lost_model(tiny_f
         raise mp.OutputError("epoch_001.png: No space left on device")
 
     monkeypatch.setattr(trainer, "write_preview", full)
-    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **{**SMALL, "backbone": "test_resnet"})
+    run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     log = (run.folder / "train.log").read_text()
     assert "warning: no preview of epoch 1: epoch_001.png: No space left on device" in log
     assert "is not kept" not in log

@@ -124,6 +124,7 @@ def test_what_a_killed_process_left_is_put_right(tiny_folder: Path, tmp_path: Pa
     assert len([file for file in cache.iterdir() if file.is_dir()]) == 1
 
 
+@pytest.mark.slow
 def test_processes_at_one_time_do_the_work_once(tiny_folder: Path, tmp_path: Path, cache: Path) -> None:
     path = pack(tiny_folder, tmp_path / "tiny.zip")
     code = (

@@ -311,6 +311,7 @@ EMPTINESS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMPTINESS)
 def test_every_kind_of_emptiness_is_found_as_gdal_finds_it_and_gets_no_class(name: str, tmp_path: Path) -> None:
     values, profile = EMPTINESS[name]
@@ -373,6 +374,7 @@ PLACES: dict[str, dict[str, Any]] = {
 WORLD = "0.5\n0\n0\n-0.5\n500000.25\n5399999.75\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLACES)
 def test_every_kind_of_georeference_is_copied_to_the_mask(
     name: str, tmp_path: Path, recwarn: pytest.WarningsRecorder

@@ -27,6 +27,7 @@ KINDS = {
 AT_THE_END = {"last.mp4": {}, "last.mov": {"codec": "mpeg4"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_cut_file_of_any_kind_is_reported_like_a_cut_mp4(
     make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str
@@ -143,7 +144,7 @@ def test_a_size_that_changes_within_a_stream_is_reported_with_its_second(
         ("m.wmv", {"codec": "wmv2"}),
     ],
 )
-@pytest.mark.parametrize("start", [0.0, 1.6])
+@pytest.mark.parametrize("start", [0.0, pytest.param(1.6, marks=pytest.mark.slow)])
 def test_a_whole_video_of_any_codec_never_warns(
     make_video: MakeVideo, name: str, made: dict[str, object], start: float
 ) -> None:

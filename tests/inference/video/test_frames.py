@@ -143,6 +143,7 @@ def street() -> list[Scene]:
     return list(drive(3, 2, SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("curve", "signal"), [(PQ, pq), (HLG, hlg)])
 @pytest.mark.parametrize(
     ("codec", "options"),
@@ -167,6 +168,7 @@ def test_masks_of_an_hdr_video_are_those_of_the_sdr_video(
     assert min((mask == other).mean() for mask, other in zip(masks, expected, strict=True)) >= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("curve", "name", "signal"), [(PQ, "PQ", pq), (HLG, "HLG", hlg)])
 def test_hdr_up_to_its_white_has_the_values_of_sdr(curve: int, name: str, signal: Callable[[RGBImage], Signal]) -> None:
     image = swatches()
@@ -176,6 +178,7 @@ def test_hdr_up_to_its_white_has_the_values_of_sdr(curve: int, name: str, signal
     assert np.abs(middles(read) - middles(image)).max() <= 6
 
 
+@pytest.mark.slow
 def test_light_above_the_white_is_white() -> None:
     image = swatches()
     read = ColorConverter("a.mov").convert(tagged(coded(pq(image, 4 * WHITE), 9, bits=10), PQ), image.shape[:2])
@@ -183,6 +186,7 @@ def test_light_above_the_white_is_white() -> None:
     assert (middles(read)[:2] <= middles(image)[:2] + 16).all()
 
 
+@pytest.mark.slow
 def test_the_brightness_of_a_mastering_display_changes_nothing(tmp_path: Path) -> None:
     """FFmpeg's own mapping would halve all values of this file."""
     display = ":hdr10=1:repeat-headers=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
@@ -198,6 +202,7 @@ def test_the_brightness_of_a_mastering_display_changes_nothing(tmp_path: Path) -
     assert np.abs(middles(read.pixels) - middles(image))[:7].max() <= 6
 
 
+@pytest.mark.slow
 def test_hdr_that_names_its_curve_alone_is_of_bt2020() -> None:
     image = swatches()
     frame = tagged(coded(pq(image), 9, bits=10), PQ, primaries=2)
@@ -248,6 +253,7 @@ def test_colors_that_cannot_be_read_are_refused_in_one_line(matrix: int) -> None
         ColorConverter("a.mp4").convert(frame, (frame.height, frame.width))
 
 
+@pytest.mark.slow
 def test_tone_mapping_of_hdr_is_a_note_and_sdr_has_none(tmp_path: Path) -> None:
     image = swatches()
     sdr = write(tmp_path / "sdr.mkv", [tagged(coded(image / 255, 1, bits=10), 1, 1)], "ffv1", "yuv420p10le")
@@ -257,6 +263,7 @@ def test_tone_mapping_of_hdr_is_a_note_and_sdr_has_none(tmp_path: Path) -> None:
     assert note.startswith(f"{hdr}: is HDR (HLG), and was tone-mapped to SDR (BT.709)")
 
 
+@pytest.mark.slow
 def test_the_overlay_of_hdr_is_coded_and_tagged_as_bt709(tmp_path: Path) -> None:
     image = swatches()
     hdr = write(tmp_path / "hdr.mkv", [tagged(coded(pq(image), 9, bits=10), PQ)] * 3, "ffv1", "yuv420p10le")

@@ -109,6 +109,7 @@ def test_standard_output_takes_one_video(tmp_path: Path, segmenter: BrightnessSe
         predict(segmenter, videos, out=tmp_path / "out", options=PredictOptions(video=VideoOptions(stdout=True)))
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_a_video_that_is_written_nowhere_else(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(pts=range(500), size=(24, 32))
     program = (

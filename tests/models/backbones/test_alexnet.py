@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -6,6 +7,7 @@ from torchvision import models
 from maskpencil.models import create_backbone
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_fc7_is_what_the_classifier_computes_on_a_patch_of_pool5(tmp_path):
     torch.manual_seed(0)

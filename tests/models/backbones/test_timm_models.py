@@ -9,6 +9,7 @@ from maskpencil.models import create_backbone
 from maskpencil.models.backbones.timm_models import FAMILY
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "cspnext_s", "legacy_xception"])
 def test_the_trunk_is_loaded_from_a_file_of_the_whole_classifier(name, tmp_path):
@@ -32,6 +33,7 @@ def test_layers_that_are_not_used_may_be_missing_or_of_other_classes(tmp_path):
     create_backbone("test_efficientnet", weights=tmp_path / "trunk.safetensors")
 
 
+@pytest.mark.slow
 def test_constants_that_older_versions_of_timm_saved_are_ignored(tmp_path):
     with torch.device("meta"):
         classifier = timm.create_model("swin_tiny_patch4_window7_224")

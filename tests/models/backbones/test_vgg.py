@@ -53,6 +53,7 @@ def test_an_untrained_network_keeps_the_magnitude_of_its_activations():
     assert all(0.1 < tensor.std() < 10 for tensor in features.values())
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_features_are_those_of_the_classifier(tmp_path):
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from maskpencil.training.dataset import TrainingImages
 from maskpencil.training.schedule import Progress
 from maskpencil.training.train import Run, train
 
-FROZEN = {**SMALL, "backbone": "test_resnet", "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
+FROZEN = {**SMALL, "freeze": "backbone", "epochs": 3, "precision": "fp32", "dropout": 0.2}
 WHOLE = {**FROZEN, "crop_size": "none", "flip": 0.0, "color_jitter": 0.0, "scale": (1.0, 1.0)}
 
 
@@ -49,6 +49,7 @@ def test_features_are_found_again_with_other_settings_of_the_head(
     assert len(caches(tmp_path)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"seed": 1}, {"image_size": "32x48"}, {"cache_views": 2}])
 def test_other_views_or_weights_have_separate_features(tiny_folder: Path, tmp_path: Path, change: dict) -> None:
     train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "epochs": 1})
@@ -63,6 +64,7 @@ def test_random_views_take_turns(tiny_folder: Path, tmp_path: Path) -> None:
     assert (cache / "targets").stat().st_size == 4 * 6 * 64 * 64
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_on_features_goes_on_exactly(tiny_folder: Path, tmp_path: Path) -> None:
     whole = train(tiny_folder, out=tmp_path / "whole", **FROZEN)
     half = train(tiny_folder, out=tmp_path / "half", **FROZEN)
@@ -89,6 +91,7 @@ def test_a_rate_of_the_backbone_of_zero_is_refused(tiny_folder: Path, tmp_path: 
         train(tiny_folder, out=tmp_path / "run", backbone_rate=0, **SMALL)
 
 
+@pytest.mark.slow
 def test_lbfgs_comes_closer_to_the_optimum_than_adam(tiny_folder: Path, tmp_path: Path) -> None:
     convex = {**WHOLE, "learned_upsampling": "none", "dropout": 0.0, "epochs": 20, "class_weights": "none"}
     adam = train(tiny_folder, out=tmp_path / "adam", **convex, optimizer="adam", learning_rate=0.01, weight_decay=0)
@@ -97,6 +100,7 @@ def test_lbfgs_comes_closer_to_the_optimum_than_adam(tiny_folder: Path, tmp_path
     assert losses(solved)[-1] < losses(adam)[-1]
 
 
+@pytest.mark.slow
 def test_lbfgs_goes_on_exactly_where_it_was_stopped(tiny_folder: Path, tmp_path: Path) -> None:
     whole = train(tiny_folder, out=tmp_path / "whole", **WHOLE, optimizer="lbfgs")
     rounds: list[int] = []
