@@ -83,9 +83,7 @@ def test_bars_are_as_long_as_an_image_takes():
 
 
 @pytest.mark.slow
-def test_without_torch_only_other_runtimes_are_compared_and_operations_are_not_counted(
-    model, without_processes, monkeypatch
-):
+def test_without_torch_only_other_runtimes_are_compared(model, without_processes, monkeypatch):
     add_graph(model, warn=pytest.fail)
     for module in ("runtimes",):
         monkeypatch.setattr(f"maskpencil.comparison.{module}.is_installed", lambda name: name != "torch")
