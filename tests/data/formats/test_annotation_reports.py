@@ -302,7 +302,7 @@ SUPERVISELY_REPORTS: dict[str, Files] = {
             {**BITMAP, "bitmap": {"data": supervisely_code(SQUARE[5:15, 10:20] > 0), "origin": [10, 5]}}
         ),
     },
-    "supervisely-ecosystem/supervisely-ecosystem/export-to-coco-mask (README): a hole that another shape fills": {
+    "supervisely-ecosystem/export-to-coco-mask (README): a hole that another shape fills": {
         "meta.json": meta(),
         "ds/ann/a.png.json": supervisely(
             {**FIGURE, **points(*SIDES["points"]["exterior"], interior=[[[12, 7], [15, 7], [15, 10], [12, 10]]])},
