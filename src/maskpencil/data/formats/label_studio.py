@@ -30,7 +30,7 @@ from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.image_search import ImageSearch
 from maskpencil.data.formats.orientation import reaches_out
 from maskpencil.data.formats.problems import Problems
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
@@ -65,11 +65,6 @@ class Images:
     def place(self) -> Path:
         """The folder of the images."""
         return self._search.place
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether there are masks of Label Studio's export."""
-        return any(BRUSH_MASK.fullmatch(path.name) for path in self._search.files)
 
     def find(self, name: str, task: Entry) -> Path | None:
         """Find the image of that name, also as changed by Label Studio; None where there is none.
@@ -174,10 +169,15 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
             "--images FOLDER"
         )
-    if not any(each.regions for own in by_image.values() for each in own) and known.has_masks:
+    if not any(each.regions for own in by_image.values() for each in own) and _has_masks(root):
         return None  # the masks were exported apart from the tasks, see `label_studio_brush`
     usable = {path: annotations for path, annotations in by_image.items() if path not in broken}
     return _recognized(root, usable, absent, known, problems)
+
+
+def _has_masks(root: Path) -> bool:
+    """Return whether there are masks of Label Studio's export."""
+    return any(BRUSH_MASK.fullmatch(path.name) for path in files_below(root, IMAGE_SUFFIXES))
 
 
 def _recognized(

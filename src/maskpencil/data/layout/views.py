@@ -351,7 +351,7 @@ def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tupl
     example = view.masks[several[0]]
     named = f"{where}: {several[0][1]} has {len(example)} masks ({', '.join(path.name for path in example[:3])}"
     named += ", ...)" if len(example) > 3 else ")"
-    unclear = "; keep one mask file an image, or say which folder to read with --masks"
+    unclear = "; keep one mask file for each image, and move the others out of the folder"
     if not samples.is_binary(view):
         return view, f"{named} of more than two values, which cannot be joined{unclear}"
     agreements, covers = [], []
