@@ -142,7 +142,7 @@ PLACES: dict[str, list[Step]] = {
             "check",
             "what `maskpencil check` runs: the checks of files, images and masks, in the files beside it",
         ),
-        ("data/check/report.py", "fault", "how a check in one of these files reports"),
+        ("data/faults.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
     "a kind of region file": [

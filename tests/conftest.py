@@ -51,7 +51,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test leaves or finds anything in the cache of who runs it."""
+    """Give every test its own cache folder, apart from that of the user."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -65,7 +65,7 @@ def shared_cache(_own_cache: None, tmp_path_factory: pytest.TempPathFactory, mon
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `maskpencil.cli.main` sets for the processes that it starts is gone after the test."""
+    """Restore the environment after a test, since `maskpencil.cli.main` sets variables for child processes."""
     monkeypatch.setenv("PYTHONSAFEPATH", "")
 
 

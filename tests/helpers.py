@@ -1,4 +1,4 @@
-"""What several test modules share: stand-ins, small data and processes. Fixtures are in each room's conftest.py."""
+"""Share substitutes, small data and processes between test modules. Fixtures are in each folder's conftest.py."""
 
 import os
 import re
@@ -88,7 +88,7 @@ def assert_reads_back(
 
 @dataclass
 class InFlight:
-    """The frames that were decoded and written, and the most that were on the way at once."""
+    """The number of frames that were decoded and written, and the most that were in flight at once."""
 
     decoded: int = 0
     written: int = 0
@@ -138,7 +138,7 @@ COMMAND = Path(sys.executable).with_name("maskpencil")
 
 
 def times(count: int) -> int:
-    """How often something is tried that is tried `count` times at a factor of 1."""
+    """Return `count` times the factor by which stress tests repeat."""
     return max(2, round(count * float(os.environ.get("MASKPENCIL_STRESS", "1"))))
 
 
@@ -148,7 +148,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 class BrightnessSegmenter:
-    """Stands in for the network: dark pixels are class 0, bright ones class 1."""
+    """A substitute for the network: dark pixels are class 0, bright ones class 1."""
 
     classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
     legend = (0, 1)
@@ -177,7 +177,7 @@ class BrightnessSegmenter:
 
 
 class InPairs(BrightnessSegmenter):
-    """Ends no prediction before another one is made at the same time."""
+    """A predictor that ends no prediction before another one has begun."""
 
     def __init__(self) -> None:
         super().__init__()

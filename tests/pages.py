@@ -139,10 +139,10 @@ def _run(command: Command, where: str) -> None:
     assert words[0] == "maskpencil", f"{where}: only maskpencil is run; mark the block: <!-- not run: REASON -->"
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = main(words[1:])
-    told = output.getvalue()
-    assert (code != 0) == ("error:" in command.output), f"{where}: {command.line}: exit code {code}\n{told}"
-    if command.output and not doctest.OutputChecker().check_output(command.output, told, OUTPUT):
-        raise AssertionError(f"{where}: {command.line}\nshown:\n{command.output}\nprinted:\n{told}")
+    printed = output.getvalue()
+    assert (code != 0) == ("error:" in command.output), f"{where}: {command.line}: exit code {code}\n{printed}"
+    if command.output and not doctest.OutputChecker().check_output(command.output, printed, OUTPUT):
+        raise AssertionError(f"{where}: {command.line}\nshown:\n{command.output}\nprinted:\n{printed}")
 
 
 def check_block(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:

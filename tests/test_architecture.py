@@ -15,7 +15,7 @@ def test_the_page_of_the_architecture_is_that_of_the_code() -> None:
     assert (DOCS / "architecture.md").read_text(encoding="utf-8") == made, "run python docs/architecture.py"
 
 
-def test_every_module_stands_in_a_layer() -> None:
+def test_every_module_belongs_to_a_layer() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     for path in SOURCE.rglob("*.py"):
         if path.name not in ("__init__.py", "_startup.py"):
@@ -39,7 +39,7 @@ def test_no_module_imports_a_test_module_or_a_conftest() -> None:
 
 
 def test_no_constant_of_a_module_is_given_twice() -> None:
-    """The second would silently be that of functions above it, too."""
+    """The functions above the second assignment would silently use it, too."""
     for path in SOURCE.rglob("*.py"):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
@@ -63,7 +63,7 @@ def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
     assert not missing
 
 
-def test_the_files_that_are_named_in_passing_exist() -> None:
+def test_files_that_texts_mention_exist() -> None:
     made = runpy.run_path(str(DOCS / "architecture.py"))
     texts = [*made["LEAVES"].values(), *(does for rows in made["PLACES"].values() for _, _, does in rows)]
     named = [word for text in texts for word in text.split("`")[1::2] if word.endswith(".py")]

@@ -1,4 +1,4 @@
-"""Every argument of every public name, in the forms that Python programs give it: it works, or is refused in a line."""
+"""Every argument of every public name, in the forms that programs use, is accepted or refused in one line."""
 
 import os
 import re
@@ -96,7 +96,7 @@ def _home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(call: Callable[[], Any]) -> str:
-    """The one line in which a call is refused."""
+    """Return the line with which a call is refused."""
     with pytest.raises(MaskPencilError) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -104,7 +104,7 @@ def refused(call: Callable[[], Any]) -> str:
 
 
 def taken(call: Callable[[], Any]) -> Any:
-    """What a call gives, or None where it is refused in one line."""
+    """Return the result of a call, or None if it is refused in one line."""
     try:
         return call()
     except MaskPencilError as error:
@@ -113,7 +113,7 @@ def taken(call: Callable[[], Any]) -> Any:
     return None
 
 
-def test_no_setting_is_forgotten() -> None:
+def test_every_setting_is_tested() -> None:
     assert set(WRONG) == set(mp.TrainConfig.__dataclass_fields__)
 
 

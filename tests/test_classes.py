@@ -60,8 +60,8 @@ def test_found_colors_differ_and_start_with_black() -> None:
     [
         ((), (), 255, "1 to 255 classes, but got 0"),
         (tuple(map(str, range(256))), (), 999, "but got 256"),
-        (("road", "car", "road"), (), 255, "'road' stands more than once"),
-        (("road", "car"), ((0, 0, 0),), 255, "one color a class, but got 1 for 2"),
+        (("road", "car", "road"), (), 255, "'road' occurs more than once"),
+        (("road", "car"), ((0, 0, 0),), 255, "a class set of 2 classes must have as many colors, but got 1"),
         (("road",), ((0, 0, 256),), 255, r"whole numbers from 0 to 255, but got \[0, 0, 256\]"),
         (("road",), ((0, 0),), 255, r"three whole numbers .* got \[0, 0\]"),
         (("road",), ((0, 0, 0.5),), 255, "whole numbers"),
@@ -90,7 +90,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
         ("\ufeffnames: [Straße, 車]\nignore_index: 11", ("Straße", "車")),
     ],
 )
-def test_several_ways_to_write_names_are_understood(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+def test_class_names_are_read_in_several_forms(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
     (tmp_path / "classes.yaml").write_text(text, encoding="utf-8")
     assert read_classes(tmp_path / "classes.yaml").names == names
 
@@ -109,7 +109,7 @@ def test_several_ways_to_write_names_are_understood(tmp_path: Path, text: str, n
         ("names: [road]\npalette: [1, 2, 3]", "'palette' must be a list of"),
         ("names: [road]\nignore_index: void", "'ignore_index' must be a whole number, but got 'void'"),
         ("names: [road\n", "is not valid YAML"),
-        ("names: [road, road]", "'road' stands more than once"),
+        ("names: [road, road]", "'road' occurs more than once"),
         (b"names: [\xff\xfe]", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -124,7 +124,7 @@ def test_a_wrong_class_file_is_one_line_with_its_name(tmp_path: Path, text: str 
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_file_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+def test_an_unwritable_class_file_is_an_error_of_this_package(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_classes(tmp_path / "file" / "classes.yaml", ClassSet(("road",)))
@@ -178,7 +178,7 @@ def test_plain_yaml_is_read_down_to_the_last_level(tmp_path: Path) -> None:
     assert list(read_yaml(path)) == ["names", "nc", "rate", "empty", "day"]
 
 
-def test_a_misspelt_class_is_told_what_was_meant():
+def test_a_misspelled_class_is_answered_with_a_similar_name():
     classes = ClassSet(("road", "car", "pedestrian"))
     with pytest.raises(DataError, match=r"there is no class 'cra'; .* road, car, pedestrian; did you mean car\?"):
         classes.index("cra")

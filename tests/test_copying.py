@@ -40,7 +40,7 @@ def load(folder: Path, runtime: str, **settings) -> Segmenter:
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_copy_predicts_and_is_set_as_its_original(way: str, runtime: str, folder: Path) -> None:
+def test_a_copy_has_the_predictions_and_settings_of_its_original(way: str, runtime: str, folder: Path) -> None:
     segmenter = load(folder, runtime, memory=2**20, tile=32, image_size=(32, 48))
     segmenter.has_blended = True
     expected = segmenter.predict(IMAGE)
@@ -55,7 +55,7 @@ def test_a_copy_predicts_and_is_set_as_its_original(way: str, runtime: str, fold
 
 
 @pytest.mark.parametrize("way", ["deepcopy", "pickle"])
-def test_a_live_network_goes_along_as_it_is_and_then_its_own_way(way: str, make_segmenter) -> None:
+def test_a_live_network_is_copied_with_its_weights_and_then_independent(way: str, make_segmenter) -> None:
     segmenter = make_segmenter()
     with torch.no_grad():
         segmenter.network.score_fr.bias += torch.tensor([0.0, 0.0, 5.0, 0.0, 0.0])
@@ -91,20 +91,20 @@ def test_a_relative_model_folder_is_found_from_elsewhere(
     np.testing.assert_array_equal(pickle.loads(content).predict(IMAGE).label_map, segmenter.predict(IMAGE).label_map)
 
 
-def test_another_model_in_the_same_folder_is_not_taken_for_the_first(folder: Path, make_segmenter) -> None:
+def test_a_changed_model_folder_is_noticed_when_unpickling(folder: Path, make_segmenter) -> None:
     content = pickle.dumps(load(folder, "openvino"))
     make_segmenter(classes=ClassSet(("a", "b"))).save(folder)
-    with pytest.raises(ModelError, match="model: holds another model than when this segmenter was pickled"):
+    with pytest.raises(ModelError, match="model: the model changed since this segmenter was pickled"):
         pickle.loads(content)
     shutil.rmtree(folder)
     with pytest.raises(ModelError, match="there is no such model folder"):
         pickle.loads(content)
 
 
-def test_a_converted_network_of_no_folder_is_refused(folder: Path) -> None:
+def test_a_converted_network_without_a_folder_cannot_be_copied(folder: Path) -> None:
     segmenter = load(folder, "openvino")
     segmenter.folder = None
-    with pytest.raises(ConfigError, match="has no model folder to be copied by; load it with runtime='torch'"):
+    with pytest.raises(ConfigError, match="without a model folder cannot be copied; load it with runtime='torch'"):
         copy.copy(segmenter)
 
 
@@ -116,7 +116,7 @@ def test_a_converted_network_of_no_folder_is_refused(folder: Path) -> None:
         partial(Abstain, below=0.5),
     ],
 )
-def test_what_stands_in_for_a_segmenter_is_pickled_with_it(wrap, make_segmenter) -> None:
+def test_wrappers_of_a_segmenter_are_pickled_with_it(wrap, make_segmenter) -> None:
     wrapped = wrap(make_segmenter())
     copied = pickle.loads(pickle.dumps(wrapped))
     (one,), (other,) = copied.predict_batch([IMAGE]), wrapped.predict_batch([IMAGE])

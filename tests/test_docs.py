@@ -1,4 +1,4 @@
-"""The front page, the manual and the examples of public names: code runs, options exist, links lead somewhere."""
+"""The code of the front page, the manual and the docstrings runs, and their options and links exist."""
 
 import ast
 import doctest
@@ -28,7 +28,7 @@ LONGEST = {"README.md": 100, "architecture.md": 500}
 
 
 def quick(resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Make every training of the pages one epoch of a small network from scratch, for want of time and weights."""
+    """Replace every training on the pages by one epoch of a small untrained network, without download."""
 
     def resolved(config: Any, *others: Any) -> Any:
         small = replace(config, backbone="resnet10t", weights="none", epochs=1, time_budget=None, image_size="native")
@@ -39,7 +39,7 @@ def quick(resolve: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages take for granted: drawn streets with masks, photos, a video, a raster, and a run."""
+    """The files that the pages assume: drawn streets with masks, photos, a video, a raster, and a run."""
     from rasterio import open as open_raster
     from rasterio.transform import from_origin
 
@@ -92,9 +92,9 @@ def test_the_manual_has_every_public_name():
 def test_the_examples_of_a_public_name_work(name: str, work: None):
     test = doctest.DocTestParser().get_doctest(documentation(name), {"mp": mp, "np": np}, name, None, None)
     assert test.examples, "has no example after >>> in its docstring"
-    told: list[str] = []
-    result = doctest.DocTestRunner(optionflags=OUTPUT | doctest.REPORT_NDIFF).run(test, out=told.append)
-    assert not result.failed, "".join(told)
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=OUTPUT | doctest.REPORT_NDIFF).run(test, out=report.append)
+    assert not result.failed, "".join(report)
 
 
 def documentation(name: str) -> str:

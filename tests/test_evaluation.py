@@ -26,7 +26,7 @@ NAMES = ("ground", "box", "ball")
 
 
 def untrained(names: tuple[str, ...], precision: str = "fp32") -> Segmenter:
-    """A network whose answers are all its own, and the same at every call."""
+    """An untrained network with the same weights at every call."""
     torch.manual_seed(0)
     model = build_fcn(FCNConfig(len(names), "test_resnet"), weights="none")
     for name, parameter in model.named_parameters():
@@ -219,7 +219,7 @@ def test_the_command_says_that_classes_are_matched(
 
 
 class Waiting:
-    """Stands in for a segmenter: each prediction waits for what `wait` waits for."""
+    """A substitute for a segmenter that calls `wait` in each prediction."""
 
     classes = ClassSet(NAMES)
 

@@ -1,4 +1,4 @@
-"""Files that are no readable images: what they are called, and which decoders a file can reach."""
+"""Files that are not readable images are identified, and only safe decoders are used."""
 
 import io
 import re
@@ -33,18 +33,18 @@ def made(kind: str) -> bytes:
 
 NO_IMAGES = {
     "nothing": (b"", r"is empty \(0 bytes\); copy or download it again, or remove it"),
-    "zeros": (bytes(5000), "begins with 4096 zero bytes, as copies that failed do; copy or download it again"),
+    "zeros": (bytes(5000), "begins with 4096 zero bytes, like a copy that failed; copy or download it again"),
     "web page": (
         b"\n<!DOCTYPE html><html><body>404</body></html>",
-        r"is a web page \(HTML\), not an image: a download",
+        r"is a web page \(HTML\), not an image, perhaps from a failed download",
     ),
     "XML": (b'<?xml version="1.0"?><Error>AccessDenied</Error>', r"is text \(XML\), not an image"),
-    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is SVG, a drawing in words; export it as PNG"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"is a vector drawing \(SVG\); export it as PNG"),
     "text": ("Größe: 3\n".encode() * 999, "is text, not an image"),
     "Git LFS": (POINTER, "is a Git LFS pointer, not the image itself; fetch the image with: git lfs pull"),
     "HEIC": (
         b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(40),
-        "is HEIC, whatever its name says, .*; convert it to JPEG",
+        "is HEIC, which cannot be read; convert it to JPEG",
     ),
     "AVIF": (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1" + bytes(40), "is AVIF|is HEIC"),
     "JPEG XL": (b"\xff\x0a" + bytes(range(256)), "is JPEG XL; convert it to JPEG or PNG"),
@@ -57,7 +57,7 @@ NO_IMAGES = {
     "zip": (made("zip"), "is a zip archive; unpack it"),
     "video": (b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(40), r"is a video \(MP4 or MOV\); give it its right name"),
     "icon": (made("ICO"), r"is an icon \(ICO\); convert it"),
-    "header alone": (made("PNG")[:8], "is PNG, but damaged or cut short, or of a kind that cannot be read"),
+    "header alone": (made("PNG")[:8], "is PNG, but damaged, cut short or of an unsupported variant"),
     "half a JPEG header": (made("JPEG")[:30], "is JPEG, but damaged or cut short|is damaged or cut short"),
     "half a TIFF": (made("TIFF")[:24], "damaged"),
     "noise": (
@@ -68,17 +68,17 @@ NO_IMAGES = {
 
 
 @pytest.mark.parametrize("name", NO_IMAGES)
-def test_a_file_that_is_no_image_is_called_what_it_is_with_a_remedy_that_helps(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_identified_with_a_remedy_that_works(name: str, tmp_path: Path) -> None:
     content, message = NO_IMAGES[name]
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     for read in (read_image, read_header, read_mask_pixels):
         with pytest.raises(ImageError, match=message) as caught:
             read(path)
-        told = str(caught.value)
-        assert told.startswith(f"{path}: ")
-        assert "\n" not in told
-        assert "image program" not in told
+        shown = str(caught.value)
+        assert shown.startswith(f"{path}: ")
+        assert "\n" not in shown
+        assert "image program" not in shown
 
 
 def test_a_raw_photo_is_not_taken_for_its_thumbnail(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_other_decoders_read_is_refused_whatever_its_name(kind: str, tmp_pa
         read_mask_pixels(tmp_path / "photo.png")
 
 
-def test_image_files_are_opened_in_one_place_alone() -> None:
+def test_only_one_module_opens_image_files() -> None:
     opens = re.compile(
         r"\bImage\.open\(|\bimread|imdecode|ImageFile\.Parser|from PIL\.Image import .*open|\w+ImageFile\("
     )
@@ -143,7 +143,7 @@ def test_no_program_is_started_for_an_eps_file_named_png(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
-def test_of_several_pages_the_first_is_taken_and_that_is_said(kind: str, tmp_path: Path) -> None:
+def test_the_first_of_several_pages_is_read_with_a_remark(kind: str, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
     path = tmp_path / f"pages.{kind.lower()}"
     frames[0].save(path, kind, save_all=True, append_images=frames[1:], lossless=True)
@@ -154,13 +154,13 @@ def test_of_several_pages_the_first_is_taken_and_that_is_said(kind: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP", "JPEG"])
-def test_one_page_is_not_worth_a_word(kind: str, tmp_path: Path) -> None:
+def test_a_single_page_causes_no_remark(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"page.{kind.lower()}"
     Image.new("RGB", (8, 8), "red").save(path, kind)
     assert (read_pixels(path).remarks, read_header(path).pages) == ((), 1)
 
 
-def test_a_phones_jpeg_with_a_preview_is_read_as_its_first_image_without_a_word(tmp_path: Path) -> None:
+def test_a_phones_jpeg_with_a_preview_is_read_as_its_first_image_without_a_remark(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (64, 48), "red"), Image.new("RGB", (32, 24), "blue")]
     path = tmp_path / "phone.jpg"
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])

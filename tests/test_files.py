@@ -53,7 +53,7 @@ def write_folder(path: Path, content: str) -> None:
         (folder / "part" / "weights").write_text(content)
 
 
-def test_results_are_called_after_folders_and_files_alike(tmp_path):
+def test_results_are_named_after_folders_and_files(tmp_path):
     (tmp_path / "my.data").mkdir()
     (tmp_path / "set.tar.gz").touch()
     assert [short_name(tmp_path / name) for name in ("my.data", "set.tar.gz")] == ["my.data", "set"]
@@ -93,17 +93,17 @@ def test_permissions_follow_the_umask_whatever_the_writer_does(tmp_path: Path) -
     assert modes == [0o640, 0o750, 0o640]
 
 
-def test_a_place_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_error_of_this_package(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for write in (written_whole, folder_written_whole):
-        refused = pytest.raises(OutputError, match=r"file.below: cannot be written \(.*choose a place")
+        refused = pytest.raises(OutputError, match=r"file.below: cannot be written \(.*choose a folder")
         with refused, write(tmp_path / "file" / "below"):
             raise AssertionError("the block must not run")
     with pytest.raises(OutputError, match="cannot be written"):
         numbered_folder(tmp_path / "file" / "below")
 
 
-def test_what_could_not_be_written_after_the_work_is_refused_before_it(tmp_path: Path) -> None:
+def test_an_output_that_could_not_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file" / "below", tmp_path):
         with pytest.raises(OutputError, match=rf"{place}: cannot be written"):
@@ -112,13 +112,13 @@ def test_what_could_not_be_written_after_the_work_is_refused_before_it(tmp_path:
     assert not any((tmp_path / "new").iterdir())
 
 
-def test_a_full_disk_while_writing_is_our_error(tmp_path: Path) -> None:
+def test_a_full_disk_while_writing_is_an_error_of_this_package(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), written_whole(tmp_path / "video.mp4"):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
 
 
-def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     for name in ("kept.csv", ".hidden", ".mine.backup.csv", "deep/kept.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
@@ -132,7 +132,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
-def test_what_a_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+def test_temporary_files_of_running_processes_are_kept(tmp_path: Path) -> None:
     with written_whole(tmp_path / "deep" / "video.mp4") as temporary:
         temporary.write_text("half")
         remove_leftovers(tmp_path)
@@ -142,7 +142,7 @@ def test_what_a_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
     assert names(tmp_path / "deep") == ["video.mp4"]
 
 
-def test_hidden_files_of_the_user_are_no_leftovers(tmp_path: Path) -> None:
+def test_hidden_files_of_the_user_are_kept(tmp_path: Path) -> None:
     mine = [".a.1a2b3c4d.png", ".maskpencil", ".maskpencil-notes.txt", ".maskpencil-1a2b3c", ".model.new"]
     for name in mine:
         (tmp_path / name).touch()
@@ -151,7 +151,7 @@ def test_hidden_files_of_the_user_are_no_leftovers(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted(mine)
 
 
-def test_only_the_folder_itself_is_tidied_if_so_wanted(tmp_path: Path) -> None:
+def test_subfolders_are_left_out_on_request(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "below"):
         folder.mkdir(exist_ok=True)
         (folder / ".maskpencil-0123456789ab.png").touch()
@@ -160,7 +160,7 @@ def test_only_the_folder_itself_is_tidied_if_so_wanted(tmp_path: Path) -> None:
     assert names(tmp_path / "below") == [".maskpencil-0123456789ab.png"]
 
 
-def test_names_as_long_as_can_be_are_written(tmp_path: Path) -> None:
+def test_names_of_the_maximum_length_are_written(tmp_path: Path) -> None:
     for name in ("x" * 255, "x" * 4 + "." + "y" * 250, "\u304a" * 83 + ".json"):
         with written_whole(tmp_path / name) as temporary:
             temporary.touch()
@@ -179,7 +179,7 @@ def test_a_device_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such files")
-def test_special_files_are_told_without_opening_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_files_are_recognized_without_opening_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -195,7 +195,7 @@ def test_special_files_are_told_without_opening_them(tmp_path: Path, monkeypatch
         refuse_special(tmp_path / "pipe", error=ModelError)
 
 
-def test_what_is_to_be_fresh_replaces_nothing(tmp_path: Path) -> None:
+def test_a_fresh_folder_replaces_nothing(tmp_path: Path) -> None:
     for name in ("empty", "taken"):
         (tmp_path / name).mkdir()
     (tmp_path / "taken" / "mine").touch()
@@ -203,14 +203,14 @@ def test_what_is_to_be_fresh_replaces_nothing(tmp_path: Path) -> None:
         with folder_written_whole(tmp_path / name, fresh=True) as folder:
             (folder / "file").touch()
         assert names(tmp_path / name) == ["file"]
-    refused = pytest.raises(OutputError, match="taken: is not empty, and nothing is mixed into it")
+    refused = pytest.raises(OutputError, match="taken: is not empty; expected a new or an empty folder")
     with refused, folder_written_whole(tmp_path / "taken", fresh=True):
         raise AssertionError("the block must not run")
     assert names(tmp_path) == ["absent", "empty", "taken"]
     assert names(tmp_path / "taken") == ["mine"]
 
 
-def test_what_the_user_puts_into_a_fresh_folder_meanwhile_stays(tmp_path: Path) -> None:
+def test_files_that_the_user_adds_to_a_fresh_folder_meanwhile_stay(tmp_path: Path) -> None:
     refused = pytest.raises(OutputError, match="out: cannot be written")
     with refused, folder_written_whole(tmp_path / "out", fresh=True):
         (tmp_path / "out").mkdir()
@@ -231,7 +231,7 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked")
-def test_of_many_processes_that_write_one_folder_one_does(tmp_path: Path) -> None:
+def test_only_one_of_many_processes_writes_a_folder(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
         from maskpencil.errors import OutputError
@@ -309,7 +309,7 @@ def test_a_process_that_dies_at_any_step_leaves_a_whole_folder(tmp_path: Path, s
     assert (tmp_path / "model" / "part" / "weights").read_text() == "old"
 
 
-def test_writing_again_puts_right_what_a_dead_process_left(tmp_path: Path) -> None:
+def test_writing_again_repairs_the_folder_of_a_dead_process(tmp_path: Path) -> None:
     write_folder(tmp_path / "model", "old")
     command = [sys.executable, "-c", DIE_DURING_THE_SWAP, str(tmp_path / "model"), "2"]
     assert subprocess.run(command, check=False).returncode == 9
@@ -321,7 +321,7 @@ def test_writing_again_puts_right_what_a_dead_process_left(tmp_path: Path) -> No
     assert (tmp_path / "model" / "part" / "weights").read_text() == "newer"
 
 
-def test_a_copy_that_the_user_made_beside_the_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_copy_of_the_folder_made_by_the_user_is_not_touched(tmp_path: Path) -> None:
     write_folder(tmp_path / "model", "old")
     write_folder(tmp_path / "model.old", "a copy")
     write_folder(tmp_path / "model", "new")
@@ -343,14 +343,14 @@ def test_a_name_taken_by_a_file_gets_a_number(tmp_path: Path) -> None:
     assert numbered_folder(tmp_path / "road") == tmp_path / "road-2"
 
 
-def test_the_folder_one_is_in_gets_a_number_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_gets_a_numbered_sibling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
     monkeypatch.chdir(tmp_path / "here")
     assert numbered_folder(".") == tmp_path / "here-2"
 
 
-def test_what_a_process_left_that_was_killed_just_now_does_not_refuse_the_next(tmp_path):
+def test_the_folder_of_a_process_killed_just_now_can_be_written_again(tmp_path):
     left = tmp_path / ".out.maskpencil-new"
     left.mkdir()
     with folder_written_whole(tmp_path / "out") as folder:

@@ -1,4 +1,4 @@
-"""Every writer on disks of a hundred sizes: a file under its final name is whole, whatever room there was."""
+"""On disks of a hundred sizes, every writer leaves only whole files under final names."""
 
 import os
 import shutil
@@ -109,7 +109,7 @@ WRITERS: dict[str, Write] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_is_whole_or_not_there_whatever_room_there_is(name: str, disk: Path, tmp_path: Path) -> None:
+def test_a_file_is_whole_or_missing_on_a_full_disk(name: str, disk: Path, tmp_path: Path) -> None:
     write = WRITERS[name]
     write(tmp_path / name)
     expected = (tmp_path / name).read_bytes()
@@ -138,7 +138,7 @@ def write_checkpoint(path: Path, network: torch.nn.Module) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model", "checkpoint", "graph"])
-def test_a_folder_is_whole_or_not_there_whatever_room_there_is(
+def test_a_folder_is_whole_or_missing_on_a_full_disk(
     name: str, disk: Path, tmp_path: Path, make_segmenter: Callable[..., Segmenter]
 ) -> None:
     segmenter = make_segmenter()
@@ -167,7 +167,7 @@ def test_a_folder_is_whole_or_not_there_whatever_room_there_is(
     assert outcomes == {True, False}
 
 
-def test_the_cache_keeps_whole_files_or_none_whatever_room_there_is(disk: Path) -> None:
+def test_the_cache_has_only_whole_files_on_a_full_disk(disk: Path) -> None:
     content, outcomes = noise().tobytes(), set()
     for room in np.linspace(0, 1.3 * len(content), SIZES).astype(int):
         with (disk / "ballast").open("wb") as file:
@@ -195,7 +195,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_what_was_there_stays_where_there_is_no_room_for_its_successor(name: str, disk: Path) -> None:
+def test_the_old_file_or_folder_stays_if_the_disk_is_full(name: str, disk: Path) -> None:
     (disk / name).write_bytes(b"the one before")
     with (disk / "ballast").open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, DISK - 2**16)

@@ -80,13 +80,13 @@ def test_a_named_precision_is_taken_or_refused() -> None:
         choose_precision("half", CPU)
 
 
-def test_int8_asks_for_a_quantized_model() -> None:
+def test_int8_without_a_quantized_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="int8 needs a quantized model; make one with maskpencil quantize"):
         choose_precision("int8", "cpu")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="torch is asked elsewhere")
-def test_the_instructions_that_linux_tells_of_are_those_that_torch_sees() -> None:
+def test_the_instructions_from_linux_are_those_that_torch_reports() -> None:
     seen = {name for name, there in torch.cpu.get_capabilities().items() if there is True}
     for name in ("avx2", "avx512_bf16", "amx_bf16"):
         assert (name in cpu_instructions()) == (name in seen)
@@ -104,7 +104,7 @@ def test_openvino_runs_on_the_cpu_and_torch_elsewhere(machine) -> None:
         choose_runtime("jax", on_cpu=True)
 
 
-def test_torch_is_asked_for_a_device_only_where_there_may_be_one(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_imported_only_if_there_may_be_a_gpu(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine("cuda")
     monkeypatch.setattr(hardware, "_DRIVERS", ("/",))
     assert not computes_on_cpu()
@@ -114,9 +114,7 @@ def test_torch_is_asked_for_a_device_only_where_there_may_be_one(machine, monkey
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there may always be a GPU")
-def test_without_torch_auto_is_the_cpu_and_a_gpu_that_stays_unused_is_known_of(
-    machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_torch_auto_is_the_cpu_and_an_unused_gpu_is_detected(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine("cuda")
     monkeypatch.setattr(hardware, "_DRIVERS", ("/",))
     assert not may_lack_torch_for_gpu()
@@ -132,7 +130,7 @@ def test_without_torch_auto_is_the_cpu_and_a_gpu_that_stays_unused_is_known_of(
     assert not may_lack_torch_for_gpu()
 
 
-def test_where_only_torch_tells_of_instructions_there_are_none_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_linux_and_torch_the_instructions_are_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert "avx2" in cpu_instructions() or not torch.cpu.get_capabilities().get("avx2")
     monkeypatch.setitem(sys.modules, "torch", None)

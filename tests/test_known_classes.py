@@ -53,5 +53,5 @@ def test_the_train_ids_of_cityscapes_number_the_evaluated_labels_in_their_order(
 
 
 @pytest.mark.parametrize("classes", KNOWN.values(), ids=KNOWN)
-def test_known_classes_can_be_told_by_their_colors(classes) -> None:
+def test_known_classes_are_recognized_by_their_colors(classes) -> None:
     assert len(np.unique(classes.colors, axis=0)) == len(classes)

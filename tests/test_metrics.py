@@ -101,7 +101,7 @@ def test_the_scores_are_those_of_torchmetrics_where_every_class_occurs() -> None
         assert scores.classes[name].pixels == int((target == i).sum())
 
 
-def test_a_class_absent_from_both_sides_is_left_out() -> None:
+def test_a_class_absent_from_target_and_prediction_is_left_out() -> None:
     target = np.array([[0, 0, 1, 1]], dtype=np.uint8)
     prediction = np.array([[0, 0, 1, 2]], dtype=np.uint8)
     scores = score((target, prediction))
@@ -111,7 +111,7 @@ def test_a_class_absent_from_both_sides_is_left_out() -> None:
     assert (scores.classes["sky"].iou, scores.classes["sky"].accuracy, scores.classes["sky"].pixels) == (None, None, 0)
 
 
-def test_where_the_target_is_void_the_prediction_does_not_matter() -> None:
+def test_predictions_at_ignored_pixels_do_not_matter() -> None:
     target = np.array([[0, 1, IGNORE_INDEX]], dtype=np.uint8)
     for void_prediction in (0, 3, 255):
         scores = score((target, np.array([[0, 1, void_prediction]], dtype=np.uint8)))
@@ -119,7 +119,7 @@ def test_where_the_target_is_void_the_prediction_does_not_matter() -> None:
         assert scores.confusion_matrix.sum() == 2
 
 
-def test_a_set_that_is_void_throughout_scores_nothing_and_stays_json() -> None:
+def test_a_set_without_valid_pixels_has_no_scores_and_is_valid_json() -> None:
     void = np.full((2, 2), IGNORE_INDEX, dtype=np.uint8)
     scores = score((void, np.zeros((2, 2), dtype=np.uint8)))
     assert math.isnan(scores.mean_iou)
@@ -174,7 +174,7 @@ def test_the_scores_keep_their_numbers_when_counting_goes_on() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     matrix = ConfusionMatrix(K)
     target = np.zeros((2, 2), dtype=np.int64)
-    with pytest.raises(DataError, match=r"one shape, but got \(2, 2\) and \(2, 3\)"):
+    with pytest.raises(DataError, match=r"equal shapes, but got \(2, 2\) and \(2, 3\)"):
         matrix.update(target, np.zeros((2, 3), dtype=np.int64))
     for strange in (-1, K):
         with pytest.raises(DataError, match=f"must be classes 0 to 3, but got {strange}"):

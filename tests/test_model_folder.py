@@ -80,7 +80,7 @@ def test_confidence_is_the_softmax_of_the_class_chosen(folder):
     torch.testing.assert_close(torch.from_numpy(prediction.confidence), probabilities[0].max(0).values)
 
 
-def test_parts_that_do_not_fit_make_no_segmenter(folder):
+def test_parts_that_do_not_fit_are_refused(folder):
     parts = read_model_folder(folder)
     with pytest.raises(ConfigError, match="3 classes"):
         Segmenter.of_network(ModelParts(parts.model, ClassSet(("one", "two")), PREPROCESSING), device="cpu")
@@ -101,7 +101,7 @@ def test_a_run_folder_is_recognized(copied, tmp_path):
         read_model_folder(tmp_path)
     with pytest.raises(ModelError, match="no such model folder"):
         read_model_folder(tmp_path / "nothing")
-    with pytest.raises(ModelError, match=r"config.json: is a file, and models are folders; the model comes first"):
+    with pytest.raises(ModelError, match=r"config.json: is a file; expected a model folder; name the model first"):
         read_model_folder(copied / "config.json")
 
 
@@ -122,7 +122,7 @@ def test_tensors_that_do_not_fit_are_listed(copied):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"format_version": 2}, "update maskpencil"),
         ({"format_version": None}, "format_version"),
@@ -132,10 +132,10 @@ def test_tensors_that_do_not_fit_are_listed(copied):
         ({"preprocessing": {"mean": [0.5, 0.5, 0.5]}}, "std"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_named(copied, change, told):
+def test_an_invalid_configuration_is_refused_with_its_entry(copied, change, expected):
     path = copied / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ModelError, match=told) as error:
+    with pytest.raises(ModelError, match=expected) as error:
         read_model_folder(copied)
     assert "config.json" in str(error.value)
 
@@ -231,7 +231,7 @@ def test_a_configuration_of_wrong_types_or_sizes_is_one_line_before_anything_is_
     assert len(str(error.value)) < 1000
 
 
-def test_what_is_checked_of_an_architecture_is_all_that_networks_have():
+def test_every_setting_of_an_architecture_is_checked():
     of_fcn, of_torchvision = ({entry.name for entry in fields(kind)} for kind in (FCNConfig, TorchvisionFCNConfig))
     assert {name: set(entries) for name, entries in ARCHITECTURES.items()} == {
         "FCN": of_fcn,
@@ -241,7 +241,7 @@ def test_what_is_checked_of_an_architecture_is_all_that_networks_have():
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder", "a circle of links"])
-def test_files_that_are_not_regular_are_named_and_not_waited_for(copied, name, kind):
+def test_special_files_are_refused_without_waiting_for_them(copied, name, kind):
     path = copied / name
     path.unlink()
     if kind == "a pipe":
@@ -291,7 +291,7 @@ def unchanged(header):
 
 
 @pytest.mark.parametrize("change", [of_whole_numbers, all_at_the_start, of_an_enormous_shape, of_no_kind])
-def test_a_header_of_weights_that_lies_is_refused_before_numbers_are_read(copied, monkeypatch, change):
+def test_a_wrong_header_of_weights_is_refused_before_numbers_are_read(copied, monkeypatch, change):
     headed(copied / "model.safetensors", change)
     monkeypatch.setattr("maskpencil.models.backbones.weights.load_file", lambda *_: pytest.fail("numbers are read"))
     with pytest.raises(ModelError, match=r"model\.safetensors: (cannot be read as weights|does not fit)"):
@@ -307,7 +307,7 @@ def test_a_header_that_claims_to_be_longer_than_the_file_is_refused(copied, leng
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["score_fr.weight", "backbone.net.bn1.running_var"])
-def test_weights_and_statistics_that_are_not_numbers_are_refused_with_their_name_and_the_remedy(copied, name, value):
+def test_weights_and_statistics_that_are_not_finite_are_refused_by_name_with_the_remedy(copied, name, value):
     state = load_file(copied / "model.safetensors")
     assert name in state
     state[name].view(-1)[-1] = value
@@ -326,7 +326,7 @@ def test_weights_and_statistics_that_are_not_numbers_are_refused_with_their_name
         TorchvisionFCNConfig(3, "fcn_resnet101"),
     ],
 )
-def test_the_title_is_that_of_the_network_also_where_only_torch_has_it(config):
+def test_the_title_without_torch_is_that_of_the_network(config):
     kind = "FCN" if isinstance(config, FCNConfig) else "torchvision"
     assert ModelConfig({"name": kind, **config.to_dict()}, CLASSES, PREPROCESSING, {}).title == config.title
     defaults = type(config)(3)

@@ -21,7 +21,7 @@ def test_openvino_sends_no_statistics_when_it_is_imported(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_users_own_choice_for_the_hub_stays(tmp_path: Path):
+def test_the_users_setting_for_the_hub_is_kept(tmp_path: Path):
     script = "import maskpencil, os; print(os.environ['HF_HUB_DISABLE_TELEMETRY'])"
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -34,7 +34,7 @@ def test_numbers_of_all_kinds_become_plain(half: object) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "3", b"3", 3.0, True, np.True_, [3], (3,), np.array([3, 4]), 3j, {}, object()])
-def test_what_is_no_whole_number_is_refused_by_name_and_value(wrong: object) -> None:
+def test_values_that_are_not_whole_numbers_are_refused_by_name_and_value(wrong: object) -> None:
     with pytest.raises(ConfigError, match=r"^n must be a whole number, but got ") as caught:
         read_whole("n", wrong)
     assert "\n" not in str(caught.value)
@@ -44,7 +44,7 @@ def test_what_is_no_whole_number_is_refused_by_name_and_value(wrong: object) -> 
     "wrong",
     [None, "0.5", b"1", True, np.False_, [0.5], np.array([0.5]), 1j, float("nan"), np.inf, torch.ones(2), 10**400],
 )
-def test_what_is_no_finite_number_is_refused_by_name_and_value(wrong: object) -> None:
+def test_values_that_are_not_finite_numbers_are_refused_by_name_and_value(wrong: object) -> None:
     with pytest.raises(ConfigError, match=r"^x must be a finite number, but got ") as caught:
         read_number("x", wrong)
     assert "\n" not in str(caught.value)
@@ -81,14 +81,14 @@ def test_paths_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", None, 3, b"data", ["data"], "a\0b"])
-def test_what_is_no_path_is_refused_by_name_and_value(wrong: object) -> None:
+def test_values_that_are_not_paths_are_refused_by_name_and_value(wrong: object) -> None:
     with pytest.raises(ConfigError, match=r"^p must be a path, but got "):
         read_path("p", wrong)
 
 
-def test_a_text_is_plain_and_not_empty() -> None:
+def test_a_string_is_plain_and_not_empty() -> None:
     assert type(read_text("t", np.str_("a"))) is str
-    with pytest.raises(ConfigError, match=r"t must be a text, but got ''"):
+    with pytest.raises(ConfigError, match=r"t must be a string that is not empty, but got ''"):
         read_text("t", "")
 
 
@@ -118,6 +118,6 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:75", "1:2:3:4", "ten", "1e3", "nan", "1s1m", None, 90])
-def test_what_is_no_duration_is_refused(text: object) -> None:
+def test_values_that_are_not_durations_are_refused(text: object) -> None:
     with pytest.raises(ConfigError, match="--start must"):
         read_duration("--start", text)

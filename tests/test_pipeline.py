@@ -18,7 +18,7 @@ def our_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith(("read-ahead", "write-behind", "in-parallel"))]
 
 
-def test_items_come_in_order_and_all() -> None:
+def test_all_items_are_yielded_in_order() -> None:
     assert list(read_ahead(range(50), depth=3)) == list(range(50))
     assert list(read_ahead([], depth=3)) == []
 
@@ -36,7 +36,7 @@ def test_reading_stays_at_most_the_depth_ahead() -> None:
     assert max(ahead) <= 4
 
 
-def test_an_error_while_reading_comes_out_in_its_place() -> None:
+def test_an_error_while_reading_is_raised_in_place_of_the_item() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise OSError("unplugged")
@@ -54,7 +54,7 @@ def test_an_early_end_stops_the_reading_thread() -> None:
     assert our_threads() == []
 
 
-def test_patience_gives_nothing_while_no_item_comes() -> None:
+def test_patience_yields_none_while_there_is_no_item() -> None:
     go = threading.Event()
 
     def items() -> Iterator[int]:
@@ -96,7 +96,7 @@ def test_writing_stays_at_most_the_depth_behind() -> None:
     assert len(done) == 10
 
 
-def test_an_error_while_writing_comes_out_of_the_block() -> None:
+def test_an_error_while_writing_is_raised_by_the_block() -> None:
     def fail() -> None:
         raise OSError("disk full")
 
@@ -125,7 +125,7 @@ def test_an_interruption_drops_what_has_not_begun() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_what_is_made_in_parallel_comes_in_order(workers: int) -> None:
+def test_parallel_results_are_yielded_in_order(workers: int) -> None:
     together = threading.Barrier(workers, timeout=20)
 
     def square(number: int) -> int:
@@ -137,7 +137,7 @@ def test_what_is_made_in_parallel_comes_in_order(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_in_parallel_comes_out_in_its_place(workers: int) -> None:
+def test_an_error_in_parallel_is_raised_in_place_of_the_result(workers: int) -> None:
     results = in_parallel(lambda number: 1 / number, [1, 2, 0, 4], workers=workers)
     assert [next(results), next(results)] == [1, 0.5]
     with pytest.raises(ZeroDivisionError):
@@ -168,7 +168,7 @@ def test_few_results_wait_for_a_slow_one_before_them() -> None:
     assert list(results) == list(range(1, 100))
 
 
-def test_what_takes_no_time_keeps_nobody_from_work() -> None:
+def test_quick_results_do_not_keep_workers_idle() -> None:
     together = threading.Barrier(2, timeout=20)
     heavy = in_parallel(lambda number: number % 3 or (together.wait() and 0), range(30), workers=2)
     assert list(heavy) == [number % 3 for number in range(30)]
@@ -176,7 +176,7 @@ def test_what_takes_no_time_keeps_nobody_from_work() -> None:
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Let steps count as stalled after 0.2 s; gives what stalled threads wait for, set at the end."""
+    """Let steps count as stalled after 0.2 s; yields the event that stalled threads wait for, set at the end."""
     monkeypatch.setattr(pipeline, "PATIENCE", 0.2)
     monkeypatch.setattr(pipeline, "POLL", 0.05)
     go = threading.Event()
@@ -189,14 +189,14 @@ def stuck_items(go: threading.Event) -> Iterator[int]:
     go.wait(60)
 
 
-def test_reading_that_stalls_is_an_error_that_says_where(little_patience: threading.Event) -> None:
+def test_stalled_reading_is_an_error_that_says_where(little_patience: threading.Event) -> None:
     with closing(read_ahead(stuck_items(little_patience), depth=2, step="reading images")) as ahead:
         assert next(ahead) == 1
         with pytest.raises(StalledError, match=r"reading images: no result .* in wait \(threading.py, line \d+\)"):
             next(ahead)
 
 
-def test_reading_that_stalls_is_an_error_beside_a_short_patience_too(little_patience: threading.Event) -> None:
+def test_stalled_reading_is_an_error_with_a_short_patience_too(little_patience: threading.Event) -> None:
     ahead = read_ahead(stuck_items(little_patience), depth=2, step="reading frames", patience=0.01)
     with closing(ahead), pytest.raises(StalledError, match="reading frames"):
         assert set(itertools.islice(ahead, 10_000)) == {1, None}
@@ -219,7 +219,7 @@ def test_a_computation_that_stalls_is_an_error(little_patience: threading.Event)
             next(results)
 
 
-def test_a_long_computation_is_no_stall(little_patience: threading.Event) -> None:
+def test_a_long_computation_does_not_count_as_stalled(little_patience: threading.Event) -> None:
     def busy(number: int) -> int:
         began = time.process_time()
         while time.process_time() - began < 0.8:
@@ -236,7 +236,7 @@ def test_writing_that_stalls_is_an_error(little_patience: threading.Event) -> No
 
 @pytest.mark.slow
 def test_a_paused_process_has_not_stalled() -> None:
-    """As after Ctrl-Z and fg: much time has passed at once, without a chance to get on."""
+    """As after Ctrl-Z and fg: much time has passed at once, without a chance to compute."""
     script = (
         "import time, maskpencil.pipeline as p; p.PATIENCE, p.POLL = 1.0, 0.1\n"
         "def items():\n    print('at work', flush=True); time.sleep(0.5); yield 1\n"

@@ -24,7 +24,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_has_an_effect_on_a_terminal_is_shown_as_an_escape(kind):
+def test_characters_with_an_effect_on_a_terminal_become_escapes(kind):
     text, shown = HOSTILE[kind]
     assert visible(text) == shown
     assert visible(shown) == shown, "what is shown already stays"
@@ -50,7 +50,7 @@ def test_no_cell_is_a_formula(name):
     assert csv_cell(name) == f"'{name}"
 
 
-def test_a_cell_that_is_none_stays_and_one_behind_control_characters_is_shown():
+def test_ordinary_cells_are_unchanged_and_hidden_formulas_are_escaped():
     assert csv_cell("masks/a=b.png") == "masks/a=b.png"
     assert csv_cell("\t=1+1") == r"\t=1+1"
     csv_cell("\udcff").encode("utf-8")
@@ -66,7 +66,7 @@ def test_names_in_markdown_are_neither_markup_nor_html():
     assert markdown("traffic_light 道路, FCN-8s") == "traffic_light 道路, FCN-8s"
 
 
-def test_json_is_read_by_strict_parsers_whatever_stands_in_names():
+def test_json_with_any_names_is_read_by_strict_parsers():
     names = {"bad\udcff\udc80.png": ["\ud83d", "道路", "🚗", "\\udcff", "a\nb"]}
     text = json_text(names)
     assert text.isascii()

@@ -30,11 +30,11 @@ def test_plain_values_come_back_as_they_were_written(value):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"[" * 100_000 + b"]" * 100_000, "nested more than 32 levels deep"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "nested more than 32 levels deep"),
-        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' stands more than once"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' occurs more than once"),
         (b"[NaN]", "NaN is not a number"),
         (b"[-Infinity]", "-Infinity is not a number"),
         (b"1e999", "too large or too long"),
@@ -46,8 +46,8 @@ def test_plain_values_come_back_as_they_were_written(value):
         (b"[1", "Expecting"),
     ],
 )
-def test_what_other_readers_understand_differently_or_what_has_no_end_is_refused(content, told):
-    with pytest.raises(ValueError, match=told):
+def test_ambiguous_or_excessive_json_is_refused(content, expected):
+    with pytest.raises(ValueError, match=expected):
         parse_json(content)
 
 
@@ -60,18 +60,18 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
         read_json(tmp_path / "large.json", error=ModelError, remedy="write it again")
 
 
-def test_a_pipe_a_device_a_folder_and_a_circle_of_links_are_told_and_not_waited_for(tmp_path):
+def test_a_pipe_a_device_a_folder_and_a_circle_of_links_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "zero").symlink_to("/dev/zero")
-    for name, told in (
+    for name, expected in (
         ("pipe", "a pipe"),
         ("zero", "device"),
         ("circle", "link"),
         (".", "a folder"),
         ("no", "No such"),
     ):
-        with pytest.raises(DataError, match=rf"cannot be read \(.*{told}.*\); correct it$"):
+        with pytest.raises(DataError, match=rf"cannot be read \(.*{expected}.*\); correct it$"):
             read_json(tmp_path / name, error=DataError, remedy="correct it")
 
 

@@ -43,7 +43,7 @@ def two_cars() -> Prediction:
     )
 
 
-def test_regions_are_the_objects_with_their_confidence(two_cars: Prediction) -> None:
+def test_regions_have_the_mean_confidence(two_cars: Prediction) -> None:
     road, large, small = two_cars.regions()
     assert (road.class_name, road.area, road.confidence) == ("road", 60 * 300 - 4200, 0.75)
     assert (large.class_name, large.number, large.box, large.confidence) == ("car", 1, (100, 20, 200, 50), 0.5)
@@ -76,7 +76,7 @@ def test_it_is_saved_as_a_palette_png(prediction: Prediction, tmp_path: Path) ->
     np.testing.assert_array_equal(pixels.palette[:2], prediction.classes.colors)
 
 
-def test_a_place_that_cannot_be_written_is_our_error(prediction: Prediction, tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_error_of_this_package(prediction: Prediction, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         prediction.save(tmp_path / "file" / "photo.png")

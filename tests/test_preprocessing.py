@@ -57,19 +57,17 @@ def test_images_are_scaled_in_prediction_as_in_training(size: tuple[int, int]) -
     "preprocessing",
     [Preprocessing(MEAN, STD), Preprocessing(MEAN, STD, 512), Preprocessing(MEAN, STD, (160, 576))],
 )
-def test_it_travels_through_json(preprocessing: Preprocessing) -> None:
+def test_it_survives_json(preprocessing: Preprocessing) -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
 
 @pytest.mark.parametrize("image_size", [0, -5, (0, 10), (10,), (10, 10, 3)])
-def test_a_size_that_cannot_be_is_refused(image_size: int | tuple[int, int]) -> None:
+def test_an_invalid_image_size_is_refused(image_size: int | tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="image_size must be one or two whole numbers above 0, but got"):
         Preprocessing(MEAN, STD, image_size)
 
 
 @pytest.mark.parametrize(("mean", "std"), [((0.5,), STD), (MEAN, (0.2, 0.2)), (MEAN, (0.2, 0.0, 0.2))])
-def test_statistics_that_cannot_be_are_refused(
-    mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> None:
+def test_an_invalid_mean_or_std_is_refused(mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="mean and std must be three numbers, std above 0"):
         Preprocessing(mean, std)

@@ -68,7 +68,7 @@ def test_the_total_may_come_late(clock: Clock, page: Console) -> None:
     assert lines(page) == ["reading 25/50 0:20 left"]
 
 
-def test_lines_said_stay_and_keep_brackets_and_numbers(page: Console) -> None:
+def test_permanent_lines_keep_brackets_and_numbers(page: Console) -> None:
     with ProgressBar("training", 10, console=page) as bar:
         bar.say("epoch [1/3]: loss 0.5, a line that is quite a bit longer than the page is wide")
     assert lines(page) == ["epoch [1/3]: loss 0.5, a line that is quite a bit longer than the page is wide"]
@@ -87,7 +87,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_goes_away() -> None:
     assert text.endswith("\x1b[2K"), "the bar's line is erased"
 
 
-def test_the_bar_is_left_alone_by_an_error_inside() -> None:
+def test_an_error_within_the_block_is_not_changed_by_the_bar() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
     with pytest.raises(ZeroDivisionError), ProgressBar("training", 4, console=terminal):
         raise ZeroDivisionError
@@ -122,7 +122,7 @@ def test_a_terminal_shows_no_time_below_zero() -> None:
     assert not re.search(r"-\d", re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", terminal.file.getvalue()))
 
 
-def test_a_terminal_that_was_closed_ends_no_work() -> None:
+def test_work_goes_on_after_the_terminal_is_closed() -> None:
     class Closed(io.StringIO):
         def write(self, _: str) -> int:
             raise OSError(5, "Input/output error")

@@ -1,4 +1,4 @@
-"""What other people's programs hold on to: it changes on purpose or not at all."""
+"""The public interface on which other programs depend changes only on purpose."""
 
 import dataclasses
 import importlib
@@ -41,7 +41,7 @@ def test_the_public_names_are_these():
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 
 
-def test_every_public_name_can_be_had_and_explains_itself():
+def test_every_public_name_can_be_imported_and_has_a_docstring():
     for name in maskpencil.__all__:
         value = getattr(maskpencil, name)
         assert name == "IGNORE_INDEX" or value.__doc__

@@ -13,13 +13,13 @@ from maskpencil.segmenter import Segmenter
 
 @pytest.fixture
 def model(make_segmenter, tiny_folder, tmp_path):
-    """A network that knows nothing, but always the same."""
+    """A model folder of an untrained network with fixed weights."""
     make_segmenter(classes=open_folder(tiny_folder).classes).save(tmp_path / "model")
     return tmp_path / "model"
 
 
 @pytest.mark.slow
-def test_a_quantized_model_is_a_model_folder_whose_scores_are_those_that_were_told(model, tiny_folder, tmp_path):
+def test_a_quantized_model_is_a_model_folder_with_the_reported_scores(model, tiny_folder, tmp_path):
     data = open_folder(tiny_folder)
     result = quantize(model, data, out=tmp_path / "small", max_drop=100)
     segmenter = Segmenter.from_pretrained(tmp_path / "small", device="cpu")
@@ -63,7 +63,7 @@ def test_the_command_leaves_no_empty_folder_where_nothing_was_written(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("model")] == ["model"]
 
 
-def test_settings_that_cannot_be_are_refused(model, tiny_folder, tmp_path):
+def test_invalid_settings_are_refused(model, tiny_folder, tmp_path):
     message = "max_drop must be 0 or more and calibration_images 1 or more, but got -1 and 100"
     with pytest.raises(ConfigError, match=message):
         quantize(model, open_folder(tiny_folder), out=tmp_path / "small", max_drop=-1)

@@ -33,7 +33,7 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_a_run_wrote_is_replaced_by_the_next(tmp_path: Path) -> None:
+def test_results_of_a_run_are_replaced_by_the_next(tmp_path: Path) -> None:
     for content in ("one", "other"):
         check(tmp_path, "masks/a.png", "regions.json")
         write(tmp_path, "masks/a.png", "regions.json", content=content)
@@ -58,12 +58,12 @@ def test_a_file_of_the_user_is_never_replaced(tmp_path: Path, name: str) -> None
 def test_results_do_not_go_among_the_files_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "masks/train").mkdir(parents=True)
     (tmp_path / "masks/train/truth.png").touch()
-    with pytest.raises(OutputError, match=r"masks: holds what no earlier run has written \(train/truth.png\)"):
+    with pytest.raises(OutputError, match=r"masks: holds files that no earlier run wrote \(train/truth.png\)"):
         check(tmp_path, "masks/new.png")
     check(tmp_path, "overlays/new.jpg")
 
 
-def test_what_desktops_and_hidden_files_are_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_files_of_desktops_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     write(tmp_path, "masks/a.png")
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
         (tmp_path / "masks" / name).touch()
@@ -80,7 +80,7 @@ def test_a_result_that_the_user_has_changed_is_kept(tmp_path: Path) -> None:
 
 def test_a_source_is_never_replaced_although_a_run_wrote_it(tmp_path: Path) -> None:
     write(tmp_path, "masks/a.png")
-    with pytest.raises(OutputError, match=r"a\.png: is to be read, and a result would replace it"):
+    with pytest.raises(OutputError, match=r"a\.png: is an input that a result would replace"):
         check(
             tmp_path, "masks/a.png", sources=(tmp_path / "overlays/../masks/a.png", tmp_path / "masks/../masks/a.png")
         )
@@ -93,12 +93,12 @@ def test_a_link_to_or_from_a_source_is_the_source(tmp_path: Path, link: str) -> 
     source = tmp_path / "a.png"
     make = source.symlink_to if link == "symlink" else source.hardlink_to
     make(tmp_path / "out/masks/a.png")
-    with pytest.raises(OutputError, match="is to be read"):
+    with pytest.raises(OutputError, match="is an input"):
         check(tmp_path / "out", "masks/a.png", sources=(source,))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights")
-def test_a_link_in_the_place_of_a_result_is_the_users(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_result_is_taken_for_the_users(tmp_path: Path) -> None:
     truth = tmp_path / "truth.png"
     truth.write_text("mine")
     (tmp_path / "out/masks").mkdir(parents=True)
@@ -116,13 +116,13 @@ def test_a_folder_of_the_user_is_found_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "out/masks").mkdir(parents=True)
     (tmp_path / "out/overlays").symlink_to(tmp_path / "truth")
     (tmp_path / "out/masks/train").symlink_to(tmp_path / "truth")
-    with pytest.raises(OutputError, match="overlays: holds what"):
+    with pytest.raises(OutputError, match="overlays: holds files"):
         check(tmp_path / "out", "overlays/b.png")
-    with pytest.raises(OutputError, match="masks: holds what"):
+    with pytest.raises(OutputError, match="masks: holds files"):
         check(tmp_path / "out", "masks/train/b.png")
 
 
-def test_a_name_in_other_letters_is_the_same_result(tmp_path: Path) -> None:
+def test_a_name_in_another_case_or_unicode_form_is_the_same_result(tmp_path: Path) -> None:
     write(tmp_path, "masks/Straße.png", "masks/cafe\u0301.png")
     results = find_results(tmp_path)
     assert results
@@ -161,7 +161,7 @@ def test_a_run_that_is_killed_between_any_two_steps_can_be_run_again(tmp_path: P
     write(tmp_path, "masks/a", "masks/b")
 
 
-def test_a_record_that_was_cut_counts_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_the_whole_lines_of_a_truncated_record_count(tmp_path: Path) -> None:
     write(tmp_path, "masks/a.png", "masks/b.png")
     record = tmp_path / MARKER
     record.write_bytes(record.read_bytes()[:-10])
@@ -172,10 +172,10 @@ def test_a_record_that_was_cut_counts_as_far_as_it_goes(tmp_path: Path) -> None:
     check(tmp_path, "masks/a.png", "masks/b.png")
 
 
-def test_a_file_of_the_user_that_is_called_as_the_record_is_kept(tmp_path: Path) -> None:
+def test_a_file_of_the_user_with_the_records_name_is_kept(tmp_path: Path) -> None:
     (tmp_path / MARKER).write_text("my notes\n")
     assert find_results(tmp_path) is None
-    with pytest.raises(OutputError, match="is no record of results"):
+    with pytest.raises(OutputError, match="is not a record of results"):
         check(tmp_path, "masks/a.png")
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_is_written_whole_is_one_result(tmp_path: Path) -> None:
     assert len((tmp_path / MARKER).read_text().splitlines()) == 2
 
 
-def test_a_folder_of_frames_is_cleared_of_results_alone(tmp_path: Path) -> None:
+def test_only_results_are_removed_from_a_folder_of_frames(tmp_path: Path) -> None:
     write(tmp_path, "masks/video/1.png", "masks/video/2.png")
     check(tmp_path, alone=("masks/video",))
     (tmp_path / "masks/video/3.png").touch()
@@ -225,7 +225,7 @@ def test_a_named_file_is_new_or_a_report_of_the_same_kind(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such files")
-def test_what_is_no_regular_file_is_no_place_for_a_report(tmp_path: Path) -> None:
+def test_a_report_is_written_to_regular_files_only(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"a": 1}')
     (tmp_path / "link.json").symlink_to(tmp_path / "report.json")
     os.mkfifo(tmp_path / "pipe.json")

@@ -47,7 +47,7 @@ def label_map_of(prediction):
 @pytest.mark.parametrize(
     ("method", "values"), [("predict", label_map_of), ("logits", np.asarray), ("probabilities", np.asarray)]
 )
-def test_an_image_may_have_any_form_alone_or_with_others(segmenter, forms, method, values):
+def test_an_image_may_have_any_form_single_or_in_a_list(segmenter, forms, method, values):
     compute = getattr(segmenter, method)
     expected = values(compute(photos()[0]))
     assert expected.shape == (SIZES[0] if method == "predict" else (5, *SIZES[0]))
@@ -92,7 +92,7 @@ def test_the_image_size_of_the_model_can_be_replaced(segmenter, make_segmenter, 
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
-def test_a_stream_gives_what_each_image_alone_gives_in_order(segmenter, batch_size):
+def test_a_stream_yields_the_predictions_of_single_images_in_order(segmenter, batch_size):
     images = photos()
     found = list(segmenter.predict_stream((image for image in images), batch_size=batch_size))
     assert [prediction.label_map.shape for prediction in found] == SIZES
@@ -103,7 +103,7 @@ def test_a_stream_gives_what_each_image_alone_gives_in_order(segmenter, batch_si
         np.testing.assert_allclose(prediction.confidence, alone.confidence, atol=1e-4)
 
 
-def test_a_stream_tells_what_cannot_be_read_after_what_could(segmenter):
+def test_a_stream_yields_readable_images_before_the_error_of_an_unreadable_one(segmenter):
     stream = segmenter.predict_stream([photos()[0], b"no image"])
     assert next(stream).label_map.shape == SIZES[0]
     with pytest.raises(ImageError, match="is text, not an image"):

@@ -72,7 +72,7 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_that_read_files_run_none_either(stranger, tiny_folder):
+def test_processes_that_read_files_run_no_such_file_either(stranger, tiny_folder):
     starter = stranger.parent / "start.py"
     starter.write_text(STARTER)
     done = run([sys.executable, starter, tiny_folder], stranger)
@@ -91,7 +91,7 @@ def test_the_paths_of_other_programs_stay_as_they_are(stranger):
     assert run([sys.executable, "-m", "tools.maskpencil"], stranger).stdout == "True\n"
 
 
-def test_the_places_that_the_user_gives_stay(stranger, tmp_path):
+def test_paths_set_by_the_user_are_kept(stranger, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/numpy.py").write_text("raise SystemExit('my own')")
     done = run([sys.executable, "-m", "maskpencil", "info", "x"], stranger, PYTHONPATH=str(tmp_path / "mine"))

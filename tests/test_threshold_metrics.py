@@ -86,7 +86,7 @@ def classes(*values: int) -> npt.NDArray[np.uint8]:
     return np.array([values], dtype=np.uint8)
 
 
-def test_a_probability_that_tells_the_class_scores_one_at_the_lowest_threshold_that_does() -> None:
+def test_a_separating_probability_scores_one_at_the_lowest_separating_threshold() -> None:
     scores = score((classes(0, 0, ROAD, ROAD), row(0.0, 0.25, 0.75, 1.0)))
     assert scores.max_f1 == scores.average_precision == scores.precision == scores.recall == 1
     assert scores.false_positive_rate == scores.false_negative_rate == 0
@@ -129,7 +129,7 @@ def test_pixels_are_counted_over_the_set_and_not_averaged_over_images() -> None:
     assert score(large, small) == scores
 
 
-def test_without_a_pixel_of_the_class_nothing_is_measured() -> None:
+def test_without_a_pixel_of_the_class_all_measures_are_undefined() -> None:
     for target in (classes(0, 2), classes(IGNORE_INDEX, IGNORE_INDEX)):
         scores = score((target, row(0.0, 1.0)))
         assert all(math.isnan(getattr(scores, name)) for name in MEASURES)
@@ -138,7 +138,7 @@ def test_without_a_pixel_of_the_class_nothing_is_measured() -> None:
     assert all(math.isnan(getattr(ThresholdCounts(ROAD).scores(), name)) for name in MEASURES)
 
 
-def test_with_the_class_alone_only_the_false_positive_rate_is_not_measured() -> None:
+def test_with_pixels_of_the_class_only_the_false_positive_rate_is_undefined() -> None:
     scores = score((classes(ROAD, ROAD), row(0.0, 0.4)))
     assert math.isnan(scores.false_positive_rate)
     assert (scores.max_f1, scores.threshold, scores.average_precision, scores.recall) == (1, 0, 1, 1)
@@ -181,7 +181,7 @@ def test_counts_of_several_processes_add_up_and_do_not_overflow() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     counts = ThresholdCounts(ROAD)
-    with pytest.raises(DataError, match=r"one shape, but got \(1, 2\) and \(1, 3\)"):
+    with pytest.raises(DataError, match=r"equal shapes, but got \(1, 2\) and \(1, 3\)"):
         counts.update(classes(0, ROAD), row(0, 0, 0))
     for strange in (-0.5, 1.5, math.nan, math.inf):
         with pytest.raises(DataError, match=f"must be 0 to 1, but got {strange}"):

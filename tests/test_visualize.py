@@ -185,7 +185,7 @@ def test_an_image_keeps_its_pixels_above_its_legend() -> None:
     assert swatches(sheet[30:], CLASSES) == {0, 1, 2}
 
 
-def test_a_narrow_image_stands_in_the_middle() -> None:
+def test_a_narrow_image_is_centered_above_its_legend() -> None:
     image = np.zeros((30, 40, 3), dtype=np.uint8)
     sheet = add_legend(image, CLASSES)
     assert sheet.shape[1] >= 200
@@ -230,7 +230,7 @@ def test_boundaries_of_the_target_are_white_those_of_the_prediction_over_them() 
     assert (boundaries(image, target, prediction) == 50).all()
 
 
-def test_pixels_without_class_can_have_their_place_in_the_legend() -> None:
+def test_the_legend_can_name_pixels_without_class() -> None:
     bare, marked = (legend(CLASSES, width=300, indices=indices) for indices in ((0, 1), (0, 1, IGNORE_INDEX)))
     assert not (bare == IGNORE_COLOR).all(axis=2).any()
     assert (marked == IGNORE_COLOR).all(axis=2).any()

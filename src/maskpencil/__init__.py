@@ -1,4 +1,4 @@
-"""From a folder of images and masks to a network that colors every pixel of any image or video.
+"""Train segmentation networks on folders of images and masks, and apply them to any image or video.
 
     import maskpencil as mp
 

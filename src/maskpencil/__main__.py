@@ -1,4 +1,4 @@
-"""`python -m maskpencil`; see the package's beginning for what it does to the paths of modules."""
+"""Run the command line by `python -m maskpencil`; `_startup` says how the module search path is changed first."""
 
 import sys
 

@@ -1,28 +1,29 @@
-"""What must happen before anything else is imported: a safe module path, and no statistics sent by libraries.
+"""Make the module search path safe and switch off the telemetry of libraries, before anything else is imported.
 
-Python puts the current folder before its own library for `python -m maskpencil`, so that a file numpy.py or typing.py
-beside somebody's images would be run. A folder or file of the name maskpencil in the current folder is found by Python
-itself before this, and so cannot be helped; the command `maskpencil` and `python -P -m maskpencil` never look there.
+For `python -m maskpencil` Python searches the current folder before its own library, so that a file numpy.py or
+typing.py next to somebody's images would be run. A file or folder named maskpencil in the current folder is found
+before this code runs, so it cannot be kept out here; the command `maskpencil` and `python -P -m maskpencil` never
+search the current folder.
 
-OpenVINO reports every import to its makers by the package `openvino_telemetry`, unless that cannot be imported; so does
-nncf. Hugging Face's client asks for a variable of the environment.
+OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`, unless it cannot be
+imported. Hugging Face's client sends nothing if an environment variable is set.
 """
 
 import sys
 
 
 def leave_out_current_folder() -> None:
-    """Remove the first place of modules where it is the current folder, and this package is run by `-m`."""
-    if sys.argv[:1] != ["-m"] or sys.flags.safe_path:  # as Python looks for the module to run, argv begins with -m
+    """Remove the current folder from the module search path if this package is run by `-m`."""
+    if sys.argv[:1] != ["-m"] or sys.flags.safe_path:  # argv begins with -m while Python looks for the module to run
         return
-    module = sys.orig_argv[-len(sys.argv)]  # after it come the arguments alone
+    module = sys.orig_argv[-len(sys.argv)]  # only the arguments follow it
     is_this = module == "maskpencil" or (module.startswith("-") and module.endswith("mmaskpencil"))
     package = __file__.rpartition("maskpencil")[0].rstrip("/\\")
-    if is_this and sys.path[0] != package:  # else the package itself is the current folder's
+    if is_this and sys.path[0] != package:  # otherwise the package itself lies in the current folder
         del sys.path[0]
 
 
-leave_out_current_folder()  # until here only `sys` is imported: everything else could be the file to be kept out
+leave_out_current_folder()  # only `sys` is imported before: any other import could run the file to be kept out
 
 import os  # noqa: E402
 from typing import cast  # noqa: E402

@@ -15,10 +15,10 @@ from maskpencil.errors import ConfigError, DataError
 from maskpencil.files import written_whole
 from maskpencil.parsing import is_several, read_whole, shown
 from maskpencil.plain_text import is_utf8
-from maskpencil.regular_files import read_regular, reason_of
+from maskpencil.regular_files import decode_text, read_regular, reason_of
 
 IGNORE_INDEX = 255
-"""The value, in memory and in the files this package writes, of pixels that count in no loss and no metric.
+"""The value of pixels that count in no loss and no metric, in memory and in the files that this package writes.
 
 Example:
     >>> target = np.array([[0, 1, mp.IGNORE_INDEX]])
@@ -27,7 +27,7 @@ Example:
 """
 
 MAX_CLASSES = 255
-"""As many as label maps of 8 bits can tell apart beside `IGNORE_INDEX`."""
+"""The most classes that an 8-bit label map can hold besides `IGNORE_INDEX`."""
 
 MAX_NAME = 500
 MAX_IGNORE_INDEX = 2**16
@@ -40,10 +40,10 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ClassSet:
-    """Ordered classes: the class of index i is `names[i]` and is drawn in `palette[i]` (red, green, blue, 0-255).
+    """Ordered classes: class i is called `names[i]` and drawn in the color `palette[i]` (red, green, blue, 0-255).
 
-    `ignore_index` is the value that stands for "no class" in the mask files this set belongs to; in memory that is
-    always `IGNORE_INDEX`.
+    `ignore_index` is the value of ignored pixels in the mask files of these classes; in memory it is always
+    `IGNORE_INDEX`.
 
     Example:
         >>> classes = mp.ClassSet(("road", "car"), palette=((128, 64, 128), (0, 0, 142)))
@@ -51,7 +51,8 @@ class ClassSet:
         (2, 1, (128, 64, 128))
 
     Raises:
-        DataError: no names or too many, names that repeat, colors that do not fit, an ignore index that is a class.
+        DataError: there are no names or too many, a name repeats, the palette has the wrong form or length, or the
+            ignore index is a class.
     """
 
     names: tuple[str, ...]
@@ -70,18 +71,18 @@ class ClassSet:
         for name in self.names:
             if not 1 <= len(name) <= MAX_NAME or "\0" in name:
                 raise DataError(
-                    f"a class name must be a text of 1 to {MAX_NAME} characters without NUL, but got {shown(name)}"
+                    f"a class name must be a string of 1 to {MAX_NAME} characters without NUL, but got {shown(name)}"
                 )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
-            raise DataError(f"class names must differ, but {', '.join(map(repr, repeated))} stands more than once")
+            raise DataError(f"class names must differ, but {', '.join(map(repr, repeated))} occurs more than once")
         if broken := [name for name in self.names if not is_utf8(name)]:
             raise DataError(f"a class name must be valid Unicode, but {broken[0]!r} is not; rename the class")
         if not self.palette:
             object.__setattr__(self, "palette", distinct_colors(len(self.names)))
         if len(self.palette) != len(self.names):
             raise DataError(
-                f"a class set must have one color a class, but got {len(self.palette)} for {len(self.names)}"
+                f"a class set of {len(self.names)} classes must have as many colors, but got {len(self.palette)}"
             )
         if not -MAX_IGNORE_INDEX <= self.ignore_index <= MAX_IGNORE_INDEX:
             limit = MAX_IGNORE_INDEX
@@ -96,17 +97,17 @@ class ClassSet:
 
     @property
     def colors(self) -> npt.NDArray[np.uint8]:
-        """The palette as a (K, 3) array."""
+        """The palette as a (K, 3) uint8 array."""
         return np.array(self.palette, dtype=np.uint8)
 
     def index(self, name: str) -> int:
-        """The index of a class by its name.
+        """Return the index of the class `name`.
 
         Raises:
             DataError: there is no such class.
         """
         if not isinstance(name, str):
-            raise DataError(f"a class must be named by a text, but got {shown(name)}")
+            raise DataError(f"a class name must be a string, but got {shown(name)}")
         if name not in self.names:
             names = {known.casefold(): known for known in self.names}
             close = get_close_matches(name.casefold(), names, 1, cutoff=0.65)
@@ -115,7 +116,7 @@ class ClassSet:
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, as in classes.yaml."""
+        """Return the classes as plain lists and numbers, as in classes.yaml."""
         return {
             "names": list(self.names),
             "palette": [list(c) for c in self.palette],
@@ -124,7 +125,7 @@ class ClassSet:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "ClassSet":
-        """Build from the content of classes.yaml; `palette` and `ignore_index` may be missing.
+        """Build a class set from the content of classes.yaml; `palette` and `ignore_index` may be missing.
 
         Raises:
             DataError: `names` is missing or an entry has the wrong form.
@@ -165,26 +166,25 @@ def read_classes(path: str | Path) -> ClassSet:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file of plain values: lists, mappings, texts and numbers.
+    """Read a YAML file of plain values: lists, mappings, strings and numbers.
 
-    Constructs that could expand a small file or nest deeply are refused: anchors and aliases, tags,
-    more than `MAX_YAML_BYTES`, more than `MAX_YAML_DEPTH` levels.
+    Refuses what could exhaust memory: anchors and aliases, tags, more than `MAX_YAML_BYTES` bytes, more than
+    `MAX_YAML_DEPTH` levels.
 
     Raises:
         DataError: the file cannot be read, is not YAML or is refused.
     """
     path = Path(path)
     try:
-        loader = _PlainLoader(read_regular(path, limit=MAX_YAML_BYTES).decode("utf-8"))
+        loader = _PlainLoader(decode_text(read_regular(path, limit=MAX_YAML_BYTES), path, "a YAML file"))
         try:
             return loader.get_single_data()
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         finally:
             loader.dispose()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path}: cannot be read ({reason}); expected a YAML file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected a YAML file") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from dates and numbers that are none
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: is not valid YAML ({reason}); correct it") from error
@@ -204,7 +204,7 @@ def write_classes(path: str | Path, classes: ClassSet) -> None:
 
 
 def _plain_names(names: Any) -> tuple[str, ...]:
-    """The names of classes as a tuple of plain texts."""
+    """Return class names as a tuple of plain strings."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise DataError(f"names must be a list of class names, but got {shown(names)}")
     names = tuple(names)
@@ -215,7 +215,7 @@ def _plain_names(names: Any) -> tuple[str, ...]:
 
 
 def _plain_palette(palette: Any) -> tuple[Color, ...]:
-    """Colors, which may be the rows of an array, as a tuple of plain numbers."""
+    """Return colors, which may be the rows of an array, as tuples of plain numbers."""
     if not isinstance(palette, Iterable):
         raise DataError(f"palette must be a list of [red, green, blue], but got {shown(palette)}")
     plain = []
@@ -232,8 +232,8 @@ def _plain_palette(palette: Any) -> tuple[Color, ...]:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Colors that are easy to tell apart, the same for every call; the first is black, as for a background."""
-    golden_angle = 0.381966  # successive hues never meet again
+    """Return `count` colors that are easy to distinguish, always the same; the first is black, for a background."""
+    golden_angle = 0.381966  # as a share of the circle: hues never repeat
     colors: list[Color] = [(0, 0, 0)]
     for i in range(count - 1):
         saturation, value = ((0.85, 0.95), (0.55, 0.8), (0.95, 0.65), (0.4, 1.0))[i // 6 % 4]
@@ -243,7 +243,7 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses anchors, aliases, tags and deep nesting as it meets them."""
+    """A YAML loader that refuses anchors, aliases, tags and deep nesting while it reads."""
 
     depth = 0
 

@@ -1,4 +1,4 @@
-"""Every error a user can cause, as one tree.
+"""Define every error that a user can cause, as one tree.
 
     MaskPencilError
     ├── ConfigError        a setting that cannot work (also a ValueError)
@@ -6,7 +6,7 @@
     │   └── ImageError     a file that is not a readable image
     │       └── VideoError a file that is not a readable video
     ├── ModelError         model folders and weights
-    ├── OutputError        a place that cannot be written
+    ├── OutputError        a file or folder that cannot be written
     ├── TrainingError      training went wrong (a loss that is not a number, ...)
     └── StalledError       a thread that neither ends nor computes
 
@@ -16,7 +16,7 @@ as `error: MESSAGE` and exits with 1.
 
 
 class MaskPencilError(Exception):
-    """Base of everything this package raises on purpose.
+    """The base class of all errors that this package raises on purpose.
 
     Example:
         >>> try:
@@ -106,7 +106,7 @@ class TrainingError(MaskPencilError):
 
 
 class StalledError(MaskPencilError):
-    """A step made no progress for minutes. Its thread goes on waiting: only the end of the process ends it.
+    """A step made no progress for minutes. Its thread cannot be stopped and waits until the process ends.
 
     Example:
         >>> issubclass(mp.StalledError, mp.MaskPencilError)
@@ -117,17 +117,17 @@ class StalledError(MaskPencilError):
 def non_finite_weights(source: str, name: str) -> ModelError:
     """Return the error for a tensor of a model's weights or statistics that contains NaN or infinity."""
     return ModelError(
-        f"{source}: {name} holds values that are not finite (NaN or infinite), so the network gives no numbers; train "
-        "again with a lower learning rate, or take an earlier model"
+        f"{source}: {name} holds values that are not finite (NaN or infinite), so the network's scores would be "
+        "meaningless; train again with a lower learning rate, or use an earlier model"
     )
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another package's error, at most 200 characters; its type where it has no message."""
+    """Return the first line of another package's error, at most 200 characters; its type if it has no message."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def last_line(error: BaseException) -> str:
-    """Give the last line of another project's error, where OpenVINO says the reason, as `first_line` does."""
+    """Return the last line, in which OpenVINO's errors give the reason; otherwise as `first_line`."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

@@ -1,4 +1,4 @@
-"""The packages that not every installation has, each with the extra of this one that installs it."""
+"""List the optional packages and the extra of maskpencil that installs each."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,23 +17,23 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Turn the import of a package that is not installed into an error that says which extra to install for `what`.
+    """Turn the failed import of an optional package into an error that says which extra `what` needs.
 
     Raises:
         ConfigError: a package of an extra was imported, and is not installed.
     """
     try:
         yield
-    except ModuleNotFoundError as error:  # which that of a package's metadata is, too
+    except ModuleNotFoundError as error:  # also raised if a package's metadata is missing
         if error.name is None or (remedy := how_to_install(error.name)) is None:
             raise
         raise ConfigError(f"{what} needs {remedy}") from error
 
 
 def how_to_install(module: str) -> str | None:
-    """Name a missing module and how to install it; None where no extra brings it.
+    """Return the name of a missing module and how to install it; None if it belongs to no extra.
 
-    Where torch itself is missing it stands for all that comes with it.
+    If torch is missing, torch is named in place of any other module of its extra.
     """
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     if extra is None:

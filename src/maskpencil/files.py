@@ -1,4 +1,4 @@
-"""Files that other programs may read appear whole or not at all; what a killed process left is removed."""
+"""Write files and folders whole or not at all, and remove what killed processes left."""
 
 import errno
 import os
@@ -15,26 +15,26 @@ from maskpencil.errors import OutputError
 from maskpencil.regular_files import special_kind
 
 PATIENCE = 2.0
-"""Seconds to wait for a process that removes leftovers from a folder, which takes milliseconds."""
+"""Seconds to wait for a process that is removing leftovers from a folder, which takes milliseconds."""
 
 JUST_BEGUN = 1.0
-"""Seconds for which an empty temporary folder counts as that of a process that is alive."""
+"""The age in seconds up to which an empty temporary folder is taken for that of a running process."""
 
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
 
 Record = Callable[[Path, Path], None]
-"""Gets a path that is about to appear, and where its file lies until then."""
+"""A callback that gets a path that is about to appear, and the temporary path of its content."""
 
 _recorders: list[tuple[Path, Record]] = []
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; after the block it is flushed to disk and renamed to `path`.
+    """Yield a temporary path next to `path`; after the block the file is flushed to disk and renamed to `path`.
 
-    When the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the
-    suffix, so writers that choose their format by it work. Missing parent folders are made. What a process leaves that
-    is killed meanwhile, `remove_leftovers` removes.
+    If the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the
+    suffix, so writers that choose their format by it work. Missing parent folders are made. If the process is killed
+    meanwhile, `remove_leftovers` removes the temporary file later.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
@@ -42,7 +42,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.parent, alone=False):
+        with locked(path.parent, exclusive=False):
             temporary = _begun(path)
             permissions = temporary.stat().st_mode
             try:
@@ -56,39 +56,39 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def cache_folder(kind: str) -> Path:
-    """`maskpencil/KIND` in `$XDG_CACHE_HOME`, or in `~/.cache` where that is not set to an absolute path."""
+    """Return `maskpencil/KIND` in `$XDG_CACHE_HOME`, or in `~/.cache` if that is not set to an absolute path."""
     chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "maskpencil" / kind
 
 
 def remove_leftovers(folder: str | os.PathLike[str], *, deep: bool = True) -> None:
-    """Remove, in a folder and unless `deep` is false in those below, what processes left that died while writing there.
+    """Remove the temporary files of killed processes from a folder and, if `deep`, from all folders below it.
 
-    Other processes may be writing there: what is theirs, and every file that `written_whole` did not begin, stays.
-    Where the file system cannot lock folders nothing is removed.
+    The temporary files of running processes stay, and so does every file that `written_whole` did not make. Nothing is
+    removed if the file system cannot lock folders.
     """
     for place, folders, names in os.walk(folder):
         if not deep:
             folders.clear()
         left = [name for name in names if _TEMPORARY.fullmatch(name)]
         if left:
-            with locked(Path(place), alone=True) as alone:
-                for name in left if alone else ():
-                    with suppress(OSError):  # it may not be removed, or was just now
+            with locked(Path(place), exclusive=True) as is_locked:
+                for name in left if is_locked else ():
+                    with suppress(OSError):  # no permission, or already removed
                         Path(place, name).unlink()
 
 
 def temporary_beside(path: Path) -> Path:
-    """Give a name that no file has, which ends as that of `path` does, for what `remove_leftovers` may remove."""
+    """Return an unused path next to `path`, with its suffix, for a file that `remove_leftovers` may remove."""
     suffix = path.suffix if len(path.suffix.encode(errors="surrogateescape")) < 100 else ""
     return path.with_name(f".maskpencil-{secrets.token_hex(6)}{suffix}")
 
 
 @contextmanager
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
-    """Let `record` be called, from any thread, before a file below `folder` appears.
+    """Call `record`, from any thread, before a file below `folder` appears, as long as the block runs.
 
-    Those are the files that `written_whole` writes, and those of folders that are written whole and `fresh`.
+    This holds for the files of `written_whole`, and for those of `folder_written_whole` with `fresh`.
     """
     entry = (folder, record)
     _recorders.append(entry)
@@ -100,49 +100,49 @@ def recorded_below(folder: Path, record: Record) -> Iterator[None]:
 
 @contextmanager
 def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; after the block it takes the place of the folder `path`.
+    """Yield a temporary folder next to `path`; after the block it replaces the folder `path`.
 
-    When the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk:
-    the old one is moved to a hidden name just before the new one is moved in, and removed after. What a process left
-    that died in between, `recover_folder` puts right.
+    If the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk:
+    the old one is moved to a hidden name just before the new one is moved in, and removed after. If the process dies
+    in between, `recover_folder` repairs the folder.
 
     Args:
         path: the folder to write.
-        fresh: whether `path` must be missing or empty, so that nothing is ever replaced.
+        fresh: require that `path` is missing or empty, so that nothing is replaced.
 
     Raises:
-        OutputError: the folder cannot be written, another process is writing it, or it is not `fresh`.
+        OutputError: the folder cannot be written, another process is writing it, or it should be `fresh` and is not.
     """
     path = Path(path)
     new, old = _beside(path)
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        in_use = f"{path}: is being written by another process; wait until that has ended, or give another --out"
+        in_use = f"{path}: is being written by another process; wait until it has ended, or give another --out"
         until = time.monotonic() + PATIENCE
         while True:
             recover_folder(path)
             if fresh and path.is_dir() and any(path.iterdir()):
                 raise OutputError(
-                    f"{path}: is not empty, and nothing is mixed into it; give another --out, or remove it"
+                    f"{path}: is not empty; expected a new or an empty folder; give another --out, or remove it"
                 )
             try:
-                new.mkdir()  # which succeeds in one process alone
+                new.mkdir()  # succeeds in one process only
                 break
             except FileExistsError as error:
                 if _is_locked(new) or time.monotonic() >= until:
                     raise OutputError(in_use) from error
-                time.sleep(0.05)  # a process that was killed just now may have left it
+                time.sleep(0.05)  # it may be that of a process that was just killed
         made = new.stat()
-        with locked(new, alone=False):
+        with locked(new, exclusive=False):
             found = new.stat()
-            if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # this took long, see JUST_BEGUN
+            if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # taken over, see JUST_BEGUN
                 raise OutputError(in_use)
             try:
                 yield new
                 permissions = new.stat().st_mode & 0o666
                 for file in new.rglob("*"):
                     if file.is_file():
-                        file.chmod(permissions)  # safetensors gives its files to their owner alone
+                        file.chmod(permissions)  # safetensors makes files that only their owner can read
                     _flush(file)
                 _flush(new)
                 if fresh:
@@ -163,32 +163,35 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
 
 
 def recover_folder(path: str | os.PathLike[str]) -> None:
-    """Put right what a process left that died in the middle of `folder_written_whole(path)`.
+    """Repair a folder whose writing process died within `folder_written_whole(path)`.
 
-    The old folder is brought back where the new one had not taken its place, and what was half-written is removed.
-    While another process is writing the folder nothing is done.
+    The old folder is brought back if the new one had not yet replaced it, and the half-written one is removed. Nothing
+    is done while another process is writing the folder.
     """
     path = Path(path)
     new, _ = _beside(path)
     if not new.is_dir():
         _put_right(path)
         return
-    with suppress(FileNotFoundError), locked(new, alone=True) as alone:  # its writer may end just now
+    with suppress(FileNotFoundError), locked(new, exclusive=True) as is_locked:  # its writer may end meanwhile
         # a process that has just made the folder is about to lock it
         has_begun = any(new.iterdir()) or time.time() - new.stat().st_mtime > JUST_BEGUN
-        if alone is not False and has_begun:
+        if is_locked is not False and has_begun:
             _put_right(path)
             shutil.rmtree(new, ignore_errors=True)
 
 
 @contextmanager
-def locked(folder: Path, *, alone: bool) -> Iterator[bool | None]:
-    """Lock a folder for the block; the system frees it when the process dies.
+def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
+    """Lock a folder for the block; the system releases the lock if the process dies.
 
-    A lock that is not `alone` is for all that write in the folder, and waits for one that is: at most `PATIENCE`.
+    Args:
+        folder: an existing folder.
+        exclusive: take an exclusive lock, without waiting for it; otherwise one that all who write in the folder share,
+            which waits at most `PATIENCE` seconds for an exclusive one to end.
 
-    Returns:
-        Whether it is locked; None where that cannot be done, as on Windows and some network file systems.
+    Yields:
+        Whether it is locked; None if folders cannot be locked, as on Windows and some network file systems.
     """
     if sys.platform == "win32":
         yield None
@@ -197,11 +200,11 @@ def locked(folder: Path, *, alone: bool) -> Iterator[bool | None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        until = time.monotonic() + (0 if alone else PATIENCE)
+        until = time.monotonic() + (0 if exclusive else PATIENCE)
         locked: bool | None = False
         while not locked:
             try:
-                fcntl.flock(handle, fcntl.LOCK_NB | (fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+                fcntl.flock(handle, fcntl.LOCK_NB | (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH))
                 locked = True
             except BlockingIOError:
                 if time.monotonic() >= until:
@@ -216,7 +219,7 @@ def locked(folder: Path, *, alone: bool) -> Iterator[bool | None]:
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
-    """What results of a folder or file are called after: its name, a file's without its suffixes."""
+    """Return the name under which results of a folder or file are saved: its own, for a file without suffixes."""
     path = Path(path).resolve()
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
@@ -248,7 +251,7 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a `numbered_folder` for the block; where nothing is in it at the end it is removed.
+    """Yield a `numbered_folder`, and remove it after the block if it is empty.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -262,7 +265,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Refuse before the work what `written_whole` would refuse after it; remove what a killed process left beside.
+    """Check before a long computation that `written_whole` can write `path`; remove leftovers next to it.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
@@ -271,30 +274,30 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, deep=False)
-        with locked(path.parent, alone=False):
+        with locked(path.parent, exclusive=False):
             _begun(path).unlink()
 
 
 def _begun(path: Path) -> Path:
-    """Make the temporary file that becomes `path`."""
+    """Make the temporary file that will become `path`."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if kind := special_kind(path):  # which a file would replace
-        raise OutputError(f"{path}: is {kind}, and files are written beside their place; name a file")
+    if kind := special_kind(path):  # renaming would replace it
+        raise OutputError(f"{path}: is {kind}, which cannot be written to; name a regular file")
     temporary = temporary_beside(path)
     temporary.touch(exist_ok=False)
     return temporary
 
 
 def _is_locked(folder: Path) -> bool:
-    """Whether another process writes in a folder now."""
-    with suppress(FileNotFoundError), locked(folder, alone=True) as alone:
-        return alone is False
+    """Return whether another process is writing in a folder."""
+    with suppress(FileNotFoundError), locked(folder, exclusive=True) as is_locked:
+        return is_locked is False
     return False
 
 
 def _announce(path: Path, made: Path) -> None:
-    """Call the recorders of a path that is about to appear as `made` is now."""
+    """Call the recorders for `path`, which is about to appear and whose content still lies at `made`."""
     for folder, record in tuple(_recorders):
         if path.parts[: len(folder.parts)] == folder.parts:
             record(path, made)
@@ -307,17 +310,17 @@ def _output_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({reason}); choose a place you may write to, or free some space"
+            f"{path}: cannot be written ({reason}); choose a folder you may write to, or free some space"
         ) from error
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """Return where the new folder is written and where the old one waits."""
+    """Return the temporary paths of the new folder and of the old one."""
     return path.with_name(f".{path.name}.maskpencil-new"), path.with_name(f".{path.name}.maskpencil-old")
 
 
 def _put_right(path: Path) -> None:
-    """Bring the old folder back where the new one has not taken its place, or else remove it."""
+    """Bring the old folder back if the new one has not replaced it; otherwise remove it."""
     _, old = _beside(path)
     if old.exists() and not path.exists():
         with suppress(FileNotFoundError):  # another process was faster

@@ -1,4 +1,4 @@
-"""What the machine offers: the rules behind `device="auto"`, `runtime="auto"` and `precision="auto"`."""
+"""Choose device, runtime and precision: the rules behind `device="auto"`, `runtime="auto"`, `precision="auto"`."""
 
 import sys
 from pathlib import Path
@@ -13,20 +13,20 @@ from maskpencil.parsing import read_choice
 if TYPE_CHECKING:
     import torch
 
-# torch is imported inside functions: a network that another runtime has is run without it
+# torch is imported inside functions: the other runtimes run without it
 
 RUNTIMES = ("auto", "torch", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
-_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")  # Linux, inside Windows, Jetson, AMD
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap", "/dev/kfd")  # NVIDIA on Linux, on WSL, on Jetson; AMD
 _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"})
 
 
 def device_name(device: Any) -> Any:
-    """Return the name of a `torch.device`, as `choose_device` takes it; anything else unchanged.
+    """Return the name of a `torch.device` for `choose_device`; any other value unchanged.
 
     Raises:
-        ConfigError: it is a GPU other than the first.
+        ConfigError: the device is a GPU other than the first.
     """
     if "torch" not in sys.modules or not isinstance(device, sys.modules["torch"].device):
         return device
@@ -39,7 +39,7 @@ def device_name(device: Any) -> Any:
 
 
 def choose_device(name: str = "auto") -> "torch.device":
-    """Name the device to compute on; `auto` is CUDA where there is a device, else Apple's MPS, else the CPU.
+    """Return the device to compute on; `auto` is CUDA if there is a GPU for it, else Apple's MPS, else the CPU.
 
     Raises:
         ConfigError: the device is unknown or not on this machine.
@@ -57,9 +57,9 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def computes_on_cpu(name: str = "auto") -> bool:
-    """Return whether a network runs on the CPU; torch is imported only where there may be another device.
+    """Return whether a network runs on the CPU; torch is imported only if there may be another device.
 
-    It is torch that runs networks on GPUs: without it `auto` is the CPU.
+    Only torch runs networks on GPUs, so without it `auto` is the CPU.
 
     Raises:
         ConfigError: the device is unknown or not on this machine, or needs torch, which is not installed.
@@ -81,10 +81,10 @@ def _may_have_gpu() -> bool:
 
 
 def choose_runtime(name: str, *, on_cpu: bool) -> str:
-    """Name the runtime of a network; `auto` is openvino on the CPU, else torch.
+    """Return the name of the runtime for a network; `auto` is openvino on the CPU, else torch.
 
     Raises:
-        ConfigError: the runtime is unknown or does not compute there.
+        ConfigError: the runtime is unknown, or runs on the CPU only.
     """
     name = read_choice("runtime", name, RUNTIMES)
     if name in ("openvino", "onnx") and not on_cpu:
@@ -93,24 +93,24 @@ def choose_runtime(name: str, *, on_cpu: bool) -> str:
 
 
 def choose_precision(name: str, device: "torch.device | str") -> str:
-    """Name the precision of the convolutions; `auto` is bf16 where `device` computes it natively, else fp32.
+    """Return the name of the convolutions' precision; `auto` is bf16 if `device` computes it natively, else fp32.
 
     Raises:
-        ConfigError: the precision is unknown or the device lacks it.
+        ConfigError: the precision is unknown, or the device does not support it.
     """
-    place = device if isinstance(device, str) else device.type
+    kind = device if isinstance(device, str) else device.type
     name = read_choice("precision", name, PRECISIONS)
-    if name == "fp16" and place != "cuda":
-        raise ConfigError(f"precision fp16 needs a CUDA device, but the device is {place}; use bf16 or fp32")
+    if name == "fp16" and kind != "cuda":
+        raise ConfigError(f"precision fp16 needs a CUDA device, but the device is {kind}; use bf16 or fp32")
     if name == "int8":
         raise ConfigError("precision int8 needs a quantized model; make one with maskpencil quantize MODEL DATA")
     if name == "auto":
-        return "bf16" if has_native_bf16(place) else "fp32"
+        return "bf16" if has_native_bf16(kind) else "fp32"
     return name
 
 
 def has_native_bf16(device: str) -> bool:
-    """Return whether the `device` cuda, mps or cpu multiplies bf16 numbers in hardware, without converting them."""
+    """Return whether a device (cuda, mps or cpu) multiplies bf16 numbers in hardware, without converting them."""
     if device == "cuda":
         import torch
 
@@ -121,7 +121,7 @@ def has_native_bf16(device: str) -> bool:
 def cpu_instructions() -> frozenset[str]:
     """Return the names of this machine's CPU instruction sets.
 
-    Elsewhere than on Linux they are read by torch: without it there are none.
+    On systems other than Linux torch reads them; without torch the set is empty.
     """
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -145,7 +145,7 @@ def autocast(device: "torch.device", precision: str) -> "torch.autocast":
 def peak_memory() -> int:
     """Return the peak memory (RSS) of this process in bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says would, after a fork, be the parent's
+    if status.is_file():  # after a fork, getrusage would return the parent's
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
     if sys.platform == "win32":

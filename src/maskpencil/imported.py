@@ -1,4 +1,4 @@
-"""Networks of other projects, read as models: with classes and preprocessing."""
+"""Read networks of other projects as models with classes and preprocessing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from maskpencil.models.build import Network
 
 PREFIX = "torchvision/"
-"""Names that begin so are torchvision's networks, with the weights that it publishes."""
+"""The prefix of the names of torchvision's networks, which come with the weights that it publishes."""
 
 
 def published_model(name: str) -> ModelParts:
@@ -21,7 +21,7 @@ def published_model(name: str) -> ModelParts:
 
     Raises:
         ConfigError: there is no such network.
-        ModelError: the weights cannot be had.
+        ModelError: the weights cannot be downloaded or read.
     """
     from maskpencil.models.importers.torchvision_fcn import torchvision_fcn
 
@@ -31,15 +31,15 @@ def published_model(name: str) -> ModelParts:
 def import_model(
     path: str | Path, *, classes: ClassSet | None = None, at_once_scales: bool | None = None
 ) -> ModelParts:
-    """Read a network of another project from its file: one of the authors' nets, or one of torchvision's.
+    """Read one of the FCN authors' networks or of torchvision's from its file.
 
     Args:
-        path: a file of Caffe (.caffemodel) or a state dict (.safetensors, .pth or .pt).
-        classes: the classes in their order; without them 21 are taken for Pascal VOC's, others are numbered.
-        at_once_scales: whether an FCN-8s is the one trained at once, where the file does not say.
+        path: a Caffe file (.caffemodel) or a state dict (.safetensors, .pth or .pt).
+        classes: the network's classes in their order; by default Pascal VOC's for 21 classes, else class_0, class_1...
+        at_once_scales: whether an FCN-8s was trained "at once", for files that do not say so; see `FCNConfig`.
 
     Raises:
-        ModelError: the file cannot be read, is of another network, or does not fit; or the classes are too many or few.
+        ModelError: the file cannot be read, holds another network, or its tensors or the number of classes do not fit.
     """
     from maskpencil.models.backbones.weights import listed, read_tensors, refuse_non_finite
     from maskpencil.models.importers.caffe import read_caffemodel
@@ -56,8 +56,8 @@ def import_model(
         network = load_published(tensors, source=str(path), at_once_scales=at_once_scales)
     else:
         raise ModelError(
-            f"{path}: is a network of another kind (it holds {listed(tensors)}); expected one of the authors' FCNs or "
-            "torchvision's fcn_resnet50 or fcn_resnet101; a classifier's weights go to train with --weights"
+            f"{path}: is not a known segmentation network (it holds {listed(tensors)}); expected one of the authors' "
+            "FCNs or torchvision's fcn_resnet50 or fcn_resnet101; for a classifier's weights, use train --weights"
         )
     return _parts(network, classes, str(path))
 
@@ -70,7 +70,7 @@ def _parts(model: "Network", classes: ClassSet | None, source: str) -> ModelPart
     if classes is None:
         classes = VOC if count == len(VOC) else ClassSet(tuple(f"class_{index}" for index in range(count)))
     if len(classes) != count:
-        raise ModelError(f"{source}: has {count} classes, but {len(classes)} are named; name every one, in its order")
+        raise ModelError(f"{source}: has {count} classes, but {len(classes)} are named; name all of them, in order")
     trunk, image_size = (model.backbone, None) if isinstance(model, FCN) else (model, IMAGE_SIZE)
     preprocessing = Preprocessing(trunk.mean, trunk.std, image_size, trunk.channel_order)
     return ModelParts(model, classes, preprocessing, {"imported from": source})

@@ -1,4 +1,4 @@
-"""The classes of published data sets, in their published order and colors."""
+"""List the classes of published data sets, in their published order and colors."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """The color of a class in Pascal VOC's masks: the bits of its index, dealt to red, green and blue in turn.
+    """Return the color of a class in Pascal VOC's masks: the bits of its index, dealt to red, green, blue in turn.
 
     The lowest three bits become the highest of the channels, so that neighboring classes differ most.
     """
@@ -25,7 +25,7 @@ def voc_color(index: int) -> Color:
 
 
 def _colors(text: str) -> tuple[Color, ...]:
-    """Colors from a text such as "0 0 0, 128 0 0"."""
+    """Parse colors such as "0 0 0, 128 0 0"."""
     colors = []
     for entry in text.split(","):
         red, green, blue = (int(level) for level in entry.split())
@@ -34,7 +34,7 @@ def _colors(text: str) -> tuple[Color, ...]:
 
 
 def _table(text: str) -> ClassSet:
-    """Classes from lines such as "128 64 128 traffic light"."""
+    """Parse classes from lines such as "128 64 128 traffic light"."""
     rows = [line.split(maxsplit=3) for line in text.strip().splitlines()]
     return ClassSet(tuple(row[3] for row in rows), tuple((int(row[0]), int(row[1]), int(row[2])) for row in rows))
 
@@ -101,7 +101,7 @@ CAMVID_32 = _table(
     64 192 0    Wall
     """
 )
-"""CamVid's 32 labels in the order of its label_colors.txt, which is that of fastai's codes.txt too.
+"""CamVid's 32 labels in the order of its label_colors.txt and of fastai's codes.txt.
 
 http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/
 """
@@ -112,7 +112,7 @@ CAMVID_31 = ClassSet(
     tuple(name for name in CAMVID_32.names if name != CAMVID_VOID),
     tuple(color for name, color in zip(CAMVID_32.names, CAMVID_32.palette, strict=True) if name != CAMVID_VOID),
 )
-"""CamVid's labels without Void, which marks pixels that count nowhere."""
+"""CamVid's labels without Void, which marks ignored pixels."""
 
 CITYSCAPES = _table(
     """
@@ -137,7 +137,7 @@ CITYSCAPES = _table(
     119 11 32   bicycle
     """
 )
-"""Cityscapes' 19 classes that are evaluated, in the order of their trainId.
+"""The 19 classes of Cityscapes that are evaluated, in the order of their trainId.
 
 https://github.com/mcordts/cityscapesScripts, cityscapesscripts/helpers/labels.py
 """
@@ -197,7 +197,7 @@ ADE20K = ClassSet(
         "25 194 194, 102 255 0, 92 0 255"
     ),
 )
-"""ADE20K's 150 classes of the scene parsing benchmark; each bears the first of its published names.
+"""ADE20K's 150 classes of the scene parsing benchmark, each by the first of its published names.
 
 https://github.com/CSAILVision/sceneparsing, objectInfo150.txt and visualizationCode/color150.mat
 """
@@ -208,4 +208,4 @@ KNOWN: Mapping[str, ClassSet] = {
     "CamVid's 11 classes": CAMVID_11,
     "CamVid": CAMVID_31,
 }
-"""Classes that can be told by their colors alone; in ADE20K's, road and skyscraper have the same."""
+"""Class sets that are recognized by their colors; not ADE20K's, where road and skyscraper share a color."""

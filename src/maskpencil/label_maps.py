@@ -1,4 +1,4 @@
-"""Label maps in and out: palette PNG, and masks as they stand."""
+"""Read and write label maps as palette PNGs, and read mask files without changing their values."""
 
 import os
 import zlib
@@ -14,14 +14,14 @@ from maskpencil.errors import ImageError
 from maskpencil.images import ORIENTATION, Stored, read_stored, save_image
 
 IGNORE_COLOR = (224, 224, 192)
-"""How ignored pixels are drawn: the cream of the PASCAL VOC borders."""
+"""The color of ignored pixels: the cream of Pascal VOC's borders."""
 
 LabelMap = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class MaskPixels:
-    """A mask file as it stands, not yet read as classes.
+    """The values of a mask file, before they are mapped to classes.
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
     is (n, 3) uint8 where the file has one, `alpha` (H, W) the opacity, 0-255, where not all pixels are opaque. `remark`
@@ -186,7 +186,7 @@ def _high_bytes(values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.uint8
 
 
 def turned_as_shown(label_map: LabelMap, orientation: int) -> LabelMap:
-    """Turn and mirror (H, W) as an EXIF `orientation` from 1 to 8 asks for."""
+    """Rotate and mirror a label map (H, W) by an EXIF `orientation` from 1 to 8."""
     image = Image.fromarray(label_map)
     image.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(image))
@@ -196,7 +196,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     """Read a label map that `write_label_map` wrote.
 
     Returns:
-        (H, W) uint8 class indices, `IGNORE_INDEX` where there is none.
+        (H, W) uint8 class indices, `IGNORE_INDEX` at ignored pixels.
 
     Raises:
         ImageError: not a readable one-channel 8-bit image.
@@ -210,9 +210,9 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 
 
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W) class indices as a palette PNG: the index is the class, `colors` (K, 3) show it.
+    """Write (H, W) class indices as a palette PNG whose first colors are `colors` (K, 3), those of the classes.
 
-    Packed by runs alone, which takes a third of the time and a quarter more room.
+    Compressed by run lengths only, which takes a third of the time and a quarter more space.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Count over a whole data set, then divide: the four published scores, and one class's at every threshold."""
+"""Compute the four published scores over a whole data set, and the scores of one class at every threshold."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from maskpencil.parsing import read_whole
 class ClassScores:
     """The scores of one class.
 
-    `iou` and `accuracy` are in 0..1, None where the class does not occur; `pixels` counts the class in the targets.
+    `iou` and `accuracy` are in 0..1, None if the class does not occur; `pixels` counts the class in the targets.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -31,7 +31,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well predictions match targets, each in 0..1; NaN when no pixel was counted.
+    """The agreement of predictions and targets, each score in 0..1; NaN if no pixel was counted.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -53,7 +53,7 @@ class Scores:
     """(K, K) pixel counts, rows target, columns prediction."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; NaN becomes None."""
+        """Return the scores as plain numbers for JSON; NaN becomes None."""
         return {
             "pixel_accuracy": _plain(self.pixel_accuracy),
             "mean_accuracy": _plain(self.mean_accuracy),
@@ -71,7 +71,7 @@ class Scores:
 class ConfusionMatrix:
     """Pixel counts n_ij of class i predicted as j, summed in int64 over a whole data set.
 
-    Means over images or batches of these measures are wrong for rare classes; sum first, divide once.
+    A mean of scores over images or batches is wrong for rare classes: the counts are summed first and divided once.
 
     Example:
         >>> matrix = mp.ConfusionMatrix(2)
@@ -86,17 +86,19 @@ class ConfusionMatrix:
         self.images = 0
 
     def update(self, target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]) -> None:
-        """Add one image: `target` and `prediction` (H, W); pixels whose target is no class (255) are left out.
+        """Add one image, `target` and `prediction` (H, W); pixels whose target is no class (255) are left out.
 
         Raises:
-            DataError: the shapes differ, the numbers are not whole, or a counted pixel's prediction is no class.
+            DataError: the shapes differ, the numbers are not whole, or the prediction of a counted pixel is no class.
         """
         target, prediction = np.asarray(target), np.asarray(prediction)
         for name, array in (("target", target), ("prediction", prediction)):
             if array.dtype.kind not in "biu":
                 raise DataError(f"{name} must be an array of whole class numbers, but got {array.dtype}")
         if target.shape != prediction.shape:
-            raise DataError(f"target and prediction must have one shape, but got {target.shape} and {prediction.shape}")
+            raise DataError(
+                f"target and prediction must have equal shapes, but got {target.shape} and {prediction.shape}"
+            )
         num_classes = len(self.counts)
         counted = (target >= 0) & (target < num_classes)
         rows, columns = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
@@ -108,12 +110,12 @@ class ConfusionMatrix:
         )
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add (K, K) counts made elsewhere, of `images` images."""
+        """Add the pixel counts (K, K) of `images` images."""
         self.counts += counts
         self.images += images
 
     def scores(self, names: Sequence[str]) -> Scores:
-        """Divide; a class absent from targets and predictions is left out of the means, never counted as 0 or NaN."""
+        """Compute the scores; the means leave out classes that occur neither in targets nor in predictions."""
         hits = self.counts.diagonal().astype(np.float64)
         target, predicted = self.counts.sum(1), self.counts.sum(0)
         union = target + predicted - hits
@@ -133,7 +135,7 @@ class ConfusionMatrix:
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """`part / whole`, NaN where `whole` is 0."""
+    """Return `part / whole`, NaN where `whole` is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     ratio = np.full(part.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
@@ -151,18 +153,18 @@ def _plain(value: float) -> float | None:
 
 STEPS = 255
 THRESHOLDS = np.arange(STEPS + 1, dtype=np.float32) / np.float32(STEPS)
-"""The 256 thresholds 0/255, 1/255, ..., 255/255, in float32 as probabilities are: level i of an 8-bit map reaches i."""
+"""The thresholds 0/255, 1/255, ..., 255/255, float32 as probabilities: level i of an 8-bit map reaches threshold i."""
 
 RECALL_TENTHS = np.arange(11)
 
 
 @dataclass(frozen=True)
 class RoadScores:
-    """How well the probability of one class tells its pixels from all others, as KITTI Road measures it.
+    """The scores of one class against all others by its probability, as KITTI Road measures them.
 
-    A pixel counts as the class where its probability is equal to or greater than the threshold. The best of
-    `THRESHOLDS` is the one of the greatest F1; of several the lowest. All measures lie in 0..1, over all pixels of
-    the set that are not ignored:
+    A pixel is taken for the class if its probability is equal to or greater than the threshold. The best threshold is
+    the one of `THRESHOLDS` with the greatest F1, or the lowest of several. All measures lie in 0..1, over all pixels
+    of the set that are not ignored:
 
     max_f1: the greatest F1 = 2 TP / (2 TP + FP + FN).
     threshold: the best threshold, that of `max_f1`.
@@ -175,8 +177,8 @@ class RoadScores:
     positives, negatives: the pixels of the class and of all others.
     images: the images counted.
 
-    Without a pixel of the class there is no recall and hence no best threshold: all measures are NaN. Where there are
-    only pixels of the class, `false_positive_rate` alone is NaN.
+    All measures are NaN if no pixel is of the class, since there is no recall and so no best threshold. If all pixels
+    are of the class, only `false_positive_rate` is NaN.
 
     Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms",
     ITSC 2013, and the benchmark's development kit. The benchmark ranks by these measures after warping
@@ -195,20 +197,20 @@ class RoadScores:
     images: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; NaN becomes None."""
+        """Return the scores as plain numbers for JSON; NaN becomes None."""
         return {name: None if np.isnan(value) else value for name, value in asdict(self).items()}
 
 
 class ThresholdCounts:
-    """Pixels of the class `positive` and of all others, by the highest threshold their probability reaches.
+    """Pixel counts of the class `positive` and of all others, by the highest threshold that their probability reaches.
 
-    The counts are int64 and summed over a whole data set: sum first, divide once.
+    The counts are int64 and summed over a whole data set before they are divided.
     """
 
     def __init__(self, positive: int) -> None:
         self.positive = positive
         self.counts = np.zeros((2, len(THRESHOLDS)), dtype=np.int64)
-        """Rows: other classes, the class; columns: `THRESHOLDS`."""
+        """Rows: all other classes, the class; columns: `THRESHOLDS`."""
         self.images = 0
 
     def update(self, target: npt.NDArray[np.integer], probability: npt.NDArray[np.floating]) -> None:
@@ -219,7 +221,7 @@ class ThresholdCounts:
         """
         if target.shape != probability.shape:
             raise DataError(
-                f"target and probability must have one shape, but got {target.shape} and {probability.shape}"
+                f"target and probability must have equal shapes, but got {target.shape} and {probability.shape}"
             )
         counted = target != IGNORE_INDEX
         probabilities = probability[counted].astype(np.float32)
@@ -231,12 +233,12 @@ class ThresholdCounts:
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add (2, 256) counts made elsewhere, and the number of their images."""
+        """Add the pixel counts (2, 256) of `images` images."""
         self.counts += counts
         self.images += images
 
     def scores(self) -> RoadScores:
-        """Divide."""
+        """Compute the scores."""
         negatives, positives = (int(total) for total in self.counts.sum(axis=1))
         if not positives:
             nan = float("nan")
@@ -262,8 +264,8 @@ class ThresholdCounts:
 
 def _average_precision(true_positives: npt.NDArray[np.int64], false_positives: npt.NDArray[np.int64]) -> float:
     """`RoadScores.average_precision` from counts (256,) by threshold; the first counts every positive."""
-    # 0 where no positive is: never the greatest, since threshold 0 has more
+    # 0 where there is no positive; never the greatest, since the precision at threshold 0 is higher
     precision = true_positives / np.maximum(true_positives + false_positives, 1)
-    # in whole numbers, so that a recall of exactly 0.3 reaches the level 0.3
+    # in integers, so that a recall of exactly 0.3 reaches the level 0.3
     reached = 10 * true_positives >= RECALL_TENTHS[:, None] * true_positives[0]  # (11, 256)
     return float(np.where(reached, precision, 0).max(axis=1).mean())

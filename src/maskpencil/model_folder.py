@@ -1,6 +1,6 @@
-"""The model folder: `model.safetensors`, `config.json` and a model card. Never pickle.
+"""Read and write model folders: `model.safetensors`, `config.json` and a model card, never pickle.
 
-`runtimes.export` adds the graph that other runtimes than torch run.
+`runtimes.export` adds the graph for runtimes other than torch.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from maskpencil.regular_files import mapping, number, one_of, open_regular, read
 if TYPE_CHECKING:
     from maskpencil.models.build import Network
 
-# torch is imported inside functions: a model folder is understood without it where another runtime has the network
+# torch is imported inside functions: the other runtimes read model folders without it
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -58,12 +58,12 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
         "network": partial(one_of, known=("fcn_resnet50", "fcn_resnet101")),
     },
 }
-"""The entries of an architecture, checked before a network is made of them; all but `num_classes` have defaults."""
+"""The settings of each architecture, checked before its network is built; all but `num_classes` have defaults."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The configuration of a model folder: all but its weights; `architecture` in plain values."""
+    """Everything that a model folder holds besides the weights; `architecture` and `training` in plain values."""
 
     architecture: Mapping[str, Any]
     classes: ClassSet
@@ -72,7 +72,7 @@ class ModelConfig:
 
     @property
     def title(self) -> str:
-        """The network's usual name: the `title` of its own configuration, which only torch can import."""
+        """The network's usual name: the `title` of its configuration class, which cannot be imported without torch."""
         entries = self.architecture
         if entries["name"] == "torchvision":
             return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
@@ -91,7 +91,7 @@ class ModelParts:
 
 
 def write_model_folder(path: str | Path, parts: ModelParts) -> None:
-    """Write a model folder, whole or not at all; a folder of that name is replaced.
+    """Write a model folder whole or not at all, replacing an existing one.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -112,14 +112,14 @@ def write_model_folder(path: str | Path, parts: ModelParts) -> None:
         state = {name: tensor.contiguous() for name, tensor in parts.model.state_dict().items()}
         try:
             save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-        except SafetensorError as error:  # it reports a full disk so
+        except SafetensorError as error:  # such as on a full disk
             raise OSError(str(error)) from error
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (folder / CARD).write_text(model_card(parts), encoding="utf-8")
 
 
 def fingerprint(folder: Path) -> str:
-    """Name a model by its weights, architecture and preprocessing: 32 hexadecimal digits.
+    """Return a digest of a model's weights, architecture and preprocessing: 32 hexadecimal digits.
 
     Raises:
         ModelError: a file cannot be read.
@@ -132,7 +132,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def graph_fingerprint(folder: Path) -> str:
-    """Name a model by its architecture and preprocessing alone: 32 hexadecimal digits.
+    """Return a digest of a model's architecture and preprocessing, without its weights: 32 hexadecimal digits.
 
     Raises:
         ModelError: config.json cannot be read.
@@ -142,10 +142,10 @@ def graph_fingerprint(folder: Path) -> str:
 
 @contextmanager
 def weights_file(folder: Path) -> Iterator[BinaryIO]:
-    """Open the weights of a model folder.
+    """Open the weights file of a model folder.
 
     Raises:
-        ModelError: they cannot be opened, or are not a regular file.
+        ModelError: it cannot be opened, or is not a regular file.
     """
     try:
         with open_regular(folder / WEIGHTS) as file:
@@ -170,9 +170,7 @@ def read_model_config(path: str | Path) -> ModelConfig:
     """
     folder = Path(path)
     if folder.is_file():
-        raise ModelError(
-            f"{folder}: is a file, and models are folders; the model comes first, before what it is to see"
-        )
+        raise ModelError(f"{folder}: is a file; expected a model folder; name the model first, then the images or data")
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such model folder; expected the 'model' folder of a training run")
     for name in (CONFIG, WEIGHTS):
@@ -193,10 +191,10 @@ def read_model_config(path: str | Path) -> ModelConfig:
 
 
 def read_model_folder(path: str | Path) -> ModelParts:
-    """Read a model folder back.
+    """Read a model folder with its weights.
 
     Raises:
-        ModelError: a file is missing, damaged, of a newer format, or the tensors do not fit the architecture.
+        ModelError: a file is missing, damaged or of a newer format, or the tensors do not fit the architecture.
     """
     import torch
 
@@ -212,7 +210,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
     folder = Path(path)
     config = read_model_config(folder)
     weights, expected = folder / WEIGHTS, f"its {CONFIG}"
-    with _described(folder), torch.device("meta"):  # shapes alone
+    with _described(folder), torch.device("meta"):  # shapes only
         blank = rebuild(config.architecture)
     refuse_misfit(blank, shapes_in(weights), unused=(), source=str(weights), expected=expected)
     with _described(folder):
@@ -225,7 +223,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
 
 @contextmanager
 def _described(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with the entries of config.json into one clear error."""
+    """Turn errors in the entries of config.json into a `ModelError` that names the file."""
     try:
         yield
     except MaskPencilError as error:
@@ -236,7 +234,7 @@ def _described(folder: Path) -> Iterator[None]:
 
 
 def _checked_architecture(value: object) -> dict[str, Any]:
-    """Check what the network is to be made of, before it is made.
+    """Check the architecture before its network is built.
 
     Raises:
         KeyError: an entry is missing.
@@ -246,7 +244,7 @@ def _checked_architecture(value: object) -> dict[str, Any]:
     name = architecture["name"]
     checks = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if checks is None:
-        raise ValueError(f"the architecture is {shown(name)}; this version knows {' and '.join(ARCHITECTURES)}")
+        raise ValueError(f"the architecture is {shown(name)}; expected {' or '.join(ARCHITECTURES)}; update maskpencil")
     for key, entry in architecture.items():
         if key == "name":
             continue
@@ -259,7 +257,7 @@ def _checked_architecture(value: object) -> dict[str, Any]:
 
 
 def model_card(parts: ModelParts) -> str:
-    """Write a short description of the model in Markdown."""
+    """Return a short description of the model in Markdown."""
     config, training = parts.model.config, parts.training
     lines = [
         f"# {markdown(config.title)}",
@@ -287,7 +285,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     config = read_json(path, error=ModelError, remedy="write the model folder again")
     version = config.get("format_version") if isinstance(config, dict) else None
     if not isinstance(version, int) or version < 1:
-        raise ModelError(f"{path}: has no format_version; expected a model folder of this program")
+        raise ModelError(f"{path}: has no format_version; expected a model folder written by maskpencil")
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: has format {version}, this program reads up to {FORMAT_VERSION}; update maskpencil")
     return dict(config)

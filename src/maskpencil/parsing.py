@@ -1,4 +1,4 @@
-"""Arguments as people give them: paths, numbers, flags, choices. Each is read here, or refused by its name."""
+"""Parse arguments that users give: paths, numbers, flags, choices; errors name the argument."""
 
 import math
 import operator
@@ -18,31 +18,31 @@ T = TypeVar("T", str, int)
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 
 LONGEST = 80
-"""Characters of a wrong value that an error shows."""
+"""The most characters of a wrong value that an error shows."""
 
 MAX_DIGITS = 9
 """The most digits of a number of pixels."""
 
 
 def read_path(name: str, value: Any) -> Path:
-    """Read a path, a text or an `os.PathLike`, where a leading ~ is the home folder.
+    """Read a path, given as a string or an `os.PathLike`; a leading ~ is the home folder.
 
     Raises:
-        ConfigError: it is none, or empty.
+        ConfigError: the value is not a path, or is empty.
     """
     return Path(os.path.expanduser(read_path_text(name, value)))  # noqa: PTH111 - Path.expanduser fails without a home
 
 
 def read_path_text(name: str, value: Any) -> str:
-    """Read a path as the text it is given as, for places that may hold something other than a path.
+    """Read a path as an unchanged string, for arguments that may also be something else, such as a network's name.
 
     Raises:
-        ConfigError: it is none, or empty.
+        ConfigError: the value is not a path, or is empty.
     """
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigError(f"{name} must be a path, but got {shown(value)}")
-    return str.__str__(text)  # numpy's texts and enumerations, too, become plain
+    return str.__str__(text)  # also turns numpy's strings and enumerations into plain strings
 
 
 def read_optional_path(name: str, value: Any) -> Path | None:
@@ -51,10 +51,10 @@ def read_optional_path(name: str, value: Any) -> Path | None:
 
 
 def read_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
-    """Read a whole number of any kind, numpy's and torch's included, from `least` to `most`.
+    """Read a whole number from `least` to `most`, also numpy's and torch's.
 
     Raises:
-        ConfigError: it is none (True, 3.0 and "3" are none either), or out of range.
+        ConfigError: the value is not a whole number (True, 3.0 and "3" are refused too), or is out of range.
     """
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
@@ -68,15 +68,15 @@ def read_whole(name: str, value: Any, *, least: int | None = None, most: int | N
 
 
 def read_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> float:
-    """Read a finite number of any kind, numpy's and torch's included, from `least` to `most`.
+    """Read a finite number from `least` to `most`, also numpy's and torch's.
 
     Raises:
-        ConfigError: it is none (True and "0.5" are none either), not finite, or out of range.
+        ConfigError: the value is not a number (True and "0.5" are refused too), not finite, or out of range.
     """
     is_number = hasattr(type(value), "__float__") and not isinstance(value, bool | np.bool_)
     try:
         number = float(value) if is_number and getattr(value, "ndim", 0) == 0 else math.nan
-    except (TypeError, ValueError, OverflowError):  # of several numbers, complex ones, or too large a one
+    except (TypeError, ValueError, OverflowError):  # several numbers, a complex one, or one that is too large
         number = math.nan
     if not math.isfinite(number):
         raise ConfigError(f"{name} must be a finite number, but got {shown(value)}")
@@ -89,7 +89,7 @@ def read_duration(name: str, value: Any) -> float:
     """Read a duration, or a time in a video, as seconds: `90`, `90.5`, `90s`, `1h30m`, `1:30` or `0:01:30.5`.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: the value has none of these forms.
     """
     text = value if isinstance(value, str) else ""
     units = re.fullmatch(f"(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s?)?", text)
@@ -104,7 +104,7 @@ def read_duration(name: str, value: Any) -> float:
 
 
 def is_several(value: Any) -> bool:
-    """Whether a value is a list, a tuple or a row of numbers, and not a text."""
+    """Return whether a value is a list, a tuple or a one-dimensional array, rather than a string."""
     return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or getattr(value, "ndim", 0) == 1
 
 
@@ -112,7 +112,7 @@ def read_flag(name: str, value: Any) -> bool:
     """Read True or False, also numpy's.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the value is neither.
     """
     if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
@@ -120,21 +120,21 @@ def read_flag(name: str, value: Any) -> bool:
 
 
 def read_text(name: str, value: Any) -> str:
-    """Read a text that is not empty.
+    """Read a string that is not empty.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is not a string, or is empty.
     """
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} must be a text, but got {shown(value)}")
+        raise ConfigError(f"{name} must be a string that is not empty, but got {shown(value)}")
     return str.__str__(value)
 
 
 def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
-    """Read one of a few texts or whole numbers.
+    """Read one of several strings or whole numbers.
 
     Raises:
-        ConfigError: it is none of them; the nearest one is named.
+        ConfigError: the value is none of them; the message names the most similar one.
     """
     for choice in choices:
         if isinstance(choice, str) and isinstance(value, str) and choice == value:
@@ -146,10 +146,10 @@ def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
 
 
 def size_text(option: str, size: Any) -> str:
-    """Write a size, given as a number, a pair (height, width) or a text, as the text that is parsed.
+    """Return a size, given as a number, a pair (height, width) or a string, as a string for `parse_image_size`.
 
     Raises:
-        ConfigError: it is none of these, or a side is not above 0.
+        ConfigError: the size has none of these forms, or a side is not above 0.
     """
     if isinstance(size, str):
         return read_text(option, size)
@@ -166,7 +166,7 @@ def parse_image_size(
     """Parse `--image-size`: `native` (None), `512` or `360x480` (height, width).
 
     Raises:
-        ConfigError: the text is none of these; the message says what was `expected`.
+        ConfigError: the text has none of these forms; the message ends with `expected`.
     """
     if text == "native":
         return None
@@ -177,7 +177,7 @@ def parse_size(option: str, text: str, expected: str) -> tuple[int, int]:
     """Parse HEIGHTxWIDTH.
 
     Raises:
-        ConfigError: the text is no size; the message names the option and says what was `expected`.
+        ConfigError: the text is not a size; the message names the `option` and what was `expected`.
     """
     height, _, width = text.partition("x")
     sides = _side(height), _side(width)
@@ -190,7 +190,7 @@ def parse_time(option: str, text: Any) -> float:
     """Parse a time budget such as `90s`, `20m`, `1h30m` or `1:30` to seconds.
 
     Raises:
-        ConfigError: the text is no time above 0, or a number that could be of minutes.
+        ConfigError: the text is not a time above 0, or is a number without a unit.
     """
     if isinstance(text, str) and text.isdecimal():
         raise ConfigError(f"{option} must have a unit, such as {text}s or {text}m, but got {shown(text)}")
@@ -201,14 +201,14 @@ def parse_time(option: str, text: Any) -> float:
 
 
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
-    """A hint at the name in `known` that is most like `value`, or an empty text."""
+    """Return a hint at the name in `known` that is most similar to `value`, or an empty string."""
     names = {name.casefold(): name for name in known}
     close = get_close_matches(str(value).casefold().replace("-", "_"), names, 1) if isinstance(value, str) else []
     return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it: in one line, and not long."""
+    """Return a value as error messages show it: on one line, at most `LONGEST` characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
@@ -227,5 +227,5 @@ def _range(least: float | None, most: float | None) -> str:
 
 
 def _side(text: str) -> int:
-    """Parse a number of pixels; 0 where the text is none."""
+    """Parse a number of pixels; 0 if the text is not a number."""
     return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else 0

@@ -1,7 +1,7 @@
-"""Reading ahead of the network and writing behind it, in threads that are never far apart; batches; side by side.
+"""Read ahead of the network, form batches, run calls in parallel, and write behind the network, with short queues.
 
-Whoever waits for one of these threads watches it: a `step` that gives no result for `PATIENCE` seconds, while the
-process computes nothing, raises `StalledError` instead of waiting for ever. Its thread cannot be ended and is left.
+No wait for a thread is endless: a `step` that gives no result for `PATIENCE` seconds, while the process computes
+nothing, raises `StalledError`. Its thread cannot be stopped and is left behind.
 """
 
 import sys
@@ -22,23 +22,23 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 MOST_WAITING = 4
-"""Results for each worker of `in_parallel` that may wait for one before them."""
+"""The most results, per worker of `in_parallel`, that may wait for an earlier result."""
 
 PATIENCE = 180.0
-"""Seconds without a result and without computing after which a step counts as stalled."""
+"""Seconds without a result and without computation after which a step counts as stalled."""
 
 POLL = 5.0
-"""Seconds between two looks at a step that is waited for. A pause of the whole process counts as one of them."""
+"""Seconds between two checks of a step. A pause of the whole process counts as this many seconds."""
 
 IDLE_SHARE = 0.02
-"""Of one processor's time: a process that uses less computes nothing."""
+"""The share of one processor's time below which a process counts as computing nothing."""
 
 SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
-"""Gives a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
+"""Returns a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Give a context in which calls are made one after the other."""
+    """Return a context in which calls are made one after the other."""
     return nullcontext(1)
 
 
@@ -51,12 +51,16 @@ def read_ahead(
 def read_ahead(
     items: Iterable[T], *, depth: int, step: str | None = "reading", patience: float | None = None
 ) -> Generator[T, None, None] | Generator[T | None, None, None]:
-    """Give the items in order, while a thread fetches up to `depth` more of them.
+    """Yield the items in order, while a thread fetches up to `depth` more of them.
 
-    What the items raise comes out where the item would have. With `patience` None is given, too, each time that many
-    seconds passed without an item. Close the generator (`contextlib.closing`) to stop the thread early; it ends after
-    the item at hand. Errors name the `step`, None where items may rightly be awaited without end, as those of a live
-    stream.
+    An error of `items` is raised in place of the item. Close the generator (`contextlib.closing`) to stop the thread
+    early; it ends after the current item.
+
+    Args:
+        items: what to fetch.
+        depth: the most items that are fetched in advance.
+        step: the step's name in errors; None if the wait may be endless, as for a live stream.
+        patience: also yield None whenever this many seconds passed without an item.
 
     Raises:
         StalledError: no item came for `PATIENCE` seconds.
@@ -66,7 +70,7 @@ def read_ahead(
     def take() -> tuple[T] | None:
         try:
             return (next(iterator),)
-        except StopIteration:  # which no future can carry
+        except StopIteration:  # a future cannot carry it
             return None
 
     watch = _Watch(step, "read-ahead")
@@ -89,7 +93,7 @@ def read_ahead(
 def equal_groups(
     items: Iterable[T], *, size: int | Callable[[T], int], alike: Callable[[T, T], bool]
 ) -> Iterator[list[T]]:
-    """Group consecutive items that are `alike`, at most `size` together: a number, or one from a group's first item."""
+    """Group consecutive items that are `alike`, at most `size` of them; `size` may depend on a group's first item."""
     group: list[T] = []
     for item in items:
         if group and not alike(group[0], item):
@@ -108,8 +112,8 @@ def in_parallel(
 ) -> Generator[R, None, None]:
     """Apply `call` to `items` in `workers` threads and yield the results in order; one worker is the caller's thread.
 
-    What a call raises comes out where its result would have, what the items raise at once. Close the generator to drop
-    the calls not yet begun. Errors name the `step`, None where a call may rightly wait without end.
+    An error of a call is raised in place of its result, an error of `items` at once. Close the generator to drop the
+    calls that have not begun. Errors name the `step`; it is None if a call may wait without end.
 
     Raises:
         StalledError: no call gave a result for `PATIENCE` seconds.
@@ -137,10 +141,10 @@ def in_parallel(
 
 
 class WriteBehind:
-    """Runs calls in order in a thread; at most `depth` wait, then `submit` waits as well.
+    """A thread that runs calls in order; while `depth` calls are waiting, `submit` waits as well.
 
-    As a context manager: a block that ends well waits for all calls, one that raises drops those not yet begun. What a
-    call raises comes out of a later `submit` or of the end of the block.
+    Used as a context manager: at its end the block waits for all calls; if it raises, the calls that have not begun are
+    dropped. An error of a call is raised by a later `submit` or at the end of the block.
     """
 
     def __init__(self, *, depth: int, step: str | None = "writing") -> None:
@@ -150,10 +154,10 @@ class WriteBehind:
         self._watch = _Watch(step, "write-behind")
 
     def submit(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run `call` after all earlier ones.
+        """Run `call` after all earlier calls.
 
         Raises:
-            StalledError: an earlier one has not ended for `PATIENCE` seconds.
+            StalledError: an earlier call has not ended for `PATIENCE` seconds.
         """
         if len(self._pending) == self._depth:
             self._finish_first()
@@ -182,7 +186,7 @@ class WriteBehind:
 
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads for a block; after it they have ended, but for one that stalled, which never does."""
+    """Yield a pool of threads, and wait for its threads after the block, unless one has stalled."""
     pool, stalled = ThreadPoolExecutor(workers, name), False
     try:
         yield pool
@@ -194,17 +198,17 @@ def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Watch:
-    """Waits for the threads whose names begin with `threads`, and looks whether they still get on."""
+    """A wait for the threads whose names begin with `threads`, which notices if they stall."""
 
     def __init__(self, step: str | None, threads: str) -> None:
         self._step, self._threads = step, threads
-        self._idle = 0.0  # seconds without a result and without computing
+        self._idle = 0.0  # seconds without a result and without computation
 
     def wait(self, futures: Collection[Future[Any]], *, timeout: float | None = None) -> bool:
-        """Wait until one of the futures is done; False when `timeout` seconds pass before.
+        """Wait until one of the futures is done; return False if `timeout` seconds pass before.
 
         Raises:
-            StalledError: nothing was done or computed for `PATIENCE` seconds.
+            StalledError: there was no result and no computation for `PATIENCE` seconds.
         """
         if any(future.done() for future in futures):
             self._idle = 0.0
@@ -221,15 +225,15 @@ class _Watch:
             if self._step is not None and self._idle >= PATIENCE:
                 raise StalledError(
                     f"{self._step}: no result for {PATIENCE:.0f} s, and nothing was computed meanwhile; it waits in "
-                    f"{self._place()}; start the command again, and report this line if it comes back"
+                    f"{self._positions()}; start the command again, and report this line if it happens again"
                 )
             if left is not None:
                 left -= pause
                 if left <= 0:
                     return False
 
-    def _place(self) -> str:
-        """Where the threads stand, as function, file and line."""
+    def _positions(self) -> str:
+        """Return where the threads are waiting, as function, file and line."""
         frames = sys._current_frames()
         standing = [
             frames[thread.ident]

@@ -1,4 +1,4 @@
-"""Names and texts from users, files and models, made harmless for the place where they are shown or written."""
+"""Make texts from users, files and models safe to show on a terminal and to write as CSV, Markdown or JSON."""
 
 import html
 import json
@@ -10,18 +10,18 @@ _JOINERS = "\u200c\u200d"
 """Invisible, but parts of Persian words and of emoji."""
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-"""Categories of characters that move the cursor, break or reorder a line, cannot be encoded or are not seen."""
+"""Categories of characters that move the cursor, break or reorder a line, cannot be encoded or are invisible."""
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|\b_|_\b|(?<=\bwww)\.|:(?=//)|^[#+-]")
-"""What Markdown takes for emphasis, code, links, tables, formulas, or at the start for headings and lists."""
+"""Markdown's marks of emphasis, code, links, tables and formulas, and of headings and lists at the start."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    r"""Return the text as one line in which every character is seen and none has an effect on a terminal.
+    r"""Return the text as one line of visible characters that have no effect on a terminal.
 
-    Control characters, line breaks, marks of direction and other invisible characters become escapes such as `\n`,
+    Control characters, line breaks, direction marks and other invisible characters become escapes such as `\n`,
     `\x1b` or `\u202e`; bytes of a file name that are not UTF-8 become `\xff`. Everything else stays as it is.
     """
     if text.isprintable():
@@ -36,12 +36,12 @@ def csv_cell(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return the text for a line of Markdown, where it is neither markup nor HTML."""
+    """Return the text with Markdown and HTML escaped, for a line of Markdown."""
     return _MARKUP.sub(r"\\\g<0>", html.escape(visible(text), quote=False))
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    r"""Return the value as ASCII JSON that every parser reads: bytes of names that are not UTF-8 become `\xff`."""
+    r"""Return the value as ASCII JSON that every parser reads; bytes of names that are not UTF-8 become `\xff`."""
     text = json.dumps(value, indent=indent)
     if "\\ud" in text:  # half of a surrogate pair, which strict parsers refuse, or an ordinary pair
         plain = _SURROGATE.sub(lambda found: json.dumps(_seen(found[0]))[1:-1], json.dumps(value, ensure_ascii=False))
@@ -50,13 +50,13 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether the text, such as a file's name, can be written as UTF-8."""
+    """Return whether a text, such as a file's name, can be encoded as UTF-8."""
     return not _SURROGATE.search(text)
 
 
 def _seen(letter: str) -> str:
     if letter in _JOINERS or unicodedata.category(letter) not in _HIDDEN:
         return letter
-    if "\udc80" <= letter <= "\udcff":  # how Python keeps a byte that is not UTF-8
+    if "\udc80" <= letter <= "\udcff":  # Python's form of a byte that is not UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")

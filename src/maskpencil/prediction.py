@@ -1,4 +1,4 @@
-"""`Prediction`: the result of one image: label map, confidence, overlay, regions."""
+"""Define `Prediction`, the result for one image: label map, confidence, overlay, regions."""
 
 import os
 from collections import Counter
@@ -18,11 +18,15 @@ from maskpencil.regions import Region, find_regions
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image and its label map, of one size.
+    """An image with its label map, and with its confidence and entropy if they were requested.
 
-    `image` is (H, W, 3) uint8 RGB, `label_map` (H, W) uint8 class indices, `confidence` (H, W) float32 in 0..1: the
-    probability of the class chosen, or None where it was not asked for, as `entropy` is: from 0 where one class is sure
-    to 1 where all are alike. Overlays leave the image as it is where the class is one of the indices `plain`.
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        label_map: (H, W) uint8 class indices.
+        confidence: (H, W) float32 in 0..1, the probability of the chosen class; None if not requested.
+        classes: the classes of the label map.
+        plain: the indices of classes that overlays do not color.
+        entropy: (H, W) float32 from 0 (one class is certain) to 1 (all are equally likely); None if not requested.
 
     Example:
         >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
@@ -41,7 +45,7 @@ class Prediction:
     entropy: npt.NDArray[np.float32] | None = None
 
     def emptied(self, empty: npt.NDArray[np.bool_] | None) -> "Prediction":
-        """Give the pixels `empty` (H, W) no class, no confidence and full entropy; itself where it is None."""
+        """Return the prediction with no class, confidence 0 and entropy 1 at the `empty` pixels (H, W), if any."""
         if empty is None:
             return self
         return replace(
@@ -52,10 +56,12 @@ class Prediction:
         )
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = True, boxes: Sequence[Region] = ()) -> RGBImage:
-        """Draw the classes over the image, as a rule with a legend below; `opacity` is the colors' share, 0..1.
+        """Draw the classes over the image, with a legend below.
 
-        `boxes` are regions to draw a box around; the legend then counts them. It names `plain` classes never, and "no
-        class" where there are such pixels.
+        Args:
+            opacity: the share of the class colors, 0..1.
+            legend: whether to add the legend. It leaves out `plain` classes, and names "no class" if such pixels occur.
+            boxes: regions to draw a box around; the legend counts them.
         """
         opacity, drawn = read_number("opacity", opacity, least=0, most=1), self.label_map
         if self.plain:
@@ -72,14 +78,18 @@ class Prediction:
         return visualize.with_legend(image, self.classes, indices=named, label_map=self.label_map, counts=counts)
 
     def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
-        """Find the objects: the connected components of each class, by class, the largest first.
+        """Find the connected components of each class, ordered by class, then by area, the largest first.
 
-        Those under `min_area` pixels are left out. `wanted` names the classes to look for, by default all. Without
-        `polygons` it is quicker. They have a mean confidence where the prediction has `confidence`.
+        They have a mean confidence if the prediction has `confidence`.
+
+        Args:
+            min_area: leave out regions with fewer pixels.
+            wanted: the names of the classes to look for, by default all.
+            polygons: whether to compute the outlines as well, which takes longer.
 
         Raises:
             ConfigError: `min_area` is under 1.
-            DataError: there is no class of a wanted name.
+            DataError: a wanted class does not exist.
         """
         return find_regions(
             self.label_map,

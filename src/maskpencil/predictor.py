@@ -1,4 +1,4 @@
-"""`Predictor`: the interface of `Segmenter` and its wrappers; `predict_each`: the path of image files through it."""
+"""Define `Predictor`, the interface of `Segmenter` and its wrappers, and run one on many images by `predict_each`."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,10 +18,10 @@ from maskpencil.runtimes.tiling import Windows
 from maskpencil.runtimes.upsampling import Floats
 
 QUEUE_DEPTH = 2
-"""The least number of images that are decoded ahead of the network; more would only fill memory."""
+"""The least number of images that are decoded ahead of the network; more would only take memory."""
 
 FEW = 3
-"""Up to this number images are predicted one by one: preparing for more would take longer."""
+"""Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +60,7 @@ class Predictor(Protocol):
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`; here there is one after the other."""
+        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`; by default only one at a time."""
         return one_by_one()
 
     @abstractmethod
@@ -92,12 +92,12 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
 
 
 def batch_size(predictor: Predictor) -> int:
-    """Return the fastest number of images for `predict_batch`; 1 where the predictor does not say."""
+    """Return the fastest number of images for `predict_batch`; 1 if the predictor does not define it."""
     return getattr(predictor, "batch_size", 1)
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Prepare a predictor for simultaneous predictions; one after the other where it does not say how many."""
+    """Prepare a predictor for simultaneous predictions; only one at a time if it does not define a number."""
     prepare: SideBySide = getattr(predictor, "side_by_side", one_by_one)
     return prepare()
 
@@ -110,23 +110,23 @@ def predict_each(
     *,
     batch_pixels: int = 0,
 ) -> Generator[tuple[R, P | None], None, None]:
-    """Read items ahead of the network, run it on them and yield the results in order: the path of every image file.
+    """Read items ahead of the network, run it on them and yield the results in order.
 
-    A thread reads. Consecutive images of one size are batched, and more than `FEW` items go through the network side by
-    side; how large the batches are and how many run at once, the predictor says. Close the generator, or exhaust it, to
-    end the threads.
+    A thread reads. Consecutive images of one size are batched, and more than `FEW` items go through the network in
+    parallel; the predictor sets the size of the batches and their number. Close the generator, or exhaust it, to end
+    the threads.
 
     Args:
-        predictor: decides on batches and simultaneous calls, see `Predictor`.
-        items: what is read, such as paths or pairs.
-        read: reads an item and gives what is yielded with the result, and the image (H, W, 3) uint8; None for an item
-            that does not go through the network.
-        call: runs the network on images of one size and gives a result for each, such as `predictor.predict_batch`.
-        batch_pixels: also batch small images, up to this number of pixels. That is faster where they are many, but in
-            bf16 a pixel in some millions may get the other class of a near tie than alone.
+        predictor: sets the size of batches and the number of simultaneous calls, see `Predictor`.
+        items: what to read, such as paths or pairs.
+        read: reads an item and returns a value to yield with the result, and the image (H, W, 3) uint8, or None for an
+            item that does not go through the network.
+        call: runs the network on images of one size and returns a result for each, as `predictor.predict_batch` does.
+        batch_pixels: also batch small images, up to this number of pixels in all. This is faster for many images, but
+            in bf16 a few in a million pixels with almost equal scores may get another class than in a batch of one.
 
     Yields:
-        What `read` gave of each item, with the result of its image, or None without an image.
+        The value that `read` returned for each item, and the result of its image, or None if it has no image.
     """
     size = batch_size(predictor)
 
@@ -156,6 +156,6 @@ def predict_each(
 
 
 def _same_size(one: tuple[Any, RGBImage | None], other: tuple[Any, RGBImage | None]) -> bool:
-    """Return whether two items are images that go through the network together."""
+    """Return whether two items have images of the same size, which go through the network together."""
     (_, first), (_, second) = one, other
     return first is not None and second is not None and first.shape == second.shape

@@ -1,4 +1,4 @@
-"""From RGB pixels to what the network was trained on; it travels with the weights."""
+"""Prepare RGB images in the way the network was trained on; the settings are stored with the weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from maskpencil.parsing import shown
 if TYPE_CHECKING:
     import torch
 
-# torch is imported inside functions: images are prepared without it where another runtime has the network
+# torch is imported inside functions: the other runtimes prepare images without it
 
 
 def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
@@ -23,22 +23,25 @@ def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
 
 
 MIN_STD, MAX_NUMBER = 1e-6, 1e6
-"""Of deviations and means; beyond them float32 loses the image."""
+"""The least standard deviation and the largest mean or deviation; beyond them float32 loses the image."""
 
 MAX_SIDE, MAX_PIXELS = 2**16, 2**24
-"""Of `image_size`: what every image is scaled to has to fit into memory."""
+"""Limits of `image_size`, so that the scaled images fit into memory."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are prepared.
+    """The settings with which images are prepared for a network.
 
-    `mean` and `std` are of the RGB channels in 0..1. `image_size` is None (as they come), a number (the longer side is
-    scaled down to at most that many pixels, the shape kept) or (height, width) (scaled to exactly that). The network
-    gets the channels in `channel_order`, rgb or bgr.
+    Attributes:
+        mean: of the RGB channels in 0..1.
+        std: their standard deviations, in 0..1.
+        image_size: None (each image's own size), a number (the longer side is scaled down to at most this many pixels,
+            keeping the aspect ratio) or (height, width) (scaled to exactly this size).
+        channel_order: the order of the channels that the network takes, rgb or bgr.
 
     Raises:
-        ConfigError: not three channels, a std of 0, a size below 1, or another order.
+        ConfigError: `mean` or `std` is not three numbers, a std is 0, a size is below 1, or the order is unknown.
     """
 
     mean: tuple[float, ...]
@@ -68,7 +71,7 @@ class Preprocessing:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The mean color, 0-255, with which images are padded: 0 after normalization."""
+        """The mean color (red, green, blue), 0-255, for padding images: 0 after normalization."""
         red, green, blue = (round(value * 255) for value in self.mean)
         return red, green, blue
 
@@ -77,11 +80,11 @@ class Preprocessing:
         return fitted_size(size, self.image_size)
 
     def resize(self, image: RGBImage) -> RGBImage:
-        """Bring an image to its working size, bilinear and anti-aliased."""
+        """Scale an image to its working size, bilinear and anti-aliased."""
         return scaled(image, self.working_size((image.shape[0], image.shape[1])))
 
     def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Turn uint8 RGB images (N, 3, H, W) into float32 with mean 0 and deviation 1 a channel, channels last."""
+        """Normalize uint8 RGB images (N, 3, H, W) to float32 of mean 0 and deviation 1 per channel, channels last."""
         import torch
 
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
@@ -97,7 +100,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Preprocessing":
-        """Build from the content of config.json."""
+        """Build the settings from the content of config.json."""
         size = entries.get("image_size")
         return cls(
             _as_tuple(entries["mean"]),

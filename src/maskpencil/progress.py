@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, plain lines elsewhere, always on standard error."""
+"""Show progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from contextlib import suppress
@@ -13,20 +13,20 @@ from maskpencil import terminal
 from maskpencil.plain_text import visible
 
 PLAIN_SECONDS = 10.0
-"""How often a plain line is written where there is no terminal."""
+"""Seconds between two plain lines where there is no terminal."""
 
 
 class ProgressBar:
-    """Counts `total` steps of one job; a context manager.
+    """A progress bar for a job of `total` steps, as a context manager.
 
-    `update` takes the share or number done so far and a few words; both are shown with the time left.
+    `update` shows the number of steps done so far and a few words, with the time left.
     """
 
     def __init__(self, title: str, total: int, *, console: Console | None = None) -> None:
         self.title, self.total, self.done, self.words = visible(title), max(1, total), 0.0, ""
         self.console = console or Console(stderr=True)
         self._shown = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when the first update came, and what was done by then
+        self._first: tuple[float, float] | None = None  # time of the first update, and the steps done by then
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -52,8 +52,8 @@ class ProgressBar:
                 self._bar.stop()
 
     def update(self, done: float, words: str = "") -> None:
-        """Show that `done` of the steps are done."""
-        done = min(done, self.total)  # what takes longer than was planned is not more than all
+        """Show that `done` of the steps are done, followed by `words`."""
+        done = min(done, self.total)  # a job may take more steps than planned
         self._first = self._first or (time.monotonic(), done)
         self.done, self.words = done, visible(words)
         if self._bar:
@@ -63,7 +63,7 @@ class ProgressBar:
             self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", self.words, self._time_left()))))
 
     def update_of(self, done: int, total: int) -> None:
-        """Show that `done` of `total` steps are done, where the total is known only now."""
+        """Show that `done` of `total` steps are done, for a total that is known only now."""
         if total != self.total:
             self.total = total
             if self._bar:
@@ -71,8 +71,8 @@ class ProgressBar:
         self.update(done)
 
     def say(self, line: str) -> None:
-        """Write a line that stays, above the bar."""
-        with suppress(OSError):  # the terminal was closed, which ends no work by itself
+        """Write a permanent line above the bar."""
+        with suppress(OSError):  # a closed terminal does not end the work
             if self._bar:
                 self.console.print(Text(visible(line)), soft_wrap=True)
             else:
@@ -80,7 +80,7 @@ class ProgressBar:
 
     def _time_left(self) -> str:
         if self._first is None or self.done <= self._first[1]:
-            return ""  # nothing to judge by
+            return ""  # nothing to estimate from
         seconds_a_step = (time.monotonic() - self._first[0]) / (self.done - self._first[1])
         return f"{_clock(seconds_a_step * (self.total - self.done))} left"
 

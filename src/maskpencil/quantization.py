@@ -1,4 +1,4 @@
-"""Quantize a model to 8-bit integers (int8): faster on CPUs, and slightly less exact."""
+"""Quantize a model to 8-bit integers (int8), which is faster on CPUs and slightly less exact."""
 
 import json
 import math
@@ -43,7 +43,7 @@ class Quantized:
 
     @property
     def drop(self) -> float:
-        """The loss of mean IoU, in points of a hundred."""
+        """The loss of mean IoU in percentage points."""
         return 100 * (self.before - self.after)
 
 
@@ -59,14 +59,19 @@ def quantize(
 ) -> Quantized:
     """Write a model folder that CPUs run in int8; on other devices it computes as before.
 
-    Numbers' ranges come from `calibration_images` of the training images, spread evenly over them; both models are
-    scored on `split`. `report` is called with (images scored, of) twice.
+    Args:
+        model: the model folder to quantize.
+        data: labeled images for calibration and scores.
+        out: the folder to write.
+        max_drop: the largest accepted loss of mean IoU, in percentage points.
+        split: both models are scored on it.
+        calibration_images: the number of training images, evenly spaced, that set the ranges of activations.
+        report: called with (images scored, total), once through for each of the two models.
 
     Raises:
-        ConfigError: `max_drop`, in points of mean IoU, or `calibration_images` is out of range, or nncf is not
-            installed.
+        ConfigError: `max_drop` or `calibration_images` is out of range, or nncf is not installed.
         DataError: the data lack a split, or have other classes than the model.
-        ModelError: the model loses more than `max_drop`, or that cannot be measured; nothing is written.
+        ModelError: the model loses more than `max_drop`, or its loss cannot be measured; nothing is written.
         OutputError: the folder cannot be written, or is not empty.
     """
     if max_drop < 0 or calibration_images < 1:
@@ -93,7 +98,7 @@ def quantize(
         result = Quantized(out, before.mean_iou, after.mean_iou)
         if math.isnan(result.drop):
             raise ModelError(
-                f"{data.root}: no pixel of its {split} images is labeled, so what {model} loses in int8 cannot be "
+                f"{data.root}: no pixel of its {split} images is labeled, so the loss of {model} in int8 cannot be "
                 "measured; nothing was written; give a --split with labeled pixels"
             )
         if result.drop > max_drop:
@@ -102,7 +107,7 @@ def quantize(
                 f"{100 * after.mean_iou:.2f}), more than the {max_drop:g} that --max-drop allows; nothing was written; "
                 "give more --calibration-images or a greater --max-drop"
             )
-        _tell(folder, data.root.name, result)
+        _record_scores(folder, data.root.name, result)
     return result
 
 
@@ -119,15 +124,15 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
 
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
-    """Yield `count` training images, spread evenly, reading ahead."""
+    """Yield `count` training images, evenly spaced, reading ahead."""
     pairs = data.pairs("train")
-    chosen = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
+    chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
     with closing(read_ahead(map(data.read_pair, chosen), depth=QUEUE_DEPTH, step="reading images")) as read:
         for image, _ in read:
             yield image
 
 
-def _tell(folder: Path, data: str, result: Quantized) -> None:
+def _record_scores(folder: Path, data: str, result: Quantized) -> None:
     """Add the measured scores to the configuration and the model card."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     facts = {"data": data, "mean_iou_before": round(result.before, 4), "mean_iou": round(result.after, 4)}

@@ -1,8 +1,8 @@
-"""Read files that a stranger may have written: regular files only, and JSON as plain values, each checked.
+"""Read untrusted files: regular files only, and JSON as plain values that are checked one by one.
 
-A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses what other readers
-understand differently and what grows without end; the functions after it each check one value and return it with its
-type. They raise `ValueError` with what was found and what was expected.
+A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses JSON that other
+parsers read differently, or that could exhaust memory. Each function after it checks one value and returns it with its
+type, or raises `ValueError` with what was found and what was expected.
 """
 
 import errno
@@ -23,12 +23,12 @@ _SPECIAL = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.
 
 
 def special_kind(path: str | os.PathLike[str]) -> str | None:
-    """Name what kind of special file a path is, such as "a named pipe"; None for files, folders and missing paths.
+    """Return the kind of a special file, such as "a named pipe"; None for files, folders and missing paths.
 
     Reading a special file may block forever or never end.
     """
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - names with a NUL byte or of any length, too
+        mode = os.stat(path).st_mode  # noqa: PTH116 - for names with a NUL byte or of any length
     except (OSError, ValueError):
         return None
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
@@ -37,19 +37,19 @@ def special_kind(path: str | os.PathLike[str]) -> str | None:
 
 
 def refuse_special(path: str | os.PathLike[str], *, error: type[MaskPencilError] = DataError) -> None:
-    """Make sure before a file is read that it is no named pipe, device or socket.
+    """Raise `error` if a path is a named pipe, device or socket.
 
     Raises:
-        MaskPencilError: it is one; of the class `error`.
+        MaskPencilError: the path is one of these.
     """
     kind = special_kind(path)
     if kind:
-        raise error(f"{os.fspath(path)}: is {kind}; expected a regular file; copy what it holds to a file")
+        raise error(f"{os.fspath(path)}: is {kind}; expected a regular file; copy its content to a file")
 
 
 @contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a regular file for reading, never waiting for whoever writes to a pipe.
+    """Open a regular file for reading, without ever waiting for the writer of a pipe.
 
     Raises:
         OSError: the file cannot be opened, or is a folder, pipe, socket or device.
@@ -75,25 +75,61 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
-    """The lines of a file that are not empty, with their numbers from 1; `expected` says in errors what it should hold.
+    """Return the lines of a file that are not empty, with their numbers from 1; errors end with what is `expected`.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     refuse_special(path)
     try:
-        return numbered_lines(path.read_text(encoding="utf-8-sig"))  # Windows editors begin files with a mark
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    return numbered_lines(decode_text(content, path, expected))
+
+
+GUESSES = {"gb18030": "GB18030", "cp1252": "WINDOWS-1252"}
+"""Encodings in which programs on Windows wrote texts: in China, and in Western Europe and America; iconv's names."""
+
+
+def decode_text(content: bytes, path: Path, expected: str) -> str:
+    """Decode a text file: UTF-8, or UTF-16 or UTF-32, which a mark or zero bytes at the beginning show.
+
+    Args:
+        content: the bytes.
+        path: the file that errors name.
+        expected: says in errors what it should hold.
+
+    Raises:
+        DataError: another encoding.
+    """
+    try:
+        return content.decode(json.detect_encoding(content[:4])).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        likely = [name for encoding, name in GUESSES.items() if _decodes(content, encoding)]
+        perhaps = f", perhaps {' or '.join(likely)}" if likely else ""
+        command = f", or type iconv -f {likely[0]} -t UTF-8 FILE > NEW" if likely else ""
+        raise DataError(
+            f"{path}: cannot be read (its text is not UTF-8 at byte {error.start}{perhaps}); expected {expected}; save "
+            f"it as UTF-8 in an editor{command}"
+        ) from error
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """The lines that are not empty, with their numbers from 1."""
+    """Return the lines that are not empty, with their numbers from 1."""
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 def reason_of(error: OSError) -> str:
-    """Say why a file cannot be read, in a few words without its name."""
+    """Return why a file cannot be read, in a few words without its name."""
     return error.strerror or str(error)
 
 
@@ -122,15 +158,15 @@ def read_json(
 
     Args:
         path: a regular file.
-        error: what is raised where it cannot be read.
-        remedy: how the message ends.
-        limit: of its bytes.
-        any_text: whether texts may hold NUL and half surrogate pairs, by which names of files stand that are not UTF-8.
+        error: the class of the error to raise.
+        remedy: the end of its message.
+        limit: the most bytes.
+        any_text: whether strings may hold NUL and half surrogate pairs, which encode file names that are not UTF-8.
 
     Raises:
-        MaskPencilError: `error`, where the file is missing, not regular, too large or not JSON, or holds a name twice,
-            NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels, a NUL or half a
-            surrogate pair.
+        MaskPencilError: of the class `error`, if the file is missing, not regular, too large or not JSON, or holds a
+            name twice, NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels, a NUL
+            or half a surrogate pair.
     """
     try:
         return parse_json(read_regular(path, limit=limit), any_text=any_text)
@@ -141,10 +177,10 @@ def read_json(
 
 
 def parse_json(content: bytes, *, any_text: bool = False) -> Any:
-    """Read JSON as `read_json` does.
+    """Parse JSON as `read_json` does.
 
     Raises:
-        ValueError: it is refused.
+        ValueError: the content is not JSON, or is refused.
     """
     try:
         value = json.loads(
@@ -163,7 +199,7 @@ def parse_json(content: bytes, *, any_text: bool = False) -> Any:
 
 
 def is_clean(value: str) -> bool:
-    """Whether a text can be written to files and terminals: it holds no NUL and no half of a surrogate pair."""
+    """Return whether a string can be written to files and terminals: it has no NUL and no half of a surrogate pair."""
     try:
         return b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:
@@ -171,7 +207,7 @@ def is_clean(value: str) -> bool:
 
 
 def mapping(value: object, what: str) -> dict[str, Any]:
-    """Check a mapping."""
+    """Check that a value is a mapping."""
     return value if isinstance(value, dict) else _refuse(value, what, "a mapping")
 
 
@@ -184,30 +220,30 @@ def one_of(value: object, what: str, known: Collection[T]) -> T:
 
 
 def whole(value: object, what: str, low: int, high: int) -> int:
-    """Check a whole number from `low` to `high`."""
+    """Check that a value is a whole number from `low` to `high`."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     return _refuse(value, what, f"a whole number from {low} to {high}")
 
 
 def number(value: object, what: str, low: float, high: float) -> float:
-    """Check a number from `low` to `high`."""
+    """Check that a value is a number from `low` to `high`."""
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return value
     return _refuse(value, what, f"a number from {low:g} to {high:g}")
 
 
 def text(value: object, what: str, longest: int) -> str:
-    """Check a text of 1 to `longest` characters."""
+    """Check that a value is a string of 1 to `longest` characters."""
     return (
         value
         if isinstance(value, str) and 1 <= len(value) <= longest
-        else _refuse(value, what, f"a text of 1 to {longest} characters")
+        else _refuse(value, what, f"a string of 1 to {longest} characters")
     )
 
 
 def entries_of(value: object, what: str, checks: Mapping[str, Callable[[object, str], T]]) -> dict[str, T]:
-    """Check a mapping that has exactly these entries, each by its own check."""
+    """Check that a value is a mapping with exactly the entries of `checks`, each of which passes its check."""
     entries = mapping(value, what)
     if missing := [name for name in checks if name not in entries]:
         raise ValueError(f"{what}: {', '.join(missing)} is missing")
@@ -224,7 +260,7 @@ def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the name {shown(repeated)} stands more than once in one mapping")
+        raise ValueError(f"the name {shown(repeated)} occurs more than once in one mapping")
     return entries
 
 
@@ -234,7 +270,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits")
+        raise ValueError(f"a number has {len(digits)} digits; expected at most {MAX_DIGITS}")
     return int(digits)
 
 
@@ -246,13 +282,13 @@ def _finite_number(digits: str) -> float:
 
 
 def _refuse_hostile(value: object, *, any_text: bool) -> None:
-    """Refuse deep nesting, and texts that no file or terminal takes. Not recursive."""
+    """Refuse deep nesting, and strings that cannot be written to files or terminals; without recursion."""
     level: list[object] = [value]
     for depth in range(MAX_DEPTH + 1):
         below: list[object] = []
         for item in level:
             if isinstance(item, str) and not any_text and not is_clean(item):
-                raise ValueError(f"the text {shown(item)} holds a NUL or half a surrogate pair")
+                raise ValueError(f"the string {shown(item)} holds a NUL or half a surrogate pair")
             if isinstance(item, dict):
                 below += [*item, *item.values()]
             elif isinstance(item, list):

@@ -1,8 +1,8 @@
-"""Results never replace what is the user's: what an earlier run wrote is recorded beside it, and only that is replaced.
+"""Record what each run wrote, so that later runs replace only these results and no file of the user.
 
-A folder of results holds `MARKER`: a line for each file, with its size and a checksum, added before the file appears.
-So the record is right after every interruption, and files that the user has put or changed there are not taken for
-results. It holds no times: equal runs leave equal folders.
+A folder of results holds the record `MARKER`: a line for each file, with its size and a checksum, added before the
+file appears. The record is therefore complete after every interruption, and files that the user added or changed are
+not taken for results. It holds no times, so that equal runs leave equal folders.
 """
 
 import json
@@ -24,21 +24,21 @@ MARKER = ".maskpencil-results.jsonl"
 """The name of the record in a folder of results."""
 
 MOST_BYTES = 2**27
-"""Of a record, some two million files; a larger one is not ours."""
+"""The largest size of a record, which has room for two million files; a larger file is not a record."""
 
 MOST_JSON_BYTES = 2**27
 
 SPARE_LINES = 1000
-"""Lines beyond two for each file, before a record is rewritten without its outdated lines."""
+"""A record with this many more lines than two for each file is rewritten without its outdated lines."""
 
 CHECKED_BYTES = 2**18
-"""Of a file's beginning, and again of its end, that its checksum covers: all of most masks and overlays."""
+"""The bytes at a file's beginning, and again at its end, that its checksum covers: all of most masks and overlays."""
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
-"""Files, in lower case, that desktops put into every folder."""
+"""The names, in lower case, of files that desktops put into every folder."""
 
 FEW = 3
-"""How many files are named in a message."""
+"""The most files that a message names."""
 
 _HEAD = {"maskpencil": "results", "lines": "file, bytes, checksum"}
 
@@ -47,43 +47,48 @@ Stamp = tuple[int, int]
 
 
 class Results:
-    """What earlier runs have written into a folder; made by `find_results`."""
+    """The files that earlier runs wrote into a folder, by its record; made by `find_results`."""
 
     def __init__(self, folder: Path, stamps: Mapping[str, Sequence[Stamp]]) -> None:
         self.folder, self._stamps = folder, stamps
 
     def names(self, path: Path) -> bool:
-        """Whether a path below the folder is, by its name, that of a result."""
+        """Return whether a path below the folder has the name of a result."""
         return _key(self.folder, path) in self._stamps
 
     def wrote(self, path: Path, status: os.stat_result) -> bool:
-        """Whether a file below the folder, with this status of itself and no link's target, is as it was written."""
+        """Return whether a file below the folder is unchanged since a run wrote it.
+
+        Args:
+            path: the file.
+            status: its status, for a link that of the link itself.
+        """
         stamps = self._stamps.get(_key(self.folder, path), ())
         if stat.S_ISREG(status.st_mode) and any(status.st_size == size for size, _ in stamps):
-            with suppress(OSError):  # it may not be read, which is no file that we wrote
+            with suppress(OSError):  # a file without read permission is not a result
                 return _stamp(path) in stamps
         return False
 
     @property
     def is_long(self) -> bool:
-        """Whether most lines of the record are out of date."""
+        """Whether most lines of the record are outdated."""
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record without outdated lines; of a killed run's file the line before the last may hold."""
+        """Return the record with the last two lines of each file: after a killed run the first of them may be valid."""
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
 
 def find_results(folder: Path) -> Results | None:
-    """Read which files in a folder are results of earlier runs; None where it is no folder of results."""
+    """Read which files in a folder are results of earlier runs; None if the folder has no record."""
     path = folder / MARKER
     if not path.is_file() or path.is_symlink() or path.stat().st_size > MOST_BYTES:
         return None
     stamps: dict[str, list[Stamp]] = {}
     with path.open("rb") as file:
         head = file.readline(len(_line(_HEAD)))
-        if head and _parsed(head) != _HEAD:  # another process may have made it just now
+        if head and _parsed(head) != _HEAD:  # it is empty if another process has just made it
             return None
         for line in file:
             match _parsed(line):
@@ -94,9 +99,9 @@ def find_results(folder: Path) -> Results | None:
 
 @contextmanager
 def recorded_results(folder: Path) -> Iterator[None]:
-    """Record the files that the block writes below a folder, which other processes may do at the same time.
+    """Record the files that the block writes below a folder; other processes may write there at the same time.
 
-    Nothing is made before the first of these files.
+    The record is made with the first of these files.
 
     Raises:
         OutputError: the record cannot be written.
@@ -106,20 +111,20 @@ def recorded_results(folder: Path) -> Iterator[None]:
 
 
 def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Path], alone: Sequence[Path] = ()) -> None:
-    """Make sure before the work that results replace nothing but results of earlier runs as these were written.
+    """Check, before the work, that results would replace only unchanged results of earlier runs.
 
-    What killed processes left among them is removed.
+    Temporary files of killed processes among them are removed.
 
     Args:
-        out: the folder that the results go to.
-        files: all files to be written, below `out`: in a folder of it, such as `out / "masks"`, or right in it.
-        sources: the files that are read.
-        alone: folders below `out` that will hold nothing but what is written now; `clear` empties them.
+        out: the folder for the results.
+        files: all files to be written, in `out` itself or in folders below it, such as `out / "masks"`.
+        sources: the files to be read.
+        alone: folders below `out` that will hold only the new results; `clear` empties them.
 
     Raises:
         OutputError: a result would replace a source or a file of the user, or lie among the user's files.
     """
-    if ".." in out.parts:  # of a folder that is yet to be made leads back, too
+    if ".." in out.parts:  # also through a folder that does not exist yet
         place = out.resolve()
         files, alone = ([place / path.relative_to(out) for path in paths] for paths in (files, alone))
         out = place
@@ -133,9 +138,9 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
     others = [path for kind in kinds for path in _visible_files(kind)]
     replaced = {path: status for path in files if (status := _status(path))}
     replaced |= {path: path.lstat() for folder in alone for path in _visible_files(folder)}
-    results = find_results(out)  # after the folders were looked at: a file is recorded before it appears
+    results = find_results(out)  # after listing the folders: a file is recorded before it appears
     if results is None and os.path.lexists(out / MARKER):
-        raise OutputError(f"{out / MARKER}: is no record of results; move it away, or give another --out")
+        raise OutputError(f"{out / MARKER}: is not a record of results; move it away, or give another --out")
     results = results or Results(out, {})
     _refuse_sources(replaced, sources)
     for path, status in replaced.items():
@@ -148,17 +153,17 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
         names = [str(path.relative_to(kind)) for path in foreign if path.is_relative_to(kind)]
         shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
         raise OutputError(
-            f"{kind}: holds what no earlier run has written ({shown}), and results are not mixed with that; give "
-            "another --out"
+            f"{kind}: holds files that no earlier run wrote ({shown}); expected an empty folder or earlier results; "
+            "give another --out, or move them away"
         )
     _shorten(out, results)
 
 
 def clear(out: Path, folder: Path) -> None:
-    """Remove a folder below `out` with results of earlier runs, but for what was changed or put there since.
+    """Remove a folder of earlier results below `out`, except for files that were changed or added since.
 
     Raises:
-        OutputError: something cannot be removed.
+        OutputError: a file cannot be removed.
     """
     results = find_results(out)
     if results is None:
@@ -170,19 +175,20 @@ def clear(out: Path, folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it") from error
     for place, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # it holds something
+        with suppress(OSError):  # it is not empty
             Path(place).rmdir()
 
 
 def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -> None:
-    """Make sure before the work that a file which the user names for an output can be written, and is new or ours.
+    """Check, before the work, that an output file can be written, and is new or an earlier output.
 
     Args:
-        path: the file.
-        keys: of JSON files, those that ours have at the top: such a file is replaced. Other files never are.
+        path: the file that the user names.
+        keys: the keys by which an existing JSON file is recognized as an earlier output and replaced; no other file is
+            ever replaced.
 
     Raises:
-        OutputError: the file cannot be written, or is there and not ours.
+        OutputError: the file cannot be written, or exists and is not an earlier output.
     """
     refuse_unwritable(path)
     if os.path.lexists(path) and not (keys and not path.is_symlink() and _has_keys(path, keys)):
@@ -191,9 +197,9 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 
 
 class _Record:
-    """Adds lines to the record of a folder, which is opened with the first; from any thread.
+    """A writer of lines to the record of a folder, which it opens with the first line; usable from any thread.
 
-    A thread of another run into the same folder may still call it after it was closed, and records by its own.
+    Calls after `close`, from a thread of another run into the same folder, do nothing: that run has its own writer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -203,11 +209,11 @@ class _Record:
 
     def __call__(self, path: Path, made: Path) -> None:
         if any(part.startswith(".") for part in path.parts[len(self._folder.parts) : -1]):
-            return  # it waits to be moved elsewhere
+            return  # a temporary folder, which will be moved
         with self._lock:
             if not self._is_closed:
                 self._file = self._file or self._opened()
-                # in one piece, which other processes do not part
+                # in one write, so that lines of other processes do not cut into it
                 self._file.write(_line([_key(self._folder, path), *_stamp(made)]))
 
     def close(self) -> None:
@@ -217,24 +223,24 @@ class _Record:
             self._stack.close()
 
     def _opened(self) -> FileIO:
-        self._stack.enter_context(locked(self._folder, alone=False))
+        self._stack.enter_context(locked(self._folder, exclusive=False))
         file = self._stack.enter_context((self._folder / MARKER).open("ab+", buffering=0))
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             file.write(_line(_HEAD))
         else:
             file.seek(size - 1)
-            if file.read(1) != b"\n":  # a full disk cut the last line
+            if file.read(1) != b"\n":  # the last line was cut, as by a full disk
                 file.write(b"\n")
         return file
 
 
 def _shorten(folder: Path, results: Results) -> None:
-    """Write the record of a folder anew where most of its lines are out of date, unless somebody adds to it."""
+    """Rewrite the record of a folder if most of its lines are outdated, unless another process is adding to it."""
     if not results.is_long:
         return
-    with locked(folder, alone=True) as alone:
-        latest = find_results(folder) if alone else None
+    with locked(folder, exclusive=True) as is_locked:
+        latest = find_results(folder) if is_locked else None
         if latest:
             temporary = temporary_beside(folder / MARKER)
             temporary.write_bytes(latest.to_bytes())
@@ -248,11 +254,11 @@ def _refuse_sources(replaced: Mapping[Path, os.stat_result], sources: Iterable[P
     for path in replaced:
         status = _status(path, follow=True)
         if status and (status.st_dev, status.st_ino) in identities:
-            raise OutputError(f"{path}: is to be read, and a result would replace it; give another --out")
+            raise OutputError(f"{path}: is an input that a result would replace; give another --out")
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    """Give the files below a folder, and the links to folders, but for hidden ones and `JUNK`."""
+    """Yield the files below a folder and the links to folders, except for hidden ones and `JUNK`."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -278,7 +284,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the name of a file below a folder of results, alike for names of one file on Windows and macOS."""
+    """Return the key of a file below a folder of results; it ignores case and Unicode form, as Windows and macOS do."""
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()
 
@@ -295,7 +301,7 @@ def _line(entry: object) -> bytes:
 
 
 def _parsed(text: bytes) -> Any:
-    """Return what a text of JSON holds, or None."""
+    """Return the value of a JSON text; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""`Segmenter`: a network with its classes and preprocessing."""
+"""Define `Segmenter`, which segments images with a network, its classes and its preprocessing."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,14 +54,14 @@ MAX_UNTILED_PIXELS = 2**21
 """Images of at most this size are never cut into tiles by the memory limit."""
 
 SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
-"""As `Preprocessing.image_size`, but None keeps the model's and "native" is each image's own size."""
+"""Like `Preprocessing.image_size`, but None is the model's size and "native" each image's own size."""
 
 
 def load_predictor(value: Any) -> Predictor:
-    """Return a predictor as it is, or load a model folder.
+    """Return a predictor unchanged, or load a model folder.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the value is neither.
         ModelError: the folder cannot be read.
     """
     if isinstance(value, str | os.PathLike):
@@ -72,25 +72,25 @@ def load_predictor(value: Any) -> Predictor:
 
 
 class Segmenter:
-    """Segment images of any size with one network. May be used from several threads.
+    """A network that segments images of any size; it may be used from several threads.
 
     Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
 
-    A segmenter can be copied and pickled, also into other processes: a live network is copied with its weights, any
-    other is loaded again from its model folder, with the same settings.
+    A segmenter can be copied and pickled, also into other processes: a live network (a torch module) is copied with its
+    weights, any other is loaded again from its model folder, with the same settings.
 
     Args:
         runtime: runs the network.
         classes: the network's K classes.
         preprocessing: how images were prepared in training.
-        training: where the weights come from, as plain values for the model folder.
-        folder: the model folder of a network that is not live.
-        memory: the limit in bytes for the images that the network computes at the same time.
+        training: how the weights were made, as plain values for the model folder.
+        folder: the model folder; required for a network that is not live.
+        memory: the memory limit in bytes, for all images that the network computes at the same time.
         tile: the side of the tiles in pixels, a multiple of 32; by default it follows from `memory`.
         image_size: scale images to this size instead of the model's: (height, width), the longer side, or "native".
 
     Attributes:
-        has_blended: whether an image was segmented in tiles whose results are blended and so not exact.
+        has_blended: whether an image was segmented in tiles that had to be blended, so that the result is not exact.
 
     Example:
         >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
@@ -137,17 +137,17 @@ class Segmenter:
         tile: int | None = None,
         image_size: SizeOverride = None,
     ) -> "Segmenter":
-        """Run a live network by torch; the network is moved to the device.
+        """Make a segmenter that runs a live network by torch; the network is moved to the device.
 
         Args:
-            parts: the network, which gives logits (N, K, H, W) of normalized images (N, 3, H, W), with its classes and
+            parts: the network, which maps normalized images (N, 3, H, W) to logits (N, K, H, W), with its classes and
                 preprocessing.
-            folder: the model folder that the network was read from.
+            folder: the model folder that the network was read from, if any.
             device: see `hardware.choose_device`.
             precision: see `hardware.choose_precision`.
-            compiled: compile the network with torch.compile; it must not be trained any more.
-            memory: the limit in bytes.
-            tile: the side of the tiles in pixels.
+            compiled: compile the network with torch.compile; it must not be trained afterwards.
+            memory: the memory limit in bytes, see `Segmenter`.
+            tile: the side of the tiles in pixels, see `Segmenter`.
             image_size: scale images to this size instead of the model's.
 
         Raises:
@@ -185,22 +185,23 @@ class Segmenter:
         tile: int | None = None,
         image_size: SizeOverride = None,
     ) -> "Segmenter":
-        """Load a model folder, or torchvision's network of that name: torchvision/fcn_resnet50.
+        """Load a model folder, or one of torchvision's networks by its name: torchvision/fcn_resnet50.
 
         Args:
             path: the model folder, or the name.
             runtime: auto, torch, openvino or onnx; see `hardware.choose_runtime`.
             device: auto, cpu, cuda or mps; see `hardware.choose_device`.
             precision: auto, fp32, bf16, fp16 or int8; see `hardware.choose_precision`.
-            compiled: compile the network with torch.compile, half a minute for each size of images, then faster.
-            memory: the limit in bytes, see `Segmenter`.
+            compiled: compile the network with torch.compile, which takes half a minute for each image size and is then
+                faster.
+            memory: the memory limit in bytes, see `Segmenter`.
             tile: the side of the tiles in pixels, see `Segmenter`.
             image_size: scale images to this size instead of the model's, see `Segmenter`.
 
         Raises:
             ConfigError: torchvision has no such network, the machine lacks the device or the runtime, a setting is out
-                of range, or a runtime that always compiles is to be `compiled`.
-            ModelError: the folder is missing, damaged or does not fit, or the weights cannot be had.
+                of range, or `compiled` was given for a runtime other than torch.
+            ModelError: the folder is missing, damaged or does not fit, or the weights cannot be downloaded.
         """
         name = Path(read_path_text("the model", path)).as_posix()
         path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
@@ -211,7 +212,7 @@ class Segmenter:
                 parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
-                raise ConfigError(f"--compile is of runtime torch, and {chosen} always compiles; leave --compile out")
+                raise ConfigError(f"--compile is for runtime torch only, and {chosen} always compiles; leave it out")
             config = read_model_config(path)
             return cls(
                 _graph_runtime(path, chosen, precision),
@@ -249,24 +250,24 @@ class Segmenter:
 
     @property
     def network(self) -> "Network":
-        """The live network that torch runs, or a new one read from the model folder."""
+        """The network as a torch module: the one that torch runs, or a new one read from the model folder."""
         if not isinstance(self.runtime, ConvertedRuntime):
             from maskpencil.runtimes.torch_runtime import TorchRuntime
 
             if isinstance(self.runtime, TorchRuntime):
                 return self.runtime.network
         if self.folder is None:
-            raise ConfigError("this segmenter has no network that could be written; load it with runtime='torch'")
+            raise ConfigError("this segmenter has no torch network; load it with runtime='torch'")
         with needed_for("the live network of a segmenter"):
             return read_model_folder(self.folder).model
 
     @property
     def budget(self) -> int:
-        """The limit in bytes for one image, while `runtime.at_once` images share `memory`."""
+        """The memory limit in bytes for one image, while `runtime.at_once` images share `memory`."""
         return self.memory // self.runtime.at_once
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a model folder, whole or not at all; a folder of that name is replaced.
+        """Write a model folder whole or not at all, replacing an existing one.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -283,11 +284,14 @@ class Segmenter:
         """Segment one image or several, of any sizes; empty pixels get no class.
 
         Args:
-            image: whatever `read_image` takes: a path, encoded bytes, a Pillow image, an array, a tensor. A list of
-                them, or an array or tensor with four axes, gives a list.
+            image: a path, encoded bytes, a Pillow image, an array or a tensor, see `read_image`; or several: a list of
+                these, or an array or tensor with four axes.
+
+        Returns:
+            The prediction, or a list of them for several images.
 
         Raises:
-            ImageError: it is not a readable image.
+            ImageError: an image is not readable.
         """
         if _is_several(image):
             return list(self.predict_stream(image))
@@ -299,10 +303,10 @@ class Segmenter:
     @overload
     def logits(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
     def logits(self, image: Any) -> Floats | list[Floats]:
-        """Compute the logits (K, H, W) float32 of one image or of each of several, which come as for `predict`.
+        """Compute the logits (K, H, W) float32 of one image, or a list for several; `image` is as in `predict`.
 
         Raises:
-            ImageError: it is not a readable image.
+            ImageError: an image is not readable.
         """
         return _each(image, self.logits_batch)
 
@@ -311,28 +315,28 @@ class Segmenter:
     @overload
     def probabilities(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
     def probabilities(self, image: Any) -> Floats | list[Floats]:
-        """Compute the probabilities (K, H, W) float32 of one image or of each of several, which come as for `predict`.
+        """Compute the probabilities (K, H, W) float32 of one image, or a list for several; `image` is as in `predict`.
 
         Raises:
-            ImageError: it is not a readable image.
+            ImageError: an image is not readable.
         """
         return _each(image, self.probabilities_batch)
 
     def predict_stream(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None, confidence: bool = True
     ) -> Iterator[Prediction]:
-        """Segment images one after the other as they arrive and yield the predictions in order.
+        """Segment images as they arrive, one after the other, and yield the predictions in order.
 
         A thread reads ahead of the network. Consecutive images of one size are batched. Close the generator, or exhaust
         it, to end the thread.
 
         Args:
             images: see `predict`; of any sizes.
-            batch_size: the most images in a batch, by default the fastest number; with 1 no image waits for the next.
+            batch_size: the most images in a batch, by default the fastest number; 1 for the shortest delay.
             confidence: also compute the probability of the chosen class.
 
         Raises:
-            ImageError: one is not a readable image; the predictions of those before it were yielded.
+            ImageError: an image is not readable; the predictions of the images before it were yielded.
         """
         size = self.batch_size if batch_size is None else read_whole("batch_size", batch_size, least=1)
         with closing(read_ahead(map(read_pixels, images), depth=max(2, size), step=None)) as read:
@@ -352,7 +356,7 @@ class Segmenter:
             entropy: also compute the entropy of the probabilities, 0 to 1.
 
         Raises:
-            ImageError: the images are of another kind or of different sizes.
+            ImageError: the images are not uint8 arrays (H, W, 3), or differ in size.
         """
         _refuse_unfit(images)
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
@@ -379,7 +383,7 @@ class Segmenter:
         return self.runtime.everything(self._coarse_scores(images), _size(images), "probabilities")
 
     def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
-        """Compute the `wanted` maps of images of one size, (H, W, 3) uint8 each; in tiles if they exceed the limit."""
+        """Compute the `wanted` maps of images of one size, (H, W, 3) uint8 each; in tiles if memory requires it."""
         size = _size(images)
         if self.tile_for(size) is None:
             return self.runtime.maps(self._coarse_scores(images), size, wanted)
@@ -388,7 +392,7 @@ class Segmenter:
         )
 
     def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
-        """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` down.
+        """Segment an image in tiles, and yield its maps in bands of whole rows, from the row `start` downwards.
 
         Raises:
             ConfigError: the network cannot be run in tiles.
@@ -396,8 +400,8 @@ class Segmenter:
         if not self._is_tileable(image.size):
             height, width = image.size
             raise ConfigError(
-                f"an image of {width} x {height} pixels cannot be done in tiles by this model, which sees it whole, "
-                "at a size of its own; give --image-size native, or scale the image down"
+                f"an image of {width} x {height} pixels cannot be segmented in tiles by this model, which scales every "
+                "image to its own size; give --image-size native, or scale the image down"
             )
         profile = self.runtime.profile
         self.has_blended |= not profile.exact
@@ -405,7 +409,7 @@ class Segmenter:
         return tiled_maps(self.runtime, image, wanted, profile=profile, tile=tile, start=start)
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
-        """Return the side of the tiles for an image of `size` (H, W), or None if it is not cut into tiles."""
+        """Return the side in pixels of the tiles for an image of `size` (H, W); None if it is not cut into tiles."""
         if not self._is_tileable(size):
             return None
         if self.tile:
@@ -416,7 +420,7 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions and give the fastest number of threads, for the duration of the block.
+        """Prepare for simultaneous predictions, for the duration of a block, and yield the fastest number of threads.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """
@@ -439,7 +443,7 @@ class Segmenter:
         state = self.__dict__.copy()
         if isinstance(self.runtime, ConvertedRuntime):
             if self.folder is None:
-                raise ConfigError("this segmenter has no model folder to be copied by; load it with runtime='torch'")
+                raise ConfigError("a segmenter without a model folder cannot be copied; load it with runtime='torch'")
             read_model_config(self.folder)  # raises if it is gone
             folder = self.folder.resolve()
             state |= {"folder": folder, "runtime": (self.runtime.name, self.runtime.precision, fingerprint(folder))}
@@ -450,7 +454,7 @@ class Segmenter:
             folder, (name, precision, loaded) = state["folder"], state["runtime"]
             read_model_config(folder)
             if fingerprint(folder) != loaded:
-                raise ModelError(f"{folder}: holds another model than when this segmenter was pickled; load it again")
+                raise ModelError(f"{folder}: the model changed since this segmenter was pickled; load it again")
             state = state | {"runtime": _graph_runtime(folder, name, precision)}
         self.__dict__.update(state)
 
@@ -474,10 +478,10 @@ class Segmenter:
 
 
 def _graph_runtime(folder: Path, name: str, precision: str) -> Runtime:
-    """Return the openvino or onnx runtime of a model folder's network in a precision, or auto.
+    """Return the runtime `name` (openvino or onnx) for a model folder's network in a precision, or auto.
 
     Raises:
-        ConfigError: the runtime lacks the precision, or is not installed.
+        ConfigError: the runtime does not support the precision, or is not installed.
         ModelError: the folder is damaged, or the runtime cannot run its network.
     """
     precision = read_choice("precision", precision, PRECISIONS)
@@ -537,7 +541,7 @@ def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
 
 
 def _refuse_unfit(images: Sequence[RGBImage]) -> None:
-    """Refuse images that do not come from `read_image`: floats, for example, would give a wrong label map silently."""
+    """Refuse images of another type, shape or size: floats, for example, would silently give a wrong label map."""
     shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: they end a command with its files cleaned up, or let it finish what it has begun."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP: end a command and clean up its files, or let it finish its current step."""
 
 import os
 import signal
@@ -12,29 +12,29 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
-"""Those that end a process from outside. SIGHUP, which Windows lacks, comes when the terminal is closed."""
+"""The signals that end a process from outside. SIGHUP, which Windows lacks, is sent when the terminal is closed."""
 
 CLOSING = ENDING[1:]
-"""That of a closed terminal alone."""
-
+"""The signal of a closed terminal; none on Windows."""
 
 STOPPING = (signal.SIGINT, *ENDING)
-"""Those that ask for a stop."""
+"""The signals that ask for a stop."""
 
 
 @dataclass
 class Ended:
-    """The number of the signal that ended a block; 0 where none did."""
+    """The number of the signal that ended a block; 0 if none did."""
 
     number: int = 0
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[Ended]:
-    """Raise KeyboardInterrupt in the block at the first signal of `ENDING`, so that all that is open is closed.
+    """Raise KeyboardInterrupt in the block at the first signal of `ENDING`, so that context managers clean up.
 
-    Those that follow are passed over: closing a terminal may send two. A signal that the process was started to ignore,
-    as nohup does with SIGHUP, stays ignored. Outside the main thread, where Python delivers no signals, none is taken.
+    Further signals are ignored: closing a terminal may send two. A signal that was already ignored when the process
+    started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals, the block
+    runs unchanged.
     """
     ended = Ended()
     in_main = threading.current_thread() is threading.main_thread()
@@ -56,16 +56,17 @@ def ended_by_signals() -> Iterator[Ended]:
 
 
 class Stop(Event):
-    """An event that a signal sets; `number` is that of the signal, 0 before."""
+    """An event that a signal sets; `number` is the signal's, 0 before."""
 
     number = 0
 
 
 @contextmanager
 def stopped_by_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
-    """Give an event that the first signal of `STOPPING` sets, announced by `tell`; the next raises KeyboardInterrupt.
+    """Yield an event that the first signal of `STOPPING` sets; the next one raises KeyboardInterrupt.
 
-    After the block the signals do what they did before. Works in the main thread only.
+    `tell` is called with a message at the first signal. After the block the earlier handlers are restored. Works in the
+    main thread only.
     """
     stop = Stop()
 
@@ -77,7 +78,7 @@ def stopped_by_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
         mute_closed_terminal(number)
         stop.number = number
         stop.set()
-        tell("finishing what is begun; once more to leave at once")
+        tell("finishing the current step; interrupt again to stop at once")
 
     taken = [number for number in STOPPING if number == signal.SIGINT or not is_ignored(number)]
     before = {number: signal.signal(number, handle) for number in taken}
@@ -98,11 +99,11 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 
 
 class StopRequest:
-    """Record in a block which signal asks for a stop, so that work stops between two steps and not within one.
+    """A record of the signal that asks for a stop, so that work stops between two steps and not within one.
 
-    `received` is the number of the signal that came to this process, `agreed` that which all processes stop by; both
-    are 0 before. A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals, none is
-    received.
+    `received` is the number of the signal that this process received, `agreed` the one for which all processes stop;
+    both are 0 before. A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals,
+    none is received.
     """
 
     def __init__(self) -> None:
@@ -139,18 +140,18 @@ def is_ignored(number: int) -> bool:
 def mute_closed_terminal(number: int) -> None:
     """Discard what is printed after SIGHUP, unless it goes to a file.
 
-    The terminal is there no more, and a program at the other end of a pipe was ended with it.
+    The terminal no longer exists, and a program at the other end of a pipe was ended with it.
     """
     if number not in CLOSING:
         return
     for descriptor in (1, 2):
         with suppress(OSError):  # it is closed
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a closed terminal no longer passes for one
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # isatty() is false for a closed terminal
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)
 
 
 def exit_code(number: int) -> int:
-    """Return the exit code of a process that a signal has ended, as shells count it: 143 for SIGTERM."""
+    """Return the exit code that shells give to a process ended by a signal: 143 for SIGTERM."""
     return 128 + number

@@ -1,8 +1,8 @@
-"""The only way to standard output and standard error: lines of plain text, whatever stands in them.
+"""Write lines of plain text to standard output and standard error; nothing else in the package writes there.
 
-Results go to standard output by `show`, everything else to standard error by `say`. Text of users, files and models can
-forge no line and reaches no terminal as a command, see `plain_text.visible`. Streams that are closed, full or no longer
-read end no work.
+Results go to standard output by `show`, everything else to standard error by `say`. Text from users, files and models
+cannot forge lines or control the terminal, see `plain_text.visible`. Work goes on if a stream is closed, full or no
+longer read.
 """
 
 import os
@@ -19,26 +19,26 @@ Line = str | Sequence[str | Swatch]
 
 
 class Results:
-    """Standard output, as a file for text; once it takes no more, `failure` says why and the rest is dropped."""
+    """Standard output as a text file; if writing fails, `failure` is the error and all further text is dropped."""
 
     def __init__(self) -> None:
         self.failure: OSError | None = None
 
     @property
     def encoding(self) -> str:
-        """How text is encoded."""
+        """The encoding of text."""
         return sys.stdout.encoding or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return sys.stdout.isatty()
 
     def fileno(self) -> int:
-        """The file descriptor."""
+        """Return the file descriptor."""
         return sys.stdout.fileno()
 
     def write(self, text: str) -> int:
-        """Write text that is harmless already."""
+        """Write text that is already safe for a terminal."""
         try:
             return sys.stdout.write(text)
         except OSError as error:
@@ -46,7 +46,7 @@ class Results:
             return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write buffered text."""
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -61,14 +61,14 @@ RESULTS = Results()
 
 
 def show(*lines: Line) -> None:
-    """Write lines to standard output, each of plain text, or of parts, some of them colors."""
+    """Write lines to standard output; each is a string, or a sequence of strings and colors."""
     for line in lines:
         parts = [line] if isinstance(line, str) else line
         RESULTS.write("".join(_part(part) for part in parts) + "\n")
 
 
 def say(line: str, *, file: TextIO | None = None) -> None:
-    """Write a line to standard error, or to another terminal or log; one that takes no more is ignored."""
+    """Write a line to standard error, or to another terminal or log; errors of writing are ignored."""
     file = file or sys.stderr
     try:
         file.write(_encodable(visible(line), file.encoding) + "\n")
@@ -79,21 +79,21 @@ def say(line: str, *, file: TextIO | None = None) -> None:
 
 
 def finish(code: int) -> int:
-    """Write what is buffered; returns the exit code of a command that ends with `code`.
+    """Write buffered results and return the exit code of a command that ends with `code`.
 
-    Whoever reads only a part of the results has no error; where they cannot be written, for instance on a full disk,
-    that is said and the code is not 0.
+    It is no error if a reader closes the pipe early. If the results cannot be written, for example on a full disk, an
+    error is printed and the exit code is not 0.
     """
     RESULTS.flush()
     failure, RESULTS.failure = RESULTS.failure, None
     if failure is None or isinstance(failure, BrokenPipeError):
         return code
-    say(f"error: standard output: cannot be written ({failure.strerror}); free some space or choose another place")
+    say(f"error: standard output: cannot be written ({failure.strerror}); free some space, or redirect it elsewhere")
     return code or 1
 
 
 def open_closed_streams() -> None:
-    """Open the null device in place of standard streams that were closed, lest another file gets their numbers."""
+    """Open the null device in place of closed standard streams, so that no other file gets their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
@@ -101,7 +101,7 @@ def open_closed_streams() -> None:
 
 
 def _drop_rest(stream: TextIO) -> None:
-    """Lead a standard stream nowhere; else what is buffered fails again at the exit."""
+    """Redirect a standard stream to the null device, since writing its buffer would fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -117,5 +117,5 @@ def _part(part: str | Swatch) -> str:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """The text without characters that the stream cannot write."""
+    """Return the text with escapes for characters that the encoding lacks."""
     return text if encoding is None else text.encode(encoding, "backslashreplace").decode(encoding)

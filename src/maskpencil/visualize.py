@@ -1,4 +1,4 @@
-"""Label maps made visible: colors, overlays, boxes, legends, contact sheets."""
+"""Draw label maps: colors, overlays, boxes, legends, contact sheets."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,25 @@ INK = (40, 40, 40)
 BOUNDARY = (255, 140, 0)
 MAX_LEGEND_CLASSES = 24
 _BAND = 1024
-"""Rows that are drawn at once."""
+"""The number of rows that are drawn at once."""
 
 LEAST_SIDES = 5
-"""The least ratio of a box's longer side to the thickness of its frame; smaller boxes get no frame."""
+"""The least ratio of a box's longer side to the thickness of its frame; a smaller box gets no frame."""
 
 MAX_TAG_SHARE = 4
-"""The largest ratio of a tag's area to its box's; a larger tag, which would hide the image, is left out."""
+"""The largest ratio of a tag's area to that of its box; a larger tag, which would hide the image, is left out."""
 
 
 class Boxed(Protocol):
-    """The part of a region that is drawn."""
+    """The attributes of a region that `boxes` draws."""
 
     @property
     def class_index(self) -> int:
-        """Its class, which gives the color and the name."""
+        """The index of its class, which gives the color and the name."""
 
     @property
     def number(self) -> int:
-        """Which one of its class it is."""
+        """Its number within its class."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -44,18 +44,18 @@ class Boxed(Protocol):
 
 
 def colorize(label_map: LabelMap, classes: ClassSet) -> RGBImage:
-    """Draw every class in its color: (H, W) indices to (H, W, 3)."""
+    """Draw every class in its color: (H, W) class indices to (H, W, 3) uint8."""
     return np.frombuffer(_palette(classes), np.uint8).reshape(256, 3)[label_map]
 
 
 def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity: float = 0.5) -> RGBImage:
-    """Lay the class colors over the image; ignored pixels stay as they are.
+    """Blend the class colors into the image, except at ignored pixels.
 
     `opacity` is the share of the color, 0..1. Returns (H, W, 3), the size of `image` and `label_map`.
     """
     blended = np.empty(image.shape, np.uint8)
     palette = _palette(classes)
-    for top in range(0, len(image), _BAND):  # so that large images need little memory beside their own
+    for top in range(0, len(image), _BAND):  # so that large images need little extra memory
         rows = slice(top, top + _BAND)
         colored = Image.fromarray(label_map[rows])
         colored.putpalette(palette)  # several times as quick as an index into an array
@@ -67,9 +67,9 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
 
 
 def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
-    """Draw over the darkened image where a target's classes meet, in white, and where a prediction's do, in orange.
+    """Draw the class boundaries of a target in white and of a prediction in orange over the darkened image.
 
-    All are (H, W); returns (H, W, 3). Where the target is ignored nothing is drawn.
+    All are (H, W); returns (H, W, 3). Nothing is drawn where the target is ignored.
     """
     drawn = image // 2
     for label_map, color in ((target, PAPER), (prediction, BOUNDARY)):
@@ -80,10 +80,9 @@ def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBIm
 def boxes(image: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
     """Draw a frame in the class's color within the box of each region, and a tag with its class and number.
 
-    A line a pixel wide around each frame sets it off from its surroundings. Small boxes lie over large ones; specks, of
-    which a frame would leave nothing to see, get none. A tag stands above its box, in it or below it; it is left out
-    where it would hide the tag of a larger box, or where the box is tiny beside it. Returns (H, W, 3), the size of
-    `image`.
+    A line one pixel wide sets each frame off from its surroundings. Small boxes are drawn over large ones; regions so
+    small that a frame would hide them get none. A tag lies above its box, in it or below it; it is left out if it would
+    hide the tag of a larger box, or is much larger than its box. Returns (H, W, 3), the size of `image`.
     """
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
@@ -124,12 +123,16 @@ def legend(
     indices: Sequence[int] | None = None,
     counts: Mapping[int, int] | None = None,
 ) -> RGBImage:
-    """Draw a strip `width` pixels wide with a swatch and the name of each class, in as many rows as it takes.
+    """Draw a strip with a swatch and the name of each class, in as many rows as needed: (rows, width, 3).
 
-    `indices` chooses the classes, without it all are named; `IGNORE_INDEX` among them gets a swatch that is struck out.
-    `counts`, of things by class, follow the names in brackets.
-    A name too long for a row is cut; one in another script than Latin, which the built-in font lacks, becomes the
-    class's number. Returns (rows, width, 3).
+    A name that is too long for a row is cut. A name in a script other than Latin, which the built-in font lacks, is
+    replaced by "class N".
+
+    Args:
+        classes: the names and colors.
+        width: in pixels.
+        indices: the classes to name, by default all; `IGNORE_INDEX` gets a crossed-out swatch.
+        counts: numbers by class index that follow the names in parentheses.
     """
     chosen = tuple(range(len(classes)) if indices is None else indices)
     return _legend(classes, width, chosen, tuple((counts or {}).items()))
@@ -137,7 +140,7 @@ def legend(
 
 @lru_cache(maxsize=32)
 def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tuple[tuple[int, int], ...]) -> RGBImage:
-    """See `legend`: images of one size as a rule have the same, and text takes longer to draw than colors."""
+    """Draw a `legend`, cached: images of one size usually share it, and text takes longer to draw than colors."""
     counts = dict(counted)
     font = _font(size := _text_size(width))
     gap, row_height = size // 2, size + size // 2 + 2
@@ -173,9 +176,9 @@ def with_legend(
     label_map: LabelMap | None = None,
     counts: Mapping[int, int] | None = None,
 ) -> RGBImage:
-    """Put a legend under an image; an image narrower than the legend's shortest readable row is centered on paper.
+    """Add a legend below an image; an image too narrow for a readable legend is centered on a wider sheet.
 
-    With a `label_map` and many classes only those that occur in it are named; `indices` and `counts` as in `legend`.
+    If there are many classes, only those that occur in `label_map` are named. For `indices` and `counts` see `legend`.
     """
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
         present = np.bincount(label_map.ravel(), minlength=256)
@@ -194,9 +197,9 @@ def with_legend(
 
 
 def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str], cell_width: int = 320) -> RGBImage:
-    """Lay images out in rows, each scaled to `cell_width` pixels, under one line of captions.
+    """Lay out images in rows, each scaled to `cell_width` pixels, under one line of captions.
 
-    Rows may differ in height, not in their number of images.
+    Rows may differ in height, but must have as many images as there are captions.
     """
     gap = 6
     columns = len(captions)
@@ -218,7 +221,7 @@ def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str]
 
 
 def heat(image: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
-    """Draw (H, W) numbers of 0 or more over an image: nothing at 0, over red to bright yellow at the greatest."""
+    """Draw numbers (H, W) of 0 or more as a heat map over an image: nothing at 0, then red, yellow at the greatest."""
     greatest = float(values.max(initial=0.0))
     share = Image.fromarray(grayscale(values / greatest if greatest else values))
     colors = ImageOps.colorize(share, black=(90, 0, 90), mid=(230, 60, 20), white=(255, 235, 60))
@@ -227,13 +230,13 @@ def heat(image: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
 
 
 def grayscale(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Turn (H, W) numbers in 0..1 into gray levels 0-255."""
+    """Convert numbers (H, W) in 0..1 to gray levels 0-255."""
     levels: npt.NDArray[np.uint8] = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return levels
 
 
 def _palette(classes: ClassSet) -> bytes:
-    """Red, green and blue of all 256 indices."""
+    """Return red, green and blue of all 256 indices."""
     table = np.full((256, 3), IGNORE_COLOR, dtype=np.uint8)
     table[: len(classes)] = classes.colors
     return table.tobytes()
@@ -248,7 +251,7 @@ def _scaled(image: RGBImage, width: int) -> Image.Image:
 
 
 def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
-    """The pixels (H, W) whose neighbor to the right or below is of another class; none beside an ignored one."""
+    """Return the pixels (H, W) whose right or lower neighbor has another class, neither of them ignored."""
     valid = label_map != IGNORE_INDEX
     edges = np.zeros(label_map.shape, dtype=bool)
     edges[:, :-1] |= (label_map[:, :-1] != label_map[:, 1:]) & valid[:, :-1] & valid[:, 1:]
@@ -267,13 +270,13 @@ def _longer_side(region: Boxed) -> int:
 
 
 def _ink_on(color: Color) -> Color:
-    """Dark or light, whichever can be read on a color."""
+    """Return a dark or a light color, whichever is readable on `color`."""
     red, green, blue = color
     return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else PAPER  # about as bright as the color looks
 
 
 def _printable(classes: ClassSet, index: int) -> str:
-    """The name in ASCII, which is all that the built-in font has: without accents, or "class N"."""
+    """Return the class's name in ASCII, which the built-in font is limited to: without accents, or "class N"."""
     if index == IGNORE_INDEX:
         return "no class"
     letters = unicodedata.normalize("NFKD", classes.names[index].replace("ß", "ss"))

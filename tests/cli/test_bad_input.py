@@ -1,4 +1,4 @@
-"""Ten kinds of bad input: one line that names the file and the remedy, code 1, nothing half-written."""
+"""Bad input gives one line with the file and the remedy, exit code 1, and no half-written output."""
 
 import shutil
 
@@ -45,7 +45,7 @@ def model(tiny_folder, tmp_path_factory):
 
 
 def refuse(words, capsys, *expected):
-    """Run a command that must fail, and check its last words."""
+    """Run a command that must fail, and check its error line."""
     assert main([str(word) for word in words]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -96,7 +96,7 @@ def test_a_color_mask_among_class_numbers(folder, capsys):
 def test_masks_of_one_class(folder, capsys):
     for path in folder.glob("masks/*/*.png"):
         Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
-    refuse_training(folder, capsys, "all pixels are of one class", "check that these are the masks")
+    refuse_training(folder, capsys, "all pixels are of one class", "check that these files are the masks")
 
 
 def test_a_truncated_jpeg(folder, capsys):
@@ -143,7 +143,7 @@ def test_an_output_that_cannot_be_written(command, folder, model, tmp_path, caps
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / "out"
     words = ["train", folder, *SETTINGS] if command == "train" else ["predict", model, folder / "images" / "val"]
-    refuse([*words, "--out", out], capsys, str(out), "cannot be written", "choose a place")
+    refuse([*words, "--out", out], capsys, str(out), "cannot be written", "choose a folder")
     assert (tmp_path / "file").read_text() == "in the way"
 
 

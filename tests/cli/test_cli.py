@@ -85,7 +85,7 @@ def test_debug_shows_the_traceback(tmp_path, capsys):
     assert shown[-1].startswith("error: ")
 
 
-def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):
+def test_an_interruption_is_reported_with_its_own_exit_code(monkeypatch, capsys):
     def stopped(*words: str) -> None:
         raise KeyboardInterrupt("nothing is lost: continue with maskpencil train --resume RUN")
 
@@ -104,19 +104,19 @@ def test_an_interruption_is_told_and_has_its_code(monkeypatch, capsys):
         (["check", "DATA", "--processes", "0"], "--processes must be 1 or more, but got 0"),
     ],
 )
-def test_what_a_command_needs_is_told_in_one_line(words, message, capsys):
+def test_a_missing_or_wrong_argument_is_reported_in_one_line(words, message, capsys):
     assert main(words) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
-def test_whoever_reads_a_part_of_the_output_is_no_error():
+def test_a_reader_that_closes_the_pipe_early_causes_no_error():
     command = f"{sys.executable} -m maskpencil info recipes | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
 @pytest.mark.slow
-def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatch):
+def test_a_folder_is_checked_trained_on_and_segmented_by_commands(tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [
         "--backbone",
@@ -159,7 +159,7 @@ def test_the_road_from_folder_to_masks(tiny_folder, tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("topic", [[], ["backbones"], ["recipes"]])
-def test_info_tells(topic, capsys):
+def test_info_lists_versions_backbones_and_recipes(topic, capsys):
     assert main(["info", *topic]) == 0
     assert {"": "torch", "backbones": "vgg16", "recipes": "tutorial"}[
         topic[0] if topic else ""
@@ -194,7 +194,7 @@ def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, cap
 
     torch.save({"head.weight": torch.zeros(1)}, "other.pth")
     assert main(["import", "other.pth", "--out", "none"]) == 1
-    assert "other.pth: is a network of another kind" in capsys.readouterr().err
+    assert "other.pth: is not a known segmentation network" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

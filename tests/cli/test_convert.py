@@ -35,6 +35,6 @@ def test_a_data_set_is_the_same_in_every_format(
                 np.testing.assert_array_equal(one, other)
 
 
-def test_a_format_that_is_none_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the format must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"):
         convert(open_folder(tiny_folder), tmp_path, "paint")

@@ -26,7 +26,7 @@ def run(*words):
     return main(["evaluate", *(str(word) for word in words), "--device", "cpu", "--precision", "fp32"])
 
 
-def test_a_class_is_scored_besides_the_usual_table(model, tiny_folder, tmp_path, capsys):
+def test_the_scores_of_one_class_follow_the_usual_table(model, tiny_folder, tmp_path, capsys):
     assert run(model, tiny_folder, "--json", tmp_path / "plain.json") == 0
     usual = capsys.readouterr().out
     assert run(model, tiny_folder, "--class", "ball", "--json", tmp_path / "scores.json") == 0
@@ -51,7 +51,7 @@ def test_a_class_is_scored_besides_the_usual_table(model, tiny_folder, tmp_path,
 
 
 @pytest.mark.parametrize("command", ["evaluate", "check"])
-def test_a_place_for_the_scores_that_cannot_be_written_is_told_at_once(command, model, tmp_path, capsys):
+def test_an_unwritable_scores_file_is_refused_before_evaluating(command, model, tmp_path, capsys):
     words = [str(model)] if command == "evaluate" else []
     assert main([command, *words, str(tmp_path / "no data"), "--json", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}: cannot be written (Is a directory)")
@@ -78,7 +78,7 @@ def test_a_folder_that_is_not_there_is_one_line(model, tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'nowhere'}: there is no such folder")
 
 
-def test_which_images_were_scored_is_told(model, tiny_folder, capsys):
+def test_the_number_of_scored_images_is_reported(model, tiny_folder, capsys):
     assert run(model, tiny_folder) == 0
     count = {split: len(pairs) for split, pairs in open_folder(tiny_folder).splits.items()}
     assert capsys.readouterr().out.startswith(f"the split val: {count['val']} of {sum(count.values())} images\n")

@@ -1,4 +1,4 @@
-"""What ends a command and is neither the user's data nor a setting: one line, and where to look further."""
+"""Failures that are caused neither by the data nor by a setting give one line with the place of the traceback."""
 
 import errno
 import subprocess
@@ -45,13 +45,13 @@ def test_memory_that_is_refused_is_one_line_with_what_was_asked_and_what_to_do(e
     assert said.count("\n") == 1
 
 
-def test_memory_is_blamed_also_where_a_file_was_blamed_first():
+def test_a_memory_error_is_reported_even_if_it_was_wrapped_in_an_error_of_a_file():
     error = DataError("a.png: is damaged")
     error.__cause__ = MemoryError("of an image")
     assert memory_refused(error) == "of an image"
 
 
-def test_errors_that_are_their_own_cause_end():
+def test_a_circle_of_causes_between_errors_ends():
     error, other = DataError("a.yaml: is damaged"), ValueError("odd")
     error.__cause__ = error
     assert memory_refused(error) == ""
@@ -59,7 +59,7 @@ def test_errors_that_are_their_own_cause_end():
     assert memory_refused(error) == ""
 
 
-def test_check_ends_for_a_class_file_of_another_tool_that_is_no_yaml(tmp_path, capsys):
+def test_check_reports_a_class_file_of_another_tool_that_is_not_yaml(tmp_path, capsys):
     (tmp_path / "data.yaml").write_text('"path": ".", "train": "images"\n')
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
@@ -79,7 +79,7 @@ def test_check_ends_for_a_class_file_of_another_tool_that_is_no_yaml(tmp_path, c
     ],
     ids=str,
 )
-def test_no_other_error_is_taken_for_it(error):
+def test_no_other_error_is_taken_for_a_memory_error(error):
     assert memory_refused(error) == ""
 
 
@@ -99,7 +99,7 @@ def test_a_limit_on_memory_is_named(tmp_path):
     )
 
 
-def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_kept(monkeypatch, capsys, tmp_path):
+def test_a_bug_is_reported_in_one_line_and_its_traceback_is_kept(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("maskpencil.cli.info.command", fail_with(ZeroDivisionError("\x1b[31m")))
     assert main(["info"]) == 1
     said = capsys.readouterr().err
@@ -113,7 +113,7 @@ def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_kept(monkeypatc
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
 
 
-def test_where_nothing_can_be_kept_debug_is_the_way(monkeypatch, capsys, tmp_path):
+def test_a_bug_is_reported_with_debug_as_the_remedy_if_no_file_can_be_written(monkeypatch, capsys, tmp_path):
     (tmp_path / "cache").write_text("in the way")
     monkeypatch.setattr("maskpencil.cli.info.command", fail_with(ZeroDivisionError("zero")))
     assert main(["info"]) == 1

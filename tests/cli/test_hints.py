@@ -1,4 +1,4 @@
-"""What people type who know other tools: one line that names what to type here."""
+"""Options and commands of other tools are answered with one line that names the right ones."""
 
 import importlib
 import json
@@ -68,7 +68,7 @@ HINTS = {
 
 
 @pytest.mark.parametrize("line", HINTS)
-def test_a_word_of_another_tool_is_answered_with_ours(line, capsys):
+def test_an_option_of_another_tool_is_answered_with_the_one_here(line, capsys):
     assert main(line.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -103,7 +103,7 @@ def model(make_segmenter, tmp_path):
 
 
 def said(words, capsys, code):
-    """The one error line of a command."""
+    """Return the only error line of a command."""
     assert main([str(word) for word in words]) == code
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     return line
@@ -117,13 +117,13 @@ def test_a_wrong_order_is_answered_with_the_right_one(model, tiny_folder, capsys
     assert f"maskpencil heatmap {model} {image}" in said(["heatmap", image, model, "--class", "x"], capsys, 2)
 
 
-def test_a_run_stands_for_its_best_model_and_that_is_said(model, tiny_folder, capsys, tmp_path):
+def test_a_run_folder_is_replaced_by_its_best_model_with_a_note(model, tiny_folder, capsys, tmp_path):
     assert main(["predict", str(model.parent), str(tiny_folder / "images/val"), "--out", str(tmp_path / "out")]) == 0
     assert f"{model.parent}: is a run; its best model is used: {model}" in capsys.readouterr().err
     assert main(["info", str(model.parent)]) == 0
 
 
-def test_what_is_no_model_is_named(model, tiny_folder, tmp_path, capsys):
+def test_something_that_is_not_a_model_is_identified(model, tiny_folder, tmp_path, capsys):
     image = tiny_folder / "images/val/0.png"
     assert f"maskpencil predict MODEL {tiny_folder}" in said(["predict", tiny_folder, image], capsys, 1)
     for name, hint in (
@@ -138,7 +138,7 @@ def test_what_is_no_model_is_named(model, tiny_folder, tmp_path, capsys):
     assert f"a part of a model: maskpencil predict {model}" in said(["predict", weights, image], capsys, 1)
 
 
-def test_a_model_or_a_run_is_no_data(model, tmp_path, capsys):
+def test_a_model_or_a_run_is_refused_as_data(model, tmp_path, capsys):
     assert f"maskpencil train DATA --init {model}" in said(["train", model], capsys, 1)
     assert f"maskpencil train --resume {model.parent}" in said(["train", model.parent], capsys, 1)
     assert f"maskpencil info {model}" in said(["check", model], capsys, 1)
@@ -146,6 +146,6 @@ def test_a_model_or_a_run_is_no_data(model, tmp_path, capsys):
     assert "is a training run, not data" in said(["convert", model.parent, "--to", "coco"], capsys, 1)
 
 
-def test_a_model_of_which_a_part_is_missing_is_no_folder_of_images(tmp_path, capsys):
+def test_an_incomplete_model_folder_is_not_taken_for_a_folder_of_images(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps({}))
     assert "is missing" in said(["info", tmp_path], capsys, 1)

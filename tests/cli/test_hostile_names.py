@@ -1,4 +1,4 @@
-"""Names from a stranger, in files and in a model: shown as plain text, and no line is forged."""
+"""Hostile names in files and models are shown as plain text and cannot forge lines."""
 
 import codecs
 import csv
@@ -52,7 +52,7 @@ def make_model(make_segmenter, tmp_path):
 
 
 def plain(captured) -> str:
-    """What was printed, after a look for what must not be in it."""
+    """Return what was printed, after checking that it has no control characters."""
     text = captured.out + captured.err
     assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
     assert not [line for line in text.splitlines() if line.startswith("error: forged")]

@@ -1,4 +1,4 @@
-"""A file that the user names for an output is new, or what the same command wrote before."""
+"""An output file that the user names must be new, or an earlier output of the same command."""
 
 import json
 import shutil
@@ -28,7 +28,9 @@ def error(words: list[object], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("name", ["classes.yaml", "images/train/0.png", "other.json"])
-def test_findings_do_not_replace_a_file_of_the_user(data: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_a_report_does_not_replace_a_file_of_the_user(
+    data: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     (data / "other.json").write_text('{"classes": ["mine"]}')
     before = (data / name).read_bytes()
     line = error(["check", data, "--json", data / name], capsys)
@@ -37,19 +39,19 @@ def test_findings_do_not_replace_a_file_of_the_user(data: Path, capsys: pytest.C
     assert not Path("runs").exists(), "it is refused before the work"
 
 
-def test_findings_are_written_again(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_earlier_report_is_replaced(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert main(["check", str(data), "--json", "findings.json"]) == 0
     assert json.loads(Path("findings.json").read_text())["usable"] is True
 
 
-def test_the_entries_by_which_a_report_is_told_are_those_that_are_written(data: Path) -> None:
+def test_reports_have_the_keys_by_which_they_are_recognized(data: Path) -> None:
     assert {*check_command.JSON_KEYS} == check(data, processes=processes_for(1)).to_dict().keys()
     scores = ConfusionMatrix(1).scores(("a",)).to_dict()
     assert scores.keys() - {*evaluate_command.JSON_KEYS} == {"images"}
 
 
-def test_scores_do_not_replace_findings(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_do_not_replace_the_report_of_a_check(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(data), "--json", "report.json"]) == 0
     line = error(["evaluate", "no-model", data, "--json", "report.json"], capsys)
     assert "report.json: exists and was not written by this command" in line
@@ -65,7 +67,7 @@ def test_a_drawing_replaces_nothing(data: Path, capsys: pytest.CaptureFixture[st
     assert photo.read_bytes() == before
 
 
-def test_the_sheet_of_a_check_is_told_from_images(data: Path) -> None:
+def test_the_sheet_of_a_check_is_distinguished_from_images(data: Path) -> None:
     assert main(["check", str(data), "--out", "sheet"]) == 0
     results = find_results(Path("sheet"))
     assert results

@@ -13,6 +13,6 @@ def test_amounts_of_memory_are_read_as_people_write_them(text, count):
 
 
 @pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 XiB", "G"])
-def test_what_is_no_amount_is_refused(text):
+def test_something_that_is_not_an_amount_of_memory_is_refused(text):
     with pytest.raises(ConfigError, match="--memory must be an amount such as 2GiB or 512MiB, but got"):
         parse_bytes("--memory", text)

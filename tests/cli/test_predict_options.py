@@ -1,4 +1,4 @@
-"""`maskpencil predict` with what it can get of each pixel."""
+"""`maskpencil predict` with its options for images."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def model(make_segmenter, tmp_path):
 
 @pytest.fixture
 def predicted(model, tmp_path):
-    """The mask that the command writes with some options."""
+    """Return the mask that the command writes with some options."""
     image = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "photo.png")
 

@@ -1,4 +1,4 @@
-"""`maskpencil predict` on streams and cameras: signals, standard output, the last words."""
+"""`maskpencil predict` on streams and cameras: signals, standard output, final messages."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def signal_after(frames, segmenter, number):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
 @pytest.mark.parametrize(("number", "ended"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network):
+def test_a_signal_ends_a_camera_and_completes_its_video(number, ended, tmp_path, capsys, no_network):
     before = signal.getsignal(number)
     with camera_server() as address:
         thread = signal_after(11, no_network, number)  # the last of them may be dropped
@@ -50,14 +50,14 @@ def test_a_signal_ends_a_camera_well(number, ended, tmp_path, capsys, no_network
     assert code == ended
     shown = capsys.readouterr()
     assert shown.out.startswith("1 video done at ")
-    assert "finishing what is begun; once more to leave at once" in shown.err
+    assert "finishing the current step; interrupt again to stop at once" in shown.err
     with av.open(str(tmp_path / "out/overlays/camera.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) >= 10
     assert signal.getsignal(number) is before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
-def test_the_second_signal_leaves_at_once():
+def test_the_second_signal_stops_at_once():
     reported = []
     with stopped_by_signals(reported.append) as stop:
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command with a code of their own, and nothing half-written stays."""
+"""SIGTERM and SIGHUP end a command with their own exit codes and leave no half-written file."""
 
 import os
 import signal
@@ -125,7 +125,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_a_training_that_is_ended_says_how_to_go_on_and_has_its_own_code(number, code, tiny_folder, tmp_path):
+def test_an_ended_training_says_how_to_resume_and_has_its_own_exit_code(number, code, tiny_folder, tmp_path):
     words = ["train", tiny_folder, "--weights", "none", "--backbone", "test_resnet", "--crop-size", "32x32"]
     words += ["--epochs", "3", "--batch-size", "2", "--device", "cpu", "--out", tmp_path / "run"]
     command = [sys.executable, "-c", DRIVER, str(int(number)), *map(str, words)]
@@ -165,7 +165,7 @@ def test_a_closed_terminal_loses_no_step_of_a_training(tiny_folder, tmp_path):
 
 
 def _drain(descriptor: int, stop: threading.Event) -> None:
-    """Read what comes, until it is to stop."""
+    """Read all output until the stop event is set."""
     import select
 
     while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed or no longer read end in no traceback."""
+"""Standard streams that are full, closed or no longer read cause no traceback."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1 "])
-def test_whoever_reads_a_part_has_no_error(kind, unbuffered):
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(kind, unbuffered):
     done = shell(f"{unbuffered}maskpencil {COMMANDS[kind]} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -27,7 +27,7 @@ def test_whoever_reads_a_part_has_no_error(kind, unbuffered):
 @needs_full
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1 "])
-def test_full_standard_output_is_said_in_one_line(kind, unbuffered):
+def test_a_full_disk_behind_standard_output_is_reported_in_one_line(kind, unbuffered):
     done = shell(f"{unbuffered}maskpencil {COMMANDS[kind]} > /dev/full")
     assert done.returncode == 1
     assert done.stderr.startswith("error: standard output: cannot be written (No space left on device); ")

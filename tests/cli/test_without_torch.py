@@ -1,4 +1,4 @@
-"""The base installation: every command in an environment that holds its packages alone, and so no torch."""
+"""Every command works in the base installation, an environment without torch and other extras."""
 
 import json
 import shutil
@@ -79,7 +79,7 @@ def run(base, tmp_path):
     return command
 
 
-def test_the_environment_lacks_all_that_the_extras_bring(run):
+def test_the_environment_lacks_all_packages_of_the_extras(run):
     modules = [module for extra in EXTRAS.values() for module in extra]
     script = f"from importlib.util import find_spec; print([name for name in {modules} if find_spec(name)])"
     assert run(program=("-c", script)) == (0, "[]\n", "")
@@ -135,7 +135,7 @@ def test_a_model_is_scored(run, model, tiny_folder, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["images"] == 3
 
 
-def test_info_tells_of_the_machine_and_of_a_model(run, model, capsys):
+def test_info_describes_the_machine_and_a_model(run, model, capsys):
     code, out, err = run("info")
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert (code, err) == (0, "")
@@ -177,7 +177,7 @@ def test_a_heatmap_is_drawn_of_a_model(run, model, tiny_folder, tmp_path):
         (["evaluate", "MODEL", "DATA", "--runtime", "torch"], "--runtime torch"),
     ],
 )
-def test_what_needs_torch_says_so_in_one_line_with_the_remedy(run, model, tiny_folder, tmp_path, words, what):
+def test_a_command_that_needs_torch_says_so_in_one_line_with_the_remedy(run, model, tiny_folder, tmp_path, words, what):
     names = {"MODEL": model, "DATA": tiny_folder, "IMAGE": tiny_folder / "images" / "val" / "0.png"}
     assert run(*(names.get(word, word) for word in words)) == (2, "", f"error: {what} {REMEDY}\n")
     assert not list(tmp_path.glob("runs/*/*"))
@@ -185,19 +185,19 @@ def test_what_needs_torch_says_so_in_one_line_with_the_remedy(run, model, tiny_f
 
 def test_a_model_without_a_graph_says_so_with_the_remedy(run, model, tiny_folder, tmp_path):
     folder = shutil.copytree(model, tmp_path / "model", ignore=shutil.ignore_patterns("graph"))
-    told = (
+    expected = (
         f"error: {folder}: carries no graph of its network that is whole, and making one {REMEDY}, or copy the model "
     )
     for words in (["predict", folder, tiny_folder / "images" / "val"], ["evaluate", folder, tiny_folder]):
-        assert run(*words) == (1, "", f"{told}folder again\n")
+        assert run(*words) == (1, "", f"{expected}folder again\n")
 
 
-def test_quantizing_says_what_it_lacks(run, model, tiny_folder):
-    told = "error: quantizing needs nncf; install it with pip install 'maskpencil[export]'\n"
-    assert run("quantize", model, tiny_folder)[::2] == (2, told)
+def test_quantizing_names_the_missing_package(run, model, tiny_folder):
+    expected = "error: quantizing needs nncf; install it with pip install 'maskpencil[export]'\n"
+    assert run("quantize", model, tiny_folder)[::2] == (2, expected)
 
 
-def test_python_has_the_same_words(run, model, tiny_folder):
+def test_the_python_interface_raises_the_same_errors(run, model, tiny_folder):
     script = f"""
 import maskpencil as mp
 segmenter = mp.Segmenter.from_pretrained({str(model)!r})
@@ -217,13 +217,13 @@ for attempt in (lambda: mp.train, lambda: mp.Run, lambda: segmenter.network,
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there may always be a GPU")
-def test_a_gpu_that_stays_unused_is_told_of(run, model, tiny_folder, tmp_path):
+def test_an_unused_gpu_is_reported(run, model, tiny_folder, tmp_path):
     script = (
         "import sys; from maskpencil import hardware; hardware._DRIVERS = ('/',); from maskpencil.cli import main;"
         "sys.exit(main(sys.argv[1:]))"
     )
     words = ("predict", model, tiny_folder / "images" / "val", "--out", "out")
-    told = f"note: computing on the CPU; a GPU, where there is one, {REMEDY}, or add --device cpu\n"
-    assert run(*words, program=("-c", script))[::2] == (0, told)
+    expected = f"note: computing on the CPU; a GPU, where there is one, {REMEDY}, or add --device cpu\n"
+    assert run(*words, program=("-c", script))[::2] == (0, expected)
     assert run(*words, "--device", "cpu", program=("-c", script))[::2] == (0, "")
-    assert run("info", program=("-c", script))[1].endswith(told)
+    assert run("info", program=("-c", script))[1].endswith(expected)

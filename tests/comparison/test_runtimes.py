@@ -35,12 +35,12 @@ def model(make_segmenter, shared_cache, tmp_path, monkeypatch):
 
 @pytest.fixture
 def without_processes(monkeypatch):
-    """Memory is told without a process of its own, which takes seconds."""
+    """Measure memory without starting a process, which takes seconds."""
     monkeypatch.setattr(runtimes, "memory_of", lambda *_: 300 * 2**20)
 
 
 @pytest.mark.slow
-def test_every_way_is_timed_beside_the_eager_network_and_agrees_with_it(model, without_processes):
+def test_every_way_is_timed_and_agrees_with_the_eager_network(model, without_processes):
     images = list(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8))
     results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))
     assert [result.name for result in results] == WAYS
@@ -53,7 +53,7 @@ def test_every_way_is_timed_beside_the_eager_network_and_agrees_with_it(model, w
 
 
 @pytest.mark.slow
-def test_memory_is_that_of_a_process_of_its_own(model):
+def test_memory_is_measured_in_a_separate_process(model):
     image = np.zeros((64, 96, 3), np.uint8)
     small = memory_of(Way("eager", "fp32"), model, image)
     large = memory_of(Way("eager", "fp32"), model, np.zeros((1024, 1024, 3), np.uint8))
@@ -82,7 +82,9 @@ def test_bars_are_as_long_as_an_image_takes():
     assert lengths[0] - 1 == pytest.approx(4 * (lengths[1] - 1), abs=3)  # an end is drawn, too
 
 
-def test_without_torch_its_ways_are_left_out_and_operations_are_not_counted(model, without_processes, monkeypatch):
+def test_without_torch_only_other_runtimes_are_compared_and_operations_are_not_counted(
+    model, without_processes, monkeypatch
+):
     add_graph(model, warn=pytest.fail)
     for module in ("runtimes",):
         monkeypatch.setattr(f"maskpencil.comparison.{module}.is_installed", lambda name: name != "torch")
@@ -128,4 +130,4 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
 def test_a_drawing_that_could_not_be_written_is_refused_before_anything_is_timed(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("maskpencil.comparison.runtimes.compare_runtimes", pytest.fail)
     assert main(["benchmark", str(model), "--out", str(tmp_path / "drawing")]) == 1
-    assert "drawing: an image's name must end in" in capsys.readouterr().err
+    assert "drawing: the name must end in one of" in capsys.readouterr().err

@@ -22,14 +22,14 @@ def test_windows_are_cut_row_by_row():
 
 
 @torch.inference_mode()
-def test_windows_give_scores_where_the_dense_net_does(classifier):
+def test_windows_have_scores_at_the_cells_of_the_dense_classifier(classifier):
     images = torch.randn(2, 3, 256, 224)
     scores = by_windows(classifier, images, batch_size=3)
     assert scores.shape == classifier(images).shape == (2, 1000, 2, 1)
     torch.testing.assert_close(scores[1, :, 1, 0], classifier(images[1:, :, 32:])[0, :, 0, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_an_image_of_one_window_agrees_wholly(classifier):
+def test_an_image_of_one_window_agrees_completely(classifier):
     result = compare(classifier, torch.randn(1, 3, 224, 224), repeats=1)
     assert result.grid == (1, 1)
     assert result.agreement == 1

@@ -120,7 +120,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("_classes.csv", "Pixel Value, Class", "1 to 255 classes, but got 0"),
         ("label_colors.txt", "1 2 3\n", "line 1 is '1 2 3'; expected red, green, blue and a name"),
         ("label_colors.txt", "1 2 x\tRoad", "line 1 has the color '1 2 x'"),
-        ("codes.txt", "a\nb\na", "'a' stands more than once"),
+        ("codes.txt", "a\nb\na", "'a' occurs more than once"),
         ("objectInfo150.txt", "Idx\tName\n1\twall", "line 2 has too few columns"),
         ("objectInfo150.txt", "Idx\tRatio\tTrain\tVal\tName\n2\t0\t0\t0\twall", "from 1 without gaps, but got [2]"),
         ("data.yaml", "names: 3", "'names' must be a list"),

@@ -1,4 +1,4 @@
-"""Data that was made to do harm: opened in a process of its own, whose time and memory are measured."""
+"""Hostile data, opened in a separate process whose time and memory are measured."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def open_apart(root: Path) -> Outcome:
-    """Open a folder and decode all images in a process of its own, and check what it took."""
+    """Open a folder and decode all images in a separate process, and check its time and memory."""
     # the shell between: a process begins with the peak of the one that started it, which here is pytest with torch
     command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", OPEN, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -94,7 +94,7 @@ def left_in(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("*") if path.suffix != ".lock" and path.name not in ("maskpencil", "unpacked")]
 
 
-def test_what_is_measured_is_a_process_that_does_its_work(tmp_path: Path) -> None:
+def test_the_measured_process_reads_the_data(tmp_path: Path) -> None:
     outcome = open_apart(make_pairs(tmp_path / "data"))
     assert outcome.pairs == 3
     assert outcome.megabytes > 20
@@ -127,7 +127,7 @@ def test_a_parquet_file_that_stores_an_image_once_for_all_rows_is_refused(tmp_pa
     assert left_in(cache) == []
 
 
-def test_a_zip_bomb_in_a_zip_is_not_lit(tmp_path: Path) -> None:
+def test_a_zip_bomb_in_a_zip_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "inner.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("images/0.bmp", bytes(2**27))
     root = make_pairs(tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Named pipes, devices and sockets in data are left out and told of; named, they are an error at once."""
+"""Named pipes, devices and sockets in data are left out and reported; as named arguments they are errors."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from maskpencil.classes import read_classes
 from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
 from maskpencil.data.formats.annotations import read_json
-from maskpencil.data.formats.yolo import read_label_file
+from maskpencil.data.formats.yolo import read_rows
 from maskpencil.data.layout import Places
 from maskpencil.data.layout.splits import find_lists
 from maskpencil.errors import DataError, ImageError, MaskPencilError
@@ -53,7 +53,7 @@ def test_a_pipe_in_a_data_set_is_left_out_and_reported(data: Path, place: str) -
     assert f"1 named pipes, devices or sockets left out ({data / place})" in folder.notes
 
 
-def test_what_only_looks_special_is_taken(data: Path) -> None:
+def test_files_that_only_look_special_are_read(data: Path) -> None:
     (data / "images/train/0.png").rename(data / "0.png")
     (data / "images/train/0.png").symlink_to(data / "0.png")
     os.mkfifo(data / ".hidden")
@@ -76,7 +76,7 @@ def test_a_file_that_is_named_is_refused_at_once(tmp_path: Path, read) -> None:
 
 
 def test_lists_and_labels_are_refused_at_once(tmp_path: Path) -> None:
-    for read in (lambda path: read_lines(path, "names"), lambda path: read_label_file(path, 2)):
+    for read in (lambda path: read_lines(path, "names"), read_rows):
         with pytest.raises(DataError, match="is a device; expected a regular file"):
             read(Path("/dev/zero"))
     assert find_lists(tmp_path) == {}

@@ -32,7 +32,7 @@ def test_the_choice_is_the_same_on_every_machine_and_in_every_version() -> None:
     assert split_names(["straße/märz", "b", "車"])[1] == ("straße/märz",)
 
 
-def test_one_name_alone_trains() -> None:
+def test_a_single_name_is_in_train() -> None:
     assert split_names(["a"]) == (("a",), ())
 
 

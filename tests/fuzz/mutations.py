@@ -21,7 +21,7 @@ BOUNDS += [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**62, 2**63 - 1, 2**63, 2
 
 
 class Raw(str):
-    """A text that stands in JSON as it is, unlike a string."""
+    """A text that is written to JSON unquoted and unescaped."""
 
     __slots__ = ()
 
@@ -264,7 +264,7 @@ YAML_VALUES += [
 
 
 def hostile_value(random: Random, more: tuple[Any, ...] = ()) -> Any:
-    """A value that is seldom right where it stands."""
+    """Return a value that is seldom valid."""
     kind = random.integers(9 + bool(more))
     if kind < 2:
         return choose(random, [None, True, False, [], {}, [[]], [None], {"a": 1}, [1, "a", None], ""])
@@ -284,7 +284,7 @@ def hostile_value(random: Random, more: tuple[Any, ...] = ()) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Write JSON in which `Raw` stands as it is."""
+    """Write JSON with `Raw` texts unquoted and unescaped."""
     if isinstance(value, Raw):
         return str(value)
     if isinstance(value, dict):

@@ -77,7 +77,7 @@ class Worker:
         return self._process.poll() is None
 
     def ask(self, **asked: Any) -> dict[str, Any]:
-        """Run a case; gives the verdict, also where the process did not live to tell it."""
+        """Run a case and return the verdict, also if the process died."""
         assert self._process.stdin
         self.cases += 1
         self._said.seek(0, os.SEEK_END)
@@ -113,10 +113,10 @@ class Worker:
                 time.sleep(1)
                 self._process.kill()
                 self._process.wait()
-                told = (
+                message = (
                     f"{passed:.0f} s, {self._used() - used:.0f} s of the processor" if self.alive else f"{passed:.0f} s"
                 )
-                return {"verdict": "hang", "message": told, "seconds": passed, "growth": 0.0}
+                return {"verdict": "hang", "message": message, "seconds": passed, "growth": 0.0}
 
     def _used(self) -> float:
         """Seconds of the processor that the process has used."""
@@ -129,7 +129,7 @@ class Worker:
 
 @dataclass
 class Tally:
-    """What came of the cases of one target."""
+    """The results of the cases of one target."""
 
     cases: int = 0
     seconds: float = 0.0
@@ -195,7 +195,7 @@ def _note(tally: Tally, answer: dict[str, Any], target: str, number: int, folder
 
 
 def _kind(answer: dict[str, Any]) -> str:
-    """What findings of one cause have in common: the verdict and the places in our code and at the end."""
+    """Return what findings of one cause share: the verdict, the last line in our code and the last line of all."""
     places = re.findall(r'File "([^"]+)", line (\d+) in (\S+)|File "([^"]+)", line (\d+), in (\S+)', answer["trace"])
     frames = [
         f"{Path(one or other).name}:{line or number}:{name or called}"
@@ -215,7 +215,7 @@ def _keep(path: Path, folder: Path, facts: dict[str, Any]) -> None:
 
 
 def replay(path: Path, scratch: Path) -> dict[str, Any]:
-    """Run a finding again, in a process of its own."""
+    """Run a finding again in a separate process."""
     with tempfile.TemporaryDirectory(dir=scratch) as place:
         folder = Path(place) / "case"
         with zipfile.ZipFile(path) as archive:

@@ -40,11 +40,11 @@ Plan = dict[str, Any]
 
 
 class WrongResultError(Exception):
-    """A result that is not what it must be."""
+    """A result is wrong."""
 
 
 class Bright:
-    """Stands in for the network where it is not what is tried: dark pixels are class 0, bright ones class 1."""
+    """A substitute for the network where it is not under test: dark pixels are class 0, bright ones class 1."""
 
     classes = ClassSet(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
     legend = (0, 1)
@@ -352,7 +352,7 @@ class Archives(Target):
 
 
 class Broken(Target):
-    """Has every fault that there is, one at a time: to try what looks for them."""
+    """A target with every kind of fault, one per case, to test the search for them."""
 
     def make(self, random: Random, place: Path, *, damage: bool = True) -> Plan:
         seeds.write({"x": "x"}, place)
@@ -405,12 +405,14 @@ def run_data(path: Path, out: Path, plan: Plan) -> None:
 
 def run_command(*words: object) -> None:
     """Run a command; it must end well, or with an error that is no fault of the program."""
-    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()) as told:
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
         code = main([str(word) for word in words])
-    lines = told.getvalue().splitlines()
-    if code not in (0, 1) or "Traceback" in told.getvalue() or "is a fault of maskpencil" in told.getvalue():
+    lines = errors.getvalue().splitlines()
+    if code not in (0, 1) or "Traceback" in errors.getvalue() or "is a fault of maskpencil" in errors.getvalue():
         raise WrongResultError(f"{words[0]} ends with {code}: {lines[-1:]}")
-    odd = {letter for letter in said.getvalue() + told.getvalue() if not (letter.isprintable() or letter in "\r\n\t")}
+    odd = {
+        letter for letter in output.getvalue() + errors.getvalue() if not (letter.isprintable() or letter in "\r\n\t")
+    }
     if odd:
         raise WrongResultError(f"{words[0]} prints {sorted(odd)}")
     if code == 1:

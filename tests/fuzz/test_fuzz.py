@@ -65,7 +65,7 @@ def case(folder: Path, fault: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fault", "verdict", "told"),
+    ("fault", "verdict", "expected"),
     [
         ("none", "done", ""),
         ("refusal", "refused", "no image"),
@@ -76,19 +76,21 @@ def case(folder: Path, fault: str) -> str:
         ("result", "WrongResultError", "wrong"),
     ],
 )
-def test_every_kind_of_fault_is_seen(fault: str, verdict: str, told: str, worker: Worker, tmp_path: Path) -> None:
+def test_every_kind_of_fault_is_seen(fault: str, verdict: str, expected: str, worker: Worker, tmp_path: Path) -> None:
     answer = worker.ask(folder=case(tmp_path / "case", fault))
     assert answer["verdict"] == verdict
-    assert told in answer["message"] + answer["trace"]
+    assert expected in answer["message"] + answer["trace"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "told"), [("crash", "SIGSEGV"), ("hang", "targets.py")])
-def test_a_process_that_does_not_live_to_answer_is_seen(fault: str, told: str, scratch: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fault", "expected"), [("crash", "SIGSEGV"), ("hang", "targets.py")])
+def test_a_process_that_does_not_live_to_answer_is_seen(
+    fault: str, expected: str, scratch: Path, tmp_path: Path
+) -> None:
     with Worker("broken", scratch, seconds=0.5) as worker:
         answer = worker.ask(folder=case(tmp_path / "case", fault))
     assert answer["verdict"] == fault
-    assert told in answer["message"] + answer["trace"]
+    assert expected in answer["message"] + answer["trace"]
 
 
 def test_a_finding_is_kept_and_replayed(scratch: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_folder_of_the_user_called_runs_is_taken(tmp_path: Path) -> None:
     assert found(tmp_path) == (["runs/3", "runs/monday/1", "train/2"], [])
 
 
-def test_a_record_that_is_none_leaves_nothing_out(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_record_leaves_nothing_out(tmp_path: Path) -> None:
     touch(tmp_path, "masks/1.png")
     (tmp_path / MARKER).write_text('["masks/1.png", 0, 0]\n')
     assert found(tmp_path) == (["masks/1"], [])

@@ -9,7 +9,7 @@ from maskpencil.models.dense_classifier import dense_classifier
 from maskpencil.preprocessing import Preprocessing, stacked
 
 
-def test_the_map_has_a_cell_a_tile_and_a_value_a_pixel():
+def test_the_map_has_a_cell_for_each_tile_and_a_value_for_each_pixel():
     torch.manual_seed(0)
     classifier = dense_classifier("resnet18", weights="none")
     image = np.random.default_rng(0).integers(0, 256, (70, 97, 3), dtype=np.uint8)
@@ -23,7 +23,7 @@ def test_the_map_has_a_cell_a_tile_and_a_value_a_pixel():
     assert found[47:49, 79:81].mean() == pytest.approx(scores.softmax(dim=1)[0, 7, 0, 0].item(), rel=0.2)
 
 
-def test_a_class_is_meant_by_its_name_a_part_of_it_or_its_number():
+def test_a_class_is_given_by_its_name_a_part_of_it_or_its_number():
     names = ("tabby cat", "tiger cat", "tiger", "fence")
     assert [category_index(names, name) for name in ("Tiger", "tabby", "3", "fence")] == [2, 0, 3, 3]
     with pytest.raises(ConfigError, match="got 'cat'; did you mean tabby cat, tiger cat"):

@@ -1,4 +1,4 @@
-"""`predict` replaces nothing of the user, whatever is named as its source and its output."""
+"""`predict` replaces no file of the user, for any source and output."""
 
 import os
 import shutil
@@ -49,13 +49,13 @@ def test_a_mask_is_never_overwritten_by_its_prediction(
 
 def test_predictions_of_other_images_do_not_go_among_true_masks(segmenter: BrightnessSegmenter, data: Path) -> None:
     write_image(data / "more/c.png", draw_image((24, 32)))
-    assert "masks: holds what no earlier run has written" in refused(segmenter, data, data / "more", out=data)
+    assert "masks: holds files that no earlier run wrote" in refused(segmenter, data, data / "more", out=data)
 
 
 def test_images_are_never_overwritten_by_their_overlays(segmenter: BrightnessSegmenter, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     write_image(photos / "overlays/a.jpg", draw_image((24, 32)))
-    assert "is to be read" in refused(segmenter, photos, photos / "overlays", out=photos)
+    assert "is an input" in refused(segmenter, photos, photos / "overlays", out=photos)
     refused(segmenter, photos, photos, out=photos)
 
 
@@ -65,9 +65,9 @@ def test_no_folder_of_the_user_is_mixed_with_results(segmenter: BrightnessSegmen
     (data / kind / "a.txt").touch()
     asked = {"regions": "geojson"} if kind == "regions" else {kind: True}
     message = refused(segmenter, data, data / "images/a.png", out=data, overlays=False, **asked)
-    assert "holds what no earlier run" in message or "masks" in message
+    assert "holds files that no earlier run wrote" in message or "masks" in message
     shutil.rmtree(data / "masks")
-    assert f"{kind}: holds what" in refused(segmenter, data, data / "images/a.png", out=data, overlays=False, **asked)
+    assert f"{kind}: holds files" in refused(segmenter, data, data / "images/a.png", out=data, overlays=False, **asked)
 
 
 def test_a_regions_file_of_the_user_is_kept(segmenter: BrightnessSegmenter, data: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_result_is_not_its_own_source(segmenter: BrightnessSegmenter, data: Pa
     out = tmp_path / "out"
     predict(segmenter, find_sources([data / "images"]), out=out)
     segmenter.seen.clear()
-    assert "is to be read" in refused(segmenter, out, out / "masks/a.png", out=out)
+    assert "is an input" in refused(segmenter, out, out / "masks/a.png", out=out)
 
 
 def test_a_video_is_not_overwritten_by_its_overlay(
@@ -190,7 +190,7 @@ def test_two_runs_do_not_write_annotations_into_one_folder(
     assert len(list((tmp_path / "out/annotations/JPEGImages").iterdir())) == 2
 
 
-def test_everything_that_is_written_of_images_is_looked_at_before(
+def test_every_output_for_images_is_checked_before_writing(
     segmenter: BrightnessSegmenter, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned: set[Path] = set()

@@ -8,7 +8,7 @@ from maskpencil.inference.wrappers import SingleClass
 
 
 class Leaning:
-    """Sees brightness, and thinks the left side of whatever it is shown brighter than it is."""
+    """A predictor of brightness that overestimates the left side of every image."""
 
     classes = ClassSet(("dark", "bright"))
 

@@ -1,4 +1,4 @@
-"""The contract that every backbone keeps, whatever its family."""
+"""The contract that every backbone must fulfill."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from maskpencil.models.backbones import FAMILIES, STRIDES
 NAMES = [
     *("vgg11", "vgg13_bn", "vgg16", "alexnet", "googlenet", "resnet18", "resnext50_32x4d"),
     *("convnext_atto", "mobilenetv3_small_050", "efficientnet_b0", "regnetx_002", "timm/resnet18.a1_in1k"),
-    "swin_tiny_patch4_window7_224",  # (N, H, W, C) features, and made for one image size unless told
+    "swin_tiny_patch4_window7_224",  # (N, H, W, C) features, and made for one image size unless configured otherwise
     "mobilevit_xxs",  # attention within convolutions
     "cspnext_s",  # features by timm's own getter
     "legacy_xception",  # features by hooks
@@ -38,7 +38,7 @@ def backbone(request):
 
 
 @torch.inference_mode()
-def test_features_have_exact_strides_and_the_channels_that_are_told(backbone):
+def test_features_have_exact_strides_and_the_declared_channels(backbone):
     assert tuple(backbone.channels) == STRIDES
     for height, width in ((32, 32), (64, 96)):
         features = backbone(torch.randn(2, 3, height, width))
@@ -46,7 +46,7 @@ def test_features_have_exact_strides_and_the_channels_that_are_told(backbone):
         assert {stride: tuple(tensor.shape) for stride, tensor in features.items()} == expected
 
 
-def test_the_normalization_is_told_for_each_channel(backbone):
+def test_the_normalization_has_values_for_each_channel(backbone):
     assert len(backbone.mean) == len(backbone.std) == 3
     assert all(0 <= value < 1 for value in backbone.mean)
     assert all(0 < value <= 1 for value in backbone.std)
@@ -83,13 +83,13 @@ def test_saved_tensors_bring_back_the_same_logits(backbone, tmp_path):
 @torch.inference_mode()
 @pytest.mark.parametrize("in_channels", [1, 4])
 @pytest.mark.parametrize("name", ["vgg11", "alexnet", "googlenet", "resnet18", "timm/test_convnext"])
-def test_other_channels_than_rgb_are_taken(name, in_channels):
+def test_other_channels_than_rgb_are_accepted(name, in_channels):
     backbone = create(name, in_channels)
     assert backbone.in_channels == len(backbone.mean) == len(backbone.std) == in_channels
     assert grown(backbone)(torch.randn(1, in_channels, 40, 50)).shape == (1, 3, 40, 50)
 
 
-def test_channels_beside_rgb_are_normalized_as_its_mean():
+def test_channels_other_than_rgb_are_normalized_by_the_mean_of_rgb():
     backbone = create("resnet18", 4)
     assert backbone.mean == pytest.approx((0.485, 0.456, 0.406, 0.449))
     assert backbone.std == pytest.approx((0.229, 0.224, 0.225, 0.226))
@@ -112,7 +112,7 @@ def test_all_names_are_listed_once_and_those_of_torchvision_have_published_weigh
             assert all(get_model_weights(name).DEFAULT.url.startswith("https://") for name in family.names)
 
 
-def test_the_name_of_torchvision_wins_without_prefix_and_timm_with_it():
+def test_a_shared_name_is_torchvisions_without_and_timms_with_the_prefix():
     assert type(create("resnet18")).__name__ == "ResNet"
     assert type(create("timm/resnet18")).__name__ == "TimmModel"
 
@@ -129,11 +129,11 @@ def test_a_wrong_name_is_answered_with_close_ones(name, hint):
 
 
 @pytest.mark.parametrize("name", ["", "¿?", "timm/", "hf-hub:timm/resnet18", "resnet18.no_such_tag"])
-def test_what_is_no_name_at_all_is_refused(name):
+def test_values_that_are_not_names_are_refused(name):
     with pytest.raises(ConfigError, match="there is no backbone"):
         create_backbone(name)
 
 
-def test_no_channels_are_refused():
+def test_zero_channels_are_refused():
     with pytest.raises(ConfigError, match="in_channels must be 1 or more, but got 0"):
         create_backbone("resnet18", weights="none", in_channels=0)

@@ -18,7 +18,7 @@ def trained(stride: int) -> FCN:
     return net
 
 
-def test_a_finer_net_takes_over_all_of_a_coarser_one_and_its_skip_starts_at_zero():
+def test_a_finer_network_copies_all_of_a_coarser_one_and_its_skip_starts_at_zero():
     coarse, fine = trained(32), fcn(16)
     assert transplant(coarse.state_dict(), fine) == ["upscore2", "score_pool4", "upscore16"]
     own = fine.state_dict()
@@ -30,7 +30,7 @@ def test_a_finer_net_takes_over_all_of_a_coarser_one_and_its_skip_starts_at_zero
     torch.testing.assert_close(fine(images), fine.upscore16(fine.upscore2(coarse_scores)), rtol=1e-5, atol=1e-5)
 
 
-def test_other_classes_keep_the_trunk_and_the_new_layers_are_told():
+def test_other_classes_keep_the_trunk_and_the_new_layers_are_listed():
     before, after = trained(8), fcn(8, classes=5)
     new = transplant(before.state_dict(), after)
     assert new == ["score_fr", "upscore2", "score_pool4", "upscore_pool4", "score_pool3", "upscore8"]
@@ -39,7 +39,7 @@ def test_other_classes_keep_the_trunk_and_the_new_layers_are_told():
     assert torch.equal(after(torch.randn(1, 3, 32, 32)), torch.zeros(1, 5, 32, 32))
 
 
-def test_classes_in_another_order_are_taken_over_by_their_names():
+def test_classes_in_another_order_are_matched_by_name():
     before = build_fcn(FCNConfig(3, "test_resnet", 8, learned_upsampling="all"), weights="none").eval()
     torch.manual_seed(0)
     for name, parameter in before.named_parameters():
@@ -51,7 +51,7 @@ def test_classes_in_another_order_are_taken_over_by_their_names():
     torch.testing.assert_close(after(images), before(images)[:, [2, 0, 1]], rtol=1e-4, atol=1e-4)
 
 
-def test_classes_of_other_names_start_anew_though_they_are_as_many():
+def test_score_layers_of_other_class_names_start_untrained_even_if_the_number_is_equal():
     before, after = trained(8), fcn(8)
     new = transplant(in_class_order(before.state_dict(), ("a", "b", "c"), ("a", "b", "d")), after)
     assert new == ["score_fr", "upscore2", "score_pool4", "upscore_pool4", "score_pool3", "upscore8"]

@@ -25,7 +25,7 @@ def test_a_window_gets_the_classifiers_own_scores(name, tmp_path):
 
 @pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((32, 64), (1, 2)), ((100, 65), (4, 3))])
 @torch.inference_mode()
-def test_an_aligned_image_of_any_size_gets_a_cell_a_tile(size, cells):
+def test_an_aligned_image_of_any_size_gets_a_cell_for_each_tile(size, cells):
     dense = dense_classifier("resnet18", weights="none").eval()
     assert dense(aligned(torch.randn(1, 3, *size))).shape == (1, 1000, *cells)
     assert "tabby" in dense.categories

@@ -73,7 +73,7 @@ def test_the_head_adds_the_skips_as_the_paper_draws_them(at_once_scales, scales)
     torch.testing.assert_close(fcn(images), fcn.upscore8(fused))
 
 
-def test_what_is_padded_is_right_and_below_and_has_the_mean_color():
+def test_padding_is_on_the_right_and_below_and_has_the_mean_color():
     fcn = with_random_scores(tiny_fcn())
     images = torch.randn(1, 3, 40, 70)
     padded = torch.zeros(1, 3, 64, 96)
@@ -81,7 +81,7 @@ def test_what_is_padded_is_right_and_below_and_has_the_mean_color():
     torch.testing.assert_close(fcn(images), fcn(padded)[..., :40, :70])
 
 
-def test_a_head_of_the_same_weights_gives_the_same_logits_from_kept_features():
+def test_the_head_computes_the_same_logits_from_stored_features():
     fcn = with_random_scores(tiny_fcn())
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(fcn.logits(fcn.backbone(images), (64, 64)), fcn(images))
@@ -104,7 +104,7 @@ def test_objects_stay_in_place_through_all_upsamplings():
 
 @pytest.mark.parametrize("stride", [32, 16, 8])
 @pytest.mark.parametrize("learned", ["all", "twofold", "none"])
-def test_the_upsamplings_learn_as_told(stride, learned):
+def test_the_upsamplings_learn_as_configured(stride, learned):
     fcn = tiny_fcn(stride=stride, learned_upsampling=learned)
     upsamplings = {name: layer for name, layer in fcn.named_children() if isinstance(layer, nn.ConvTranspose2d)}
     for name, layer in upsamplings.items():
@@ -135,7 +135,7 @@ def test_a_configuration_survives_its_dict():
 def test_unknown_and_missing_settings_are_named():
     with pytest.raises(ConfigError, match="an FCN has no 'skips', 'strid'; its settings are num_classes, backbone"):
         FCNConfig.from_dict({"num_classes": 2, "strid": 8, "skips": 1})
-    with pytest.raises(ConfigError, match="needs num_classes"):
+    with pytest.raises(ConfigError, match="num_classes is missing"):
         FCNConfig.from_dict({})
 
 
@@ -160,7 +160,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
     assert message in str(caught.value)
 
 
-def test_build_fcn_makes_what_the_configuration_describes():
+def test_build_fcn_builds_the_network_of_the_configuration():
     config = FCNConfig(num_classes=4, backbone="timm/test_convnext", stride=16, in_channels=1)
     fcn = build_fcn(config, weights="none").eval()
     assert fcn.config == config

@@ -9,7 +9,7 @@ from maskpencil.models.geometry import Crop, Grid
 
 
 @given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=4))
-def test_a_grid_tells_the_middle_of_what_a_cell_sees(layers):
+def test_a_grid_holds_the_center_of_what_a_cell_sees(layers):
     convs = [
         nn.Conv2d(1, 1, size, stride=stride, padding=min(padding, size), bias=False) for size, stride, padding in layers
     ]

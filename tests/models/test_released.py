@@ -134,7 +134,7 @@ def noise(size: tuple[int, int]) -> Tensor:
     ("stride", "at_once"), [(32, False), (16, False), (8, False), (8, True)], ids=["32s", "16s", "8s", "at once"]
 )
 @torch.inference_mode()
-def test_vgg_nets_give_the_logits_of_the_released_ones(vgg, stride, at_once, size):
+def test_vgg_networks_compute_the_logits_of_the_released_ones(vgg, stride, at_once, size):
     net, image = fcn(vgg, stride, at_once=at_once), noise(size)
     expected = reference_vgg(blobs_of(net), image, stride, (0.01, 0.0001) if at_once else (1, 1))
     logits = net(image)
@@ -144,7 +144,7 @@ def test_vgg_nets_give_the_logits_of_the_released_ones(vgg, stride, at_once, siz
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
-def test_the_alexnet_gives_the_logits_of_the_released_one(alexnet, size):
+def test_the_alexnet_computes_the_logits_of_the_released_one(alexnet, size):
     net, image = fcn(alexnet, 32), noise(size)
     expected = reference_alexnet(blobs_of(net), image)
     logits = net(image)
@@ -200,7 +200,7 @@ def test_the_authors_images_are_bgr_in_0_to_255_less_the_mean(vgg):
         ({"backbone": "vgg16", "fully_connected": False}, "without them"),
     ],
 )
-def test_only_the_authors_nets_are_as_released(settings, message):
+def test_only_the_authors_networks_can_be_as_released(settings, message):
     with pytest.raises(ConfigError, match=message):
         build_fcn(FCNConfig(num_classes=2, as_released=True, **settings), weights="none")
 

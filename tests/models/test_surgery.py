@@ -29,7 +29,7 @@ def test_a_convolutionalized_layer_without_bias_has_none():
     assert convolutionalize(nn.Linear(4, 2, bias=False), 4, 1, padding=0).bias is None
 
 
-def test_the_tensors_of_a_convolutionalized_layer_are_taken_over_and_can_be_trained():
+def test_a_convolutionalized_layer_shares_the_tensors_and_can_be_trained():
     linear = nn.Linear(2 * 3 * 3, 4)
     conv = convolutionalize(linear, 2, 3, padding=1)
     assert conv.weight.data_ptr() == linear.weight.data_ptr()
@@ -67,7 +67,7 @@ def test_upsampling_starts_as_bilinear_interpolation_away_from_the_border(stride
 
 
 @pytest.mark.parametrize("learned", [True, False])
-def test_upsampling_learns_only_when_told(learned):
+def test_upsampling_learns_only_if_requested(learned):
     layer = bilinear_upsampling(2, 2, learned=learned)
     assert layer.weight.requires_grad is learned
     assert layer.weight.shape == (2, 2 if learned else 1, 4, 4), "between channels there are weights to learn, or none"
@@ -106,7 +106,7 @@ def test_fewer_channels_than_rgb_all_start_as_its_mean(in_channels):
         torch.testing.assert_close(adapted.weight[:, channel], conv.weight.mean(dim=1))
 
 
-def test_adapting_keeps_everything_else_and_leaves_the_original_alone():
+def test_adapting_keeps_everything_else_and_does_not_change_the_original():
     class Same(nn.Conv2d):
         pass
 

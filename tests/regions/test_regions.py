@@ -163,7 +163,7 @@ def test_of_equally_large_regions_the_upper_left_comes_first() -> None:
     assert boxes == [(4, 0, 5, 1), (0, 1, 1, 2), (2, 1, 3, 2)]
 
 
-def test_a_region_is_told_in_the_coordinates_of_pixel_edges() -> None:
+def test_coordinates_of_regions_are_on_the_grid_of_pixel_edges() -> None:
     (ring,) = find_regions(drawn("     ", " ### ", " # # ", " ### "), CLASSES, confidence=np.full((4, 5), 0.5))
     assert (ring.class_index, ring.class_name, ring.number, ring.area) == (1, "box", 1, 8)
     assert ring.box == (1, 1, 4, 4)
@@ -174,7 +174,7 @@ def test_a_region_is_told_in_the_coordinates_of_pixel_edges() -> None:
     assert set(hole) == {(2, 2), (3, 2), (3, 3), (2, 3)}
 
 
-def test_what_hangs_by_a_corner_is_one_region_of_two_polygons() -> None:
+def test_pixels_that_touch_at_a_corner_are_one_region_of_two_polygons() -> None:
     (region,) = find_regions(drawn("# ", " #"), CLASSES)
     assert region.area == 2
     assert sorted(len(polygon) for polygon in region.polygons) == [1, 1]
@@ -197,19 +197,19 @@ def test_polygons_can_be_left_out() -> None:
     assert [region.box for region in bare] == [region.box for region in find_regions(label_map, CLASSES)]
 
 
-def test_a_view_of_a_larger_array_will_do() -> None:
+def test_a_view_of_a_larger_array_is_accepted() -> None:
     label_map = np.random.default_rng(0).integers(0, 3, (20, 30)).astype(np.uint8)
     view = label_map.T[3:25:2, ::-1]
     assert find_regions(view, CLASSES) == find_regions(np.ascontiguousarray(view), CLASSES)
 
 
-def test_what_cannot_be_meant_is_refused() -> None:
+def test_arguments_out_of_range_are_refused() -> None:
     label_map = drawn(".#")
     with pytest.raises(ConfigError, match="at least 1 pixel, but got 0"):
         find_regions(label_map, CLASSES, min_area=0)
     with pytest.raises(DataError, match="no class 'bax'; the classes are ground, box, ball"):
         find_regions(label_map, CLASSES, wanted=["bax"])
-    with pytest.raises(DataError, match="one shape"):
+    with pytest.raises(DataError, match="equal shapes"):
         find_regions(label_map, CLASSES, confidence=np.zeros((2, 2)))
 
 
@@ -245,7 +245,7 @@ def test_json_maps_images_to_their_sizes_and_regions(tmp_path: Path) -> None:
     }
 
 
-def test_geojson_has_closed_rings_and_a_feature_a_region(tmp_path: Path) -> None:
+def test_geojson_has_closed_rings_and_a_feature_for_each_region(tmp_path: Path) -> None:
     collection = written(tmp_path / "r.geojson", {"1.jpg": drawn("##  ", "##  ", "  o ", "   o")}, "geojson")
     assert collection["type"] == "FeatureCollection"
     box, ball = collection["features"]
@@ -324,7 +324,7 @@ def test_a_file_without_images_can_be_read(file_format: RegionFormat, tmp_path: 
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_name_that_is_not_text_can_be_written(file_format: RegionFormat, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_can_be_written(file_format: RegionFormat, tmp_path: Path) -> None:
     assert "\\\\xff.jpg" in json.dumps(written(tmp_path / "r.json", {"\udcff.jpg": drawn("#")}, file_format))
 
 
@@ -333,7 +333,7 @@ def one(name: str) -> ImageRegions:
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_when_the_images_fail_the_old_file_stays(file_format: RegionFormat, tmp_path: Path) -> None:
+def test_the_old_file_stays_if_an_image_fails(file_format: RegionFormat, tmp_path: Path) -> None:
     def images() -> Iterator[ImageRegions]:
         yield one("1.jpg")
         raise KeyboardInterrupt
@@ -347,7 +347,7 @@ def test_when_the_images_fail_the_old_file_stays(file_format: RegionFormat, tmp_
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_what_was_added_until_an_interruption_can_be_kept(file_format: RegionFormat, tmp_path: Path) -> None:
+def test_images_added_before_an_interruption_can_be_kept(file_format: RegionFormat, tmp_path: Path) -> None:
     def work() -> None:
         with regions_file(tmp_path / "kept.json", CLASSES, file_format=file_format, keep=True) as add:
             add(one("1.jpg"))
@@ -359,7 +359,7 @@ def test_what_was_added_until_an_interruption_can_be_kept(file_format: RegionFor
     assert (tmp_path / "kept.json").read_text() == (tmp_path / "whole.json").read_text()
 
 
-def test_a_file_that_is_itself_at_fault_is_not_kept(tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match="No space left"),
         regions_file(tmp_path / "r.json", CLASSES, file_format="json", keep=True),
@@ -368,16 +368,16 @@ def test_a_file_that_is_itself_at_fault_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_or_format_that_cannot_be_is_our_error(tmp_path: Path) -> None:
+def test_an_unwritable_path_and_an_unknown_format_are_errors_of_this_package(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_regions(tmp_path / "file" / "r.json", [], CLASSES, file_format="json")
-    with pytest.raises(ConfigError, match="must be json, geojson, coco, but got 'xml'"):
+    with pytest.raises(ConfigError, match="must be one of json, geojson, coco, but got 'xml'"):
         write_regions(tmp_path / "r.xml", [], CLASSES, file_format="xml")
     assert not (tmp_path / "r.xml").exists()
 
 
-def test_opencv_is_loaded_with_the_first_regions() -> None:
+def test_opencv_is_imported_only_when_regions_are_searched() -> None:
     script = "import sys, maskpencil.prediction, maskpencil.cli.predict; print({'cv2', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

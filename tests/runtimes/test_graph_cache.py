@@ -59,7 +59,7 @@ def as_a_pipe(path):
 
 
 @pytest.mark.parametrize("damage", [flipped, one_bit, cut, empty, longer, as_a_pipe])
-def test_what_is_damaged_in_the_cache_is_made_anew_and_changes_no_mask(model, cache, damage, capsys):
+def test_damaged_cache_entries_are_made_again_and_change_no_mask(model, cache, damage, capsys):
     expected = logits(model)
     blobs = list(cache.rglob("*.blob"))
     assert blobs
@@ -88,7 +88,7 @@ def test_a_damaged_graph_that_only_the_cache_has_is_made_anew(model, cache):
     assert read_graph(place, "openvino").facts["kernel"] == "upscore8.weight"
 
 
-def test_what_an_earlier_version_kept_is_not_trusted(model, cache):
+def test_the_cache_of_an_earlier_version_is_not_used(model, cache):
     expected = logits(model)
     (place,) = cache.iterdir()
     old = place.with_name(place.name.removesuffix(f"-{VERSION}") + f"-{VERSION - 1}")
@@ -122,7 +122,7 @@ def test_a_cache_of_somebody_else_is_not_used(cache, monkeypatch):
     assert own_cache("openvino") is None
 
 
-def test_a_full_disk_keeps_nothing_and_says_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_cache_empty_without_a_message(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -133,7 +133,7 @@ def test_a_full_disk_keeps_nothing_and_says_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_what_several_processes_keep_at_once_is_whole(tmp_path):
+def test_cache_entries_of_simultaneous_processes_are_complete(tmp_path):
     content = [bytes([number]) * 100_000 for number in range(8)]
     path = tmp_path / "compiled" / "one.blob"
 
@@ -165,7 +165,7 @@ def other_weights(folder):
 
 @pytest.fixture
 def quantized(model):
-    """A model folder whose int8 network is not one, but lies where one does."""
+    """A model folder with another file in place of its int8 network."""
     shutil.copytree(model / "graph", model / "int8")
     facts = dict(read_graph(model / "int8", "openvino").facts)
     del facts["digest"]

@@ -92,7 +92,7 @@ def test_the_graph_takes_the_weights_that_are_beside_it(carrying):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["another network's", "another version's"])
-def test_a_graph_that_is_not_the_folders_is_left_alone(carrying, change):
+def test_a_graph_of_another_folder_is_not_used(carrying, change):
     folder, segmenter = carrying()
     if change == "another network's":
         shutil.rmtree(folder / "graph")
@@ -224,28 +224,28 @@ def test_a_forged_graph_of_layers_that_no_network_here_has_is_not_used(model, wi
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda text: text.replace('names="score_fr.bias"', 'names="pixels"'), "pixels_1 is missing"),
         (lambda text: text.replace('names="pixels"', 'names="other"'), "other is missing"),
     ],
 )
-def test_a_forged_graph_that_takes_something_else_is_refused_in_one_line(model, change, told):
+def test_a_forged_graph_that_takes_something_else_is_refused_in_one_line(model, change, expected):
     forged(model, change)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=expected):
         by_openvino(model)
 
 
-def test_weights_that_do_not_fit_the_graph_are_told_of(carrying, cache):
+def test_weights_that_do_not_fit_the_graph_are_reported(carrying, cache):
     folder, _ = carrying()
     weights = folder / "model.safetensors"
     tensors = load_file(weights)
-    for changed, told in (
+    for changed, expected in (
         ({k: v for k, v in tensors.items() if k != "score_fr.bias"}, "score_fr.bias is missing"),
         (tensors | {"score_fr.bias": np.zeros(3, np.float32)}, r"score_fr.bias is \(3,\) instead of \(5,\)"),
     ):
         save_file(changed, weights)
-        with pytest.raises(ModelError, match=rf"model.safetensors: does not fit, {told}; expected its config.json"):
+        with pytest.raises(ModelError, match=rf"model.safetensors: does not fit, {expected}; expected its config.json"):
             by_openvino(folder)
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read as weights"):
@@ -253,13 +253,13 @@ def test_weights_that_do_not_fit_the_graph_are_told_of(carrying, cache):
     assert not list(cache.glob("*"))
 
 
-def test_without_openvino_a_model_is_whole_but_carries_no_graph(make_segmenter, tmp_path, monkeypatch):
+def test_without_openvino_a_model_is_complete_except_for_its_graph(make_segmenter, tmp_path, monkeypatch):
     make_segmenter().save(tmp_path / "model")
     monkeypatch.setitem(sys.modules, "openvino", None)
     warnings = []
     add_graph(tmp_path / "model", warn=warnings.append)
-    (told,) = warnings
-    assert told.startswith("warning: its first prediction on a CPU will take longer: openvino is not installed;")
+    (expected,) = warnings
+    assert expected.startswith("warning: its first prediction on a CPU will take longer: openvino is not installed;")
     assert not (tmp_path / "model" / "graph").exists()
     Segmenter.from_pretrained(tmp_path / "model", runtime="torch", device="cpu").predict(noise(40, 50))
 
@@ -316,12 +316,12 @@ OUTSIDE = '<?xml version="1.0"?><!DOCTYPE n [<!ENTITY a SYSTEM "file:///etc/pass
         net(layer("Const")),
     ],
 )
-def test_what_our_converter_never_writes_is_refused(content):
+def test_elements_that_the_converter_never_writes_are_refused(content):
     with pytest.raises(ValueError, match=r"it |its constant|is not a place"):
         checked_xml(content, 24)
 
 
-def test_what_is_checked_comes_out_the_same(made):
+def test_checking_does_not_change_the_graph(made):
     content = (made / "graph" / "cells.xml").read_bytes()
     size = (made / "graph" / "cells.bin").stat().st_size
     anew = checked_xml(content, size)

@@ -18,7 +18,7 @@ def overflowing(make_segmenter):
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
-def test_scores_that_are_not_numbers_are_an_error_and_never_a_class(overflowing, tmp_path, runtime):
+def test_scores_that_are_not_finite_are_an_error_and_never_a_class(overflowing, tmp_path, runtime):
     overflowing.save(tmp_path / "model")
     segmenter = Segmenter.from_pretrained(tmp_path / "model", runtime=runtime, device="cpu", precision="fp32")
     for call in (
@@ -31,7 +31,7 @@ def test_scores_that_are_not_numbers_are_an_error_and_never_a_class(overflowing,
             call()
 
 
-def test_one_cell_that_is_not_a_number_is_enough(make_segmenter):
+def test_a_single_cell_that_is_not_finite_is_an_error(make_segmenter):
     segmenter = make_segmenter()
     scores = segmenter.runtime.coarse_scores([noise(64, 96)])
     for value in (np.nan, np.inf, -np.inf):
@@ -41,7 +41,7 @@ def test_one_cell_that_is_not_a_number_is_enough(make_segmenter):
             segmenter.runtime.maps(CoarseScores(values, scores.working), (64, 96), Wanted())
 
 
-def test_in_a_lesser_precision_the_remedy_is_fp32(overflowing):
+def test_in_a_lower_precision_the_remedy_is_fp32(overflowing):
     overflowing.runtime.precision = "fp16"
     with pytest.raises(ModelError, match=r"in fp16; use --precision fp32"):
         overflowing.predict(noise(40, 50))

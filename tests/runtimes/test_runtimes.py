@@ -43,14 +43,14 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
 @pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_what_else_is_asked_for_does_not_change_the_label_map(both, runtime, wanted):
+def test_requesting_more_maps_does_not_change_the_label_map(both, runtime, wanted):
     image = noise(50, 70)
     for segmenter in both(runtime=runtime):
         expected = segmenter.logits_batch([image]).argmax(axis=1)
         np.testing.assert_array_equal(segmenter.maps([image], wanted).labels, expected)
 
 
-def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alike(make_segmenter):
+def test_entropy_is_0_for_a_certain_class_and_1_for_equal_probabilities(make_segmenter):
     segmenter = make_segmenter(learned_upsampling="none")
     for name, parameter in segmenter.network.named_parameters():
         if name.startswith("score"):
@@ -65,7 +65,7 @@ def test_entropy_is_0_where_the_network_is_sure_and_1_where_all_classes_are_alik
 
 
 @pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_the_nets_as_released_run_by_other_runtimes_too(both, runtime):
+def test_the_released_networks_run_in_other_runtimes_too(both, runtime):
     by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
     np.testing.assert_allclose(other.logits_batch([image]), by_torch.logits_batch([image]), rtol=1e-3, atol=1e-3)
@@ -90,7 +90,7 @@ def test_other_weights_are_another_network_in_the_cache(make_segmenter, cache, t
     assert len(list(cache.iterdir())) == 2
 
 
-def test_where_the_cache_cannot_be_written_the_network_runs_all_the_same(make_segmenter, tmp_path, monkeypatch):
+def test_the_network_runs_even_if_the_cache_cannot_be_written(make_segmenter, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     segmenter = make_segmenter()
@@ -100,7 +100,7 @@ def test_where_the_cache_cannot_be_written_the_network_runs_all_the_same(make_se
     np.testing.assert_allclose(other.logits_batch([image]), segmenter.logits_batch([image]), rtol=1e-4, atol=1e-4)
 
 
-def test_threads_that_predict_at_once_get_each_their_own_result(both):
+def test_simultaneous_threads_get_their_own_results(both):
     images = [noise(30 + 7 * number, 60, number) for number in range(12)]
     for segmenter in both():
         expected = [segmenter.predict(image).label_map for image in images]
@@ -111,7 +111,7 @@ def test_threads_that_predict_at_once_get_each_their_own_result(both):
 
 
 @pytest.mark.parametrize("runtime", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_predictions_side_by_side_are_those_made_alone(both, runtime):
+def test_simultaneous_predictions_equal_single_ones(both, runtime):
     for segmenter in both(runtime=runtime, image_size=(60, 84)):
         images = [noise(40, 60, number) for number in range(8)]
         alone = [segmenter.logits_batch([image]) for image in images]
@@ -143,7 +143,7 @@ def test_damaged_weights_are_a_clear_error(make_segmenter, cache, tmp_path):
     assert not list(cache.glob("*"))
 
 
-def test_a_network_that_openvino_cannot_run_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch):
+def test_a_network_that_openvino_cannot_run_is_reported_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise RuntimeError("\nNo conversion rule found for operations: aten::odd\nmore")
 
@@ -159,15 +159,17 @@ def test_a_network_that_openvino_cannot_run_is_told_of_with_the_remedy(make_segm
 
 def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_path):
     make_segmenter().save(tmp_path / "model")
-    for precision, told in (("fp16", "fp16 needs a CUDA device"), ("int8", "maskpencil quantize")):
-        with pytest.raises(ConfigError, match=told):
+    for precision, expected in (("fp16", "fp16 needs a CUDA device"), ("int8", "maskpencil quantize")):
+        with pytest.raises(ConfigError, match=expected):
             Segmenter.from_pretrained(tmp_path / "model", device="cpu", precision=precision)
     with pytest.raises(ConfigError, match="runtime onnx computes in fp32, but got precision 'bf16'"):
         Segmenter.from_pretrained(tmp_path / "model", runtime="onnx", device="cpu", precision="bf16")
 
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
-def test_what_the_onnx_runtime_lacks_is_told_of_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch, missing):
+def test_missing_packages_of_the_onnx_runtime_are_reported_with_the_remedy(
+    make_segmenter, cache, tmp_path, monkeypatch, missing
+):
     make_segmenter().save(tmp_path / "model")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=rf"needs {missing}; install it with pip install 'maskpencil\[export\]'"):

@@ -13,7 +13,7 @@ CLOSE = 1e-4
 
 
 def differing(segmenter, image, maps):
-    """How many labels differ where the two best logits do not as good as agree."""
+    """Return the number of labels that differ at pixels whose two best logits are not almost equal."""
     logits = np.sort(segmenter.logits_batch([image])[0], axis=0)
     decided = logits[-1] - logits[-2] >= CLOSE
     whole = segmenter.runtime.maps(segmenter.runtime.coarse_scores([image]), image.shape[:2], Wanted())
@@ -81,7 +81,7 @@ def test_openvino_gives_the_same_in_tiles(make_segmenter, shared_cache, tmp_path
     assert segmenter.runtime.profile == make_segmenter().runtime.profile
 
 
-def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
+def test_bands_from_a_later_row_equal_those_from_the_top(make_segmenter):
     segmenter, image = make_segmenter(), noise(300, 200)
     profile, wanted = segmenter.runtime.profile, Wanted(confidence=True)
     whole = segmenter.maps([image], wanted)
@@ -92,7 +92,7 @@ def test_bands_go_on_from_a_row_as_if_they_had_begun_above(make_segmenter):
         np.testing.assert_allclose(rest.confidence[0], whole.confidence[0, start:], atol=1e-5)
 
 
-def test_a_network_that_looks_at_the_whole_image_is_found_out_and_its_tiles_are_blended(make_segmenter):
+def test_a_network_that_sees_the_whole_image_is_recognized_and_its_tiles_are_blended(make_segmenter):
     segmenter, image = make_segmenter("mobilenetv3_small_050"), noise(600, 400)
     assert segmenter.runtime.profile.receptive_radius is None
     bands = tiled_maps(segmenter.runtime, ArrayWindows(image), Wanted(), profile=segmenter.runtime.profile, tile=256)
@@ -109,7 +109,7 @@ def test_fixed_and_learned_upsampling_reach_equally_far(make_segmenter):
     assert fixed == learned is not None
 
 
-def test_a_tile_takes_no_more_than_its_memory():
+def test_a_tile_stays_within_the_memory_limit():
     profile = NetworkProfile(receptive_radius=256, bytes_per_pixel=200)
     side = profile.tile_size(2**30)
     assert side % 32 == 0
@@ -117,7 +117,7 @@ def test_a_tile_takes_no_more_than_its_memory():
     assert profile.tile_size(1) == 32
 
 
-def test_large_images_are_tiled_by_themselves(make_segmenter):
+def test_large_images_are_tiled_automatically(make_segmenter):
     segmenter = make_segmenter()
     assert segmenter.tile_for((1000, 1000)) is None
     segmenter = make_segmenter(memory=2**27)

@@ -39,7 +39,7 @@ def test_only_the_first_shapes_are_compiled(make_network, monkeypatch):
     assert len(network.shapes) == 2
 
 
-def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
+def test_a_network_that_cannot_be_compiled_is_reported_with_a_remedy(monkeypatch):
     def fails(images):
         raise TorchDynamoException("\nno compiler of C++ was found\nand much more")
 
@@ -51,9 +51,9 @@ def test_what_cannot_be_compiled_is_told_with_a_remedy(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_runtime_that_always_compiles_needs_no_asking(make_segmenter, tmp_path):
+def test_compiled_is_refused_for_a_runtime_that_always_compiles(make_segmenter, tmp_path):
     make_segmenter().save(tmp_path / "model")
-    with pytest.raises(ConfigError, match="runtime torch, and openvino always compiles; leave --compile out"):
+    with pytest.raises(ConfigError, match="runtime torch only, and openvino always compiles; leave it out"):
         Segmenter.from_pretrained(tmp_path / "model", device="cpu", compiled=True)
 
 

@@ -1,4 +1,4 @@
-"""What only shows in many fresh processes, under load, by kills at any moment or over a long time: `make stress`.
+"""Test what shows only in many fresh processes, under load, by kills or over a long time: `make stress`.
 
 `MASKPENCIL_STRESS` multiplies how often everything is tried, 1 unless it is set.
 """

@@ -8,7 +8,7 @@ from maskpencil.label_maps import write_label_map
 
 @pytest.fixture(autouse=True, scope="module")
 def _models_stay_as_they_are():
-    """No model gets its graph after its run, which takes longer than most of the runs here."""
+    """Add no graphs to models after runs, which would take longer than most of the runs here."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("train", "trainer"):
             patch.setattr(f"maskpencil.training.{module}.add_graph", lambda *_, **__: None)

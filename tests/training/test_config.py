@@ -100,7 +100,7 @@ def test_times_are_read_as_seconds(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1m", "1m1h", "1 m", "1:60"])
-def test_what_is_no_time_is_refused(text):
+def test_values_that_are_not_times_are_refused(text):
     with pytest.raises(ConfigError, match=r"--time-budget must (be a time such as|have seconds below 60)"):
         parse_time("--time-budget", text)
 

@@ -93,7 +93,7 @@ def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
     assert heard == [0.5, 1.0]
 
 
-def test_drawing_a_sample_leaves_the_random_numbers_of_others_alone(folder: DataFolder) -> None:
+def test_drawing_a_sample_does_not_change_the_random_numbers_of_others(folder: DataFolder) -> None:
     state = torch.get_rng_state()
     _ = augmented(folder)[Place(0, 0)]
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,4 +1,4 @@
-"""Two processes on one machine, over gloo, as torchrun starts them."""
+"""Training in two processes on one machine, by gloo, as torchrun starts them."""
 
 import csv
 import json
@@ -105,7 +105,7 @@ def test_a_run_goes_on_in_another_number_of_processes_and_says_so(tiny_folder: P
     assert (progress["epoch"], progress["step"], progress["processes"]) == (3, 9, 2)
 
 
-def test_what_srun_says_of_its_processes_is_understood() -> None:
+def test_the_environment_of_srun_is_understood() -> None:
     environment = {
         "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_PROCID": "3",

@@ -1,4 +1,4 @@
-"""Runs that no longer compute with numbers keep no such model and no such checkpoint."""
+"""Diverged runs save no model and no checkpoint with values that are not finite."""
 
 import json
 import math
@@ -120,7 +120,7 @@ def test_weights_to_start_from_that_are_not_finite_are_refused_before_a_run_fold
     assert not (tmp_path / "next").exists()
 
 
-def test_a_rate_is_not_looked_for_where_no_loss_is_finite(tiny_folder, tmp_path, monkeypatch):
+def test_the_learning_rate_is_not_searched_if_no_loss_is_finite(tiny_folder, tmp_path, monkeypatch):
     nan = torch.tensor(math.nan)
     monkeypatch.setattr(GradientDescent, "step", lambda *_: Update(nan, batches=1, images=2))
     with pytest.raises(TrainingError, match="--learning-rate find: the loss is nan even at the rate 1e-06"):
@@ -129,14 +129,16 @@ def test_a_rate_is_not_looked_for_where_no_loss_is_finite(tiny_folder, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("factor", "told"),
+    ("factor", "expected"),
     [
         (1e6, r"more than torch.float16 holds; give --precision fp32"),
         (math.nan, "features that are not finite numbers"),
     ],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
-def test_features_that_the_cache_cannot_hold_are_refused(factor, told, optimizer, tiny_folder, tmp_path, monkeypatch):
+def test_features_that_the_cache_cannot_hold_are_refused(
+    factor, expected, optimizer, tiny_folder, tmp_path, monkeypatch
+):
     features = feature_cache._features
 
     def changed(*arguments, **settings):
@@ -145,12 +147,12 @@ def test_features_that_the_cache_cannot_hold_are_refused(factor, told, optimizer
 
     monkeypatch.setattr(feature_cache, "_features", changed)
     settings = {**SMALL, "freeze": "backbone", "optimizer": optimizer, "precision": "bf16", "crop_size": "none"}
-    with pytest.raises(TrainingError, match=told):
+    with pytest.raises(TrainingError, match=expected):
         train(tiny_folder, out=tmp_path / "run", epochs=1, **settings)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny_folder, tmp_path, monkeypatch):
+def test_the_advice_for_a_diverged_solver_does_not_mention_a_learning_rate(tiny_folder, tmp_path, monkeypatch):
     loss = Trainer.batch_loss
     monkeypatch.setattr(Trainer, "batch_loss", lambda *a, **k: loss(*a, **k) * math.nan)
     settings = {**SMALL, "freeze": "backbone", "optimizer": "lbfgs", "precision": "fp32", "crop_size": "none"}
@@ -160,7 +162,7 @@ def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny
     assert not (tmp_path / "run/model").exists()
 
 
-def test_without_a_labeled_validation_pixel_the_last_model_is_kept_and_that_is_told(tmp_path, tiny_folder):
+def test_without_a_labeled_validation_pixel_the_last_model_is_kept_with_a_message(tmp_path, tiny_folder):
     root = tmp_path / "data"
     classes = ClassSet(("ground", "box", "ball"))
     write_classes(root / "classes.yaml", classes)

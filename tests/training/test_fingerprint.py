@@ -41,7 +41,7 @@ def resumed(run):
     return (run.folder / "train.log").read_text().removeprefix(before)
 
 
-def test_data_as_they_were_are_resumed_without_a_word(run):
+def test_unchanged_data_are_resumed_without_a_message(run):
     log = resumed(run)
     assert "resumed after" in log
     assert "warning" not in log
@@ -104,13 +104,13 @@ def test_a_mask_whose_pixels_changed_their_class_within_one_file_size_is_found(d
     assert "(images: 1 changed)" in resumed(run)
 
 
-def test_an_image_in_another_split_is_said_to_have_moved(run, data):
+def test_an_image_in_another_split_is_reported_as_moved(run, data):
     for kind in ("images", "masks"):
         shutil.move(data / kind / "train/5.png", data / kind / "val/5.png")
     assert "(images: 1 moved to another split)" in resumed(run)
 
 
-def test_files_of_another_date_are_told_for_they_may_have_been_edited(run, data):
+def test_files_of_another_date_are_reported_since_they_may_have_been_edited(run, data):
     for image in (data / "images/train").iterdir():
         os.utime(image, (1, 1))
     assert "the files of 6 images have another date, but the same size" in resumed(run)

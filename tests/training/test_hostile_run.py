@@ -48,7 +48,7 @@ def test_settings_in_a_pipe_are_not_waited_for(tmp_path):
         b"\xff",
     ],
 )
-def test_a_run_that_does_not_say_what_it_trains_on_is_refused_in_one_line(tmp_path, content):
+def test_a_run_without_a_data_set_is_refused_in_one_line(tmp_path, content):
     run = RunFolder(tmp_path)
     run.data.write_bytes(content)
     with pytest.raises(DataError, match=r"data\.json: .*; start a new run"):

@@ -21,7 +21,7 @@ def batch():
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_it_is_torchs_mean_over_the_valid_pixels(batch, weights):
+def test_the_loss_is_torchs_mean_over_the_valid_pixels(batch, weights):
     logits, target = batch
     expected = functional.cross_entropy(logits, target, weight=weights, ignore_index=IGNORE_INDEX)
     torch.testing.assert_close(Loss(class_weights=weights)(logits, target), expected)
@@ -142,7 +142,7 @@ def test_a_file_gives_each_class_its_weight(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("road: 1\ncar: 1\n", "names road, car; expected a weight above 0 for each class, such as road: 1.5"),
         ("[1, 2, 3]", "names a list"),
@@ -151,15 +151,15 @@ def test_a_file_gives_each_class_its_weight(tmp_path):
         ("road: 1\ncar: yes\npole: 1\n", "the weight of car is True; expected"),
     ],
 )
-def test_a_file_of_something_else_is_refused(text, told, tmp_path):
+def test_a_file_of_something_else_is_refused(text, expected, tmp_path):
     path = tmp_path / "weights.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=expected) as caught:
         class_weights(str(path), CLASSES, COUNTS, SIZES)
     assert str(path) in str(caught.value)
 
 
-def test_a_kind_that_is_neither_known_nor_a_file_is_refused(tmp_path):
+def test_an_unknown_kind_of_class_weights_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--class-weights must be none, .*enet or a file, but got 'heavy', which is"):
         class_weights("heavy", CLASSES, COUNTS, SIZES)
     (tmp_path / "broken.yaml").write_text("road: [")

@@ -29,7 +29,7 @@ def test_a_coarse_step_is_a_quarter_of_the_work() -> None:
     assert [schedule.has_ended(at(step)) for step in (19, 20)] == [False, True]
 
 
-def test_a_counted_schedule_validates_every_so_many_epochs_and_at_the_end() -> None:
+def test_a_counted_schedule_validates_at_regular_intervals_and_at_the_end() -> None:
     schedule = EpochSchedule(epochs=7, batches=1, coarse_epochs=0, validate_every=3)
     assert [epoch for epoch in range(1, 8) if schedule.should_validate(at(epoch, 1))] == [3, 6]
     assert schedule.should_validate(Progress(epoch=7, ended=True))
@@ -64,13 +64,13 @@ def test_a_validation_that_takes_too_long_is_cut_short_and_never_made_before_the
     assert not schedule.has_ended(replace(slow, seconds=74))
 
 
-def test_no_step_begins_that_the_time_does_not_suffice_for() -> None:
+def test_no_step_begins_without_enough_time_for_it() -> None:
     schedule = TimeBudgetSchedule(budget=100, coarse=0)
     assert not schedule.has_ended(Progress(seconds=80, step=8))
     assert schedule.has_ended(Progress(seconds=90, step=9))
 
 
-def test_no_validation_begins_that_the_end_of_the_training_would_come_upon() -> None:
+def test_no_validation_begins_that_would_exceed_the_time_of_the_training() -> None:
     schedule = TimeBudgetSchedule(budget=100, coarse=0)
     assert schedule.should_validate(Progress(seconds=84, validation_seconds=5, saving_seconds=1))
     assert not schedule.should_validate(Progress(seconds=90, validation_seconds=5, saving_seconds=1))
@@ -93,11 +93,11 @@ def test_saving_for_longer_than_the_budget_leaves_no_time_to_train() -> None:
         (7200, "2 hours"),
     ],
 )
-def test_a_budget_is_told_in_words_that_fit_its_number(seconds: float, words: str) -> None:
+def test_a_time_budget_is_shown_in_a_suitable_unit(seconds: float, words: str) -> None:
     assert str(TimeBudgetSchedule(seconds, coarse=0)) == words
 
 
-def test_one_epoch_is_told_in_the_singular() -> None:
+def test_one_epoch_is_shown_in_the_singular() -> None:
     assert [str(EpochSchedule(epochs, 1, 0, 1)) for epochs in (1, 2)] == ["1 epoch", "2 epochs"]
 
 

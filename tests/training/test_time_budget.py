@@ -1,4 +1,4 @@
-"""Runs against a clock that the test moves: what each piece of work takes is said, and no real time counts."""
+"""Runs with a simulated clock: the test sets how long each piece of work takes."""
 
 import csv
 import json
@@ -117,7 +117,7 @@ def test_most_of_the_time_goes_to_steps(tiny_folder, tmp_path, clock):
 
 
 @pytest.mark.slow
-def test_a_long_validation_is_made_once_on_a_part_of_the_images_and_that_is_told(
+def test_a_long_validation_is_made_once_on_a_part_of_the_images_with_a_message(
     tiny_folder, tmp_path, clock, monkeypatch
 ):
     monkeypatch.setattr(validation, "FIRST_PART", 1)

@@ -24,7 +24,7 @@ def run(tiny_folder, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_leaves_everything_behind(run):
+def test_a_run_writes_all_its_files(run):
     left = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
     events = {name for name in left if name.startswith("events.out.tfevents")}
     assert len(events) == 1
@@ -44,7 +44,7 @@ def test_it_learns(run):
     assert run.mean_iou > 0.6
 
 
-def test_the_model_scores_what_the_run_says(run, tiny_folder):
+def test_the_model_has_the_scores_that_the_run_reports(run, tiny_folder):
     scores = mp.evaluate(mp.Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"), tiny_folder)
     assert scores.mean_iou == pytest.approx(run.mean_iou, abs=1e-6)
     assert json.loads((run.folder / "scores.json").read_text())["mean_iou"] == pytest.approx(scores.mean_iou, abs=1e-6)
@@ -262,9 +262,9 @@ def test_a_compiled_network_learns_the_same(tiny_folder, tmp_path):
     )
 
 
-def test_a_time_that_is_over_before_the_first_step_is_told(tiny_folder, tmp_path):
-    told = r"--time-budget 0\.001s: was over before the first step: starting took .*; give more, \d+s at least"
-    with pytest.raises(TrainingError, match=told):
+def test_a_time_budget_that_ends_before_the_first_step_is_reported(tiny_folder, tmp_path):
+    expected = r"--time-budget 0\.001s: was over before the first step: starting took .*; give more, \d+s at least"
+    with pytest.raises(TrainingError, match=expected):
         train(tiny_folder, out=tmp_path / "run", time_budget="0.001s", **SMALL)
 
 
@@ -319,7 +319,7 @@ def test_the_average_of_the_weights_is_what_is_kept(tiny_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_of_and_the_run_goes_on(tiny_folder, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_the_run_goes_on(tiny_folder, tmp_path, monkeypatch):
     save = torch.save
     calls = []
 
@@ -346,7 +346,7 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"sync_batch_norm": True}, "--sync-batch-norm works on GPUs, but the device is cpu"),
         ({"learning_rate": "sum:1e-9", "loss": "dice"}, "is for a summed cross-entropy, not --loss dice"),
@@ -358,8 +358,8 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
         ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs images, not cached features"),
     ],
 )
-def test_settings_that_cannot_work_together_leave_no_run_folder(settings, told, tiny_folder, tmp_path):
-    with pytest.raises(ConfigError, match=told):
+def test_settings_that_cannot_work_together_leave_no_run_folder(settings, expected, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match=expected):
         train(tiny_folder, out=tmp_path / "run", epochs=1, **{**SMALL, **settings})
     assert not (tmp_path / "run").exists()
 
@@ -391,7 +391,7 @@ def test_values_go_to_the_tracker_too(tiny_folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk_while_the_model_is_written_is_told_of_too(tiny_folder, tmp_path, monkeypatch):
+def test_a_full_disk_while_the_model_is_written_is_reported_too(tiny_folder, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
     save, calls = safetensors.torch.save_file, []

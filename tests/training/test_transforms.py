@@ -158,6 +158,6 @@ def test_gains_are_drawn_around_1_and_never_below_0() -> None:
     assert min(draw_gains(3).min() for _ in range(50)) == 0
 
 
-def test_fitting_leaves_an_image_of_the_right_size_alone() -> None:
+def test_fitting_does_not_change_an_image_of_the_right_size() -> None:
     image = as_image(np.zeros((8, 12, 3), dtype=np.uint8))
     assert FitSize(lambda size: size)(image) is image

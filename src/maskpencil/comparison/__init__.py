@@ -1,4 +1,4 @@
-"""Speed compared side by side: alternatives are timed in turns, so that what disturbs the machine disturbs them all."""
+"""Compare speed: alternatives are timed in turns, so that disturbances of the machine affect all of them."""
 
 import statistics
 import time

@@ -1,17 +1,25 @@
-"""One model by every runtime and precision of this machine, in turns: times, memory, agreement, a chart."""
+"""Compare a model in every runtime and precision of this machine: times, memory, agreement, a chart."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from maskpencil.comparison import interleaved
 from maskpencil.extras import is_installed
+from maskpencil.hardware import autocast, peak_memory
 from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
 from maskpencil.model_folder import read_model_config, read_model_folder
+from maskpencil.preprocessing import Preprocessing, stacked
+from maskpencil.runtimes.graph_cache import quantized_network
+from maskpencil.segmenter import Segmenter
 from maskpencil.visualize import INK, PAPER
 
 if TYPE_CHECKING:
@@ -19,32 +27,14 @@ if TYPE_CHECKING:
 
     from maskpencil.models.build import Network
 
-# torch is imported inside functions: without it the other runtimes are compared
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import TYPE_CHECKING
-
-import numpy.typing as npt
-
-from maskpencil.hardware import autocast, peak_memory
-from maskpencil.label_maps import LabelMap
-from maskpencil.preprocessing import Preprocessing, stacked
-from maskpencil.runtimes.graph_cache import quantized_network
-from maskpencil.segmenter import Segmenter
-
-if TYPE_CHECKING:
-    import torch
-
-    from maskpencil.models.build import Network
-
-# torch is imported inside functions: without it there are the ways of the other runtimes
+# torch is imported inside functions: without it only the other runtimes are compared
 
 Colors = Callable[[RGBImage], LabelMap]
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a model; `eager` is the network as it is, without any preparation."""
+    """One way to run a model; the runtime `eager` is torch without any preparation of the network."""
 
     runtime: str
     precision: str
@@ -53,13 +43,13 @@ class Way:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """The name in tables."""
         if self.runtime == "eager":
             return "torch fp32, eager"
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colors:
-        """Return a call from an image to its label map, computed in this way."""
+        """Return a function that computes the label map of an image in this way."""
         if self.runtime == "eager":
             import torch
 
@@ -73,7 +63,7 @@ class Way:
 
 
 def ways_of(model: Path, device: str) -> list[Way]:
-    """List all ways of a `device` cpu, cuda or mps, the eager one first where torch is installed."""
+    """List the ways to run a model on a `device` (cpu, cuda or mps), the eager one first if torch is installed."""
     ways, has_torch = [], is_installed("torch")
     if has_torch:
         ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
@@ -91,7 +81,7 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """Measure the peak memory in bytes of a new process that segments an image twice: the GPU's, or else RAM."""
+    """Measure the peak memory in bytes of a new process that segments an image twice: of the GPU, else main memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, way, model, image).result()
 
@@ -110,7 +100,7 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
 def eager(
     network: "Network", preprocessing: Preprocessing, device: "torch.device", precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
-    """Return a call from images of one size to their label maps (N, H, W), by a network without any preparation."""
+    """Return a function from images of one size to label maps (N, H, W), by a network without any preparation."""
     import torch
 
     network = network.eval().to(device)
@@ -135,12 +125,18 @@ _PRODUCT = "product of matrices, {}"
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """One way of running a model; `is_default` is true for the one that `auto` stands for.
+    """The measurements of one way to run a model.
 
-    `seconds` an image, in the median; `memory` are the bytes that a process needs at most; `agreement` is the share of
-    pixels, 0..1, that get the class that the first way gives them; `rate` are the operations a second of the
-    convolutions (a multiplication and an addition are two), `peak` those of a large product of matrices in the same
-    precision in the same run, None where torch has none. Both are None where torch is not installed.
+    Attributes:
+        name: see `Way.name`.
+        is_default: whether `auto` chooses this way.
+        seconds: the median seconds per image.
+        memory: the peak memory of a process in bytes.
+        agreement: the share of pixels, 0..1, with the same class as in the first way.
+        rate: the operations per second of the convolutions (a multiplication and an addition are two); None without
+            torch.
+        peak: the operations per second of a large matrix product in the same precision in the same run; None without
+            torch, and if torch cannot multiply in this precision.
     """
 
     name: str
@@ -155,9 +151,9 @@ class RuntimeResult:
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Time a model on images (H, W, 3), one by one, each as the network sees it: first eager, where torch is.
+    """Measure each way to run a model on images (H, W, 3) of the working size, one by one; eager first, if possible.
 
-    `default` is the (runtime, precision) that `auto` stands for.
+    `default` is the (runtime, precision) that `auto` chooses.
 
     Raises:
         ModelError: the model cannot be read.
@@ -192,7 +188,7 @@ def compare_runtimes(
 
 
 def cells(result: RuntimeResult, first: float) -> list[str]:
-    """Return the texts for a result under `COLUMNS`, besides the seconds of the `first` way."""
+    """Return the texts of a result for `COLUMNS`, compared with `first`, the seconds of the first way."""
     return [
         f"{1000 * result.seconds:.1f}",
         f"{1 / result.seconds:.1f}",
@@ -204,7 +200,7 @@ def cells(result: RuntimeResult, first: float) -> list[str]:
 
 
 def chart(results: Sequence[RuntimeResult], title: str) -> RGBImage:
-    """Draw for every result a bar for its seconds per image, and the numbers under `COLUMNS`: (H, W, 3)."""
+    """Draw a bar for the seconds per image of every result, and the numbers of `COLUMNS`: (H, W, 3)."""
     width = _NAMES + _BARS + _COLUMN * len(COLUMNS) + _ROW
     sheet = Image.new("RGB", (width, _ROW * (len(results) + 3)), PAPER)
     draw, letters = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
@@ -258,7 +254,7 @@ def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
 
 
 def _products(device: str) -> dict[str, Callable[[], object]]:
-    """Return calls that multiply two large matrices, one for each precision that torch multiplies in."""
+    """Return functions that multiply two large matrices, one for each precision in which torch can do so."""
     import torch
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})
@@ -268,7 +264,7 @@ def _products(device: str) -> dict[str, Callable[[], object]]:
         matrix = torch.randn(side, side, device=device).to(dtype)
 
         def call() -> float:
-            return float((matrix @ matrix)[0, 0])  # which waits until it is done
+            return float((matrix @ matrix)[0, 0])  # waits until it is done
 
         return call
 

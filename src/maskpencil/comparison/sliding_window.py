@@ -1,4 +1,4 @@
-"""The dense net beside the method it replaces: the classifier, window by window."""
+"""Compare the speed of a dense classifier with that of the classifier on every window, which it replaces."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
 @dataclass(frozen=True)
 class SlidingWindowResult:
-    """Both methods on the same images, with the same (rows, columns) of scores an image.
+    """The measurements of both methods on the same images, with a `grid` of (rows, columns) scores per image.
 
-    `dense`, `batched` and `single` are seconds an image; `agreement` is the share of cells where both give the same
-    class, `correlation` that of all their scores, -1..1.
+    `dense`, `batched` and `single` are seconds per image; `agreement` is the share of cells with the same class in both
+    methods, `correlation` the correlation coefficient of all their scores, -1..1.
     """
 
     grid: tuple[int, int]
@@ -27,7 +27,7 @@ class SlidingWindowResult:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast the dense net is as windows in batches."""
+        """The speed of the dense classifier relative to that of windows in batches."""
         return self.batched / self.dense
 
 
@@ -38,7 +38,7 @@ def windows_of(images: Tensor) -> Tensor:
 
 
 def by_windows(classifier: DenseClassifier, images: Tensor, *, batch_size: int) -> Tensor:
-    """Classify every window by itself: scores (N, K, rows, columns), at the places of the dense net's."""
+    """Classify every window by itself: scores (N, K, rows, columns), at the cells of the dense classifier's."""
     windows = windows_of(images)
     scores = torch.cat([classifier(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)])
     rows, columns = ((side - WINDOW) // STRIDE + 1 for side in images.shape[-2:])
@@ -49,9 +49,9 @@ def by_windows(classifier: DenseClassifier, images: Tensor, *, batch_size: int) 
 def compare(
     classifier: DenseClassifier, images: Tensor, *, batch_size: int = 16, repeats: int = 3
 ) -> SlidingWindowResult:
-    """Time the dense net, windows in batches and one window at a time, in turns, on normalized images (N, 3, H, W).
+    """Time the dense classifier, windows in batches and single windows, in turns, on normalized images (N, 3, H, W).
 
-    They agree as far as a window's zero padding allows: the dense net sees real pixels there.
+    The scores differ only by the zero padding of the windows, where the dense classifier sees real pixels.
 
     Raises:
         ConfigError: the images are smaller than a window.

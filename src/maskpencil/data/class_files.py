@@ -10,7 +10,7 @@ from typing import Any
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color, read_classes, read_yaml
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, voc_color
-from maskpencil.regular_files import numbered_lines
+from maskpencil.regular_files import decode_text, numbered_lines
 
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
@@ -267,6 +267,7 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; expected the names of classes")
-        return path.read_text(encoding="utf-8-sig")  # Windows editors begin files with a mark
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected the names of classes") from error
+    return decode_text(content, path, "the names of classes")

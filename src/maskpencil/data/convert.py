@@ -11,8 +11,9 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.masks import same_names
 from maskpencil.data.check.report import CheckReport
-from maskpencil.data.drawing import mask_pixels
+from maskpencil.data.drawing import Drawing, mask_pixels
 from maskpencil.data.folder import DataFolder
 from maskpencil.data.formats import WRITERS, LabeledImage
 from maskpencil.data.formats.base import FreeNames, refuse_names, write_folder
@@ -53,6 +54,17 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
 
 
 LOG = "changes.csv"
+LEFT_OUT = {
+    "images-without-mask": "left out: has no mask",
+    "masks-without-image": "left out: has no image",
+    "annotations-not-understood": "left out with its image: cannot be understood",
+    "annotations-without-area": "left out: has no area",
+    "annotations-without-outline": "left out: has no outline",
+    "annotations-of-unlisted-images": "left out: its image is not listed",
+    "annotations-outside": "cut off at the edge of the image",
+}
+"""What is done about the faults of files and annotations that are not read."""
+
 SAME_SHAPE = 0.02
 """The largest relative difference in aspect ratio at which a mask is scaled to its image."""
 
@@ -69,10 +81,10 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
     `out` is missing or empty before, and appears whole. Images are copied, upright where EXIF rotates them;
-    masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files that cannot be
-    read, images without a mask, masks that are fully ignored or of another shape than their image, and copies of
-    images, in train first. Masks are rotated or scaled to fit, values without a class are ignored, and class numbers
-    that begin with 1 are moved to begin with 0.
+    masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and annotations
+    that cannot be read, images without a mask, masks that are fully ignored or of another shape than their image, and
+    copies of images, in train first. Masks are rotated or scaled to fit, values without a class are ignored, and class
+    numbers that begin with 1 are moved to begin with 0.
 
     Args:
         report: the result of the check.
@@ -85,7 +97,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """
     if report.encoding is None:
         raise DataError(f"{report.root}: the masks are not understood, so nothing can be fixed; see the errors above")
-    encoding, changes = _from_zero(report, report.encoding)
+    encoding, changes = _renumbered(report, report.encoding)
     copies = superfluous_copies(report.seen)
     names = FreeNames()
     with folder_written_whole(out, fresh=True) as folder:
@@ -109,27 +121,51 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
                     progress(done, len(report.seen))
             if not names.taken:
                 raise DataError(f"{report.root}: no usable pair is left")
-        for kind, lacking in (("images-without-mask", "mask"), ("masks-without-image", "image")):
-            alone = (file for fault in report.faults if fault.kind == kind for file in fault.files)
-            changes += [Change(file, f"left out: has no {lacking}") for file in alone]
+        for fault in report.faults:
+            if fault.kind in LEFT_OUT:
+                changes += [Change(file, LEFT_OUT[fault.kind]) for file in fault.files]
         with written_whole(folder / LOG) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             rows = ((csv_cell(change.file), csv_cell(change.change)) for change in changes)
             csv.writer(file).writerows([("file", "change"), *rows])
     return changes
 
 
-def _from_zero(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """Return the encoding with class numbers from 1 moved to begin with 0."""
-    off = [fault for fault in report.faults if fault.kind == "off-by-one"]
-    if not off or (report.declared and off[0].severity != "error"):  # the first class may be declared and absent
+def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
+    """Return the encoding with one class for names that are alike, and without the numbers that no mask has.
+
+    Numbers are kept where a class file names their classes, unless it is certain that they begin with 1.
+    """
+    classes, changes = encoding.classes, list[Change]()
+    meaning = list(range(len(classes)))
+    for first, *others in same_names(classes):
+        for name in others:
+            meaning[classes.index(name)] = classes.index(first)
+            changes.append(Change(str(report.root), f"the class {name!r} joined with {first!r}"))
+    table = {value: index if index == IGNORE_INDEX else meaning[index] for value, index in encoding.table.items()}
+    wanted = sorted({*meaning})
+    if any(fault.kind == "off-by-one" and fault.severity == "error" for fault in report.faults):
+        table = {value + 1 if index != IGNORE_INDEX else value: index for value, index in table.items()}
+        changes.append(Change(str(report.root), "1 subtracted from all class numbers"))
+    elif encoding.kind == "index" and encoding.codes is None and not report.declared:
+        seen = {name for name, count in report.classes.items() if count.pixels}
+        absent = [index for index in wanted if classes.names[index] not in seen]
+        wanted = [index for index in wanted if index not in absent]
+        if absent == [0]:
+            changes.append(Change(str(report.root), "1 subtracted from all class numbers"))
+        elif absent:
+            few = ", ".join(map(str, absent[:6])) + (", ..." if absent[6:] else "")
+            changes.append(
+                Change(str(report.root), f"class numbers without a pixel left out ({few}), others renumbered")
+            )
+    if not changes:
         return encoding, []
-    classes = encoding.classes
-    if not report.declared:  # class 0 was only a guess
-        classes = ClassSet(classes.names[1:], classes.palette[1:], classes.ignore_index)
-    codes = {index + 1: index for index in range(len(classes))}
-    codes |= {IGNORE_INDEX: IGNORE_INDEX, encoding.classes.ignore_index: IGNORE_INDEX}
-    change = Change(str(report.root), "1 subtracted from all class numbers")
-    return replace(encoding, classes=classes, codes=codes), [change]
+    place = {index: number for number, index in enumerate(wanted)}
+    kept = ClassSet(
+        tuple(" ".join(classes.names[index].split()) for index in wanted),
+        tuple(classes.palette[index] for index in wanted),
+    )
+    codes = {value: place.get(index, IGNORE_INDEX) for value, index in table.items()}
+    return replace(encoding, classes=kept, codes=codes), changes
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
@@ -154,15 +190,17 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
         return None, [f"left out: its mask {str(error).removeprefix(f'{view.pair.mask}: ')}"]
     if (label_map == IGNORE_INDEX).all():
         return None, ["left out: its mask is ignored throughout"]
-    fitted, change = _fitted(label_map, view.image.header)
+    fitted, change = _fitted(label_map, view.image.header, drawn=isinstance(view.pair.mask, Drawing))
     return fitted, [*told, *change]
 
 
-def _fitted(label_map: LabelMap, header: Header) -> tuple[LabelMap | None, list[str]]:
+def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
     """Return the label map at the displayed size of the image, or None where their aspect ratios differ."""
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []
+    if label_map.shape == header.size and drawn:  # the file of shapes may have the sides as stored, but not the shapes
+        return None, ["left out: EXIF turns its image, and whether its shapes are turned is not known"]
     if label_map.shape == header.size:
         return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the image"]
     found = f"{label_map.shape[1]} x {label_map.shape[0]}"

@@ -7,7 +7,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""Up to this many files are named in a line; the JSON names all."""
+"""The most files that a line names; the JSON report names all."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Fault:
 
     @property
     def line(self) -> str:
-        """The fault as one line."""
+        """The fault on one line: severity, what was found, files, remedy."""
         few = ", ".join(self.files[:EXAMPLES]) + (", ..." if len(self.files) > EXAMPLES else "")
         return f"{self.severity}: {self.what}{f' ({few})' if few else ''}; {self.remedy}"
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import ClassSet
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize
+from maskpencil.data.formats import Recognized, recognize, recognize_annotations
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
+from maskpencil.data.masks.numbered import refuse_numbered_objects
+from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.data.packed import Unpacked, unpacked
 from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
 from maskpencil.errors import DataError
@@ -158,11 +160,16 @@ class FoundFolder:
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.
+            NumberedObjectsError: they number objects.
         """
         given = self.class_file
         if self.recognized:
             encoding = _renamed(self.recognized.encoding, given) if given else self.recognized.encoding
             return encoding, (f"masks are read as {encoding.kind}",)
+        if self.layout.classes:
+            return _of_layers(self.layout.classes, given), ()
+        if given is None and classes is None:
+            refuse_numbered_objects(facts, choose_alpha(facts, None)[0])
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
@@ -186,7 +193,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
-        recognized = None if places != ANYWHERE else recognize(packed.folder)
+        recognized = recognize(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
         layout = recognized.layout if recognized else find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
@@ -223,10 +230,12 @@ def open_folder(
         report: called with (done, total).
 
     Raises:
-        DataError: there is no folder, it has no pairs, names do not match, or mask values have no class.
+        DataError: there is no folder, it has no pairs, names do not match, annotations cannot be understood, or mask
+            values have no class.
         ImageError: a mask is not a readable image.
     """
     found = find_folder(Path(root), places=places)
+    _refuse_errors(found.layout)
     masks = found.masks
     facts = scan_masks(masks, report and (lambda done: report(done, len(masks))))
     encoding, notes = found.encoding(facts, classes)
@@ -240,6 +249,40 @@ def open_folder(
         notes=(*found.notes, *notes, *(fault.line for fault in found.layout.faults)),
         declared=found.class_file is not None,
     )
+
+
+def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
+    """Return the encoding of masks that are made of a file per class, numbered after the background.
+
+    A class file may give the classes another order; what no file marks is ignored where it names no background.
+    """
+    own = ClassSet(("background", *names))
+    if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # of objects there is no name
+        return MaskEncoding("index", given.classes if given else own)
+    numbers = {name.lower(): index for index, name in enumerate(given.classes.names)}
+    unknown = [name for name in names if name.lower() not in numbers]
+    if unknown:
+        raise DataError(
+            f"{given.path}: does not name {', '.join(unknown[:6])}, which have masks of their own; it names "
+            f"{_few(given.classes.names)}; add them, or move their files away"
+        )
+    codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
+    return MaskEncoding("index", given.classes, codes)
+
+
+def _with_images(root: Path, places: Places) -> Recognized | None:
+    """Read annotations in `root` of images in the folder that the user named."""
+    if not places.images or places.masks or places.split_file:
+        return None
+    folder = next((folder for folder in (places.images, root / places.images) if folder.is_dir()), None)
+    return recognize_annotations(root, folder) if folder else None
+
+
+def _refuse_errors(layout: Layout) -> None:
+    for each in layout.faults:
+        if each.severity == "error":
+            one = f"{each.files[0]}; {each.remedy}" if each.count == 1 else each.line.removeprefix("error: ")
+            raise DataError(one)
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:

@@ -1,4 +1,4 @@
-"""Read and write images: anything to RGB uint8."""
+"""Read images of any kind as RGB uint8, and write images."""
 
 from maskpencil.images.files import (
     FORMATS,

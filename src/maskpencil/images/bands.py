@@ -1,13 +1,13 @@
-"""From the bands of a raster file to RGB and its empty pixels: one rule for every reader, plain or by windows.
+"""Convert the bands of a raster file to RGB and find its empty pixels, by the same rule for every reader.
 
-Which bands are seen follows from the marks in the file, see `Bands`. How their numbers become 0-255, see `Levels`:
+The visible bands follow from the marks in the file, see `Bands`. `Levels` maps their numbers to 0-255:
 
-- 8 bits or fewer, and 9 to 14 bits where the file says so: 0 to the greatest number of that many bits.
+- 8 bits or fewer, and 9 to 14 bits if the file declares them: 0 to the greatest number of that many bits.
 - Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
-- Other whole numbers of 16 or 32 bits: 0 to 65535 (32767 where they are signed) if more than one in 1000 is above
-  16383, else 0 to 10000, the usual form of reflectance. All pixels of the file decide, never a window of it, and there
-  are two outcomes alone, so that the files of a data set come out alike.
-- Floating-point numbers: 0 to 1; files that hold others are refused.
+- Other whole numbers of 16 or 32 bits: 0 to 65535 (32767 if signed) if more than one in 1000 is above 16383, else 0 to
+  10000, the usual form of reflectance. This depends on all pixels of the file, never on a window of it, and has only
+  two outcomes, so that the files of a data set are read alike.
+- Floating-point numbers: 0 to 1; files with other numbers are refused.
 """
 
 from collections.abc import Sequence
@@ -23,37 +23,37 @@ from maskpencil.errors import ImageError
 Samples = npt.NDArray[np.generic]
 
 Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
-"""What the numbers of the seen bands stand for."""
+"""The color model of the visible bands."""
 
 REFLECTANCE = 10_000
 """The number that stands for full reflectance."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
 FEW = 0.001
-"""Files with a greater share of numbers above `FULL_RANGE_ABOVE` use the full range."""
+"""A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
-MOST_TOLD_BITS = 14
-"""Of 15 and 16 bits it is not known whether they are used: Sentinel-2 has reflectance in 15."""
+MOST_DECLARED_BITS = 14
+"""The most declared bits that are taken literally; for example, Sentinel-2 stores reflectance in 15 bits."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
-"""Floating-point files within these are meant as 0 to 1: reflectance may be a little off."""
+"""Numbers of floating-point files within these limits stand for 0 to 1: reflectance may lie slightly outside."""
 
 
 @dataclass(frozen=True)
 class Bands:
-    """What the bands of a file stand for; band numbers count from 0.
+    """The meaning of a file's bands; band numbers start at 0.
 
     Attributes:
-        count: how many there are.
-        dtype: their numbers' type.
-        bits: the bits a number uses.
-        model: what the numbers of `colors` stand for.
-        colors: the bands that are seen: one (gray, palette), three (red, green, blue) or four (CMYK).
+        count: the number of bands.
+        dtype: the type of their numbers.
+        bits: the bits that a number uses.
+        model: the color model of the bands `colors`.
+        colors: the visible bands: one (gray, palette), three (red, green, blue) or four (CMYK).
         alpha: the band of transparency, if any.
-        marked: whether the file itself says which bands these are.
-        nodata: the number that stands for an empty pixel, if any; it may be NaN.
-        palette: (n, 3) uint8, of the model "palette".
-        scale: factor and offset that make reflectance of the numbers, if the file has them.
+        marked: whether the file itself marks these bands.
+        nodata: the number of an empty pixel, if any; it may be NaN.
+        palette: (n, 3) uint8, for the model "palette".
+        scale: factor and offset that convert the numbers to reflectance, if the file has them.
     """
 
     count: int
@@ -69,17 +69,17 @@ class Bands:
 
     @property
     def others(self) -> tuple[int, ...]:
-        """The bands that are not seen."""
+        """The bands that are not visible."""
         return tuple(band for band in range(self.count) if band not in self.colors and band != self.alpha)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the numbers, of 8 bits, are those that are shown."""
+        """Whether the numbers are 8-bit levels that need no conversion."""
         return self.dtype == np.uint8 and self.bits == 8
 
     @property
     def text(self) -> str:
-        """Which bands are seen, in words; nothing where there is no choice."""
+        """A description of the visible bands; empty if there was no choice."""
         if not self.others and self.alpha is None and self.colors == tuple(range(self.count)):
             return ""
         shown = _listed(self.colors)
@@ -88,7 +88,7 @@ class Bands:
             names = "colors of a palette"
         parts = [f"{shown} {'are' if len(self.colors) > 1 else 'is'} {names}"]
         if not self.marked:
-            parts[0] = f"none is marked red, green or blue: {shown} are taken for them"
+            parts[0] = f"none is marked red, green or blue: {shown} are used for them"
         if self.alpha is not None:
             number = self.alpha + 1
             parts.append(
@@ -103,19 +103,22 @@ class Bands:
 def choose_bands(
     count: int, marks: Sequence[str], *, base: Model = "gray", alpha: int | None = None
 ) -> tuple[Model, tuple[int, ...], int | None, bool]:
-    """Choose the bands to see: the model, the bands, the alpha band, and whether the file marks them.
+    """Choose the visible bands.
 
     Args:
-        count: how many bands there are.
-        marks: what each is marked as, in lower case: red, green, blue, alpha, gray, undefined, ...
-        base: what the first band is without such marks: gray, white-is-zero, palette or cmyk.
-        alpha: the band of transparency, where it is known otherwise.
+        count: the number of bands.
+        marks: the mark of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
+        base: the model of the first band without such marks: gray, white-is-zero, palette or cmyk.
+        alpha: the band of transparency, if known from elsewhere.
+
+    Returns:
+        The model, the visible bands, the alpha band, and whether the file marks them.
     """
     found = {mark: band for band, mark in reversed(list(enumerate(marks)))}
     alpha = found.get("alpha", alpha)
     if {"red", "green", "blue"} <= found.keys():
         return "rgb", (found["red"], found["green"], found["blue"]), alpha, True
-    alpha = alpha if count > 1 else None  # all that there is is seen
+    alpha = alpha if count > 1 else None  # the only band is visible
     free = [band for band in range(count) if band != alpha]
     if base == "palette" or (base == "cmyk" and len(free) >= 4):
         return base, tuple(free[: 4 if base == "cmyk" else 1]), alpha, True
@@ -128,10 +131,10 @@ def choose_bands(
 def empty_pixels(
     colors: Samples, bands: Bands, *, alpha: Samples | None = None, mask: Samples | None = None
 ) -> npt.NDArray[np.bool_] | None:
-    """Return the empty pixels (H, W); None where no pixel can be empty.
+    """Return the empty pixels (H, W); None if no pixel can be empty.
 
-    A pixel is empty where all seen bands (H, W, n) hold the nodata number or NaN, where `alpha` (H, W) is 0, or where
-    the file's `mask` (H, W) is 0.
+    A pixel is empty if all visible bands `colors` (H, W, n) hold the nodata number or NaN, or if `alpha` (H, W) or the
+    file's `mask` (H, W) is 0.
     """
     signs = []
     if bands.nodata is not None and not np.isnan(bands.nodata):
@@ -146,10 +149,10 @@ def empty_pixels(
 
 
 class Levels:
-    """How the numbers of a file become 0-255; it counts the numbers of the whole file where these decide.
+    """The conversion of a file's numbers to 0-255, which for some types depends on all numbers of the file.
 
     Args:
-        bands: what the bands stand for.
+        bands: the meaning of the file's bands.
     """
 
     def __init__(self, bands: Bands) -> None:
@@ -160,14 +163,14 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether the numbers themselves decide, so that all must be counted."""
+        """Whether the conversion depends on the numbers themselves, so that `count` must see all of them."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False
-        return bands.dtype.kind == "f" or bands.bits > MOST_TOLD_BITS
+        return bands.dtype.kind == "f" or bands.bits > MOST_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
-        """Count the numbers (H, W, n) of a part of the file; those of empty pixels do not matter."""
+        """Count the numbers (H, W, n) of a part of the file, except those of empty pixels."""
         values = colors if empty is None else colors[~empty]
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
@@ -181,10 +184,10 @@ class Levels:
                 self._above[limit] += int((values > limit).sum())  # type: ignore[operator]
 
     def span(self, name: str) -> tuple[float, float]:
-        """Return the numbers that become 0 and 255.
+        """Return the numbers that are mapped to 0 and 255; errors begin with the file's `name`.
 
         Raises:
-            ImageError: the file holds numbers whose range is not known.
+            ImageError: the range of the file's numbers is not known.
         """
         bands = self._bands
         if bands.scale is not None:
@@ -198,7 +201,7 @@ class Levels:
                     "IN.tif OUT.tif"
                 )
             return 0.0, 1.0
-        if bands.bits <= MOST_TOLD_BITS:
+        if bands.bits <= MOST_DECLARED_BITS:
             return 0.0, 2.0 ** (bands.bits - (bands.dtype.kind == "i")) - 1
         if self._above[65535] > FEW * self._count:
             raise ImageError(
@@ -210,7 +213,7 @@ class Levels:
         return 0.0, float(REFLECTANCE)
 
     def text(self, name: str) -> str:
-        """Describe how the numbers become 0-255; an empty text where they are 0-255 already."""
+        """Describe how the numbers are mapped to 0-255; empty if they are in this range already."""
         bands = self._bands
         if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
             return ""
@@ -251,7 +254,7 @@ def _to_bytes(values: Samples, low: float, high: float) -> npt.NDArray[np.uint8]
 
 
 def _equals(values: Samples, number: float) -> npt.NDArray[np.bool_]:
-    """Return which values equal a number at their precision; none where they cannot hold it."""
+    """Return which values equal a number at the precision of their type."""
     if values.dtype.kind != "f":
         info = np.iinfo(values.dtype.name)
         if not info.min <= number <= info.max or number != int(number):

@@ -1,4 +1,4 @@
-"""Open image files with decoders that reach nothing else, name what other files are, and write images."""
+"""Open image files with safe decoders, identify files that are not images, and write images."""
 
 import io
 import os
@@ -21,22 +21,22 @@ from maskpencil.images.tiff import MAGICS as TIFF_MAGICS
 from maskpencil.regular_files import refuse_special
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""File name endings, in lower case, that are taken for images."""
+"""The suffixes, in lower case, of files that are taken for images."""
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's decoders that a file can reach, whatever its name: none of them starts a program or reads another file."""
+"""The only decoders of Pillow that are used for a file of any name: none starts a program or reads another file."""
 
 for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
-    import_module(f"PIL.{_name}ImagePlugin")  # at once: else the first file of each makes Pillow load all it has
+    import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
 
 MAX_PIXELS = 2**27
-"""Images of more pixels are refused: decoded, they would fill the memory of a small machine."""
+"""The most pixels of an image; larger ones would fill the memory of a small machine when decoded."""
 
 _DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
 """Pillow's names of the channels of PNG that it cuts to their high bytes."""
 
 ORIENTATION = 0x0112
-"""The EXIF tag."""
+"""The EXIF tag of the orientation."""
 
 _JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
 
@@ -53,10 +53,10 @@ _WRITING: dict[str, tuple[str, dict[str, int]]] = {
     ".tiff": ("TIFF", {}),
     ".webp": ("WEBP", {}),
 }
-"""Pillow's name of a suffix's format, and its options."""
+"""Pillow's name of the format that belongs to a suffix, and its options for writing."""
 
 HEAD = 4096
-"""The bytes at the start of a file that are looked at."""
+"""The number of bytes at the start of a file by which it is identified."""
 
 _CONVERT = "convert it to JPEG or PNG"
 
@@ -66,7 +66,7 @@ _BRANDS = {
     "raw photo (CR3)": (b"crx ",),
 }
 
-_MAGICS = (  # how files begin, what they are, what to do; {name} is the file
+_MAGICS = (  # first bytes, kind of file, remedy
     (b"version https://git-lfs", "a Git LFS pointer, not the image itself", "fetch the image with: git lfs pull"),
     (b"\xff\x0a", "JPEG XL", _CONVERT),
     (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
@@ -89,7 +89,7 @@ _MAGICS = (  # how files begin, what they are, what to do; {name} is the file
     (b"FUJIFILMCCD-RAW", "a raw photo (RAF)", "develop it to JPEG or TIFF in the camera maker's program"),
 )
 
-_IMAGES = (  # those that are read
+_IMAGES = (  # the formats that are read
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG", "PNG"),
     (b"GIF8", "GIF"),
@@ -106,7 +106,7 @@ AGAIN = "copy or download it again, or remove it"
 
 @contextmanager
 def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
-    """Open an image, whose pixels are not decoded yet; messages call it `name`, by default its path.
+    """Open an image without decoding its pixels; errors name it `name`, by default its path.
 
     Raises:
         ImageError: not a readable image, or over `MAX_PIXELS`.
@@ -116,7 +116,7 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
         refuse_special(source, error=ImageError)
     with decoding(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
-        warnings.simplefilter("ignore", UserWarning)  # of a phone's JPEG with a preview that is not as it should be
+        warnings.simplefilter("ignore", UserWarning)  # about malformed previews in JPEG files of phones
         try:
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -130,7 +130,7 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn everything Pillow raises on a damaged file into one clear error."""
+    """Turn every error that Pillow raises on a damaged file into an `ImageError` that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -144,15 +144,15 @@ def decoding(name: str) -> Iterator[None]:
             f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller images"
         ) from error
     except MemoryError as error:
-        raise ImageError(f"{name}: needs more memory than there is; cut it into smaller images") from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # what decoders raise
+        raise ImageError(f"{name}: needs more memory than is available; cut it into smaller images") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # raised by decoders
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
 
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Put the file's name before an error's message that lacks it."""
+    """Add the file's name to the message of an `ImageError` that does not begin with it."""
     try:
         yield
     except ImageError as error:
@@ -178,7 +178,7 @@ def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
 def read_exif(image: Image.Image, path: str | os.PathLike[str]) -> Image.Exif:
     """Read the EXIF entries of an opened image; the pixels of a PNG are decoded only if metadata follows them.
 
-    Pillow alone would decode every PNG to look behind its pixels.
+    Pillow's own method decodes every PNG to find metadata behind the pixels.
     """
     is_plain_png = image.format == "PNG" and not _has_late_metadata(Path(path))
     return Image.Image.getexif(image) if is_plain_png else image.getexif()
@@ -199,7 +199,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image upright as EXIF says; without a turn it is returned itself, not a copy."""
+    """Return an image turned upright by its EXIF orientation; the same object if it is upright already."""
     turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
@@ -226,20 +226,23 @@ def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.
 
 
 def what_it_is(head: bytes) -> tuple[str, str]:
-    """Say what a file that is no readable image is, and what to do: both as parts of a sentence.
+    """Identify a file that is not a readable image by its first bytes.
 
     Args:
-        head: its first bytes, at most `HEAD`; fewer where it is shorter.
+        head: the first `HEAD` bytes of the file, or all of a shorter one.
+
+    Returns:
+        What was found and the remedy, both as parts of an error message.
     """
     if not head:
         return "is empty (0 bytes)", AGAIN
     if not head.strip(b"\0"):
-        return f"begins with {len(head)} zero bytes, as copies that failed do", AGAIN
+        return f"begins with {len(head)} zero bytes, like a copy that failed", AGAIN
     if head[4:8] == b"ftyp":
-        brands = {head[place : place + 4] for place in (8, *range(16, 48, 4))}
+        brands = {head[start : start + 4] for start in (8, *range(16, 48, 4))}
         for kind, own in _BRANDS.items():
             if brands & set(own):
-                return f"is {kind}, whatever its name says, which cannot be read", _CONVERT
+                return f"is {kind}, which cannot be read", _CONVERT
         return "is a video (MP4 or MOV)", "give it its right name, ending in .mp4"
     for magic, kind, remedy in _MAGICS:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
@@ -248,7 +251,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program it is from"
     for magic, kind in _IMAGES:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
-            return f"is {kind}, but damaged or cut short, or of a kind that cannot be read", f"{AGAIN}; or {_CONVERT}"
+            return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"
     if _is_text(head):
         return _text_kind(head)
     return (
@@ -258,12 +261,12 @@ def what_it_is(head: bytes) -> tuple[str, str]:
 
 
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
-    """Write an (H, W, 3) color or (H, W) gray image; the format follows the suffix.
+    """Write a color (H, W, 3) or gray (H, W) image in the format of the path's suffix.
 
-    JPEG has quality 95 and 4:4:4; PNG is packed lightly, which takes a third of the time and 6 % more room.
+    JPEG has quality 95 and 4:4:4; PNG is compressed lightly, which takes a third of the time and 6 % more space.
 
     Raises:
-        OutputError: the file cannot be written, or its name ends in no format of images.
+        OutputError: the file cannot be written, or its suffix is not that of an image format.
     """
     refuse_unknown_suffix(path)
     image_format, options = _WRITING[Path(path).suffix.lower()]
@@ -271,10 +274,9 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
 
 
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
-    """Write a Pillow image, whole or not at all, in a format by Pillow's name and with its `options`.
+    """Write a Pillow image whole or not at all, in the format of this name in Pillow, with Pillow's `options`.
 
-    It is encoded in memory: of what Pillow's encoders write to a file themselves, a full disk cuts the end off without
-    an error.
+    It is encoded in memory, because Pillow's encoders do not notice if a full disk cuts off the end of a file.
 
     Raises:
         OutputError: the file cannot be written.
@@ -286,17 +288,17 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
-    """Make sure that a file's name ends in a format of images.
+    """Refuse a path whose suffix is not that of an image format.
 
     Raises:
-        OutputError: it does not.
+        OutputError: the suffix is missing or unknown.
     """
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
-        raise OutputError(f"{path}: an image's name must end in {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
+        raise OutputError(f"{path}: the name must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
 
 
 def _has_late_metadata(path: Path) -> bool:
-    """Return whether a PNG has anything but pixels and its end after the first chunk of pixels."""
+    """Return whether a PNG has other chunks than pixels and its end after the first chunk of pixels."""
     with path.open("rb") as file:
         file.seek(8)  # the signature
         kinds = _chunks(file)
@@ -305,7 +307,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: IO[bytes]) -> list[bytes]:
-    """Return the kinds of a PNG's chunks, up to its end or to where it is cut."""
+    """Return the types of a PNG's chunks, up to its end or to where it is cut off."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
@@ -325,9 +327,9 @@ def _is_text(head: bytes) -> bool:
 def _text_kind(head: bytes) -> tuple[str, str]:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
-        return "is a web page (HTML), not an image: a download that failed", "download the image itself again"
+        return "is a web page (HTML), not an image, perhaps from a failed download", "download the image itself again"
     if b"<svg" in start:
-        return "is SVG, a drawing in words", "export it as PNG"
+        return "is a vector drawing (SVG)", "export it as PNG"
     if start.startswith(b"<"):
         return "is text (XML), not an image", AGAIN
     return "is text, not an image", AGAIN

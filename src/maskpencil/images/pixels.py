@@ -1,4 +1,4 @@
-"""Images as RGB pixels, from arrays, tensors and Pillow images, with remarks on how they were read."""
+"""Convert arrays, tensors and Pillow images to RGB pixels, and collect remarks on how files were read."""
 
 import os
 import sys
@@ -26,15 +26,15 @@ ImageSource: TypeAlias = (
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image as it is seen, and what its file says beyond it.
+    """An image in RGB, with facts about its file.
 
     Attributes:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
-        empty: (H, W) where the file holds nothing: fully transparent, nodata or masked; None where no pixel is empty.
-        pages: how many images the file holds; this is the first.
-        bands: which of the file's bands are seen, in words; nothing where there is no choice.
-        levels: how its numbers became 0-255, in words; nothing for 8 bits.
-        has_place: whether the file says where on the earth the image lies.
+        empty: (H, W), True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
+        pages: the number of images in the file; this is the first.
+        bands: a description of the visible bands; empty if there was no choice.
+        levels: a description of how numbers were mapped to 0-255; empty for 8 bits.
+        has_place: whether the file is georeferenced.
     """
 
     rgb: RGBImage
@@ -53,23 +53,23 @@ class Pixels:
 
 @dataclass
 class Remarks:
-    """Collects what is said of files.
+    """A collection of remarks on files.
 
     Attributes:
-        names: the files by what is said of them.
-        levels: the ways in which their numbers became 0 to 255, in words.
+        names: the names of files by remark.
+        levels: descriptions of how their numbers were mapped to 0-255.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
     levels: set[str] = field(default_factory=set)
 
     def add(self, name: str, texts: Sequence[str], levels: str = "") -> None:
-        """Add what is said of a file.
+        """Add the remarks on a file.
 
         Args:
-            name: what lines call the file.
-            texts: ends of sentences about it.
-            levels: the one of them that says how its numbers became 0 to 255, if any.
+            name: the name of the file in the printed lines.
+            texts: the remarks, each the end of a sentence about the file.
+            levels: the one of them that describes how its numbers were mapped to 0-255, if any.
         """
         for text in texts:
             self.names.setdefault(text, []).append(name)
@@ -77,7 +77,7 @@ class Remarks:
 
     @property
     def lines(self) -> list[str]:
-        """A line for each text, with the first file and the number of others."""
+        """A line for each remark, with the first file and the number of others."""
         return [
             f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {text}"
             for text, names in self.names.items()
@@ -85,21 +85,21 @@ class Remarks:
 
     @property
     def warnings(self) -> list[str]:
-        """A line where numbers became 0 to 255 in several ways."""
+        """A line if the numbers of the files were mapped to 0-255 in several ways; else none."""
         if len(self.levels) < 2:
             return []
         ways = "; ".join(sorted(self.levels))
         line = (
-            f"the numbers of these files became 0 to 255 in {len(self.levels)} ways ({ways}); where they belong "
-            "together give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
+            f"the numbers of these files were mapped to 0 to 255 in {len(self.levels)} ways ({ways}); if the files "
+            "belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
         )
         return [line]
 
 
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Return the (height, width) that an image of `size` is scaled to for a wanted `image_size`.
+    """Return the (height, width) to which an image of `size` (height, width) is scaled for an `image_size`.
 
-    None keeps it, a number limits the longer side to that many pixels, (height, width) is taken as it is.
+    None keeps the size, a number limits the longer side to that many pixels, (height, width) sets the size.
     """
     if image_size is None or isinstance(image_size, tuple):
         return image_size or size
@@ -108,22 +108,22 @@ def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None)
 
 
 def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """Scale an image (H, W, 3) to (height, width) `size`, bilinear and anti-aliased; itself where that is its size."""
+    """Scale an image (H, W, 3) to `size` (height, width), bilinear and anti-aliased; the same object if it fits."""
     if image.shape[:2] == size:
         return image
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def to_pixels(image: Image.Image, name: str) -> Pixels:
-    """Convert a Pillow image, upright and over white; errors call it `name`.
+    """Convert a Pillow image, turned upright and with transparency over white; errors name it `name`.
 
     Raises:
-        ImageError: its numbers have no fixed range, or its palette is missing.
+        ImageError: its numbers are floating-point, or its palette is missing.
     """
     image = upright(image)
     if image.mode == "F":
         raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
-    if image.mode.startswith("I"):  # 16 bits, also where Pillow keeps them in 32
+    if image.mode.startswith("I"):  # 16 bits, even if Pillow stores them in 32
         return array_to_pixels(np.array(image).clip(0, 65535).astype(np.uint16))
     if image.mode == "P" and image.palette is None:
         raise ImageError(f"{name}: is damaged: its palette is missing; replace it or remove it")
@@ -144,7 +144,7 @@ def tensor_to_pixels(tensor: Any) -> Pixels:
     """Convert a torch tensor (H, W), (1, H, W), (3, H, W) or (4, H, W) of uint8 or uint16.
 
     Raises:
-        ImageError: it has another shape or type.
+        ImageError: the tensor has another shape or type.
     """
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
@@ -162,7 +162,7 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
     """Convert an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16.
 
     Raises:
-        ImageError: it has another shape or type.
+        ImageError: the array has another shape or type.
     """
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise _unfit_numbers(array, str(array.dtype), "array")
@@ -180,7 +180,7 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse an image made in memory of numbers of 32 bits that are not clearly of 16; of files the format says it."""
+    """Refuse an image of floats, or one made in memory of 32-bit integers unless these are clearly 16-bit numbers."""
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)
         if image.mode == "F" or array.min() < 0 or array.max() > 65535 or 0 < array.max() <= 255:
@@ -188,18 +188,19 @@ def refuse_wide(image: Image.Image) -> None:
 
 
 def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError:
-    """Return the error for an image of numbers without a fixed range, with an expression that makes it uint8.
+    """Return the error for an image whose numbers have no fixed range, with an expression that converts them.
 
     Args:
-        values: the numbers, whose least and greatest say which expression works.
+        values: the numbers, whose range determines the expression.
         kind: their type.
-        what: "array", "tensor" or "image" (Pillow's), as messages call it.
+        what: "array", "tensor" or "image" (Pillow's), for the message.
     """
     must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"
     if values.dtype.kind not in "biuf":
-        return ImageError(f"{must}, which is no brightness")
+        return ImageError(f"{must}, which cannot be a brightness; convert it first")
     if not values.size or not np.isfinite(values).all():
-        return ImageError(f"{must} that holds {'NaN or infinity' if values.size else 'nothing'}; correct it first")
+        found = "with NaN or infinity" if values.size else "without any pixel"
+        return ImageError(f"{must} {found}; correct it first")
     name = "numpy.array(image)" if what == "image" else what
     low, high = float(values.min()), float(values.max())
     if kind == "bool":
@@ -218,7 +219,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
 
 
 def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
-    """Name the possible range of numbers from `low` to `high`, how to convert it to a number of bits, and the bits."""
+    """Return the likely full range of numbers from `low` to `high`, an expression that converts them, and its bits."""
     if low >= 0 and high <= 1 and not whole:
         return "0 to 1", f"({name} * 255).round()", 8
     if low >= 0 and high <= 255:

@@ -1,4 +1,4 @@
-"""Read image files of any kind as RGB uint8, or their headers alone. Only this package opens image files."""
+"""Read image files of any kind as RGB uint8, or only their headers. No other package opens image files."""
 
 import io
 import os
@@ -37,13 +37,13 @@ from maskpencil.images.pixels import (
 from maskpencil.parsing import shown
 
 MAX_BYTES = 2**31
-"""Images of more decoded bytes, which many bands make, are refused as well."""
+"""The most decoded bytes of an image, which limits the number of bands."""
 
 _SEVERAL = ("GIF", "PNG", "WEBP")
-"""Formats that may hold several images; those of MPO are previews and views of the first."""
+"""Formats that may hold several images; MPO is not one, since it only adds previews and other views of the first."""
 
 JPEG2000_HEAD = 2**16
-"""The bytes of a file that are looked at."""
+"""The number of bytes at the start of a file in which its header is searched."""
 
 _START, _COLOR = b"\xff\x4f\xff\x51", b"colr\x01"
 _GRAY = 17
@@ -51,10 +51,10 @@ _GRAY = 17
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels.
+    """The header of an image file.
 
-    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers turn or mirror the image,
-    and from 5 on its height and width are exchanged. `pages` counts the images in the file.
+    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers rotate or mirror the image,
+    and from 5 on its height and width are exchanged. `pages` is the number of images in the file.
     """
 
     mode: str
@@ -64,12 +64,12 @@ class Header:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """(height, width) as `read_image` gives it."""
+        """The (height, width) of the upright image, as `read_image` returns it."""
         return self.size[::-1] if self.orientation >= 5 else self.size
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read what an image file says of itself, without its pixels.
+    """Read the header of an image file, without its pixels.
 
     Raises:
         ImageError: not a readable image, or over `MAX_PIXELS`.
@@ -95,26 +95,29 @@ def read_image(source: ImageSource) -> RGBImage:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
-            wider whole numbers, booleans): the message has the expression that makes it uint8.
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of numbers without a fixed range (floats,
+            wider whole numbers, booleans): the message has an expression that converts it to uint8.
     """
     return read_pixels(source).rgb
 
 
 def read_pixels(source: ImageSource) -> Pixels:
-    """Decode an image to RGB, and find the pixels that hold nothing.
+    """Decode an image to RGB, and find its empty pixels.
 
-    Takes a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its start
-    where it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch tensor
-    (H, W), (1, H, W), (3, H, W) or (4, H, W). Numbers of arrays and tensors are uint8 or uint16, of 0-255 or 0-65535,
-    in the order red, green, blue (OpenCV's blue, green, red: `image[..., ::-1]`). EXIF orientation is applied, and of
-    several pages the first is taken. Transparency is laid over white. In TIFF and JPEG 2000 files it only says where
-    they are empty, as in GDAL; which of their bands are seen and how their numbers become 8 bits, see
-    `maskpencil.images.bands`. 16 bits elsewhere are scaled to 8 over the full range.
+    The image is turned upright by EXIF, and only the first of several pages is read. Transparency is blended over
+    white. In TIFF and JPEG 2000 files it only marks empty pixels, as in GDAL; `maskpencil.images.bands` describes which
+    of their bands are visible and how their numbers are mapped to 8 bits. Other 16-bit numbers are scaled from the full
+    range.
+
+    Args:
+        source: a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its
+            start if it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch
+            tensor (H, W), (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors hold uint8 (0-255) or uint16 (0-65535)
+            in the order red, green, blue (for OpenCV's order, blue, green, red, give `image[..., ::-1]`).
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind without a fixed range (floats,
-            wider whole numbers, booleans): the message has the expression that makes it uint8.
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of numbers without a fixed range (floats,
+            wider whole numbers, booleans): the message has an expression that converts it to uint8.
     """
     if isinstance(source, np.ndarray):
         return array_to_pixels(source)
@@ -139,7 +142,7 @@ def read_pixels(source: ImageSource) -> Pixels:
 
 
 def _as_file(source: Any) -> tuple[str | bytes, str]:
-    """Return the path or the encoded bytes of a source that is a file, and its name in messages."""
+    """Return the path or the encoded bytes of a file, and its name for messages."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the image"
     if isinstance(source, str | os.PathLike):
@@ -156,7 +159,7 @@ def _as_file(source: Any) -> tuple[str | bytes, str]:
         if hasattr(source, "seekable") and source.seekable():
             source.seek(0)
         content = source.read()
-    except (OSError, ValueError) as error:  # such as that it is closed
+    except (OSError, ValueError) as error:  # for example, it is closed
         raise ImageError(f"{name}: cannot be read ({error}); give a file that is open for reading") from error
     if not isinstance(content, bytes):
         raise ImageError(f"{name}: is open as text; open it with mode 'rb', or give its path")
@@ -196,10 +199,10 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
 
 
 def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
-    """Return the page that is taken.
+    """Return the first page, which is the one to read.
 
     Raises:
-        ImageError: it is too large, or the file is no image.
+        ImageError: the page is too large, has no pixels, or belongs to a raw photo.
     """
     page = tiff.main_pages(pages)[0]
     check_size(page.size)
@@ -219,7 +222,7 @@ def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
 def _tiff_mask(
     file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
 ) -> npt.NDArray[np.generic] | None:
-    """Read where a page is empty (0), from a mask in the file or in a file beside it: (H, W)."""
+    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it."""
     within = tiff.mask_of(page, pages)
     if within:
         return within.samples(file, (0,))[..., 0]
@@ -229,14 +232,14 @@ def _tiff_mask(
         first = tiff.read_pages(beside, most=1)[0]
         if first.size != page.size:
             raise ImageError(
-                f"its mask {tiff.mask_file(path).name} is of another size; remove the mask or make it anew"
+                f"its mask {tiff.mask_file(path).name} has another size; remove the mask, or make it again"
             )
         return first.samples(beside, (0,))[..., 0]
 
 
 def _jpeg2000_pixels(image: Image.Image, source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
     facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
-    if facts.called_gray and facts.count > 1:  # as GDAL writes bands without colors, at which Pillow fails
+    if facts.called_gray and facts.count > 1:  # GDAL's form of bands without colors, which Pillow cannot open
         with opened_image(head_of(source, -1)[facts.start :]) as bare:
             values = np.array(bare)
     else:
@@ -245,8 +248,8 @@ def _jpeg2000_pixels(image: Image.Image, source: str | os.PathLike[str] | bytes,
     samples = values if values.ndim == 3 else values[..., None]
     if bits > 8 and samples.shape[2] > 1:
         raise ImageError(
-            f"{name}: is JPEG 2000 of {bits} bits in {samples.shape[2]} bands, of which only 8 bits would be seen; "
-            "predict it with --geotiff, or convert it: gdal_translate IN.jp2 OUT.tif"
+            f"{name}: is JPEG 2000 with {samples.shape[2]} bands of {bits} bits; expected 8 bits; predict it with "
+            "--geotiff, or convert it: gdal_translate IN.jp2 OUT.tif"
         )
     if image.mode.startswith("I"):
         samples = samples.astype(np.uint16) >> np.uint16(16 - bits)
@@ -268,7 +271,14 @@ def _jpeg2000_pixels(image: Image.Image, source: str | os.PathLike[str] | bytes,
 
 @dataclass(frozen=True)
 class Jpeg2000Facts:
-    """The codestream's `start` in the file, its bands, the bits of a number, and whether the file calls it gray."""
+    """The header of a JPEG 2000 file.
+
+    Attributes:
+        start: the offset of the codestream in the file.
+        count: the number of bands.
+        bits: the bits of a number.
+        called_gray: whether the file declares it to be gray.
+    """
 
     start: int
     count: int
@@ -277,10 +287,10 @@ class Jpeg2000Facts:
 
 
 def jpeg2000_facts(head: bytes) -> Jpeg2000Facts:
-    """Read what the first bytes of a file say.
+    """Read the header of a JPEG 2000 file from its first bytes.
 
     Raises:
-        ValueError: they are cut short.
+        ValueError: the header is cut short.
     """
     start = head.find(_START)
     if start < 0 or len(head) < start + 43:
@@ -302,7 +312,7 @@ def _seen(
     alpha: npt.NDArray[np.generic] | None = None,
     mask: npt.NDArray[np.generic] | None = None,
 ) -> Pixels:
-    """Make an image of the numbers (H, W, n) of its visible bands."""
+    """Make an image from the numbers (H, W, n) of its visible bands."""
     empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
     if levels.by_numbers:
         levels.count(colors, empty)

@@ -1,7 +1,7 @@
-"""TIFF files by their tags: pages, bands, empty pixels, and the numbers of any bands as they are stored.
+"""Read TIFF files by their tags: pages, bands, masks, and the numbers of any bands as they are stored.
 
-Pillow decodes the compressed bytes, but supports few band layouts. So a file without loss of information is shown to
-it as a gray image of bytes, and the numbers are made of it here. What is lossy (JPEG, ...) Pillow decodes as it is.
+Pillow decodes the compressed bytes, but supports few band layouts. A losslessly compressed file is therefore presented
+to Pillow as a gray image of bytes, which are converted to numbers here. Lossy files (JPEG, ...) are left to Pillow.
 
 Sources: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; GDAL's tags,
 https://gdal.org/en/stable/drivers/raster/gtiff.html
@@ -30,7 +30,7 @@ from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_PAGES = 65_536
-"""The number of pages that are counted."""
+"""The most pages that are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _PREDICTOR, _PALETTE = 273, 277, 278, 279, 284, 317, 320
@@ -40,7 +40,7 @@ _PLACE_TAGS = (33550, 33922, 34264, 34735, 50844)  # pixel scale, tie points, tr
 
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 
-_READ = (  # the tags that are looked at
+_READ = (  # the tags that are read
     *(
         _WIDTH,
         _HEIGHT,
@@ -65,37 +65,37 @@ _BASES: dict[int, Model] = {0: "white-is-zero", 3: "palette", 5: "cmyk"}
 _RETYPE = "expected 8, 16 or 32 bits a band; convert it, for example: gdal_translate -ot UInt16 IN.tif OUT.tif"
 
 _AT_ONCE = 2**26
-"""Decoded bytes of the tiles or strips that Pillow decodes at once."""
+"""The number of decoded bytes of tiles or strips that Pillow decodes at once."""
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # the tag SampleFormat
 
 
 @dataclass(frozen=True)
 class TiffPage:
-    """One image of a TIFF file; `order` is < or >, the order of the bytes of a number."""
+    """One image of a TIFF file; `order` is the byte order of its numbers, < (little-endian) or > (big-endian)."""
 
     tags: Mapping[int, Any]
     order: Literal["<", ">"]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) as stored."""
+        """The (height, width) as stored."""
         return self._number(_HEIGHT), self._number(_WIDTH)
 
     @property
     def subfile(self) -> int:
-        """The bits of NewSubfileType: 1 a smaller copy, 4 a mask."""
+        """The bits of the tag NewSubfileType: 1 for a smaller copy, 4 for a mask."""
         return self._number(_SUBFILE, 0)
 
     @property
     def orientation(self) -> int:
-        """EXIF's, 1 to 8."""
+        """The orientation as in EXIF, 1 to 8."""
         value = self._number(_ORIENTATION, 1)
         return value if value in range(1, 9) else 1
 
     @property
     def has_place(self) -> bool:
-        """Whether its tags say where on the earth it lies."""
+        """Whether its tags hold a georeference."""
         return any(tag in self.tags for tag in _PLACE_TAGS)
 
     @property
@@ -120,10 +120,10 @@ class TiffPage:
 
     @cached_property
     def dtype(self) -> np.dtype[np.generic]:
-        """The type that holds a number.
+        """The NumPy type of its numbers.
 
         Raises:
-            ImageError: there is none, as for complex numbers.
+            ImageError: the numbers are complex or of an unsupported size.
         """
         formats = self._numbers(_FORMAT) or (1,)
         kind, bits = _KINDS.get(formats[0]), self.bits
@@ -140,10 +140,10 @@ class TiffPage:
 
     @cached_property
     def bands(self) -> Bands:
-        """What its bands stand for.
+        """The meaning of its bands.
 
         Raises:
-            ImageError: its numbers are of a type that cannot be read.
+            ImageError: the tags are damaged, or the numbers are of an unsupported type.
         """
         metadata = self._text(_GDAL_METADATA)
         photometric, count = self.photometric, self.count
@@ -180,16 +180,16 @@ class TiffPage:
         """Read the numbers of some bands as they are stored, (H, W, n).
 
         Raises:
-            ImageError: they are compressed in a way that is not known here.
-            OSError, ValueError, SyntaxError: what Pillow raises on damaged files.
+            ImageError: the compression is not supported.
+            OSError, ValueError, SyntaxError: the file is damaged; raised by Pillow.
         """
         if self._is_read_by_pillow:
             return _chosen(self._pillow_samples(file), bands)
         if self.compression not in _LOSSLESS:
             name = _OTHERS.get(self.compression) or _BY_PILLOW.get(self.compression) or f"method {self.compression}"
             raise ImageError(
-                f"holds {self.count} bands of {self.bits} bits compressed by {name}, which cannot be read; write it "
-                "again without loss: gdal_translate -co COMPRESS=DEFLATE IN.tif OUT.tif"
+                f"holds {self.count} bands of {self.bits} bits compressed by {name}, which cannot be read; convert it: "
+                "gdal_translate -co COMPRESS=DEFLATE IN.tif OUT.tif"
             )
         if self._number(_PLANAR, 1) == 2:
             return np.stack([self._decoded(file, plane, 1)[..., 0] for plane in bands], axis=2)
@@ -197,7 +197,7 @@ class TiffPage:
 
     @property
     def has_coarse_color(self) -> bool:
-        """Whether it is in JPEG with fewer numbers for color than for brightness, as photographs are."""
+        """Whether it is JPEG with chroma subsampling (color at a lower resolution than brightness)."""
         return (self.photometric, self.compression, self.count, self.bits) == (6, 7, 3, 8)
 
     @property
@@ -213,9 +213,9 @@ class TiffPage:
         values = _by_pillow(file)
         if values.dtype == bool:
             values = values.astype(np.uint8)
-        if self.photometric == 0:  # which Pillow inverts
+        if self.photometric == 0:  # Pillow inverts it
             values = 2**self.bits - 1 - values
-        values = turned(values, {6: 8, 8: 6}.get(self.orientation, self.orientation))  # back, as it is stored
+        values = turned(values, {6: 8, 8: 6}.get(self.orientation, self.orientation))  # back to the stored orientation
         return values if values.ndim == 3 else values[..., None]
 
     def _decoded(self, file: IO[bytes], plane: int, count: int) -> Samples:
@@ -236,7 +236,7 @@ class TiffPage:
         return values
 
     def _blocks(self, plane: int, count: int) -> list["_Block"]:
-        """List the tiles or strips of a plane of `count` bands."""
+        """Return the tiles or strips of a plane of `count` bands."""
         height, width = self.size
         tiled = _TILES in self.tags
         offsets = self._numbers(_TILES if tiled else _STRIPS)
@@ -246,26 +246,26 @@ class TiffPage:
         if rows < 1 or columns < 1:
             raise _damaged(f"its tiles are {columns} x {rows} pixels")
         row_bytes = -(-columns * count * self.bits // 8)
-        places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
-        first = plane * len(places)
-        if min(len(offsets), len(sizes)) < first + len(places):
-            raise _damaged(f"it lists {min(len(offsets), len(sizes))} tiles or strips; expected more")
+        corners = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
+        first = plane * len(corners)
+        if (listed := min(len(offsets), len(sizes))) < first + len(corners):
+            raise _damaged(f"it lists {listed} tiles or strips, expected {first + len(corners)}")
         return [
             _Block(top, left, rows if tiled else min(rows, height - top), columns, row_bytes, *where)
-            for (top, left), where in zip(places, zip(offsets[first:], sizes[first:], strict=False), strict=False)
+            for (top, left), where in zip(corners, zip(offsets[first:], sizes[first:], strict=False), strict=False)
         ]
 
     def _block_bytes(self, file: IO[bytes], blocks: Sequence["_Block"]) -> npt.NDArray[np.uint8]:
-        """Decode some blocks and return their rows below each other, (rows, bytes)."""
+        """Decode some blocks and return their rows one below the other, (rows, bytes)."""
         parts: list[bytes] = []
         offsets: list[int] = []
-        place = 8
+        position = 8
         end = file.seek(0, os.SEEK_END)
         for block in blocks:
             file.seek(min(block.offset, end))
-            parts.append(file.read(min(block.size, end)))  # what a damaged file lists may be larger than any memory
-            offsets.append(place)
-            place += len(parts[-1])
+            parts.append(file.read(min(block.size, end)))  # the sizes in a damaged file may exceed any memory
+            offsets.append(position)
+            position += len(parts[-1])
         content = b"".join(parts)
         rows, row_bytes = sum(block.rows for block in blocks), blocks[0].row_bytes
         if self.compression == 1:
@@ -276,7 +276,7 @@ class TiffPage:
             if self._number(_FILL_ORDER, 1) == 2:
                 plain = np.packbits(np.unpackbits(plain, bitorder="little"))
             return plain.reshape(rows, row_bytes)
-        start = place + place % 2
+        start = position + position % 2
         directory = _directory(
             {
                 _WIDTH: (row_bytes,),
@@ -293,10 +293,10 @@ class TiffPage:
             start,
         )
         header = struct.pack("<2sHI", b"II", 42, start)
-        return _by_pillow(io.BytesIO(header + content + bytes(start - place) + directory))
+        return _by_pillow(io.BytesIO(header + content + bytes(start - position) + directory))
 
     def _missing(self) -> float:
-        """Return the value of pixels in tiles that a sparse file leaves out, as GDAL defines it."""
+        """Return the value of pixels in tiles that a sparse file omits, as defined by GDAL."""
         nodata = self.bands.nodata
         if nodata is None or (np.isnan(nodata) and self.dtype.kind != "f"):
             return 0
@@ -326,7 +326,7 @@ class TiffPage:
         return numbers
 
     def _palette(self) -> npt.NDArray[np.uint8]:
-        """(n, 3) uint8."""
+        """Return the colors (n, 3) uint8 of the palette."""
         levels = np.array(self._numbers(_PALETTE), dtype=np.uint16)
         colors = levels[: len(levels) // 3 * 3].reshape(3, -1).T
         full = not (colors % 257).any()
@@ -355,7 +355,7 @@ class TiffPage:
 
 @dataclass(frozen=True)
 class _Block:
-    """A tile or strip: where its pixels lie in the image, and its bytes in the file."""
+    """A tile or strip: the position of its pixels in the image, and of its bytes in the file."""
 
     top: int
     left: int
@@ -385,8 +385,8 @@ def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
     """Read the tags of all pages, or of the first `most`.
 
     Raises:
-        ImageError: it has none.
-        OSError, ValueError, SyntaxError, struct.error: what Pillow raises on damaged files.
+        ImageError: the file has no page, or a tag is damaged.
+        OSError, ValueError, SyntaxError, struct.error: the file is damaged; raised by Pillow.
     """
     file.seek(0)
     header = file.read(8)
@@ -401,7 +401,7 @@ def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
         file.seek(tags.next)
         tags = ImageFileDirectory_v2(header)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of damaged tags, which are then missing
+            warnings.simplefilter("ignore", UserWarning)  # about damaged tags, which are then missing
             tags.load(file)
             try:
                 pages.append(TiffPage({tag: tags[tag] for tag in _READ if tag in tags}, order))
@@ -413,12 +413,12 @@ def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
 
 
 def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
-    """Return the pages that are images, without masks and smaller copies of others."""
+    """Return the pages without masks and smaller copies of other pages."""
     return [page for page in pages if not page.subfile & (_REDUCED | _MASK)] or pages[:1]
 
 
 def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
-    """Return the page that says where another one is empty: the next mask of its size."""
+    """Return the page that is the mask of another one: the next mask of its size, if any."""
     following = pages[pages.index(page) + 1 :]
     for other in following:
         if not other.subfile & (_REDUCED | _MASK):
@@ -434,17 +434,17 @@ def is_raw_photo(page: TiffPage) -> bool:
 
 
 def mask_file(path: Path) -> Path:
-    """Return the file beside a raster in which GDAL keeps where it is empty."""
+    """Return the path of the mask file that GDAL writes next to a raster."""
     return path.with_name(f"{path.name}.msk")
 
 
 def has_world_file(path: Path) -> bool:
-    """Return whether a file beside a TIFF holds its georeference."""
+    """Return whether there is a world file (georeference) next to a TIFF."""
     return any(path.with_suffix(suffix).is_file() for suffix in (".tfw", ".tifw", ".wld"))
 
 
 def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Turn and mirror (H, W) or (H, W, n) as an EXIF `orientation` from 1 to 8 asks for; a view."""
+    """Return a view of (H, W) or (H, W, n), rotated and mirrored by an EXIF `orientation` from 1 to 8."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     upside_down, mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
@@ -452,26 +452,26 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
-    """Some bands of (H, W, n); itself, which takes no time, where they are all in their order."""
+    """Return some bands of (H, W, n); the same object if they are all bands in order."""
     return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 
 def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
-    """Read the first page by Pillow; its size has been checked."""
+    """Read the first page by Pillow; its size must have been checked."""
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with TiffImageFile(cast(Any, file)) as image:
-                image.info.pop("xmp", None)  # by which Pillow would turn it without an Orientation tag
+                image.info.pop("xmp", None)  # whose orientation Pillow would apply if there is no tag
                 return np.array(image.convert("RGB") if image.mode in ("YCbCr", "LAB") else image)
         except (KeyError, TypeError) as error:  # from Pillow, on values of a type that no such tag has
             raise _damaged("a tag") from error
 
 
 def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
-    """Encode a little-endian image file directory at `start`, with numbers of 4 bytes, and the data it refers to."""
+    """Encode a little-endian image file directory at offset `start`, with 4-byte numbers, and the data it refers to."""
     after = start + 2 + 12 * len(tags) + 4
     entries, values = struct.pack("<H", len(tags)), b""
     for tag, numbers in tags.items():
@@ -483,7 +483,7 @@ def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
 
 
 def _scale(metadata: str, colors: tuple[int, ...]) -> tuple[float, float] | None:
-    """Factor and offset of the seen bands, where they all have the same and it makes reflectance of whole numbers."""
+    """Return the factor and offset of the visible bands, if all share one that converts integers to reflectance."""
     factors, offsets = (dict(_ITEMS[role].findall(metadata)) for role in ("scale", "offset"))
     found = {(_number_in(factors.get(str(band), "1")), _number_in(offsets.get(str(band), "0"))) for band in colors}
     factor, offset = found.pop()
@@ -500,11 +500,13 @@ def _number_in(text: str) -> float | None:
 
 
 class JpegWindows:
-    """Reads windows of a page in JPEG with coarser color, as Pillow reads the whole; GDAL interpolates it otherwise.
+    """A reader of windows of a JPEG page with chroma subsampling, with the same pixels as Pillow for the whole page.
+
+    GDAL interpolates the colors differently.
 
     Args:
         file: the open file.
-        page: its page, for which `TiffPage.has_coarse_color` is true.
+        page: a page with `TiffPage.has_coarse_color`.
     """
 
     def __init__(self, file: IO[bytes], page: TiffPage) -> None:
@@ -518,7 +520,7 @@ class JpegWindows:
         """Read the pixels of some rows and columns, (rows, columns, 3).
 
         Raises:
-            OSError, SyntaxError: what Pillow raises on damaged files.
+            OSError, SyntaxError: the file is damaged; raised by Pillow.
         """
         values = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), np.uint8)
         for block in self._blocks:
@@ -528,14 +530,13 @@ class JpegWindows:
                 pixels = self._decode(block)[
                     top - block.top : bottom - block.top, left - block.left : right - block.left
                 ]
-                place = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
-                values[place] = pixels
+                values[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = pixels
         return values
 
     def _decoded(self, block: _Block) -> npt.NDArray[np.uint8]:
         self._file.seek(block.offset)
         content = self._file.read(block.size)
-        if self._tables:  # without its end, before the pixels without their beginning
+        if self._tables:  # the tables without their end marker, the pixels without their start marker
             content = self._tables[:-2] + content[2:]
         with JpegImageFile(cast(Any, io.BytesIO(content))) as image:
             return np.array(image.convert("RGB"))

@@ -1,11 +1,11 @@
-"""Networks: a backbone gives features, a head turns them into logits.
+"""Define networks: a backbone computes features, a head turns them into logits.
 
 - `surgery`: fully connected layers into convolutions, bilinear upsampling, other input channels
-- `backbones`: classifier trunks, one family a file
-- `geometry`: where the cells of a map look at, and crops
+- `backbones`: classifier trunks, one family per file
+- `geometry`: the image positions of a map's cells, and crops
 - `fcn`: the fully convolutional network
-- `build`: networks from a configuration, from a model folder, from the tensors of another net
-- `dense_classifier`: a classifier over a whole image, before any training
+- `build`: networks from a configuration, from a model folder, from the tensors of another network
+- `dense_classifier`: a classifier applied to a whole image, before any training
 - `importers`: weights of other projects
 """
 

@@ -1,4 +1,4 @@
-"""Build networks from a configuration, from the architecture in a model folder, or from the tensors of another net."""
+"""Build networks from a configuration or from the architecture in a model folder, and transfer tensors to them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,22 +14,22 @@ from maskpencil.models.fcn import FCN, FCNConfig
 from maskpencil.models.importers.torchvision_fcn import TorchvisionFCN, TorchvisionFCNConfig
 
 Network = FCN | TorchvisionFCN
-"""What a model folder can hold."""
+"""The networks that a model folder can hold."""
 
 _FCN, _TORCHVISION = "FCN", "torchvision"
 
 _CLASS_LAYERS = ("score", "upscore")
-"""How the names of the layers begin that have a channel for each class."""
+"""The name prefixes of layers with a channel for each class."""
 
 
 def build_fcn(config: FCNConfig, *, weights: str | Path = "imagenet") -> FCN:
-    """Make the network that `config` describes, its backbone with the given classifier weights.
+    """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
 
-    `weights` is "imagenet", "none" or a file; see `create_backbone`. The head starts untrained.
+    `weights` is "imagenet", "none" or a file; see `create_backbone`.
 
     Raises:
-        ConfigError: the backbone does not exist or does not suit.
-        ModelError: the weights cannot be had, are damaged, or do not fit.
+        ConfigError: the backbone does not exist, or does not suit the configuration.
+        ModelError: the weights cannot be downloaded, are damaged, or do not fit.
     """
     backbone = create_backbone(
         config.backbone,
@@ -48,24 +48,25 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def rebuild(architecture: Mapping[str, Any]) -> Network:
-    """Make a network of an architecture as `describe` returns it, whose tensors are still to be loaded.
+    """Build the network of an architecture as `describe` returns it; its tensors are to be loaded next.
 
     Raises:
-        ConfigError: this version does not know the architecture, or a value is out of range.
+        ConfigError: this version does not support the architecture, or a value is out of range.
     """
     name, settings = architecture["name"], {key: value for key, value in architecture.items() if key != "name"}
     if name == _FCN:
         return build_fcn(FCNConfig.from_dict(settings), weights=BLANK)
     if name == _TORCHVISION:
         return TorchvisionFCN(TorchvisionFCNConfig(**settings))
-    raise ConfigError(f"the architecture is {name!r}; this version knows {_FCN} and {_TORCHVISION}")
+    raise ConfigError(f"the architecture is {name!r}; expected {_FCN} or {_TORCHVISION}; update maskpencil")
 
 
 def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
-    """Copy every tensor that has the name and shape of one of the network's own into it.
+    """Copy every tensor whose name and shape match one of the network's into it.
 
-    Returns the names of its layers that got nothing, or not everything, and so keep their initial weights: skips that a
-    coarser net does not have, and scores where the number of classes differs.
+    Returns:
+        The names of the network's layers that keep some or all initial weights: skips that a coarser network lacks, and
+        score layers if the number of classes differs.
     """
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
@@ -76,10 +77,10 @@ def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
 
 
 def in_class_order(tensors: Mapping[str, Tensor], names: Sequence[str], wanted: Sequence[str]) -> dict[str, Tensor]:
-    """Bring the tensors of an FCN of the classes `names` into the order of the classes `wanted`.
+    """Reorder the tensors of an FCN from the classes `names` to the classes `wanted`.
 
-    Scores, (K, C, 1, 1) and (K,), and upsamplings, (K, K, k, k) or (K, 1, k, k), have a channel for each class. Where
-    the classes are not the same ones in another order these layers are left out: their channels mean something else.
+    Score layers, (K, C, 1, 1) and (K,), and upsamplings, (K, K, k, k) or (K, 1, k, k), have a channel for each class.
+    They are left out if the two lists do not hold the same classes.
     """
     if {*names} != {*wanted}:
         return {name: tensor for name, tensor in tensors.items() if not name.startswith(_CLASS_LAYERS)}

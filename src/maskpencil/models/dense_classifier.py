@@ -1,4 +1,4 @@
-"""A classifier run over a whole image at once: the idea the paper starts from, before any training."""
+"""Apply a classifier to a whole image at once, before any training: the idea from which the paper starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,31 +22,31 @@ from maskpencil.models.backbones.weights import (
 from maskpencil.models.surgery import convolutionalize
 
 WINDOW = 224
-"""Height and width of the images that the classifiers were trained on: what one cell of their maps sees."""
+"""Height and width of the classifiers' training images, and so of the window that one cell of their maps sees."""
 
 STRIDE = 32
 """Pixels from one cell to the next."""
 
 _KERNELS = {**dict.fromkeys(vgg.FAMILY.names, 7), **dict.fromkeys(alexnet.FAMILY.names, 6)}
-"""The side of the map, in cells, that the fully connected layers see in a window."""
+"""The side, in cells, of a window's feature map that the fully connected layers see."""
 
 _POOLED = 7
-"""The side of the map, in cells, that the other families average over in a window."""
+"""The side, in cells, of a window's feature map over which the other families average."""
 
 FAMILIES = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY)
 
 
 class DenseClassifier(nn.Module):
-    """A classifier whose fully connected layers are convolutions: the scores of every window of an image.
+    """A classifier whose fully connected layers are convolutions, so that it scores every window of an image.
 
     Source: Long, Shelhamer and Darrell, CVPR 2015, section 3.1 and figure 2.
 
     Args:
-        trunk: normalized images (N, 3, H, W) -> features.
-        head: features -> scores of K classes, one cell a window of `WINDOW` pixels, every `STRIDE` pixels.
-        categories: the K classes' names.
-        mean: of the RGB channels of its images, in 0..1.
-        std: their deviation.
+        trunk: maps normalized images (N, 3, H, W) to features.
+        head: maps features to scores of K classes, one cell for each window of `WINDOW` pixels, every `STRIDE` pixels.
+        categories: the names of the K classes.
+        mean: the mean of each RGB channel of its images, in 0..1.
+        std: their standard deviation, in 0..1.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DenseClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (N, 3, H, W) of `WINDOW` pixels or more to scores (N, K, h, w), one cell per window.
 
-        h is (H - 224) / 32 + 1, and w alike; the rest of an image beside whole strides may give one cell more.
+        h is (H - 224) / 32 + 1, likewise w; if H or W is no multiple of 32, there may be one more cell.
         """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)
@@ -73,13 +73,13 @@ class DenseClassifier(nn.Module):
 
 
 def dense_classifier(name: str, *, weights: str | Path = IMAGENET) -> DenseClassifier:
-    """Make torchvision's VGG, AlexNet, GoogLeNet or ResNet dense; its own last layer stays, with its own classes.
+    """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, with its own last layer.
 
-    `weights` is "imagenet", "none" or the file of a state dict in torchvision's form, of any number of classes.
+    `weights` is "imagenet", "none" or the file of a state dict in torchvision's form, with any number of classes.
 
     Raises:
-        ConfigError: the classifier is of another family.
-        ModelError: the weights cannot be had or do not fit.
+        ConfigError: the classifier belongs to another family.
+        ModelError: the weights cannot be downloaded or do not fit.
     """
     if not any(name in family.names for family in FAMILIES):
         families = ", ".join(family.title for family in FAMILIES)
@@ -107,7 +107,7 @@ def _tensors(name: str, weights: str | Path) -> dict[str, Tensor]:
 def _of_fully_connected(
     name: str, tensors: dict[str, Tensor], categories: Sequence[str], *, source: str
 ) -> DenseClassifier:
-    """VGG and AlexNet: fc6 sees the whole map of a window."""
+    """Create a dense VGG or AlexNet, whose fc6 sees the whole feature map of a window."""
     if tensors:
         classifier = blank_classifier(name, num_classes=len(categories))
         load_strictly(classifier, tensors, unused=(), source=source, expected=f"torchvision's {name}")
@@ -129,7 +129,7 @@ def _of_fully_connected(
 def _of_pooled(
     name: str, tensors: dict[str, Tensor], categories: Sequence[str], weights: str | Path
 ) -> DenseClassifier:
-    """GoogLeNet and ResNet: the last layer sees the mean over the map of a window."""
+    """Create a dense GoogLeNet or ResNet, whose last layer sees the mean of a window's feature map."""
     trunk = create_backbone(name, weights=weights)
     linear = nn.Linear(trunk.channels[STRIDE], len(categories))
     if tensors:
@@ -139,9 +139,9 @@ def _of_pooled(
 
 
 def aligned(images: Tensor) -> Tensor:
-    """Pad normalized images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels from the corner on.
+    """Pad normalized images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels, from the top left corner.
 
-    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)); the padding is 0, the mean color.
+    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)). The padding is 0, which is the mean color.
     """
     height, width = images.shape[-2:]
     border = (WINDOW - STRIDE) // 2

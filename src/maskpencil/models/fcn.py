@@ -1,4 +1,4 @@
-"""The fully convolutional network: FCN-32s, FCN-16s and FCN-8s."""
+"""Define the fully convolutional network: FCN-32s, FCN-16s and FCN-8s."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,40 +21,40 @@ LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published 
 
 @dataclass(frozen=True)
 class FCNConfig:
-    """Everything that sets the architecture, apart from the weights.
+    """The architecture of an FCN.
 
     Raises:
         ConfigError: a value is out of range.
     """
 
     num_classes: int
-    """How many classes each pixel is scored for, 1 or more."""
+    """The number of classes, 1 to 255."""
 
     backbone: str = "vgg16"
-    """The classifier it grows from; `maskpencil info backbones` lists them."""
+    """The classifier from which it is made; `maskpencil info backbones` lists them."""
 
     stride: int = 8
-    """Pixels a cell of the finest features that are used: 32 (no skip), 16 (pool4) or 8 (pool4 and pool3)."""
+    """Pixels per cell of the finest features that are used: 32 (no skip), 16 (pool4) or 8 (pool4 and pool3)."""
 
     fully_connected: bool = True
-    """Whether fc6 and fc7 are kept, as convolutions, in backbones that have them (VGG, AlexNet)."""
+    """Whether fc6 and fc7 are kept, as convolutions, if the backbone has them (VGG, AlexNet)."""
 
     in_channels: int = 3
     """Channels of the images, 1 or more."""
 
     dropout: float = 0.5
-    """Probability, 0 or more and below 1, that a number after fc6 and before score_fr is dropped in training."""
+    """The dropout probability after fc6 and before score_fr, from 0 to below 1."""
 
     learned_upsampling: str = "all"
-    """Which upsamplings learn: "all", "twofold" (all but the last, CVPR 2015) or "none" (the released nets)."""
+    """Which upsamplings are learned: "all", "twofold" (all but the last, CVPR 2015) or "none" (released networks)."""
 
     at_once_scales: bool = False
-    """Whether pool4 and pool3 are scaled down so that all strides can be trained at once (FCN-8s at once)."""
+    """Whether pool4 and pool3 are scaled down, so that all strides can be trained at once (FCN-8s at once)."""
 
     as_released: bool = False
-    """Whether images are padded by 100, pools round up and maps are cropped as in the authors' nets (vgg16, alexnet).
+    """Whether images are padded by 100, pools round up and maps are cropped, as in the authors' vgg16 and alexnet.
 
-    These nets take BGR images. Otherwise images are padded to multiples of 32 and nothing needs cropping.
+    These networks take BGR images. Otherwise images are padded to multiples of 32, and nothing needs cropping.
     """
 
     def __post_init__(self) -> None:
@@ -78,16 +78,16 @@ class FCNConfig:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The usual name of the network."""
         return f"FCN-{self.stride}s{' at once' if self.at_once_scales else ''} on {self.backbone}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in config.json."""
+        """Return the configuration as plain values, as in config.json."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "FCNConfig":
-        """Build from the content of config.json; missing keys take their defaults.
+        """Build a configuration from the content of config.json; missing entries take their defaults.
 
         Raises:
             ConfigError: an entry is unknown, num_classes is missing, or a value is out of range.
@@ -97,19 +97,20 @@ class FCNConfig:
         if unknown:
             raise ConfigError(f"an FCN has no {', '.join(map(repr, unknown))}; its settings are {', '.join(known)}")
         if "num_classes" not in entries:
-            raise ConfigError("an FCN needs num_classes, but it is missing")
+            raise ConfigError("num_classes is missing; expected the number of classes of the FCN")
         return cls(**entries)
 
 
 class FCN(nn.Module):
-    """A classifier grown into a network that scores every pixel.
+    """A classifier converted to a network that scores every pixel.
 
-    Source: Long, Shelhamer and Darrell, CVPR 2015; Shelhamer et al., PAMI 2017. The layers have the published names.
-    Score layers start at 0 and upsamplings as bilinear interpolation.
+    The layers have the published names. Score layers are initialized to 0, upsamplings to bilinear interpolation.
+
+    Source: Long, Shelhamer and Darrell, CVPR 2015; Shelhamer et al., PAMI 2017.
 
     Args:
         config: the architecture.
-        backbone: gives the features; it must be the one that `config` names.
+        backbone: the backbone that `config` names.
     """
 
     def __init__(self, config: FCNConfig, *, backbone: Backbone) -> None:
@@ -118,7 +119,7 @@ class FCN(nn.Module):
         learned, last_learned = config.learned_upsampling != "none", config.learned_upsampling == "all"
         self.config = config
         self.backbone = backbone
-        # the released nets' scales: they bring pool4 and pool3 to the size of the scores they are added to
+        # the released scales bring pool4 and pool3 to the magnitude of the scores to which they are added
         self.scale_pool4, self.scale_pool3 = (0.01, 0.0001) if config.at_once_scales else (1.0, 1.0)
         self.drop7 = nn.Dropout(config.dropout)
         self.score_fr = _score(backbone.channels[32], classes)
@@ -142,12 +143,12 @@ class FCN(nn.Module):
         return self.logits(self.features(images), images.shape[-2:])  # (N, K, H, W)
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
-        """Map normalized images (N, C, H, W) to the backbone's features {s: (N, C_s, H/s, W/s)}, H and W rounded up."""
+        """Map normalized images (N, C, H, W) to the backbone's features {s: (N, C_s, H/s, W/s)}, sizes rounded up."""
         features: dict[int, Tensor] = self.backbone(images if self.config.as_released else _padded(images))
         return features
 
     def logits(self, features: Mapping[int, Tensor], size: Sequence[int]) -> Tensor:
-        """Features of images of `size` (H, W) -> logits (N, K, H, W)."""
+        """Map the features of images of `size` (H, W) to logits (N, K, H, W)."""
         logits: Tensor = self.score(self.last_upscore(self.fused(features)), size)
         return logits
 
@@ -156,7 +157,7 @@ class FCN(nn.Module):
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features {s: (N, C_s, H/s, W/s)} -> the scores of all strides, added up at the finest: (N, K, H/8, W/8)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores at the finest: (N, K, H/8, W/8)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -168,7 +169,7 @@ class FCN(nn.Module):
 
     @property
     def last_upscore(self) -> nn.ConvTranspose2d:
-        """The upsampling from the finest scores to the image: (N, K, H/s, W/s) -> (N, K, at least H, at least W)."""
+        """The upsampling of the finest scores (N, K, H/s, W/s) to at least the size of the image, (N, K, H, W)."""
         return cast(nn.ConvTranspose2d, self.get_submodule(LAST_UPSCORE[self.config.stride]))
 
 
@@ -180,15 +181,15 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
 
 
 def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) -> nn.ConvTranspose2d:
-    """Upsampling of scores on `grid`: in place, or without padding as in the released nets, whose crops come after."""
+    """Make the upsampling of scores on `grid`; as released it has no padding, and its output is cropped afterwards."""
     if not config.as_released:
         return bilinear_upsampling(config.num_classes, stride, learned=learned)
-    # scores that lie on whole pixels (AlexNet's) need a kernel with a middle, 63 and not 64, to stay on whole pixels
+    # scores centered on whole pixels (AlexNet's) need an odd kernel, 63 instead of 64, to stay on whole pixels
     kernel_size = 2 * stride - 1 if grid.origin == int(grid.origin) else 2 * stride
     return bilinear_upsampling(config.num_classes, stride, learned=learned, kernel_size=kernel_size, padding=0)
 
 
 def _padded(images: Tensor) -> Tensor:
-    """Fill up right and bottom to multiples of 32 with 0, which is the mean color after normalization."""
+    """Pad right and bottom to multiples of 32 with 0, which is the mean color after normalization."""
     height, width = images.shape[-2:]
     return functional.pad(images, (0, -width % _COARSEST_STRIDE, 0, -height % _COARSEST_STRIDE))

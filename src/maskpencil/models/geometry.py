@@ -1,4 +1,4 @@
-"""Where the cells of a map of features look at, and the crops that bring two maps together."""
+"""Compute the image positions of the cells of feature maps, and crop maps to align them."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,14 +12,14 @@ Window = nn.Conv2d | nn.MaxPool2d | nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Grid:
-    """Cell i of a map, along either axis, is centered on pixel `origin` + i * `step` of the image."""
+    """The image positions of a map's cells: along either axis, cell i is centered on pixel `origin` + i * `step`."""
 
     step: float = 1.0
     origin: float = 0.0
 
     @classmethod
     def in_place(cls, stride: int) -> Self:
-        """Return the grid whose cells are tiles of stride x stride pixels, the first in the corner of the image."""
+        """Return the grid whose cells are tiles of stride x stride pixels, the first in the image's top left corner."""
         return cls(stride, (stride - 1) / 2)
 
     def through(self, *layers: Window) -> "Grid":
@@ -27,7 +27,7 @@ class Grid:
         grid = self
         for layer in layers:
             size, stride, padding = (_side(value) for value in (layer.kernel_size, layer.stride, layer.padding))
-            middle = (size - 1) / 2 - padding  # of the first window, in cells of the map it moves over
+            middle = (size - 1) / 2 - padding  # the center of the first window, in cells of the layer's input
             if isinstance(layer, nn.ConvTranspose2d):
                 grid = Grid(grid.step / stride, grid.origin - middle * grid.step / stride)
             else:
@@ -35,33 +35,33 @@ class Grid:
         return grid
 
     def offset_of(self, other: "Grid") -> int:
-        """Return the number of cells of a map with the `other` grid before the cell that lies on this grid's first.
+        """Return the index of the cell in the `other` grid that coincides with the first cell of this grid.
 
         Raises:
-            ConfigError: no cell of `other` lies there, or the steps differ.
+            ConfigError: there is no such cell, or the steps differ.
         """
         offset = (self.origin - other.origin) / self.step
         if self.step != other.step or offset != int(offset) or offset < 0:
-            raise ConfigError(f"a map with {other} cannot be cropped to one with {self}; its layers do not fit")
+            raise ConfigError(f"a map with {other} cannot be cropped to one with {self}; its layers are not aligned")
         return int(offset)
 
 
 class Crop(nn.Module):
-    """Cuts a map (N, C, H, W) to the height and width of another, `offset` cells in from the top and the left."""
+    """A layer that crops a map (N, C, H, W) to the size of another, `offset` cells from the top and the left."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()
         self.offset = offset
 
     def forward(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
-        """Give the (N, C, *size) cells from `offset` on."""
+        """Crop the cells (N, C, H, W) to (N, C, *size), from `offset` on."""
         if cells.shape[-2:] == size:
             return cells
         height, width = size
         return cells[..., self.offset : self.offset + height, self.offset : self.offset + width]
 
     def extra_repr(self) -> str:
-        """Show the offset in the network's description."""
+        """Return the offset for the network's description."""
         return f"offset={self.offset}"
 
 

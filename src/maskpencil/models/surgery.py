@@ -1,4 +1,4 @@
-"""Operations on layers that turn a classifier into a network for pixels."""
+"""Transform the layers of a classifier into those of a network for pixels."""
 
 import copy
 from typing import Any
@@ -12,13 +12,13 @@ RGB = 3
 
 
 def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, padding: int) -> nn.Conv2d:
-    """Cast a fully connected layer into the convolution that computes the same on every patch of a larger map.
+    """Convert a fully connected layer to the convolution that computes the same on every patch of a larger map.
 
-    The layer saw patches (in_channels, kernel_size, kernel_size), flattened in that order. Its tensors are taken over,
-    not copied. Source: Shelhamer et al., PAMI 2017, section 3.1.
+    The layer takes patches (in_channels, kernel_size, kernel_size), flattened in that order. The convolution shares its
+    tensors. Source: Shelhamer et al., PAMI 2017, section 3.1.
 
     Raises:
-        ConfigError: the layer has not in_channels * kernel_size * kernel_size inputs.
+        ConfigError: the layer does not have in_channels * kernel_size * kernel_size inputs.
     """
     inputs = in_channels * kernel_size * kernel_size
     if linear.in_features != inputs:
@@ -26,7 +26,7 @@ def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, p
             f"a {kernel_size}x{kernel_size} convolution of {in_channels} channels must come from a fully connected "
             f"layer of {inputs} inputs, but got one of {linear.in_features}"
         )
-    # on the meta device: tensors of its own would be filled (100 million numbers in VGG's fc6) and thrown away
+    # on the meta device, since its own tensors (100 million numbers in VGG's fc6) are replaced below
     conv = nn.Conv2d(in_channels, linear.out_features, kernel_size, padding=padding, device="meta")
     # (outputs, inputs) -> (outputs, channels, height, width): the order in which the patch was flattened
     weight = linear.weight.detach().reshape(linear.out_features, in_channels, kernel_size, kernel_size)
@@ -43,17 +43,18 @@ def bilinear_kernel(kernel_size: int) -> Tensor:
     """
     if kernel_size < 1:
         raise ConfigError(f"kernel_size must be 1 or more, but got {kernel_size}")
-    reach = (kernel_size + 1) // 2  # the distance at which the weight has fallen to 0, which is the upsampling factor
+    reach = (kernel_size + 1) // 2  # the distance at which the weight is 0, which is the upsampling factor
     distance = (torch.arange(kernel_size) - (kernel_size - 1) / 2).abs()
     triangle = 1 - distance / reach
     return torch.outer(triangle, triangle)
 
 
 class BilinearUpsampling(nn.ConvTranspose2d):
-    """A transposed convolution of each channel by the same bilinear kernel, which stays as it is.
+    """A transposed convolution of each channel with the same, fixed bilinear kernel.
 
-    It is computed as a matrix along the columns and one along the rows, in float32: several times as fast, forward and
-    backward, as the convolution that it is where tensors of another kernel were loaded, or where it is traced.
+    It is computed by a matrix along the columns and one along the rows, in float32, which is several times as fast,
+    forward and backward, as the convolution. It runs as a convolution if it is traced, or if tensors of another kernel
+    were loaded.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, stride: int, padding: int) -> None:
@@ -87,11 +88,11 @@ class BilinearUpsampling(nn.ConvTranspose2d):
 def bilinear_upsampling(
     channels: int, stride: int, *, learned: bool, kernel_size: int | None = None, padding: int | None = None
 ) -> nn.ConvTranspose2d:
-    """Upsampling by `stride` that starts as bilinear interpolation, each channel for itself.
+    """Make an upsampling by `stride`, initialized to the bilinear interpolation of each channel.
 
     By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place:
-    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, it stays as it is and has no weights between
-    channels: it is several times as fast.
+    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, it is fixed and has no weights between channels,
+    which is several times as fast.
 
     Raises:
         ConfigError: channels is below 1, or stride is not an even number above 0.
@@ -111,10 +112,10 @@ def bilinear_upsampling(
 
 
 def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
-    """Copy a network's first convolution, made for RGB, into one that takes `in_channels` channels.
+    """Return a copy of a network's first convolution, made for RGB, that takes `in_channels` channels.
 
-    From three channels on, the first three keep their filters; every new channel starts as the mean of the RGB
-    filters, as the depth channel did in Shelhamer et al., PAMI 2017. With one or two channels all are new.
+    With three or more channels, the first three keep their filters. Every new channel is initialized to the mean of the
+    RGB filters, as the depth channel in Shelhamer et al., PAMI 2017; with one or two channels all are new.
 
     Raises:
         ConfigError: in_channels is below 1, or the convolution does not take RGB.
@@ -129,14 +130,14 @@ def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     rgb = conv.weight.detach()  # (O, 3, k, k)
     kept = RGB if in_channels >= RGB else 0
     new = rgb.mean(dim=1, keepdim=True).expand(-1, in_channels - kept, -1, -1)
-    adapted = copy.deepcopy(conv)  # keeps its class: timm's convolutions pad and normalize in ways of their own
+    adapted = copy.deepcopy(conv)  # keeps its class, since some of timm's convolutions pad and normalize
     adapted.in_channels = in_channels
     adapted.weight = nn.Parameter(torch.cat([rgb[:, :kept], new], dim=1))
     return adapted
 
 
 def renormalize(conv: nn.Conv2d, *, scale: Tensor, shift: Tensor) -> None:
-    """Let a convolution with a bias take x where it took x * scale + shift; both are (in_channels,)."""
+    """Change a convolution so that it computes from x what it computed from x * scale + shift, both (in_channels,)."""
     with torch.no_grad():
         shifted = torch.einsum("ocyx,c->o", conv.weight, shift)  # before the weights are scaled
         conv.bias = nn.Parameter(shifted if conv.bias is None else conv.bias + shifted)

@@ -1,4 +1,4 @@
-"""Objects, not only pixels: label map -> regions, and regions -> files.
+"""Find regions in label maps and write them to files.
 
 - `find`: the connected components of each class, with box, area, centroid and confidence
 - `outlines`: their polygons with holes, along the edges of pixels

@@ -13,23 +13,23 @@ from maskpencil.parsing import is_several, read_whole, shown
 
 Point = tuple[int, int]
 Ring = tuple[Point, ...]
-"""The corners in order, the first not repeated at the end; every side is horizontal or vertical."""
+"""The corners in order, without repeating the first at the end; every side is horizontal or vertical."""
 
 Polygon = tuple[Ring, ...]
 """The outer ring, then the holes."""
 
 _CELLS = 3
-"""Cells per pixel, each way, of the drawing that is traced: two, which tell its edges apart, and one to the next."""
+"""Cells per pixel and axis in the drawing that is traced: two inside, so that its two edges differ, and one between."""
 
 
 def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]]:
-    """Outline the regions 1 to `count` of `ids` (H, W), where 0 is none: the polygons of each.
+    """Return the polygons of each of the regions 1 to `count` in `ids` (H, W), where 0 is no region.
 
     Points are (x, y) on the grid of the pixels' edges, 0..W and 0..H. Filling the outer rings without their holes gives
-    the region again, pixel by pixel. A polygon is a part of a region that hangs together by the sides of its pixels, no
-    ring meets itself, and two rings meet in single points at most, as geometry programs want polygons to be. Outer
-    rings turn so that their area is positive by the shoelace formula (clockwise on the screen, since y points down),
-    holes the other way.
+    exactly the pixels of the region. A polygon is a part of a region whose pixels are connected by their sides. The
+    polygons are valid for geometry programs: no ring touches itself, and two rings touch in single points at most.
+    Outer rings have a positive area by the shoelace formula (clockwise on the screen, since y points down), holes a
+    negative one.
     """
     import cv2  # slow to import
 
@@ -45,7 +45,7 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
         for loop in _loops(ring):
             if parent < 0 and (len(loop) == len(ring) or _area(loop) > 0):
                 outer[i] = loop
-            else:  # also what an outer ring encloses where it meets itself
+            else:  # also the hole that an outer ring encloses where it touches itself
                 holes[i if parent < 0 else parent].append(loop)
     for i, loop in reversed(outer.items()):  # OpenCV goes from the bottom to the top
         column, row = (contours[i][0, 0] - 1) // _CELLS
@@ -54,10 +54,10 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the parts apart from each other: (3 H + 1, 3 W + 1), 1 inside.
+    """Draw the regions at three times the size, separated from each other: (3 H + 1, 3 W + 1), 1 inside.
 
-    Pixel x covers the cells 3 x + 1 and 3 x + 2. Cell 3 x lies on the edge between x - 1 and x, inside only where one
-    part goes on across it; where pixels touch at a corner it is outside, so that what hangs by a corner falls apart.
+    Pixel x covers the cells 3 x + 1 and 3 x + 2. Cell 3 x lies on the edge between the pixels x - 1 and x; it is inside
+    only if both belong to the same region. It is outside where pixels touch only at a corner, which separates them.
     """
     height, width = ids.shape
     cells = np.zeros((_CELLS * height + 1, _CELLS * width + 1), dtype=np.uint8)
@@ -74,24 +74,24 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Move contours, which run through the middles of the outermost cells, to the edges of the pixels."""
+    """Move contours, which run through the centers of the outermost cells, to the edges of the pixels."""
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
     points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
     lengths = np.array([len(contour) for contour in contours])
     starts = np.cumsum(lengths) - lengths
     before = np.arange(len(points)) - 1
     before[starts] = starts + lengths - 1
-    # contours cut inner corners: the two or three cells there are one corner of the pixels
+    # contours cut inner corners: the two or three cells there become one corner of the pixels
     kept = (points != points[before]).any(axis=1)
     corners = list(zip(*points[kept].T.tolist(), strict=True))
     ends = np.cumsum(np.add.reduceat(kept, starts, dtype=np.int64)).tolist()
     for start, end in zip([0, *ends], ends, strict=False):
         first, *others = corners[start:end]
-        yield [first, *reversed(others)]  # OpenCV turns the other way
+        yield [first, *reversed(others)]  # OpenCV goes around in the other direction
 
 
 def _loops(ring: list[Point]) -> Iterator[Ring]:
-    """Cut a ring where it meets itself."""
+    """Cut a ring into rings that do not touch themselves."""
     if len(set(ring)) == len(ring):
         yield tuple(ring)
         return
@@ -110,7 +110,7 @@ def _loops(ring: list[Point]) -> Iterator[Ring]:
 
 
 def _area(ring: Ring) -> int:
-    """Twice the signed area."""
+    """Return twice the signed area of a ring."""
     return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(ring, (*ring[1:], ring[0]), strict=True))
 
 
@@ -119,10 +119,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Region:
-    """Pixels of one class that hang together, by their sides or by their corners.
+    """A connected component of one class; pixels are connected by their sides or corners.
 
     Points are (x, y), x to the right and y down, on the grid of the pixels' edges: pixel [row, column] is the square
-    from (column, row) to (column + 1, row + 1), its middle is (column + 0.5, row + 0.5).
+    from (column, row) to (column + 1, row + 1), and its center is (column + 0.5, row + 0.5).
 
     Example:
         >>> label_map = np.array([[0, 1, 1], [0, 0, 0]], np.uint8)
@@ -136,22 +136,22 @@ class Region:
     class_index: int
     class_name: str
     number: int
-    """From 1 within the class and the image, the largest region first."""
+    """The number within the class and the image, from 1; the largest region comes first."""
 
     box: Box
     """(x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1; its area is (x1 - x0) * (y1 - y0)."""
 
     area: int
-    """In pixels."""
+    """The number of pixels."""
 
     centroid: tuple[float, float]
-    """(x, y), the mean of the pixels' middles; where a region bends it may lie outside."""
+    """(x, y), the mean of the pixels' centers; it may lie outside a bent region."""
 
     confidence: float | None = None
-    """The mean over the pixels of the probability of the class, 0..1; None where that was not given."""
+    """The mean probability of the class over the pixels, 0..1; None if no confidence was given."""
 
     polygons: tuple[Polygon, ...] = ()
-    """One for each part that hangs together by sides, see `outlines`; () where they were not asked for."""
+    """One for each part that is connected by the sides of pixels, see `outlines`; () if not requested."""
 
 
 def find_regions(
@@ -163,16 +163,21 @@ def find_regions(
     wanted: Sequence[str] | None = None,
     polygons: bool = True,
 ) -> list[Region]:
-    """Find the connected components (of 8 neighbors) of each class, by class, the largest first.
+    """Find the connected components (8 neighbors) of each class, ordered by class, then by area, the largest first.
 
-    `label_map` is (H, W) class indices, `confidence` (H, W) in 0..1. Regions under `min_area` pixels are left out; the
-    numbers of the others stay. `wanted` names the classes to look for, so that a background can be left out; by default
-    all are. Pixels of no class (255) belong to no region. Without `polygons` it is quicker. Takes 20 to 30 bytes of
-    memory a pixel.
+    Ignored pixels (255) belong to no region. Takes 20 to 30 bytes of memory per pixel.
+
+    Args:
+        label_map: (H, W) class indices.
+        classes: the classes of the label map.
+        confidence: (H, W) in 0..1, from which the regions get their mean.
+        min_area: leave out regions with fewer pixels.
+        wanted: the names of the classes to look for, for example to leave out a background; by default all.
+        polygons: whether to compute the outlines as well, which takes longer.
 
     Raises:
         ConfigError: `min_area` is under 1.
-        DataError: there is no class of a wanted name, or label map and confidence differ in size.
+        DataError: a wanted class does not exist, or label map and confidence differ in size.
     """
     min_area = read_whole("min_area", min_area)
     if wanted is not None and not is_several(wanted):
@@ -181,7 +186,7 @@ def find_regions(
         raise ConfigError(f"min_area must be at least 1 pixel, but got {min_area}")
     if confidence is not None and confidence.shape != label_map.shape:
         raise DataError(
-            f"label map and confidence must have one shape, but got {label_map.shape} and {confidence.shape}"
+            f"label map and confidence must have equal shapes, but got {label_map.shape} and {confidence.shape}"
         )
     indices = range(len(classes)) if wanted is None else sorted({classes.index(name) for name in wanted})
     ids, regions = _components(label_map, classes, indices, min_area)
@@ -197,20 +202,20 @@ def find_regions(
 def _components(
     label_map: npt.NDArray[np.uint8], classes: ClassSet, indices: Sequence[int], min_area: int
 ) -> tuple[npt.NDArray[np.int32], list[Region]]:
-    """Find the regions, as yet without confidence and polygons; and (H, W) where the i-th of the list is i + 1."""
+    """Return ids (H, W), i + 1 at the pixels of the i-th region, and the regions without confidence and polygons."""
     import cv2  # slow to import
 
     ids = np.zeros(label_map.shape, dtype=np.int32)
     found: list[Region] = []
     for index in indices:
         mask = (label_map == index).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(mask)  # of small classes, most of the image need not be searched
+        left, top, width, height = cv2.boundingRect(mask)  # most of the image need not be searched for small classes
         window = slice(top, top + height), slice(left, left + width)
         if not width:
             continue
         count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
         areas = stats[:, cv2.CC_STAT_AREA]
-        # of equally large ones the upper comes first, then the left one; label 0 is all that is not of the class
+        # regions of equal area are ordered from top to bottom, then left to right; label 0 is all other classes
         order = np.lexsort((centroids[:, 0], centroids[:, 1], -areas))
         order = order[(order > 0) & (areas[order] >= min_area)]
         own_ids = np.zeros(count, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Regions as files that other programs read: JSON, GeoJSON, COCO."""
+"""Write regions as JSON, GeoJSON or COCO."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ RegionFormat = Literal["json", "geojson", "coco"]
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """The regions of one image of `size` (height, width); `name`, its file's, stands for it in what is written."""
+    """The regions of one image of `size` (height, width); `name` identifies the image in the written file."""
 
     name: str
     size: tuple[int, int]
@@ -38,13 +38,13 @@ def write_regions(
     Coordinates are those of `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
 
     - json: an object that maps each image's name to its `size` [height, width] and `regions`.
-    - geojson: a FeatureCollection, a feature for each region: a Polygon, or a MultiPolygon where parts touch at corners
-      only. Outer rings have a positive area by the shoelace formula, as RFC 7946 asks, which shows as clockwise where y
-      points down, as here; programs that draw y upwards show the image mirrored, and the winding as they expect it.
-    - coco: a data set of images, annotations and categories. Ids count from 1: class i is category i + 1. `bbox` is [x,
-      y, width, height], the mean confidence is the `score`. Segmentations are lists of polygons; these cannot have
-      holes, so a region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for
-      both, each being one object.
+    - geojson: a FeatureCollection with a feature for each region: a Polygon, or a MultiPolygon if parts touch only at
+      corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires, which looks clockwise
+      here, where y points down; programs that draw y upwards show the image mirrored, and the winding as they expect.
+    - coco: a data set of images, annotations and categories. Ids start at 1: class i is category i + 1. `bbox` is [x,
+      y, width, height], `score` the mean confidence. Segmentations are lists of polygons; these cannot have holes, so a
+      region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for both, since
+      each is one object.
 
     Raises:
         ConfigError: there is no such format.
@@ -59,17 +59,17 @@ def write_regions(
 def regions_file(
     path: str | os.PathLike[str], classes: ClassSet, *, file_format: RegionFormat, keep: bool = False
 ) -> Iterator[Callable[[ImageRegions], None]]:
-    """Give a function that adds an image to a file as `write_regions` writes it; after the block the file is there.
+    """Yield a function that adds an image to the file; after the block the file appears, as by `write_regions`.
 
-    Memory does not grow with the images. When the block raises, nothing is written; with `keep`, what was added until
-    then is, unless the file itself was at fault.
+    Memory does not grow with the number of images. If the block raises, no file is written; with `keep`, the images
+    added so far are written, unless the error came from writing the file.
 
     Raises:
         ConfigError: there is no such format.
         OutputError: the file cannot be written.
     """
     if file_format not in _DOCUMENTS:
-        raise ConfigError(f"the format of regions must be {', '.join(_DOCUMENTS)}, but got {file_format!r}")
+        raise ConfigError(f"the format of regions must be one of {', '.join(_DOCUMENTS)}, but got {file_format!r}")
     document = _DOCUMENTS[file_format](classes)
     stopped: BaseException | None = None
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -96,7 +96,7 @@ def regions_file(
 
 
 class _Document(Protocol):
-    """How a format lays out its file: the head, entries with commas between them, the tail."""
+    """The parts of a file in one format: the head, entries separated by commas, the tail."""
 
     head: str
 
@@ -153,7 +153,7 @@ class _Coco:
         image_id = len(self._images) + 1
         self._images.append({"id": image_id, "file_name": image.name, "height": height, "width": width})
         for region in image.regions:
-            self._annotations += 1  # from 1: tools for COCO take annotation 0 for none
+            self._annotations += 1  # from 1: tools for COCO take id 0 for no annotation
             x0, y0, x1, y1 = region.box
             annotation = {
                 "id": self._annotations,
@@ -199,9 +199,9 @@ def _segmentation(polygons: Sequence[Polygon], size: tuple[int, int]) -> list[li
 
 
 def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
-    """Return the lengths of the runs of pixels outside and inside the region, in turns, column by column."""
+    """Return the lengths of the runs of pixels, alternately outside and inside the region, column by column."""
     height, width = size
-    # going down a column, each horizontal side that is crossed leads into the region or out of it
+    # going down a column, each horizontal side that is crossed leads into or out of the region
     changes = np.concatenate(
         [
             np.arange(min(x, next_x), max(x, next_x)) * height + y
@@ -210,9 +210,9 @@ def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
             if y == next_y
         ]
     )
-    places, counts = np.unique(changes, return_counts=True)
-    places = places[counts == 1]  # the foot of a column and the head of the next are one place: the run goes on
-    runs: list[int] = np.diff(places, prepend=0, append=height * width).tolist()
+    positions, counts = np.unique(changes, return_counts=True)
+    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run goes on
+    runs: list[int] = np.diff(positions, prepend=0, append=height * width).tolist()
     return runs if runs[-1] else runs[:-1]
 
 

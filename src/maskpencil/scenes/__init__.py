@@ -22,7 +22,7 @@ from maskpencil.scenes.street import Street
 __all__ = ["SCENE_CLASSES", "Scene", "draw_scene", "drive", "write_scenes"]
 
 SMALLEST = 32
-WORTH_PROCESSES = 64  # the number of images from which starting processes is faster
+WORTH_PROCESSES = 64  # from this number of images on, starting processes is faster
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Scene:
 
 
 def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
-    """Draw the street of a seed, `size` (height, width) pixels large: the first frame of its drive.
+    """Draw the street of a seed at `size` (height, width) in pixels: the first frame of its drive.
 
-    The same seed gives the same street at every size, finer at a larger one.
+    The same seed gives the same street at every size, with more detail at a larger one.
 
     Raises:
         ConfigError: the seed is negative, or a side is shorter than 32 pixels.
@@ -45,7 +45,7 @@ def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
 
 
 def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 24) -> Iterator[Scene]:
-    """Yield the scenes of a drive through the street of a seed, `frame_rate` of them per second.
+    """Yield the scenes of a drive through the street of a seed, at `frame_rate` frames per second.
 
     Raises:
         ConfigError: the seed is negative, a side is shorter than 32 pixels, or there is no frame to draw.
@@ -55,7 +55,9 @@ def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 
     if len(size) != 2 or min(size) < SMALLEST:
         raise ConfigError(f"the size of a scene must be a height and a width of at least {SMALLEST}, but got {size}")
     if frames < 1 or frame_rate <= 0:
-        raise ConfigError(f"a drive must have frames and a frame rate, but got {frames} at {frame_rate} a second")
+        raise ConfigError(
+            f"a drive must have at least 1 frame and a frame rate above 0, but got {frames} at {frame_rate} per second"
+        )
     return _frames(seed, frames, size, frame_rate)
 
 

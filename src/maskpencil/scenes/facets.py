@@ -1,4 +1,4 @@
-"""Flat colored polygons in street coordinates, the parts of every object of a scene."""
+"""Define facets: flat colored polygons in street coordinates, the parts of every object of a scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,16 +28,16 @@ SCENE_CLASSES = ClassSet(
 
 SKY, BUILDING, ROAD, LANE_MARK, PAVEMENT, TREE, CAR, PERSON = range(len(SCENE_CLASSES))
 
-# The kind of light on a facet: the index of its factor in `Weather.light`.
+# The light on a facet, as the index of its factor in `Weather.light`.
 FACING_RIGHT, FACING_LEFT, FACING_CAMERA, FACING_UP, ROUND, GLASS, LAMP_WINDOW, LAMP = range(8)
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """N polygons with M vertices in all, without a color.
+    """N polygons with M vertices in all, without color.
 
-    `vertices` (M, 3) holds meters: to the right of the street's middle, above the ground, along the street. The
-    polygon i has the next `counts[i]` of them.
+    `vertices` (M, 3) are in meters: to the right of the street's center line, above the ground, along the street.
+    Polygon i has the next `counts[i]` vertices.
     """
 
     vertices: Floats
@@ -51,9 +51,9 @@ class Outlines:
 
 @dataclass(frozen=True)
 class Facets(Outlines):
-    """Colored polygons: `colors` (N, 3) from 0 to 1, classes, kinds of light.
+    """Colored polygons: `colors` (N, 3) in 0..1, `labels` (classes), `lights` and `depths` (N,).
 
-    A polygon is painted over all that have a higher depth, and over earlier ones of its own depth.
+    A polygon is painted over all polygons of greater depth, and over earlier ones of the same depth.
     """
 
     colors: Floats
@@ -76,7 +76,7 @@ class Facets(Outlines):
 
 @dataclass(frozen=True)
 class Model:
-    """An object at the origin: its facets, the share of the paint in each (N,), and the outlines of its shadow."""
+    """An object at the origin: its facets, the share `takes` (N,) of the paint in each, the outlines of its shadow."""
 
     facets: Facets
     takes: Floats
@@ -85,7 +85,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Placement:
-    """A model with position and paint; `stretch` scales it along the street."""
+    """A model with its position and paint (its color); `stretch` scales it along the street."""
 
     model: Model
     right: float
@@ -116,7 +116,7 @@ def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
 
 
 class Sketch:
-    """A collection of polygons for a model."""
+    """A collection of polygons from which a model is made."""
 
     def __init__(self, label: int) -> None:
         self._label = label
@@ -133,9 +133,9 @@ class Sketch:
         takes: float = 0.0,
         depth: npt.ArrayLike = 0.0,
     ) -> None:
-        """Add one polygon (V, 3) or several with as many vertices each (N, V, 3).
+        """Add one polygon (V, 3), or several with the same number of vertices (N, V, 3).
 
-        Its color is `color` (3,) or (N, 3), plus `takes` times the paint the model is given when it is placed.
+        The color is `color` (3,) or (N, 3), plus `takes` times the paint of the placed model.
         """
         polygons = _stacked(points)
         count, corners, _ = polygons.shape
@@ -180,7 +180,7 @@ def crosswise(
 
 
 def upright(shapes: npt.ArrayLike) -> Floats:
-    """Stand shapes (N, V, 2), in meters to the right and up, across the street: (N, V, 3)."""
+    """Return shapes (N, V, 2), in meters to the right and up, as upright polygons across the street (N, V, 3)."""
     flat = np.asarray(shapes, dtype=np.float64)
     return np.concatenate([flat, np.zeros((*flat.shape[:-1], 1))], axis=-1)
 

@@ -15,7 +15,7 @@ NEAR = 0.5  # meters: nothing nearer to the camera is drawn
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera at one moment: `focal` in pixels, `middle` the column and `horizon` the row straight ahead."""
+    """A pinhole camera at one moment: `focal` length in pixels, `middle` column and `horizon` row straight ahead."""
 
     moment: Moment
     height: int
@@ -26,7 +26,7 @@ class View:
 
     @classmethod
     def of(cls, moment: Moment, size: tuple[int, int]) -> "View":
-        """Return the camera at a moment, for an image of `size`."""
+        """Return the camera at a moment, for an image of `size` (height, width)."""
         height, width = size
         focal = 0.82 * max(width, 1.2 * height)  # 63 degrees across a wide image
         return cls(
@@ -44,7 +44,7 @@ class View:
         return int(np.clip(np.round(self.horizon), 1, self.height - 1))
 
     def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """Project street points (M, 3): columns, rows (the first pixel reaches from 0 to 1) and distances in meters.
+        """Project street points (M, 3) to columns and rows, in pixels from the top left corner, and meters of distance.
 
         Points behind the camera are moved to just in front of it.
         """
@@ -66,9 +66,9 @@ def noise_tile() -> Canvas:
     tile = np.zeros((SIDE, SIDE), dtype=np.float32)
     for cells in (8, 16, 32, 64, 128):
         lattice = np.pad(rng.random((cells, cells), dtype=np.float32), (0, 1), mode="wrap")
-        place = np.arange(SIDE) * cells / SIDE
-        low = place.astype(np.int64)
-        part = smooth_step((place - low).astype(np.float32))
+        position = np.arange(SIDE) * cells / SIDE
+        low = position.astype(np.int64)
+        part = smooth_step((position - low).astype(np.float32))
         rows = lattice[low] * (1 - part[:, np.newaxis]) + lattice[low + 1] * part[:, np.newaxis]
         tile += (rows[:, low] * (1 - part) + rows[:, low + 1] * part) / np.float32(cells**0.8)
     tile -= tile.min()
@@ -77,7 +77,7 @@ def noise_tile() -> Canvas:
 
 
 def noise_at(x: Canvas, y: Canvas) -> Canvas:
-    """Return the noise at positions in pixels of the tile, interpolated between them; both arguments have one shape."""
+    """Return the noise at positions in pixels of the tile, interpolated; both arguments have the same shape."""
     tile = noise_tile()
     left, top = np.floor(x), np.floor(y)
     dx, dy = x - left, y - top
@@ -89,14 +89,14 @@ def noise_at(x: Canvas, y: Canvas) -> Canvas:
 
 
 def smooth_step(x: Canvas) -> Canvas:
-    """Return 0 below 0, 1 above 1, and a smooth curve between."""
+    """Return 0 below 0, 1 above 1, and a smooth curve in between."""
     part: Canvas = np.clip(x, 0, 1)
     stepped: Canvas = part * part * (3 - 2 * part)
     return stepped
 
 
 def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-    """Return the rows above the ground (R, W, 3), and the mask (R, W) of their woods."""
+    """Return the rows above the ground (R, W, 3), and the mask (R, W) of the woods in them."""
     moment, weather = view.moment, view.moment.look.weather
     rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
     rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
@@ -139,7 +139,7 @@ SHADOW_VIEW = 80.0  # meters
 
 
 class Ground:
-    """The R rows of a view below the horizon; every array is (R, W), or (R, 1) where it is constant along a row."""
+    """The R rows of a view below the horizon; arrays are (R, W), or (R, 1) if they are constant along a row."""
 
     def __init__(self, view: View) -> None:
         self._view, moment = view, view.moment
@@ -147,7 +147,7 @@ class Ground:
         columns = np.arange(view.width, dtype=np.float32)[np.newaxis]
         below = np.maximum(rows + np.float32(0.5 - view.horizon), np.float32(0.02))
         self._distance = np.float32(view.focal * moment.height) / below
-        # Meters that a pixel covers, across the street and along it.
+        # Meters that a pixel covers across the street and along it.
         self._wide = self._distance / np.float32(view.focal)
         self._long = self._distance**2 / np.float32(view.focal * moment.height)
         bend = np.float32(moment.bend / 2) * self._distance**2
@@ -265,7 +265,7 @@ Labels = npt.NDArray[np.uint8]
 
 FINE = 4  # polygons are painted on a canvas finer by this factor, then averaged
 SMALLEST = 1.5  # square pixels: the smallest bounding box of a polygon that is painted
-# How far away, in meters for a pixel of focal length and an image one pixel high, a class is painted: cars down to a
+# The greatest distance, in meters times image height over focal length, at which a class is painted: cars down to a
 # twelfth of the image's height, people down to a seventh.
 REACH = np.full(len(SCENE_CLASSES), np.inf)
 REACH[CAR], REACH[PERSON] = 1.4 * 12, 1.7 * 7
@@ -306,7 +306,7 @@ def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
     inks += (facets.labels[order] + 1) << 24
     fine = Image.new("CMYK", (FINE * view.width, FINE * view.height))
     draw = ImageDraw.Draw(fine)
-    # Pillow takes whole pixels and paints both of a polygon's outermost ones; a quarter keeps its size.
+    # Pillow rounds to whole pixels and paints the outermost ones on both sides; subtracting 0.25 keeps the size.
     corners = np.floor(np.stack([columns, rows], axis=-1) * FINE - 0.25).clip(-8000, 32000).astype(np.int64)
     for start, end, ink in zip(starts[order].tolist(), ends[order].tolist(), inks.tolist(), strict=True):
         draw.polygon(corners[start:end].ravel().tolist(), fill=ink)
@@ -345,7 +345,7 @@ def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
 
 
 def _glow(canvas: Canvas) -> Canvas:
-    """Return the glow around bright places."""
+    """Return the glow around bright areas."""
     bright = Image.fromarray((510 * (canvas - np.float32(0.72)).clip(0, 0.5)).astype(np.uint8))
     soft = bright.filter(ImageFilter.GaussianBlur(canvas.shape[1] / 60))
     return np.asarray(soft, dtype=np.float32) / np.float32(510)

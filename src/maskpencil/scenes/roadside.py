@@ -1,4 +1,4 @@
-"""What stands beside the road: houses, garden walls, trees and hedges."""
+"""Build the objects beside the road: houses, garden walls, trees and hedges."""
 
 from functools import lru_cache
 
@@ -43,7 +43,7 @@ HOUSE_DEPTH = 12.0  # how far a house reaches back from the street
 
 
 def house_width(design: int) -> float:
-    """Return the width of a design along the street in meters."""
+    """Return the width of a house design along the street, in meters."""
     return 5.6 + 3.2 * (design * 0.618 % 1)
 
 
@@ -51,7 +51,7 @@ def house_width(design: int) -> float:
 def house_model(design: int, side: int, *, corner: bool) -> Model:
     """Build one of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's color.
 
-    The wall that a `corner` house turns to a side street has windows.
+    The side wall of a `corner` house, which faces a side street, has windows.
     """
     rng = np.random.default_rng([1, design])
     sketch = _Plans(side, house_width(design))
@@ -86,7 +86,7 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
 
 @lru_cache(maxsize=2)
 def garden_wall_model(side: int) -> Model:
-    """Build a meter of wall, taller than a person, for the gap between two houses; the paint is its color."""
+    """Build one meter of wall, taller than a person, for the gap between two houses; the paint is its color."""
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)
     sketch.front(2.1, 2.35, 0, 1, takes=0.7)
@@ -95,7 +95,7 @@ def garden_wall_model(side: int) -> Model:
 
 
 class _Plans(Sketch):
-    """The sketch of a house whose facade stands on the street's middle, from 0 to `width` along it."""
+    """The sketch of a house whose facade stands on the center line of the street, from 0 to `width` along it."""
 
     def __init__(self, side: int, width: float) -> None:
         super().__init__(BUILDING)
@@ -244,7 +244,7 @@ def _side_wall(
 ) -> None:
     """Draw the wall that faces back along the street, with `rows` stories of windows."""
     back = sketch.behind(HOUSE_DEPTH)
-    depth = 0.02  # behind the next house, in front of anything beside this one
+    depth = 0.02  # behind the next house, in front of all objects next to this one
 
     def paint(
         middle: npt.ArrayLike,

@@ -1,4 +1,4 @@
-"""A street with its houses, trees, cars and people at any moment of a drive."""
+"""Build a street with its houses, trees, cars and people at any moment of a drive."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from maskpencil.scenes.weather import Weather, some_weather
 
 VIEW = 130.0  # meters: the viewing distance
 PEOPLE_VIEW = 80.0
-BLOCK = 45.0  # meters from where one side street may be to the next
-# Where, in a block with a side street, the zebra crossing lies, the side street, and where the houses begin.
+BLOCK = 45.0  # meters: the length of a block, which may begin with a side street
+# The positions, in a block with a side street, of the zebra crossing and the side street, and of the first house.
 ZEBRA = (0.8, 4.3)
 SIDE_STREET = (6.0, 14.0)
 CORNER = 17.0
@@ -32,7 +32,7 @@ CORNER = 17.0
 
 @dataclass(frozen=True)
 class Layout:
-    """Measures of one street in meters; both sides are equal."""
+    """The measures of one street in meters; both sides are equal."""
 
     lane: float
     parking: float
@@ -62,21 +62,21 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """The view of a camera in the right lane, at `along`, `right` of the center line, `height` above the road."""
+    """The street at one time, and the camera `along` it, `right` of its center line, `height` above the road."""
 
     time: float
     right: float
     height: float
     along: float
-    bend: float  # 1 / meters: ahead, the street leaves the straight line by bend * distance^2 / 2
-    heading: float  # radians that the street has turned since its start
-    yaw: float  # radians that the camera looks to the left of the street
-    pitch: float  # radians that the camera looks up
+    bend: float  # 1 / meters: at a distance ahead, the street deviates from a straight line by bend * distance^2 / 2
+    heading: float  # radians by which the street has turned since its start
+    yaw: float  # radians by which the camera looks to the left of the street
+    pitch: float  # radians by which the camera looks up
     layout: Layout
     look: Look
     facets: Facets
     casters: Outlines
-    crossings: tuple[float, ...]  # where blocks with a side street begin
+    crossings: tuple[float, ...]  # the beginnings of blocks with a side street
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class _Block:
     facets: Facets
     casters: Outlines
     crossing: bool  # whether it begins with a side street
-    crosser: Person | None  # who uses the zebra crossing there
+    crosser: Person | None  # the person on the zebra crossing
 
 
 class Street:
     """An endless street, the same for the same seed.
 
-    What has no end is drawn by chance anew for each of its members, from a seed of their own, so that any part of
-    the street can be built alone.
+    Each block, car and person is drawn at random from its own seed, so that any part of the street can be built without
+    the others.
     """
 
     def __init__(self, seed: int) -> None:
@@ -109,10 +109,10 @@ class Street:
         self._bend, self._bend_length, self._bend_phase = rng.uniform((0.002, 45, 0), (0.008, 80, 2 * np.pi)).tolist()
         self._yaw, self._pitch, self._height = rng.normal(0, 0.02), rng.normal(0, 0.012), rng.uniform(1.5, 1.75)
         self._tree_step, self._tree_chance = rng.uniform(9, 14), rng.uniform(0.5, 1.0)
-        self._parked = rng.uniform(0.3, 0.75) * wide  # how many of the places are taken
+        self._parked = rng.uniform(0.3, 0.75) * wide  # the share of parking spaces that are taken
         self._ahead = rng.uniform(11, 28) if rng.random() < 0.6 else None  # meters to a car in the same lane
         self._traffic_gap = rng.uniform(22, 45)
-        # Side of the street, way along it, meters between two walkers, meters a second.
+        # Side of the street, direction, meters between two walkers, meters per second.
         self._walkers = [(side, way, *rng.uniform((7, 1.0), (16, 1.5))) for side in (-1, 1) for way in (-1, 1)]
         season = SEASONS[rng.choice(len(SEASONS), p=[0.3, 0.4, 0.2, 0.1])]
 
@@ -216,8 +216,8 @@ class Street:
         driven, gap = self._speed * time, self._traffic_gap
         for number in range(int((along + driven) // gap) - 1, int((along + driven + VIEW) // gap) + 1):
             rng = self._rng(4, number)
-            place = (number + rng.uniform(0, 0.6)) * gap - driven
-            yield self._car(rng, -self.layout.lane / 2 + rng.uniform(-0.1, 0.2), place, oncoming=True)
+            ahead = (number + rng.uniform(0, 0.6)) * gap - driven
+            yield self._car(rng, -self.layout.lane / 2 + rng.uniform(-0.1, 0.2), ahead, oncoming=True)
 
     def _walking(self, along: float, time: float) -> Iterator[Walker]:
         for stream, (side, way, gap, pace) in enumerate(self._walkers):
@@ -235,10 +235,10 @@ class Street:
                     yield Walker(some_person(rng), right, distance, walked, across, away=way > 0)
 
     def _crossing(self, person: Person, begin: float, along: float) -> Walker:
-        """Place a person on the zebra crossing who leaves the lane before a car in it arrives."""
+        """Return a person on the zebra crossing, who leaves the lane before a car in it arrives."""
         place = begin + sum(ZEBRA) / 2
         near = 13.0 if self._ahead is None else self._ahead + 6
-        far, pace = near + 45, 0.19  # meters that are walked for a meter that the camera comes nearer
+        far, pace = near + 45, 0.19  # meters walked for every meter that the camera approaches
         walked = pace * (far - min(max(place - along, near), far))
         right = self.layout.road + 1.2 - pace * (far - near) + walked
         return Walker(person, right, place, walked, across=1.0, away=False)

@@ -1,4 +1,4 @@
-"""What moves in a street: cars, in four shapes and many colors, and people in the middle of a step."""
+"""Build cars, in four shapes and many colors, and walking people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ REAR_LAMP, HEAD_LAMP, PLATE = rgb("c8202a"), rgb("f4efdc"), rgb("ece7cf")
 
 @dataclass(frozen=True)
 class Shape:
-    """A car's outline from rear to nose: places along the car and heights in meters, and half its widths."""
+    """A car's outline from rear to front: points (along the car, height) in meters, and half its widths."""
 
     body: tuple[tuple[float, float], ...]  # up to the waist; the first and last point are the bumpers' lower edges
     cabin: tuple[tuple[float, float], ...]  # waist, roof, roof, waist
@@ -98,8 +98,8 @@ _WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
     """Build one of `SHAPES` with its near end at the origin; the paint is the body's color.
 
-    An `oncoming` car shows its face, any other its back. Either its side to the left of the camera's way is drawn, or
-    the one to the right.
+    An `oncoming` car shows its front, any other its rear. Of the two sides, as seen from the camera, only the left one
+    is drawn if `left_side`, else only the right one.
     """
     sketch = _Plans(SHAPES[number], oncoming=oncoming, left_side=left_side)
     # From far to near, as in the painter's algorithm.
@@ -188,7 +188,7 @@ class _Plans(Sketch):
         return [(self._length - s, y) for s, y in reversed(points)] if self._oncoming else list(points)
 
     def _on_cabin(self, along: float, part: float) -> tuple[float, float, float]:
-        """Return the point on the sloping side at a share of the height between waist and roof."""
+        """Return the point on the sloping side at the share `part` of the height between waist and roof."""
         (near, near_waist), (_, near_roof), (_, far_roof), (far, far_waist) = self._cabin
         waist = near_waist + (far_waist - near_waist) * (along - near) / (far - near)
         height = waist + part * (max(near_roof, far_roof) - waist)
@@ -196,7 +196,7 @@ class _Plans(Sketch):
 
 
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
-    """Return the strip (4, 3) over the car's width between two points (along the car, height) of its outline."""
+    """Return the strip (4, 3) across the car's width between two points (along the car, height) of its outline."""
     (s0, y0), (s1, y1) = low, high
     return np.array([(-half_low, y0, s0), (-half_high, y1, s1), (half_high, y1, s1), (half_low, y0, s0)])
 
@@ -218,7 +218,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # (12, 2)
 
 @dataclass(frozen=True)
 class Person:
-    """The looks of a person."""
+    """The appearance of a person."""
 
     height: float  # meters
     skin: Floats
@@ -235,8 +235,8 @@ class Person:
 class Walker:
     """The position of a person who has `walked` this many meters.
 
-    `across` says how much of the stride is seen from the side: -1 to the left, 1 to the right, near 0 along the
-    street. Of one who walks `away` the back of the head is seen.
+    `across` is the direction of the stride: -1 to the left, 1 to the right, near 0 along the street. A person who walks
+    `away` shows the back of the head.
     """
 
     person: Person
@@ -248,7 +248,7 @@ class Walker:
 
 
 def some_person(rng: np.random.Generator) -> Person:
-    """Draw the looks of a person at random."""
+    """Return a person of random appearance."""
     chance = rng.random(10).tolist()
 
     def one_of(colors: Sequence[Floats], i: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Light and weather, which change the colors of a scene and never its labels."""
+"""Define light and weather, which change the colors of a scene but never its labels."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Weather:
-    """The light of one street; colors are 0-1, `light` (8, 3) multiplies the colors of facets by their kind of light.
+    """The light of one street; colors are in 0..1, `light` (8, 3) multiplies the colors of facets by their light.
 
-    A meter of height casts a shadow of `sun` meters to the right and along the street.
+    One meter of height casts a shadow of `sun` meters to the right and along the street.
     """
 
     zenith: Floats
@@ -29,7 +29,7 @@ class Weather:
     haze: float  # 1 / meters
     wet: float  # 0-1
     rain: float  # 0-1
-    glow: float  # how far bright places shine, 0-1
+    glow: float  # strength of the glow around bright areas, 0-1
     grain: float
 
 
@@ -166,7 +166,7 @@ KINDS = (
 
 
 def some_weather(rng: np.random.Generator) -> Weather:
-    """Draw weather at random, mostly fair."""
+    """Return random weather, mostly fair."""
     kind = KINDS[rng.choice(len(KINDS), p=[kind.share for kind in KINDS])]
     sun_right = rng.uniform(0.35, 0.85) * (1 if rng.random() < 0.5 else -1)
     sun_along = rng.uniform(-0.5, 0.4)
@@ -178,7 +178,7 @@ def some_weather(rng: np.random.Generator) -> Weather:
     faces_camera = (sunlit + shaded) / 2 + 0.12 * np.sign(sun_along) * (sunlit - shaded)
     light = [faces_right, faces_left, faces_camera, sunlit * 1.02, sunlit * 0.97]
     light += [np.array(kind.pane), np.array(kind.lamp_window), np.full(3, kind.lamp)]
-    steep = 1.0 if kind.shadow > 0.3 else 0.12  # under a gray sky, shadows stay below what casts them
+    steep = 1.0 if kind.shadow > 0.3 else 0.12  # under a gray sky, shadows stay below the objects that cast them
     return Weather(
         zenith=np.array(kind.zenith) * tint,
         horizon=np.array(kind.horizon) * tint,

@@ -1,4 +1,4 @@
-"""Every fault that the doctor finds, planted in a clean set: found and named, with what to do, and no other."""
+"""Every fault, planted in a clean data set, is found with its files and remedy, and no other is reported."""
 
 import json
 import shutil
@@ -183,7 +183,7 @@ def mostly_nobodys_color(root: Path) -> None:
 
 
 def void_borders(root: Path) -> None:
-    """A class that is but the border, three pixels wide, between the others."""
+    """Add a class that is only the border, three pixels wide, between the others."""
 
     def change(mask: np.ndarray) -> np.ndarray:
         border = np.zeros(mask.shape, dtype=bool)
@@ -340,7 +340,7 @@ FAULTS = {
         "warning",
         "that differ only in case: 2 (images/train/TRAIN0.png and train0.png, ",
     ),
-    "a blank image": (blank_image, "blank-images", "warning", "images of one brightness throughout: 1"),
+    "a blank image": (blank_image, "blank-images", "warning", "blank images, of the same brightness everywhere: 1"),
 }
 
 
@@ -366,12 +366,12 @@ def test_masks_all_of_one_class_are_refused(clean: Path) -> None:
     assert not report.usable
 
 
-def test_numbers_that_begin_with_one_are_reported(clean: Path) -> None:
+def test_class_numbers_that_start_at_one_are_reported(clean: Path) -> None:
     from_one(clean)
     report = check(clean)
     assert kinds(report) == ["classes-never-seen", "off-by-one", "values-without-class"]
     off = next(fault for fault in report.faults if fault.kind == "off-by-one")
-    assert off.what == "the masks begin with 1, so that 'ground' never occurs and 3 has no class"
+    assert off.what == "the class numbers of the masks start at 1, so that 'ground' never occurs and 3 has no class"
     (clean / "classes.yaml").unlink()
     assert "off-by-one" in kinds(check(clean))
 
@@ -382,7 +382,7 @@ def test_numbers_smoothed_between_classes_are_reported(clean: Path) -> None:
     assert "as if scaled with smoothing" in smoothed.what
 
 
-def test_colors_that_are_nobodys_are_reported(clean: Path) -> None:
+def test_colors_of_no_class_are_reported(clean: Path) -> None:
     mostly_nobodys_color(clean)
     doubtful = next(fault for fault in check(clean).faults if fault.kind == "doubtful-colors")
     assert "train0.png" in doubtful.files[0]
@@ -396,7 +396,7 @@ def test_masks_saved_in_two_ways_are_reported(clean: Path) -> None:
     assert "name them in classes.yaml, or correct the masks" in found.line
 
 
-def test_an_image_unlike_all_others_is_reported(clean: Path) -> None:
+def test_an_outlier_is_reported(clean: Path) -> None:
     for number in range(8, 20):
         image, label_map = scene(number)
         Image.fromarray(image).save(clean / "images" / "train" / f"train{number}.png")
@@ -483,7 +483,7 @@ def test_an_image_in_two_lists_is_in_both(clean: Path) -> None:
     assert "only-in-val" not in kinds(check(clean))
 
 
-def test_what_leaks_is_taken_from_train(clean: Path, tmp_path: Path) -> None:
+def test_images_shared_with_other_splits_are_removed_from_train(clean: Path, tmp_path: Path) -> None:
     same_image_in_val(clean)
     out = tmp_path / "fixed"
     out.mkdir()
@@ -512,7 +512,7 @@ def test_the_command_lists_all_and_ends_with_a_verdict(clean: Path, tmp_path: Pa
     assert capsys.readouterr().out.splitlines()[-1].startswith("fit for training: 12 pairs, 3 classes")
 
 
-def test_masks_that_are_not_understood_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
+def test_masks_that_cannot_be_mapped_to_classes_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     colored_mask(clean)
     (clean / "classes.yaml").unlink()
@@ -532,7 +532,7 @@ def test_a_set_whose_masks_are_all_damaged_is_reported(clean: Path) -> None:
     assert (damaged.count, damaged.severity) == (12, "error")
 
 
-def test_of_damaged_masks_in_numbers_without_a_class_file_it_is_reported_too(clean: Path) -> None:
+def test_damaged_masks_of_class_numbers_without_a_class_file_are_reported(clean: Path) -> None:
     (clean / "classes.yaml").unlink()
     for path in clean.glob("masks/*/*.png"):
         path.write_bytes(path.read_bytes()[:40])

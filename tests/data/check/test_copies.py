@@ -1,4 +1,4 @@
-"""Images of validation that are also in train."""
+"""Validation images that are also in train."""
 
 import shutil
 from collections import Counter
@@ -55,7 +55,7 @@ def test_a_validation_that_is_train_is_reported_in_one_line(
     )
     (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates-across-splits"]
     assert f"so the network is scored on training images: 6, {file}" in fault.what
-    assert fault.remedy == "remove them from the others: most of train would go, as --fix does"
+    assert fault.remedy == "remove them from the other splits (train would lose most of its images), as --fix does"
 
 
 def test_one_copy_among_others_is_reported_too(folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_classes_without_a_pixel_are_reported_by_train_with_or_without_a_class_f
         files["classes.yaml"] = f"names: [{', '.join(f'c{i}' for i in range(18))}]"
     (line,) = [line for line in lines(save_files(files)) if "never occur" in line]
     assert line.startswith("warning: classes that never occur: 15 of 18 (")
-    assert ("class file" in line) == declared
+    assert ("--fix CLEAN" in line) != declared
 
 
 def test_the_command_reports_both(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_the_command_reports_both(folder: Path, capsys: pytest.CaptureFixture[st
     assert "warning: classes that never occur: 5 of 8 (a, b, c, d, e)" in printed
 
 
-def test_a_training_says_it_before_it_begins(
+def test_a_training_reports_copies_before_it_begins(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_further(*_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ from maskpencil.data.check.inspect import SPECK, _borders, _runs, _specks
 
 
 def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
-    """(value, pixels) of each region that hangs together by sides, by flooding."""
+    """Return (value, pixels) of each region that is connected by sides, found by a flood fill."""
     left = {(row, column) for row, column in np.ndindex(numbers.shape)}
     found = []
     while left:
@@ -39,14 +39,14 @@ def test_one_large_region_has_no_specks() -> None:
     assert _specks(even, _runs(even)) == {}
 
 
-def test_steps_are_the_part_of_borders_that_pass_through_other_numbers() -> None:
+def test_steps_are_the_share_of_borders_that_pass_through_other_numbers() -> None:
     sharp = np.repeat([[0] * 10 + [4] * 10], 5, axis=0)
     smooth = np.repeat([[0] * 10 + [2] + [4] * 10], 5, axis=0)
     assert _borders(sharp, _runs(sharp), colored=False)[0] == 0
     assert _borders(smooth, _runs(smooth), colored=False)[0] == pytest.approx(1, abs=0.2)
 
 
-def test_what_parts_others_differs_from_what_lies_in_one() -> None:
+def test_a_line_between_two_classes_differs_from_a_line_within_one() -> None:
     parting = np.repeat([[0] * 20 + [9] * 3 + [1] * 20], 5, axis=0)  # a border between two classes
     crack = np.repeat([[0] * 20 + [9] * 3 + [0] * 20], 5, axis=0)  # a thin thing in one
     assert _borders(parting, _runs(parting), colored=False)[1][9] == 1

@@ -1,4 +1,4 @@
-"""Files of a data set of which not everything is seen: several pages, more bands, other ranges."""
+"""Files that are read only in part: several pages, more bands, other ranges of numbers."""
 
 from pathlib import Path
 
@@ -43,27 +43,27 @@ def deep(path: Path, most: int) -> None:
         file.write(values)
 
 
-def test_check_says_where_the_first_of_several_pages_is_taken(data: Path) -> None:
+def test_check_reports_files_of_several_pages(data: Path) -> None:
     faults = {fault.kind: fault for fault in check(data).faults}
     assert faults["several-pages"].files == ("images/p1.tif: 3 pages",)
     assert faults["several-pages-masks"].files == ("masks/p2.tif: 2 pages, its image 1",)
     assert "levels-differ" not in faults
 
 
-def test_check_says_which_bands_are_seen_and_how_deep_numbers_are_spread(data: Path) -> None:
+def test_check_reports_the_visible_bands_and_the_range_of_deep_numbers(data: Path) -> None:
     deep(data / "images/p0.tif", 9000)
     deep(data / "images/p3.tif", 65535)
     report = check(data)
     lines = [fault.line for fault in report.faults]
     assert report.usable
     assert any(
-        "none is marked red, green or blue: 1, 2 and 3 are taken for them; 4 is left out: 2" in line for line in lines
+        "none is marked red, green or blue: 1, 2 and 3 are used for them; 4 is left out: 2" in line for line in lines
     )
     (differ,) = [fault for fault in report.faults if fault.kind == "levels-differ"]
     assert (differ.severity, differ.count) == ("warning", 2)
 
 
-def test_training_says_it_as_well_and_sees_the_pixels_that_prediction_sees(data: Path) -> None:
+def test_training_reports_them_too_and_reads_the_same_pixels_as_prediction(data: Path) -> None:
     deep(data / "images/p0.tif", 9000)
     heard: list[str] = []
     folder = open_folder(data)

@@ -288,7 +288,7 @@ BOX = {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["car"]}
     ("wrong", "message"),
     [
         (5, " is 5; expected an object"),
-        (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4]]), "expected at least 3 points"),
+        (changed(polygon("car", 1, 1, 5, 5), points=[1, 2, 3, 4, 5, 6, 7]), "expected at least 3 points"),
         (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4], [5]]), "expected a list of [x, y]"),
         (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4], [5, None]]), "expected a list of numbers"),
         (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4], [5, math.nan]]), "has a point at nan"),

@@ -82,7 +82,7 @@ def test_a_value_that_the_table_does_not_name_is_an_error(save_files, files) -> 
         ("Pixel Value, Class\n0, a\n0, b", "row 3: the pixel value 0 stands twice"),
         ("Pixel Value, Class\n256, a", "row 2: the pixel value 256 is over 255"),
         (f"Pixel Value, Class\n{'9' * 5000}, a", "row 2 is '9999"),
-        ("Pixel Value, Class\n0, a\n1, a", "stands more than once"),
+        ("Pixel Value, Class\n0, a\n1, a", "occurs more than once"),
         ('Pixel Value, Class\n0, "a' + "x" * 200_000, "cannot be read (field larger than field limit"),
     ],
 )

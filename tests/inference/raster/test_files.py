@@ -1,4 +1,4 @@
-"""One file, one meaning: plain reading, reading by windows and GDAL's own reading of the same raster are compared."""
+"""Plain reading, reading by windows and GDAL's own reading of the same raster give the same result."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def labels_of(rgb: np.ndarray) -> np.ndarray:
 
 
 class Network:
-    """Stands in for the segmenter, whole and by windows."""
+    """A substitute for the segmenter, for whole images and windows."""
 
     classes, legend = CLASSES, range(3)
 
@@ -125,7 +125,7 @@ def plainly(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_gdal(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of all bands (H, W, n), and where GDAL's mask says that they hold nothing."""
+    """Return the numbers of all bands (H, W, n), and the pixels that are empty by GDAL's mask."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as file:
@@ -137,7 +137,7 @@ def by_gdal(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is written, and what is seen of the numbers GDAL reads."""
+    """How a file is written, and the visible bands and range of the numbers that GDAL reads."""
 
     values: np.ndarray
     seen: Callable[[np.ndarray], np.ndarray]
@@ -171,7 +171,7 @@ LAYOUTS = {
     "alpha, r, g, b": Layout(
         noise(4), bands(2, 3, 4), {"photometric": "MINISBLACK", "colorinterp": [ALPHA, R, G, B]}, "1 is alpha"
     ),
-    "five": Layout(noise(5), bands(1, 2, 3), {}, "none is marked red, green or blue: 1, 2 and 3 are taken"),
+    "five": Layout(noise(5), bands(1, 2, 3), {}, "none is marked red, green or blue: 1, 2 and 3 are used"),
     "b, g, r, other, other": Layout(
         noise(5), bands(3, 2, 1), {"colorinterp": [B, G, R, OTHER, OTHER]}, "3, 2 and 1 are red, green, blue"
     ),
@@ -280,7 +280,7 @@ def test_every_band_layout_is_read_as_gdal_reads_it_plainly_and_by_windows(name:
 
 
 def hole(*shape: int) -> np.ndarray:
-    """Where the files below hold nothing."""
+    """Return the empty pixels of the files below."""
     empty = np.zeros((HEIGHT, WIDTH), bool)
     empty[20:90, :30] = True
     return empty
@@ -374,7 +374,7 @@ WORLD = "0.5\n0\n0\n-0.5\n500000.25\n5399999.75\n"
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_every_kind_of_place_comes_out_as_it_went_in(
+def test_every_kind_of_georeference_is_copied_to_the_mask(
     name: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     path = write(tmp_path / "a.tif", noise(3), **PLACES[name])
@@ -409,7 +409,7 @@ def test_every_kind_of_place_comes_out_as_it_went_in(
     assert any("they are in pixels" in note for note in report.notes) == in_pixels
 
 
-def test_a_point_raster_stays_one(tmp_path: Path) -> None:
+def test_a_pixel_is_point_raster_stays_one(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", noise(3), **PLACE)
     with rasterio.open(path, "r+") as file:
         file.update_tags(AREA_OR_POINT="Point")
@@ -420,7 +420,7 @@ def test_a_point_raster_stays_one(tmp_path: Path) -> None:
         assert (mask.transform, mask.tags()["AREA_OR_POINT"]) == (place, "Point")
 
 
-def test_plain_prediction_says_that_a_png_holds_no_place(tmp_path: Path) -> None:
+def test_plain_prediction_says_that_a_png_has_no_georeference(tmp_path: Path) -> None:
     write(tmp_path / "a.tif", noise(3), **PLACE)
     write(tmp_path / "b.tif", noise(3), **PLACE)
     write(tmp_path / "c.tif", noise(3))
@@ -432,11 +432,11 @@ def test_plain_prediction_says_that_a_png_holds_no_place(tmp_path: Path) -> None
 # what is said, what is refused
 
 
-def test_files_of_one_call_that_are_spread_in_two_ways_are_a_warning(tmp_path: Path) -> None:
+def test_files_of_one_call_that_are_scaled_in_two_ways_cause_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "a.tif", REFLECTANCE)
     write(tmp_path / "b.tif", noise(3, "uint16"))
     report = predict(Network(), find_sources([tmp_path]), out=tmp_path / "out")
-    assert "became 0 to 255 in 2 ways (16-bit numbers 0 to 10000" in report.warnings[0]
+    assert "were mapped to 0 to 255 in 2 ways (16-bit numbers 0 to 10000" in report.warnings[0]
     assert predict(Network(), find_sources([tmp_path / "a.tif"]), out=tmp_path / "out").warnings == ()
 
 
@@ -448,7 +448,7 @@ def test_files_of_one_call_that_are_spread_in_two_ways_are_a_warning(tmp_path: P
         (noise(3, "uint32", 10**8), {}, "holds whole numbers up to 9999.*; expected at most 65535"),
     ],
 )
-def test_numbers_without_a_known_range_are_refused_with_the_reason_on_both_ways(
+def test_numbers_without_a_known_range_are_refused_with_the_reason_by_both_ways(
     values: np.ndarray, profile: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.tif", values, **profile)
@@ -462,7 +462,7 @@ def test_numbers_without_a_known_range_are_refused_with_the_reason_on_both_ways(
 
 
 @pytest.mark.parametrize("profile", [{"blockysize": 16}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
-def test_jpeg_with_coarse_color_is_read_alike_on_both_ways(profile: dict[str, Any], tmp_path: Path) -> None:
+def test_jpeg_with_chroma_subsampling_is_read_alike_by_both_ways(profile: dict[str, Any], tmp_path: Path) -> None:
     blocks = np.repeat(np.repeat(noise(3), 8, 1), 8, 2)[:, :HEIGHT, :WIDTH]
     path = write(tmp_path / "a.tif", blocks, compress="jpeg", photometric="ycbcr", mask=THERE, **profile)
     (plain, plain_empty), (windows, windows_empty) = plainly(path), by_windows(path)
@@ -500,7 +500,7 @@ def test_a_raster_that_names_other_files_is_not_followed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("geotiff", [False, True])
-def test_a_small_copy_and_a_mask_within_a_raster_are_no_pages(tmp_path: Path, geotiff: bool) -> None:
+def test_overviews_and_masks_within_a_raster_do_not_count_as_pages(tmp_path: Path, geotiff: bool) -> None:
     path = write(tmp_path / "a.tif", noise(3), mask=THERE, **TILED, **PLACE)
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4])

@@ -21,7 +21,7 @@ PLACE = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.2, 
 
 
 class Bands:
-    """Stands in for the network: dark and bright, in bands of an odd number of rows."""
+    """A substitute for the network: dark and bright, in bands of an odd number of rows."""
 
     classes, legend = CLASSES, range(2)
 

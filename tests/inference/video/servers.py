@@ -92,7 +92,7 @@ class _Sends(io.RawIOBase):
 
 @contextmanager
 def rtsp_server(path: Path) -> Iterator[str]:
-    """Play an H.264 video that tells its settings at each key frame, as .ts does, to one client: RTP within RTSP."""
+    """Play an H.264 video with its settings at each key frame, as .ts does, to one client: RTP within RTSP."""
     listening = socket.create_server(("127.0.0.1", 0))
     sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:v\r\n"
     answers = {

@@ -1,4 +1,4 @@
-"""Files that lack their end: each container says so, and nothing whole is called cut."""
+"""Truncated files of every container are reported, and complete ones are not."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Damaged files by the hundred: each is done or reported, and what is good beside them is done.
+"""Hundreds of damaged files are each predicted or reported, and good files among them are predicted.
 
 MASKPENCIL_DAMAGE=10 makes ten times as many.
 """

@@ -1,4 +1,4 @@
-"""What FFmpeg may read and reach, by what is opened: a list that can only grow on purpose."""
+"""FFmpeg's demuxers and protocols are limited to a fixed list for each kind of source."""
 
 import os
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_the_listed_readers_exist_under_these_names() -> None:
         "SEGM list of nothing",
     ],
 )
-def test_a_text_named_as_a_video_opens_nothing_beside_it(tmp_path: Path, make_video: MakeVideo, text: str) -> None:
+def test_a_text_file_named_as_a_video_opens_no_other_file(tmp_path: Path, make_video: MakeVideo, text: str) -> None:
     make_video("secret.mp4")
     make_video("secret.ts")
     for suffix in ("mp4", "mkv", "avi", "webm", "mov", "m3u8", "txt", "ans"):

@@ -22,7 +22,7 @@ from .servers import camera_server
 
 
 class Viewer:
-    """Stands in for a window, and closes it after some images."""
+    """A substitute for a window that is closed after some images."""
 
     def __init__(self, patience: int) -> None:
         self.patience, self.shown, self.threads = patience, 0, set[threading.Thread]()

@@ -140,7 +140,7 @@ def test_a_source_that_cannot_be_opened_does_not_stop_the_others(
     assert files_below(tmp_path / "out") == {"overlays/video.mp4", MARKER}
 
 
-def test_a_video_from_the_web_is_done_as_a_file_is(
+def test_a_video_from_the_web_is_predicted_like_a_file(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     video = make_video("video.mp4", pts=range(24), options={"movflags": "+faststart"}, sound="aac")

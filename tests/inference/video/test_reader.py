@@ -140,7 +140,7 @@ def test_a_video_with_a_broken_stretch_is_read_around_it(make_video: MakeVideo) 
         assert reader.damaged_from == pytest.approx(2, abs=0.2)
 
 
-def test_a_stretch_that_is_skipped_without_a_word_is_noticed_by_its_gap(make_video: MakeVideo) -> None:
+def test_a_part_that_is_skipped_silently_is_noticed_by_its_gap(make_video: MakeVideo) -> None:
     path = make_video("video.mkv", pts=range(120), sound="aac", size=(120, 160))
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) * 11 // 20] = bytes(i * 37 % 256 for i in range(len(data) // 20))

@@ -92,7 +92,7 @@ def test_a_change_of_size_begins_anew() -> None:
     assert smoother.predict(draw_image((24, 32))).label_map.shape == (24, 32)
 
 
-def test_pans_and_fades_are_no_cuts() -> None:
+def test_pans_and_fades_do_not_count_as_cuts() -> None:
     wide = np.random.default_rng(0).integers(0, 256, (6, 60, 3), dtype=np.uint8).repeat(8, axis=0).repeat(16, axis=1)
     finder = CutFinder()
     assert not any(finder.is_cut(wide[:, 4 * i : 4 * i + 64]) for i in range(60))
@@ -100,7 +100,7 @@ def test_pans_and_fades_are_no_cuts() -> None:
     assert not any(finder.is_cut(np.full((48, 64, 3), 6 * i, dtype=np.uint8)) for i in range(40))
 
 
-def test_a_lamp_that_goes_on_is_no_cut_and_another_image_is() -> None:
+def test_a_sudden_light_does_not_count_as_a_cut_but_another_image_does() -> None:
     squares = np.random.default_rng(0).integers(0, 150, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     finder = CutFinder()
     still = [squares] * 10

@@ -109,7 +109,7 @@ def test_a_wait_between_two_tries_ends_at_once_when_it_is_stopped(
     assert reader.gave_up is None
 
 
-def test_a_camera_without_times_gets_those_of_arrival() -> None:
+def test_frames_of_a_camera_without_times_get_the_times_of_their_arrival() -> None:
     stop = Event()
     with camera_server(frame_seconds=0.05) as address, opened(address, stop=stop) as reader:
         assert reader.facts().size == (48, 64)
@@ -155,7 +155,7 @@ def test_an_address_that_does_not_answer_is_one_line_without_the_password(kind: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_page_is_no_video(tmp_path: Path) -> None:
+def test_a_web_page_is_refused_as_a_video(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<html>not a video</html>" * 100)
     with file_server(tmp_path / "page.html") as address, pytest.raises(VideoError, match="check that the address is"):
         opened(address)

@@ -34,7 +34,7 @@ def test_convolutions_are_those_of_the_classifier_but_for_their_borders(tmp_path
     torch.testing.assert_close(got[..., :12, :12], expected[..., :12, :12])
 
 
-def test_the_cells_look_at_the_places_that_the_comment_derives():
+def test_the_cells_have_the_positions_that_the_comment_derives():
     backbone = create_backbone("alexnet", weights="none", fully_connected=False)
     for conv in (m for m in backbone.modules() if isinstance(m, nn.Conv2d)):
         nn.init.ones_(conv.weight)

@@ -10,7 +10,7 @@ def normalized(pixels, mean, std):
 
 
 @torch.inference_mode()
-def test_its_own_normalization_gives_what_torchvision_computes_with_imagenets(tmp_path):
+def test_its_normalization_gives_the_features_of_torchvision_with_imagenets(tmp_path):
     torch.manual_seed(0)
     classifier = models.googlenet(aux_logits=True, transform_input=True, init_weights=False).eval()
     torch.save(classifier.state_dict(), tmp_path / "googlenet.pth")

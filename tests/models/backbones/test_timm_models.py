@@ -11,7 +11,7 @@ from maskpencil.models.backbones.timm_models import FAMILY
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "cspnext_s", "legacy_xception"])
-def test_a_file_of_the_whole_classifier_fills_the_trunk(name, tmp_path):
+def test_the_trunk_is_loaded_from_a_file_of_the_whole_classifier(name, tmp_path):
     torch.manual_seed(0)
     classifier = timm.create_model(name).eval()
     save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, tmp_path / "weights.safetensors")
@@ -32,7 +32,7 @@ def test_layers_that_are_not_used_may_be_missing_or_of_other_classes(tmp_path):
     create_backbone("test_efficientnet", weights=tmp_path / "trunk.safetensors")
 
 
-def test_constants_that_timm_once_saved_are_passed_over(tmp_path):
+def test_constants_that_older_versions_of_timm_saved_are_ignored(tmp_path):
     with torch.device("meta"):
         classifier = timm.create_model("swin_tiny_patch4_window7_224")
     constants = {name: tensor for name, tensor in classifier.named_buffers() if name not in classifier.state_dict()}
@@ -69,10 +69,10 @@ def test_other_channels_start_from_the_mean_of_the_trained_filters(name, in_chan
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("vit_tiny_patch16_224", "must give features at strides 8, 16 and 32, but it gives 16; choose another"),
-        ("shvit_s1", "but it gives 16, 32, 64; choose another"),
-        ("visformer_tiny", "of images of any size, but it does not (Input height"),
-        ("mobilevitv2_050", "(those of stride 32 are (1, 256, 2, 4) instead of (1, 256, 1, 3))"),
+        ("vit_tiny_patch16_224", "must have features at strides 8, 16 and 32, but its strides are 16; choose another"),
+        ("shvit_s1", "but its strides are 16, 32, 64; choose another"),
+        ("visformer_tiny", "for images of any size (Input height"),
+        ("mobilevitv2_050", "(at stride 32 they are (1, 256, 2, 4) instead of (1, 256, 1, 3))"),
     ],
 )
 def test_a_model_without_the_strides_is_refused(name, message):
@@ -89,7 +89,7 @@ def test_the_normalization_is_that_of_the_chosen_weights():
     assert imagenet.mean == (0.485, 0.456, 0.406)
 
 
-def test_without_the_network_the_error_says_where_the_weights_are(monkeypatch):
+def test_without_the_internet_the_error_says_where_the_weights_are(monkeypatch):
     def no_network(*args, **kwargs):
         raise LocalEntryNotFoundError("An error happened while trying to locate the file on the Hub.")
 
@@ -110,7 +110,7 @@ def test_published_weights_are_loaded(monkeypatch):
     assert torch.equal(first.weight[:, :3], classifier.stem[0].weight)
 
 
-def test_a_model_for_which_timm_has_no_weights_is_told_apart():
+def test_a_model_without_weights_in_timm_is_refused():
     with pytest.raises(ModelError, match="timm has no weights for 'hieradet_small'; pass --weights FILE"):
         create_backbone("hieradet_small")
 

@@ -46,7 +46,7 @@ def test_the_dropout_is_between_fc6_and_fc7():
     assert layers[-6:] == ["pool5", "fc6", "relu6", "drop6", "fc7", "relu7"]
 
 
-def test_an_untrained_net_keeps_the_size_of_its_activations():
+def test_an_untrained_network_keeps_the_magnitude_of_its_activations():
     torch.manual_seed(0)
     backbone = create_backbone("vgg16", weights="none", fully_connected=False)
     features = backbone(torch.randn(1, 3, 64, 64))

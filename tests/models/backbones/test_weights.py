@@ -41,7 +41,7 @@ def test_tensors_are_read_from_every_kind_of_file(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_cut_short_anywhere_is_told_in_one_line(zipped, tmp_path):
+def test_a_truncated_file_is_reported_in_one_line(zipped, tmp_path):
     torch.save({"a": torch.randn(8, 8)}, tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
     whole = (tmp_path / "whole.pth").read_bytes()
     for length in range(0, len(whole) - 1, max(1, len(whole) // 60)):
@@ -49,7 +49,7 @@ def test_a_file_cut_short_anywhere_is_told_in_one_line(zipped, tmp_path):
         assert "cannot be read as weights" in error_of(tmp_path / "cut.pth")
 
 
-def test_a_safetensors_file_cut_short_is_told_in_one_line(tmp_path):
+def test_a_truncated_safetensors_file_is_reported_in_one_line(tmp_path):
     save_file({"a": torch.randn(8, 8)}, tmp_path / "w.safetensors")
     whole = (tmp_path / "w.safetensors").read_bytes()
     for length in (0, 4, 20, len(whole) - 1):
@@ -57,9 +57,9 @@ def test_a_safetensors_file_cut_short_is_told_in_one_line(tmp_path):
         assert "cannot be read as weights" in error_of(tmp_path / "w.safetensors")
 
 
-def test_a_web_page_saved_as_weights_is_told(tmp_path):
+def test_a_web_page_saved_as_weights_is_reported(tmp_path):
     (tmp_path / "w.pth").write_text("<html>404 not found</html>")
-    assert "(not a file of tensors alone); expected a state dict" in error_of(tmp_path / "w.pth")
+    assert "(not a file of tensors only); expected a state dict" in error_of(tmp_path / "w.pth")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -68,15 +68,15 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return (sys.exit, (3,))
 
     (tmp_path / "w.pth").write_bytes(pickle.dumps(Evil(), protocol=2))
-    assert "not a file of tensors alone" in error_of(tmp_path / "w.pth")
+    assert "not a file of tensors only" in error_of(tmp_path / "w.pth")
 
 
-def test_a_missing_file_is_told_with_the_words_that_are_no_files(tmp_path):
+def test_a_missing_file_is_reported_with_the_words_that_are_not_files(tmp_path):
     assert "there is no such weights file; expected a file, or 'imagenet' or 'none'" in error_of(tmp_path / "no.pth")
     assert "there is no such weights file" in error_of(tmp_path)
 
 
-def test_training_checkpoints_and_lists_are_told_apart_from_state_dicts(tmp_path):
+def test_training_checkpoints_and_lists_are_not_taken_for_state_dicts(tmp_path):
     torch.save({"epoch": 3, "model": {"a": torch.zeros(1)}}, tmp_path / "checkpoint.pth")
     assert "holds 'epoch', 'model', which are not tensors; expected a state dict" in error_of(
         tmp_path / "checkpoint.pth"
@@ -87,7 +87,7 @@ def test_training_checkpoints_and_lists_are_told_apart_from_state_dicts(tmp_path
     assert "holds 0, which are not tensors" in error_of(tmp_path / "numbers.pth")
 
 
-def test_all_tensors_are_taken_over():
+def test_all_tensors_are_loaded():
     source, net = small_net(), small_net()
     nn.init.normal_(source[1].running_mean)
     load(net, source.state_dict())
@@ -95,7 +95,7 @@ def test_all_tensors_are_taken_over():
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_a_blank_net_becomes_a_whole_one_and_half_precision_becomes_single():
+def test_a_blank_network_is_filled_and_half_precision_becomes_single():
     with torch.device("meta"):
         net = small_net()
     load(net, {name: tensor.half() for name, tensor in small_net().state_dict().items()})
@@ -141,7 +141,7 @@ def test_the_classifier_of_another_family_is_refused(tmp_path):
         create_backbone("vgg11", weights=tmp_path / "resnet18.pth", fully_connected=False)
 
 
-def test_a_classifier_of_other_classes_is_taken(tmp_path):
+def test_a_classifier_of_other_classes_is_accepted(tmp_path):
     torch.save(models.resnet18(num_classes=7).state_dict(), tmp_path / "seven.pth")
     create_backbone("resnet18", weights=str(tmp_path / "seven.pth"))
 
@@ -155,7 +155,7 @@ def test_trained_filters_are_adapted_to_other_channels(in_channels, tmp_path):
     assert backbone.in_channels == in_channels
 
 
-def test_without_the_network_the_error_says_what_to_put_where(monkeypatch, tmp_path, capsys):
+def test_without_the_internet_the_error_says_which_file_to_save_where(monkeypatch, tmp_path, capsys):
     def no_network(*args, **kwargs):
         raise urllib.error.URLError("Name or service not known")
 
@@ -166,19 +166,19 @@ def test_without_the_network_the_error_says_what_to_put_where(monkeypatch, tmp_p
     message = str(caught.value)
     place = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     assert (
-        f"put https://download.pytorch.org/models/resnet18-f37072fd.pth at {place}, or pass --weights FILE" in message
+        f"save https://download.pytorch.org/models/resnet18-f37072fd.pth as {place}, or pass --weights FILE" in message
     )
     assert "Name or service not known" in message
     assert "\n" not in message
     assert capsys.readouterr().out == ""
 
 
-def test_a_damaged_file_in_the_cache_is_told_with_its_place(monkeypatch, tmp_path):
+def test_a_damaged_file_in_the_cache_is_reported_with_its_path(monkeypatch, tmp_path):
     place = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"half a file")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ModelError, match="cannot be had") as caught:
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
         create_backbone("resnet18")
     assert str(place) in str(caught.value)
 

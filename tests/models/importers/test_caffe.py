@@ -165,7 +165,7 @@ def test_old_and_new_layers_may_stand_in_one_file(read):
     assert_equal(read(b"".join(old.parts + new.parts)), old.expected | new.expected)
 
 
-def test_new_layers_may_have_arrays_of_four_axes_as_files_brought_up_to_date_do(read):
+def test_new_layers_may_have_arrays_of_four_axes_as_in_converted_files(read):
     tensors = read(
         Form(legacy=True).layer("fc8", "InnerProduct", *(Form(legacy=True).blob(np.ones(s)) for s in [(3, 5), (3,)]))
     )
@@ -192,7 +192,7 @@ def test_numbers_may_come_in_several_pieces_and_fields_in_any_order(read):
     assert_equal(tensors, {"fc.weight": torch.from_numpy(array)})
 
 
-def test_the_old_axes_win_over_the_shape_and_doubles_over_floats_as_in_caffe(read):
+def test_the_old_axes_precede_the_shape_and_doubles_precede_floats_as_in_caffe(read):
     blob = Form(legacy=True).shape((1, 2)) + Form().blob(np.ones(7)) + Form(doubles=True).numbers(np.array([3.0, 4.0]))
     assert read(Form().layer("fc", "InnerProduct", blob))["fc.weight"].tolist() == [[3.0, 4.0]]
 
@@ -221,7 +221,7 @@ def test_unknown_fields_are_skipped_everywhere(read):
     assert_equal(read(net), {"a.weight": torch.from_numpy(array)})
 
 
-def test_the_tensors_live_on_without_the_file_and_apart_from_each_other(tmp_path):
+def test_the_tensors_do_not_depend_on_the_file_or_on_each_other(tmp_path):
     net = fcn(Form())
     path = tmp_path / "net.caffemodel"
     path.write_bytes(b"".join(net.parts))
@@ -250,14 +250,14 @@ def test_a_file_cut_short_is_refused_or_where_it_ends_with_a_layer_lacks_the_res
         assert len(names) < len(net.expected)
 
 
-def test_a_missing_file_or_a_folder_is_told(tmp_path):
+def test_a_missing_file_or_a_folder_is_reported(tmp_path):
     for path in (tmp_path / "no.caffemodel", tmp_path):
         with pytest.raises(ModelError) as caught:
             read_caffemodel(path)
         assert str(caught.value) == f"{path}: there is no such weights file; expected a .caffemodel file of Caffe"
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+def test_a_file_without_permission_is_reported(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
@@ -291,17 +291,17 @@ def test_other_files_are_refused(content, error_of):
     assert "neither the .prototxt nor a .caffemodel.h5; if it was one, copy or download it again" in error_of(content)
 
 
-def test_an_empty_file_is_told(error_of):
+def test_an_empty_file_is_reported(error_of):
     assert "(it is empty)" in error_of(b"")
 
 
 @pytest.mark.parametrize("content", [sized(1, b"a net"), Form().layer("relu", "ReLU"), sized(100, b"")])
-def test_a_net_without_weights_is_told(content, error_of):
+def test_a_network_without_weights_is_reported(content, error_of):
     assert "(it has no layer with weights)" in error_of(content)
 
 
 @pytest.mark.parametrize(
-    ("blob", "told"),
+    ("blob", "expected"),
     [
         (Form().shape((2, 2)) + Form().numbers(np.ones(3)), "12 bytes of float32, and its shape (2, 2) stands for 16"),
         (Form().shape((2,)) + sized(5, b"\0" * 7), "7 bytes of float32, and its shape (2,) stands for 8"),
@@ -314,10 +314,10 @@ def test_a_net_without_weights_is_told(content, error_of):
         (Form().shape((2**62,) * 32), "its shape (4611686018427387904, 4611686018427387904, "),
     ],
 )
-def test_numbers_that_do_not_fill_the_shape_are_told_with_the_name(blob, told, error_of):
+def test_numbers_that_do_not_fill_the_shape_are_reported_with_the_name(blob, expected, error_of):
     message = error_of(Form().layer("conv", "Convolution", blob))
     assert "('conv.weight' has " in message
-    assert told in message
+    assert expected in message
 
 
 def test_more_axes_than_caffe_has_are_refused(error_of):
@@ -338,10 +338,10 @@ def test_a_layer_with_weights_must_have_a_name(error_of):
     assert "a layer with weights has no name" in error_of(Form().layer("", "Convolution", Form().blob(np.ones(1))))
 
 
-def test_the_oldest_form_is_told_with_its_remedy(error_of):
+def test_the_oldest_form_is_reported_with_its_remedy(error_of):
     message = error_of(sized(2, sized(1, sized(1, b"conv1") + sized(50, Form(legacy=True).blob(np.ones(2))))))
-    assert "Caffe's first form, V0" in message
-    assert message.endswith("; bring it up to date with Caffe's upgrade_net_proto_binary")
+    assert "Caffe's oldest form, V0" in message
+    assert message.endswith("; convert it with Caffe's upgrade_net_proto_binary")
 
 
 def test_transposed_weights_are_refused_since_square_ones_would_fit(read, error_of):

@@ -128,8 +128,8 @@ def test_a_value_beyond_the_end_is_refused(content):
 @pytest.mark.parametrize("integer", [b"\x80", b"\xff" * 9, b"\x80" * 10 + b"\x01"], ids=len)
 @pytest.mark.parametrize("before", [b"", b"\x48", b"\x12"], ids=["tag", "value", "length"])
 def test_integers_that_do_not_end_are_refused(before, integer):
-    told = f"an integer at byte {len(before)} does not end within 10 bytes or its message"
-    assert message_of(before + integer) == told
+    expected = f"an integer at byte {len(before)} does not end within 10 bytes or its message"
+    assert message_of(before + integer) == expected
 
 
 def test_an_integer_that_does_not_end_among_packed_ones_is_refused():

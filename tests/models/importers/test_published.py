@@ -44,7 +44,7 @@ def assert_same(one: FCN, other: FCN) -> None:
 
 
 @pytest.mark.parametrize("learned", ["none", "all"])
-def test_a_net_is_known_by_its_names_and_shapes(learned):
+def test_a_network_is_recognized_by_its_names_and_shapes(learned):
     net = released("alexnet", 32, learned_upsampling=learned)
     if learned == "all":
         nn.init.normal_(net.upscore.weight)
@@ -52,7 +52,7 @@ def test_a_net_is_known_by_its_names_and_shapes(learned):
 
 
 @pytest.mark.parametrize(("stride", "at_once"), [(32, None), (16, None), (8, None), (8, True)])
-def test_every_released_vgg_is_known(stride, at_once):
+def test_every_released_vgg_is_recognized(stride, at_once):
     scaled = {"at_once_scales": bool(at_once)}
     config = FCNConfig(CLASSES, "vgg16", stride, learned_upsampling="none", as_released=True, **scaled)
     net = build_fcn(config, weights="blank")
@@ -64,7 +64,7 @@ def test_every_released_vgg_is_known(stride, at_once):
     assert_same(load_published(as_ports_write_it(net), source="net.pth", at_once_scales=at_once), net)
 
 
-def test_caffes_scales_tell_the_net_that_was_trained_at_once(alexnet):
+def test_a_network_trained_at_once_is_recognized_by_caffes_scales(alexnet):
     tensors = as_ports_write_it(alexnet)
     assert not load_published(tensors, source="net").config.at_once_scales
     scales = {"scale_pool4.weight": torch.tensor([0.01]), "scale_pool3.weight": torch.tensor([0.0001])}
@@ -86,6 +86,6 @@ def test_what_is_missing_unexpected_or_misshaped_is_listed(alexnet):
     assert "the authors' FCN-32s on alexnet" in message
 
 
-def test_another_net_is_none_of_the_authors():
-    with pytest.raises(ModelError, match=r"net\.pth: is none of the authors' nets; expected score_fr"):
+def test_a_network_of_others_is_refused():
+    with pytest.raises(ModelError, match=r"net\.pth: is not one of the authors' networks; expected score_fr"):
         load_published({"conv1.weight": torch.zeros(1)}, source="net.pth")

@@ -24,7 +24,7 @@ def theirs():
 
 
 @torch.inference_mode()
-def test_it_gives_torchvisions_own_logits(theirs):
+def test_the_logits_are_torchvisions(theirs):
     tensors = theirs.state_dict()
     assert is_torchvision_fcn(tensors)
     ours = load_torchvision_fcn(tensors, source="net.pth").eval()
@@ -32,11 +32,11 @@ def test_it_gives_torchvisions_own_logits(theirs):
     torch.testing.assert_close(ours(images), theirs(images)["out"], rtol=1e-4, atol=1e-4)
 
 
-def test_the_depth_is_seen():
+def test_the_depth_is_recognized():
     assert load_torchvision_fcn(deep(23), source="net").config == TorchvisionFCNConfig(2, "fcn_resnet101")
 
 
-def test_its_description_makes_it_again(theirs):
+def test_it_is_rebuilt_from_its_description(theirs):
     net = load_torchvision_fcn(theirs.state_dict(), source="net.pth")
     again = rebuild(describe(net))
     assert again.config == net.config
@@ -52,18 +52,19 @@ def test_tensors_that_do_not_fit_are_listed(theirs):
 def test_unpublished_networks_are_refused():
     with pytest.raises(ConfigError, match="fcn_resnet50, fcn_resnet101, but got 'fcn_resnet18'"):
         torchvision_fcn("fcn_resnet18")
-    with pytest.raises(ConfigError, match="this version knows FCN and torchvision"):
+    with pytest.raises(ConfigError, match="expected FCN or torchvision; update maskpencil"):
         rebuild({"name": "U-Net"})
 
 
-def test_without_a_connection_the_remedy_is_named(tmp_path, monkeypatch):
+def test_without_the_internet_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
 
     def offline(*_, **__):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ModelError, match=r"fcn_resnet50 cannot be had \(no network\); put https.*maskpencil import"):
+    message = r"fcn_resnet50 cannot be loaded \(no network\); save https.*maskpencil import"
+    with pytest.raises(ModelError, match=message):
         torchvision_fcn("fcn_resnet50")
 
 

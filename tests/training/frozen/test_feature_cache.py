@@ -50,7 +50,7 @@ def test_features_are_found_again_with_other_settings_of_the_head(
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"image_size": "32x48"}, {"cache_views": 2}])
-def test_other_views_or_weights_have_features_of_their_own(tiny_folder: Path, tmp_path: Path, change: dict) -> None:
+def test_other_views_or_weights_have_separate_features(tiny_folder: Path, tmp_path: Path, change: dict) -> None:
     train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "epochs": 1})
     train(tiny_folder, out=tmp_path / "two", **{**WHOLE, "epochs": 1, **change})
     assert len(caches(tmp_path)) == 2
@@ -72,7 +72,7 @@ def test_an_interrupted_run_on_features_goes_on_exactly(tiny_folder: Path, tmp_p
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_full_disk_is_told_of_before_anything_is_computed(
+def test_a_full_disk_is_reported_before_anything_is_computed(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -101,7 +101,7 @@ def test_lbfgs_goes_on_exactly_where_it_was_stopped(tiny_folder: Path, tmp_path:
     whole = train(tiny_folder, out=tmp_path / "whole", **WHOLE, optimizer="lbfgs")
     rounds: list[int] = []
 
-    def stop_after_one(self: object, progress: Progress, **told: object) -> None:
+    def stop_after_one(self: object, progress: Progress, **arguments: object) -> None:
         rounds.append(progress.epoch)
         if len(rounds) == 2:
             raise KeyboardInterrupt

@@ -35,7 +35,7 @@ def layers(network):
     return (network.score_fr, 1.0), (network.score_pool4, 0.01), (network.score_pool3, 0.0001)
 
 
-def test_the_network_stays_where_it_is_when_its_place_is_read_and_written(network, cache):
+def test_reading_and_writing_the_coordinates_does_not_change_the_network(network, cache):
     whitening = Whitening(network, cache)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     whitening.read()

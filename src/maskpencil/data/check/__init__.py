@@ -1,4 +1,4 @@
-"""Check a data set: read all of it, find every fault, name the files, say what to do."""
+"""Check a data set: read every file, and report all faults with the files concerned and a remedy."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from maskpencil.data.faults import Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.encoding import MaskEncoding, count_classes
+from maskpencil.data.masks.numbered import NumberedObjectsError
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 MOST_PROCESSES = 60
-"""Windows cannot wait for more."""
+"""The most processes for which Windows can wait."""
 
 
 def check(
@@ -45,8 +46,8 @@ def check(
 
     Args:
         root: the data set.
-        places: where images, masks and splits are, if not found by themselves.
-        processes: how many processes read at once; more than one need a script that can be imported, see Python's
+        places: the folders of images, masks and splits, if they cannot be found automatically.
+        processes: how many processes read files; more than one requires a script that can be imported, see Python's
             `multiprocessing`.
         report: called with (done, total).
 
@@ -56,8 +57,8 @@ def check(
         'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
 
     Raises:
-        ConfigError: an argument is not in its form.
-        DataError: there is no such folder, or no pair in it.
+        ConfigError: an argument has the wrong type or is out of range.
+        DataError: there is no such folder, or it has no pair of image and mask.
     """
     if not isinstance(places, Places):
         raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
@@ -74,8 +75,12 @@ def check(
         try:
             encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
             notes += more
+        except NumberedObjectsError as error:
+            faults.append(_unreadable_encoding(error, "numbered-objects"))
+            two = ClassSet(("background", "object"))
+            encoding = MaskEncoding("objects", two, alpha=error.alpha) if error.has_background else None
         except DataError as error:
-            faults.append(_not_understood(error))
+            faults.append(_unreadable_encoding(error, "masks-not-understood"))
     if encoding:
         seen = [_with_alpha(view, encoding) for view in seen]
         readable = [view for view in seen if view.mask.facts]
@@ -108,11 +113,9 @@ def _below(fault: Fault, root: Path) -> Fault:
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 
-def _not_understood(error: DataError) -> Fault:
+def _unreadable_encoding(error: DataError, kind: str) -> Fault:
     what, _, remedy = str(error).partition("; ")
-    return Fault(
-        "masks-not-understood", "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read"
-    )
+    return Fault(kind, "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read")
 
 
 def _check_masks(

@@ -1,4 +1,4 @@
-"""Faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
+"""Find faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
     broken = [f"{f.pair.image}: {f.image.error}" for f in seen if f.image.error]
     masks = [f"{f.pair.mask}: {f.mask.error}" for f in seen if f.mask.error]
-    remedy = "replace them from the source, or remove them with their partner"
+    remedy = "restore them from the source, or remove each with its mask or image"
     return [
         *fault("unreadable-images", "error", broken, "images that cannot be read: {n}", remedy),
         *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
@@ -49,7 +49,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
                 "bands",
                 "note",
                 files,
-                f"images of which {text}: {{n}}",
+                f"images in which {text}: {{n}}",
                 "mark the bands to read: gdal_edit.py -colorinterp_1 red FILE.tif",
             )
         ),

@@ -1,4 +1,4 @@
-"""Faults of the images: duplicates, near-duplicates, blank images and outliers."""
+"""Find faults of images: duplicates, near-duplicates, blank images and outliers."""
 
 import hashlib
 from collections import defaultdict
@@ -14,7 +14,7 @@ from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.pairs import Pair
 
 HEAD = 2**16
-"""Bytes of each file that are compared first; they differ between different images."""
+"""The number of bytes at the start of each file that are compared first; they almost always differ."""
 
 
 def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
@@ -45,7 +45,7 @@ def leaves_train(copies: int, train: int) -> bool:
 
 
 def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return the pairs whose image is also in train, each with its copy there."""
+    """Return the pairs whose image is also in train, each with the pair of train."""
     by_size: dict[int, list[Pair]] = defaultdict(list)
     for pair in train:
         with suppress(OSError):  # unreadable files are reported elsewhere
@@ -73,19 +73,19 @@ NEAR = 4.0
 """Gray levels: the largest root mean square difference between thumbnails of near-duplicates."""
 
 NEAR_SHARE = 0.15
-"""Share of their own contrast by which they differ at most, so that two dull images are not taken for one."""
+"""The largest such difference as a share of the images' contrast, so that two pale images are not taken for one."""
 
 BLANK = 2.0
-"""Gray levels: an image of less contrast shows nothing."""
+"""Gray levels: an image with less contrast counts as blank."""
 
 FAR = 8.0
-"""An image this many usual spreads from the median is unlike the rest."""
+"""An image this many standard deviations from the median is an outlier."""
 
 MUCH = 0.5
-"""The share of a split that is also in train from which the message gives it."""
+"""The message gives the share of a split that is also in train from this share on."""
 
 ENOUGH = 20
-"""Fewer images than this give no usual spread."""
+"""The least number of images for finding outliers."""
 
 _AT_ONCE = 512
 
@@ -94,38 +94,36 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
     """Return the faults of the images that could be read."""
     views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
-    copies = {place for group in groups for place in group[1:]}
+    copies = {index for group in groups for index in group[1:]}
     return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_unlike_the_rest(views)]
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
     """Return the `id` of every entry to leave out because another entry has the same image, byte for byte.
 
-    One of each group stays, from another split than train if possible.
-
-    Scores then stay comparable, and training does not see the scored images. Where this would remove most of train,
-    the copies stay in train.
+    One entry of each group stays, if possible one outside train, so that scores stay comparable and training does not
+    see the scored images. If this would remove most of train, the copies stay in train.
     """
     leave, groups = set(), _same_bytes(seen)
     from_train = _leave_train(seen, groups)
     for group in groups:
-        kept = min(group, key=lambda place: ((seen[place].split == "train") == from_train, place))
-        leave |= {id(seen[place]) for place in group if place != kept}
+        kept = min(group, key=lambda index: ((seen[index].split == "train") == from_train, index))
+        leave |= {id(seen[index]) for index in group if index != kept}
     return leave
 
 
 def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
     by_digest: dict[bytes, list[int]] = defaultdict(list)
-    for place, view in enumerate(views):
+    for index, view in enumerate(views):
         if view.image.digest:
-            by_digest[view.image.digest].append(place)
+            by_digest[view.image.digest].append(index)
     return [group for group in by_digest.values() if len(group) > 1]
 
 
 def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
-    """Return whether what train shares with other splits is to leave train; see `leaves_train`."""
-    shared = [group for group in groups if len({views[place].split for place in group}) > 1]
-    copies = sum(views[place].split == "train" for group in shared for place in group)
+    """Return whether to remove the images shared with other splits from train; see `leaves_train`."""
+    shared = [group for group in groups if len({views[index].split for index in group}) > 1]
+    copies = sum(views[index].split == "train" for group in shared for index in group)
     return leaves_train(copies, sum(view.split == "train" for view in views))
 
 
@@ -133,15 +131,15 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
     within: list[str] = []
     across: list[str] = []
     for group in groups:
-        text = " = ".join(_name(views[place]) for place in group)
-        (across if len({views[place].split for place in group}) > 1 else within).append(text)
-    where = "train" if _leave_train(views, groups) else "the others: most of train would go"
+        text = " = ".join(_name(views[index]) for index in group)
+        (across if len({views[index].split for index in group}) > 1 else within).append(text)
+    where = "train" if _leave_train(views, groups) else "the other splits (train would lose most of its images)"
     return [
         *fault(
             "duplicates-across-splits",
             "error",
             across,
-            "images in several splits, so the network is scored on training images: {n}" + _all_of(views, groups),
+            "images in several splits, so the network is scored on training images: {n}" + _shares_of(views, groups),
             f"remove them from {where}, as --fix does",
         ),
         *fault(
@@ -154,20 +152,20 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
     ]
 
 
-def _all_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Say which splits share a large part of their images with train."""
-    told = []
+def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
+    """Name the splits that share a large part of their images with train."""
+    parts = []
     for split in dict.fromkeys(view.split for view in views):
         shared = sum(
-            views[place].split == split
+            views[index].split == split
             for group in groups
             if any(views[other].split == "train" for other in group)
-            for place in group
+            for index in group
         )
         every = sum(view.split == split for view in views)
         if split != "train" and shared >= MUCH * every:
-            told.append(f", {'all' if shared == every else f'{shared} of {every}'} of {split}")
-    return "".join(told)
+            parts.append(f", {'all' if shared == every else f'{shared} of {every}'} of {split}")
+    return "".join(parts)
 
 
 def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:
@@ -183,21 +181,21 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
             "near-duplicates-across-splits",
             "warning",
             across,
-            "images almost the same as one in another split, as frames of one video are: {n}",
-            "keep what belongs together, such as a video or a patient, in one split; scores are too good otherwise",
+            "images almost identical to one in another split, such as frames of one video: {n}",
+            "keep images of one video, place or patient in the same split; otherwise scores are too high",
         ),
         *fault(
             "near-duplicates",
             "note",
             within,
-            "images almost the same as another: {n}",
+            "images almost identical to another: {n}",
             "copies add nothing to training; frames of a video are fine",
         ),
     ]
 
 
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return the near-duplicates, each with the nearest image that is not brighter, of another split if possible.
+    """Return pairs of near-duplicates: an image and the nearest one that is not brighter, preferably of another split.
 
     Images are compared only with images of almost the same brightness, since no others can be near.
     """
@@ -207,7 +205,7 @@ def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     brightness = thumbnails.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
     brightness, splits = brightness[order], np.array([view.split for view in views])[order]
-    points = thumbnails[order].astype(np.float32) - 128  # (n, 256), small numbers, for the sake of precision
+    points = thumbnails[order].astype(np.float32) - 128  # (n, 256), centered for precision
     squares = np.einsum("ij,ij->i", points, points)
     limits = np.minimum(NEAR, NEAR_SHARE * points.std(axis=1)) ** 2 * points.shape[1]
     pairs = []
@@ -231,7 +229,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
         "blank-images",
         "warning",
         [view.pair.image for view in views if view.image.contrast < BLANK],
-        "images of one brightness throughout: {n}",
+        "blank images, of the same brightness everywhere: {n}",
         "replace or remove them",
     )
 
@@ -239,18 +237,18 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
 def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
     if len(views) < ENOUGH:
         return []
-    strange = [False] * len(views)
+    outliers = [False] * len(views)
     for values in ([v.image.brightness for v in views], [v.image.contrast for v in views]):
-        strange = [a or b for a, b in zip(strange, _far_off(np.array(values)), strict=True)]
+        outliers = [a or b for a, b in zip(outliers, _far_off(np.array(values)), strict=True)]
     return fault(
         "unlike-the-rest",
         "note",
         [
             f"{_name(view)}: brightness {view.image.brightness:.0f}, contrast {view.image.contrast:.0f}"
-            for view, is_so in zip(views, strange, strict=True)
-            if is_so and view.image.contrast >= BLANK
+            for view, is_outlier in zip(views, outliers, strict=True)
+            if is_outlier and view.image.contrast >= BLANK
         ],
-        "images whose brightness or contrast is far from that of the rest: {n}",
+        "images whose brightness or contrast is far from that of the others: {n}",
         "check whether they belong to the data set",
     )
 

@@ -18,24 +18,24 @@ from maskpencil.errors import ImageError
 from maskpencil.images import Header, read_header, read_pixels
 
 THUMBNAIL = 16
-"""Pixels: the side of the small gray copy that is kept of each image."""
+"""The side, in pixels, of the small gray copy that is kept of each image."""
 
 SPECK = 6
-"""Pixels: the largest region that is a speck."""
+"""The largest area of a speck, in pixels."""
 
 FEW = 200
-"""Up to this many pairs are read in this process; other processes would take longer to start."""
+"""Up to this many pairs are read in this process, since starting others would take longer."""
 
 MOST_SHORT = 0.25
-"""The largest share of a mask's pixels in short runs: above it they are noise or compression, not specks."""
+"""The largest share of a mask's pixels in short runs; a greater one means noise or compression instead of specks."""
 
 FEW_SHORT = 10_000
 
 STEP = 2
-"""Pixels: the widest step that smoothing leaves between two classes."""
+"""The largest width, in pixels, of the steps that smoothing leaves between two classes."""
 
 THIN = 8
-"""Pixels: the longest run that is thin."""
+"""The largest length, in pixels, of a thin run."""
 
 CHUNK = 16
 
@@ -44,11 +44,11 @@ Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What was measured of an image; `error` says why it could not be read.
+    """Measurements of an image, or the `error` for which it could not be read.
 
     `digest` is the hash of the file's bytes, `thumbnail` (256,) the uint8 gray levels of the small copy. `brightness`
-    and `contrast` are the mean and the standard deviation of the gray levels, 0-255. `pages` counts the images in the
-    file; `bands` and `levels` say how it was read, see `images.Pixels`.
+    and `contrast` are the mean and the standard deviation of the gray levels, 0-255. `pages` is the number of images in
+    the file; `bands` and `levels` describe how it was read, see `images.Pixels`.
     """
 
     header: Header | None = None
@@ -64,11 +64,16 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class MaskView:
-    """What was measured of a mask; `error` says why it could not be read.
+    """Measurements of a mask, or the `error` for which it could not be read.
 
-    `specks` are the regions of at most `SPECK` pixels, counted by value. `steps` is the part of the borders, 0..1,
-    where one or two pixels lie between those to their left and right in value, as smoothing leaves it. `parting` is,
-    for each value, the part of its runs in the rows, 0..1, that are thin and lie between two different other values.
+    Attributes:
+        facts: the values of the mask.
+        header: the header of its file; None for a drawing.
+        specks: the number of regions of at most `SPECK` pixels, by value.
+        steps: the share of borders, 0..1, with one or two pixels whose value lies between those to the left and right,
+            as smoothing leaves them.
+        parting: by value, the share of its runs in the rows, 0..1, that are thin and lie between two different values.
+        error: why it could not be read.
     """
 
     facts: MaskFacts | None = None
@@ -81,7 +86,7 @@ class MaskView:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What was measured of a pair of image and mask."""
+    """Measurements of a pair of image and mask."""
 
     split: str
     pair: Pair
@@ -97,12 +102,12 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read and measure every image and mask once.
 
-    Memory grows with the number of pairs: a few kilobytes each, a few tens where masks are compressed. For a few pairs
-    no other process is started.
+    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. No other process is started for at
+    most `FEW` pairs.
 
     Args:
-        pairs: (split, pair).
-        processes: how many read at once.
+        pairs: (split, pair) each.
+        processes: the number of processes that read.
         report: called with (done, total).
     """
     seen = []
@@ -123,7 +128,7 @@ def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[Pa
 
 
 def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
-    """Read an image and its mask."""
+    """Read and measure an image and its mask."""
     split, pair = entry
     return PairFacts(split, pair, _see_image(pair.image), _see_mask(pair.mask))
 
@@ -158,7 +163,7 @@ def _see_mask(mask: MaskSource) -> MaskView:
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
-    """Return the runs of equal pixels in the rows: where each begins, counted through all rows, and its length."""
+    """Return the runs of equal pixels in the rows: the flat index where each begins, and its length."""
     starts = np.ones(numbers.shape, dtype=bool)
     np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
     firsts = np.flatnonzero(starts)
@@ -166,10 +171,10 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 
 
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
-    """Return the regions of at most `SPECK` pixels by value; pixels are connected by their sides.
+    """Count the regions of at most `SPECK` pixels by value; pixels are connected by their sides.
 
-    The pixels of short runs are numbered; each then takes the least number of its neighbors in the same region, `SPECK`
-    times. After that all pixels of a speck have one number, and no other pixels have it.
+    The pixels of short runs are numbered. Then each takes the least number of its neighbors of the same value, `SPECK`
+    times. After that all pixels of a speck share a number that no other pixel has.
     """
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs
@@ -177,7 +182,7 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     if lengths.sum() > max(MOST_SHORT * numbers.size, FEW_SHORT):
         return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    labels = np.full(values.size, -1, dtype=np.int32)  # longer runs have the least label, which spreads
+    labels = np.full(values.size, -1, dtype=np.int32)  # pixels of longer runs have the least label, which spreads
     labels[places] = np.arange(len(places))
     row, column = np.divmod(places, width)
     inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1])
@@ -199,21 +204,21 @@ def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> 
     """Return `MaskView.steps` and `MaskView.parting`."""
     firsts, lengths = runs
     values = numbers.ravel()[firsts]
-    # runs with another on either side in their row
+    # runs with a neighbor on both sides in their row
     inner = np.flatnonzero((firsts % numbers.shape[1] > 0) & ((firsts + lengths) % numbers.shape[1] > 0))
     if not len(inner):
         return 0.0, {}
-    left, middle, right = (_levels(values[inner + place], colored=colored) for place in (-1, 0, 1))
+    left, middle, right = (_levels(values[inner + offset], colored=colored) for offset in (-1, 0, 1))
     between = (lengths[inner] <= STEP) & (np.minimum(left, right) < middle) & (middle < np.maximum(left, right))
     parting = np.zeros(len(values), dtype=bool)
     parting[inner] = (lengths[inner] <= THIN) & (values[inner - 1] != values[inner + 1])
-    found, places = np.unique(values, return_inverse=True)
-    shares = np.bincount(places, parting) / np.bincount(places)
+    found, indices = np.unique(values, return_inverse=True)
+    shares = np.bincount(indices, parting) / np.bincount(indices)
     return float(between.sum() / (len(inner) + 1)), dict(zip(found.tolist(), shares.tolist(), strict=True))
 
 
 def _levels(values: npt.NDArray[np.integer], *, colored: bool) -> npt.NDArray[np.integer]:
-    """Return gray levels: the values themselves, or the sum of the channels of colors 0xRRGGBB."""
+    """Return gray levels: the values themselves, or for colors 0xRRGGBB the sum of their channels."""
     return np.asarray(sum(channels(values))) if colored else values
 
 

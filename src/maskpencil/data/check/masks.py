@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import IGNORE_INDEX
+from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import check_copies
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.drawing import MaskSource
@@ -32,9 +32,10 @@ def check_classes(
         splits: the split of each mask.
         encoding: the encoding of the masks.
         counts: the pixels of each class in each mask.
-        declared: whether a class file names the classes, rather than the masks alone.
+        declared: whether a class file defines the classes; otherwise they follow from the masks.
     """
     return [
+        *_alike_names(encoding),
         *_off_by_one(facts, encoding),
         *_never_seen(encoding, counts, declared=declared),
         *_not_in_train(splits, encoding, counts),
@@ -46,7 +47,7 @@ def check_classes(
 
 
 def refuse_nonsense(folder: DataFolder) -> list[Fault]:
-    """Return the cheap part of a check, before training; returns the faults that are no reason to stop.
+    """Run the cheap part of a check before training, and return the faults that need not stop it.
 
     Raises:
         DataError: the masks have a fault that makes training useless.
@@ -61,8 +62,27 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     return [*check_copies(folder.splits), *faults]
 
 
+def _alike_names(encoding: MaskEncoding) -> list[Fault]:
+    groups = [names for names in same_names(encoding.classes) if len(names) > 1]
+    return fault(
+        "classes-alike",
+        "warning",
+        [" = ".join(map(repr, names)) for names in groups],
+        "classes whose names differ only in case or blanks: {n}",
+        "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
+    )
+
+
+def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
+    """Group the names of classes that are the same but for case and blanks."""
+    groups: dict[str, list[str]] = {}
+    for name in classes.names:
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    return [tuple(names) for names in groups.values()]
+
+
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
-    """Return the fault of class numbers that begin with 1, so that the first class never occurs."""
+    """Return the fault of class numbers that start at 1, so that the first class never occurs."""
     if encoding.kind != "index" or encoding.codes is not None or not facts:
         return []
     numbers = {value for fact in facts for value in fact.values} - {IGNORE_INDEX, encoding.classes.ignore_index}
@@ -74,7 +94,7 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         "off-by-one",
         "error" if certain else "warning",
         [f"1 to {highest}"],
-        f"the masks begin with 1, so that {names[0]!r} never occurs"
+        f"the class numbers of the masks start at 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
         "subtract 1 from all, as --fix does, if 1 is the first class",
     )
@@ -89,7 +109,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
             "error",
             [only],
             "all pixels are of one class",
-            "there is nothing to distinguish; check that these are the masks, and their values",
+            "there is nothing to distinguish; check that these files are the masks, and their values",
         )
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
@@ -97,9 +117,9 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
         "warning" if declared or 2 * len(absent) > len(totals) else "note",
         absent,
         f"classes that never occur: {{n}} of {len(totals)}",
-        "remove them from the class file, or add images that show them"
+        "a network cannot learn them; add images that show them"
         if declared
-        else "a network cannot learn them; if the numbers have gaps, list the classes in a classes.yaml or renumber",
+        else "a network cannot learn them; maskpencil check DATA --fix CLEAN writes a copy without them, renumbered",
     )
 
 
@@ -133,7 +153,7 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "crop the images to where the others are, or add images; training gives rare classes more weight",
+        "crop the images to the other classes, or add images of them; training gives rare classes more weight",
     )
 
 

@@ -1,4 +1,4 @@
-"""The result of a check: faults, how often classes occur, and a sheet of overlays."""
+"""Define the result of a check: faults, class frequencies, and a sheet of overlays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +26,10 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found.
+    """The result of `check`.
 
-    `encoding` is None where the masks could not be understood. `declared` is whether a class file or the format
-    of the data set names the classes, rather than the masks alone.
+    `encoding` is None if the values of the masks could not be mapped to classes. `declared` is whether a class file or
+    the format of the data set defines the classes; otherwise they follow from the masks.
 
     Example:
         >>> report = mp.check("street")
@@ -57,11 +57,12 @@ class CheckReport:
     def verdict(self) -> str:
         """One line: whether the data can be used, and how many faults there are."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
-        told = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+        faults = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
         pairs = sum(self.splits.values())
         if not self.usable:
-            return f"not fit for training: {told}"
-        return f"fit for training: {pairs} pairs, {len(self.classes)} classes{f'; {told}' if told else ', no faults'}"
+            return f"not fit for training: {faults}"
+        faults = f"; {faults}" if faults else ", no faults"
+        return f"fit for training: {pairs} pairs, {len(self.classes)} classes{faults}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, as `maskpencil check --json` writes it."""
@@ -93,7 +94,7 @@ ROWS = 6
 
 
 def overlay_sheet(report: CheckReport) -> RGBImage | None:
-    """Draw image, overlay and classes of some pairs, spread over the data set; None where no pair can be drawn.
+    """Draw image, overlay and classes of some pairs, spread over the data set; None if no pair can be drawn.
 
     Returns:
         (H, W, 3).
@@ -123,7 +124,7 @@ def _fits(view: PairFacts, encoding: MaskEncoding) -> bool:
 
 
 def _spread(views: Sequence[PairFacts], count: int) -> Sequence[PairFacts]:
-    """Return at most `count` of them, evenly spaced."""
+    """Return at most `count` of the views, evenly spaced."""
     if len(views) <= count:
         return views
     return [views[round(i * (len(views) - 1) / (count - 1))] for i in range(count)]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maskpencil.data.formats import coco, cvat, datumaro, label_studio, labelme, published, voc, yolo
+from maskpencil.data.formats import coco, coco_panoptic, cvat, datumaro, label_studio, labelme, published, voc, yolo
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -24,6 +24,7 @@ __all__ = [
     "Recognized",
     "Writer",
     "recognize",
+    "recognize_annotations",
     "refuse_names",
 ]
 
@@ -37,11 +38,15 @@ READERS: tuple[Reader, ...] = (
     published.recognize_roboflow,
     datumaro.recognize,
     coco.recognize,
+    coco_panoptic.recognize,
     labelme.recognize,
     label_studio.recognize,
     yolo.recognize,
 )
 """All readers; the first that recognizes a folder reads it."""
+
+ANNOTATION_READERS = (coco.recognize, labelme.recognize, label_studio.recognize, datumaro.recognize)
+"""The readers that can take the images from a folder of their own, as their second argument."""
 
 WRITERS: dict[str, Writer] = {
     "folder": write_folder,
@@ -61,3 +66,12 @@ def recognize(root: Path) -> Recognized | None:
         DataError: a reader recognizes the folder, but nothing in it can be used.
     """
     return next((recognized for reader in READERS if (recognized := reader(root))), None)
+
+
+def recognize_annotations(root: Path, images: Path) -> Recognized | None:
+    """Return the result of the first reader that finds annotations in the folder `root` of images in another folder.
+
+    Raises:
+        DataError: a reader recognizes the annotations, but nothing in them can be used.
+    """
+    return next((recognized for read in ANNOTATION_READERS if (recognized := read(root, images))), None)

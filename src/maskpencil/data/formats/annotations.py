@@ -1,7 +1,9 @@
 """Read the JSON files of annotation tools with checked fields, and turn their labels into classes."""
 
+import codecs
 import json
 import mmap
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from maskpencil.data.drawing import Points
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import DataError
 from maskpencil.images import MAX_PIXELS
-from maskpencil.regular_files import refuse_special
+from maskpencil.regular_files import decode_text, refuse_special
 
 MAX_JSON_BYTES = 2**30
 
@@ -38,8 +40,8 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; split it into several files")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
+        return json.loads(decode_text(path.read_bytes(), path, "JSON"))
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected JSON") from error
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
@@ -100,6 +102,15 @@ def checked_points(pairs: object, where: str) -> Points:
     return checked_numbers([value for pair in pairs for value in pair], where).reshape(-1, 2)
 
 
+def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
+    """Return whether a polygon (n, 2) has no area: too few points, or all on one line."""
+    if len(ring) < 3:
+        return True
+    x, y = (ring - ring[0]).astype(np.float64).T
+    farthest = int(np.argmax(np.abs(x) + np.abs(y)))
+    return not np.any(x * y[farthest] - y * x[farthest])
+
+
 def shown(value: object) -> str:
     """Format a value for a message, shortened."""
     return reprlib.repr(value)
@@ -111,7 +122,11 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
         if not path.is_file() or not path.stat().st_size:
             return False
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(f'"{key}"'.encode()) >= 0 for key in keys)
+            encoding = json.detect_encoding(content[:4])
+            own = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without the mark
+            if encoding == "utf-16" and content[:2] == codecs.BOM_UTF16_BE:
+                encoding = "utf-16-be"
+            return all(content.find(f'"{key}"'.encode(own.get(encoding, encoding))) >= 0 for key in keys)
     except OSError:
         return False
 
@@ -202,14 +217,18 @@ class Entry:
         return value
 
     def identifier(self, key: str) -> int | str:
-        """Take the id of an object: a whole number or a text.
+        """Take the id of an object: a whole number or a text; the text "7" and the number 7.0 are the id 7.
 
         Raises:
             DataError: it is missing or something else.
         """
         value = self.fields.get(key)
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise self.wrong(key, "a number or a text")
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            return int(value)
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -262,8 +281,8 @@ class Entry:
         """
         return checked_points(self.fields.get(key), str(self))
 
-    def points(self, key: str) -> Points:
-        """Take the corners of a polygon, at least 3, given as [[x, y], ...] or as [x, y, x, y, ...].
+    def points(self, key: str, *, least: int = 3) -> Points:
+        """Take the corners of a polygon, at least `least`, given as [[x, y], ...] or as [x, y, x, y, ...], (n, 2).
 
         Raises:
             DataError: the field is missing or something else.
@@ -271,13 +290,15 @@ class Entry:
         value = self.fields.get(key)
         pairs = isinstance(value, list) and any(isinstance(point, list) for point in value)
         numbers = self.pairs(key).ravel() if pairs else self.numbers(key)
-        if len(numbers) < 6 or len(numbers) % 2:
+        if len(numbers) < 2 * least or len(numbers) % 2:
             raise self.wrong(key, "at least 3 points, two numbers each")
         return numbers.reshape(-1, 2)
 
     def _below(self, place: str) -> str:
         return f"{self.place}: {place}" if self.place else place
 
+
+_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")

@@ -5,186 +5,71 @@ Source: https://cocodataset.org/#format-data
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.class_files import find_class_file
-from maskpencil.data.drawing import Drawing, Points, Polygon, RunLengths
+from maskpencil.data.drawing import Drawing, Polygon, RunLengths
 from maskpencil.data.formats.annotations import (
-    Entry,
     Labels,
     are_images_and_masks,
-    checked_numbers,
-    checked_size,
     classes_of_labels,
     mentions,
-    read_json,
     undrawn_class,
     with_ignore_label,
 )
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below, find_image, layout_of
+from maskpencil.data.formats.coco_file import KEYS, CocoFile, CocoImage, read_coco_file
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.orientation import (
+    Exchanged,
+    Outline,
+    Reading,
+    are_exchanged,
+    as_shown,
+    find_reading,
+    known_header,
+    reaches_out,
+    undecided,
+)
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
 from maskpencil.data.layout.splits import SPLITS, split_in
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
-from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.images import IMAGE_SUFFIXES, Header
 from maskpencil.regions import ImageRegions, find_regions, regions_file
 
-Id = int | str
-KEYS = ("images", "annotations", "categories")
-
-
-@dataclass(frozen=True)
-class CocoCategory:
-    """A category; `above` is its supercategory, "" where it has none."""
-
-    id: Id
-    name: str
-    above: str
-
-
-@dataclass(frozen=True)
-class CocoOutline:
-    """An annotation with the name of its category and its area in pixels; its shapes have no classes yet."""
-
-    label: str
-    area: float
-    shapes: tuple[Polygon | RunLengths, ...]
-
-
-@dataclass(frozen=True)
-class CocoImage:
-    """An image by its name in the file, its (height, width) if given, and its annotations in the file's order."""
-
-    name: str
-    size: tuple[int, int] | None
-    outlines: list[CocoOutline]
-
-
-@dataclass(frozen=True)
-class CocoFile:
-    """The content of a file; `boxes` counts annotations without an outline, `strays` annotations of unlisted images."""
-
-    path: Path
-    categories: Sequence[CocoCategory]
-    images: Sequence[CocoImage]
-    boxes: int
-    strays: int
-
-    @property
-    def outlined(self) -> bool:
-        """Whether there is any outline."""
-        return any(image.outlines for image in self.images)
-
-
-def read_coco_file(path: Path) -> CocoFile | None:
-    """Read a file; None where it is not a JSON object with the lists of images, annotations and categories.
-
-    Raises:
-        DataError: an entry in the lists is not in COCO's format.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
-        return None
-    file = Entry.of(path, "", content)
-    categories = {category.id: category for category in _categories(file)}
-    images: dict[Id, CocoImage] = {}
-    for entry in file.entries("images", "image", id_key="id"):
-        image_id = entry.identifier("id")
-        if image_id in images:
-            raise DataError(f"{entry}: the id stands twice; expected one an image; export the file again")
-        images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
-    boxes = strays = 0
-    for entry in file.entries("annotations", "annotation", id_key="id"):
-        image = images.get(entry.identifier("image_id"))
-        category = categories.get(entry.identifier("category_id"))
-        if category is None:
-            raise entry.wrong("category_id", "the id of one of the categories")
-        shapes = _shapes(entry)
-        boxes += not shapes
-        strays += image is None
-        if image and shapes:
-            image.outlines.append(CocoOutline(category.name, _area(entry.fields.get("area"), shapes), shapes))
-    return CocoFile(path, tuple(categories.values()), tuple(images.values()), boxes, strays)
-
-
-def _categories(file: Entry) -> Iterator[CocoCategory]:
-    names: dict[Id, str] = {}
-    for entry in file.entries("categories", "category", id_key="id"):
-        category_id, name = entry.identifier("id"), entry.text("name", blank=True)
-        if names.setdefault(category_id, name) != name:
-            raise DataError(f"{entry}: is {names[category_id]!r} and {name!r}; expected one name an id; correct it")
-        above = entry.text("supercategory", blank=True) if entry.fields.get("supercategory") else ""
-        yield CocoCategory(category_id, name, above)
-
-
-def _shapes(annotation: Entry) -> tuple[Polygon | RunLengths, ...]:
-    """Return the polygons or the mask of an annotation, () where it has neither."""
-    segmentation = annotation.fields.get("segmentation")
-    if isinstance(segmentation, dict):
-        return (_run_lengths(annotation.inside("segmentation")),)
-    if not isinstance(segmentation, list | None):
-        raise annotation.wrong("segmentation", "polygons or run lengths")
-    polygons = []
-    for part in segmentation or ():
-        numbers = checked_numbers(part, str(annotation))
-        if len(numbers) < 6 or len(numbers) % 2:
-            raise DataError(
-                f"{annotation}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; "
-                "correct or remove it"
-            )
-        polygons.append(Polygon(IGNORE_INDEX, (numbers.reshape(-1, 2),)))
-    return tuple(polygons)
-
-
-def _run_lengths(segmentation: Entry) -> RunLengths:
-    size, counts = segmentation.fields.get("size"), segmentation.fields.get("counts")
-    if not isinstance(size, list) or len(size) != 2:
-        raise segmentation.wrong("size", "[height, width]")
-    if not isinstance(counts, list | str):
-        raise segmentation.wrong("counts", "run lengths, as a list of numbers or as text")
-    pixels = checked_size(size[0], size[1], str(segmentation))
-    try:
-        return RunLengths.of(IGNORE_INDEX, pixels, counts)
-    except DataError as error:
-        raise DataError(f"{segmentation}: {error}") from error
-
-
-def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
-    """Return the area given by the file, else the area of the shapes."""
-    if isinstance(given, int | float) and given > 0:
-        return given
-    return sum(shape.area if isinstance(shape, RunLengths) else _shoelace(shape.rings[0]) for shape in shapes)
-
-
-def _shoelace(ring: Points) -> float:
-    x, y = ring.astype(np.float64).T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y))) / 2
-
-
 PANOPTIC_KEY = "segments_info"
-"""The key of panoptic files, whose outlines are separate images; they are not read here."""
+"""The key of panoptic files, whose outlines are separate images; see `coco_panoptic`."""
 
 PREFIX = "instances"
 """The prefix of the files of this task, unlike those of captions and keypoints."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files is of another tool: COCO has one per split."""
+"""A folder with more JSON files is looked into only if the first ones are COCO's, as where each image has its own."""
+
+PEEKED = 3
+FEW_FILES = 3
+"""In a folder with more files that list one image each, the names of files are those of images and not of splits."""
+
+STRETCHING_TOOL = "Label Studio"
+"""Writes shares of the sides as shown, multiplied by those as stored."""
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where a JSON in it, or in a folder in it, has COCO's images, annotations and categories.
 
     Images are looked for beside the JSON, and in folders beside it or in `images/` that are called as the JSON or its
-    split. The split is read from the JSON's name, else from its folder's. Images without annotations are background.
+    split, then anywhere, see `ImageSearch`; or in the folder `images` alone. The split is read from the JSON's name,
+    else from its folder's. Images without annotations are background.
     Where annotations overlap, the smaller is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like any
     other annotation: its pixels are of its class, and some tools mark masks drawn by hand this way. Annotations with
-    only a box are left out.
+    only a box are left out. Photographs that EXIF turns are read as `orientation` tells.
 
     Classes are the categories, ordered by id, including unused ones, except one that is only the supercategory of
     others, as Roboflow's first; a class file must name the used ones.
@@ -192,49 +77,78 @@ def recognize(root: Path) -> Recognized | None:
     Raises:
         DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
     """
-    files = [file for path in _candidates(root) if (file := read_coco_file(path))]
+    problems = Problems()
+    files = [file for path in candidates(root) if (file := read_coco_file(path, problems))]
     if not files:
         return None
-    images = list(files_below(root, IMAGE_SUFFIXES))
-    if are_images_and_masks(root, images):
+    search = ImageSearch(root, images)
+    if are_images_and_masks(root, search.files if images is None else list(files_below(root, IMAGE_SUFFIXES))):
         return None
-    if not any(file.outlined for file in files) and any(file.boxes for file in files):
+    boxes = [box for file in files for box in file.boxes]
+    if not any(file.outlined for file in files) and boxes:
+        problems.refuse()
         raise DataError(
             f"{files[0].path}: its annotations have boxes, but no segmentation; expected polygons or run lengths; "
             "export the outlines too"
         )
     labels = _labels(root, files)
-    found = Found({split: {} for split in ("", *SPLITS)})
-    used = {image for file in files for image in _add(found, root, file, labels)}
-    if not used:
+    reader = _Reader(search, labels, problems, single=_is_single(files))
+    for file in files:
+        reader.add(file)
+    found = reader.found
+    if not reader.used:
+        problems.refuse()
         raise DataError(
-            f"{files[0].path}: names {len(files[0].images)} images, but none of them is below {root}"
-            f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}; put them there"
+            f"{files[0].path}: names {len(files[0].images)} images, but none of them is below {search.place}"
+            f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}; put them there, or say where they are: "
+            "--images FOLDER"
         )
-    found.images_alone = [image for image in images if image not in used]
-    for count, what in (
-        (sum(file.boxes for file in files), "annotations without a segmentation left out"),
-        (sum(file.strays for file in files), "annotations of images that are not listed left out"),
-    ):
-        if count:
-            found.rules.append(f"{count} {what}")
-    return Recognized("COCO", layout_of(root, found), MaskEncoding("index", labels.classes))
+    found.images_alone = [image for image in search.files if image not in reader.used]
+    search.warn(found)
+    found.warn(
+        "annotations-without-outline",
+        boxes,
+        "{n} annotations without a segmentation left out",
+        "what they show is read as background; draw outlines instead of boxes, or remove their images",
+    )
+    found.warn(
+        "annotations-of-unlisted-images",
+        [stray for file in files for stray in file.strays],
+        "{n} annotations of images that are not listed left out",
+        "add the images to the list of images in the file, or remove the annotations",
+    )
+    found.warn(
+        "exif-rotation-doubtful",
+        reader.doubtful,
+        "{n} images are turned or mirrored by EXIF, and the file does not tell whether its outlines are",
+        "look at the overlays; where they do not match, remove the EXIF entry from the images",
+    )
+    if panoptic := candidates(root, panoptic=True):
+        found.rules.append(f"{panoptic[0].name} is not read; to read it, move {files[0].path.name} elsewhere")
+    return Recognized("COCO", problems.layout(root, found), MaskEncoding("index", labels.classes))
 
 
-def _candidates(root: Path) -> list[Path]:
+def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
     """Return the JSON files in `root` and the folders in it that are worth to be parsed."""
     if not root.is_dir():
         return []
-    candidates: list[Path] = []
-    for folder in (root, *_folders(root)):
+    found: list[Path] = []
+    for folder in (root, *folders_in(root)):
         files = sorted(path for path in folder.glob("*.json") if path.is_file() and not path.name.startswith("."))
-        if len(files) <= MOST_FILES:
-            files = [path for path in files if mentions(path, KEYS) and not mentions(path, (PANOPTIC_KEY,))]
-            candidates += [path for path in files if path.name.startswith(PREFIX)] or files
-    return candidates
+        if len(files) > MOST_FILES and not all(mentions(path, KEYS) for path in files[:PEEKED]):
+            continue
+        files = [path for path in files if mentions(path, KEYS) and mentions(path, (PANOPTIC_KEY,)) == panoptic]
+        found += [path for path in files if path.name.startswith(PREFIX)] or files
+    return found
 
 
-def _folders(folder: Path) -> list[Path]:
+def _is_single(files: Sequence[CocoFile]) -> bool:
+    """Return whether each image has a file of its own."""
+    return len(files) > FEW_FILES and all(len(file.images) == 1 for file in files)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, except hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -253,64 +167,114 @@ def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
     )
 
 
-def _add(found: Found, root: Path, file: CocoFile, labels: Labels) -> list[Path]:
-    """Add the pairs of a file; returns their images."""
-    split = split_in(file.path.stem) or (split_in(file.path.parent.name) if file.path.parent != root else "")
-    folders = _image_folders(root, file.path, split)
-    images: list[Path] = []
-    for entry in file.images:
-        image = find_image(root, folders, entry.name, source=file.path)
-        if image is None:
-            found.masks_alone.append(Path(entry.name))
-            continue
-        name = _name(image, folders)
-        other = found.splits.get(split, {}).get(name)
-        if other:
-            what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
-            raise DataError(
-                f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep or rename one"
-            )
-        found.add(split, Pair(name, image, _drawing(file, entry, image, labels)))
-        images.append(image)
-    return images
+class _Reader:
+    """The pairs found so far, and the images in them."""
+
+    def __init__(self, search: ImageSearch, labels: Labels, problems: Problems, *, single: bool) -> None:
+        self.found = Found({split: {} for split in ("", *SPLITS)})
+        self.used: set[Path] = set()
+        self.doubtful: list[Path] = []
+        self._search = search
+        self._labels = labels
+        self._problems = problems
+        self._folders = ImageFolders(search.root)
+        self._single = single
+
+    def add(self, file: CocoFile) -> None:
+        """Add the pairs of a file."""
+        root = self._search.root
+        split = "" if self._single else split_in(file.path.stem)
+        split = split or (split_in(file.path.parent.name) if file.path.parent != root else "")
+        folders = self._folders.of(file.path, split)
+        entries: list[tuple[CocoImage, Path, Header | None]] = []
+        for entry in file.images:
+            image = self._search.find(entry.name, folders, source=file.path, split=split)
+            if image is None:
+                self.found.masks_alone.append(Path(entry.name))
+            else:
+                self.used.add(image)
+                entries.append((entry, image, known_header(image)))
+        exchanged = {
+            image: Exchanged(entry.size, header, [shape for outline in entry.outlines for shape in outline.shapes])
+            for entry, image, header in entries
+            if header and entry.size and are_exchanged(entry.size, header)
+        }
+        turned = [(entry, image, header) for entry, image, header in entries if header and header.orientation > 1]
+        if not any(header and entry.size == header.shown_size != header.size for entry, _, header in turned):
+            self.doubtful += [image for entry, image, _ in turned if entry.outlines and image not in exchanged]
+        stretched = Reading.STRETCHED if file.tool == STRETCHING_TOOL else None
+        reading = find_reading(list(exchanged.values()), stretched)
+        for entry, image, header in entries:
+            with self._problems.collected():
+                name = _name(image, (*folders, self._search.place))
+                other = self.found.splits.get(split, {}).get(name)
+                if other:
+                    what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
+                    raise DataError(
+                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep or "
+                        "rename one"
+                    )
+                if image in exchanged and entry.outlines and reading is None:
+                    raise undecided(f"{file.path}: image {entry.name!r}", exchanged[image])
+                if not entry.broken:
+                    drawing = self._drawing(
+                        file, entry, header, (reading or Reading.SHOWN) if image in exchanged else None
+                    )
+                    self.found.add(split, Pair(name, image, drawing))
+
+    def _drawing(self, file: CocoFile, entry: CocoImage, header: Header | None, reading: Reading | None) -> Drawing:
+        """Draw an image; `reading` is given where the sides in the file are exchanged."""
+        size = header.shown_size if header and (reading or not entry.size) else entry.size
+        if size is None:
+            raise DataError(f"{file.path}: image {entry.name!r} has no size, and cannot be read; replace or remove it")
+        shapes: list[Outline] = []
+        for outline in sorted(entry.outlines, key=lambda outline: -outline.area):
+            for outlined in outline.shapes:
+                shape = as_shown(outlined, reading, header) if header and reading else outlined
+                if isinstance(shape, RunLengths) and shape.size != size:
+                    raise DataError(
+                        f"{file.path}: the run lengths of {outline.label!r} in {entry.name} are of the size "
+                        f"{list(shape.size)}, the image's is {list(size)}; export it again"
+                    )
+                if isinstance(shape, Polygon) and reaches_out(shape, size):
+                    self._problems.clipped.append(f"{file.path}: {outline.label!r} in {entry.name}")
+                shapes.append(replace(shape, class_index=self._labels.index_of[outline.label]))
+        return Drawing(file.path, entry.name, size, shapes, self._labels.background)
 
 
-def _image_folders(root: Path, path: Path, split: str) -> list[Path]:
-    """Return where the images of a JSON may be, folders in folders first."""
-    names = {path.stem, path.stem.removeprefix(PREFIX).lstrip("_-")}
-    folders: list[Path] = []
-    for base in (path.parent,) if path.parent == root else (path.parent, path.parent.parent):
-        for holder in _with_inner(base):
-            below = _folders(holder)
-            own = [folder for folder in below if folder.name in names]
-            own += [folder for folder in below if split and split_in(folder.name) == split]
-            folders += [each for folder in own for each in _with_inner(folder)]
-            folders.append(holder)
-    return list(dict.fromkeys(folders))
+class ImageFolders:
+    """The folders in which the images of a file may be; each is listed once."""
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._inside: dict[Path, list[Path]] = {}
 
-def _with_inner(folder: Path) -> list[Path]:
-    """Return the folders of images in a folder, then that folder."""
-    return [*(below for below in _folders(folder) if below.name.lower() in COCO_FOLDERS), folder]
+    def of(self, path: Path, split: str) -> list[Path]:
+        """Return where the images of a JSON may be, folders in folders first."""
+        names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
+        folders: list[Path] = []
+        for base in (path.parent,) if path.parent == self._root else (path.parent, path.parent.parent):
+            for holder in self._with_inner(base):
+                below = self._below(holder)
+                own = [folder for folder in below if folder.name in names]
+                own += [folder for folder in below if split and split_in(folder.name) == split]
+                folders += [each for folder in own for each in self._with_inner(folder)]
+                folders.append(holder)
+        return list(dict.fromkeys(folders))
+
+    def _with_inner(self, folder: Path) -> list[Path]:
+        """Return the folders of images in a folder, then that folder."""
+        return [*(below for below in self._below(folder) if below.name.lower() in COCO_FOLDERS), folder]
+
+    def _below(self, folder: Path) -> list[Path]:
+        if folder not in self._inside:
+            self._inside[folder] = folders_in(folder)
+        return self._inside[folder]
 
 
 def _name(image: Path, folders: Sequence[Path]) -> str:
     folder = next(folder for folder in folders if image.is_relative_to(folder))
     return image.relative_to(folder).with_suffix("").as_posix()
-
-
-def _drawing(file: CocoFile, entry: CocoImage, image: Path, labels: Labels) -> Drawing:
-    size = entry.size or read_header(image).shown_size
-    shapes: list[Polygon | RunLengths] = []
-    for outline in sorted(entry.outlines, key=lambda outline: -outline.area):
-        for shape in outline.shapes:
-            if isinstance(shape, RunLengths) and shape.size != size:
-                raise DataError(
-                    f"{file.path}: the run lengths of {outline.label!r} in {entry.name} are of the size "
-                    f"{list(shape.size)}, the image's is {list(size)}; export it again"
-                )
-            shapes.append(replace(shape, class_index=labels.index_of[outline.label]))
-    return Drawing(file.path, entry.name, size, shapes, labels.background)
 
 
 @contextmanager

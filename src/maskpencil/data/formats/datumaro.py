@@ -12,9 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.data.drawing import Drawing, Polygon, Ring, RunLengths, Shape, box, ellipse, turned
-from maskpencil.data.formats.annotations import Entry, Labels, classes_of_labels, mentions, read_json
+from maskpencil.data.formats.annotations import (
+    Entry,
+    Labels,
+    classes_of_labels,
+    covers_nothing,
+    mentions,
+    read_json,
+)
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, Layout, Pair, find_image, image_files, layout_of
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.orientation import reaches_out
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import Found, Layout, Pair, image_files
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
@@ -24,11 +34,12 @@ AREAS = ("mask", "polygon", "ellipse")
 DRAWN = (*AREAS, "bbox")
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where `annotations/` in it holds files with Datumaro's `categories` and `items`.
 
     Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the
     group of another shape is left out, since it only surrounds that shape. Subsets named for splits are the splits.
+    Images are in `images/`, in `root`, or in the folder `images`.
 
     Raises:
         DataError: an entry is not in Datumaro's format, or no item has its image.
@@ -43,10 +54,11 @@ def recognize(root: Path) -> Recognized | None:
         return None
     names = {path: _label_names(content) for path, content in files.items()}
     labels = classes_of_labels(root, [name for own in names.values() for name in own])
-    reader = _Reader(root, labels)
+    reader = _Reader(ImageSearch(root, images), labels)
     for path, content in files.items():
         for item in content.entries("items", "item"):
-            reader.add(item, split_in(path.stem), names[path])
+            with reader.problems.collected():
+                reader.add(item, split_in(path.stem), names[path])
     return Recognized("Datumaro", reader.layout(), MaskEncoding("index", labels.classes))
 
 
@@ -57,10 +69,13 @@ def _label_names(content: Entry) -> list[str]:
 class _Reader:
     """The reader of items and the pairs found so far."""
 
-    def __init__(self, root: Path, labels: Labels) -> None:
-        self._root = root
+    def __init__(self, search: ImageSearch, labels: Labels) -> None:
+        self.problems = Problems()
+        self._search = search
+        self._root = search.root
         self._labels = labels
-        self._images = image_files(root / "images", strict=False) if (root / "images").is_dir() else {}
+        below = self._root / "images"
+        self._images = image_files(below, strict=False) if below.is_dir() else {}
         self._found = Found()
         self._used: dict[Path, Entry] = {}
         self._left_out: Counter[str] = Counter()
@@ -68,7 +83,7 @@ class _Reader:
 
     def add(self, item: Entry, split: str, names: Sequence[str]) -> None:
         """Add an item, with the names of its file's labels."""
-        image = self._image(item)
+        image = self._image(item, split)
         if image is None:
             self._found.masks_alone.append(Path(item.text("id")))
             return
@@ -77,7 +92,7 @@ class _Reader:
         self._used[image] = item
         size = read_header(image).shown_size
         drawing = Drawing(item.path, image.name, size, self._shapes(item, names, size), self._labels.background)
-        folders = (self._root / "images" / item.path.stem, self._root / "images", self._root)
+        folders = (self._root / "images" / item.path.stem, self._root / "images", self._root, self._search.place)
         folder = next(folder for folder in folders if image.is_relative_to(folder))
         name = image.relative_to(folder).with_suffix("").as_posix()
         if name in self._found.splits.get(split, {}):
@@ -86,8 +101,17 @@ class _Reader:
 
     def layout(self) -> Layout:
         """Assign the pairs to splits, with notes on what was left out."""
-        self._found.images_alone += [path for path in self._images.values() if path not in self._used]
-        layout = layout_of(self._root, self._found)
+        own = self._images.values() if self._search.given is None else self._search.files
+        self._found.images_alone += [path for path in own if path not in self._used]
+        self._search.warn(self._found)
+        if not self._used and self._found.masks_alone:
+            self.problems.refuse()
+            raise DataError(
+                f"{self._root}: its annotations name {len(self._found.masks_alone)} images, but none of them is below "
+                f"{self._search.place} ({self._found.masks_alone[0]}); put them into images/, or say where they are: "
+                "--images FOLDER"
+            )
+        layout = self.problems.layout(self._root, self._found)
         notes = []
         if self._boxes:
             notes.append(f"{self._boxes} boxes are drawn as filled rectangles")
@@ -96,28 +120,40 @@ class _Reader:
             notes.append(f"annotations that are no labeled areas left out: {told}")
         return replace(layout, notes=(*notes, *layout.notes))
 
-    def _image(self, item: Entry) -> Path | None:
+    def _image(self, item: Entry, split: str) -> Path | None:
         """Return the item's image: by its path, else by the item's id."""
         media = next((item.inside(key) for key in ("image", "media") if key in item), None)
         if media and media.fields.get("path"):
             folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]
-            return find_image(self._root, folders, media.text("path"), source=item.path)
+            return self._search.find(media.text("path"), folders, source=item.path, split=split)
         name = item.text("id")
-        return self._images.get(f"{item.path.stem}/{name}") or self._images.get(name)
+        found = self._images.get(f"{item.path.stem}/{name}") or self._images.get(name)
+        return found or (self._search.alike(name) if self._search.given else None)
 
     def _shapes(self, item: Entry, names: Sequence[str], size: tuple[int, int]) -> tuple[Shape, ...]:
         annotations = item.entries("annotations", "annotation")
         kinds = [annotation.text("type") for annotation in annotations]
         surrounded = {a.whole("group", 0) for a, kind in zip(annotations, kinds, strict=True) if kind in AREAS} - {0}
-        shapes = []
+        shapes: list[tuple[int, Shape]] = []
+        errors: list[DataError] = []
         for annotation, kind in zip(annotations, kinds, strict=True):
             if kind not in DRAWN or "label_id" not in annotation:
                 self._left_out[kind if kind not in DRAWN else f"{kind} without a label"] += 1
             elif kind != "bbox" or annotation.whole("group", 0) not in surrounded:
-                shapes.append(
-                    (annotation.whole("z_order", 0), _shape(annotation, kind, self._index(annotation, names), size))
-                )
+                try:
+                    shape = _shape(annotation, kind, self._index(annotation, names), size)
+                    if isinstance(shape, Polygon) and covers_nothing(shape.rings[0]):
+                        self.problems.without_area.append(f"{annotation}: a {kind} of {len(shape.rings[0])} points")
+                        continue
+                    if isinstance(shape, Polygon) and reaches_out(shape, size):
+                        self.problems.clipped.append(f"{annotation}: {kind}")
+                    shapes.append((annotation.whole("z_order", 0), shape))
+                except DataError as error:
+                    errors.append(error)
                 self._boxes += kind == "bbox"
+        if errors:
+            self.problems.errors += errors[:-1]
+            raise errors[-1]
         return tuple(shape for _, shape in sorted(shapes, key=lambda entry: entry[0]))
 
     def _index(self, annotation: Entry, names: Sequence[str]) -> int:
@@ -130,7 +166,7 @@ class _Reader:
 def _shape(annotation: Entry, kind: str, index: int, size: tuple[int, int]) -> Shape:
     if kind == "mask":
         return _run_lengths(annotation.inside("rle"), index, size)
-    ring = annotation.points("points") if kind == "polygon" else _ring(annotation, kind)
+    ring = annotation.points("points", least=0) if kind == "polygon" else _ring(annotation, kind)
     return Polygon(index, (ring.astype(np.float32),))
 
 

@@ -18,15 +18,25 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.data.drawing import Bitmap, Drawing, Polygon, Ring, Shape, box, ellipse, turned
-from maskpencil.data.formats.annotations import Entry, Labels, classes_of_labels, mentions, read_json
+from maskpencil.data.formats.annotations import (
+    Entry,
+    Labels,
+    classes_of_labels,
+    covers_nothing,
+    mentions,
+    read_json,
+)
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, layout_of
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.orientation import reaches_out
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 
-PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""The prefix by which Label Studio makes the names of uploaded files unique."""
+BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-.*-tag-.*-\d+\.png", re.IGNORECASE)
+"""The masks of the export "Brush labels to PNG", which name their task but not its image."""
 
 
 def image_name(task: Entry) -> str | None:
@@ -42,21 +52,19 @@ def image_name(task: Entry) -> str | None:
 
 
 class Images:
-    """The images below a folder, except hidden ones, by their names."""
+    """The images below a folder, except hidden ones, by their names; without the masks of Label Studio's export."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._by_name: dict[str, list[Path]] = {}
-        self._by_plain_name: dict[str, list[Path]] = {}
+    def __init__(self, root: Path, given: Path | None = None) -> None:
+        self._search = ImageSearch(root, given)
         self._names: dict[str, Path] = {}
-        for path in sorted(root.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
-                self._by_name.setdefault(path.name, []).append(path)
-                self._by_plain_name.setdefault(_plain(path.name), []).append(path)
 
     def __iter__(self) -> Iterator[Path]:
-        return (path for paths in self._by_name.values() for path in paths)
+        return (path for path in self._search.files if not BRUSH_MASK.fullmatch(path.name))
+
+    @property
+    def place(self) -> Path:
+        """The folder of the images."""
+        return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
         """Find the image of that name, also as changed by Label Studio; None where there is none.
@@ -66,12 +74,9 @@ class Images:
         Raises:
             DataError: two share as many.
         """
-        parts = PurePosixPath(name).parts
-        candidates = self._by_name.get(parts[-1]) or self._by_plain_name.get(_plain(parts[-1]), [])
-        shared = {path: _shared(path.relative_to(self._root).parts[:-1], parts[:-1]) for path in candidates}
-        best = [path for path in candidates if shared[path] == max(shared.values())]
+        best = self._search.candidates(name)
         if len(best) > 1:
-            one, other = (path.relative_to(self._root) for path in best[:2])
+            one, other = (path.relative_to(self.place) for path in best[:2])
             raise DataError(f"{task}: the image {name!r} may be {one} or {other}; rename or remove one of them")
         return best[0] if best else None
 
@@ -81,7 +86,7 @@ class Images:
         Raises:
             DataError: another image has it.
         """
-        below = path.relative_to(self._root).with_suffix("")
+        below = path.relative_to(self.place).with_suffix("")
         name = PurePosixPath(
             *below.parts[below.parts[0].lower() in IMAGE_FOLDERS and len(below.parts) > 1 :]
         ).as_posix()
@@ -97,23 +102,12 @@ def _path(text: str) -> str:
     return PureWindowsPath(unquote(text)).as_posix()
 
 
-def _plain(name: str) -> str:
-    """Return the name without prefix, and with the spaces as Label Studio writes them."""
-    return PREFIX.sub("", name.replace(" ", "_"), count=1)
-
-
-def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """Return the number of equal parts at the end."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
 LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 SHAPE_KEYS = ("rle", "points", "radiusX", "height")
 """Keys of brushes, polygons, ellipses and rectangles."""
 
-LIST = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
-"""The beginning of an export."""
+LIST = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\[")
+"""The beginning of an export, with or without a mark of its encoding."""
 
 
 @dataclass(frozen=True)
@@ -126,64 +120,99 @@ class Annotation:
     others: Counter[str]
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where JSON files in it are lists of Label Studio's tasks that name images.
 
-    Images are found by their names, with and without the 8 digits that Label Studio puts before them. Brushes,
+    Images are found by their names, with and without the 8 digits that Label Studio puts before them, below `root` or
+    in the folder `images`. Brushes,
     polygons, rectangles and ellipses are drawn in their order; of several annotations of an image the newest one
     counts that was not canceled; drafts and predictions are not used. The classes are in alphabetical order, after
     the background. Without list files one in five images is set aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there.
+        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there; or there are
+            masks of brushes alone.
     """
     if not root.is_dir():
         return None
     contents = {path: content for path in sorted(root.glob("*.json")) if path.is_file() and (content := _tasks(path))}
-    tasks = [
-        Entry.of(path, f"task {n}", task)
-        for path, content in contents.items()
-        for n, task in enumerate(content, start=1)
-    ]
+    problems = Problems()
+    tasks: list[Entry] = []
+    for path, content in contents.items():
+        for n, task in enumerate(content, start=1):
+            with problems.collected():
+                tasks.append(Entry.of(path, f"task {n}", task))
     if not any(map(image_name, tasks)):
+        _refuse_brush_masks(root)
         return None
-    images = Images(root)
+    known = Images(root, images)
     by_image: dict[Path, list[Annotation]] = {}
+    broken: set[Path] = set()
     absent: list[Path] = []
     for task in tasks:
-        name = image_name(task)
-        if name is None:
-            raise DataError(f"{task}: names no image; expected one in data, such as image: /data/upload/1/photo.jpg")
-        image = images.find(name, task)
-        if image is None:
-            absent.append(Path(PurePosixPath(name).name))
-        else:
-            by_image.setdefault(image, []).extend(_annotations(task))
+        with problems.collected():
+            name = image_name(task)
+            if name is None:
+                raise DataError(
+                    f"{task}: names no image; expected one in data, such as image: /data/upload/1/photo.jpg"
+                )
+            image = known.find(name, task)
+            if image is None:
+                absent.append(Path(PurePosixPath(name).name))
+                continue
+            broken.add(image)
+            own = list(_annotations(task))
+            broken.discard(image)
+            by_image.setdefault(image, []).extend(own)
     if not by_image:
+        problems.refuse()
         raise DataError(
-            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), none of which is below {root}; put "
-            "them there, from Label Studio's media/upload/ or an export with images"
+            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), none of which is below {known.place}; "
+            "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
+            "--images FOLDER"
         )
-    return _recognized(root, by_image, absent, images)
+    usable = {path: annotations for path, annotations in by_image.items() if path not in broken}
+    return _recognized(root, usable, absent, known, problems)
+
+
+def _refuse_brush_masks(root: Path) -> None:
+    masks = [path for path in sorted(files_below(root, {".png"})) if BRUSH_MASK.fullmatch(path.name)]
+    if masks:
+        raise DataError(
+            f"{masks[0]}: is one of {len(masks)} masks that Label Studio wrote as PNG, whose names tell their task and "
+            "not their image; export the project as JSON, and put that file and the images there instead"
+        )
 
 
 def _recognized(
-    root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images
+    root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images, problems: Problems
 ) -> Recognized:
     kept = {path: [a for a in annotations if not a.canceled] for path, annotations in by_image.items()}
     # the last of several with the same time counts
     newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
-    regions = [region for annotation in newest.values() for region in annotation.regions]
-    labels = classes_of_labels(root, sorted({_label(region) for region in regions}))
-    found = Found(images_alone=[path for path in images if path not in newest], masks_alone=absent)
+    labels_of: dict[Path, list[str]] = {}
     for path, annotation in newest.items():
-        size = read_header(path).shown_size
-        shapes = tuple(_shape(region, labels, size) for region in annotation.regions)
-        name = images.short_name(path)
-        source = annotation.regions[0].path if annotation.regions else root
-        found.add("", Pair(name, path, Drawing(source, path.name, size, shapes, labels.background)))
-    layout = layout_of(root, found)
-    notes = _notes(by_image, kept, newest)
+        errors, names = len(problems.errors), []
+        for region in annotation.regions:
+            with problems.collected():
+                names.append(_label(region))
+        if len(problems.errors) == errors:
+            labels_of[path] = names
+    labels = classes_of_labels(root, sorted({name for names in labels_of.values() for name in names}))
+    found = Found(images_alone=[path for path in images if path not in newest], masks_alone=absent)
+    for path in labels_of:
+        annotation, errors, shapes = newest[path], len(problems.errors), []
+        for region in annotation.regions:
+            with problems.collected():
+                shapes += _shape(region, labels, read_header(path).shown_size, problems)
+        with problems.collected():
+            name = images.short_name(path)
+            if len(problems.errors) == errors:
+                source = annotation.regions[0].path if annotation.regions else root
+                size = read_header(path).shown_size
+                found.add("", Pair(name, path, Drawing(source, path.name, size, tuple(shapes), labels.background)))
+    layout = problems.layout(root, found)
+    notes = _notes(by_image, kept, {path: newest[path] for path in labels_of})
     return Recognized(
         "Label Studio", replace(layout, notes=(*notes, *layout.notes)), MaskEncoding("index", labels.classes)
     )
@@ -248,7 +277,7 @@ def _annotations(task: Entry) -> Iterator[Annotation]:
         results = []
         for result in entry.entries("result", "result"):
             value = result.fields.get("value")
-            turn = {"image_rotation": result.fields.get("image_rotation")}
+            turn = {key: result.fields.get(key) for key in ("image_rotation", *SIZE_KEYS)}
             own = Entry(result.path, result.place, {**value, **turn} if isinstance(value, dict) else {})
             results.append((own, str(result.fields.get("type"))))
         yield _annotation(entry, results)
@@ -287,13 +316,30 @@ def _label(region: Entry) -> str:
     return labels[0]
 
 
-def _shape(region: Entry, labels: Labels, size: tuple[int, int]) -> Shape:
+SIZE_KEYS = ("original_height", "original_width")
+
+
+def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
+    """Return the shape of a region, none where it has no area, which is collected in `problems`."""
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
+    height, width = (region.fields.get(key) for key in SIZE_KEYS)
+    if (height, width) == size[::-1] != size:
+        raise DataError(
+            f"{region}: was drawn on {width} x {height} pixels, but its image is shown as {size[1]} x {size[0]}; "
+            "expected equal sides; export the task again with the image as it is"
+        )
     index = labels.index_of[_label(region)]
     if "rle" in region:
-        return _bitmap(region, index, size)
-    return Polygon(index, (_ring(region, size).astype(np.float32),))
+        return [_bitmap(region, index, size)]
+    ring = _ring(region, size).astype(np.float32)
+    if covers_nothing(ring):
+        problems.without_area.append(f"{region} ({_label(region)!r}): an outline of {len(ring)} points")
+        return []
+    polygon = Polygon(index, (ring,))
+    if reaches_out(polygon, size):
+        problems.clipped.append(f"{region} ({_label(region)!r})")
+    return [polygon]
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:
@@ -301,7 +347,7 @@ def _ring(region: Entry, size: tuple[int, int]) -> Ring:
     height, width = size
     scale = np.array((width, height)) / 100
     if "points" in region:
-        return region.points("points") * scale
+        return region.points("points", least=0) * scale
     x, y = region.number("x") * scale[0], region.number("y") * scale[1]
     angle = region.number("rotation", 0)
     if "radiusX" in region:

@@ -1,25 +1,22 @@
 """labelme: a JSON with shapes beside each image, or in a folder of its own; AnyLabeling writes the same.
 
-Sources: https://github.com/wkentaro/labelme, `labelme/_label_file.py` and `labelme/_utils/_shape.py`; for shapes of
-four points https://github.com/CVHub520/X-AnyLabeling/blob/main/docs/en/user_guide.md
+Source: https://github.com/wkentaro/labelme, `labelme/_label_file.py`. How shapes are drawn: `labelme_shapes`.
 """
 
 import base64
 import json
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path, PureWindowsPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
-from maskpencil.data.drawing import Bitmap, Drawing, Points, Polygon, ellipse
+from maskpencil.data.drawing import Drawing, Polygon
 from maskpencil.data.formats.annotations import (
     Entry,
     Labels,
@@ -27,132 +24,34 @@ from maskpencil.data.formats.annotations import (
     classes_of_labels,
     mentions,
     read_json,
-    shown,
     undrawn_class,
     with_ignore_label,
 )
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
-from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below, find_image, layout_of
+from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.labelme_shapes import LINE_WIDTH, POINT_RADIUS, LabeledShape, read_shape
+from maskpencil.data.formats.orientation import (
+    Exchanged,
+    Outline,
+    Reading,
+    are_exchanged,
+    as_shown,
+    find_reading,
+    known_header,
+    reaches_out,
+    undecided,
+)
+from maskpencil.data.formats.problems import Problems
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Found, Pair, files_below
 from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.data.packed.cache import made_once
 from maskpencil.errors import DataError, ImageError
 from maskpencil.files import written_whole
-from maskpencil.images import IMAGE_SUFFIXES, read_header, read_image
+from maskpencil.images import IMAGE_SUFFIXES, Header, opened_image
 from maskpencil.label_maps import LabelMap
 from maskpencil.regions import Region, find_regions
 from maskpencil.regions.find import Ring
-
-LINE_WIDTH = 10
-POINT_RADIUS = 5
-"""Pixels, both as labelme draws them."""
-
-
-@dataclass(frozen=True)
-class LabeledShape:
-    """A shape of `kind` with its label; its class is set when all labels are read."""
-
-    label: str
-    kind: str
-    shape: Polygon | Bitmap
-
-
-def read_shape(entry: Entry) -> list[LabeledShape]:
-    """Read an entry of `shapes`: one shape, or several that make up a line, none for a line without length.
-
-    Raises:
-        DataError: it is not in labelme's format.
-    """
-    label, kind = entry.text("label", blank=True), entry.fields.get("shape_type") or "polygon"
-    entry = replace(entry, place=f"{entry.place} ({shown(label)})")
-    points = entry.pairs("points")
-    if kind == "mask":
-        return [LabeledShape(label, kind, _bitmap(entry, points))]
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise entry.wrong("shape_type", f"{', '.join(_KINDS)} or mask")
-    counts, rings = _KINDS[kind]
-    if len(points) not in counts:
-        wanted = f"at least {counts[0]}" if len(counts) > 2 else " or ".join(map(str, counts))
-        raise DataError(f"{entry}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
-    return [LabeledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in rings(points)]
-
-
-def _bitmap(entry: Entry, points: Points) -> Bitmap:
-    """Return a mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
-    encoded = entry.fields.get("mask")
-    if not isinstance(encoded, str):
-        raise entry.wrong("mask", "a PNG in base64")
-    if len(points) != 2:
-        raise DataError(f"{entry}: is a mask with {len(points)} points; expected 2, the corners of its box")
-    try:
-        mask = read_image(base64.b64decode(encoded))[..., 0] > 0
-    except ImageError as error:
-        raise DataError(f"{entry}: its mask cannot be read: {error}") from error
-    except ValueError as error:
-        raise DataError(f"{entry}: its mask is not base64 ({error}); export it again") from error
-    left, top, right, bottom = map(int, np.round(points.astype(np.float64)).ravel())
-    height, width = mask.shape
-    if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:  # some tools' boxes are half open
-        raise DataError(
-            f"{entry}: its mask is {width} x {height} pixels, its box {right - left + 1} x {bottom - top + 1}; "
-            "export it again"
-        )
-    return Bitmap.of(IGNORE_INDEX, mask, (top, left))
-
-
-def _polygon(points: Points) -> list[Points]:
-    return [points]
-
-
-def _rectangle(points: Points) -> list[Points]:
-    if len(points) == 4:
-        return [points]
-    (left, top), (right, bottom) = points
-    return [np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float32)]
-
-
-def _circle(points: Points) -> list[Points]:
-    middle, rim = points.astype(np.float64)
-    return [_disc(middle[0], middle[1], float(np.hypot(*(rim - middle))))]
-
-
-def _strip(points: Points) -> list[Points]:
-    """Return a bar for each side, and discs that round the corners between them."""
-    corners = points.astype(np.float64)
-    rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
-    for start, end in pairwise(corners):
-        length = np.hypot(*(end - start))
-        if length > 0:
-            across = np.array((start[1] - end[1], end[0] - start[0])) * (LINE_WIDTH / 2 / length)
-            rings.append(np.array((start + across, end + across, end - across, start - across), dtype=np.float32))
-    return rings
-
-
-def _dots(points: Points) -> list[Points]:
-    return [_disc(x, y, POINT_RADIUS) for x, y in points]
-
-
-def _disc(x: float, y: float, radius: float) -> Points:
-    return ellipse((float(x), float(y)), (radius, radius)).astype(np.float32)
-
-
-def _from(least: int) -> range:
-    return range(least, sys.maxsize)
-
-
-_KINDS: dict[str, tuple[range | tuple[int, ...], Callable[[Points], list[Points]]]] = {
-    "polygon": (_from(3), _polygon),
-    "rectangle": ((2, 4), _rectangle),
-    "oriented_rectangle": ((4,), _polygon),
-    "rotation": ((4,), _polygon),
-    "quadrilateral": ((4,), _polygon),
-    "circle": ((2,), _circle),
-    "line": ((2,), _strip),
-    "linestrip": (_from(2), _strip),
-    "point": ((1,), _dots),
-    "points": (_from(1), _dots),
-}
-"""The allowed numbers of points of each kind, and the function that turns them into rings."""
-
 
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
@@ -167,19 +66,24 @@ SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias i
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a JSON: the image's name, its (height, width) if given, and the shapes, bottom first."""
+    """The content of a JSON: the image's name, its (height, width) if given, and the shapes, bottom first.
+
+    `has_image` is whether the JSON holds a copy of the image.
+    """
 
     path: Path
     image: str
     size: tuple[int, int] | None
     shapes: Sequence[LabeledShape]
+    has_image: bool
 
 
-def recognize(root: Path) -> Recognized | None:
+def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` where JSON files below it have the keys `shapes` and `imagePath`.
 
     An image is looked for where `imagePath` says, seen from the JSON, then in folders beside, then below `root` by its
-    name alone, if that is its only one there, then by the JSON's own name. `imageData` is not read. Folders named
+    name alone, see `ImageSearch`, then by the JSON's own name; or in the folder `images` alone. Where there is no such
+    file, the copy in the JSON (`imageData`) is written into the cache. Folders named
     after splits put what is below into them. The classes are the labels, sorted; later shapes lie over earlier ones.
     Pixels are drawn by their centers, lines `LINE_WIDTH` pixels thick, points as discs of `POINT_RADIUS`.
 
@@ -188,29 +92,40 @@ def recognize(root: Path) -> Recognized | None:
     """
     below = list(files_below(root, {SUFFIX, *IMAGE_SUFFIXES}))
     annotations = [path for path in below if path.suffix.lower() == SUFFIX]
-    images = [path for path in below if path.suffix.lower() != SUFFIX]
-    stems = {image.stem for image in images}
+    inside = [path for path in below if path.suffix.lower() != SUFFIX]
+    stems = {image.stem for image in inside}
     likely = [path for path in annotations if path.stem in stems] or annotations
-    if not any(_content(path) for path in likely[:PEEKED]) or are_images_and_masks(root, images):
+    if not any(_is_labelme(path) for path in likely[:PEEKED]) or are_images_and_masks(root, inside):
         return None
-    files = [_read(content) for path in annotations if (content := _content(path))]
-    search = _ImageSearch(root, images)
-    paired = [(file, image) for file in files if (image := search.find(file))]
+    problems, files = Problems(), []
+    for path in annotations:
+        with problems.collected():
+            if content := _content(path):
+                files.append(_read(content, problems))
+    search = ImageSearch(root, images)
+    paired, notes = _with_images(root, files, _Images(search), problems)
     if not paired:
+        problems.refuse()
         raise DataError(
             f"{root}: has {len(files)} labelme files, but none of their images ({files[0].path.name} names "
-            f"{files[0].image!r}); put the images beside the files"
+            f"{files[0].image!r}); put the images beside the files, or say where they are: --images FOLDER"
         )
-    _refuse_shared(paired)
     labels = classes_of_labels(root, sorted({shape.label for file, _ in paired for shape in file.shapes}))
-    found = Found({split: {} for split in ("", *SPLITS)}, _rules(paired))
-    for file, image in paired:
-        _add(found, root, file, image, labels)
+    found = Found({split: {} for split in ("", *SPLITS)}, [*notes, *_rules(paired)])
+    _add_all(found, root, paired, labels, problems)
+    search.warn(found)
     used = {image for _, image in paired}
-    found.images_alone = [image for image in images if image not in used]
+    found.images_alone = [image for image in search.files if image not in used]
     read = {file.path for file, _ in paired}
     found.masks_alone = [file.path for file in files if file.path not in read]
-    return Recognized("labelme", layout_of(root, found), MaskEncoding("index", labels.classes))
+    return Recognized("labelme", problems.layout(root, found), MaskEncoding("index", labels.classes))
+
+
+def _is_labelme(path: Path) -> bool:
+    try:
+        return _content(path) is not None
+    except DataError:  # it has the keys, but is damaged
+        return True
 
 
 def _content(path: Path) -> Entry | None:
@@ -220,23 +135,87 @@ def _content(path: Path) -> Entry | None:
     return Entry.of(path, "", content) if is_labelme else None
 
 
-def _read(content: Entry) -> _File:
+def _read(content: Entry, problems: Problems) -> _File:
     image = content.fields["imagePath"]
     if not isinstance(image, str):  # an empty one is found by the JSON's own name
         raise content.wrong("imagePath", "the name of the image's file")
     size = content.size("imageHeight", "imageWidth")
-    shapes = [each for shape in content.entries("shapes", "shape") for each in read_shape(shape)]
-    return _File(content.path, image, size, shapes)
+    shapes, errors = [], []
+    for shape in content.entries("shapes", "shape"):
+        try:
+            shapes += read_shape(shape, problems)
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        problems.errors += errors[:-1]
+        raise errors[-1]
+    return _File(content.path, image, size, shapes, isinstance(content.fields.get("imageData"), str))
 
 
-class _ImageSearch:
+def _with_images(
+    root: Path, files: Sequence[_File], images: "_Images", problems: Problems
+) -> tuple[list[tuple[_File, Path]], tuple[str, ...]]:
+    """Return the files with their images, and notes on those that were in the files alone."""
+    paired: list[tuple[_File, Path]] = []
+    alone: list[_File] = []
+    for file in files:
+        image = images.find(file)
+        if image:
+            paired.append((file, image))
+        elif file.has_image:
+            alone.append(file)
+    if not alone:
+        return paired, ()
+    paths = [file.path for file in alone]
+    folder, notes = made_once(root, paths, partial(_write_images, root, paths))
+    written = {path.relative_to(folder).with_suffix(""): path for path in files_below(folder, IMAGE_SUFFIXES)}
+    for file in alone:
+        with problems.collected():
+            image = written.get(file.path.relative_to(root).with_suffix(""))
+            if image is None:
+                raise DataError(
+                    f"{file.path}: its image {file.image!r} is not there, and its imageData cannot be read; put the "
+                    "image beside the file"
+                )
+            paired.append((file, image))
+    order = {file.path: number for number, file in enumerate(files)}
+    return sorted(paired, key=lambda pair: order[pair[0].path]), notes
+
+
+def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str, ...]:
+    """Write the images inside labelme files into a folder, under the names of the files; returns notes."""
+    count = 0
+    for path in files:
+        content = _content(path)
+        with suppress(ImageError, ValueError):  # what is not written is reported by the caller
+            data = base64.b64decode(content.fields["imageData"] if content else "")
+            with opened_image(data) as image:
+                suffix = SUFFIX_OF.get(image.format or "", ".jpg")
+            target = folder / path.relative_to(root).with_suffix(suffix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            count += 1
+    return (f"{count} images are inside the labelme files alone",)
+
+
+SUFFIX_OF = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+}
+
+
+class _Images:
     """Finds the images that files name."""
 
-    def __init__(self, root: Path, images: Sequence[Path]) -> None:
-        self._root = root
-        self._names = Counter(image.name for image in images)
-        self._by_name = {image.name: image for image in images}
-        self._beside = {image.with_suffix(""): image for image in reversed(images)}
+    def __init__(self, search: ImageSearch) -> None:
+        self._search = search
+        self._root = search.root
+        self._beside = {image.with_suffix(""): image for image in reversed(search.files)}
         self._folders: dict[Path, list[Path]] = {}
 
     def find(self, file: _File) -> Path | None:
@@ -244,11 +223,9 @@ class _ImageSearch:
         folder = file.path.parent
         if folder not in self._folders:
             self._folders[folder] = self._folders_for(folder)
-        image = find_image(self._root, self._folders[folder], file.image, source=file.path)
-        if image:
-            return image
-        name = PureWindowsPath(file.image).name
-        return self._by_name[name] if self._names[name] == 1 else self._beside.get(file.path.with_suffix(""))
+        own = self._beside.get(file.path.with_suffix(""))
+        image = self._search.find(file.image, self._folders[folder], source=file.path, but=own)
+        return image or own or (self._search.alike(file.path.stem) if self._search.given else None)
 
     def _folders_for(self, folder: Path) -> list[Path]:
         """Return the folders of the images: the same folder, the matching folder of images, those around."""
@@ -264,19 +241,54 @@ class _ImageSearch:
         return folders
 
 
-def _refuse_shared(paired: Sequence[tuple[_File, Path]]) -> None:
-    """Refuse files that name one image, as copied files often do."""
+def _add_all(
+    found: Found, root: Path, paired: Sequence[tuple[_File, Path]], labels: Labels, problems: Problems
+) -> None:
     first: dict[Path, Path] = {}
+    doubled = set()
+    headers = {image: known_header(image) for _, image in paired}
+    exchanged = {
+        file.path: Exchanged(file.size, header, [each.shape for each in file.shapes])
+        for file, image in paired
+        if (header := headers[image]) and file.size and are_exchanged(file.size, header)
+    }
+    reading = find_reading(list(exchanged.values()), Reading.STORED)
     for file, image in paired:
-        if image in first:
-            raise DataError(
-                f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath of "
-                "one of them or remove it"
-            )
-        first[image] = file.path
+        with problems.collected():
+            if image in first:
+                doubled.add(image)
+                raise DataError(
+                    f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath of "
+                    "one of them or remove it"
+                )
+            first[image] = file.path
+    for file, image in paired:
+        if image in doubled:
+            continue
+        with problems.collected():
+            if file.path in exchanged and file.shapes and reading is None:
+                raise undecided(str(file.path), exchanged[file.path])
+            own = (reading or Reading.SHOWN) if file.path in exchanged else None
+            _add(found, root, file, image, _drawing(file, headers[image], own, labels, problems))
 
 
-def _add(found: Found, root: Path, file: _File, image: Path, labels: Labels) -> None:
+def _drawing(
+    file: _File, header: Header | None, reading: Reading | None, labels: Labels, problems: Problems
+) -> Drawing:
+    """Draw the shapes of a file; `reading` is given where its sides are those of the shown image, exchanged."""
+    size = header.shown_size if header and (reading or not file.size) else file.size
+    if size is None:
+        raise DataError(f"{file.path}: has no size, and its image cannot be read; replace the image")
+    shapes: list[Outline] = []
+    for each in file.shapes:
+        shape = as_shown(each.shape, reading, header) if header and reading else each.shape
+        if each.kind in ("polygon", "rectangle") and isinstance(shape, Polygon) and reaches_out(shape, size):
+            problems.clipped.append(f"{file.path}: {each.kind} {each.label!r}")
+        shapes.append(replace(shape, class_index=labels.index_of[each.label]))
+    return Drawing(file.path, file.path.stem, size, shapes, labels.background)
+
+
+def _add(found: Found, root: Path, file: _File, image: Path, drawing: Drawing) -> None:
     split, name = "", file.path.relative_to(root).with_suffix("").as_posix()
     *folders, stem = name.split("/")
     while folders and ((word := folders[0].lower()) in KIND_FOLDERS or (not split and word in SPLIT_OF)):
@@ -284,9 +296,7 @@ def _add(found: Found, root: Path, file: _File, image: Path, labels: Labels) -> 
         del folders[0]
     short = "/".join((*folders, stem))
     name = name if short in found.splits.get(split, {}) else short
-    shapes = [replace(each.shape, class_index=labels.index_of[each.label]) for each in file.shapes]
-    size = file.size or read_header(image).shown_size
-    found.add(split, Pair(name, image, Drawing(file.path, name, size, shapes, labels.background)))
+    found.add(split, Pair(name, image, replace(drawing, name=name)))
 
 
 def _rules(paired: Sequence[tuple[_File, Path]]) -> list[str]:

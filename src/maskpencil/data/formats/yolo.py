@@ -5,10 +5,11 @@ exports the same as `train/images + train/labels`.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,15 @@ import yaml
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.data.drawing import Drawing, Polygon
-from maskpencil.data.formats.annotations import BACKGROUND_LABELS, Labels, classes_of_labels, undrawn_class
+from maskpencil.data.formats.annotations import (
+    BACKGROUND_LABELS,
+    Labels,
+    classes_of_labels,
+    covers_nothing,
+    undrawn_class,
+)
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image
+from maskpencil.data.formats.problems import Problems
 from maskpencil.data.formats.yolo_folder import YoloFolder, beside, open_yolo_folder
 from maskpencil.data.layout import Found, Layout, Pair, layout_of
 from maskpencil.data.layout.splits import SPLITS
@@ -32,7 +40,30 @@ from maskpencil.regular_files import read_lines
 TOLERANCE = 0.01
 """The tolerance of coordinates outside 0..1, as in Ultralytics."""
 
+OUTSIDE = 0.1
+"""So far outside of 0..1 a coordinate may be, of an object drawn over the edge; beyond, it is no share of the image."""
+
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
+SHOWN_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a label file: its place and beginning for messages, and its numbers, None where it has others."""
+
+    where: str
+    text: str
+    numbers: npt.NDArray[np.float64] | None
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether one number more than those of points is at the end, which may be a confidence, 0..1."""
+        numbers = self.numbers
+        return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
+
+    def without_confidence(self) -> Self:
+        """Return the line without its last number."""
+        return self if self.numbers is None else replace(self, numbers=self.numbers[:-1])
 
 
 @dataclass(frozen=True)
@@ -50,43 +81,70 @@ class LabelLine:
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
-def read_label_file(path: Path, class_count: int) -> list[LabelLine]:
-    """Read the objects of an image, in the order of the file; lines of 4 numbers after the class are boxes.
+def read_rows(path: Path) -> list[Row]:
+    """Read the lines of a label file that are not empty.
 
     Raises:
-        DataError: a line is not in its format, has a class of `class_count` or more, or leads out of the image.
+        DataError: it cannot be read.
     """
-    lines = read_lines(path, f"{EXPECTED} a line")
-    return [_read_line(line, f"{path}: line {number}", class_count) for number, line in lines]
+    rows = []
+    for number, line in read_lines(path, f"{EXPECTED} a line"):
+        try:
+            numbers = np.array(line.split(), dtype=np.float64)
+        except ValueError:
+            numbers = None
+        rows.append(Row(f"{path}: line {number}", line[: SHOWN_LENGTH + 1], numbers))
+    return rows
 
 
-def _read_line(line: str, where: str, class_count: int) -> LabelLine:
-    try:
-        numbers = np.array(line.split(), dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"{where} is {_cut(line)}; expected {EXPECTED}") from error
+def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
+    """Return the label files that end every line with a confidence, as predictions do that were saved as labels.
+
+    One such line may be a damaged one, and so may be some in a file with others: then there is no such file.
+    """
+    found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
+    mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
+    return set() if mixed or sum(len(rows[path]) for path in found) < 2 else found
+
+
+def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | None:
+    """Return the object of a line, or None where it has no area; lines of 4 numbers after the class are boxes.
+
+    Objects without an area and those that reach a little out of the image are collected in `problems`.
+
+    Raises:
+        DataError: a line is not in its format, has a class of `class_count` or more, or leads far out of the image.
+    """
+    where, numbers = row.where, row.numbers
+    if numbers is None or not len(numbers) % 2 or not np.isfinite(numbers).all():
+        raise DataError(f"{where} is {_cut(row.text)}; expected {EXPECTED}")
     shares = numbers[1:]
-    if len(shares) < 4 or len(shares) % 2 or not np.isfinite(numbers).all():
-        raise DataError(f"{where} is {_cut(line)}; expected {EXPECTED}")
     if not (numbers[0] % 1 == 0 and 0 <= numbers[0] < class_count):
         raise DataError(
-            f"{where} has the class {line.split()[0][:20]}; expected 0 to {class_count - 1}, as the YAML file names "
-            f"{class_count} classes; add the class there or correct the line"
+            f"{where} has the class {row.text.split()[0][:20]}; expected 0 to {class_count - 1}, as the YAML file "
+            f"names {class_count} classes; add the class there or correct the line"
         )
-    if shares.min() < -TOLERANCE or shares.max() > 1 + TOLERANCE:
-        strange = shares[(shares < -TOLERANCE) | (shares > 1 + TOLERANCE)][0]
+    outside = shares[(shares < -TOLERANCE) | (shares > 1 + TOLERANCE)]
+    if ((outside < -OUTSIDE) | (outside > 1 + OUTSIDE)).any():
+        strange = outside[(outside < -OUTSIDE) | (outside > 1 + OUTSIDE)][0]
         raise DataError(
-            f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1"
+            f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1; divide "
+            "pixels by them, or correct the line"
         )
     corners = shares.reshape(-1, 2)
     if len(corners) == 2:
         middle, half = corners[0], corners[1] / 2
         corners = middle + half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    if covers_nothing(corners):
+        problems.without_area.append(f"{where}: {_cut(row.text)}")
+        return None
+    if len(outside):
+        problems.clipped.append(f"{where}: {outside[0]:g}")
     return LabelLine(int(numbers[0]), corners, is_box=len(shares) == 4)
 
 
 def _cut(line: str) -> str:
-    return repr(line if len(line) <= 40 else f"{line[:40]}...")
+    return repr(line if len(line) <= SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}...")
 
 
 MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
@@ -120,36 +178,59 @@ def recognize(root: Path) -> Recognized | None:
 
 def _with_polygons(folder: YoloFolder) -> Recognized:
     labels = classes_of_labels(folder.root, folder.names)
-    found = Found()
+    found, problems = Found(), Problems()
     boxes = polygons = unlabeled = 0
-    used = set()
+    files = {
+        image: folder.beside(image, "labels").with_suffix(".txt")
+        for images in folder.splits.values()
+        for image in images.values()
+    }
+    rows: dict[Path, list[Row]] = {}
+    for path in files.values():
+        if path.is_file():
+            with problems.collected():
+                rows[path] = read_rows(path)
+    confident = files_with_confidence(rows)
     for split, images in folder.splits.items():
-        files = {name: folder.beside(path, "labels").with_suffix(".txt") for name, path in images.items()}
-        if not any(path.is_file() for path in files.values()):
+        if not any(files[image].is_file() for image in images.values()):
             found.images_alone += images.values()
             continue
         for name, image in images.items():
-            lines = []
-            if files[name].is_file():
-                lines = read_label_file(files[name], len(folder.names))
-                used.add(files[name])
-            else:
-                unlabeled += 1
+            path = files[image]
+            unlabeled += not path.is_file()
+            if path.is_file() and path not in rows:
+                continue  # it cannot be read
+            lines, errors = [], len(problems.errors)
+            for row in rows.get(path, ()):
+                with problems.collected():
+                    own = (
+                        replace(row, numbers=row.numbers[:-1]) if path in confident and row.numbers is not None else row
+                    )
+                    if line := read_line(own, len(folder.names), problems):
+                        lines.append(line)
             boxes += sum(line.is_box for line in lines)
             polygons += sum(not line.is_box for line in lines)
-            found.add(split, Pair(name, image, _drawing(folder, files[name], image, lines, labels)))
+            if len(problems.errors) == errors:
+                found.add(split, Pair(name, image, _drawing(folder, path, image, lines, labels)))
     if boxes and not polygons:
         raise DataError(
             f"{folder.path}: all {boxes} labels are boxes, as for object detection, which say nothing of the pixels "
             "inside; export the data set with polygons (segmentation), or draw them"
         )
-    found.masks_alone += folder.others("labels", (".txt",), used)
+    found.masks_alone += folder.others("labels", (".txt",), {path for path in files.values() if path.is_file()})
+    found.warn(
+        "labels-with-confidence",
+        sorted(confident),
+        "{n} label files have one number more in every line, which is taken for a confidence and left out",
+        "look at the overlays; if it is none, correct the files",
+    )
     notes = []
     if unlabeled:
         notes.append(f"{unlabeled} images without a label file are background")
     if boxes:
         notes.append(f"{boxes} objects have a box and no polygon; their pixels are ignored")
-    return Recognized("YOLO", _layout(folder, found, notes), MaskEncoding("index", labels.classes))
+    layout = problems.layout(folder.root, found, use_lists=not folder.has_splits)
+    return Recognized("YOLO", _noted(folder, layout, notes), MaskEncoding("index", labels.classes))
 
 
 def _drawing(folder: YoloFolder, source: Path, image: Path, lines: Sequence[LabelLine], labels: Labels) -> Drawing:
@@ -189,11 +270,11 @@ def _with_masks(folder: YoloFolder, masks_name: str) -> Recognized:
     classes = ClassSet(("background", *folder.names) if alone else folder.names)
     own = {IGNORE_INDEX: IGNORE_INDEX} | {number: number for number in range(len(classes))}
     codes = own | folder.label_mapping(len(classes))
-    return Recognized("YOLO masks", _layout(folder, found, []), MaskEncoding("index", classes, codes=codes))
-
-
-def _layout(folder: YoloFolder, found: Found, notes: list[str]) -> Layout:
     layout = layout_of(folder.root, found, use_lists=not folder.has_splits)
+    return Recognized("YOLO masks", _noted(folder, layout, []), MaskEncoding("index", classes, codes=codes))
+
+
+def _noted(folder: YoloFolder, layout: Layout, notes: list[str]) -> Layout:
     return replace(layout, notes=(*folder.notes, *notes, *layout.notes))
 
 

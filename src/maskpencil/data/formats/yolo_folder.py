@@ -1,5 +1,6 @@
 """The YAML file of a YOLO data set, and the images that it points to."""
 
+import json
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -157,7 +158,8 @@ def _yaml_files(root: Path) -> list[Path]:
 def _is_yolo(path: Path) -> bool:
     if path.stat().st_size > MAX_YAML_BYTES:
         return False
-    text = path.read_text(encoding="utf-8", errors="replace")
+    content = path.read_bytes()
+    text = content.decode(json.detect_encoding(content[:4]), errors="replace")
     return bool(NAMES_KEY.search(text) and PLACE_KEY.search(text))
 
 

@@ -1,7 +1,7 @@
 """Find pairs of images and masks and their splits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,7 +9,16 @@ from pathlib import Path
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 from maskpencil.data.layout.search import search_pairs
-from maskpencil.data.layout.splits import SPLIT_ALIASES, find_lists, listed_pairs, split_by_file, split_names
+from maskpencil.data.layout.splits import (
+    SPLIT_ALIASES,
+    SPLITS,
+    find_lists,
+    listed_pairs,
+    split_by_file,
+    split_in,
+    split_names,
+)
+from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
 
@@ -34,6 +43,9 @@ MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annota
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
 """Endings that turn the name of a split's image folder into that of its masks, as in `train/ + trainannot/`."""
 
+_NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays", "overlay")
+"""Names of folders that hold no masks, whatever their files look like."""
+
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Endings of mask files that are not read."""
 
@@ -45,12 +57,16 @@ EXPECTED = "expected images/ and masks/ with files of the same names, with or wi
 
 @dataclass(frozen=True)
 class Layout:
-    """Pairs by split, notes on how they were found, and warnings of what was left out or read by a guess."""
+    """Pairs by split, notes on how they were found, and warnings of what was left out or read by a guess.
+
+    `classes` are the names of classes, after the background, that have mask files of their own.
+    """
 
     root: Path
     splits: Mapping[str, tuple[Pair, ...]]
     notes: tuple[str, ...]
     faults: tuple[Fault, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,82 +150,218 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     faults = found.faults
     if not lists and not split_file:  # otherwise files that are not listed are left out on purpose
         faults = [*_leftovers(root, found), *faults]
-    return Layout(root, *_with_validation(splits, root, notes), tuple(faults))
+    return Layout(root, *_with_validation(splits, root, notes), tuple(faults), found.classes)
+
+
+Files = dict[str, dict[str, Path]]
+"""Files by split ("" for none) and by their names, which are paths without suffix."""
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Images, and the folders that may hold their masks, by the names of these, the most likely first.
+
+    `unsplit` are images and masks beside the folders of splits.
+    """
+
+    images: Files
+    masks: Mapping[str, Files]
+    unsplit: tuple[Sequence[Path], Sequence[Path]] = ((), ())
 
 
 def _named_pairs(root: Path) -> Found:
     """Pair the files in folders with known names."""
-    found = Found()
     images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
-    if images and masks:
-        _match_folders(found, images, masks)
+    ways = [_sides_of(images, masks, _rivals(images, masks)) if images and masks else None, _sides_by_split(root)]
+    if not any(ways):
+        ways = [_sides_by_image(root)]
+    found = Found()
+    for sides in filter(None, ways):
+        found.join(_match(root, sides))
+    return found
+
+
+def _sides_of(images: Path, masks: Path, rivals: Sequence[Path] = ()) -> _Sides:
+    """Return the files of a folder of images and of a folder of masks with its rivals, by splits where they have any.
+
+    Folders may lie in each other. Where one side has no splits, its files serve all of them.
+    """
+    found = _by_split(_outside(images, masks))
+    groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *rivals)}
+    named = {split for files in (found, *groups.values()) for split in files}
+    splits = [split for split in SPLITS if split in named] or [""]
+    loose, loose_masks = (
+        files[""].values() if "" in files and len(files) > 1 else () for files in (found, groups[masks.name])
+    )
+    return _Sides(
+        {split: found.get(split) or found.get("", {}) for split in splits},
+        {name: {split: files.get(split) or files.get("", {}) for split in splits} for name, files in groups.items()},
+        (tuple(loose), tuple(loose_masks)),
+    )
+
+
+def _by_split(files: Mapping[str, Path]) -> Files:
+    """Sort files by the folder named for a split in their names, which is left out of these."""
+    split_of = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
+    found: Files = {}
+    for name, path in files.items():
+        *folders, last = name.split("/")
+        place = next((n for n, folder in enumerate(folders) if folder.lower() in split_of), None)
+        split = "" if place is None else split_of[folders.pop(place).lower()]
+        found.setdefault(split, {})["/".join((*folders, last))] = path
+    return found
+
+
+def _sides_by_split(root: Path) -> _Sides | None:
+    """Find `train/images + train/masks` or `train/ + train_labels/` for each split."""
+    images: Files = {}
+    masks: dict[str, Files] = {}
     for split, aliases in SPLIT_ALIASES.items():
         folder = _subfolder(root, aliases)
         if not folder:
             continue
-        if (images := _subfolder(folder, IMAGE_FOLDERS)) and (masks := _subfolder(folder, MASK_FOLDERS)):
-            found.match(split, image_files(images), image_files(masks))
-        elif masks := _subfolder(root, [folder.name.lower() + ending for ending in MASK_ENDINGS]):
-            found.match(split, image_files(folder), image_files(masks))
-    return found
+        inside, beside = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+        if inside and beside:
+            images[split] = image_files(inside)
+            for group in (beside, *_rivals(inside, beside)):
+                masks.setdefault(group.name, {})[split] = image_files(group)
+        elif named := _subfolder(root, [folder.name.lower() + ending for ending in MASK_ENDINGS]):
+            images[split] = image_files(folder)
+            masks.setdefault("masks", {})[split] = image_files(named)
+    return _Sides(images, masks) if images else None
+
+
+def _sides_by_image(root: Path) -> _Sides | None:
+    """Find folders that hold one image and its masks each: `ID/images/ID.png + ID/masks/HASH.png`."""
+    images: Files = {}
+    masks: Files = {}
+    holders: dict[str, Path | None] = {split: _subfolder(root, names) for split, names in SPLIT_ALIASES.items()}
+    holders[""] = root
+    for split, holder in holders.items():
+        for folder in sorted(path for path in holder.iterdir() if path.is_dir()) if holder else ():
+            inside, beside = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+            if not inside:
+                continue
+            own = list(image_files(inside, strict=False).values())
+            if len(own) != 1:
+                return None
+            images.setdefault(split, {})[folder.name] = own[0]
+            for name, path in image_files(beside, strict=False).items() if beside else ():
+                masks.setdefault(split, {})[f"{folder.name}/{name}"] = path
+    return _Sides(images, {"masks": masks}) if images and masks else None
+
+
+def _rivals(images: Path, masks: Path) -> list[Path]:
+    """Return the folders beside a folder of masks that may hold masks, too."""
+    beside = sorted(path for path in masks.parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [path for path in beside if path not in (images, masks) and path.name.lower() not in _NO_MASKS]
 
 
 def _placed_pairs(root: Path, places: Places) -> Found:
-    """Pair the files in the folders given by the user; a folder that is not given is the data folder."""
-    found = Found()
-    images, masks = (_placed(root, path) for path in (places.images, places.masks))
-    _match_folders(found, images, masks)
-    return found
+    """Pair the files in the folders given by the user.
+
+    A folder that lies in several splits may be given by its name. Where no folder of images is given, it is one named
+    for images beside the masks, or else the data folder; where none of masks is given, it is the data folder.
+    """
+    image_folders, mask_folders = (_placed(root, path) for path in (places.images, places.masks))
+    if len(image_folders) == len(mask_folders) == 1:
+        (images,), (masks,) = image_folders, mask_folders
+        if places.images is None:
+            images = _subfolder(masks.parent, IMAGE_FOLDERS) or root
+        return _match(root, _sides_of(images, masks))
+    images_of: Files = {}
+    masks_of: Files = {}
+    for folder in mask_folders if len(mask_folders) > 1 else image_folders:
+        split = next((split_in(part) for part in folder.relative_to(root).parts if split_in(part)), "")
+        if len(mask_folders) == 1:
+            images, masks = folder, mask_folders[0]
+        else:
+            near = next((other for other in image_folders if other.parent == folder.parent), image_folders[0])
+            named = _subfolder(folder.parent, IMAGE_FOLDERS) if places.images is None else None
+            images, masks = named or near, folder
+        images_of.setdefault(split, {}).update(_outside(images, masks))
+        masks_of.setdefault(split, {}).update(_outside(masks, images))
+    return _match(root, _Sides(images_of, {"masks": masks_of}))
 
 
-def _placed(root: Path, path: Path | None) -> Path:
-    folders = [root] if path is None else [path, root / path]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    if folder is None:
+def _placed(root: Path, path: Path | None) -> list[Path]:
+    """Return the folder that is meant by a path, or the folders of that name in several splits."""
+    if path is None:
+        return [root]
+    folder = next((folder for folder in (path, root / path) if folder.is_dir()), None)
+    if folder:
+        return [folder]
+    named = sorted(found for found in root.rglob(path.as_posix()) if found.is_dir()) if path.parts else []
+    if not named:
         raise DataError(f"{path}: there is no such folder, neither here nor in {root}")
-    return folder
+    return named
 
 
 def _placed_file(root: Path, path: Path | None) -> Path | None:
     return path if path is None or path.is_file() or not (root / path).is_file() else root / path
 
 
-def _match_folders(found: Found, images: Path, masks: Path) -> None:
-    """Pair the images of one folder with the masks of another, by splits where either has them."""
-    looked_at: set[Path] = set()
-    for split, image_folder, mask_folder in _split_folders(images, masks):
-        sources, targets = _outside(image_folder, masks), _outside(mask_folder, images)
-        found.match(split, sources, targets)
-        looked_at |= {*sources.values(), *targets.values()}
-    found.images_alone += [path for path in image_files(images, strict=False).values() if path not in looked_at]
-    found.masks_alone += [path for path in image_files(masks, strict=False).values() if path not in looked_at]
-    _drop_paired(found)
+def _match(root: Path, sides: _Sides) -> Found:
+    """Pair images with their masks, choosing between folders, and between the masks of one image, see `views`.
+
+    Raises:
+        DataError: there are several masks of an image, and nothing shows which to read.
+    """
+    found = Found({split: {} for split in sides.images})
+    images = {(split, name): path for split, files in sides.images.items() for name, path in files.items()}
+    views_by_folder = {
+        folder: merged(
+            [view for split, files in by_split.items() for view in views_of(split, sides.images[split], files)]
+        )
+        for folder, by_split in sides.masks.items()
+    }
+    candidates = _candidates(views_by_folder)
+    chosen, rules = Choice(), list[str]()
+    if len(candidates) > 1:
+        files = {
+            folder: View(folder, {image: view.masks[image] for view in views_by_folder[folder] for image in view.masks})
+            for folder in candidates
+        }
+        typed = {folder: folder for folder in candidates}
+        decision = choose(list(files.values()), where=str(root), typed=typed)
+        if decision.complaint:
+            raise DataError(decision.complaint)
+        rules += decision.notes
+        candidates = [folder for folder in candidates if decision.source == folder] or candidates[:1]
+    if candidates:
+        chosen = choose(views_by_folder[candidates[0]], where=str(root))
+        if chosen.complaint:
+            raise DataError(chosen.complaint)
+    for (split, name), mask in chosen.masks.items():
+        found.splits[split][name] = Pair(name, images[split, name], mask)
+    found.rules, found.classes = [*rules, *chosen.notes], chosen.classes
+    main = candidates[0] if candidates else next(iter(sides.masks), "")
+    used = {path for view in views_by_folder.get(main, ()) for files_of in view.masks.values() for path in files_of}
+    every = {path for files_of in sides.masks.get(main, {}).values() for path in files_of.values()}
+    paired = {pair.image for pairs in found.splits.values() for pair in pairs.values()}
+    found.images_alone = sorted({*images.values(), *sides.unsplit[0]} - paired)
+    found.masks_alone = sorted({*every, *sides.unsplit[1]} - used)
+    return found
+
+
+def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
+    """Return the folders that have masks of nearly as many images of a split as any other."""
+    covered = {
+        folder: Counter(split for split, _ in {image for view in views for image in view.masks})
+        for folder, views in views_by_folder.items()
+    }
+    most = {split: max(count[split] for count in covered.values()) for count in covered.values() for split in count}
+    return [
+        folder
+        for folder, count in covered.items()
+        if any(count[split] and count[split] >= RIVAL_SHARE * most[split] for split in count)
+    ]
 
 
 def _outside(folder: Path, other: Path) -> dict[str, Path]:
     """Return the images of a folder, except those in `other` inside it."""
     files = image_files(folder, strict=not other.is_relative_to(folder))
     return {name: path for name, path in files.items() if folder == other or not path.is_relative_to(other)}
-
-
-def _split_folders(images: Path, masks: Path) -> Iterable[tuple[str, Path, Path]]:
-    """Yield (split, image folder, mask folder); where one side has no splits, its folder serves all of them."""
-    any_split = False
-    for split, aliases in SPLIT_ALIASES.items():
-        image_split, mask_split = _subfolder(images, aliases), _subfolder(masks, aliases)
-        if image_split or mask_split:
-            any_split = True
-            yield split, image_split or images, mask_split or masks
-    if not any_split:
-        yield "", images, masks
-
-
-def _drop_paired(found: Found) -> None:
-    """Remove files from the lists of files alone that are paired in another split of the same folder."""
-    pairs = [pair for split in found.splits.values() for pair in split.values()]
-    images, masks = {pair.image for pair in pairs}, {pair.mask for pair in pairs}
-    found.images_alone = sorted({path for path in found.images_alone if path not in images})
-    found.masks_alone = sorted({path for path in found.masks_alone if path not in masks})
 
 
 def _with_validation(

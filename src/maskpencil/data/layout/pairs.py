@@ -109,11 +109,12 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     The rule that makes the most pairs is used for all of them; if several make as many, the first of them:
 
     1. the names are the same;
-    2. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
+    2. they are the same but for upper and lower case;
+    3. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
        several people have drawn masks of each image;
-    3. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
+    4. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
        and `21_manual1`;
-    4. each name has one number, and it is the same.
+    5. each name has one number, and it is the same.
 
     No name is in two pairs.
     """
@@ -121,18 +122,26 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     same = Pairing({name: name for name in images if name in of_masks})
     if 2 * len(same.masks) > min(len(images), len(masks)):  # no other rule can make more pairs
         return same
-    others = (_by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
+    others = (_by_case(images, masks), _by_addition(images, masks), _by_rest(images, masks), _by_number(images, masks))
     return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
 
 
 def longer_names(names: Collection[str]) -> set[str]:
     """Return the names that extend another name, by the addition that occurs most often."""
-    found = _additions(names, names)
+    found = additions(names, names)
     return set(max(found.values(), key=len).values()) if found else set()
 
 
+def _by_case(images: Collection[str], masks: Collection[str]) -> Pairing | None:
+    lower, lower_masks = ({name.casefold(): name for name in names} for names in (images, masks))
+    if len(lower) < len(images) or len(lower_masks) < len(masks):  # case distinguishes some
+        return None
+    pairs = {image: lower_masks[name] for name, image in lower.items() if name in lower_masks}
+    return Pairing(pairs, "the names of images and masks differ in upper and lower case") if pairs else None
+
+
 def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | None:
-    found = _additions(images, masks)
+    found = additions(images, masks)
     if not found:
         return None
     (before, after), pairs = min(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
@@ -141,8 +150,11 @@ def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | N
     return Pairing(pairs, f"an image's mask is named {before}IMAGE{after}{more}")
 
 
-def _additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """Find the additions before and after image names in mask names: (before, after) -> {image: mask}."""
+def additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Find the additions before and after the last parts of image names in mask names of the same folders.
+
+    Returns (before, after) -> {image: mask}.
+    """
     names = set(images)
     lengths = {len(_split(name)[1]) for name in names}
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
@@ -238,6 +250,7 @@ class Found:
         images_alone: images without a mask.
         masks_alone: masks without an image.
         faults: warnings of anything else that was left out, or read by a guess.
+        classes: the names of classes, after the background, that have mask files of their own.
         complaint: the error message where no pairs are found.
     """
 
@@ -246,6 +259,7 @@ class Found:
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
@@ -267,6 +281,17 @@ class Found:
         paired = set(pairing.masks.values())
         self.images_alone += [path for name, path in images.items() if name not in pairs]
         self.masks_alone += [path for name, path in masks.items() if name not in paired]
+
+    def join(self, other: "Found") -> None:
+        """Add what was found in another way."""
+        for split, pairs in other.splits.items():
+            self.splits.setdefault(split, {}).update(pairs)
+        self.rules += [rule for rule in other.rules if rule not in self.rules]
+        self.images_alone += other.images_alone
+        self.masks_alone += other.masks_alone
+        self.faults += other.faults
+        self.classes = self.classes or other.classes
+        self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
         """Add a warning of these entries, if there are any; `{n}` in `what` becomes their number."""

@@ -6,8 +6,10 @@ from contextlib import suppress
 from itertools import combinations, permutations, product
 from pathlib import Path
 
+from maskpencil.data.drawing import MaskSource
 from maskpencil.data.layout.pairs import Found, Pair, Pairing, image_files, longer_names, pair_names
 from maskpencil.data.layout.splits import SPLIT_ALIASES, split_in
+from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, views_of
 from maskpencil.data.masks.encoding import as_numbers, is_flat
 from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
@@ -78,6 +80,14 @@ class _Search:
         if not ways:
             return False
         pairing, images, masks = max(ways, key=lambda way: len(way[0].masks))
+        views = views_of("", images, masks)
+        if len(views) > 1 or any(len(files) > 1 for view in views for files in view.masks.values()):
+            choice = choose(views, where=str(folder))
+            if choice.complaint:
+                self.found.complaint = choice.complaint
+                return False
+            self._add_chosen(choice, images, prefix, split, "images and masks lie in one folder")
+            return True
         rule = pairing.rule or f"an image's mask has the suffix {next(iter(masks.values())).suffix}"
         self._add(pairing, images, masks, prefix, split, f"images and masks lie in one folder; {rule}")
         return True
@@ -106,9 +116,15 @@ class _Search:
             return False
         fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_alike(*couple), couple))
         taken: dict[str, str] = {}  # the image folder of each mask folder
+        flat: list[str] = []
         for images, masks in fitting:
             free, rival = images not in taken.values(), taken.get(masks)
             if free and rival and len(pairings[images, masks].masks) == len(pairings[rival, masks].masks):
+                even = [name for name in (rival, images) if self._are_even(folders[name])]
+                if len(even) == 1:  # an image is never as even as a mask
+                    taken[masks] = images if even == [rival] else rival
+                    flat += even
+                    continue
                 self.found.complaint = (
                     f"{folder}: {rival} and {images} both hold images named as the masks in {masks}; say which are "
                     f"meant with --images {rival} --masks {masks}, or move the others away"
@@ -117,13 +133,37 @@ class _Search:
             if free and not rival:
                 taken[masks] = images
         for masks, images in taken.items():
-            others = [m for i, m in fitting if i == images and m not in taken]
-            left_out = f"{', '.join(others)} hold masks of the same images and are left out" if others else None
-            where = f"images are in {images}/, masks in {masks}/"
+            pairing = pairings[images, masks]
+            least = RIVAL_SHARE * len(pairing.masks)
+            own = {m: pairings[i, m] for i, m in fitting if i == images and m not in taken}
+            own |= {name: pair_names(folders[images], folders[name]) for name in flat}
+            others = [name for name, each in own.items() if len(each.masks) >= least]
             rest = prefix if len(taken) == 1 else f"{prefix}{images}/"
-            rules = (where, pairings[images, masks].rule, left_out)
-            self._add(pairings[images, masks], folders[images], folders[masks], rest, split, *rules)
+            where = f"images are in {images}/, masks in {masks}/"
+            if not others:
+                self._add(pairing, folders[images], folders[masks], rest, split, where, pairing.rule)
+                continue
+            choice = choose(
+                [_view(name, pairing if name == masks else own[name], folders[name]) for name in (masks, *others)],
+                where=str(folder),
+                typed={name: str(name) for name in (masks, *others)},
+            )
+            if choice.complaint:
+                self.found.complaint = choice.complaint
+                return False
+            self._add_chosen(choice, folders[images], rest, split, f"images are in {images}/")
         return True
+
+    def _are_even(self, files: Mapping[str, Path]) -> bool:
+        return evenness(sorted(files.values())) >= MOSTLY
+
+    def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> None:
+        for (_, name), mask in choice.masks.items():
+            self._add_pair(name, images[name], mask, prefix, split)
+        chosen = {name for _, name in choice.masks}
+        self.found.images_alone += [path for name, path in images.items() if name not in chosen]
+        self.found.classes = self.found.classes or choice.classes
+        self.found.rules += [rule for rule in (rule, *choice.notes) if rule not in self.found.rules]
 
     def _add(
         self,
@@ -135,16 +175,21 @@ class _Search:
         *rules: str | None,
     ) -> None:
         for name, mask in pairing.masks.items():
-            first, _, rest = name.partition("/")
-            inner = split_in(first) if rest else ""
-            plain = (
-                inner and first.lower() in SPLIT_ALIASES[inner]
-            )  # otherwise it distinguishes images, as train_a/ does
-            self.found.add(split or inner, Pair(prefix + (rest if plain else name), images[name], masks[mask]))
+            self._add_pair(name, images[name], masks[mask], prefix, split)
         paired = {*pairing.masks.values()}
         self.found.images_alone += [path for name, path in images.items() if name not in pairing.masks]
         self.found.masks_alone += [path for name, path in masks.items() if name not in paired]
         self.found.rules += [rule for rule in rules if rule and rule not in self.found.rules]
+
+    def _add_pair(self, name: str, image: Path, mask: MaskSource, prefix: str, split: str) -> None:
+        first, _, rest = name.partition("/")
+        inner = split_in(first) if rest else ""
+        plain = inner and first.lower() in SPLIT_ALIASES[inner]  # otherwise it distinguishes images, as train_a/ does
+        self.found.add(split or inner, Pair(prefix + (rest if plain else name), image, mask))
+
+
+def _view(name: str, pairing: Pairing, masks: Mapping[str, Path]) -> View:
+    return View(name, {("", image): (masks[mask],) for image, mask in pairing.masks.items()}, pairing.rule)
 
 
 def evenness(paths: Sequence[Path]) -> float:

@@ -75,6 +75,10 @@ class MaskFacts:
         return self._for(kind, self.flat)
 
     def _for(self, kind: str, values: dict[int, int]) -> dict[int, int]:
+        if kind == "objects":
+            none = values.get(0, 0)
+            others = self.others if values is self.values else 0
+            return {number: count for number, count in ((0, none), (1, sum(values.values()) - none + others)) if count}
         if kind != "color" or self.colored:
             return values
         levels = np.array(list(values), dtype=np.int64)
@@ -265,7 +269,8 @@ class MaskEncoding:
     """The encoding of classes in the pixels of a mask file.
 
     `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
-    color in the palette. The classes' ignore index (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    color in the palette. `objects`: 0 or black is the first class, anything else the second. The classes' ignore index
+    (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
     `codes` replaces all these rules, for public data sets: the class, or `IGNORE_INDEX`, of each number or color
     (0xRRGGBB) that may occur.
@@ -276,7 +281,7 @@ class MaskEncoding:
     doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
     """
 
-    kind: Literal["index", "binary", "color"]
+    kind: Literal["index", "binary", "color", "objects"]
     classes: ClassSet
     codes: Mapping[int, int] | None = None
     nearest: bool = False
@@ -347,6 +352,8 @@ class MaskEncoding:
             return table if self.nearest else {color_number(IGNORE_COLOR): IGNORE_INDEX} | table
         if self.kind == "binary":
             return {0: 0, 255: 1}
+        if self.kind == "objects":
+            return {0: 0, 1: 1}
         numbers = {index: index for index in range(len(self.classes))}
         return {IGNORE_INDEX: IGNORE_INDEX, self.classes.ignore_index: IGNORE_INDEX} | numbers
 
@@ -402,6 +409,8 @@ class MaskEncoding:
             levels = np.full(pixels.values.shape[:2], 255, np.uint8) if pixels.alpha is None else pixels.alpha
             return as_numbers(levels, None) if self.kind == "color" else levels
         values = as_numbers(pixels.values, pixels.palette) if self.kind == "color" else pixels.values
+        if self.kind == "objects":
+            return np.asarray(values != 0 if values.ndim == 2 else (values != 0).any(axis=2), dtype=np.uint8)
         if values.ndim != 2:
             raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it like them")
         return values

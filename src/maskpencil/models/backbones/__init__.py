@@ -1,6 +1,6 @@
-"""Backbones: classifier trunks, one family a file.
+"""Create backbones (classifier trunks) by name, one family per file.
 
-VGG, AlexNet, GoogLeNet and the ResNets are torchvision's; every other is timm's, by its timm name.
+VGG, AlexNet, GoogLeNet and the ResNets come from torchvision, all others from timm by their timm names.
 """
 
 import difflib
@@ -16,10 +16,10 @@ from maskpencil.models.backbones.weights import BLANK, IMAGENET
 __all__ = ["FAMILIES", "STRIDES", "Backbone", "Family", "create_backbone", "list_backbones", "normalizes_batches"]
 
 FAMILIES: tuple[Family, ...] = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY, timm_models.FAMILY)
-"""All families; the names of timm's are a selection, since any timm name will do."""
+"""All families; timm's lists only a selection of the names that it accepts."""
 
 RELEASED = (vgg.FAMILY, alexnet.FAMILY)
-"""The families of the authors' nets."""
+"""The families of the networks that the FCN authors released."""
 
 
 def create_backbone(
@@ -31,21 +31,21 @@ def create_backbone(
     dropout: float = 0.5,
     as_released: bool = False,
 ) -> Backbone:
-    """Make a backbone by its name.
+    """Create a backbone by its name.
 
     Args:
-        name: one of torchvision's families, or else any timm model with features at strides 8, 16 and 32. The prefix
-            `timm/` asks for timm's model where both have the name.
-        weights: "imagenet" (downloaded once, then kept), "none" (untrained), or the file of a classifier's state dict
-            in torchvision's or timm's own form (.safetensors, .pth or .pt); "blank" where tensors are loaded next.
-        in_channels: channels of the images; filters for other than RGB start as in `surgery.adapt_input_channels`.
-        fully_connected: whether fc6 and fc7 are kept, as convolutions, where the family has them (VGG, AlexNet).
-        dropout: between fc6 and fc7, where they are kept.
-        as_released: whether it is padded as in the authors' nets, and takes BGR images (VGG, AlexNet).
+        name: a network of torchvision's families, or any timm model with features at strides 8, 16 and 32. The prefix
+            `timm/` selects timm's model if both have the name.
+        weights: "imagenet" (downloaded once, then kept), "none" (untrained), "blank" (tensors will be loaded next), or
+            the file of a classifier's state dict in torchvision's or timm's own form (.safetensors, .pth or .pt).
+        in_channels: channels of the images; for other than RGB see `surgery.adapt_input_channels`.
+        fully_connected: whether fc6 and fc7 are kept, as convolutions, if the family has them (VGG, AlexNet).
+        dropout: the dropout probability between fc6 and fc7, if they are kept.
+        as_released: whether it is padded as in the authors' networks, and takes BGR images (VGG, AlexNet).
 
     Raises:
-        ConfigError: there is no such backbone, it lacks the strides, or the channels do not suit it.
-        ModelError: the weights cannot be had, are damaged, or do not fit.
+        ConfigError: there is no such backbone, it lacks a stride, or its first layer does not allow these channels.
+        ModelError: the weights cannot be downloaded, are damaged, or do not fit.
     """
     if in_channels < 1:
         raise ConfigError(f"in_channels must be 1 or more, but got {in_channels}")
@@ -53,14 +53,14 @@ def create_backbone(
     if as_released and not (family in RELEASED and fully_connected):
         families = " or ".join(family.title for family in RELEASED)
         raise ConfigError(
-            f"as_released must be false unless the backbone is of the family {families}, with its fully connected "
-            f"layers, but got {name!r} {'with' if fully_connected else 'without'} them"
+            f"as_released needs a backbone of the family {families} with its fully connected layers, but got {name!r} "
+            f"{'with' if fully_connected else 'without'} them"
         )
     return family.create(name, BackboneOptions(weights, in_channels, fully_connected, dropout, as_released))
 
 
 def normalizes_batches(name: str) -> bool:
-    """Return whether a backbone has batch normalization, which keeps training from scratch stable at high rates.
+    """Return whether a backbone has batch normalization, with which training from scratch is stable at high rates.
 
     Raises:
         ConfigError: there is no such backbone.
@@ -69,7 +69,7 @@ def normalizes_batches(name: str) -> bool:
 
 
 def list_backbones() -> list[str]:
-    """List the names of torchvision's families, and of a selection of timm's models."""
+    """List the names of torchvision's backbones, and of a selection of timm's models."""
     return [name for family in FAMILIES for name in family.names]
 
 

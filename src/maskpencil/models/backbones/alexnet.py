@@ -1,4 +1,4 @@
-"""AlexNet, the paper's fastest trunk, under the published layer names: torchvision's (arXiv 1404.5997) and Caffe's."""
+"""Define AlexNet, the paper's fastest trunk, as in torchvision (arXiv 1404.5997) and in Caffe, with its layer names."""
 
 from typing import cast
 
@@ -22,19 +22,20 @@ from maskpencil.models.surgery import convolutionalize
 
 
 class AlexNet(Backbone):
-    """Features conv2, conv5 and fc7, or pool5 where the fully connected layers are left out.
+    """AlexNet with the features conv2, conv5 and fc7, or pool5 without the fully connected layers.
 
     Args:
         name: alexnet.
-        classifier: torchvision's network of that name, whose layers it takes over.
+        classifier: torchvision's network of that name, whose layers are used.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
-        dropout: probability that a number between fc6 and fc7 is dropped in training.
+        dropout: the dropout probability between fc6 and fc7.
     """
 
     # Geometry. conv1 (11x11, stride 4) gets padding 4, and the 3/2 pools round up, so that strides 8, 16 and 32 divide
-    # the image exactly. Cell 0 of conv1 then looks at pixel 1 (the middle of its four pixels is 1.5), and each pool
-    # moves cell 0 on by one of the finer cells: 1 + 4 + 8 + 16 = 29 at pool5, whose cell 0 should look at 15.5. The 6x6
-    # kernel of fc6 has no middle: padding 3 before and 2 after keeps the size and moves half a cell of 32 back, to 13.
+    # the image exactly. Cell 0 of conv1 is then centered on pixel 1 (instead of 1.5, the center of four pixels), and
+    # each pool moves the center of cell 0 by one of the finer cells: 1 + 4 + 8 + 16 = 29 at pool5 (instead of 15.5).
+    # The 6x6 kernel of fc6 has no central cell: padding 3 before and 2 after keeps the size and moves the center back
+    # by half a cell of 32 pixels, to 13.
     _CONV1_PADDING = (4, 4)
     _FC6_PADDING = (3, 2, 3, 2)  # left, right, top, bottom
 
@@ -55,7 +56,7 @@ class AlexNet(Backbone):
             self.fc7 = convolutionalize(linear7, 4096, 1, padding=0)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`."""
+        """Compute the features, see `Backbone.forward`."""
         relu = functional.relu
         x = relu(self.conv1(images))  # (N, 64, H/4, W/4)
         conv2 = relu(self.conv2(self.pool(x)))  # (N, 192, H/8, W/8)
@@ -70,15 +71,15 @@ class AlexNet(Backbone):
 
 
 class ReleasedAlexNet(Backbone):
-    """The AlexNet of the authors' FCN-AlexNet: Caffe's, with its groups and response normalization, padded by 100.
+    """Caffe's AlexNet, as in the authors' FCN-AlexNet: with groups, response normalization and padding 100.
 
-    Features conv2, conv5 and fc7, under the published names; torchvision's weights do not fit.
+    Its features are conv2, conv5 and fc7; the layers have the published names. torchvision's weights do not fit.
 
     Source: Krizhevsky et al., NIPS 2012, as in voc-fcn-alexnet of the authors' release.
 
     Args:
         name: alexnet.
-        dropout: probability that a number between fc6 and fc7 is dropped in training.
+        dropout: the dropout probability between fc6 and fc7.
     """
 
     def __init__(self, name: str, *, dropout: float) -> None:
@@ -104,7 +105,7 @@ class ReleasedAlexNet(Backbone):
         self.grids = {8: conv2, 16: conv5, 32: conv5.through(self.pool, self.fc6, self.fc7)}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`; images of any size, maps larger than the images ask for."""
+        """Compute the features of images of any size, see `Backbone.forward`; the maps are larger than H/s x W/s."""
         relu = functional.relu
         x = self.norm(self.pool(relu(self.conv1(images))))  # 1/8
         conv2 = relu(self.conv2(x))  # (N, 256, H/8, W/8)
@@ -116,7 +117,7 @@ class ReleasedAlexNet(Backbone):
 
 
 def create(name: str, options: BackboneOptions) -> Backbone:
-    """Make an AlexNet; see `create_backbone`."""
+    """Create an AlexNet, see `create_backbone`."""
     if options.as_released:
         return _create_as_released(name, options)
     classifier = blank_classifier(name)

@@ -1,4 +1,4 @@
-"""What every backbone gives: features at strides 8, 16 and 32, and the normalization its weights expect."""
+"""Define the interface of backbones: features at strides 8, 16 and 32, and the normalization of their images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -23,23 +23,23 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 RELEASED_MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)
 RELEASED_STD = (1 / 255, 1 / 255, 1 / 255)
-"""The authors' nets take images in 0..255 less the mean, their channels in the order BGR."""
+"""The authors' networks take images in 0..255 minus the mean, in the channel order BGR."""
 
 RELEASED_PADDING = 100
-"""Pixels around an image in the authors' nets: the maps are then never smaller than what is cropped of them."""
+"""Pixels of padding around an image in the authors' networks, so that maps are large enough for any crop."""
 
 
 class Backbone(nn.Module, ABC):
     """A classifier's trunk.
 
     Args:
-        name: the name it was asked for.
+        name: the name for which it was created.
         channels: the number of channels C_s of the features of each stride s in `STRIDES`.
-        mean: of the RGB channels, in 0..1, of the images its weights were trained on.
+        mean: the mean of each RGB channel, in 0..1, of the images that its weights were trained on.
         std: their standard deviation, in 0..1.
         in_channels: channels of the images.
-        channel_order: of its images, rgb or bgr.
-        grids: where the cells of the features of each stride look at; by default each at its own tile of the image.
+        channel_order: the channel order of its images, rgb or bgr.
+        grids: the image positions of the cells of each stride's features; by default the tiles of the image.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Backbone(nn.Module, ABC):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """What to subtract from each of the `in_channels` channels, scaled to 0..1."""
+        """The mean to subtract from each of the `in_channels` channels, for images in 0..1."""
         return _for_channels(self._rgb_mean, self.in_channels)
 
     @property
     def std(self) -> tuple[float, ...]:
-        """What to divide each channel by, after subtracting the mean."""
+        """The standard deviation by which to divide each channel after subtracting the mean."""
         return _for_channels(self._rgb_std, self.in_channels)
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Normalized images (N, C, H, W), H and W multiples of 32 -> {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
+        """Map normalized images (N, C, H, W) to features {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
 
-        Backbones with `grids` of their own take any size and give larger maps.
+        H and W are multiples of 32. Backbones with their own `grids` take any size and return larger maps.
         """
 
     def take_released_images(self, first_convolution: str) -> None:
-        """Turn from RGB images of its own mean and deviation to those that the authors' nets take."""
+        """Adapt the first convolution from RGB images of its own mean and std to those of the authors' networks."""
         conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
         mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)
         released_mean, released_std = torch.tensor(RELEASED_MEAN), torch.tensor(RELEASED_STD)
@@ -89,7 +89,7 @@ class Backbone(nn.Module, ABC):
         self._rgb_mean, self._rgb_std, self.channel_order = RELEASED_MEAN, RELEASED_STD, "bgr"
 
     def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
-        """Turn from RGB to `in_channels` channels, starting from the RGB filters; see `adapt_input_channels`.
+        """Adapt the first convolutions from RGB to `in_channels` channels, see `adapt_input_channels`.
 
         Raises:
             ConfigError: no convolutions are named, they do not take RGB, or in_channels is below 1.
@@ -109,7 +109,7 @@ class Backbone(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """What is asked of a backbone besides its name; see `create_backbone`."""
+    """The arguments of `create_backbone` besides the name."""
 
     weights: str | Path
     in_channels: int
@@ -125,7 +125,7 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class Family:
-    """Backbones that are made alike: their names, the library they come from, and how to make one."""
+    """Backbones that are created by the same function: their names, their library, and the function."""
 
     title: str
     names: tuple[str, ...]
@@ -134,9 +134,10 @@ class Family:
 
 
 def initialize(module: nn.Module) -> None:
-    """Give every convolution a fresh start after He et al., ICCV 2015, on the CPU; biases 0, normalizations neutral.
+    """Initialize every convolution on the CPU after He et al., ICCV 2015; biases are 0, normalizations neutral.
 
-    The variance is kept from layer to layer going forward, so that deep networks without normalization can be trained.
+    The variance is kept from layer to layer in the forward pass, so that deep networks without normalization can be
+    trained.
     """
     module.to_empty(device="cpu")
     for layer in module.modules():

@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al., CVPR 2015) without its side branches, under torchvision's layer names."""
+"""Define GoogLeNet (Szegedy et al., CVPR 2015) without its side branches, with torchvision's layer names."""
 
 from torch import Tensor, nn
 from torchvision import models
@@ -15,15 +15,15 @@ _TRUNK = (
 
 
 class GoogLeNet(Backbone):
-    """Features inception3b, inception4e and inception5b: the last block of each stride.
+    """GoogLeNet with the features inception3b, inception4e and inception5b, the last block of each stride.
 
-    The published weights take pixels in -1..1. torchvision's network rescales ImageNet-normalized images to that
-    inside (`transform_input`); ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 is just (p - 0.5) / 0.5, and
-    so for the other channels. A mean and std of 0.5 therefore give the weights what they were trained on.
+    The published weights expect pixels in -1..1, and torchvision's network rescales ImageNet-normalized images to this
+    range (`transform_input`): ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 equals (p - 0.5) / 0.5, and
+    likewise for the other channels. A mean and std of 0.5 therefore have the same effect.
 
     Args:
         name: googlenet.
-        classifier: torchvision's network of that name, whose layers it takes over.
+        classifier: torchvision's network of that name, whose layers are used.
     """
 
     def __init__(self, name: str, classifier: nn.Module) -> None:
@@ -32,7 +32,7 @@ class GoogLeNet(Backbone):
             self.add_module(layer, classifier.get_submodule(layer))
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`."""
+        """Compute the features, see `Backbone.forward`."""
         features = {}
         x = images
         for stride, stage in zip(self.channels, _TRUNK, strict=True):
@@ -43,7 +43,7 @@ class GoogLeNet(Backbone):
 
 
 def create(name: str, options: BackboneOptions) -> GoogLeNet:
-    """Make a GoogLeNet; see `create_backbone`."""
+    """Create a GoogLeNet, see `create_backbone`."""
     if options.weights == NONE:
         classifier = models.googlenet(weights=None, aux_logits=False, init_weights=True)
     else:

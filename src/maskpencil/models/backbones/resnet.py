@@ -1,4 +1,4 @@
-"""ResNet, ResNeXt and Wide ResNet (He et al., CVPR 2016 and followers), under torchvision's layer names."""
+"""Define ResNet, ResNeXt and Wide ResNet (He et al., CVPR 2016, and others) with torchvision's layer names."""
 
 from typing import cast
 
@@ -10,11 +10,11 @@ from maskpencil.models.backbones.weights import NONE, blank_classifier, load_cla
 
 
 class ResNet(Backbone):
-    """Features layer2, layer3 and layer4: the last block of each stride.
+    """A ResNet with the features layer2, layer3 and layer4, the last block of each stride.
 
     Args:
         name: a name of the family.
-        classifier: torchvision's network of that name, whose layers it takes over.
+        classifier: torchvision's network of that name, whose layers are used.
     """
 
     def __init__(self, name: str, classifier: models.ResNet) -> None:
@@ -26,7 +26,7 @@ class ResNet(Backbone):
         self.layer3, self.layer4 = classifier.layer3, classifier.layer4
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`."""
+        """Compute the features, see `Backbone.forward`."""
         x = self.relu(self.bn1(self.conv1(images)))  # 1/2
         x = self.layer1(self.maxpool(x))  # 1/4
         layer2 = self.layer2(x)  # (N, C/4, H/8, W/8)
@@ -36,7 +36,7 @@ class ResNet(Backbone):
 
 
 def create(name: str, options: BackboneOptions) -> ResNet:
-    """Make a ResNet; see `create_backbone`."""
+    """Create a ResNet, see `create_backbone`."""
     if options.weights == NONE:
         classifier = models.get_model(name, weights=None)
     else:

@@ -1,4 +1,4 @@
-"""Every timm model that gives features at strides 8, 16 and 32, by its timm name."""
+"""Use any timm model with features at strides 8, 16 and 32 as a backbone, by its timm name."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,22 +15,22 @@ from maskpencil.models.surgery import RGB
 
 PREFIX = "timm/"
 
-# timm is imported inside functions: it takes seconds, and most runs never need it
+# timm is imported inside functions: this takes seconds, and most runs do not need it
 
-# the ways, in timm, of freeing a model from the image size it was trained at
-_FREEDOMS: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
+# arguments of timm that let a model take images of other sizes than the one it was trained at
+_ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
-# what timm's models were seen to raise for sizes, arguments and uses they are not made for
+# observed errors of timm's models for unsupported sizes, arguments and uses
 _REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
 
 
 class TimmModel(Backbone):
-    """A timm network cut down to the features of three strides.
+    """A timm network reduced to the features of three strides.
 
     Args:
         name: its timm name, with or without a tag for its weights.
-        net: made by timm with `features_only`, giving exactly the strides 8, 16 and 32.
-        in_channels: channels that `net` takes.
+        net: a network that timm created with `features_only` for exactly the strides 8, 16 and 32.
+        in_channels: channels of the images for `net`.
     """
 
     def __init__(self, name: str, net: nn.Module, *, in_channels: int) -> None:
@@ -48,7 +48,7 @@ class TimmModel(Backbone):
         self.channels_last = getattr(net, "output_fmt", None) == "NHWC"
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`."""
+        """Compute the features, see `Backbone.forward`."""
         features = self.net(images)
         if self.channels_last:
             features = [f.permute(0, 3, 1, 2) for f in features]  # (N, H/s, W/s, C_s) -> (N, C_s, H/s, W/s)
@@ -56,11 +56,11 @@ class TimmModel(Backbone):
 
 
 def create(name: str, options: BackboneOptions) -> TimmModel:
-    """Make a backbone of a timm model; see `create_backbone`.
+    """Create a backbone from a timm model, see `create_backbone`.
 
     Raises:
-        ConfigError: the model does not give features at strides 8, 16 and 32 of images of any size.
-        ModelError: the weights cannot be had, or do not fit.
+        ConfigError: the model has no features at strides 8, 16 and 32, or does not take images of any size.
+        ModelError: the weights cannot be downloaded, or do not fit.
     """
     import timm
 
@@ -80,7 +80,7 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
 
 
 def known_names() -> list[str]:
-    """List the names of all of timm's models, whether or not they give the features that are needed."""
+    """List the names of all timm models, including those that do not have the required features."""
     import timm
 
     return list(timm.list_models())
@@ -96,21 +96,21 @@ def is_known(name: str) -> bool:
 
 @cache
 def _arguments(model: str) -> dict[str, Any]:
-    """Return the arguments with which timm builds `model` for images of any size that is a multiple of 32.
+    """Return the arguments with which timm creates `model` for images of any size that is a multiple of 32.
 
-    They are found by trying it out on the meta device, where networks have shapes but no numbers.
+    They are found by running the model on the meta device, where tensors have shapes but no numbers.
     """
     arguments = {"features_only": True, "out_indices": _feature_indices(model)}
     refusals = []
-    for freedom in _FREEDOMS:
+    for options in _ANY_SIZE:
         try:
-            _try_out(model, arguments | freedom)
+            _try_out(model, arguments | options)
         except _REFUSALS as error:
             refusals.append(error)
         else:
-            return arguments | freedom
+            return arguments | options
     raise ConfigError(
-        f"the timm model {model!r} must give features at strides 8, 16 and 32 of images of any size, but it does not "
+        f"the timm model {model!r} does not compute features at strides 8, 16 and 32 for images of any size "
         f"({reason_of(refusals[0])}); choose another backbone, such as vgg16 or resnet50"
     ) from refusals[0]
 
@@ -123,13 +123,13 @@ def _feature_indices(model: str) -> tuple[int, ...]:
             info: Any = timm.create_model(model, features_only=True).feature_info
     except _REFUSALS as error:
         raise ConfigError(
-            f"the timm model {model!r} must offer features, but it does not ({reason_of(error)}); "
+            f"the timm model {model!r} does not offer features ({reason_of(error)}); "
             "choose another backbone, such as vgg16 or resnet50"
         ) from error
     strides = [stage["reduction"] for stage in info.info]
     if not set(STRIDES) <= set(strides):
         raise ConfigError(
-            f"the timm model {model!r} must give features at strides 8, 16 and 32, but it gives "
+            f"the timm model {model!r} must have features at strides 8, 16 and 32, but its strides are "
             f"{', '.join(map(str, sorted(set(strides))))}; choose another backbone, such as vgg16 or resnet50"
         )
     return tuple(strides.index(stride) for stride in STRIDES)
@@ -140,11 +140,11 @@ def _try_out(model: str, arguments: Mapping[str, Any]) -> None:
 
     with torch.device("meta"), torch.no_grad():
         backbone = TimmModel(model, timm.create_model(model, **arguments), in_channels=RGB).eval()
-        height, width = 32, 96  # the least, and an odd number of cells
+        height, width = 32, 96  # the smallest size, and an odd number of cells
         for stride, features in backbone(torch.empty(1, RGB, height, width)).items():
             expected = (1, backbone.channels[stride], height // stride, width // stride)
             if features.shape != expected:
-                raise ValueError(f"those of stride {stride} are {tuple(features.shape)} instead of {expected}")
+                raise ValueError(f"at stride {stride} they are {tuple(features.shape)} instead of {expected}")
 
 
 def _pretrained(model: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -156,29 +156,29 @@ def _pretrained(model: str, arguments: Mapping[str, Any]) -> nn.Module:
     try:
         return timm.create_model(model, pretrained=True, **arguments)
     except (OSError, RuntimeError) as error:
-        place = f"https://huggingface.co/{source.hf_hub_id}" if source.hf_hub_id else source.url
+        address = f"https://huggingface.co/{source.hf_hub_id}" if source.hf_hub_id else source.url
         raise ModelError(
-            f"the weights of {model!r} cannot be had ({reason_of(error)}); download them from {place} and pass "
+            f"the weights of {model!r} cannot be loaded ({reason_of(error)}); download them from {address} and pass "
             f"--weights FILE, or pass --weights {NONE} to start untrained"
         ) from error
 
 
 def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
-    """Fill a features_only network from a file of the whole classifier."""
+    """Load the weights of a features_only network from a file of the whole classifier."""
     import timm
 
     with torch.device("meta"):
         classifier = timm.create_model(model)
     names = {_alike(name): name for name in classifier.state_dict()}
     renamed = {names[_inner(name, names)]: name for name in net.state_dict()}
-    # layers after the last feature, and constants that timm once saved and now computes
+    # layers after the last feature, and constants that older versions of timm saved
     unused = {name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers())} - renamed.keys()
     tensors = {renamed.get(name, name): tensor for name, tensor in read_tensors(weights).items() if name not in unused}
     load_strictly(net, tensors, unused=[], source=str(weights), expected=f"timm's {model}")
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
-    """Find the convolutions of a `TimmModel` that see the image, from timm's list of their names."""
+    """Return the convolutions of a `TimmModel` that are applied to the image, from timm's list of their names."""
     wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
     convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]

@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman, ICLR 2015), the paper's main trunk, under the published layer names."""
+"""Define VGG (Simonyan and Zisserman, ICLR 2015), the paper's main trunk, with the published layer names."""
 
 from typing import cast
 
@@ -25,17 +25,17 @@ _PUBLISHED: dict[type[nn.Module], str] = {
 
 
 class VGG(Backbone):
-    """Features pool3, pool4 and fc7, or pool5 where the fully connected layers are left out.
+    """VGG with the features pool3, pool4 and fc7, or pool5 without the fully connected layers.
 
-    Layers are conv1_1, bn1_1 (in the _bn nets), relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7. The dropout after
-    fc7 belongs to the head.
+    The layers are conv1_1, bn1_1 (in the _bn networks), relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7. The dropout
+    after fc7 belongs to the head.
 
     Args:
         name: vgg11, vgg13, vgg16 or vgg19, with or without _bn.
-        classifier: torchvision's network of that name, whose layers it takes over.
+        classifier: torchvision's network of that name, whose layers are used.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
-        dropout: probability that a number between fc6 and fc7 is dropped in training.
-        as_released: whether images are padded by 100 and fc6 is not, as in the authors' nets.
+        dropout: the dropout probability between fc6 and fc7.
+        as_released: whether images are padded by 100 instead of padding in fc6, as in the authors' networks.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class VGG(Backbone):
             self._pad_as_released()
 
     def _pad_as_released(self) -> None:
-        """Pad the image instead of fc6, round pools up, and note where the cells of the maps look at now."""
+        """Pad the image instead of fc6, let pools round up, and compute the new image positions of the maps' cells."""
         cast(nn.Conv2d, self.conv1_1).padding = (RELEASED_PADDING, RELEASED_PADDING)
         grid = Grid()
         for i, stage in enumerate(self.stages, start=1):
@@ -68,7 +68,7 @@ class VGG(Backbone):
             self.grids[2**i] = grid
 
     def _take_layers(self, layers: nn.Sequential) -> None:
-        """Take over torchvision's numbered layers under their published names; each pool ends a stage."""
+        """Add torchvision's numbered layers by their published names; each pool ends a stage."""
         stage = number = 1
         for layer in layers:
             kind = _PUBLISHED[type(layer)]
@@ -81,7 +81,7 @@ class VGG(Backbone):
                 stage, number = stage + 1, 1
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """See `Backbone`."""
+        """Compute the features, see `Backbone.forward`."""
         features = {}
         x = images
         for i, stage in enumerate(self.stages, start=1):
@@ -92,7 +92,7 @@ class VGG(Backbone):
 
 
 def create(name: str, options: BackboneOptions) -> VGG:
-    """Make a VGG; see `create_backbone`."""
+    """Create a VGG, see `create_backbone`."""
     classifier = blank_classifier(name)
     if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]

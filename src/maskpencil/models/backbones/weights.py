@@ -1,4 +1,4 @@
-"""Classifier weights: where they come from, and one strict way to load them."""
+"""Read the weights of classifiers, and load them strictly."""
 
 import pickle
 import struct
@@ -21,7 +21,7 @@ from maskpencil.parsing import shown
 from maskpencil.regular_files import open_regular
 
 IMAGENET, NONE, BLANK = "imagenet", "none", "blank"
-"""Published, untrained, or yet to be loaded: without numbers where the family can be made so."""
+"""Published weights, untrained weights, or none yet: on the meta device, if the family allows it, to be loaded next."""
 
 _NAMES_SHOWN = 3
 _LONGEST_NAME = 100
@@ -39,9 +39,9 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-"""The dtypes of .safetensors files, by the names they have there; others are refused."""
+"""The dtypes of .safetensors files by their names in the file; others are refused."""
 
-# what torch.load was seen to raise for files cut short, files with wrong bytes, and files of other programs
+# observed errors of torch.load for truncated files, files with wrong bytes, and files of other programs
 _UNREADABLE = (
     *(OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AssertionError),
     *(pickle.UnpicklingError, struct.error, SafetensorError),
@@ -49,18 +49,18 @@ _UNREADABLE = (
 
 
 def blank_classifier(name: str, **options: object) -> nn.Module:
-    """Build a classifier of torchvision on the meta device, without numbers: that takes neither time nor memory."""
+    """Build a classifier of torchvision on the meta device, without numbers, which takes neither time nor memory."""
     with torch.device("meta"):
         return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
 
 def load_classifier(classifier: nn.Module, name: str, weights: str | Path, *, unused: Collection[str]) -> None:
-    """Fill torchvision's classifier `name` with the ImageNet weights, or with those of a file in torchvision's form.
+    """Load into torchvision's classifier `name` the ImageNet weights, or those of a file in torchvision's form.
 
-    `unused` are the beginnings of the names of layers that a backbone does not use.
+    `unused` are name prefixes of layers that the backbone does not use.
 
     Raises:
-        ModelError: the weights cannot be had, or do not fit.
+        ModelError: the weights cannot be downloaded or read, or do not fit.
     """
     if weights == IMAGENET:
         tensors = published_tensors(name, otherwise=f"pass --weights FILE, or --weights {NONE} to start untrained")
@@ -83,7 +83,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         _refuse_packed(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of forms of tensors that are refused below
+            warnings.simplefilter("ignore")  # about kinds of tensors that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ModelError(
@@ -96,36 +96,36 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if others:
         raise ModelError(
             f"{path}: holds {listed(map(_as_text, others))}, which are not tensors; expected a state dict, which maps "
-            "names to tensors; if one is inside, save it alone"
+            "names to tensors; if it holds one, save only that"
         )
     if unreal := [name for name, tensor in content.items() if not _is_real(tensor)]:
         raise ModelError(
-            f"{path}: holds {listed(unreal)}, whose numbers are not all in the file; expected plain tensors; save the "
-            "state dict again, its tensors contiguous"
+            f"{path}: holds {listed(unreal)}, whose numbers are not all stored in the file; expected dense tensors; "
+            "save the state dict again with contiguous tensors"
         )
     return dict(content)
 
 
 def _as_text(name: object) -> str:
-    """Return a name as an error shows it; an object that is not text may be built so that printing it never ends."""
+    """Return a name for an error message; for other objects the type, since printing a hostile one may never end."""
     return shown(name) if isinstance(name, str | int) else type(name).__name__
 
 
 def _is_real(tensor: Tensor) -> bool:
-    """Return whether a tensor is dense and stores a number for every entry: with stride 0 one can stand for 10^12."""
+    """Return whether a tensor is dense and stores every number: with stride 0, one number can stand for 10^12."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _refuse_packed(path: Path) -> None:
-    """Refuse a file of torch.save whose parts are compressed, which torch never does: they can expand to any size.
+    """Refuse a torch file with compressed entries, which could expand to any size and which torch never writes.
 
     Raises:
-        ValueError: it is packed, or is not a whole zip file.
+        ValueError: entries are compressed, or the zip file is damaged.
     """
     if not zipfile.is_zipfile(path):
-        return  # the form before torch 1.6
+        return  # the format before torch 1.6
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
@@ -137,14 +137,14 @@ def _refuse_packed(path: Path) -> None:
 
 
 def shapes_in(path: Path) -> dict[str, Tensor]:
-    """Read the names, shapes and dtypes of a .safetensors file as tensors without numbers, on the meta device.
+    """Read the names, shapes and dtypes of a .safetensors file as tensors on the meta device, without numbers.
 
     Raises:
         ModelError: the file is missing, not regular, or its header is damaged.
     """
     try:
         with open_regular(path), safe_open(path, framework="pt") as tensors:
-            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - it is no mapping
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - it is not a mapping
             return {
                 name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
                 for name, part in slices.items()
@@ -158,19 +158,19 @@ def shapes_in(path: Path) -> dict[str, Tensor]:
 def refuse_misfit(
     module: nn.Module, tensors: Mapping[str, Tensor], *, unused: Collection[str], source: str, expected: str
 ) -> None:
-    """Compare the names, shapes and kinds of numbers of `tensors` with those of a module; see `load_strictly`.
+    """Compare the names, shapes and types of `tensors` with those of a module; arguments as for `load_strictly`.
 
-    Neither needs numbers: both may be on the meta device.
+    Both may be on the meta device.
 
     Raises:
-        ModelError: tensors are missing, unexpected, misshaped, or whole numbers in place of fractions.
+        ModelError: tensors are missing, unexpected or misshaped, or hold integers instead of floats.
     """
     beginnings = tuple(unused)
     wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
     found = {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     both = [(name, found[name], tensor) for name, tensor in wanted.items() if name in found]
     problems = {
-        # files from before 2018 lack the batch counts, which nothing here reads
+        # files from before 2018 lack the batch counts, which are not used here
         "missing": [name for name in wanted if name not in found and not name.endswith(_COUNTS)],
         "unexpected": [name for name in found if name not in wanted],
         "misshaped": [
@@ -178,7 +178,7 @@ def refuse_misfit(
             for name, one, other in both
             if one.shape != other.shape
         ],
-        "not of fractions": [
+        "not floating-point": [
             f"{name} ({one.dtype})" for name, one, other in both if other.is_floating_point() > one.is_floating_point()
         ],
     }
@@ -188,7 +188,7 @@ def refuse_misfit(
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Refuse weights and statistics that are not numbers.
+    """Refuse weights and statistics that are not finite.
 
     Raises:
         ModelError: a tensor holds NaN or infinity.
@@ -199,14 +199,15 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
 
 
 def class_count(scores: Tensor, name: str, *, source: str) -> int:
-    """Count the classes that the weights of a score layer (K, C, 1, 1) are for.
+    """Return the number of classes of a score layer by its weights (K, C, 1, 1).
 
     Raises:
-        ModelError: they are too many for a label map, or the tensor has not that form.
+        ModelError: there are too many classes for a label map, or the tensor has another form.
     """
     if scores.ndim != 4 or not 1 <= len(scores) <= MAX_CLASSES:
         raise ModelError(
-            f"{source}: {name} is {tuple(scores.shape)}; expected one row for each of 1 to {MAX_CLASSES} classes"
+            f"{source}: {name} has the shape {tuple(scores.shape)}; expected (K, C, 1, 1) for K classes, 1 to "
+            f"{MAX_CLASSES}"
         )
     return len(scores)
 
@@ -214,10 +215,14 @@ def class_count(scores: Tensor, name: str, *, source: str) -> int:
 def load_strictly(
     module: nn.Module, tensors: Mapping[str, Tensor], *, unused: Collection[str], source: str, expected: str
 ) -> None:
-    """Let `module` take over tensors that must have its names and shapes exactly.
+    """Load tensors into `module`, whose names and shapes they must match exactly.
 
-    Names that begin with one of `unused` may be missing, present or of other shapes; they are not loaded. `source` and
-    `expected` name in the error where the tensors are from and which network's they should be.
+    Args:
+        module: the network to load into.
+        tensors: a state dict.
+        unused: name prefixes of tensors that are not loaded; they may be missing, present or of other shapes.
+        source: the origin of the tensors, for errors.
+        expected: the network to which they should belong, for errors.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped.
@@ -231,36 +236,36 @@ def load_strictly(
 
 
 def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
-    """Load the best weights that torchvision publishes for its network `name`, from its cache or downloaded into it.
+    """Load the best weights that torchvision publishes for its network `name`, from its cache or by download.
 
-    `otherwise` is what the error advises besides putting the file into the cache by hand.
+    `otherwise` is the remedy in the error besides putting the file into the cache by hand.
 
     Raises:
-        ModelError: they cannot be had.
+        ModelError: the weights cannot be downloaded or read.
     """
     published = models.get_model_weights(name).DEFAULT
     try:
-        with redirect_stdout(sys.stderr):  # torch prints where it downloads from; standard output is for results
+        with redirect_stdout(sys.stderr):  # torch prints the address; standard output is for results
             return published.get_state_dict(  # type: ignore[no-any-return]
                 progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
             )
     except _UNREADABLE as error:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
         raise ModelError(
-            f"the published weights of {name} cannot be had ({reason_of(error)}); put {published.url} at {file}, "
+            f"the published weights of {name} cannot be loaded ({reason_of(error)}); save {published.url} as {file}, "
             f"or {otherwise}"
         ) from error
 
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's message, without its full stop."""
-    if isinstance(error, pickle.UnpicklingError):  # whose text is advice to run the file's code
-        return "not a file of tensors alone"
+    if isinstance(error, pickle.UnpicklingError):  # its text advises to run the file's code
+        return "not a file of tensors only"
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
 
 
 def listed(items: Iterable[str]) -> str:
-    """Join the first few of some names, long ones shortened."""
+    """Join the first few names, with long ones shortened, and the number of the others."""
     names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in items]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

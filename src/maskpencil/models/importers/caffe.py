@@ -1,10 +1,10 @@
-"""The weights files of Caffe, read without Caffe and without protobuf.
+"""Read the weights files of Caffe, without Caffe and without protobuf.
 
-A `.caffemodel` is one `NetParameter` message in protobuf's wire format. Only the part of Caffe's messages that carries
-weights is declared here; every other field is skipped. A message is a row of fields, each with a number and a value;
-its declaration says what the numbers mean. Values are given as the range of their places in the mapped file: nothing is
-copied, nothing holds on to the file, and packed numbers look like those that have a field each. Why protobuf's own
-package does not read it: docs/adr/0031-caffe-files-are-mapped.md.
+A `.caffemodel` is one `NetParameter` message in protobuf's wire format. A message is a sequence of fields, each with a
+number and a value; its declaration gives the meaning of the numbers. Only the parts of Caffe's messages that carry
+weights are declared here; all other fields are skipped. A value is represented by the range of its bytes in the mapped
+file: nothing is copied, nothing keeps the file open, and packed numbers look like those with a field each. For why
+protobuf's package is not used, see docs/adr/0031-caffe-files-are-mapped.md.
 
 Sources: src/caffe/proto/caffe.proto of https://github.com/BVLC/caffe,
 https://protobuf.dev/programming-guides/encoding/
@@ -22,33 +22,33 @@ from torch import Tensor
 
 from maskpencil.errors import ModelError
 
-# a field is its tag, which is the varint number << 3 | wire type, and then its value
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types; the other two are groups, long out of use
+# a field is its tag, the varint (number << 3 | wire type), followed by its value
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types; the other two are for groups, which are obsolete
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _WIRE_TYPE_BITS, _WIRE_TYPE = 3, 0b111
 _LAST_FIELD_NUMBER = 2**29 - 1
-# a byte of a varint has 7 bits of it, the low ones first, up to 64; the bit above says that another byte follows
+# each byte of a varint holds 7 of its up to 64 bits, the low ones first; the highest bit is set if another byte follows
 _PAYLOAD = 0b0111_1111
 _SHIFTS = range(0, 64, 7)
 
 MAX_FIELDS = 2**22
-"""Of one message: Caffe's nets have hundreds, and a blob whose numbers have a field each may be that large."""
+"""The most fields of a message: networks have hundreds, and a blob with a field for each number has millions."""
 
 STRING = MESSAGE = (_LENGTH,)
 INTEGER = (_VARINT,)
-# repeated numbers may be packed into one field, or come as a field each
+# repeated numbers may be packed into one field, or have a field each
 INTEGERS, FLOATS, DOUBLES = (_LENGTH, _VARINT), (_LENGTH, _FIXED32), (_LENGTH, _FIXED64)
 
 Fields = Mapping[int, tuple[str, tuple[int, ...]]]
-"""The fields of a message: number -> name, and the wire types it may have."""
+"""The fields of a message: number -> name and allowed wire types."""
 
 
 class FormatError(Exception):
     """A file does not have the expected format. Readers turn it into a `ModelError`.
 
     Args:
-        found: what was found.
-        remedy: what to do.
+        found: what is wrong, for the message.
+        remedy: what to do about it.
     """
 
     def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:
@@ -56,7 +56,7 @@ class FormatError(Exception):
         self.remedy = remedy
 
 
-# the messages of caffe.proto; the net's name is not read, but its wire type distinguishes other files
+# the messages of caffe.proto; the network's name is not used, but its wire type helps to recognize other files
 _NET_PARAMETER: Fields = {1: ("name", STRING), 2: ("layers", MESSAGE), 100: ("layer", MESSAGE)}
 _LAYER_PARAMETER: Fields = {
     1: ("name", STRING),
@@ -65,7 +65,7 @@ _LAYER_PARAMETER: Fields = {
     117: ("inner_product_param", MESSAGE),
 }
 _V1_LAYER_PARAMETER: Fields = {
-    1: ("layer", MESSAGE),  # holds everything in the still older files, as a V0LayerParameter
+    1: ("layer", MESSAGE),  # holds everything in even older files, as a V0LayerParameter
     4: ("name", STRING),
     5: ("type", INTEGER),
     6: ("blobs", MESSAGE),
@@ -91,32 +91,32 @@ _V1_TYPES = {4: _CONVOLUTION, 14: _INNER_PRODUCT, 39: _DECONVOLUTION}
 _WEIGHT, _BIAS = "weight", "bias"
 _PARAMETERS = {0: _WEIGHT, 1: _BIAS}
 _AXES = {_CONVOLUTION: {_BIAS: 1}, _DECONVOLUTION: {_BIAS: 1}, _INNER_PRODUCT: {_WEIGHT: 2, _BIAS: 1}}
-"""How many axes PyTorch gives a parameter, where Caffe's old four are more."""
+"""The number of axes of a parameter in PyTorch, for those that have more, four, in Caffe's old files."""
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights from a .caffemodel file: float32 tensors, by the published layer names, in PyTorch's form.
+    """Read the weights from a .caffemodel file as float32 tensors in PyTorch's form, by the published layer names.
 
     A layer's first array is LAYER.weight, its second LAYER.bias, further ones LAYER.blob2, LAYER.blob3 and so on; so
-    mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays give nothing. The tensors
+    mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays are left out. The tensors
     own their memory.
 
-    Shapes: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner product (C_out,
-    C_in), bias (C_out,), which are PyTorch's as well. Old files store every array with four axes, (1, 1, C_out, C_in)
-    and (1, 1, 1, C_out) for the last two: their leading 1s are dropped. What other layers have keeps the stored shape.
-    The numbers stay as they are: a network for BGR images remains one.
+    Shapes, as in PyTorch: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner
+    product (C_out, C_in), bias (C_out,). Old files store every array with four axes, (1, 1, C_out, C_in) and
+    (1, 1, 1, C_out) for the last two: their leading 1s are dropped. The arrays of other layers keep the stored shape.
+    The numbers are unchanged: a network for BGR images remains one.
 
-    A file that was cut exactly between two layers looks like a whole one, since the format stores neither length nor
-    count at its top: load the tensors strictly, which lists the missing layers.
+    A file that was cut off exactly between two layers looks complete, since the format stores neither its length nor
+    the number of layers: load the tensors strictly, which lists the missing layers.
 
     Raises:
-        ModelError: the file is missing, damaged, something else, has no weights, or names two layers the same.
+        ModelError: the file is missing, damaged or of another kind, has no weights, or has two layers of one name.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: there is no such weights file; expected a .caffemodel file of Caffe")
     try:
-        if path.stat().st_size == 0:  # which cannot be mapped
+        if path.stat().st_size == 0:  # it cannot be mapped
             raise FormatError("it is empty")
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             return _read_net(content)
@@ -144,7 +144,7 @@ def _read_net(content: mmap) -> dict[str, Tensor]:
 
 
 def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict[str, Tensor]]:
-    """Read a layer's name, and its tensors by their names within the layer."""
+    """Read the name of a layer, and its tensors by parameter name."""
     layer = layer_type = ""
     parameters: dict[str, Tensor] = {}
     for field, value in read_fields(content, message, known):
@@ -165,8 +165,8 @@ def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict
                     raise FormatError(f"the weights of {layer!r} are stored transposed", "store them without transpose")
             case "layer":
                 raise FormatError(
-                    "its layers have Caffe's first form, V0",
-                    "bring it up to date with Caffe's upgrade_net_proto_binary",
+                    "its layers have Caffe's oldest form, V0",
+                    "convert it with Caffe's upgrade_net_proto_binary",
                 )
     if parameters and not layer:
         raise FormatError("a layer with weights has no name")
@@ -177,7 +177,7 @@ def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict
 
 
 def _read_blob(content: mmap, message: range, name: str) -> Tensor:
-    """Read the float32 tensor of an array, with the shape in which it is stored."""
+    """Read an array as a float32 tensor of the stored shape."""
     legacy: dict[str, int] = {}
     shape: list[int] = []
     data, double_data = bytearray(), bytearray()
@@ -194,7 +194,7 @@ def _read_blob(content: mmap, message: range, name: str) -> Tensor:
                         raise FormatError(f"an array has more than {_MAX_AXES} axes")
             case _:
                 legacy[field] = read_integer(content, value)
-    if legacy:  # Caffe, too, lets the four old fields win over the shape, and the doubles over the floats
+    if legacy:  # as in Caffe, the four old fields take precedence over the shape, and doubles over floats
         shape = [legacy.get(axis, 0) for axis in _LEGACY_AXES]
     numbers, dtype = (double_data, np.dtype("<f8")) if double_data else (data, np.dtype("<f4"))
     needed = math.prod(shape) * dtype.itemsize
@@ -213,10 +213,10 @@ def _without_leading_ones(tensor: Tensor, axes: int) -> Tensor:
 
 
 def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[str, range]]:
-    """Go through the known fields of a message: the name and the value of each.
+    """Yield the name and the value of each known field of a message.
 
     Raises:
-        FormatError: the bytes are no message, or a known field has another wire type.
+        FormatError: the bytes are not a message, or a known field has another wire type.
     """
     position, count = message.start, 0
     while position < message.stop:
@@ -249,7 +249,7 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
 
 
 def read_integer(content: mmap, value: range) -> int:
-    """Read the integer of an INTEGER field; negative ones, which are not valid here, come as 2**64 more."""
+    """Read the integer of an INTEGER field; negative ones, which are not valid here, become 2**64 greater."""
     return _varint(content, value.start, value.stop)[0]
 
 
@@ -262,18 +262,18 @@ def read_integers(content: mmap, value: range) -> Iterator[int]:
 
 
 def read_text(content: mmap, value: range) -> str:
-    """Read the text of a STRING field; bytes that are not UTF-8, which old writers did not check for, are escaped."""
+    """Read the text of a STRING field; bytes that are not UTF-8, which old programs may have written, are escaped."""
     return content[value.start : value.stop].decode("utf-8", errors="backslashreplace")
 
 
 def append_bytes(numbers: bytearray, content: mmap, value: range) -> None:
-    """Copy a FLOATS or DOUBLES field, packed or alone, to the end of `numbers`: as bytes, the low one first."""
+    """Append the little-endian bytes of a FLOATS or DOUBLES field, packed or not, to `numbers`."""
     with memoryview(content) as whole, whole[value.start : value.stop] as part:  # slices of a mmap would be copies
         numbers += part
 
 
 def _varint(content: mmap, position: int, end: int) -> tuple[int, int]:
-    """Read the variable-length integer at a place before `end`; return it and the place after it."""
+    """Read the variable-length integer at a position before `end`; return it and the position after it."""
     value, start = 0, position
     for shift in _SHIFTS:
         if position == end:

@@ -1,4 +1,4 @@
-"""State dicts under the published layer names: the authors' nets, in Caffe's file or in a PyTorch port's."""
+"""Build the authors' networks from state dicts with the published layer names, from Caffe or from PyTorch ports."""
 
 from collections.abc import Mapping
 
@@ -16,18 +16,18 @@ _SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
 
 
 def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors look like one of the authors' nets."""
+    """Return whether tensors look like those of one of the authors' networks."""
     return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
 
 
 def load_published(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bool | None = None) -> FCN:
-    """Make the net, as released, that holds tensors under the published names.
+    """Build the network, as released, for tensors with the published names.
 
-    Trunk, stride and number of classes follow from the names and shapes. Whether it is an FCN-8s at once shows in the
-    scales that Caffe's file holds; state dicts of PyTorch ports lack them and need `at_once_scales` said.
+    Trunk, stride and number of classes follow from the names and shapes. Caffe's files contain the scales of an FCN-8s
+    "at once"; the state dicts of PyTorch ports lack them and need `at_once_scales`.
 
     Raises:
-        ModelError: it is none of the authors' nets, or tensors are missing, unexpected or misshaped.
+        ModelError: it is not one of the authors' networks, or tensors are missing, unexpected or misshaped.
     """
     config = _config_of(tensors, source=source, at_once_scales=at_once_scales)
     model = build_fcn(config, weights=BLANK)
@@ -43,8 +43,8 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
     strides = [stride for name, stride in _LAST_UPSCORE.items() if name in tensors]
     if not is_published(tensors) or len(strides) != 1:
         raise ModelError(
-            f"{source}: is none of the authors' nets; expected score_fr.weight, one of {', '.join(_TRUNKS)} and one of "
-            f"{', '.join(_LAST_UPSCORE)}"
+            f"{source}: is not one of the authors' networks; expected score_fr.weight, one of {', '.join(_TRUNKS)} and "
+            f"one of {', '.join(_LAST_UPSCORE)}"
         )
     (stride,) = strides
     classes = class_count(tensors["score_fr.weight"], "score_fr.weight", source=source)
@@ -66,7 +66,7 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
 
 
 def _name(name: str) -> str:
-    """Return the network's name for a published layer name."""
+    """Return the parameter name in `FCN` for a published one."""
     return name if name.startswith(("score", "upscore")) else f"backbone.{name}"
 
 
@@ -77,7 +77,7 @@ def _is_per_class(kernel: Tensor) -> bool:
 
 
 def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
-    """Bring an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k)."""
+    """Convert an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k), in place."""
     kernel = tensors.get(name)
     if kernel is None or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
         return  # the strict load reports it

@@ -1,4 +1,4 @@
-"""torchvision's own fully convolutional networks, trained on COCO with the classes of Pascal VOC."""
+"""Build torchvision's own fully convolutional networks, trained on COCO with the classes of Pascal VOC."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,14 +16,14 @@ from maskpencil.models.backbones.weights import class_count, load_strictly, publ
 NAMES = ("fcn_resnet50", "fcn_resnet101")
 
 IMAGE_SIZE = 693
-"""The longer side of a 3:4 image whose shorter side has the 520 pixels at which they were trained."""
+"""The longer side of a 3:4 image whose shorter side has 520 pixels, as in the training of these networks."""
 
 _AUXILIARY = ("aux_classifier.",)
 
 
 @dataclass(frozen=True)
 class TorchvisionFCNConfig:
-    """The network of torchvision to build, and its number of classes.
+    """The name of torchvision's network, and its number of classes.
 
     Raises:
         ConfigError: there is no such network.
@@ -47,18 +47,18 @@ class TorchvisionFCNConfig:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The usual name of the network."""
         return f"torchvision's {self.network}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in config.json."""
+        """Return the configuration as plain values, as in config.json."""
         return asdict(self)
 
 
 class TorchvisionFCN(nn.Module):
-    """A dilated ResNet with scores at stride 8, scaled up in one step; without its auxiliary branch.
+    """A dilated ResNet with scores at stride 8, which are upsampled in one step; without its auxiliary branch.
 
-    It is made without numbers, on the meta device: load tensors into it.
+    It is built on the meta device, without numbers, so that tensors can be loaded into it.
 
     Source: torchvision.models.segmentation.fcn.
     """
@@ -91,12 +91,12 @@ def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> TorchvisionFCN:
-    """Make the network that holds the tensors of torchvision's state dict.
+    """Build the network for the tensors of torchvision's state dict.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped.
     """
-    name = NAMES["backbone.layer3.22.conv1.weight" in tensors]  # the 23rd block, which ResNet-50 has not
+    name = NAMES["backbone.layer3.22.conv1.weight" in tensors]  # the 23rd block, which ResNet-50 lacks
     classes = class_count(tensors["classifier.4.weight"], "classifier.4.weight", source=source)
     model = TorchvisionFCN(TorchvisionFCNConfig(classes, name))
     load_strictly(model.net, tensors, unused=_AUXILIARY, source=source, expected=model.config.title)
@@ -104,11 +104,11 @@ def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> Torch
 
 
 def torchvision_fcn(name: str) -> TorchvisionFCN:
-    """Make one of the networks with the weights that torchvision publishes, from its cache or downloaded into it.
+    """Build one of the networks with the weights that torchvision publishes, from its cache or by download.
 
     Raises:
         ConfigError: there is no such network.
-        ModelError: the weights cannot be had.
+        ModelError: the weights cannot be downloaded or read.
     """
     TorchvisionFCNConfig(1, name)
     tensors = published_tensors(name, otherwise="import a file of them with maskpencil import")

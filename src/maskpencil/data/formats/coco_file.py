@@ -1,0 +1,249 @@
+"""Read the JSON of COCO: categories, images, and annotations with polygons or run lengths.
+
+Source: https://cocodataset.org/#format-data
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.drawing import Points, Polygon, RunLengths
+from maskpencil.data.formats.annotations import (
+    Entry,
+    checked_numbers,
+    checked_points,
+    checked_size,
+    covers_nothing,
+    read_json,
+    shown,
+)
+from maskpencil.data.formats.problems import Problems
+from maskpencil.errors import DataError
+
+Id = int | str
+KEYS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class CocoCategory:
+    """A category; `above` is its supercategory, "" where it has none."""
+
+    id: Id
+    name: str
+    above: str
+
+
+@dataclass(frozen=True)
+class CocoOutline:
+    """An annotation with the name of its category and its area in pixels; its shapes have no classes yet."""
+
+    label: str
+    area: float
+    shapes: tuple[Polygon | RunLengths, ...]
+
+
+@dataclass
+class CocoImage:
+    """An image by its name in the file, its (height, width) if given, and its annotations in the file's order.
+
+    `broken` is whether one of its annotations cannot be understood.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    outlines: list[CocoOutline]
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """The content of a file; `boxes` are annotations without an outline, `strays` those of images not listed."""
+
+    path: Path
+    tool: str
+    categories: Sequence[CocoCategory]
+    images: Sequence[CocoImage]
+    boxes: Sequence[str]
+    strays: Sequence[str]
+
+    @property
+    def outlined(self) -> bool:
+        """Whether there is any outline."""
+        return any(image.outlines for image in self.images)
+
+
+def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
+    """Read a file; None where it is not a JSON object with the lists of images, annotations and categories.
+
+    Entries that are not in COCO's format are collected in `problems`.
+
+    Raises:
+        DataError: the file is no JSON, or holds something else than objects in its lists.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
+        return None
+    file = Entry.of(path, "", content)
+    categories = read_categories(file)
+    images = read_images(file, problems)
+    ids = ImageIds(images)
+    boxes, strays = [], []
+    for entry in file.entries("annotations", "annotation", id_key="id"):
+        with problems.collected():
+            image = ids.find(entry.identifier("image_id"))
+            try:
+                category = categories.get(entry.identifier("category_id"))
+                if category is None:
+                    raise entry.wrong("category_id", "the id of one of the categories")
+                shapes = read_segmentation(entry, image.size if image else None, problems)
+            except DataError:
+                if image:
+                    image.broken = True
+                raise
+            if image is None:
+                strays.append(f"{entry} of image {shown(entry.fields['image_id'])}")
+            elif shapes:
+                image.outlines.append(CocoOutline(category.name, _area(entry.fields.get("area"), shapes), shapes))
+            elif not entry.fields.get("segmentation"):
+                boxes.append(str(entry))
+    info = content.get("info")
+    tool = info.get("contributor") if isinstance(info, dict) else None
+    return CocoFile(path, str(tool or ""), tuple(categories.values()), tuple(images.values()), boxes, strays)
+
+
+def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
+    """Return the images of a file by their ids; what cannot be understood is collected in `problems`."""
+    images: dict[Id, CocoImage] = {}
+    for entry in file.entries("images", "image", id_key="id"):
+        with problems.collected():
+            image_id = entry.identifier("id")
+            if image_id in images:
+                raise DataError(f"{entry}: the id stands twice; expected one an image; export the file again")
+            images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
+    return images
+
+
+class ImageIds:
+    """The images of a file by what annotations call them: their ids, else their names."""
+
+    def __init__(self, images: Mapping[Id, CocoImage]) -> None:
+        self._images = images
+        self._others: dict[str, CocoImage] = {}
+        for image_id, image in images.items():
+            self._others.setdefault(_without_zeros(str(image_id)), image)
+        for image in images.values():
+            name = PureWindowsPath(image.name)
+            for text in (image.name, name.name, name.stem):
+                self._others.setdefault(text, image)
+
+    def find(self, image_id: Id) -> CocoImage | None:
+        """Return the image with this id, or None."""
+        text = str(image_id)
+        return self._images.get(image_id) or self._others.get(_without_zeros(text)) or self._others.get(text)
+
+
+def _without_zeros(text: str) -> str:
+    return text.lstrip("0") if text.isdecimal() else text
+
+
+def read_categories(file: Entry) -> dict[Id, CocoCategory]:
+    """Return the categories of a file by their ids.
+
+    Raises:
+        DataError: some are not in COCO's format; all of them are named.
+    """
+    categories: dict[Id, CocoCategory] = {}
+    problems = Problems()
+    for entry in file.entries("categories", "category", id_key="id"):
+        with problems.collected():
+            category_id, name = entry.identifier("id"), entry.text("name", blank=True)
+            above = entry.text("supercategory", blank=True) if entry.fields.get("supercategory") else ""
+            category = categories.setdefault(category_id, CocoCategory(category_id, name, above))
+            if category.name != name:
+                raise DataError(f"{entry}: is {category.name!r} and {name!r}; expected one name an id; correct it")
+    problems.refuse()
+    return categories
+
+
+def read_segmentation(
+    annotation: Entry, size: tuple[int, int] | None, problems: Problems
+) -> tuple[Polygon | RunLengths, ...]:
+    """Return the polygons or the mask of an annotation, () where it has neither.
+
+    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; one alone need not be in a list of its own.
+    Those without an area are left out, and collected in `problems`.
+
+    Args:
+        annotation: the annotation.
+        size: (height, width) of the image, if it is known.
+        problems: what was left out.
+
+    Raises:
+        DataError: it is something else, also run lengths without their size, as some converters write them.
+    """
+    segmentation = annotation.fields.get("segmentation")
+    if isinstance(segmentation, dict):
+        return (_run_lengths(annotation.inside("segmentation")),)
+    if not isinstance(segmentation, list | None):
+        raise annotation.wrong("segmentation", "polygons or run lengths")
+    parts = segmentation or []
+    if {*map(type, parts)} <= {int, float}:
+        parts = [parts] if parts else []
+    if len(parts) > 2 and all(isinstance(part, list) and len(part) == 2 for part in parts):
+        raise DataError(
+            f"{annotation}: has {len(parts)} parts of 2 numbers each; expected a list of polygons, each x and y of at "
+            "least 3 points; put the points of a polygon into one list"
+        )
+    shapes: list[Polygon | RunLengths] = []
+    for number, part in enumerate(parts, start=1):
+        if isinstance(part, dict):
+            shapes.append(_run_lengths(Entry.of(annotation.path, f"{annotation.place}: part {number}", part)))
+            continue
+        pairs = isinstance(part, list) and part and all(isinstance(point, list) for point in part)
+        numbers = checked_points(part, str(annotation)).ravel() if pairs else checked_numbers(part, str(annotation))
+        if size and len(numbers) > 4 and float(numbers.sum(dtype=np.float64)) == size[0] * size[1]:
+            raise DataError(
+                f"{annotation}: has {len(numbers)} numbers that add up to the {size[0] * size[1]} pixels of the image, "
+                'like run lengths; expected polygons; give run lengths with their size: {"size": [height, width], '
+                '"counts": [...]}'
+            )
+        if len(numbers) % 2:
+            raise DataError(
+                f"{annotation}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; "
+                "correct or remove it"
+            )
+        if covers_nothing(ring := numbers.reshape(-1, 2)):
+            which = f"part {number} of {len(parts)} is " if len(parts) > 1 else ""
+            problems.without_area.append(f"{annotation}: {which}a polygon of {len(ring)} points")
+        else:
+            shapes.append(Polygon(IGNORE_INDEX, (ring,)))
+    return tuple(shapes)
+
+
+def _run_lengths(segmentation: Entry) -> RunLengths:
+    size, counts = segmentation.fields.get("size"), segmentation.fields.get("counts")
+    if not isinstance(size, list) or len(size) != 2:
+        raise segmentation.wrong("size", "[height, width]")
+    if not isinstance(counts, list | str):
+        raise segmentation.wrong("counts", "run lengths, as a list of numbers or as text")
+    pixels = checked_size(size[0], size[1], str(segmentation))
+    try:
+        return RunLengths.of(IGNORE_INDEX, pixels, counts)
+    except DataError as error:
+        raise DataError(f"{segmentation}: {error}") from error
+
+
+def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
+    """Return the area given by the file, else the area of the shapes."""
+    if isinstance(given, int | float) and given > 0:
+        return given
+    return sum(shape.area if isinstance(shape, RunLengths) else _shoelace(shape.rings[0]) for shape in shapes)
+
+
+def _shoelace(ring: Points) -> float:
+    x, y = ring.astype(np.float64).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y))) / 2

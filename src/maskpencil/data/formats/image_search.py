@@ -1,0 +1,132 @@
+"""Find the images that an annotation file names, also where they were moved or renamed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
+
+from maskpencil.data.layout import Found, files_below, find_image
+from maskpencil.data.layout.splits import split_in
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES
+
+UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""The prefix by which Label Studio makes the names of uploaded files unique."""
+
+
+@dataclass
+class ImageSearch:
+    """The images below `root`, or below the folder that the user named, except `masks`.
+
+    `renamed` are those that were found under other names.
+    """
+
+    root: Path
+    given: Path | None = None
+    masks: frozenset[Path] = frozenset()
+    renamed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.files = [path for path in files_below(self.place, IMAGE_SUFFIXES) if path not in self.masks]
+        self._by_key: tuple[dict[str, list[Path]], ...] = tuple({} for _ in KEYS)
+        for path in self.files:
+            for key, paths in zip(KEYS, self._by_key, strict=True):
+                paths.setdefault(key(path.name), []).append(path)
+
+    @property
+    def place(self) -> Path:
+        """The folder below which all images are."""
+        return self.given or self.root
+
+    def find(
+        self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
+    ) -> Path | None:
+        """Find the image that the file `source` calls `name`: in `folders`, else anywhere but in other splits.
+
+        Elsewhere, or under a name that differs in case, in its suffix, in quoted characters (%20) or by the prefix of
+        Label Studio's uploads, an image is taken only if it is the only such one, or the only one in the named folders.
+
+        Args:
+            name: as it is in the file; the last parts of a path count.
+            folders: where to look first.
+            source: the file.
+            split: the split of the file, if it is known.
+            but: an image that is rather taken than one under another name.
+
+        Raises:
+            DataError: the name leads out of the folder by "..", and no image has it.
+        """
+        where = [self.given] if self.given else folders
+        try:
+            found = find_image(self.place, where, name, source=source)
+            found = None if found in self.masks else found
+        except DataError:
+            other = but or self.alike(name, split)
+            if other is None and self.given is None:
+                raise
+            return other
+        return found or self.alike(name, split, sure=but is not None)
+
+    def warn(self, found: Found) -> None:
+        """Add a warning of the images that were found under other names."""
+        found.warn(
+            "images-renamed",
+            self.renamed,
+            "{n} images have other names than in the annotations",
+            "make sure that they are the same images",
+        )
+
+    def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
+        """Return the only image of a name, or, unless `sure`, of a name alike, in any folder, or None."""
+        best = self.candidates(name, split, sure=sure)
+        if len(best) != 1:
+            return None
+        if best[0].name != PureWindowsPath(name).name:
+            self.renamed.append(f"{best[0]}: {name}")
+        return best[0]
+
+    def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
+        """Return the images with the most in common with a name; several where it cannot be told."""
+        parts = PureWindowsPath(unquote(name)).parts
+        if not parts or "\0" in name:
+            return []
+        for key, paths in zip(KEYS[: 1 if sure else None], self._by_key, strict=False):
+            alike = [path for path in paths.get(key(parts[-1]), []) if self._may_be(path, split)]
+            shared = {path: _shared(path.parts[:-1], parts[:-1]) for path in alike}
+            if alike:
+                return [path for path in alike if shared[path] == max(shared.values())]
+        return []
+
+    def _may_be(self, path: Path, split: str) -> bool:
+        folders = path.relative_to(self.place).parts[:-1]
+        return not split or {split_in(folder) for folder in folders} <= {"", split}
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def _spaced(name: str) -> str:
+    """Return the name as Label Studio writes it, without the prefix of uploads."""
+    return UPLOAD_PREFIX.sub("", name.replace(" ", "_"), count=1)
+
+
+def _lower(name: str) -> str:
+    return name.lower()
+
+
+def _stem(name: str) -> str:
+    """Return the name in lower case, without its prefix, and without its suffix if that is one of images."""
+    path = PureWindowsPath(_spaced(name).lower())
+    return path.stem if path.suffix in IMAGE_SUFFIXES else path.name
+
+
+KEYS = (_same, _lower, _spaced, _stem)
+"""What two names have in common that are taken for the same image's, the surest first."""
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the number of equal parts at the end."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a.lower() != b.lower()), min(len(one), len(other)))

@@ -1,0 +1,96 @@
+"""Collect the entries of annotation files that cannot be drawn, so that all of them are named at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskpencil.data.faults import fault
+from maskpencil.data.layout import Found, Layout, layout_of
+from maskpencil.errors import DataError
+
+NOT_UNDERSTOOD = "annotations-not-understood"
+"""The fault of entries that cannot be understood; images with such entries are not read."""
+
+WITHOUT_AREA = "annotations-without-area"
+CLIPPED = "annotations-outside"
+
+FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
+
+
+@dataclass
+class Problems:
+    """Entries that were left out, by file and place, each with what was found there.
+
+    Attributes:
+        errors: what cannot be understood. It may be an object, so its image cannot be used.
+        without_area: shapes of too few points, or of none: they cover no pixel, and are left out alone.
+        clipped: shapes that reach a little out of their image, where they are cut off.
+    """
+
+    errors: list[DataError] = field(default_factory=list)
+    without_area: list[str] = field(default_factory=list)
+    clipped: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep the error of the entry that is read inside, rather than to stop at it."""
+        try:
+            yield
+        except DataError as error:
+            self.errors.append(error)
+
+    def refuse(self) -> None:
+        """Raise what was collected, as one error.
+
+        Raises:
+            DataError: an entry could not be understood.
+        """
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise DataError(self._not_understood(Found()).faults[0].line.removeprefix("error: "))
+
+    def layout(self, root: Path, found: Found, *, use_lists: bool = True) -> Layout:
+        """Assign the pairs to splits as `layout.layout_of` does, with what was left out as faults.
+
+        Raises:
+            DataError: as there; or nothing is left but entries that cannot be understood.
+        """
+        self._not_understood(found)
+        found.warn(
+            WITHOUT_AREA,
+            self.without_area,
+            "{n} shapes without an area left out",
+            f"draw them again if something is there; {FIXED.format('them')}",
+        )
+        found.warn(
+            CLIPPED,
+            self.clipped,
+            "{n} shapes reach out of their image and are cut off at its edge",
+            f"look at the overlays; {FIXED.format('what is outside')}",
+        )
+        try:
+            return layout_of(root, found, use_lists=use_lists)
+        except DataError:
+            self.refuse()
+            raise
+
+    def _not_understood(self, found: Found) -> Found:
+        parted = [_parted(error) for error in self.errors]
+        remedies = {remedy for _, remedy in parted}
+        remedy = remedies.pop() if len(remedies) == 1 else ""
+        found.faults += fault(
+            NOT_UNDERSTOOD,
+            "error",
+            [what for what, _ in parted],
+            "{n} annotations cannot be understood",
+            f"{remedy or 'correct them or export them again'}; {FIXED.format('their images')}",
+        )
+        return found
+
+
+def _parted(error: DataError) -> tuple[str, str]:
+    """Return what an error says is wrong, and its remedy, which may be ""."""
+    what, _, remedy = str(error).rpartition("; ")
+    return (str(error), "") if not what or remedy.startswith("expected") else (what, remedy)
