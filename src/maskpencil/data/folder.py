@@ -19,6 +19,7 @@ from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, 
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
 from maskpencil.data.masks.numbered import refuse_numbered_objects
+from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.data.packed import Unpacked, unpacked
 from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
 from maskpencil.errors import DataError
@@ -174,7 +175,7 @@ class FoundFolder:
             on_given = [known if fits else f"{known} left out: the masks hold others"]
             given = given if fits else None
         if given is None and classes is None:
-            refuse_numbered_objects(facts)
+            refuse_numbered_objects(facts, choose_alpha(facts, None)[0])
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:

@@ -10,9 +10,11 @@ from PIL import Image, ImageFilter
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check import check
+from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.data.masks.discovery import discover_encoding
 from maskpencil.data.masks.encoding import check_values, count_classes, scan_masks
+from maskpencil.label_maps import read_label_map
 
 SIZE = (40, 48)
 RED, GREEN = (230, 25, 75), (60, 180, 75)
@@ -244,3 +246,26 @@ def test_transparent_colors_of_palettes_are_one_class_where_palettes_differ(tmp_
     first = {1: label_maps[0][truths[0] == 1][0], 2: label_maps[0][truths[0] == 2][0]}
     for label_map, truth in zip(label_maps, truths, strict=True):
         np.testing.assert_array_equal(label_map, np.array([0, first[1], first[2]])[truth])
+
+
+def test_objects_painted_on_clear_layers_are_two_classes_after_a_fix(tmp_path: Path) -> None:
+    """Each object in a color of its own; clear pixels are white in some files."""
+    truths = []
+    for number in range(COUNT):
+        random = np.random.default_rng(number)
+        truth = np.zeros(SIZE, np.uint8)
+        color = np.full((*SIZE, 3), 255 * (number % 2), np.uint8)
+        for place in range(4):
+            box = slice(4, 30), slice(2 + 12 * place, 10 + 12 * place)
+            truth[box], color[box] = 1, random.integers(20, 250, 3)
+        truths.append(truth)
+        write(tmp_path / "data/images", [noise(seed + 50) for seed in range(COUNT)])
+        path = tmp_path / f"data/masks/m{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.dstack([color, opacity(truth)])).save(path)
+    report = check(tmp_path / "data")
+    assert [fault.kind for fault in report.faults if fault.severity == "error"] == ["numbered-objects"]
+    write_fixed(report, tmp_path / "fixed")
+    for number, truth in enumerate(truths):
+        (written,) = (tmp_path / "fixed/masks").rglob(f"m{number}.png")
+        np.testing.assert_array_equal(read_label_map(written), truth)

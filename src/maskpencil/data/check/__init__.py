@@ -77,7 +77,8 @@ def check(
             notes += more
         except NumberedObjectsError as error:
             faults.append(_unreadable_encoding(error, "numbered-objects"))
-            encoding = MaskEncoding("objects", ClassSet(("background", "object"))) if error.has_background else None
+            two = ClassSet(("background", "object"))
+            encoding = MaskEncoding("objects", two, alpha=error.alpha) if error.has_background else None
         except DataError as error:
             faults.append(_unreadable_encoding(error, "masks-not-understood"))
     if encoding:

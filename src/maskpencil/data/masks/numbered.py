@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskpencil.data.masks.encoding import MaskFacts, as_numbers
+from maskpencil.data.masks.encoding import Alpha, MaskFacts, as_numbers
 from maskpencil.errors import DataError, ImageError
 
 MIN_MASKS = 3
@@ -32,14 +32,18 @@ SAMPLE = 8
 
 
 class NumberedObjectsError(DataError):
-    """The masks number objects; `has_background` is whether 0 or black stands for none of them."""
+    """The masks number objects; `has_background` is whether 0 or black stands for none of them.
 
-    def __init__(self, message: str, *, has_background: bool) -> None:
+    `alpha` is what transparency says, see `MaskEncoding`.
+    """
+
+    def __init__(self, message: str, *, has_background: bool, alpha: Alpha = "unused") -> None:
         super().__init__(message)
         self.has_background = has_background
+        self.alpha = alpha
 
 
-def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
+def refuse_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> None:
     """Refuse masks whose values are numbers of objects.
 
     Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
@@ -48,6 +52,9 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
     Raises:
         NumberedObjectsError: they are.
     """
+    if alpha == "mask":  # no value counts
+        return
+    facts = [fact.seen(alpha) for fact in facts]
     values = [{value for value in fact.values if value} for fact in facts]
     values = [of_mask for of_mask in values if of_mask]
     if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
@@ -70,6 +77,7 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
     raise NumberedObjectsError(
         f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}",
         has_background=has_background,
+        alpha=alpha,
     )
 
 
