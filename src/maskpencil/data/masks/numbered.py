@@ -59,8 +59,6 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused")
     values = [of_mask for of_mask in values if of_mask]
     if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
         return
-    if any(fact.alpha for fact in facts):  # colors are drawn on a transparent layer, or the shape is cut out
-        return
     even = sum(sum(fact.flat.values()) for fact in facts)
     if even < EVEN_SHARE * sum(math.prod(fact.size) for fact in facts) or not _are_regions(facts):
         return
