@@ -118,6 +118,30 @@ def test_parts_that_overlap_are_all_drawn(save_files) -> None:
     np.testing.assert_array_equal(pairs(open_folder(save_files(beside(annotation(1, 3, parts)))))["1"], expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "numbers", "refused"),
+    [
+        ((8, 8), [0, 0, 8, 0, 8, 8, 8, 8, 8, 8, 0, 8], False),  # points of the image
+        ((4, 12), [0, 0, 12, 0, 12, 4, 12, 4, 0, 4], False),
+        ((8, 8), [10, 3, 5, 3, 20, 23], True),
+        ((8, 8), [10, 3, 5, 3, 43], True),
+    ],
+)
+def test_numbers_that_add_up_to_the_pixels_are_run_lengths_unless_they_are_points_of_the_image(
+    size: tuple[int, int], numbers: list[int], refused: bool, save_files
+) -> None:
+    assert sum(numbers) == size[0] * size[1]
+    text = instances([image(1, size=size), image(2)], [annotation(1, 3, [numbers]), annotation(2, 3, [BOX])])
+    root = save_files({"coco.json": text, "1.png": np.zeros((*size, 3), dtype=np.uint8), "2.png": IMAGE})
+    if refused:
+        with pytest.raises(
+            DataError, match=rf"{len(numbers)} numbers that add up to the 64 pixels of the image, like run"
+        ):
+            open_folder(root)
+    else:
+        assert pairs(open_folder(root))["1"].any()
+
+
 @pytest.mark.parametrize("crowd", [0, 1])
 def test_run_lengths_are_read_as_numbers_and_as_text_also_of_crowds(crowd: int, save_files) -> None:
     mask = np.random.default_rng(0).random(SIZE) < 0.5

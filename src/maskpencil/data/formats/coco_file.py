@@ -3,13 +3,13 @@
 Source: https://cocodataset.org/#format-data
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.drawing import Points, Polygon, RunLengths
@@ -206,8 +206,7 @@ def read_segmentation(
             continue
         pairs = isinstance(part, list) and part and all(isinstance(point, list) for point in part)
         numbers = checked_points(part, str(annotation)).ravel() if pairs else checked_numbers(part, str(annotation))
-        sums_up = size and len(numbers) > 4 and float(numbers.sum(dtype=np.float64)) == math.prod(size)
-        if size and sums_up and numbers.max() > max(size):  # a polygon of these would lie outside
+        if size and _are_run_lengths(numbers, size):
             raise DataError(
                 f"{annotation}: has {len(numbers)} numbers that add up to the {size[0] * size[1]} pixels of the image, "
                 'like run lengths; expected polygons; give run lengths with their size: {"size": [height, width], '
@@ -224,6 +223,13 @@ def read_segmentation(
         else:
             shapes.append(Polygon(IGNORE_INDEX, (ring,)))
     return tuple(shapes)
+
+
+def _are_run_lengths(numbers: npt.NDArray[np.float32], size: tuple[int, int]) -> bool:
+    """Return whether numbers add up to the pixels of an image (height, width), and are no points inside of it."""
+    x, y = numbers[::2], numbers[1::2]
+    outside = x.max(initial=0) > size[1] or y.max(initial=0) > size[0]
+    return bool(outside) and float(numbers.sum(dtype=np.float64)) == size[0] * size[1]
 
 
 def _run_lengths(segmentation: Entry) -> RunLengths:
