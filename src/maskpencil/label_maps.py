@@ -62,7 +62,7 @@ class RunLengths:
         alpha = None if pixels.alpha is None else pixels.alpha.ravel()
         if alpha is not None:
             differ = differ | (alpha[1:] != alpha[:-1])
-        starts = np.flatnonzero(np.concatenate(([True], differ)))
+        starts = np.concatenate(([0], np.flatnonzero(differ) + 1))
         lengths = np.diff(starts, append=height * width).astype(np.int32)
         return cls((height, width), values[starts], lengths, pixels.palette, None if alpha is None else alpha[starts])
 

@@ -61,8 +61,11 @@ def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
         above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
         inside = [name for name in folders if not name.startswith(".")]
         folders[:] = sorted(name for name in inside if os.path.realpath(Path(place, name)) not in above)
-        paths = (Path(place, name) for name in sorted(files) if not name.startswith("."))
-        yield from (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
+        here = Path(place)
+        for name in sorted(files):
+            fits = not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - 5 times
+            if fits and os.path.isfile(path := here / name):  # noqa: PTH113 - as fast as pathlib
+                yield path
 
 
 def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) -> Path | None:
