@@ -162,6 +162,7 @@ def test_a_solver_that_diverges_is_not_told_to_lower_a_rate_that_it_has_not(tiny
     assert not (tmp_path / "run/model").exists()
 
 
+@pytest.mark.slow
 def test_without_a_labeled_validation_pixel_the_last_model_is_kept_and_that_is_told(tmp_path, tiny_folder):
     root = tmp_path / "data"
     classes = ClassSet(("ground", "box", "ball"))
