@@ -126,7 +126,7 @@ def test_tensors_that_do_not_fit_are_listed(copied):
     [
         ({"format_version": 2}, "update maskpencil"),
         ({"format_version": None}, "format_version"),
-        ({"architecture": {"name": "U-Net"}}, "knows FCN"),
+        ({"architecture": {"name": "U-Net"}}, "expected FCN or torchvision"),
         ({"architecture": {"name": "FCN", "num_classes": 3, "depth": 2}}, "depth"),
         ({"classes": {"names": []}}, "1 to 255"),
         ({"preprocessing": {"mean": [0.5, 0.5, 0.5]}}, "std"),

@@ -124,6 +124,7 @@ def test_a_broken_image_among_good_ones_is_reported_and_the_rest_is_done(folder,
     assert len(list((out / "masks").iterdir())) == len(list((out / "overlays").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_prediction_that_fails_leaves_no_folder(model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").touch()

@@ -17,6 +17,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("PYTHONUNBUFFERED=1 ", marks=pytest.mark.slow)])
 def test_a_reader_that_closes_the_pipe_early_causes_no_error(kind, unbuffered):

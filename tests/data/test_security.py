@@ -178,6 +178,7 @@ def test_a_png_that_holds_less_than_it_claims_is_refused(tmp_path: Path) -> None
     assert "masks/1.png: is damaged or cut short" in open_apart(root).error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -173,6 +173,7 @@ def test_a_strangers_copy_with_another_graph_does_not_change_what_the_genuine_mo
     same(by_openvino(made), before)
 
 
+@pytest.mark.slow
 def test_a_strangers_constants_do_not_change_what_the_genuine_model_predicts(made, model):
     genuine = by_openvino(made).logits_batch([noise(50, 70)])
     constants = bytearray((model / "graph" / "cells.bin").read_bytes())

@@ -164,6 +164,7 @@ def test_the_advice_for_a_diverged_solver_does_not_mention_a_learning_rate(tiny_
     assert not (tmp_path / "run/model").exists()
 
 
+@pytest.mark.slow
 def test_without_a_labeled_validation_pixel_the_last_model_is_kept_with_a_message(tmp_path, tiny_folder):
     root = tmp_path / "data"
     classes = ClassSet(("ground", "box", "ball"))

@@ -18,7 +18,7 @@ from maskpencil.data.formats import Recognized, recognize, recognize_annotations
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
-from maskpencil.data.masks.numbered import refuse_numbered_objects
+from maskpencil.data.masks.numbered import NumberedObjects, find_numbered_objects
 from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.data.packed import Unpacked, unpacked
 from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
@@ -150,6 +150,12 @@ class FoundFolder:
         """All masks."""
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
+    def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
+        """Recognize masks that number objects in place of classes, where nothing names classes."""
+        if self.recognized or self.layout.classes or (self.class_file and _fits(self.class_file, facts)):
+            return None
+        return find_numbered_objects(facts, choose_alpha(facts, None)[0])
+
     def encoding(
         self, facts: Sequence[MaskFacts], classes: ClassSet | None = None
     ) -> tuple[MaskEncoding, tuple[str, ...]]:
@@ -160,7 +166,6 @@ class FoundFolder:
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.
-            NumberedObjectsError: they number objects.
         """
         given = self.class_file
         if self.recognized:
@@ -174,8 +179,8 @@ class FoundFolder:
             known = f"{_count(given.classes)} from {given.path.name}"
             on_given = [known if fits else f"{known} left out: the masks hold others"]
             given = given if fits else None
-        if given is None and classes is None:
-            refuse_numbered_objects(facts, choose_alpha(facts, None)[0])
+        if given is None and classes is None and (objects := self.numbered_objects(facts)):
+            raise DataError(objects.message)
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:

@@ -9,7 +9,7 @@ from PIL import Image
 from maskpencil.data.check import check
 from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
-from maskpencil.data.masks.numbered import NumberedObjectsError
+from maskpencil.errors import DataError
 
 RANDOM = np.random.default_rng(3)
 
@@ -48,7 +48,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_numbers_of_objects_are_refused_and_fixed_as_one_class(form: str, tmp_path: Path) -> None:
     root = save(tmp_path / "data", FORMS[form])
-    with pytest.raises(NumberedObjectsError, match=r"numbers objects .*maskpencil check DATA --fix CLEAN writes"):
+    with pytest.raises(DataError, match=r"numbers objects .*maskpencil check DATA --fix CLEAN writes"):
         open_folder(root)
     report = check(root)
     assert [fault.kind for fault in report.faults if fault.severity == "error"] == ["numbered-objects"]
@@ -74,7 +74,7 @@ def test_segments_without_a_background_have_no_remedy_but_another_export(tmp_pat
         mask[(mask == 0).all(axis=2)] = RANDOM.integers(1, 256, 3)
         masks.append(mask)
     root = save(tmp_path / "data", masks)
-    with pytest.raises(NumberedObjectsError, match="export a mask of classes"):
+    with pytest.raises(DataError, match="export a mask of classes"):
         open_folder(root)
     assert check(root).encoding is None
 

@@ -156,6 +156,7 @@ def test_a_whole_video_of_any_codec_never_warns(
         assert (reader.damaged_from, reader.damaged_frames, reader.joints) == (None, 0, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "b.mkv", "c.avi", "d.mpg", "e.wmv"])
 def test_flipped_bytes_are_counted_and_warned_of(
     make_video: MakeVideo, tmp_path: Path, segmenter: BrightnessSegmenter, name: str

@@ -17,7 +17,6 @@ from maskpencil.data.faults import Fault
 from maskpencil.data.folder import FoundFolder, find_folder
 from maskpencil.data.layout import ANYWHERE, Places
 from maskpencil.data.masks.encoding import MaskEncoding, count_classes
-from maskpencil.data.masks.numbered import NumberedObjectsError
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
@@ -72,15 +71,14 @@ def check(
     encoding: MaskEncoding | None = None
     classes: dict[str, ClassCount] = {}
     if readable:
+        facts = [view.mask.facts for view in readable if view.mask.facts]
         try:
-            encoding, more = found.encoding([view.mask.facts for view in readable if view.mask.facts])
+            encoding, more = found.encoding(facts)
             notes += more
-        except NumberedObjectsError as error:
-            faults.append(_unreadable_encoding(error, "numbered-objects"))
-            two = ClassSet(("background", "object"))
-            encoding = MaskEncoding("objects", two, alpha=error.alpha) if error.has_background else None
         except DataError as error:
-            faults.append(_unreadable_encoding(error, "masks-not-understood"))
+            objects = found.numbered_objects(facts)
+            faults.append(_unreadable_encoding(error, "numbered-objects" if objects else "masks-not-understood"))
+            encoding = objects.encoding if objects else None
     if encoding:
         seen = [_with_alpha(view, encoding) for view in seen]
         readable = [view for view in seen if view.mask.facts]

@@ -3,11 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from maskpencil.data.masks.encoding import Alpha, MaskFacts, as_numbers
-from maskpencil.errors import DataError, ImageError
+from maskpencil.classes import ClassSet
+from maskpencil.data.masks.encoding import Alpha, MaskEncoding, MaskFacts, as_numbers
+from maskpencil.errors import ImageError
 
 MIN_MASKS = 3
 """With fewer masks, numbers of objects cannot be distinguished from those of classes."""
@@ -31,37 +33,43 @@ ONCE = 0.8
 SAMPLE = 8
 
 
-class NumberedObjectsError(DataError):
-    """The masks number objects; `has_background` is whether 0 or black stands for none of them.
+@dataclass(frozen=True)
+class NumberedObjects:
+    """What is known of masks that number objects.
 
-    `alpha` is what transparency says, see `MaskEncoding`.
+    Args:
+        message: the error message, with the remedy.
+        has_background: whether 0 or black marks the pixels of no object.
+        alpha: the meaning of transparency, see `MaskEncoding`.
     """
 
-    def __init__(self, message: str, *, has_background: bool, alpha: Alpha = "unused") -> None:
-        super().__init__(message)
-        self.has_background = has_background
-        self.alpha = alpha
+    message: str
+    has_background: bool
+    alpha: Alpha
+
+    @property
+    def encoding(self) -> MaskEncoding | None:
+        """The encoding that reads them as background and object; None if they have no background."""
+        two = ClassSet(("background", "object"))
+        return MaskEncoding("objects", two, alpha=self.alpha) if self.has_background else None
 
 
-def refuse_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> None:
-    """Refuse masks whose values are numbers of objects.
+def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> NumberedObjects | None:
+    """Recognize masks whose values are numbers of objects; None for all others.
 
     Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
     mask only. And nearly every value is one connected region.
-
-    Raises:
-        NumberedObjectsError: they are.
     """
     if alpha == "mask":  # no value counts
-        return
+        return None
     facts = [fact.seen(alpha) for fact in facts]
     values = [{value for value in fact.values if value} for fact in facts]
     values = [of_mask for of_mask in values if of_mask]
     if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
-        return
+        return None
     even = sum(sum(fact.flat.values()) for fact in facts)
     if even < EVEN_SHARE * sum(math.prod(fact.size) for fact in facts) or not _are_regions(facts):
-        return
+        return None
     counts = sorted(len(of_mask) for of_mask in values)
     found = f"{counts[0]} to {counts[-1]} in a mask" if counts[0] < counts[-1] else f"{counts[0]} in each mask"
     has_background = sum(0 in fact.values for fact in facts) >= NEARLY_ALL * len(facts)
@@ -72,11 +80,8 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused")
         else "export a mask of classes (semantic segmentation); if these are classes, name them in a classes.yaml"
     )
     first = facts[0].path
-    raise NumberedObjectsError(
-        f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}",
-        has_background=has_background,
-        alpha=alpha,
-    )
+    message = f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}"
+    return NumberedObjects(message, has_background, alpha)
 
 
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
