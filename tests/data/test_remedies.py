@@ -19,6 +19,8 @@ from PIL import Image
 import maskpencil
 from maskpencil.cli import main
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(maskpencil.__file__).parent / "data"
 RANDOM = np.random.default_rng(11)
 SIZE = 32, 48

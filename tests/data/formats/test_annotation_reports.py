@@ -13,6 +13,8 @@ from tests.mask_codes import supervisely_code
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 48)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 SQUARE = np.zeros(SIZE, dtype=np.uint8)

@@ -17,6 +17,8 @@ from tests.mask_codes import cvat_code, darwin_code, hasty_code, supervisely_cod
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.data.folder import open_folder
 
+pytestmark = pytest.mark.slow
+
 LABELS = {1: "tree", 2: "car", IGNORE_INDEX: "__ignore__"}
 ORIENTATION, TURNED = 0x0112, 6
 

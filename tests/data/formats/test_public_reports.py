@@ -17,6 +17,8 @@ from maskpencil.data.folder import open_folder
 from maskpencil.data.layout import Places
 from maskpencil.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 48)
 IMAGE = np.full((*SIZE, 3), 90, dtype=np.uint8)
 NOTHING = np.zeros(SIZE, dtype=np.uint8)

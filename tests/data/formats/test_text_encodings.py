@@ -14,6 +14,8 @@ from maskpencil.data.class_files import READERS, find_class_file
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 IMAGE = np.full((32, 48, 3), 50, dtype=np.uint8)
 POINTS = [[0, 0], [9, 0], [9, 9], [0, 9]]
 FLAT = [value for point in POINTS for value in point]

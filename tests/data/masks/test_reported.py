@@ -14,6 +14,8 @@ from maskpencil.data.check import check
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SIZE = (40, 48)
 COUNT = 6
 Truth = npt.NDArray[np.uint8]
