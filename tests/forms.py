@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from tests.mask_codes import cvat_code, darwin_code, hasty_code, supervisely_code
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import ClassSet
 from maskpencil.data.formats import WRITERS, LabeledImage
 
 Pixels = npt.NDArray[Any]
@@ -158,7 +158,10 @@ def datumaro(root: Path) -> None:
 
 def supervisely(root: Path) -> None:
     photos(root, "ds/img/{}.png")
-    classes = [{"title": "car", "shape": "any", "color": "#FF0000"}, {"title": "road", "shape": "any", "color": "#00FF00"}]
+    classes = [
+        {"title": "car", "shape": "any", "color": "#FF0000"},
+        {"title": "road", "shape": "any", "color": "#00FF00"},
+    ]
     save(root / "meta.json", {"classes": classes, "tags": [], "projectType": "images"})
     for name, (height, width) in SIZES.items():
         left, top, right, bottom = box(name, 2)
@@ -176,7 +179,10 @@ def _regions(name: str) -> list[dict[str, Any]]:
     left, top, right, bottom = box(name, 1)
     x, y = zip(*corners(name, 2), strict=True)
     return [
-        {"shape_attributes": {"name": "polygon", "all_points_x": x, "all_points_y": y}, "region_attributes": {"class": "road"}},
+        {
+            "shape_attributes": {"name": "polygon", "all_points_x": x, "all_points_y": y},
+            "region_attributes": {"class": "road"},
+        },
         {
             "shape_attributes": {"name": "rect", "x": left, "y": top, "width": right - left, "height": bottom - top},
             "region_attributes": {"class": "car"},
@@ -229,9 +235,15 @@ def cvat_xml(root: Path) -> None:
         place = {"left": left, "top": top, "width": wide, "height": high}
         mask = _element("mask", label="car", source="manual", occluded=0, rle=code, **place, z_order=1)
         images.append(_element("image", polygon, mask, id=number, name=f"{name}.png", width=width, height=height))
-    labels = [f"<label><name>{n}</name><color>{c}</color><type>any</type></label>" for n, c in (("car", "#ff0000"), ("road", "#00ff00"))]
+    labels = [
+        f"<label><name>{n}</name><color>{c}</color><type>any</type></label>"
+        for n, c in (("car", "#ff0000"), ("road", "#00ff00"))
+    ]
     meta = _element("meta", _element("task", "<id>7</id>", _element("labels", *labels)))
-    save(root / "annotations.xml", '<?xml version="1.0" encoding="utf-8"?>\n' + _element("annotations", "<version>1.1</version>", meta, *images))
+    save(
+        root / "annotations.xml",
+        '<?xml version="1.0" encoding="utf-8"?>\n' + _element("annotations", "<version>1.1</version>", meta, *images),
+    )
 
 
 def hasty(root: Path) -> None:
@@ -240,12 +252,20 @@ def hasty(root: Path) -> None:
     for name, (height, width) in SIZES.items():
         left, top, right, bottom = box(name, 1)
         code = hasty_code(np.ones((bottom - top, right - left), dtype=bool))
-        road = {"class_name": "road", "bbox": list(box(name, 2)), "polygon": corners(name, 2), "mask": None, "z_index": 0}
+        road = {
+            "class_name": "road",
+            "bbox": list(box(name, 2)),
+            "polygon": corners(name, 2),
+            "mask": None,
+            "z_index": 0,
+        }
         car = {"class_name": "car", "bbox": list(box(name, 1)), "polygon": None, "mask": code, "z_index": 1}
         labels = [{"id": f"{name}{n}", **each} for n, each in enumerate((road, car))]
         head = {"image_name": f"{name}.png", "dataset_name": "default", "width": width, "height": height}
         entries.append({**head, "image_status": "DONE", "labels": labels})
-    classes = [{"class_name": n, "color": c, "class_type": "object"} for n, c in (("car", "#1f78b44d"), ("road", "#e31a1c4d"))]
+    classes = [
+        {"class_name": n, "color": c, "class_type": "object"} for n, c in (("car", "#1f78b44d"), ("road", "#e31a1c4d"))
+    ]
     head = {"project_name": "x", "create_date": "2019-10-22 19:04:16Z", "export_format_version": "1.1"}
     save(root / "hasty.json", {**head, "label_classes": classes, "images": entries})
 
@@ -261,7 +281,9 @@ def darwin(root: Path) -> None:
         raster = {"id": "3", "name": "__raster_layer__", "slot_names": ["0"], "raster_layer": layer}
         slot = {"type": "image", "slot_name": "0", "width": width, "height": height}
         item = {"name": f"{name}.png", "path": "/", "slots": [{**slot, "source_files": [{"file_name": f"{name}.png"}]}]}
-        save(root / "annotations" / f"{name}.json", {"version": "2.0", "item": item, "annotations": [road, car, raster]})
+        save(
+            root / "annotations" / f"{name}.json", {"version": "2.0", "item": item, "annotations": [road, car, raster]}
+        )
 
 
 def labelbox(root: Path) -> None:
@@ -297,8 +319,13 @@ def panoptic(root: Path) -> None:
     masks(root, "labels/panoptic/{}.png", ids)
     segments = [{"id": 70_000 + index, "category_id": 10 + index} for index in range(3)]
     content = {
-        "images": [{"id": n, "file_name": f"{name}.jpg", "height": SIZES[name][0], "width": SIZES[name][1]} for n, name in enumerate(SIZES)],
-        "annotations": [{"image_id": n, "file_name": f"{name}.png", "segments_info": segments} for n, name in enumerate(SIZES)],
+        "images": [
+            {"id": n, "file_name": f"{name}.jpg", "height": SIZES[name][0], "width": SIZES[name][1]}
+            for n, name in enumerate(SIZES)
+        ],
+        "annotations": [
+            {"image_id": n, "file_name": f"{name}.png", "segments_info": segments} for n, name in enumerate(SIZES)
+        ],
         "categories": [{"id": 10 + index, "name": NAMES[index], "isthing": index % 2} for index in range(3)],
     }
     save(root / "labels/panoptic.json", content)
@@ -331,7 +358,9 @@ def pets(root: Path) -> None:
 def mask_per_class(root: Path) -> None:
     photos(root)
     for index in (1, 2):
-        masks(root, f"masks/{{}}_{NAMES[index]}.png", lambda name, i=index: (label_map(name) == i).astype(np.uint8) * 255)
+        masks(
+            root, f"masks/{{}}_{NAMES[index]}.png", lambda name, i=index: (label_map(name) == i).astype(np.uint8) * 255
+        )
 
 
 def mask_per_object(root: Path) -> None:

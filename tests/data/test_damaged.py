@@ -44,14 +44,14 @@ WITHOUT_SIZES = ("VIA", "VIA's table", "written as yolo")
 """Forms that do not state the size of an image: that another one is in its place cannot be seen."""
 
 
-class Unseen(Exception):
+class UnseenError(Exception):
     """A damage does not apply to a file, or could not be noticed."""
 
 
 def choose(random: Random, values: Any) -> Any:
     values = list(values)
     if not values:
-        raise Unseen
+        raise UnseenError
     return values[random.integers(len(values))]
 
 
@@ -60,7 +60,7 @@ def choose(random: Random, values: Any) -> Any:
 
 def cut(path: Path, root: Path, random: Random) -> str:
     if path.suffix in (".txt", ".csv", ".ndjson"):
-        raise Unseen  # what is left of lines may be valid
+        raise UnseenError  # what is left of lines may be valid
     data = path.read_bytes()
     length = int(random.integers(1, len(data)))
     path.write_bytes(data[:length])
@@ -69,7 +69,7 @@ def cut(path: Path, root: Path, random: Random) -> str:
 
 def empty(path: Path, root: Path, random: Random) -> str:
     if path.suffix == ".txt" and path.parent.parent.name == "labels":
-        raise Unseen  # of an image without objects
+        raise UnseenError  # of an image without objects
     path.write_bytes(b"")
     return "emptied"
 
@@ -77,7 +77,7 @@ def empty(path: Path, root: Path, random: Random) -> str:
 def blank(path: Path, root: Path, random: Random) -> str:
     """Overwrite the end with zeros, as after a crash of the system."""
     if path.suffix in (".txt", ".csv") and path.parent.parent.name == "labels":
-        raise Unseen
+        raise UnseenError
     data = path.read_bytes()
     length = int(random.integers(len(data) // 4, len(data)))
     path.write_bytes(data[:length] + bytes(len(data) - length))
@@ -109,7 +109,7 @@ def sizes_of(path: Path) -> str:
 def swap(path: Path, root: Path, random: Random) -> str:
     """Exchange two images or masks of another size."""
     if path.suffix not in RASTERS:
-        raise Unseen
+        raise UnseenError
     others = [other for other in sorted(path.parent.glob(f"*{path.suffix}")) if sizes_of(other) != sizes_of(path)]
     other = choose(random, others)
     first, second = path.read_bytes(), other.read_bytes()
@@ -120,7 +120,7 @@ def swap(path: Path, root: Path, random: Random) -> str:
 
 def _renamed(path: Path, name: str) -> str:
     if path.with_name(name).exists():
-        raise Unseen
+        raise UnseenError
     path.rename(path.with_name(name))
     return f"renamed to {name}"
 
@@ -233,7 +233,7 @@ def damage(form: str, root: Path, random: Random) -> str:
             continue
         try:
             told = kind(path, root, random)
-        except Unseen:
+        except UnseenError:
             continue
         return f"{path.relative_to(root)}: {told}"
 
