@@ -47,7 +47,7 @@ NUMBERING = re.compile("instance|panoptic|object")
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
 """In names of masks, with N for numbers: masks numbered by class."""
 
-DIGEST = re.compile("[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}")
+DIGEST = re.compile("[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}", re.IGNORECASE)
 """Names that nobody reads, in which letters and numbers say nothing."""
 
 GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
