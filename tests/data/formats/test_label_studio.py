@@ -376,3 +376,15 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
     root = save_files({**others, "a.png": IMAGE})
     for folder in (root, tiny_folder, tmp_path / "nowhere"):
         assert recognize(folder) is None
+
+
+@pytest.mark.parametrize(("size", "fits"), [((16, 24), True), ((33, 49), True), ((64, 97), True), ((32, 32), False)])
+def test_an_image_of_another_shape_than_the_one_drawn_on_is_refused(save_files, size, fits: bool) -> None:
+    files = {"images/a.png": IMAGE, "images/b.png": np.zeros((*size, 3), dtype=np.uint8)}
+    tasks = [task(f"{name}.png", annotation(CAR)) for name in "ab"]
+    root = save_files({"p.json": json.dumps(tasks), **files})
+    if fits:
+        assert read(root)["b"].any()
+    else:
+        with pytest.raises(DataError, match=r"task 2.*was drawn on 48 x 32 pixels, but its image is shown as 32 x 32"):
+            open_folder(root)

@@ -81,3 +81,9 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
     root = save_files({"images/1.jpg": np.zeros((*SIZE, 3), dtype=np.uint8), "annotations/trimaps/1.png": TRIMAP})
     for folder in (root, tiny_folder, tmp_path / "nowhere"):
         assert recognize(folder) is None
+
+
+def test_pairs_that_no_list_names_are_noted(save_files) -> None:
+    files = {name: content for name, content in data_set().items() if name != "annotations/test.txt"}
+    notes = open_folder(save_files(files)).notes
+    assert "2 pairs that no list names are left out (Abyssinian_201, wheaten_terrier_12)" in notes

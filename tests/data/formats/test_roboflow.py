@@ -104,3 +104,17 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
     labels = save_files({"train/_classes.csv": "filename, road, car\na.jpg, 1, 0", "train/a.jpg": IMAGE})
     for folder in (labels, tiny_folder, tmp_path / "nowhere"):
         assert recognize(folder) is None  # the first is of images with labels, without masks
+
+
+def test_a_folder_of_masks_without_a_table_is_named(save_files, files) -> None:
+    del files["valid/_classes.csv"]
+    root = save_files(files)
+    assert any(
+        line.startswith("warning: 1 folders with masks, but without _classes.csv left out (")
+        and line.endswith("valid); copy _classes.csv there from another split")
+        for line in open_folder(root).notes
+    )
+    (root / "valid/_classes.csv").write_bytes((root / "train/_classes.csv").read_bytes())
+    folder = open_folder(root)
+    assert [pair.name for pair in folder.pairs("val")] == ["c"]
+    assert not any(line.startswith("warning: ") for line in folder.notes)

@@ -386,3 +386,13 @@ def test_places_with_names_that_no_file_can_have_are_not_there(save_files, files
     root = save_files({"data.yaml": f"{DATA_YAML}masks_dir: {long}\n"})
     with pytest.raises(DataError, match=r"no image has a mask in é"):
         open_folder(root)
+
+
+@pytest.mark.parametrize(("key", "count"), [("train", 4), ("val", 2)])
+def test_images_of_a_split_that_the_yaml_file_does_not_name_are_noted(save_files, files, key: str, count: int) -> None:
+    names = {"train": "images/train", "val": "images/val"}
+    del names[key]
+    text = "names: [car, road]\n" + "".join(f"{split}: {place}\n" for split, place in names.items())
+    more = {"images/train/e.png": IMAGE, "images/val/f.png": IMAGE}
+    folder = open_folder(save_files({**files, **more, "data.yaml": text}))
+    assert f"{key}: data.yaml does not name images/{key}, {count} images left out" in folder.notes

@@ -2,6 +2,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.helpers import left_out
 
@@ -318,3 +319,10 @@ def test_a_line_that_a_list_repeats_is_looked_up_once(root: Path, monkeypatch: p
     monkeypatch.setattr(splits, "find_image", find)
     assert found(root) == {"train": ["a/1"], "val": ["a/2"]}
     assert names == ["a/1.jpg", "b/1_label.png", "a/2.jpg", "b/2_label.png"]
+
+
+def test_pairs_that_no_list_names_are_noted(save_files) -> None:
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    files = {f"{side}/{name}.png": pixels for side in ("images", "masks") for name in "abcdefgh"}
+    notes = find_layout(save_files({**files, "train.txt": "a\n", "val.txt": "b\n"})).notes
+    assert "6 pairs that no list names are left out (c, d, e, f, g, ...)" in notes

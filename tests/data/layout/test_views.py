@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -330,3 +331,21 @@ def test_masks_of_one_image_must_be_of_one_size(save_files) -> None:
         DataError, match=r"lips/scene1\.png: is 72 x 40 pixels, but .* is 72 x 48; expected masks of one"
     ):
         open_folder(save_files(files))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_objects_belong_to_the_folder_that_holds_them_whatever_their_digest_contains(save_files, upper: bool) -> None:
+    truth = scenes(name="{}")
+    files: Files = {}
+    for name, expected in truth.items():
+        files[f"train/{name}/images/{name}.png"] = photo(int(name))
+        for index in (1, 2, 3):
+            digest = sha256(f"{name} {index}".encode()).hexdigest()
+            files[f"train/{name}/masks/{digest.upper() if upper and index == 2 else digest}.png"] = white(
+                expected == index
+            )
+    folder = open_folder(save_files(files))
+    assert folder.classes.names == ("background", "foreground")
+    for pairs in folder.splits.values():
+        for pair in pairs:
+            np.testing.assert_array_equal(folder.read_label_map(pair) > 0, truth[pair.name] > 0)

@@ -313,18 +313,15 @@ def _label(region: Entry) -> str:
 
 
 SIZE_KEYS = ("original_height", "original_width")
+SAME_SHAPE = 0.02
+"""The largest relative difference in aspect ratio between a scaled image and its original."""
 
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
     """Return the shape of a region, none where it has no area, which is collected in `problems`."""
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
-    height, width = (region.fields.get(key) for key in SIZE_KEYS)
-    if (height, width) == size[::-1] != size:
-        raise DataError(
-            f"{region}: was drawn on {width} x {height} pixels, but its image is shown as {size[1]} x {size[0]}; "
-            "expected equal sides; export the task again with the image as it is"
-        )
+    _refuse_other_shape(region, size)
     index = labels.index_of[_label(region)]
     if "rle" in region:
         return [_bitmap(region, index, size)]
@@ -336,6 +333,19 @@ def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Probl
     if reaches_out(polygon, size):
         problems.clipped.append(f"{region} ({_label(region)!r})")
     return [polygon]
+
+
+def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
+    """Refuse a region that was drawn on an image of another aspect ratio; a scaled image is right."""
+    if any(region.fields.get(key) is None for key in SIZE_KEYS):
+        return
+    height, width = (region.number(key) for key in SIZE_KEYS)
+    across, along = height * size[1], width * size[0]
+    if abs(across - along) > max(SAME_SHAPE * along, height + width, *size):  # a pixel may be rounded
+        raise DataError(
+            f"{region}: was drawn on {width:g} x {height:g} pixels, but its image is shown as {size[1]} x {size[0]}; "
+            "expected equal sides; export the task again with the image as it is"
+        )
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:

@@ -11,6 +11,7 @@ from pathlib import Path
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.layout.splits import unlisted
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.regular_files import read_lines
 
@@ -45,7 +46,9 @@ def recognize(root: Path) -> Recognized | None:
         if path.is_file():
             _add_listed(found, split, path, images, masks)
             notes.append(f"{split} from {name}")
-    if not found:
+    if found:
+        notes += unlisted((images.keys() & masks.keys()).difference(*found.splits.values()))
+    else:
         found.match("", images, masks)
     notes.append("the border around each pet is ignored")
     layout = layout_of(root, found, use_lists=False)

@@ -292,6 +292,12 @@ def recognize_roboflow(root: Path) -> Recognized | None:
     found = Found()
     for split, folder in folders.items():
         _add(found, split, folder)
+    found.warn(
+        "splits-without-classes",
+        [root / alias for alias in _without_table(root, folders)],
+        f"{{n}} folders with masks, but without {ROBOFLOW_CLASS_FILE} left out",
+        f"copy {ROBOFLOW_CLASS_FILE} there from another split",
+    )
     if not any(found.splits.values()):
         return None
     tables = {
@@ -302,6 +308,12 @@ def recognize_roboflow(root: Path) -> Recognized | None:
         if other != table:
             raise DataError(f"{path}: names other classes or values than {first}; export all splits together")
     return Recognized("Roboflow masks", layout_of(root, found), _encoding(first, table))
+
+
+def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
+    """Return the folders of splits whose masks nothing names."""
+    others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
+    return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))
 
 
 def _add(found: Found, split: str, folder: Path) -> None:

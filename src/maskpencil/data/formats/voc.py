@@ -16,9 +16,10 @@ from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import CLASS_FILES, IGNORED_LABELS, find_class_file
+from maskpencil.data.faults import EXAMPLES
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, with_distinct_colors
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
-from maskpencil.data.layout.splits import SPLITS
+from maskpencil.data.layout.splits import SPLITS, unlisted
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
@@ -93,9 +94,12 @@ def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, 
         paired = [name for name in names if name in images and name in masks]
         for name in paired:
             found.add(split, Pair(name, images[name], masks[name]))
-        if absent := len(names) - len(paired):
-            notes.append(f"{absent} of {len(names)} names in {path.name} have no image with a mask and are left out")
+        if absent := [name for name in names if name not in images or name not in masks]:
+            few = ", ".join(absent[:EXAMPLES]) + (", ..." if absent[EXAMPLES:] else "")
+            count = f"{len(absent)} of {len(names)} names in {path.name}"
+            notes.append(f"{count} have no image with a mask and are left out ({few})")
     if found:
+        notes += unlisted((images.keys() & masks.keys()).difference(*found.splits.values()))
         return found, [f"splits from {', '.join(path.name for path in lists.values())}", *notes]
     found.match("", images, masks)
     return found, notes

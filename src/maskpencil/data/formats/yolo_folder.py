@@ -182,7 +182,13 @@ def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]
             notes.append(f"{split}: images that {' and '.join(sorted(earlier))} has as well are left out of it")
         splits[split] = {name: image for name, image in images.items() if image not in taken}
         taken |= dict.fromkeys(splits[split].values(), split)
-    return {split: images for split, images in splits.items() if images}
+    named = {split: images for split, images in splits.items() if images}
+    for split, images in _usual_splits(root).items() if named else ():
+        others = [image for image in images.values() if image not in taken] if split not in named else []
+        if others:
+            place = others[0].parent.relative_to(root).as_posix()
+            notes.append(f"{split}: {path.name} does not name {place}, {len(others)} images left out")
+    return named
 
 
 def _places(path: Path, split: str, entries: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from maskpencil.data.layout.splits import (
     split_by_file,
     split_in,
     split_names,
+    unlisted,
 )
 from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, merged, views_of
 from maskpencil.errors import DataError
@@ -140,7 +141,9 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     elif lists:
         listed = {split: listed_pairs(root, path, split, found) for split, path in lists.items()}
         splits = {split: pairs for split, pairs in listed.items() if pairs}
-        notes = [f"splits from {', '.join(path.name for path in lists.values())}"]
+        taken = {pair.image for pairs in splits.values() for pair in pairs}
+        others = [pair.name for pairs in found.splits.values() for pair in pairs.values() if pair.image not in taken]
+        notes = [f"splits from {', '.join(path.name for path in lists.values())}", *unlisted(others)]
     else:
         splits = {split: tuple(pairs.values()) for split, pairs in found.splits.items() if pairs}
         notes = []

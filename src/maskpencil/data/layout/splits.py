@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from maskpencil.data.faults import EXAMPLES
 from maskpencil.data.layout.pairs import Found, Pair, find_image
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
@@ -94,6 +95,12 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
         for line, number in numbers.items()
     )
     return tuple({pair.image: pair for pair in pairs}.values())
+
+
+def unlisted(names: Collection[str]) -> list[str]:
+    """Return a note on the pairs of these names, if there are any, which no list has."""
+    few = ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+    return [f"{len(names)} pairs that no list names are left out ({few})"] if names else []
 
 
 def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:

@@ -47,6 +47,9 @@ NUMBERING = re.compile("instance|panoptic|object")
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
 """In names of masks, with N for numbers: masks numbered by class."""
 
+DIGEST = re.compile("[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}", re.IGNORECASE)
+"""Names that nobody reads, in which letters and numbers say nothing."""
+
 GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
 """Words that name no class."""
 
@@ -208,7 +211,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
         holder = folder.rpartition("/")[2]
         if last in by_last:
             image, added, holder = _nearest(by_last[last], folder), "IMAGE", ""
-        elif last in longest:
+        elif last in longest and (holder not in by_last or (holder == longest[last][0] and not DIGEST.fullmatch(last))):
             own, before, after = longest[last]
             image, added, holder = _nearest(by_last[own], folder), f"{before}IMAGE{after}", ""
         elif holder in by_last:
@@ -242,7 +245,7 @@ def _difference(folder: str, own: str, holder: str) -> str:
 
 def _without_numbers(key: str) -> str:
     """Return a key with N in place of numbers, and of names that nobody reads, such as digests."""
-    plain = re.sub(r"[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}", "N", key)
+    plain = DIGEST.sub("N", key)
     return re.sub(r"\d+", "N", plain)
 
 
