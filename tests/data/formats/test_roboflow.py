@@ -95,7 +95,7 @@ def test_a_table_that_cannot_be_is_an_error_that_names_it(save_files, files, tab
 def test_splits_of_different_tables_are_an_error(save_files, files) -> None:
     root = save_files({**files, "valid/_classes.csv": "Pixel Value, Class\n0, background\n1, road\n2, car"})
     with pytest.raises(
-        DataError, match=r"valid/_classes\.csv: names other classes or values than .*train/_classes\.csv"
+        DataError, match=r"valid/_classes\.csv: has other classes or pixel values than .*train/_classes\.csv"
     ):
         open_folder(root)
 
