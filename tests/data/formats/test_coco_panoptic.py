@@ -115,7 +115,7 @@ def test_a_segment_that_is_not_listed_and_a_transparent_png_are_errors(save_file
 def test_a_png_of_another_size_than_its_image_is_an_error(save_files) -> None:
     root = save_files(files("panoptic.json", "panoptic/{}.png", "images/{}.jpg", "a", "b"))
     Image.fromarray(np.zeros((6, 8, 3), dtype=np.uint8)).save(root / "panoptic" / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: is 8 x 6 pixels, its image a\.jpg is 16 x 12"):
+    with pytest.raises(DataError, match=r"a\.png: is 8 x 6 pixels, but its image a\.jpg is 16 x 12"):
         open_folder(root).check_images()
 
 

@@ -180,7 +180,7 @@ def test_images_are_found_by_the_end_of_their_path_or_by_the_id(save_files, file
 def test_a_path_out_of_the_folder_is_refused(save_files, files, tmp_path: Path) -> None:
     save_files({"../secret/s.png": IMAGE})
     files["annotations/train.json"] = content(item("s") | {"image": {"path": "../../secret/s.png"}})
-    with pytest.raises(DataError, match=r"train\.json: names the image '.*s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"train\.json: names the image '.*s\.png', which is outside"):
         open_folder(save_files(files))
     absolute = {"image": {"path": str(tmp_path / "secret" / "s.png")}}
     others = [item("s") | {"image": {"path": path}} for path in ("a" * 5000, "../\0", "../train.json/s.png")]

@@ -289,7 +289,7 @@ def test_places_and_masks_outside_of_the_folder_are_not_read(save_files, files, 
         with pytest.raises(DataError, match=r"'masks_dir' is .* expected a folder"):
             open_folder(root)
     root = save_files({**files, "data.yaml": "train: l.txt\nnames: [car]", "l.txt": "../secret/s.png"})
-    with pytest.raises(DataError, match=r"l\.txt: names the image '\.\./secret/s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"l\.txt: names the image '\.\./secret/s\.png', which is outside"):
         open_folder(root)
 
 

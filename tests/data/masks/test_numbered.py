@@ -48,7 +48,9 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_numbers_of_objects_are_refused_and_fixed_as_one_class(form: str, tmp_path: Path) -> None:
     root = save(tmp_path / "data", FORMS[form])
-    with pytest.raises(NumberedObjectsError, match=r"numbers objects .*maskpencil check DATA --fix CLEAN writes"):
+    with pytest.raises(
+        NumberedObjectsError, match=r"holds numbers of objects .*maskpencil check DATA --fix CLEAN writes"
+    ):
         open_folder(root)
     report = check(root)
     assert [fault.kind for fault in report.faults if fault.severity == "error"] == ["numbered-objects"]

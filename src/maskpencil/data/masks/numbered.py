@@ -1,4 +1,4 @@
-"""Recognize masks that number objects, as Cellpose, StarDist and panoptic PNGs do, in place of classes."""
+"""Recognize masks with numbers of objects instead of classes, such as those of Cellpose, StarDist and panoptic PNGs."""
 
 import math
 from collections import Counter
@@ -10,20 +10,20 @@ from maskpencil.data.masks.encoding import MaskFacts, as_numbers
 from maskpencil.errors import DataError, ImageError
 
 MIN_MASKS = 3
-"""With fewer masks, numbers of objects cannot be distinguished from those of classes."""
+"""With fewer masks, numbers of objects cannot be distinguished from numbers of classes."""
 
 MIN_OBJECTS = 3
-"""Some mask numbers at least this many objects."""
+"""At least one mask numbers this many objects."""
 
 MIN_NUMBERS = 8
-"""The least number of values that occur, where they are no numbers from 1."""
+"""The least number of different values, if they are not numbers from 1."""
 
 EVEN_SHARE = 0.2
-"""The least share of pixels that equal their neighbors: photographs, such as cut-outs, have fewer."""
+"""The least share of pixels that equal their neighbors; photographs have fewer."""
 
 NEARLY_ALL = 0.95
 FEWER = 0.3
-"""The least share of masks with fewer numbers than the most."""
+"""The least share of masks that have fewer numbers than the mask with the most."""
 
 ONCE = 0.8
 """The least share of values that occur in one mask only."""
@@ -32,7 +32,7 @@ SAMPLE = 8
 
 
 class NumberedObjectsError(DataError):
-    """The masks number objects; `has_background` is whether 0 or black stands for none of them."""
+    """The masks number objects; `has_background` is whether 0 or black is the background."""
 
     def __init__(self, message: str, *, has_background: bool) -> None:
         super().__init__(message)
@@ -40,19 +40,19 @@ class NumberedObjectsError(DataError):
 
 
 def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
-    """Refuse masks whose values are numbers of objects.
+    """Raise an error if the values of the masks are numbers of objects.
 
-    Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
-    mask only. And nearly every value is one connected region.
+    Either the values of each mask are 1 to N without a gap, with different N, or most values occur in one mask only. In
+    addition, nearly every value is one connected region.
 
     Raises:
-        NumberedObjectsError: they are.
+        NumberedObjectsError: the values are numbers of objects.
     """
     values = [{value for value in fact.values if value} for fact in facts]
     values = [of_mask for of_mask in values if of_mask]
     if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
         return
-    if any(fact.alpha for fact in facts):  # colors are drawn on a transparent layer, or the shape is cut out
+    if any(fact.alpha for fact in facts):  # classes drawn on a transparent layer, or a cut-out
         return
     even = sum(sum(fact.flat.values()) for fact in facts)
     if even < EVEN_SHARE * sum(math.prod(fact.size) for fact in facts) or not _are_regions(facts):
@@ -68,15 +68,15 @@ def refuse_numbered_objects(facts: Sequence[MaskFacts]) -> None:
     )
     first = facts[0].path
     raise NumberedObjectsError(
-        f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}",
+        f"{first}: holds numbers of objects ({found}), like the other masks; expected classes; {remedy}",
         has_background=has_background,
     )
 
 
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
-    """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the most.
+    """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the largest N.
 
-    Classes seldom do: where some are absent, those are not always the last.
+    This is rare for classes, since the classes that are absent from a mask are not always the last ones.
     """
     if any(fact.colored for fact in facts):
         return False
@@ -102,7 +102,7 @@ def _are_regions(facts: Sequence[MaskFacts]) -> bool:
     for fact in facts[::step][:SAMPLE]:
         try:
             pixels = fact.read()
-        except ImageError:  # changed meanwhile; reported when it is read for use
+        except ImageError:  # changed since; reported when the mask is used
             continue
         numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
         for value in [value for value in fact.values if value][:64]:
