@@ -66,7 +66,7 @@ def test_a_missing_folder(tmp_path, capsys):
 def test_no_pairs(folder, capsys):
     for letter, path in zip("abcdefghijklmnopqrstuvwxyz", sorted((folder / "masks").rglob("*.png")), strict=False):
         path.rename(path.with_stem(letter))
-    refuse_training(folder, capsys, str(folder), "no two that are named alike", "rename")
+    refuse_training(folder, capsys, str(folder), "no mask with the name of an image", "rename")
 
 
 def test_a_mask_of_another_size(folder, capsys):

@@ -45,7 +45,7 @@ def test_without_a_class_file_the_model_names_the_classes(tiny_folder: Path, tmp
     classes = ClassSet(("a", "b", "c", "d"))
     folder = open_folder(str(tmp_path / "data"), classes=classes)
     assert folder.classes == classes
-    assert folder.notes[0] == "no classes.yaml: taken are the given 4 classes (a, b, c, d)"
+    assert folder.notes[0] == "no classes.yaml: using the given 4 classes (a, b, c, d)"
 
 
 def test_the_pixels_of_each_class_are_counted(tiny_folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_mask_of_another_size_is_an_error_that_names_both(save_files) -> None:
     root = save_files(pairs(2, IMAGE, MASK) | {"masks/1.png": MASK[:3]})
     folder = open_folder(root)
     (pair,) = (pair for pairs in folder.splits.values() for pair in pairs if pair.name == "1")
-    message = r"masks/1\.png: is 6 x 3 pixels, its image 1\.png is 6 x 4; save the mask at that size"
+    message = r"masks/1\.png: is 6 x 3 pixels, but its image 1\.png is 6 x 4; save the mask at that size"
     with pytest.raises(DataError, match=message):
         folder.read_pair(pair)
     with pytest.raises(DataError, match=message):

@@ -1,1 +1,1 @@
-"""Images and masks: found, read, drawn, changed, batched."""
+"""Find, read, check and convert data sets of images and masks."""

@@ -1,4 +1,4 @@
-"""Read the file beside the images that names the classes, in the format of this package or of another tool."""
+"""Read class files, which name the classes of a data set, in the format of this package or of another tool."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ from maskpencil.regular_files import decode_text, numbered_lines
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
 IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
-"""Names of ignored pixels in a labelmap.txt; the first is Datumaro's for Pascal VOC's borders."""
+"""Labels of ignored pixels in a labelmap.txt; Datumaro uses the first for the borders of Pascal VOC."""
 
 MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """A class file and its classes; where it is not `certain`, it only counts if the masks fit it."""
+    """A class file and its classes; if it is not `certain`, it is used only if the masks fit it."""
 
     path: Path
     classes: ClassSet
@@ -31,7 +31,7 @@ class ClassFile:
 
 
 def find_class_file(root: Path) -> ClassFile | None:
-    """Find the class file in a folder: a classes.yaml, or else one of the `READERS`; None where there is none.
+    """Find the class file in a folder: a classes.yaml, or else a file of another tool; None if there is none.
 
     A data.yaml or dataset.yaml without `names` is skipped.
 
@@ -60,7 +60,7 @@ def find_own_class_file(root: Path) -> ClassFile | None:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of a labelmap.txt; all labels of a file have colors, or none has."""
+    """A line of a labelmap.txt; either all labels of a file have colors, or none has."""
 
     name: str
     color: Color
@@ -72,7 +72,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
     Labels without colors get the colors of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 
     Raises:
-        DataError: a line has another form, a name is repeated, or some labels have a color and others not.
+        DataError: a line has another form, a name is repeated, or only some labels have a color.
     """
     rows: list[tuple[str, Color | None]] = []
     for number, line in numbered_lines(_text(path)):
@@ -82,10 +82,10 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
         if not name or not others:
             raise DataError(f"{path}: line {number} is {line!r}; expected 'name:red,green,blue::'")
         if any(name == other for other, _ in rows):
-            raise DataError(f"{path}: line {number} names {name!r} again; give each label one line")
+            raise DataError(f"{path}: line {number} repeats the name {name!r}; give each label one line")
         rows.append((name, _color(path, number, others[0].split(",")) if others[0] else None))
     if not rows:
-        raise DataError(f"{path}: names no label; expected lines such as 'road:128,64,128::'")
+        raise DataError(f"{path}: has no labels; expected lines such as 'road:128,64,128::'")
     bare = [name for name, color in rows if color is None]
     if bare and len(bare) < len(rows):
         raise DataError(f"{path}: has no color for {bare[0]!r}; give all labels colors, or none")
@@ -93,12 +93,12 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 
 
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
-    """Return the labels except those of ignored pixels.
+    """Return the labels as classes, except those of ignored pixels.
 
-    Where the last label marks ignored pixels, its number is the ignore index of masks of class numbers.
+    If the last label marks ignored pixels, its number is the ignore index of masks of class numbers.
 
     Raises:
-        DataError: no label is left, or too many are.
+        DataError: no label is left, or there are too many.
     """
     kept = [label for label in labels if label.name not in IGNORED_LABELS]
     if not 1 <= len(kept) <= MAX_CLASSES:
@@ -117,7 +117,7 @@ def read_codes(path: Path) -> ClassSet:
 
 
 def read_class_names(path: Path) -> ClassSet:
-    """Read labelme2voc's class_names.txt, one name per line; `__ignore__` at the beginning is no class.
+    """Read labelme2voc's class_names.txt, one name per line; `__ignore__` in the first line is skipped.
 
     Raises:
         DataError: the names cannot be classes.
@@ -128,7 +128,7 @@ def read_class_names(path: Path) -> ClassSet:
 
 @dataclass(frozen=True)
 class VistasLabel:
-    """A label of Mapillary Vistas; those that are not evaluated are no classes."""
+    """A label of Mapillary Vistas; it is a class only if it is evaluated."""
 
     name: str
     color: Color
@@ -136,7 +136,7 @@ class VistasLabel:
 
 
 def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
-    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None where it has no such ones.
+    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None if it has no such labels.
 
     Raises:
         DataError: a label has another form.
@@ -159,10 +159,10 @@ def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
 
 
 def vistas_classes(labels: Sequence[VistasLabel]) -> ClassSet:
-    """Return the labels that are evaluated.
+    """Return the evaluated labels as classes.
 
     Raises:
-        DataError: they cannot be classes.
+        DataError: the labels cannot be classes.
     """
     kept = [label for label in labels if label.evaluated]
     return ClassSet(tuple(label.name for label in kept), tuple(label.color for label in kept))
@@ -172,14 +172,14 @@ def read_pixel_values(path: Path) -> dict[int, str]:
     """Read Roboflow's `_classes.csv`, a table `Pixel Value, Class`, as {value: class} in the order of the values.
 
     Raises:
-        DataError: it is not in that form, or a value is over 255 or repeated.
+        DataError: the file is not such a table, or a value is over 255 or repeated.
     """
     try:
         lines = _text(path).splitlines()
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
     except csv.Error as error:
         raise DataError(
-            f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and a class a line"
+            f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and one class per line"
         ) from error
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         found = ", ".join(rows[0])[:60] if rows else "nothing"
@@ -190,7 +190,7 @@ def read_pixel_values(path: Path) -> dict[int, str]:
             raise DataError(f"{path}: row {number} is {', '.join(row)[:60]!r}; expected a pixel value and a class")
         value = int(row[0])
         if value > IGNORE_INDEX or value in table:
-            problem = "stands twice" if value in table else f"is over {IGNORE_INDEX}"
+            problem = "is repeated" if value in table else f"is over {IGNORE_INDEX}"
             raise DataError(f"{path}: row {number}: the pixel value {value} {problem}; export the data set again")
         table[value] = row[1]
     return dict(sorted(table.items()))
@@ -250,7 +250,7 @@ def _label_colors(path: Path) -> ClassSet:
 
 
 def _object_info(path: Path) -> ClassSet:
-    """Read ADE20K's table `Idx Ratio Train Val Name`; of several names the first counts, 0 in masks is "other".
+    """Read ADE20K's table `Idx Ratio Train Val Name`; the first of several names is used, 0 in masks is "other".
 
     https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
     """
@@ -280,10 +280,10 @@ def _class_dict(path: Path) -> ClassSet:
         lines = _text(path).splitlines()
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
     except csv.Error as error:
-        raise DataError(f"cannot be read ({error}); expected 'name,r,g,b' and a class a line") from error
+        raise DataError(f"cannot be read ({error}); expected 'name,r,g,b' and one class per line") from error
     heading = [cell.lower() for cell in rows[0]] if rows else []
     if not {"name", "r", "g", "b"} <= {*heading}:
-        raise DataError(f"begins with {', '.join(heading)[:60]!r}; expected 'name,r,g,b' and a class a line")
+        raise DataError(f"begins with {', '.join(heading)[:60]!r}; expected 'name,r,g,b' and one class per line")
     names, palette = [], []
     for number, row in enumerate(rows[1:], start=2):
         cells = dict(zip(heading, row, strict=False))
@@ -303,7 +303,7 @@ def _hasty(path: Path) -> ClassSet | None:
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "png_index" in e for e in entries):
         return None
     if not all(isinstance(entry["png_index"], int) for entry in entries):
-        raise DataError("has a 'png_index' that is no whole number; export the masks again")
+        raise DataError("has a 'png_index' that is not a whole number; export the masks again")
     by_number = {entry["png_index"]: entry for entry in entries}
     if 0 not in by_number:
         by_number[0] = {"class_name": "background", "color": "#000000"}
@@ -319,11 +319,11 @@ def _is_hex(text: str) -> bool:
 
 
 def _vistas(path: Path) -> ClassSet | None:
-    """Read Mapillary Vistas' labels; where only the last one is not evaluated, its number is ignored."""
+    """Read Mapillary Vistas' labels; if only the last one is not evaluated, its number is the ignore index."""
     try:
         labels = read_vistas_labels(path)
     except DataError:
-        if path.name == "config.json":  # it may be anything
+        if path.name == "config.json":  # a common name of other files
             return None
         raise
     if labels is None:
@@ -354,10 +354,10 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "obj.names": read_codes,
     "classes.txt": read_codes,
 }
-"""The class files of other tools by name; the first that is found counts."""
+"""The readers of class files of other tools by file name; the first file that is found is used."""
 
 UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.txt"})
-"""Names of files that may be there for another reason."""
+"""Class files whose names are also used for other purposes."""
 
 
 def _numbered(entries: Any, first: int = 0) -> list[Any]:

@@ -35,7 +35,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
         report: called with (done, total).
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: `file_format` is unknown.
         DataError: the format cannot hold the masks, or a mask cannot be read.
         OutputError: `out` cannot be written, is not empty, or another process is writing it.
     """
@@ -63,7 +63,7 @@ LEFT_OUT = {
     "annotations-of-unlisted-images": "left out: its image is not listed",
     "annotations-outside": "cut off at the edge of the image",
 }
-"""What is done about the faults of files and annotations that are not read."""
+"""The changes by which a fixed copy treats the faults of files and annotations that are not read."""
 
 SAME_SHAPE = 0.02
 """The largest relative difference in aspect ratio at which a mask is scaled to its image."""
@@ -71,7 +71,7 @@ SAME_SHAPE = 0.02
 
 @dataclass(frozen=True)
 class Change:
-    """What was done with a file."""
+    """A change to a file in a fixed copy."""
 
     file: str
     change: str
@@ -80,11 +80,11 @@ class Change:
 def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    `out` is missing or empty before, and appears whole. Images are copied, upright where EXIF rotates them;
-    masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and annotations
-    that cannot be read, images without a mask, masks that are fully ignored or of another shape than their image, and
-    copies of images, in train first. Masks are rotated or scaled to fit, values without a class are ignored, and class
-    numbers that begin with 1 are moved to begin with 0.
+    `out` must be missing or empty, and appears whole. Images are copied, upright if EXIF rotates them; masks become
+    palette PNGs of class numbers; a classes.yaml names the classes. Files and annotations that cannot be read, images
+    without a mask, masks that are fully ignored or differ from their image in aspect ratio, and copies of images, first
+    those in train, are left out. Masks are rotated or scaled to fit, values without a class are ignored, and class
+    numbers that begin with 1 are changed to begin with 0.
 
     Args:
         report: the result of the check.
@@ -92,7 +92,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
         progress: called with (done, total).
 
     Raises:
-        DataError: the masks were not understood, or nothing is left.
+        DataError: the encoding of the masks is unknown, or no pair is left.
         OutputError: the copy cannot be written, `out` is not empty, or another process is writing it.
     """
     if report.encoding is None:
@@ -104,7 +104,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
         with write_folder(folder, encoding.classes) as add:
             for done, view in enumerate(report.seen, start=1):
                 label_map, told = (
-                    _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another"])
+                    _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another image"])
                 )
                 changes += [
                     Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
@@ -114,7 +114,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
                     if name != view.pair.name:
                         changes.append(Change(str(view.pair.image), f"renamed to {name}"))
                     if view.image.header and view.image.header.orientation != 1:
-                        change = "its pixels turned as EXIF says, the entry removed"
+                        change = "its pixels rotated as EXIF says, the EXIF orientation removed"
                         changes.append(Change(str(view.pair.image), change))
                     add(LabeledImage(view.split, name, view.pair.image, label_map))
                 if progress:
@@ -131,9 +131,9 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
 
 
 def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """Return the encoding with one class for names that are alike, and without the numbers that no mask has.
+    """Return the encoding with one class for similar names, and without the numbers that no mask has.
 
-    Numbers are kept where a class file names their classes, unless it is certain that they begin with 1.
+    Numbers are kept if a class file names their classes, unless it is certain that they begin with 1.
     """
     classes, changes = encoding.classes, list[Change]()
     meaning = list(range(len(classes)))
@@ -199,12 +199,12 @@ def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelM
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []
-    if label_map.shape == header.size and drawn:  # the file of shapes may have the sides as stored, but not the shapes
-        return None, ["left out: EXIF turns its image, and whether its shapes are turned is not known"]
+    if label_map.shape == header.size and drawn:  # only the stated size may be as stored, and the shapes as shown
+        return None, ["left out: EXIF rotates its image, and it is unknown whether its shapes are rotated too"]
     if label_map.shape == header.size:
-        return turned_as_shown(label_map, header.orientation), ["turned as EXIF turns the image"]
+        return turned_as_shown(label_map, header.orientation), ["rotated as EXIF rotates the image"]
     found = f"{label_map.shape[1]} x {label_map.shape[0]}"
     if abs(label_map.shape[1] / label_map.shape[0] * height / width - 1) > SAME_SHAPE:
-        return None, [f"left out: its mask is {found}, of another shape than {width} x {height}"]
+        return None, [f"left out: its mask is {found}, with another aspect ratio than {width} x {height}"]
     scaled = Image.fromarray(label_map).resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(scaled), [f"scaled from {found} to {width} x {height}"]

@@ -17,7 +17,8 @@ from maskpencil.label_maps import LabelMap, MaskPixels, read_mask_pixels
 
 Window = tuple[slice, slice]
 Points = npt.NDArray[np.float32]
-"""(n, 2), (x, y) on the grid of the pixels' edges: pixel [row, column] is the square from (column, row) on."""
+"""(n, 2): (x, y) on the grid of pixel edges, where pixel [row, column] is the square with upper left corner
+(column, row)."""
 
 
 class Shape(Protocol):
@@ -39,7 +40,7 @@ class Polygon:
     rings: tuple[Points, ...]
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; what lies outside of the image is cut off."""
+        """See `Shape`; pixels outside the image are cut off."""
         height, width = size
         corners = np.concatenate(self.rings)
         left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
@@ -69,7 +70,7 @@ class Bitmap:
         return cls(class_index, corner, (mask.shape[0], mask.shape[1]), zlib.compress(np.packbits(mask).tobytes(), 1))
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; what lies outside of the image is cut off."""
+        """See `Shape`; pixels outside the image are cut off."""
         (top, left), (height, width) = self.corner, self.size
         bits = np.frombuffer(zlib.decompress(self.packed), dtype=np.uint8)
         mask = np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
@@ -107,9 +108,9 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Layers:
-    """A mask in several black-and-white files: what is white in a file has its class, later files lie over earlier.
+    """A mask in several black-and-white files: white pixels have the class of the file, and later files lie on top.
 
-    `name` is that of the image, and `files` are the files with their classes. What is white in none has class 0.
+    `name` is the name of the image, and `files` are the files with their classes. Other pixels have class 0.
     """
 
     name: str
@@ -127,7 +128,7 @@ class Layers:
         """Return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: a file is not a readable image, or is of another size than the first.
+            ImageError: a file is not a readable image, or differs in size from the first.
         """
         label_map: LabelMap = np.zeros(area_of(read_mask_pixels(self.files[0][0])).shape, dtype=np.uint8)
         for path, class_index in self.files:
@@ -142,10 +143,10 @@ class Layers:
 
 
 def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
-    """Return the white area (H, W) of a black-and-white mask: pixels lighter than half of its lightest.
+    """Return the white area (H, W) of a black-and-white mask: pixels brighter than half of its brightest pixel.
 
-    Colors are as light as their lightest channel. Transparent pixels are not white; where all others are black, these
-    are the area.
+    The brightness of a color is that of its brightest channel. Transparent pixels are not white; if all other pixels
+    are black, these are the area.
     """
     values, palette = pixels.values, pixels.palette
     if palette is not None:
@@ -160,9 +161,9 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class ClassPages:
-    """A mask file whose pages hold one number each, apart from 0, and nowhere two: page n is class n.
+    """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
 
-    Other numbers than 1 and 255, which stand for white, are classes themselves.
+    No pixel may belong to two pages. A number other than 1 and 255, which stand for white, is the class itself.
     """
 
     path: Path
@@ -171,7 +172,7 @@ class ClassPages:
         return str(self.path)
 
     def read(self) -> MaskPixels:
-        """Return the label map, 0 where no page is white.
+        """Return the label map; pixels that are white on no page are 0.
 
         Raises:
             ImageError: a page is not black and white, or two are white at one pixel.
@@ -184,15 +185,15 @@ class ClassPages:
             stamped = found[0] if found and found[0] not in (1, 255) else number
             if values.ndim != 2 or len(found) > 1 or not 0 < stamped < MAX_CLASSES or stamped in used:
                 raise ImageError(
-                    f"{self.path}: has several pages, its image one, and page {number} holds more than one "
-                    "number apart from 0, so the pages are not one for each class; save one label map for each image"
+                    f"{self.path}: has several pages, but its image has one, and page {number} holds more than one "
+                    "number besides 0, so the pages are not classes; save one label map for each image"
                 )
             if label_map is None:
                 label_map = np.zeros(values.shape, np.uint8)
             if values.shape != label_map.shape or label_map[values > 0].any():
                 raise ImageError(
-                    f"{self.path}: has several pages, its image one, and page {number} overlaps others, so the pages "
-                    "are not one for each class; save one label map for each image"
+                    f"{self.path}: has several pages, but its image has one, and page {number} overlaps others, so "
+                    "the pages are not classes; save one label map for each image"
                 )
             label_map[values > 0] = stamped
             used |= {stamped} if found else set()
@@ -233,10 +234,11 @@ def _crossings(
 
 _FIRST = ord("0")
 _BITS = 5
-"""Bits of a number in a character; the next higher bit means that more follow, the highest of the last is the sign."""
+"""The bits of a number in one character; the next bit is set if more characters follow. The highest bit of a number is
+its sign."""
 
 _LONGEST = 6
-"""Characters of a number: 30 bits, more than any image needs."""
+"""The largest number of characters of a number: 30 bits, more than any image needs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,10 +254,10 @@ class RunLengths:
 
     @classmethod
     def of(cls, class_index: int, size: tuple[int, int], counts: Sequence[int] | str) -> Self:
-        """Take the runs as they stand in a COCO file: as a list of numbers, or as text, see `counts_of_text`.
+        """Create a mask from the runs in a COCO file: a list of numbers, or text, see `counts_of_text`.
 
         Raises:
-            DataError: not whole numbers from 0, or not as many pixels as the image has.
+            DataError: the runs are not whole numbers from 0, or do not add up to the pixels of the image.
         """
         if not isinstance(counts, str) and not {*map(type, counts)} <= {int}:
             raise DataError("its run lengths are not whole numbers; export it again")
@@ -274,7 +276,7 @@ class RunLengths:
 
     @property
     def area(self) -> int:
-        """The pixels in the mask."""
+        """The number of pixels in the mask."""
         return int(self.counts[1::2].sum())
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
@@ -288,7 +290,7 @@ class RunLengths:
         if not len(starts):
             return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), dtype=bool)
         left, right = int(starts[0]) // height, -(-int(stops[-1]) // height)
-        # runs are apart or touch: where one ends and the next begins, the changes cancel
+        # where one run ends and the next begins, the changes cancel
         changes = np.zeros((right - left) * height + 1, dtype=np.int8)
         np.add.at(changes, starts - left * height, 1)
         np.add.at(changes, stops - left * height, -1)
@@ -299,11 +301,11 @@ class RunLengths:
 def counts_of_text(text: str) -> npt.NDArray[np.int64]:
     """Decode COCO's compressed text to run lengths, (n,).
 
-    A number is written in characters from "0" on, the lowest five bits first. From the fourth run on it is the
-    difference to the run before the last.
+    A number is written in characters from "0" on, the lowest five bits first. From the fourth run on, a number is the
+    difference from the run two places before.
 
     Raises:
-        DataError: a character that cannot be, or a number without an end.
+        DataError: the text holds an invalid character, or a number is too long or cut short.
     """
     digits = np.array([ord(letter) for letter in text], dtype=np.int64) - _FIRST
     if ((digits < 0) | (digits >= 1 << (_BITS + 1))).any() or (len(digits) and digits[-1] >> _BITS):
@@ -325,7 +327,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
 
 
 Ring = npt.NDArray[np.float64]
-"""(n, 2), (x, y), closed from the last point to the first; y points down."""
+"""(n, 2): points (x, y), with the last one connected to the first; y points down."""
 
 SAGITTA = 0.02
 """Pixels: the largest distance of an ellipse from the polygon that approximates it."""
@@ -350,7 +352,7 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float]) -> Ring:
 
 
 def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
-    """Turn a ring clockwise, as seen on the screen, about the point (x, y)."""
+    """Rotate a ring clockwise, as seen on the screen, about the point (x, y)."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = (ring - about).T
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + about

@@ -7,7 +7,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""The most files that a line names; the JSON report names all."""
+"""The largest number of files named on a line of text; the JSON report names all."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,6 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with the fault of these files, empty where there are none; `{n}` in `what` becomes their number."""
+    """Return a list with one fault for `files`, or [] if there are none; `{n}` in `what` becomes their number."""
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []

@@ -1,4 +1,4 @@
-"""Open a folder of images and masks without a configuration file."""
+"""Open a folder of images and masks, and infer splits, classes and encoding without a configuration file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
 
 FEW = 3
-"""Up to this many files are named in a note."""
+"""The largest number of files named in a note."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ class DataFolder:
 
         Raises:
             ImageError: a file is not a readable image.
-            DataError: their sizes differ, or a mask value is no class.
+            DataError: their sizes differ, or a mask value has no class.
         """
         image, label_map = read_image(pair.image), self.read_label_map(pair)
         _compare_sizes(pair, image.shape[:2], label_map.shape)
         return image, label_map
 
     def read_label_map(self, pair: Pair) -> LabelMap:
-        """Read the label map (H, W) of a pair; its file was read before, when the folder was opened.
+        """Read the label map (H, W) of a pair; `open_folder` has already read its file once.
 
         Raises:
-            ImageError: the file is not a readable image any more.
-            DataError: a mask value is no class.
+            ImageError: the file is no longer a readable image.
+            DataError: a mask value has no class.
         """
         return self.encoding.decode(self.facts[pair.mask].read(), pair.mask)
 
@@ -91,7 +91,7 @@ class DataFolder:
 
     @property
     def sizes(self) -> dict[str, list[tuple[int, int]]]:
-        """The (height, width) of the masks of each split, which are those of the images."""
+        """The (height, width) of the masks of each split, equal to those of the images."""
         return {split: [self.facts[pair.mask].size for pair in pairs] for split, pairs in self.splits.items()}
 
     def check_images(
@@ -105,7 +105,7 @@ class DataFolder:
 
         Args:
             report: called with (done, total).
-            tell: called with lines on how files were read, such as that only the first of several pages was used.
+            tell: called with remarks on how files were read, such as that only the first of several pages was used.
             use: called in several threads with each image (H, W, 3), after its split and its number in the split.
 
         Raises:
@@ -121,7 +121,7 @@ class DataFolder:
             use(split, number, pixels.rgb)
             return pixels.remarks, pixels.levels
 
-        with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
+        with ThreadPoolExecutor(max_workers=4) as pool:  # decoding releases the global interpreter lock
             checked = pool.map(lambda entry: check(*entry), pairs)
             for done, ((_, _, pair), (texts, levels)) in enumerate(zip(pairs, checked, strict=True), start=1):
                 remarks.add(pair.image.name, texts, levels)
@@ -142,7 +142,7 @@ class FoundFolder:
 
     @property
     def declared(self) -> bool:
-        """Whether a class file or the format of the data set names the classes, rather than the masks alone."""
+        """Whether a class file or the format of the data set names the classes; if not, the masks define them."""
         return bool(self.recognized or (self.class_file and self.class_file.certain))
 
     @property
@@ -161,8 +161,8 @@ class FoundFolder:
     ) -> tuple[MaskEncoding, tuple[str, ...]]:
         """Return the encoding of the masks, inferred from their contents, and notes on how it was found.
 
-        `classes` are used where neither a reader nor a class file names them. Values without a class are left to
-        `encoding.check_values`.
+        `classes` are used if neither a reader nor a class file names them. `encoding.check_values` reports values
+        without a class.
 
         Raises:
             DataError: the masks cannot be understood, or a class file does not fit them.
@@ -184,7 +184,7 @@ class FoundFolder:
         discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
         notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
-            source = "the masks show" if classes is None else "taken are the given"
+            source = "the masks show" if classes is None else "using the given"
             notes.insert(0, f"no classes.yaml: {source} {_count(discovery.encoding.classes)}")
         return discovery.encoding, tuple(notes)
 
@@ -192,11 +192,11 @@ class FoundFolder:
 def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     """Find pairs, splits and the class file of a folder or an archive.
 
-    Data sets with a reader in `formats` are read as published; a classes.yaml in them gives their classes other names
-    and colors. Every other folder is read by the rules of `layout.find_layout`.
+    Data sets with a reader in `formats` are read as published; a classes.yaml in them changes the names and colors of
+    their classes. Every other folder is read by the rules of `layout.find_layout`.
 
     Raises:
-        DataError: there is no folder, it has no pairs, or names do not match.
+        DataError: the folder is missing, it has no pairs, or names do not match.
     """
     try:
         packed = unpacked(root)
@@ -236,12 +236,12 @@ def open_folder(
 
     Args:
         root: the folder or archive.
-        classes: used where neither a reader nor a class file names them.
-        places: where images, masks and splits are, if not found by themselves.
+        classes: the classes to use if neither a reader nor a class file names them.
+        places: the locations of images, masks and splits, if they cannot be found automatically.
         report: called with (done, total).
 
     Raises:
-        DataError: there is no folder, it has no pairs, names do not match, annotations cannot be understood, or mask
+        DataError: the folder is missing, it has no pairs, names do not match, annotations cannot be understood, or mask
             values have no class.
         ImageError: a mask is not a readable image.
     """
@@ -263,18 +263,18 @@ def open_folder(
 
 
 def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
-    """Return the encoding of masks that are made of a file per class, numbered after the background.
+    """Return the encoding of masks with one file per class, numbered after the background.
 
-    A class file may give the classes another order; what no file marks is ignored where it names no background.
+    A class file may set another order; pixels in no file are ignored if it names no background.
     """
     own = ClassSet(("background", *names))
-    if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # of objects there is no name
+    if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # files of objects have no class names
         return MaskEncoding("index", given.classes if given else own)
     numbers = {name.lower(): index for index, name in enumerate(given.classes.names)}
     unknown = [name for name in names if name.lower() not in numbers]
     if unknown:
         raise DataError(
-            f"{given.path}: does not name {', '.join(unknown[:6])}, which have masks of their own; it names "
+            f"{given.path}: does not name {', '.join(unknown[:6])}, which have mask files; it names "
             f"{_few(given.classes.names)}; add them, or move their files away"
         )
     codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
@@ -282,7 +282,7 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
 
 
 def _with_images(root: Path, places: Places) -> Recognized | None:
-    """Read annotations in `root` of images in the folder that the user named."""
+    """Read annotations in `root` of images in another folder given by the user."""
     if not places.images or places.masks or places.split_file:
         return None
     folder = next((folder for folder in (places.images, root / places.images) if folder.is_dir()), None)
@@ -297,19 +297,19 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Return the encoding inferred from the masks alone if it has the wanted classes, else the one that fits them."""
+    """Return the encoding inferred from the masks only if it has the given classes, else the one that fits them."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):
         shown = discover_encoding(facts, None)
-        alike = shown.encoding.classes.names == classes.names  # levels and numbers are in the names
+        alike = shown.encoding.classes.names == classes.names  # names contain levels and numbers
         if alike and shown.encoding.kind != "color":
             return shown
     return discover_encoding(facts, classes)
 
 
 def _fits(given: ClassFile, facts: Sequence[MaskFacts]) -> bool:
-    """Return whether every value of the masks has a class of a file."""
+    """Return whether every value of the masks has a class in a class file."""
     with suppress(DataError):
         encoding = discover_encoding(facts, given.classes).encoding
         return encoding.nearest or encoding.covers(facts)

@@ -266,7 +266,7 @@ FAULTS = {
         scaled_mask,
         "sizes-differ",
         "error",
-        "train0.png: 32 x 24, its image 64 x 48",
+        "train0.png: 32 x 24, but its image is 64 x 48",
     ),
     "an image that EXIF turns": (
         turned_image,
@@ -418,7 +418,7 @@ def test_an_outlier_is_reported(clean: Path) -> None:
         (cut_short("images/train/train0.png"), "left out: the image is damaged", 11),
         (cut_short("masks/train/train0.png"), "left out: its mask is damaged", 11),
         (scaled_mask, "scaled from 32 x 24 to 64 x 48", 12),
-        (turned_image, "turned as EXIF turns the image", 12),
+        (turned_image, "rotated as EXIF rotates the image", 12),
         (strange_value, "100 pixels of 7 are ignored", 12),
         (void_mask, "left out: its mask is ignored throughout", 11),
         (same_image_twice, "left out: a copy of another", 12),
@@ -584,7 +584,7 @@ def test_masks_that_are_all_the_same_say_nothing(clean: Path) -> None:
     same_masks(clean, 11)
     (fault,) = check(clean).faults
     assert (fault.kind, fault.severity, fault.count) == ("masks-alike", "warning", 12)
-    assert fault.what.startswith("all 12 masks are the same, so they say nothing about their images")
+    assert fault.what.startswith("all 12 masks are the same, so they do not depend on their images")
     assert [fault.kind for fault in refuse_nonsense(open_folder(clean))] == ["masks-alike"]
 
 

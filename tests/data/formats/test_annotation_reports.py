@@ -147,7 +147,7 @@ def test_portraits_of_which_the_outlines_do_not_tell_are_refused_and_the_remedy_
     """cvat#1059: the outlines fit the photograph both ways."""
     root = save_files({"b.jpg": IMAGE, "x.xml": cvat(image_of("a.jpg", POLYGON), image_of("b.jpg", POLYGON))})
     portrait(root)
-    with pytest.raises(DataError, match=r"its image 32 x 48 as EXIF turns it, .* exiftool -Orientation= FILE"):
+    with pytest.raises(DataError, match=r"the image is 32 x 48 as EXIF rotates it, .* exiftool -Orientation= FILE"):
         open_folder(root)
     Image.fromarray(IMAGE).save(root / "a.jpg")  # as exiftool leaves it
     np.testing.assert_array_equal(label_maps(save_files, {})["a"], SQUARE)
@@ -348,7 +348,7 @@ def test_files_of_supervisely_give_the_square(save_files, report: str) -> None:
         # supervisely/supervisely#1391
         (
             {"ds/ann/a.png.json": supervisely(size={"height": 48, "width": 40})},
-            r"says 40 x 48 pixels, but a\.png is 48",
+            r"states 40 x 48 pixels, but a\.png is 48",
         ),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_classes_yaml_gives_other_names(save_files) -> None:
 def test_a_validation_list_that_is_no_text_is_an_error(save_files) -> None:
     root = save_files(fastai())
     (root / "valid.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"valid\.txt: cannot be read .*; expected an image's name a line"):
+    with pytest.raises(DataError, match=r"valid\.txt: cannot be read .*; expected the name of an image per line"):
         open_folder(root)
 
 

@@ -82,7 +82,7 @@ def test_the_test_split_alone_is_an_error_that_says_why(save_files) -> None:
     for split in ("train", "val"):
         shutil.rmtree(root / "leftImg8bit" / split)
         shutil.rmtree(root / "gtFine" / split)
-    with pytest.raises(DataError, match="holds Cityscapes' test split alone, whose masks were never published"):
+    with pytest.raises(DataError, match="holds only the test split of Cityscapes, whose masks were never published"):
         open_folder(root)
 
 

@@ -115,7 +115,7 @@ def test_a_segment_that_is_not_listed_and_a_transparent_png_are_errors(save_file
 def test_a_png_of_another_size_than_its_image_is_an_error(save_files) -> None:
     root = save_files(files("panoptic.json", "panoptic/{}.png", "images/{}.jpg", "a", "b"))
     Image.fromarray(np.zeros((6, 8, 3), dtype=np.uint8)).save(root / "panoptic" / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: is 8 x 6 pixels, its image a\.jpg is 16 x 12"):
+    with pytest.raises(DataError, match=r"a\.png: is 8 x 6 pixels, but its image a\.jpg is 16 x 12"):
         open_folder(root).check_images()
 
 
@@ -139,7 +139,7 @@ def test_no_png_is_taken_for_the_image_of_its_name(save_files) -> None:
     root = save_files(files("panoptic.json", "panoptic/{}.png", "images/{}.jpg", "a", "b"))
     for name in "ab":
         (root / "images" / f"{name}.jpg").unlink()
-    with pytest.raises(DataError, match="has 2 masks and 0 whose PNG is not there, but none with its image"):
+    with pytest.raises(DataError, match="lists 2 masks, 0 of them without their PNG, but no image"):
         open_folder(root)
 
 

@@ -131,7 +131,7 @@ def test_names_in_folders_are_kept(save_files) -> None:
         ({"labelmap.txt": "road"}, "labelmap.txt: line 1 is 'road'; expected 'name:red,green,blue::'"),
         (
             {"labelmap.txt": LABELMAP + "truck:51,221,255::"},
-            "labelmap.txt: 'road' and 'truck' have one color, (51, 221, 255), so the masks cannot tell them apart",
+            "labelmap.txt: 'road' and 'truck' have the same color, (51, 221, 255), so the masks do not distinguish",
         ),
         (
             {"labelmap.txt": LABELMAP.replace("51,", "52,")},

@@ -194,7 +194,9 @@ def test_several_tasks_are_read_together(save_files) -> None:
 def test_an_image_that_two_files_describe_must_be_the_same_in_both(save_files) -> None:
     files = {"a.png": IMAGE, "b.png": IMAGE, "1.xml": content(image("a.png", CAR), image("b.png", CAR))}
     assert len(open_folder(save_files({**files, "2.xml": content(image("a.png", CAR))})).pairs("train")) == 1
-    with pytest.raises(DataError, match=r"2\.xml: image 'a\.png', line 2: has the image a\.png, as has 1\.xml: .*with"):
+    with pytest.raises(
+        DataError, match=r"2\.xml: image 'a\.png', line 2: has the image a\.png, for which 1\.xml: .* has"
+    ):
         open_folder(save_files({**files, "2.xml": content(image("a.png"))}))
 
 
@@ -220,7 +222,7 @@ def test_a_size_that_is_not_the_image_s_is_refused(save_files) -> None:
     text = content(image("a.png", CAR, size=(64, 96)), image("b.png", CAR, size=(64, 96)))
     (root / "x.xml").write_text(text, encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"2 annotations cannot be understood \(.*a\.png.*says 96 x 64 pixels, but a\.png is 48 x"
+        DataError, match=r"2 annotations cannot be understood \(.*a\.png.*states 96 x 64 pixels, but a\.png is 48 x"
     ):
         open_folder(root)
 
@@ -237,7 +239,7 @@ def test_an_image_that_exif_turns_is_read_as_it_is_seen(save_files) -> None:
     assert sorted(sizes) == [SIZE, SIZE[::-1]]
     (root / "x.xml").write_text(content(image("a.jpg", CAR), image("b.jpg", CAR)), encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"is 48 x 32 in the file, its image 32 x 48 as EXIF turns it, and the outlines"
+        DataError, match=r"is 48 x 32 in the file, but the image is 32 x 48 as EXIF rotates it, and the outlines"
     ):
         open_folder(root)
 
@@ -258,12 +260,15 @@ MASK = {"label": "car", "rle": "0, 16", "left": 0, "top": 0, "width": 4, "height
         (element("box", **{**BOX, "xtl": "left"}), "'xtl' is 'left'; expected a number"),
         (element("box", **{**BOX, "rotation": "inf"}), "'rotation' is 'inf'; expected a number of pixels"),
         (element("ellipse", label="car", cx=1, cy=1, rx=4), "'ry' is missing; expected a number"),
-        (element("mask", **{**MASK, "rle": "0, 15"}), "its runs are 15 pixels, its box of 4 x 4 has 16"),
-        (element("mask", **{**MASK, "rle": "0, 17"}), "its runs are 17 pixels, its box of 4 x 4 has 16"),
-        (element("mask", **{**MASK, "rle": "-1, 17"}), "its runs are 16 pixels, its box"),
+        (element("mask", **{**MASK, "rle": "0, 15"}), "its runs add up to 15 pixels, but its box of 4 x 4 has 16"),
+        (element("mask", **{**MASK, "rle": "0, 17"}), "its runs add up to 17 pixels, but its box of 4 x 4 has 16"),
+        (element("mask", **{**MASK, "rle": "-1, 17"}), "its runs add up to 16 pixels, but its box"),
         (element("mask", **{**MASK, "rle": "a"}), "'rle' is 'a'; expected whole numbers"),
         (element("mask", **{**MASK, "left": 0.5}), "'left' is '0.5'; expected a whole number"),
-        (element("mask", **{**MASK, "width": 10**7, "height": 10**7}), "its runs are 16 pixels, its box of 10000000"),
+        (
+            element("mask", **{**MASK, "width": 10**7, "height": 10**7}),
+            "its runs add up to 16 pixels, but its box of 10000000",
+        ),
         (element("mask", **{**MASK, "rle": f"0, {10**14}", "width": 10**7, "height": 10**7}), "million can be read"),
     ],
 )
@@ -287,8 +292,8 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b
         (content().replace("<annotations", f"{BOMB}<annotations"), r"has a document type"),
         (content(image("a.png", "<g>" * 50 + "</g>" * 50)), r"is nested more than 32 levels deep"),
         (content(element("track", id=0, label="car")), r"is a 'CVAT for video 1\.1' file.*export the task"),
-        (content(image("gone.png", CAR)), r"names 1 images \('gone\.png'\), none of which is below .*with images"),
-        (content(image("../../a.png", CAR)), r"names the image '\.\./\.\./a\.png', which is not below"),
+        (content(image("gone.png", CAR)), r"names 1 images \('gone\.png'\), but none of them is below .*with images"),
+        (content(image("../../a.png", CAR)), r"names the image '\.\./\.\./a\.png', which is outside"),
         (content(element("image", name="a.png", width=48)), r"line 2: 'height' is missing"),
         (content(element("image", name="", width=48, height=32)), r"'name' is ''; expected a text"),
     ],
@@ -318,7 +323,7 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
 def test_the_images_may_be_in_a_folder_that_the_user_names(save_files, tmp_path: Path) -> None:
     save_files({"../photos/a.png": IMAGE, "../photos/b.png": IMAGE})
     root = save_files({"x.xml": content(image("a.png", CAR), image("b.png", CAR))})
-    with pytest.raises(DataError, match=r"none of which is below .*, or say where the images are: --images FOLDER"):
+    with pytest.raises(DataError, match=r"but none of them is below .*, or say where the images are: --images FOLDER"):
         open_folder(root)
     folder = open_folder(root, places=Places(images=tmp_path / "photos"))
     assert (drawn(folder) == 1).sum() == 100
@@ -342,4 +347,4 @@ def test_images_with_an_error_are_left_out_of_a_fixed_copy(save_files, tmp_path:
 def test_shapes_that_reach_out_of_the_image_are_cut_off_with_a_warning(open_with) -> None:
     folder = open_with(polygon("car", -20, 5, 10, 15))
     assert (drawn(folder) == 1).sum() == 100
-    assert any("2 shapes reach out of their image and are cut off at its edge" in note for note in folder.notes)
+    assert any("2 shapes extend beyond their image and are cut off at its edge" in note for note in folder.notes)

@@ -147,11 +147,11 @@ def test_videos_are_left_out_with_a_warning(open_with) -> None:
         (5, "annotation 1 is 5; expected an object"),
         ({"polygon": {"paths": []}}, "annotation 1: 'name' is missing"),
         (annotation("a", polygon={"paths": 5}), "'paths' is 5; expected a list of paths"),
-        (annotation("a", polygon={"paths": [[5]]}), "has a path that is no list of points"),
+        (annotation("a", polygon={"paths": [[5]]}), "has a path that is not a list of points"),
         (annotation("a", polygon={"paths": [[*path((1, 2), (3, 4)), {"x": 1}]]}), "has the points"),
         (annotation("a", bounding_box={"x": 1, "y": 2, "w": 3}), "'h' is missing; expected a number"),
         (annotation("a", ellipse={"center": {"x": 1, "y": 2}}), "'radius' is missing; expected an object"),
-        (raster(np.zeros((4, 4), dtype=int)), "its runs are 16 pixels, the image of 48 x 32 has 1536"),
+        (raster(np.zeros((4, 4), dtype=int)), "its runs add up to 16 pixels, but the image of 48 x 32 has 1536"),
         (raster(np.ones(SIZE, dtype=int), nobody=1), "the value 1 belongs to no mask of the file"),
         (annotation("__raster_layer__", raster_layer={"dense_rle": [1]}), "'dense_rle' is [1]; expected pairs"),
     ],
@@ -166,8 +166,8 @@ def test_an_annotation_that_cannot_be_is_an_error_that_names_it(open_with, entry
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (version_2("a.png", CAR, size=(8, 8)), r"says 8 x 8 pixels, but a\.png is 48 x 32"),
-        (version_2("gone.png", CAR), r"names 1 images \('gone\.png'\), none .* pull the data set with its images"),
+        (version_2("a.png", CAR, size=(8, 8)), r"states 8 x 8 pixels, but a\.png is 48 x 32"),
+        (version_2("gone.png", CAR), r"names 1 images \('gone\.png'\), but none .* pull the data set with its images"),
         (version_2("", CAR), r"item: 'name' is ''; expected a text"),
     ],
 )

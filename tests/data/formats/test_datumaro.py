@@ -154,7 +154,7 @@ def test_the_notes_say_what_was_left_out(save_files, files) -> None:
     files["annotations/val.json"] = content(item("a", *others, box), item("gone"))
     notes = open_folder(save_files({**files, "images/train/alone.png": IMAGE})).notes
     assert "1 boxes are drawn as filled rectangles" in notes
-    assert "annotations that are no labeled areas left out: 1 label, 1 polygon without a label, 1 polyline" in notes
+    assert "annotations that are not labeled areas left out: 1 label, 1 polygon without a label, 1 polyline" in notes
     assert left_out(notes, "images without a mask") == ["alone.png"]
     assert left_out(notes, "masks without an image") == ["gone"]
 
@@ -180,7 +180,7 @@ def test_images_are_found_by_the_end_of_their_path_or_by_the_id(save_files, file
 def test_a_path_out_of_the_folder_is_refused(save_files, files, tmp_path: Path) -> None:
     save_files({"../secret/s.png": IMAGE})
     files["annotations/train.json"] = content(item("s") | {"image": {"path": "../../secret/s.png"}})
-    with pytest.raises(DataError, match=r"train\.json: names the image '.*s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"train\.json: names the image '.*s\.png', which is outside"):
         open_folder(save_files(files))
     absolute = {"image": {"path": str(tmp_path / "secret" / "s.png")}}
     others = [item("s") | {"image": {"path": path}} for path in ("a" * 5000, "../\0", "../train.json/s.png")]
@@ -267,7 +267,7 @@ def test_an_annotation_that_cannot_be_is_an_error_that_names_it(broken, annotati
         ({"items": [{"id": "a"}]}, "item 1: 'annotations' is missing"),
         ({"items": [{"id": "a", "annotations": [], "image": 5}]}, "item 1: 'image' is 5"),
         ({"items": [{"id": "a", "annotations": [], "image": {"path": 5}}]}, "item 1: image: 'path' is 5"),
-        ({"items": [item("a"), item("a")]}, "item 2: has the image of item 1"),
+        ({"items": [item("a"), item("a")]}, "item 2: has the same image as item 1"),
         ({"categories": {"labels": []}}, "categories: 'label' is missing"),
         ({"categories": {"label": {"labels": 5}}}, "categories: label: 'labels' is 5; expected a list"),
         ({"categories": {"label": {"labels": [{"name": None}]}}}, "label 1: 'name' is None; expected a text"),

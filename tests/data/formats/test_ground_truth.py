@@ -73,14 +73,14 @@ def test_files_without_a_partner_are_named(open_with) -> None:
         (line("a")[:-2], r"line 1 is not valid JSON"),
         (line("a", colors=color_map(1, **{"hex-color": "green"})), r"1: 'hex-color' is 'green'; expected a color"),
         (line("a", colors=color_map(1, **{"class-name": ""})), r"'class-name' is ''; expected a text"),
-        (line("a", colors=color_map(1, **{"class-name": "cat"})), r"gives 'car' the color that 'cat' has in other"),
+        (line("a", colors=color_map(1, **{"class-name": "cat"})), r"gives 'car' the color .* which 'cat' has in other"),
         (
             line("a", other="", **{"new-ref": "x", "new-ref-metadata": {"internal-color-map": {}}}),
             r"has masks of several jobs \(street-ref, new-ref\); remove all but one",
         ),
         (
             json.dumps({"source-ref": "s3://x/a.jpg", "boxes": {}, "boxes-metadata": {"type": "groundtruth/boxes"}}),
-            r"is of a job of the kind groundtruth/boxes, which has no masks; take the manifest of a semantic",
+            r"is of a job of type groundtruth/boxes, which has no masks; use the manifest of a semantic",
         ),
     ],
 )
@@ -90,7 +90,9 @@ def test_a_line_that_cannot_be_is_an_error_that_names_it(open_with, text: str, m
 
 
 def test_a_manifest_without_its_files_says_what_to_do(save_files) -> None:
-    with pytest.raises(DataError, match=r"names images and masks, no two of which are below .*; copy images and masks"):
+    with pytest.raises(
+        DataError, match=r"names images and masks, but no image with its mask is below .*; copy images and masks"
+    ):
         open_folder(save_files({"output.manifest": line("a")}))
 
 

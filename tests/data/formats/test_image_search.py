@@ -150,7 +150,7 @@ def test_images_inside_labelme_files_are_written_once_into_the_cache(save_files,
         assert (image == int(name[-1])).all()
         assert label_map.sum() == int(name[-1])
         assert pair.image.is_relative_to(cache_folder("unpacked"))
-    assert "4 images are inside the labelme files alone" in folder.notes
+    assert "4 images exist only inside the labelme files" in folder.notes
     monkeypatch.setattr(labelme, "_write_images", lambda *_: pytest.fail("written again"))
     assert sums(root) == {"1.png": 1, "2.png": 2}
 
@@ -162,7 +162,7 @@ def test_of_labelme_images_the_files_count_and_broken_copies_are_named(save_file
     assert by_name["1"] == root / "1.png"
     assert by_name["2"].name == "2.png"
     (root / "2.json").write_text(shapes("2.png", 2, "AAAA"))
-    with pytest.raises(DataError, match=r"2\.json: its image '2\.png' is not there, and its imageData cannot be read"):
+    with pytest.raises(DataError, match=r"2\.json: its image '2\.png' is missing, and its imageData cannot be read"):
         open_folder(root)
 
 

@@ -135,7 +135,7 @@ def test_regions_with_a_separate_tag_for_labels_are_read(save_files) -> None:
     results = [result(shape, "polygon"), result({**shape, "labels": ["car"]}, "labels")]
     root = save(save_files, *(task(name, annotation(*results)) for name in ("a.png", "b.png")))
     assert (read(root)["a"] == 1).sum() == 100
-    assert "results that are no labeled areas left out: 2 polygon" in open_folder(root).notes
+    assert "results that are not labeled areas left out: 2 polygon" in open_folder(root).notes
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_newest_annotation_counts_that_was_not_canceled(save_files) -> None:
     expected[5:15, 10:20] = 1
     np.testing.assert_array_equal(read(root)["a"], expected)
     notes = open_folder(root).notes
-    assert "1 images have several annotations, the newest of each is taken" in notes
+    assert "1 images have several annotations, the newest of each is used" in notes
     assert "1 canceled annotations left out" in notes
 
 
@@ -220,8 +220,8 @@ def test_the_notes_mention_other_results_and_of_several_labels(save_files) -> No
     )
     assert open_folder(root).classes.names == ("background", "car")
     notes = open_folder(root).notes
-    assert "results that are no labeled areas left out: 2 choices, 2 keypointlabels, 2 labels, 2 relation" in notes
-    assert "2 regions have several labels, the first of each is taken" in notes
+    assert "results that are not labeled areas left out: 2 choices, 2 keypointlabels, 2 labels, 2 relation" in notes
+    assert "2 regions have several labels, the first of each is used" in notes
 
 
 def test_the_short_form_is_read_as_well(save_files) -> None:
@@ -293,7 +293,10 @@ BOX = {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["car"]}
         (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4], [5, None]]), "expected a list of numbers"),
         (changed(polygon("car", 1, 1, 5, 5), points=[[1, 2], [3, 4], [5, math.nan]]), "has a point at nan"),
         (changed(polygon("car", 1, 1, 5, 5), points="M 0 0"), "expected a list of numbers"),
-        (changed(polygon("car", 1, 1, 5, 5), polygonlabels="car"), "'polygonlabels' is 'car'; expected a list with"),
+        (
+            changed(polygon("car", 1, 1, 5, 5), polygonlabels="car"),
+            "'polygonlabels' is 'car'; expected a list that begins with",
+        ),
         (changed(polygon("car", 1, 1, 5, 5), polygonlabels=[]), "'polygonlabels' is []"),
         (changed(polygon("car", 1, 1, 5, 5), polygonlabels=[5]), "'polygonlabels' is [5]"),
         (changed(BOX, height="5%"), "'height' is '5%'; expected a number"),
@@ -340,7 +343,9 @@ def test_a_task_that_cannot_be_is_an_error_that_names_it(save_files, wrong: Any,
 
 def test_an_export_without_its_images_is_an_error_that_names_where_they_are(save_files) -> None:
     root = save(save_files, task("/data/upload/1/0a1b2c3d-x.png", annotation(CAR)))
-    with pytest.raises(DataError, match=r"p\.json: names 1 images \(0a1b2c3d-x\.png, \.\.\.\), none of which is below"):
+    with pytest.raises(
+        DataError, match=r"p\.json: names 1 images \(0a1b2c3d-x\.png, \.\.\.\), but none of them is below"
+    ):
         open_folder(root)
 
 

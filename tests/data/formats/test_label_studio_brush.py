@@ -47,7 +47,7 @@ def test_masks_belong_to_the_images_of_their_tasks(more: dict[str, Any], save_fi
     expected[12:15] = expected[:2] = 1
     np.testing.assert_array_equal(maps["a"], expected)
     np.testing.assert_array_equal(maps["b"] == 2, mask(30, 32) > 0)
-    assert "1 images have several annotations, the newest of each is taken" in folder.notes
+    assert "1 images have several annotations, the newest of each is used" in folder.notes
     assert left_out(folder.notes, "images without a mask") == ["c.png"]
 
 
@@ -69,5 +69,7 @@ def test_without_tasks_or_of_another_size_they_are_refused(save_files) -> None:
         open_folder(root)
     name = next(iter(MASKS))
     save_files({"tasks.json": tasks(), name: np.zeros((9, 9), dtype=np.uint8)})
-    with pytest.raises(ImageError, match=r"tag-road-0\.png: is 9 x 9 pixels, its image 48 x 32; expected equal sizes"):
+    with pytest.raises(
+        ImageError, match=r"tag-road-0\.png: is 9 x 9 pixels, but its image is 48 x 32; expected equal sizes"
+    ):
         open_folder(Path(root))

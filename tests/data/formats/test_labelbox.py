@@ -80,13 +80,13 @@ def test_of_several_labels_of_an_image_the_newest_counts(open_with) -> None:
     old, new = label(CAR, when="2023-01-01"), label(SIGN, when="2024-01-01")
     folder = open_with(row("a.png", new, old), row("b.png", new, old))
     assert folder.classes.names == ("background", "Sign")
-    assert "images have several labels, the newest of each is taken" in folder.notes
+    assert "images have several labels, the newest of each is used" in folder.notes
 
 
 def test_masks_behind_addresses_are_named_with_what_to_do(open_with) -> None:
     mask = entry("Car", "ImageSegmentationMask", mask={"url": "https://api.labelbox.com/masks/x"})
     composite = entry("Car", "ImageSegmentationMask", composite_mask={"url": "https://x", "color_rgb": [1, 2, 3]})
-    with pytest.raises(DataError, match=r"export\.ndjson: 2 of 3 objects are masks behind addresses \(row 1: .*key"):
+    with pytest.raises(DataError, match=r"export\.ndjson: 2 of 3 objects are masks at web addresses \(row 1: .*key"):
         open_with(row("a.png", label(mask, CAR)), row("b.png", label(composite)))
 
 
@@ -101,7 +101,7 @@ def test_what_has_no_area_or_no_image_is_named(open_with) -> None:
     flat = box("Car", 1, 1, 0, 5)
     notes = open_with(row("a.png", label(line, flat, CAR)), row("b.png"), row("gone.png", label(CAR))).notes
     warnings = [re.sub(r" \(export.*?\);.*", "", note) for note in notes if note.startswith("warning")]
-    assert "warning: 1 objects of the kind ImagePolyline, which have no area, left out" in warnings
+    assert "warning: 1 objects of the type ImagePolyline, which have no area, left out" in warnings
     assert "warning: 1 shapes without an area left out" in warnings
     assert left_out(notes, "masks without an image") == ["gone.png"]
 
@@ -114,7 +114,7 @@ def test_what_has_no_area_or_no_image_is_named(open_with) -> None:
         (row("a.png", label(entry("a", "x", polygon=[{"x": 1}]))), "has the points [1, None]"),
         (row("a.png", label(entry("a", "x", bounding_box={"top": 1}))), "'left' is missing; expected a number"),
         (row("a.png", 5), "label 1 is 5; expected an object"),
-        (row("a.png", label(CAR), size=(9, 9)), "says 9 x 9 pixels, but a.png is 48 x 32"),
+        (row("a.png", label(CAR), size=(9, 9)), "states 9 x 9 pixels, but a.png is 48 x 32"),
         (row("a.png", label(CAR))[:-3], "line 1 is not valid JSON"),
     ],
 )

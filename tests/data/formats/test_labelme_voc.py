@@ -58,7 +58,7 @@ def test_images_named_as_pascal_voc_s_keep_their_own_names(save_files) -> None:
 
 
 def test_arrays_alone_are_named_with_what_to_do(save_files) -> None:
-    with pytest.raises(DataError, match=r"holds labelme2voc's masks as arrays \(\.npy\) alone, .* run labelme2voc\.py"):
+    with pytest.raises(DataError, match=r"holds labelme2voc's masks only as arrays \(\.npy\), .* run labelme2voc\.py"):
         open_folder(save_files(data_set("", "SegmentationClass")))
 
 

@@ -204,7 +204,7 @@ def test_of_many_entries_five_are_named_with_their_number(save_files) -> None:
 )
 def test_shapes_over_the_edge_are_cut_off_and_named(files: Files, save_files) -> None:
     folder = open_folder(save_files(files))
-    (line,) = (line for line in folder.notes if "reach out of their image and are cut off" in line)
+    (line,) = (line for line in folder.notes if "extend beyond their image and are cut off" in line)
     assert line.startswith("warning: 1 shapes ")
     pair = next(pair for pairs in folder.splits.values() for pair in pairs if pair.name == "0")
     expected = BOXED.copy()
@@ -235,7 +235,7 @@ def test_a_confidence_is_taken_for_one_only_if_all_lines_of_files_have_it(
         return
     folder = open_folder(root)
     assert left_out(folder.notes, "x") == []
-    (line,) = (line for line in folder.notes if "taken for a confidence" in line)
+    (line,) = (line for line in folder.notes if "left out as a confidence" in line)
     assert "2 label files" in line
     for pairs in folder.splits.values():
         for pair in pairs:

@@ -147,7 +147,9 @@ def test_coco_of_photographs_that_exif_turns_is_drawn_on_them_as_shown(
 @pytest.mark.parametrize("box", [(3, 2, 25, 18), (2, 2, 18, 18)])
 def test_what_cannot_be_told_is_refused_and_never_fixed(photographs, tmp_path: Path, box: Box) -> None:
     root = photographs(coco({"1": box}, STORED))
-    with pytest.raises(DataError, match=r"image '1\.jpg' is 30 x 20 in the file, its image 20 x 30 as EXIF turns it"):
+    with pytest.raises(
+        DataError, match=r"image '1\.jpg' is 30 x 20 in the file, but the image is 20 x 30 as EXIF rotates it"
+    ):
         open_folder(root)
     report = check(root)
     assert not report.usable
@@ -160,7 +162,7 @@ def test_what_cannot_be_told_is_refused_and_never_fixed(photographs, tmp_path: P
 
 def test_the_remedy_for_outlines_of_the_pixels_as_stored_works(photographs) -> None:
     root = photographs(coco({"1": (3, 2, 25, 18)}, STORED))
-    with pytest.raises(DataError, match=r"remove the EXIF entry from the images: exiftool -Orientation= FILE"):
+    with pytest.raises(DataError, match=r"remove the EXIF orientation from the images: exiftool -Orientation= FILE"):
         open_folder(root)
     for path in root.glob("*.jpg"):
         Image.open(path).save(path)  # writes no EXIF
@@ -186,7 +188,7 @@ def test_labelme_files_of_the_pixels_as_stored_are_turned(photographs) -> None:
         for pair in pairs:
             np.testing.assert_array_equal(folder.read_pair(pair)[1], expected())
     (root / "2.json").write_text(labelme("2", TRUTH, STORED))
-    with pytest.raises(DataError, match=r"2 annotations cannot be understood .* the outlines do not tell"):
+    with pytest.raises(DataError, match=r"2 annotations cannot be understood .* the outlines do not show"):
         open_folder(root)
 
 

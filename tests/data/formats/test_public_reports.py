@@ -106,7 +106,7 @@ COCO = [
         "PaddleCV-SIG/PaddleLabel#172",
         coco_of({"segmentation": [[5, 10, 25, 10, 25, 45]]}, size=SIZE[::-1]),
         None,
-        "the outlines do not tell",
+        "the outlines do not show",
     ),
     Report(
         "HumanSignal/label-studio#7294",
@@ -159,7 +159,7 @@ def half(right: float, top: float = 0) -> str:
 
 YOLO = [
     Report("ultralytics/yolov5#10632", yolo(half(1.0021)), RIGHT_HALF),
-    Report("ultralytics/ultralytics#13924", yolo(half(1.0371)), RIGHT_HALF, "1 shapes reach out of their image"),
+    Report("ultralytics/ultralytics#13924", yolo(half(1.0371)), RIGHT_HALF, "1 shapes extend beyond their image"),
     Report("ultralytics/ultralytics#20138", yolo(half(1.857923)), None, "has the coordinate 1.85792"),
     Report("HumanSignal/label-studio#5481", yolo(half(1.0001915708812261, -0.0011254847734823994)), RIGHT_HALF),
     Report("HumanSignal/label-studio#5014", yolo("1 0.3 0.5002 0.6 1.0004", line(BOX)), None),
@@ -167,7 +167,7 @@ YOLO = [
         "ultralytics/ultralytics#5890",
         yolo(line(BOX, 0, 0.91), line(BOX, 0, 0.8)) | {"labels/b.txt": line(BOX, 0, 0.5)},
         BOXED,
-        "2 label files have one number more in every line",
+        "2 label files have an extra number at the end of every line",
     ),
     Report("ryouchinsa/Rectlabel-support#240", yolo(line(BOX), "0 0.5 0.5 0.2 0.2 0.9"), None, "line 2 is"),
     Report("ultralytics/yolov5#3656", yolo(half(1.4)), None, "has the coordinate 1.4"),
@@ -361,7 +361,7 @@ LABEL_STUDIO = [
         "HumanSignal/label-studio#9870",
         {"project.json": tasks(polygon(BOX)), "images/zzz.png": IMAGE},
         None,
-        "none of which is below .* --images FOLDER",
+        "but none of them is below .* --images FOLDER",
     ),
     Report(
         "HumanSignal/label-studio#9870 with --images",
@@ -373,7 +373,7 @@ LABEL_STUDIO = [
         "HumanSignal/label-studio#5481",
         tasks_of(polygon([[24, 0], [52, 0], [52, 16], [24, 16]])),
         RIGHT_HALF,
-        "1 shapes reach out of their image",
+        "1 shapes extend beyond their image",
     ),
     Report("HumanSignal/label-studio#7998", tasks_of(brush(np.ones((8, 8), dtype=bool))), None, "the brush holds 256"),
     Report("HumanSignal/label-studio#2293", tasks_of(ROTATED), BOXED),

@@ -79,7 +79,7 @@ def test_a_value_that_the_table_does_not_name_is_an_error(save_files, files) -> 
         ("Pixel Value, Class\nroad, 1", "row 2 is 'road, 1'"),
         ("Pixel Value, Class\n-1, road", "row 2 is '-1, road'"),
         ("Pixel Value, Class\n1, ", "row 2 is '1, '"),
-        ("Pixel Value, Class\n0, a\n0, b", "row 3: the pixel value 0 stands twice"),
+        ("Pixel Value, Class\n0, a\n0, b", "row 3: the pixel value 0 is repeated"),
         ("Pixel Value, Class\n256, a", "row 2: the pixel value 256 is over 255"),
         (f"Pixel Value, Class\n{'9' * 5000}, a", "row 2 is '9999"),
         ("Pixel Value, Class\n0, a\n1, a", "occurs more than once"),
@@ -95,7 +95,7 @@ def test_a_table_that_cannot_be_is_an_error_that_names_it(save_files, files, tab
 def test_splits_of_different_tables_are_an_error(save_files, files) -> None:
     root = save_files({**files, "valid/_classes.csv": "Pixel Value, Class\n0, background\n1, road\n2, car"})
     with pytest.raises(
-        DataError, match=r"valid/_classes\.csv: names other classes or values than .*train/_classes\.csv"
+        DataError, match=r"valid/_classes\.csv: has other classes or pixel values than .*train/_classes\.csv"
     ):
         open_folder(root)
 

@@ -122,7 +122,7 @@ def test_the_kind_is_the_class_s_where_the_object_names_none(open_with) -> None:
     assert (drawn(open_with(bare)) == 1).sum() == 100
     old = {**bare, "shape": "polygon", "bitmap": None}
     assert (drawn(open_with(old)) == 1).sum() == 100
-    with pytest.raises(DataError, match=r"object 1: has no 'geometryType', nor has the class 'road' a shape"):
+    with pytest.raises(DataError, match=r"object 1: neither it nor its class 'road' has a shape type"):
         open_with({**bare, "classTitle": "road"})
 
 
@@ -135,8 +135,8 @@ def test_what_has_no_area_is_left_out_with_a_warning(open_with) -> None:
     assert (drawn(folder) == 1).sum() == 100
     warnings = [note for note in folder.notes if note.startswith("warning")]
     assert [re.sub(r" \(.*?\);.*", "", warning) for warning in warnings] == [
-        "warning: 2 shapes of the kind line, which have no area, left out",
-        "warning: 2 shapes of the unknown kind 'hologram' left out",
+        "warning: 2 shapes of the type line, which have no area, left out",
+        "warning: 2 shapes of the unknown type 'hologram' left out",
         "warning: 4 shapes without an area left out",
     ]
     assert "ds/ann/a.png.json: object 1" in warnings[0]
@@ -230,7 +230,7 @@ def test_an_object_that_cannot_be_is_an_error_that_names_it(open_with, entry: An
     [
         ({"meta.json": '{"classes": 5}'}, r"meta\.json: 'classes' is 5; expected a list"),
         ({"meta.json": '{"classes": [{"title": 5}]}'}, r"meta\.json: class 1: 'title' is 5; expected a text"),
-        ({"ds/ann/a.png.json": ann(CAR, size=(8, 8))}, r"says 8 x 8 pixels, but a\.png is 48 x 32"),
+        ({"ds/ann/a.png.json": ann(CAR, size=(8, 8))}, r"states 8 x 8 pixels, but a\.png is 48 x 32"),
         ({"ds/ann/a.png.json": '{"size": 5, "objects": []}'}, r"'size' is 5; expected an object"),
         ({"ds/ann/a.png.json": '{"size": {}, "objects": 5}'}, r"'objects' is 5; expected a list"),
         ({"ds/ann/a.png.json": ann(CAR)[:-1]}, r"a\.png\.json: is not valid JSON"),
@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_is_an_error(open_with, files: dict[str, str], mes
 
 def test_a_project_without_its_images_says_what_to_do(save_files) -> None:
     root = save_files({"meta.json": meta(), "ds/ann/a.png.json": ann(CAR), "ds/ann/b.png.json": ann(CAR)})
-    with pytest.raises(DataError, match=r"names 2 images \('a\.png', \.\.\.\), none .* download the project from"):
+    with pytest.raises(DataError, match=r"names 2 images \('a\.png', \.\.\.\), but none .* download the project from"):
         open_folder(root)
 
 

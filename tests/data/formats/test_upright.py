@@ -219,9 +219,9 @@ def test_a_fixed_copy_is_upright_and_says_so(tmp_path: Path) -> None:
     assert_upright(out, 3)
     with (out / "changes.csv").open() as file:
         changes = {(Path(row["file"]).name, row["change"]) for row in csv.DictReader(file)}
-    assert ("0.jpg", "its pixels turned as EXIF says, the entry removed") in changes
-    assert ("1.png", "its pixels turned as EXIF says, the entry removed") in changes
-    assert ("2.jpg", "its pixels turned as EXIF says, the entry removed") not in changes
+    assert ("0.jpg", "its pixels rotated as EXIF says, the EXIF orientation removed") in changes
+    assert ("1.png", "its pixels rotated as EXIF says, the EXIF orientation removed") in changes
+    assert ("2.jpg", "its pixels rotated as EXIF says, the EXIF orientation removed") not in changes
     fixed = check(out)
     assert not {"exif-rotation", "exif-rotation-doubtful", "sizes-differ"} & {fault.kind for fault in fixed.faults}
 

@@ -123,7 +123,7 @@ def test_every_form_gives_the_same_label_maps(save_files, name: str, write: Any)
     maps = {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
     np.testing.assert_array_equal(np.stack([maps["a"], maps["b"]]), np.stack([EXPECTED, EXPECTED]))
     assert not maps["c"].any()
-    assert "warning: 1 images have no annotated area and are read as background alone (c.png); remove those that " in (
+    assert "warning: 1 images have no annotated area and are read as background only (c.png); remove those that " in (
         " ".join(folder.notes)
     )
 
@@ -152,7 +152,7 @@ def test_a_closed_polyline_is_an_area_and_what_has_none_is_left_out(open_with) -
     warnings = [note for note in folder.notes if note.startswith("warning")]
     assert [re.sub(r" \(.*?\);.*", "", warning) for warning in warnings] == [
         "warning: 2 open polylines, which have no area, left out",
-        "warning: 2 regions of the kind point, which have no area, left out",
+        "warning: 2 regions of the shape point, which have no area, left out",
         "warning: 2 shapes without an area left out",
     ]
 
@@ -226,7 +226,7 @@ def test_several_attributes_that_may_be_the_class_are_asked_about(open_with, att
 def test_regions_without_attributes_are_one_class(open_with) -> None:
     folder = open_with(region(rect(10, 5, 10, 10)))
     assert classes(folder) == ("background", "object")
-    assert "regions have no attributes, all are one class" in folder.notes
+    assert "regions have no attributes, so all have the same class" in folder.notes
     named = open_with(region(rect(10, 5, 10, 10)), **{"classes.yaml": "names: [background, balloon]"})
     assert classes(named) == ("background", "balloon")
     assert (drawn(named) == 1).sum() == 100
@@ -287,7 +287,7 @@ def test_json_and_csv_of_the_same_annotations_are_one(save_files) -> None:
     images = [image(f"{name}.png", CAR, ROAD) for name in "ab"]
     files = {"a.png": IMAGE, "b.png": IMAGE, "x.json": project(*images), "x.csv": table(*images)}
     np.testing.assert_array_equal(drawn(open_folder(save_files(files))), EXPECTED)
-    with pytest.raises(DataError, match=r"has the image a\.png, as has x\.csv: .*with other annotations; remove"):
+    with pytest.raises(DataError, match=r"has the image a\.png, for which x\.csv: .* has other annotations; remove"):
         open_folder(save_files({"x.json": project(image("a.png", CAR), image("b.png", CAR, ROAD))}))
 
 
@@ -416,7 +416,7 @@ def test_images_that_are_not_there_and_others_are_named(open_with) -> None:
     notes = open_with(**{"via.json": text, "alone.png": IMAGE}).notes
     assert left_out(notes, "images without a mask") == ["alone.png"]
     assert left_out(notes, "masks without an image") == ["gone.png"]
-    with pytest.raises(DataError, match=r"names 1 images \('gone\.png'\), none of which is below"):
+    with pytest.raises(DataError, match=r"names 1 images \('gone\.png'\), but none of them is below"):
         open_with(**{"via.json": annotations(image("gone.png", CAR))})
 
 

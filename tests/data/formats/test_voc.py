@@ -155,7 +155,7 @@ def test_a_value_that_voc_does_not_have_is_an_error_that_names_it(tmp_path: Path
 def test_a_list_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> None:
     folder = save_voc(tmp_path)
     (folder / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"val\.txt: cannot be read .*; expected an image's name a line"):
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read .*; expected the name of an image per line"):
         open_folder(folder)
 
 
@@ -221,7 +221,7 @@ def test_images_of_one_name_in_several_splits_get_that_of_the_split_before_it(tm
 
 @pytest.mark.parametrize("name", ["a:b", "#a", " a", "a ", "a\nb", "a\x85b"])
 def test_a_name_that_a_labelmap_cannot_hold_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
-    message = re.escape(f"the class name {name!r} cannot stand in a labelmap.txt")
+    message = re.escape(f"the class name {name!r} cannot be written to a labelmap.txt")
     with pytest.raises(DataError, match=message), write_voc(tmp_path, ClassSet(("road", name))):
         pass
     assert not list(tmp_path.iterdir())

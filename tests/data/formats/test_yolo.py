@@ -122,7 +122,7 @@ def test_the_form_of_roboflow_is_understood_and_foreign_paths_are_found_by_their
 
 def test_places_that_are_not_there_are_reported(save_files, files) -> None:
     files["data.yaml"] = DATA_YAML + "test: images/test2017\n"
-    assert "test: images/test2017 is not there, left out" in open_folder(save_files(files)).notes
+    assert "test: images/test2017 is missing, left out" in open_folder(save_files(files)).notes
 
 
 def test_list_files_name_images_by_paths_of_another_machine(save_files, files) -> None:
@@ -138,7 +138,7 @@ def test_list_files_name_images_by_paths_of_another_machine(save_files, files) -
         "val": ["d"],
     }
     root = save_files({"train2017.txt": "./images/train/a.png\n./images/train/zzz.png"})
-    with pytest.raises(DataError, match=r"train2017\.txt: line 2 names \./images/train/zzz\.png, which is not there"):
+    with pytest.raises(DataError, match=r"train2017\.txt: line 2 names \./images/train/zzz\.png, which is missing"):
         open_folder(root)
 
 
@@ -146,7 +146,7 @@ def test_images_that_train_and_validate_at_once_are_used_to_train_alone(save_fil
     files["data.yaml"] = "train: images/train\nval: images/train\nnames: [car, road]"
     folder = open_folder(save_files(files))
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 2, "val": 1}
-    assert "val: images that train has as well are left out of it" in folder.notes
+    assert "val: images that are also in train are left out of it" in folder.notes
     assert "no validation images: 1 of 3 set aside by the hash of their names" in folder.notes
 
 
@@ -182,13 +182,13 @@ def test_boxes_beside_polygons_are_ignored_pixels_under_them(save_files, files) 
 
 def test_boxes_alone_are_an_error_that_names_the_remedy(save_files, files) -> None:
     files |= {name: "0 0.5 0.5 0.2 0.2\n" for name in files if name.endswith(".txt")}
-    with pytest.raises(DataError, match=r"data\.yaml: all 3 labels are boxes, .* export the data set with polygons"):
+    with pytest.raises(DataError, match=r"data\.yaml: all 3 labels are boxes .*; export the data set for segmentation"):
         open_folder(save_files(files))
 
 
 def test_poses_are_refused(save_files, files) -> None:
     files["data.yaml"] += "kpt_shape: [17, 3]"
-    with pytest.raises(DataError, match=r"data\.yaml: has 'kpt_shape', as data sets of poses have"):
+    with pytest.raises(DataError, match=r"data\.yaml: has 'kpt_shape', so its labels are poses"):
         open_folder(save_files(files))
 
 
@@ -283,13 +283,13 @@ def test_places_and_masks_outside_of_the_folder_are_not_read(save_files, files, 
     Image.fromarray(IMAGE).save(outside / "s.png")
     files["data.yaml"] = f"train: images/train\nval: images/val\ntest: {outside}\nnames: [car, road]"
     folder = open_folder(save_files(files))
-    assert f"test: {outside} is not there, left out" in folder.notes
+    assert f"test: {outside} is missing, left out" in folder.notes
     for name in ("../secret", str(outside), 7):
         root = save_files({**files, "data.yaml": f"{DATA_YAML}masks_dir: {name}"})
         with pytest.raises(DataError, match=r"'masks_dir' is .* expected a folder"):
             open_folder(root)
     root = save_files({**files, "data.yaml": "train: l.txt\nnames: [car]", "l.txt": "../secret/s.png"})
-    with pytest.raises(DataError, match=r"l\.txt: names the image '\.\./secret/s\.png', which is not below"):
+    with pytest.raises(DataError, match=r"l\.txt: names the image '\.\./secret/s\.png', which is outside"):
         open_folder(root)
 
 
@@ -382,7 +382,7 @@ def test_other_folders_are_left_to_other_rules(save_files, tiny_folder: Path, tm
 def test_places_with_names_that_no_file_can_have_are_not_there(save_files, files) -> None:
     long = "é" * 200
     root = save_files({**files, "data.yaml": f"train: images/train\nval: {long}\nnames: [car, road]\n"})
-    assert f"val: {long} is not there, left out" in open_folder(root).notes
+    assert f"val: {long} is missing, left out" in open_folder(root).notes
     root = save_files({"data.yaml": f"{DATA_YAML}masks_dir: {long}\n"})
     with pytest.raises(DataError, match=r"no image has a mask in é"):
         open_folder(root)

@@ -149,7 +149,7 @@ def test_where_no_class_is_the_background_ignored_pixels_come_back(tmp_path: Pat
 
 def test_a_background_alone_cannot_be_written(tmp_path: Path) -> None:
     with (
-        pytest.raises(DataError, match="the only class is 'background', which YOLO does not write"),
+        pytest.raises(DataError, match="the only class is 'background', the background, which YOLO cannot store"),
         write_yolo(tmp_path / "yolo", ClassSet(("background",))),
     ):
         raise AssertionError

@@ -167,7 +167,7 @@ def test_images_that_no_list_names_are_not_reported(root: Path) -> None:
     [
         ("7", r"train\.txt: line 3 names '7', but no image with a mask has that name; correct or remove the line"),
         ("a b c", "line 3 names 'a b c', but no image"),
-        ("images/1.png masks/7.png", r"line 3 names .*masks/7\.png, which is not there"),
+        ("images/1.png masks/7.png", r"line 3 names .*masks/7\.png, which is missing"),
     ],
 )
 def test_a_list_that_names_what_is_not_there_is_an_error(root: Path, line: str, message: str) -> None:
@@ -228,7 +228,7 @@ def test_two_images_of_one_name_are_an_error(root: Path) -> None:
 
 def test_training_images_in_and_out_of_a_split_are_an_error(root: Path) -> None:
     touch(root, "{images,masks}/1.png", "train/{images,masks}/1.png")
-    with pytest.raises(DataError, match=r"both in train/ and outside of any split; keep one of the two, or name"):
+    with pytest.raises(DataError, match=r"both in train/ and outside of all splits; keep one of the two, or list"):
         find_layout(root)
 
 
@@ -280,7 +280,7 @@ def test_names_that_do_not_match_are_an_error_with_examples(root: Path) -> None:
     touch(root, "images/{1,2}.jpg", "masks/{a,b}.png")
     with pytest.raises(
         DataError,
-        match=r"has 2 images and 2 masks, but no two that are named alike \(1\.jpg and a\.png\); rename them,",
+        match=r"has 2 images and 2 masks, but no mask with the name of an image \(1\.jpg and a\.png\); rename them,",
     ):
         find_layout(root)
 

@@ -281,7 +281,7 @@ def test_a_class_file_orders_the_classes_of_files(save_files) -> None:
     values = folder.read_label_map(next(pair for pair in folder.pairs("train")))
     assert folder.classes.names == ("skin", "background", "lips", "hair")
     assert values[0, 0] == 1
-    with pytest.raises(DataError, match=r"classes\.yaml: does not name hair, skin, which have masks of their own"):
+    with pytest.raises(DataError, match=r"classes\.yaml: does not name hair, skin, which have mask files"):
         open_folder(save_files(files | {"classes.yaml": "names: [background, lips]"}))
 
 
@@ -292,7 +292,7 @@ def test_two_folders_of_different_masks_are_an_error_whose_remedies_work(save_fi
         edges = (values != np.roll(values, 1, axis=0)) | (values != np.roll(values, 1, axis=1))
         files |= {f"masks/{name}.png": white(values > 0), f"edges/{name}.png": white(edges)}
     root = save_files(files)
-    with pytest.raises(DataError, match="say which to read: --masks masks or --masks edges"):
+    with pytest.raises(DataError, match="choose the masks to read: --masks masks or --masks edges"):
         open_folder(root)
     assert_read(open_folder(root, places=Places(masks=Path("masks"))), truth)
     edges_read = open_folder(root, places=Places(masks=Path("edges")))
@@ -320,7 +320,7 @@ def test_masks_that_overlap_only_in_part_are_an_error(save_files) -> None:
     files = with_images(truth)
     for name, values in truth.items():
         files |= {f"masks/{name}_{number}.png": white(np.roll(values, 5 * number, axis=1) > 0) for number in (1, 2)}
-    with pytest.raises(DataError, match="overlap only in part: neither objects nor the same by several people"):
+    with pytest.raises(DataError, match="overlap in part: neither separate objects nor the same by several annotators"):
         open_folder(save_files(files))
 
 

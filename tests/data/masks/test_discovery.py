@@ -302,7 +302,7 @@ def test_a_stray_pixel_between_black_and_white_is_an_error_that_names_it(tmp_pat
     values[10, 10] = 1
     Image.fromarray(values).save(tmp_path / "b.png")
     facts = scan_masks([tmp_path / "a.png", tmp_path / "b.png"])
-    with pytest.raises(DataError, match=r"b\.png: holds the value 1; the other masks hold 0 and 255 alone"):
+    with pytest.raises(DataError, match=r"b\.png: holds the value 1; the other masks hold only 0 and 255"):
         check_values(facts, discover_encoding(facts, None).encoding)
 
 
@@ -440,7 +440,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         (
             {"a.png": colored(RED, BLUE)},
             ClassSet(("car", "bus"), (RED, RED)),
-            r"'car' and 'bus' have one color, \(200, 0, 0\), so colored masks cannot tell them apart",
+            r"'car' and 'bus' have the same color, \(200, 0, 0\), so colored masks cannot distinguish them",
         ),
         (
             {"a.png": gray(0, 1), "b.png": gray(0, 300, dtype=np.uint16)},
@@ -450,7 +450,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         (
             {"a.png": gray(*[0] * 300, *[255] * 300, *range(1, 100), 200)},
             None,
-            r"the masks hold 101 values \(0, 1, 2, 3, 4, 5, \.\.\.\) between 0 and 200, .* without smoothing, or add a",
+            r"hold 101 values \(0, 1, 2, 3, 4, 5, \.\.\.\) between 0 and 200, .* smoothing, or, if they are class numbers, add a",
         ),
         ({"a.jpg": gray(*[0] * 16, *[3] * 16)}, None, "which do not look like class numbers; save the masks as PNG"),
     ],
@@ -480,7 +480,7 @@ def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> Non
     gray(0, 255).save(path)
     encoding = discover_encoding(scan_masks([path]), None).encoding
     gray(0, 7).save(path)
-    with pytest.raises(DataError, match=r"holds the value 7; the other masks hold 0 and 255 alone; save it like them"):
+    with pytest.raises(DataError, match=r"holds the value 7; the other masks hold only 0 and 255; save it like them"):
         encoding.read(path)
     colored(RED).save(path)
     with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save it like"):

@@ -88,7 +88,7 @@ def test_opacity_is_the_mask_where_colors_say_nothing(tmp_path: Path, kind: str,
         ]
     label_maps, notes, alpha = read(write(tmp_path, layers, suffix))
     assert alpha == "mask"
-    assert notes[0].startswith(f"the transparency of {COUNT} masks is the mask")
+    assert notes[0].startswith(f"the transparency of {COUNT} masks is read as the mask")
     for label_map, truth in zip(label_maps, truths, strict=True):
         np.testing.assert_array_equal(label_map, truth > 0)
 
@@ -125,7 +125,7 @@ def test_transparent_pixels_are_one_class_whatever_they_hide(tmp_path: Path) -> 
     paths = write(tmp_path, [colors_on_clear(seed, truth) for seed, truth in enumerate(truths)])
     label_maps, notes, alpha = read(paths)
     assert alpha == "background"
-    assert notes[0] == f"{COUNT} masks have transparent pixels, which are read as black (0), whatever color they hide"
+    assert notes[0] == f"{COUNT} masks have transparent pixels, which are read as black (0), whatever their color"
     pairs = {
         pair
         for m, t in zip(label_maps, truths, strict=True)
@@ -175,10 +175,7 @@ def test_transparent_pixels_are_ignored_where_black_is_a_class_beside_them(tmp_p
         truth[outside] = IGNORE_INDEX
     label_maps, notes, alpha = read(write(tmp_path, layers))
     assert alpha == "ignored"
-    assert (
-        notes[0]
-        == f"{COUNT} masks have transparent pixels, which are ignored: black (0) is a class of its own beside them"
-    )
+    assert notes[0] == f"{COUNT} masks have transparent pixels, which are ignored: black (0) is another class"
     for label_map, truth in zip(label_maps, truths, strict=True):
         np.testing.assert_array_equal(label_map, truth)
 
@@ -222,8 +219,8 @@ def test_check_train_and_convert_read_transparency_alike(tmp_path: Path) -> None
     report, folder = check(tmp_path / "data"), open_folder(tmp_path / "data")
     assert report.usable
     assert [fault.kind for fault in report.faults] == []
-    assert any("is the mask" in note for note in report.notes)
-    assert any("is the mask" in note for note in folder.notes)
+    assert any("is read as the mask" in note for note in report.notes)
+    assert any("is read as the mask" in note for note in folder.notes)
     assert report.classes["foreground"].pixels == sum(int((truth > 0).sum()) for truth in truths)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         np.testing.assert_array_equal(folder.read_label_map(pair), truths[int(pair.name[1:])] > 0)

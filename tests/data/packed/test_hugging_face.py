@@ -299,7 +299,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, share: float) 
 def test_images_that_are_somewhere_else_are_an_error(tmp_path: Path) -> None:
     row = {"image": {"bytes": None, "path": "/etc/passwd"}, "label": {"bytes": None, "path": "../secret"}}
     with pytest.raises(
-        DataError, match="row 0 of the column 'image' names the file '/etc/passwd' and does not hold it"
+        DataError, match="row 0 of the column 'image' names the file '/etc/passwd', but does not hold its bytes"
     ):
         unpacked(write_parquet(tmp_path / "a.parquet", [row]))
 
@@ -309,7 +309,7 @@ def test_a_state_that_names_files_elsewhere_is_refused(tmp_path: Path, name: obj
     write_arrow(tmp_path / "a.arrow", rows(0))
     saved = save_to_disk(tmp_path / "saved", [rows(0)])
     (saved / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
-    with pytest.raises(DataError, match=r"state\.json: names the file .*, which is not there"):
+    with pytest.raises(DataError, match=r"state\.json: names the file .*, which is missing"):
         unpacked(saved)
 
 
@@ -318,7 +318,7 @@ def test_a_dictionary_that_names_splits_elsewhere_is_refused(tmp_path: Path, nam
     save_to_disk(tmp_path / "train", [rows(0)])
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "dataset_dict.json").write_text(json.dumps({"splits": [name]}))
-    with pytest.raises(DataError, match=r"dataset_dict\.json: names the split .*, which is no folder there"):
+    with pytest.raises(DataError, match=r"dataset_dict\.json: names the split .*, but has no such folder"):
         unpacked(tmp_path / "saved")
 
 

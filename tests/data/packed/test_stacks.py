@@ -129,7 +129,9 @@ def test_pairs_of_other_numbers_of_pages_are_left_out_with_a_warning(tmp_path: P
     report = check(tmp_path / "data")
     (fault,) = [fault for fault in report.faults if fault.kind == "several-pages-masks"]
     assert (fault.severity, fault.count) == ("warning", 1)
-    assert fault.line.startswith("warning: 1 masks with other pages than their image left out (masks/s1.tif: 3 pages, ")
+    assert fault.line.startswith(
+        "warning: 1 masks with more or fewer pages than their image left out (masks/s1.tif: 3 pages, "
+    )
     assert sum(report.splits.values()) == 2 * PAGES
 
 
@@ -138,7 +140,7 @@ def test_where_nothing_is_left_it_is_an_error(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / f"data/masks/s{number}.tif", [truth(page) for page in range(PAGES - 1)])
     with pytest.raises(
-        DataError, match=r"data: 3 masks with other pages than their image left out \(.*s0\.tif: 3 pages"
+        DataError, match=r"data: 3 masks with more or fewer pages than their image left out \(.*s0\.tif: 3 pages"
     ):
         open_folder(tmp_path / "data")
 
@@ -166,9 +168,7 @@ def class_pages(root: Path, count: int = 4) -> None:
 def test_black_and_white_pages_that_never_overlap_are_classes(tmp_path: Path) -> None:
     class_pages(tmp_path / "data")
     folder = open_folder(tmp_path / "data")
-    assert any(
-        "each mask has 2 pages, which are taken for 2 classes: page 1 is class 1" in note for note in folder.notes
-    )
+    assert any("each mask has 2 pages, which are read as 2 classes: page 1 is class 1" in note for note in folder.notes)
     for number, (_, (_, label_map)) in enumerate(sorted(read(folder).items())):
         np.testing.assert_array_equal(label_map, truth(number))
     report = check(tmp_path / "data")
@@ -190,15 +190,15 @@ def test_other_pages_of_one_image_are_refused(tmp_path: Path, kind: str) -> None
     class_pages(tmp_path / "data")
     one = (truth(1) == 1) * np.uint8(255)
     save(tmp_path / "data/masks/a1.tif", [one, one] if kind == "overlap" else [truth(1), np.zeros(SIZE, np.uint8)])
-    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than one number apart from 0"
-    with pytest.raises(ImageError, match=rf"a1\.tif: has several pages, its image one, and {what}"):
+    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than one number besides 0"
+    with pytest.raises(ImageError, match=rf"a1\.tif: has several pages, but its image has one, and {what}"):
         open_folder(tmp_path / "data")
 
 
 def test_as_many_pages_as_objects_are_left_out(tmp_path: Path) -> None:
     class_pages(tmp_path / "data")
     save(tmp_path / "data/masks/a2.tif", [(truth(2) == 1) * np.uint8(255)] * 3)
-    with pytest.raises(DataError, match=r"4 masks with other pages than their image left out"):
+    with pytest.raises(DataError, match=r"4 masks with more or fewer pages than their image left out"):
         open_folder(tmp_path / "data")
 
 
@@ -212,8 +212,8 @@ def test_a_single_volume_trains_on_its_first_pages_and_validates_on_the_last(tmp
         save(root / "test-volume.tif", [photo(page + 70) for page in range(10)])
     folder = open_folder(root)
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 8, "val": 2}
-    assert any("one volume of 10 pages" in note and "scores will be too good" in note for note in folder.notes)
-    assert inside or any("pages 9 to 10 validate, test-volume.tif left out" in note for note in folder.notes)
+    assert any("one volume of 10 pages" in note and "scores will be too high" in note for note in folder.notes)
+    assert inside or any("pages 9 to 10 are for validation, test-volume.tif left out" in note for note in folder.notes)
     for number, (pair) in enumerate([*folder.pairs("train"), *folder.pairs("val")]):
         image, label_map = folder.read_pair(pair)
         np.testing.assert_array_equal(image[..., 0], photo(number))

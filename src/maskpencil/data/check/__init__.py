@@ -1,4 +1,4 @@
-"""Check a data set: read every file, and report all faults with the files concerned and a remedy."""
+"""Check a data set: read every file, and report all faults with the affected files and a remedy."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MOST_PROCESSES = 60
-"""The most processes for which Windows can wait."""
+"""The largest number of processes for which Windows can wait."""
 
 
 def check(
@@ -97,7 +97,7 @@ def check(
 
 
 def _with_alpha(view: PairFacts, encoding: MaskEncoding) -> PairFacts:
-    """Return what was measured of a pair with the transparency of its mask as the encoding reads it."""
+    """Return the measurements of a pair after reading the transparency of its mask as `encoding` does."""
     facts = view.mask.facts and view.mask.facts.seen(encoding.alpha)
     return replace(view, mask=replace(view.mask, facts=facts))
 

@@ -32,7 +32,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of images that are read only in part, or in different ways; pages are seen to earlier."""
+    """Return the faults of images that are read only in part or in different ways, except those with several pages."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -83,7 +83,7 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
         (height, width), (mask_height, mask_width) = facts.image.header.shown_size, facts.mask.facts.size
         if (height, width) == (mask_height, mask_width):
             continue
-        text = f"{facts.pair.mask}: {mask_width} x {mask_height}, its image {width} x {height}"
+        text = f"{facts.pair.mask}: {mask_width} x {mask_height}, but its image is {width} x {height}"
         fits_stored = facts.image.header.size == facts.mask.facts.size
         (stored if fits_stored else differ).append(text)
     return [
@@ -134,7 +134,7 @@ def _same_names(layout: Layout) -> list[Fault]:
         "warning",
         twice,
         "names that occur in more than one split: {n}",
-        "make sure that they are not the same images, and rename them",
+        "check that they are different images, and rename them",
     )
 
 

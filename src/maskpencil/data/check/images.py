@@ -73,7 +73,7 @@ NEAR = 4.0
 """Gray levels: the largest root mean square difference between thumbnails of near-duplicates."""
 
 NEAR_SHARE = 0.15
-"""The largest such difference as a share of the images' contrast, so that two pale images are not taken for one."""
+"""The largest such difference as a share of the images' contrast, so that two images of low contrast do not match."""
 
 BLANK = 2.0
 """Gray levels: an image with less contrast counts as blank."""
@@ -82,7 +82,7 @@ FAR = 8.0
 """An image this many standard deviations from the median is an outlier."""
 
 MUCH = 0.5
-"""The message gives the share of a split that is also in train from this share on."""
+"""The smallest share of a split in train that the message mentions."""
 
 ENOUGH = 20
 """The least number of images for finding outliers."""
@@ -102,7 +102,7 @@ def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
     """Return the `id` of every entry to leave out because another entry has the same image, byte for byte.
 
     One entry of each group stays, if possible one outside train, so that scores stay comparable and training does not
-    see the scored images. If this would remove most of train, the copies stay in train.
+    include scored images. If this would remove most of train, the copies stay in train.
     """
     leave, groups = set(), _same_bytes(seen)
     from_train = _leave_train(seen, groups)
@@ -195,9 +195,9 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 
 
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return pairs of near-duplicates: an image and the nearest one that is not brighter, preferably of another split.
+    """Return pairs of near-duplicates: an image and the most similar one that is not brighter, first of another split.
 
-    Images are compared only with images of almost the same brightness, since no others can be near.
+    Only images of almost the same brightness are compared, since no others can be near-duplicates.
     """
     if len(views) < 2:
         return []

@@ -24,7 +24,7 @@ SPECK = 6
 """The largest area of a speck, in pixels."""
 
 FEW = 200
-"""Up to this many pairs are read in this process, since starting others would take longer."""
+"""Up to this many pairs are read in the current process, since starting others would take longer."""
 
 MOST_SHORT = 0.25
 """The largest share of a mask's pixels in short runs; a greater one means noise or compression instead of specks."""
@@ -44,7 +44,7 @@ Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Measurements of an image, or the `error` for which it could not be read.
+    """Measurements of an image, or the `error` if it could not be read.
 
     `digest` is the hash of the file's bytes, `thumbnail` (256,) the uint8 gray levels of the small copy. `brightness`
     and `contrast` are the mean and the standard deviation of the gray levels, 0-255. `pages` is the number of images in
@@ -64,7 +64,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class MaskView:
-    """Measurements of a mask, or the `error` for which it could not be read.
+    """Measurements of a mask, or the `error` if it could not be read.
 
     Attributes:
         facts: the values of the mask.
@@ -73,7 +73,7 @@ class MaskView:
         steps: the share of borders, 0..1, with one or two pixels whose value lies between those to the left and right,
             as smoothing leaves them.
         parting: by value, the share of its runs in the rows, 0..1, that are thin and lie between two different values.
-        error: why it could not be read.
+        error: the reason why it could not be read.
     """
 
     facts: MaskFacts | None = None
@@ -154,7 +154,7 @@ def _see_mask(mask: MaskSource) -> MaskView:
         pixels = mask_pixels(mask)
     except ImageError as error:
         return MaskView(error=_without_path(error, mask))
-    if pixels.alpha is not None:  # what it says is only known when all are read
+    if pixels.alpha is not None:  # its meaning is known only when all masks are read
         return MaskView(facts_of(mask, pixels), header)
     numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
     runs = _runs(numbers)
@@ -182,7 +182,7 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     if lengths.sum() > max(MOST_SHORT * numbers.size, FEW_SHORT):
         return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    labels = np.full(values.size, -1, dtype=np.int32)  # pixels of longer runs have the least label, which spreads
+    labels = np.full(values.size, -1, dtype=np.int32)  # pixels of longer runs get the lowest label, which spreads
     labels[places] = np.arange(len(places))
     row, column = np.divmod(places, width)
     inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1])

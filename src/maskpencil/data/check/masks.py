@@ -1,4 +1,4 @@
-"""Find faults of masks: values, borders and specks, and classes that are absent, dominant or numbered from 1."""
+"""Find faults of masks: wrong values, smoothed borders, specks, and absent, dominant or wrongly numbered classes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def check_classes(
         splits: the split of each mask.
         encoding: the encoding of the masks.
         counts: the pixels of each class in each mask.
-        declared: whether a class file defines the classes; otherwise they follow from the masks.
+        declared: whether a class file defines the classes; if not, they are inferred from the masks.
     """
     return [
         *_alike_names(encoding),
@@ -47,10 +47,10 @@ def check_classes(
 
 
 def refuse_nonsense(folder: DataFolder) -> list[Fault]:
-    """Run the cheap part of a check before training, and return the faults that need not stop it.
+    """Run the fast part of a check before training, and return the faults that do not prevent training.
 
     Raises:
-        DataError: the masks have a fault that makes training useless.
+        DataError: the masks have a fault that makes training pointless.
     """
     counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
     entries = [(folder.facts[pair.mask], split) for split, pairs in folder.splits.items() for pair in pairs]
@@ -74,7 +74,7 @@ def _alike_names(encoding: MaskEncoding) -> list[Fault]:
 
 
 def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
-    """Group the names of classes that are the same but for case and blanks."""
+    """Group the names of classes that differ only in case and spaces."""
     groups: dict[str, list[str]] = {}
     for name in classes.names:
         groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
@@ -185,11 +185,11 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
 
 NEARLY_ALL = 0.9
 ENOUGH_ALIKE = 3
-"""Fewer masks that are the same may be chance."""
+"""The smallest number of equal masks to report; fewer may be a coincidence."""
 
 
 def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of masks that are the same in all images; masks of one value are faults of other kinds."""
+    """Return the fault of equal masks of different images, except masks of a single value, which are other faults."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
@@ -202,7 +202,7 @@ def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
         "masks-alike",
         "warning",
         most,
-        f"{count} are the same, so they say nothing about their images",
+        f"{count} are the same, so they do not depend on their images",
         "check that these are the masks, and not the frame of the camera; name their folder with --masks",
     )
 
@@ -214,7 +214,7 @@ def _contradictory_palettes(facts: Sequence[MaskFacts], encoding: MaskEncoding) 
 
 
 STEPS = 0.3
-"""The share of smoothed borders from which a mask is reported."""
+"""The smallest share of smoothed borders at which a mask is reported."""
 
 PARTING = 0.6
 """A class with this share of thin runs between other classes looks like a border to ignore."""
@@ -268,7 +268,7 @@ def _doubtful(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]
         "doubtful-colors",
         "warning",
         bad,
-        f"masks with more than {DOUBT:.0%} of their pixels in the color of no class: {{n}}",
+        f"masks with more than {DOUBT:.0%} of their pixels far from the colors of all classes: {{n}}",
         "save the masks again as PNG from the program they were drawn in; --fix gives each pixel the nearest class",
     )
 
@@ -318,7 +318,7 @@ def _looks_ignored(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fa
 
 def _specks(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
     if encoding.nearest:
-        return []  # compression makes specks of its own
+        return []  # compression itself creates specks
     speckled: Counter[object] = Counter()
     for view in seen:
         count = sum(

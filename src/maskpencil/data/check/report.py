@@ -17,7 +17,7 @@ ORDER = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How often a class occurs: in pixels, as their share of all pixels that are not ignored (0..1), and in masks."""
+    """The frequency of a class: its pixels, their share (0..1) of all pixels that are not ignored, and its masks."""
 
     pixels: int
     share: float
@@ -29,7 +29,7 @@ class CheckReport:
     """The result of `check`.
 
     `encoding` is None if the values of the masks could not be mapped to classes. `declared` is whether a class file or
-    the format of the data set defines the classes; otherwise they follow from the masks.
+    the format of the data set defines the classes; if not, they are inferred from the masks.
 
     Example:
         >>> report = mp.check("street")
@@ -55,7 +55,7 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """One line: whether the data can be used, and how many faults there are."""
+        """One line that says whether the data can be used, and how many faults there are."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
         faults = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
         pairs = sum(self.splits.values())

@@ -24,7 +24,7 @@ from maskpencil.regular_files import decode_text, refuse_special
 MAX_JSON_BYTES = 2**30
 
 FARTHEST = 2**24
-"""Pixels; up to here 32-bit floats hold every whole number."""
+"""The largest coordinate in pixels: 32-bit floats represent every whole number up to this one."""
 
 MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
 """Names of mask folders in which no tool puts annotation files."""
@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: it cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
+        DataError: the file cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
     """
     refuse_special(path)
     try:
@@ -50,10 +50,15 @@ def read_json(path: Path) -> Any:
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
-    """Check the (height, width) in pixels that an annotation file gives for an image; `where` begins the message.
+    """Check the (height, width) in pixels that an annotation file states for an image.
+
+    Args:
+        height: the value in the file.
+        width: the value in the file.
+        where: the file and the entry, with which the error message begins.
 
     Raises:
-        DataError: not two whole numbers from 1, or more pixels than `MAX_PIXELS`.
+        DataError: a value is not a whole number from 1, or the image has more pixels than `MAX_PIXELS`.
     """
     sides = [
         int(side)
@@ -77,7 +82,7 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     """Check a list of coordinates, (n,).
 
     Raises:
-        DataError: not a list of numbers, or a number that is not finite or larger than `FARTHEST`.
+        DataError: `values` is not a list of numbers, or a number is not finite or is larger than `FARTHEST`.
     """
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
         raise DataError(f"{where}: has the points {shown(values)}; expected a list of numbers; export it again")
@@ -95,7 +100,7 @@ def checked_points(pairs: object, where: str) -> Points:
     """Check a list of [x, y], (n, 2).
 
     Raises:
-        DataError: not such a list, or a coordinate that `checked_numbers` refuses.
+        DataError: `pairs` is not such a list, or `checked_numbers` rejects a coordinate.
     """
     if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise DataError(f"{where}: has the points {shown(pairs)}; expected a list of [x, y]; export it again")
@@ -103,10 +108,10 @@ def checked_points(pairs: object, where: str) -> Points:
 
 
 def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
-    """Return whether a polygon (n, 2) has no area: too few points, or all on one line."""
+    """Return whether a polygon (n, 2) has no area: it has fewer than 3 points, or all of them lie on one line."""
     if len(ring) < 3:
         return True
-    (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # the first corners nearly always tell
+    (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # usually decides it
     if (other_x - left) * (third_y - top) != (other_y - top) * (third_x - left):
         return False
     x, y = (ring - ring[0]).astype(np.float64).T
@@ -135,7 +140,7 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
-    """Return whether there are folders named for images and for masks, which `layout` reads."""
+    """Return whether `root` has a folder of images and one of masks, so that `layout` reads it instead of a format."""
     words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
 
@@ -150,29 +155,29 @@ class Entry:
 
     @classmethod
     def of(cls, path: Path, place: str, value: object) -> Self:
-        """Check that `value`, the content of a place, is an object.
+        """Check that `value` is a JSON object, and return it as an entry.
 
         Raises:
-            DataError: it is not.
+            DataError: `value` is not an object.
         """
         if not isinstance(value, dict):
             raise DataError(f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields")
         return cls(path, place, value)
 
     def __contains__(self, key: str) -> bool:
-        """Return whether the field is there and not null."""
+        """Return whether the entry has the field, and its value is not null."""
         return self.fields.get(key) is not None
 
     def __str__(self) -> str:
         return f"{self.path}: {self.place}" if self.place else str(self.path)
 
     def wrong(self, key: str, expected: str) -> DataError:
-        """Return the error for a field: file, place, what was found and what was expected."""
+        """Return the error for a wrong field: file, place, the value found and the value `expected`."""
         found = shown(self.fields[key]) if key in self.fields else "missing"
         return DataError(f"{self}: {key!r} is {found}; expected {expected}; correct it or export the file again")
 
     def inside(self, key: str) -> Self:
-        """Take the object in a field.
+        """Return the object in a field.
 
         Raises:
             DataError: the field is missing or is not an object.
@@ -183,16 +188,16 @@ class Entry:
         return type(self)(self.path, self._below(key), value)
 
     def entries(self, key: str, what: str, *, id_key: str | None = None) -> list[Self]:
-        """Take the objects in the list of a field.
+        """Return the objects in the list that a field holds.
 
         Args:
             key: the field.
-            what: what messages call an object: "`what` 1" and so on.
-            id_key: the field of the objects that messages name them by, where it is there: "`what` ID", else
-                "`what` number 1".
+            what: the name of an object in messages, followed by its number: "`what` 1" and so on.
+            id_key: the field with the id of an object, which messages show in place of its number: "`what` ID". Objects
+                without this field are named "`what` number 1".
 
         Raises:
-            DataError: the field is missing, no list, or holds something else.
+            DataError: the field is missing or is not a list of objects.
         """
         value = self.fields.get(key)
         if not isinstance(value, list):
@@ -205,14 +210,14 @@ class Entry:
         return [type(self).of(self.path, self._below(p), entry) for p, entry in zip(places, value, strict=True)]
 
     def text(self, key: str, *, blank: bool = False) -> str:
-        """Take a text that is not empty.
+        """Return the text in a field, which must not be empty.
 
         Args:
             key: the field.
-            blank: whether the text may be nothing but spaces.
+            blank: whether the text may consist of spaces only.
 
         Raises:
-            DataError: it is missing or something else.
+            DataError: the field is missing or is not such a text.
         """
         value = self.fields.get(key)
         if not isinstance(value, str) or not (value if blank else value.strip()):
@@ -220,10 +225,10 @@ class Entry:
         return value
 
     def identifier(self, key: str) -> int | str:
-        """Take the id of an object: a whole number or a text; the text "7" and the number 7.0 are the id 7.
+        """Return the id of an object: a whole number or a text; the text "7" and the number 7.0 are the id 7.
 
         Raises:
-            DataError: it is missing or something else.
+            DataError: the field is missing or is neither.
         """
         value = self.fields.get(key)
         if isinstance(value, float) and value.is_integer():
@@ -235,10 +240,10 @@ class Entry:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Take a number of at most `FARTHEST`; where the field is missing or null, `default`, if given.
+        """Return a number of at most `FARTHEST`, or `default`, if given, where the field is missing or null.
 
         Raises:
-            DataError: it is missing or something else.
+            DataError: the field is missing without a default, or is not such a number.
         """
         value = self.fields.get(key)
         if value is None and default is not None:
@@ -248,10 +253,10 @@ class Entry:
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """Take a whole number, otherwise like `number`.
+        """Return a whole number, otherwise like `number`.
 
         Raises:
-            DataError: it is missing or something else.
+            DataError: the field is missing without a default, or is not a whole number.
         """
         value = self.number(key, default)
         if value != int(value):
@@ -259,36 +264,36 @@ class Entry:
         return int(value)
 
     def numbers(self, key: str) -> npt.NDArray[np.float32]:
-        """Numbers, (n,).
+        """Return a list of numbers as an array (n,).
 
         Raises:
-            DataError: the field is missing or something else, see `checked_numbers`.
+            DataError: the field is missing or is not a list of numbers, see `checked_numbers`.
         """
         return checked_numbers(self.fields.get(key), str(self))
 
     def size(self, height: str, width: str) -> tuple[int, int] | None:
-        """Take the (height, width) of an image in pixels from two fields; None where both are missing or null.
+        """Return the (height, width) of an image in pixels from two fields; None where both are missing or null.
 
         Raises:
-            DataError: something else, see `checked_size`.
+            DataError: the values are not a size, see `checked_size`.
         """
         if height not in self and width not in self:
             return None
         return checked_size(self.fields.get(height), self.fields.get(width), str(self))
 
     def pairs(self, key: str) -> Points:
-        """Take points given as [[x, y], ...], (n, 2).
+        """Return points given as [[x, y], ...], (n, 2).
 
         Raises:
-            DataError: the field is missing or something else, see `checked_points`.
+            DataError: the field is missing or is not a list of points, see `checked_points`.
         """
         return checked_points(self.fields.get(key), str(self))
 
     def points(self, key: str, *, least: int = 3) -> Points:
-        """Take the corners of a polygon, at least `least`, given as [[x, y], ...] or as [x, y, x, y, ...], (n, 2).
+        """Return the corners of a polygon, given as [[x, y], ...] or as [x, y, x, y, ...], as an array (n, 2).
 
         Raises:
-            DataError: the field is missing or something else.
+            DataError: the field is missing, is not a list of points, or has fewer than `least` points.
         """
         value = self.fields.get(key)
         pairs = isinstance(value, list) and any(isinstance(point, list) for point in value)
@@ -310,7 +315,7 @@ IGNORE_LABELS = ("__ignore__", "_ignore_")
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a set of labels: `index_of[label]`, and the class of undrawn pixels."""
+    """The classes of a set of labels: `index_of[label]`, and `background`, the class of pixels outside all shapes."""
 
     classes: ClassSet
     index_of: Mapping[str, int]
@@ -320,11 +325,11 @@ class Labels:
 def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
     """Number the labels of a folder's annotations, in the given order.
 
-    A class file in `root` sets another order; undrawn pixels are then its background class, or ignored where it has
-    none. Without a class file "background" is class 0, and the labels follow.
+    With a class file in `root`, its order counts, and pixels outside all shapes get its background class, or are
+    ignored where it has none. Without a class file "background" is class 0, and the labels follow.
 
     Raises:
-        DataError: a label that the class file does not name.
+        DataError: the class file does not name a label.
     """
     named = list(dict.fromkeys(label for label in labels if label not in IGNORE_LABELS))
     index_of = dict.fromkeys(IGNORE_LABELS, IGNORE_INDEX)
@@ -350,15 +355,15 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
 
 
 def undrawn_class(folder: Path) -> int:
-    """Return the class, or `IGNORE_INDEX`, that readers assign to undrawn pixels in a folder with a class file."""
+    """Return the class, or `IGNORE_INDEX`, that readers assign to pixels outside all shapes, given a class file."""
     return classes_of_labels(folder, ()).background
 
 
 def with_ignore_label(classes: ClassSet) -> ClassSet:
-    """Return the classes and, after them, the label of ignored pixels.
+    """Return the classes and, after them, a class for ignored pixels.
 
     Raises:
-        DataError: there is no room for it, or a class has its name.
+        DataError: there are too many classes to add one, or a class already has that name.
     """
     ignore = IGNORE_LABELS[0]
     if len(classes) == MAX_CLASSES or ignore in classes.names:

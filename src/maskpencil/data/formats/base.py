@@ -30,9 +30,9 @@ class Recognized:
 
 
 Reader = Callable[[Path], Recognized | None]
-"""Takes a folder, existing or not, and quickly returns None unless it is in the reader's format.
+"""A function that takes a folder, existing or not, and quickly returns None unless it is in the reader's format.
 
-Opens images only for their size, and raises `DataError` only where the folder is certainly in the format and cannot be
+It opens images only for their size, and raises `DataError` only if the folder is certainly in the format but cannot be
 used, such as test images without masks.
 """
 
@@ -41,8 +41,8 @@ used, such as test images without masks.
 class LabeledImage:
     """An image file and its label map (H, W), of the image's size.
 
-    `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix,
-    with "/" between folders; unique in the split.
+    `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix, with
+    "/" between folders; it is unique in the split.
     """
 
     split: str
@@ -54,20 +54,21 @@ class LabeledImage:
 AddImage = Callable[[LabeledImage], None]
 
 Writer = Callable[[Path, ClassSet], AbstractContextManager[AddImage]]
-"""Takes the empty folder to write to and the classes; the context gives a function that adds an image.
+"""A function that takes an empty folder and the classes; its context manager returns a function that adds an image.
 
-All files are written when the context ends. Memory does not grow with the label maps.
+All files are complete when the context ends. Label maps are not kept in memory.
 """
 
 
 def copy_image(image: LabeledImage, target: Path) -> None:
-    """Copy the image's file to `target`: byte for byte, unless EXIF rotates the image, which is then written upright.
+    """Copy the image's file to `target` byte for byte, or, if EXIF rotates the image, write it upright.
 
-    The file appears whole or not at all. Tools that ignore EXIF then also show it at the size of its label map.
+    An upright image matches the size of its label map also in tools that ignore EXIF. The file appears whole or not at
+    all.
 
     Raises:
         ImageError: the image cannot be read.
-        OutputError: it cannot be written.
+        OutputError: the copy cannot be written.
     """
     if is_turned(image.image):
         write_upright(image.image, target)
@@ -77,11 +78,11 @@ def copy_image(image: LabeledImage, target: Path) -> None:
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
-    """Refuse images whose names a format cannot store, before any is written.
+    """Check that a format can store the names of all images, before any of them is written.
 
     Args:
-        images: the files.
-        file_format: a key of `formats.WRITERS`; folder and yolo store no names.
+        images: the image files.
+        file_format: a key of `formats.WRITERS`; the formats folder and yolo store no names.
 
     Raises:
         DataError: a name is not valid UTF-8, or has a line break where the format has one name per line.
@@ -96,13 +97,13 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """Unique names of images by split, ignoring case."""
+    """The names used in each split; names that differ only in case count as equal."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
 
     def free(self, split: str, name: str) -> str:
-        """Return the name, with a number after it where another image has it."""
+        """Return `name`, with a number appended if another image of the split already has it."""
         candidate, number = name, 1
         while (split, candidate.lower()) in self.taken:
             number += 1
@@ -114,10 +115,11 @@ class FreeNames:
 def with_distinct_colors(classes: ClassSet) -> ClassSet:
     """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
 
-    The first class with a color keeps it. The others, and a class in `IGNORE_COLOR`, get the first unused color of
-    Pascal VOC: programs that read masks by color would confuse them, as ADE20K's road and skyscraper.
+    The first class with a color keeps it. Others of the same color, and a class in `IGNORE_COLOR`, get the first unused
+    color of Pascal VOC, since programs that read masks by color would confuse them, such as ADE20K's road and
+    skyscraper.
     """
-    spare = (voc_color(index) for index in range(256))  # always enough for the classes and the used colors
+    spare = (voc_color(index) for index in range(256))  # enough, even if some of them are in use
     taken = {IGNORE_COLOR, *classes.palette}
     palette: list[Color] = []
     for color in classes.palette:
@@ -129,38 +131,38 @@ def with_distinct_colors(classes: ClassSet) -> ClassSet:
 
 
 TURNED = range(2, 9)
-"""EXIF orientations that rotate or mirror; other values do nothing."""
+"""EXIF orientations that rotate or mirror; other values leave the image as it is."""
 
 _EXIF_IFD, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 100, "subsampling": 0},  # no library here turns a JPEG without decoding it
+    "JPEG": {"quality": 100, "subsampling": 0},  # the libraries in use cannot rotate a JPEG without decoding it
     "PNG": {"compress_level": 6},
     "WEBP": {"lossless": True, "exact": True, "method": 1},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
-"""The options of each format: lossless, and the least loss for JPEG."""
+"""The options of each format for encoding without loss, or, for JPEG, with the least loss."""
 
 
 def is_turned(path: Path) -> bool:
-    """Return whether EXIF or XMP rotates or mirrors an image; its pixels are not decoded.
+    """Return whether EXIF or XMP rotates or mirrors an image, without decoding its pixels.
 
     Raises:
-        ImageError: it is not a readable image.
+        ImageError: the file is not a readable image.
     """
     with decoding(str(path)):
-        if is_tiff(path):  # of any bands, which Pillow may not know
+        if is_tiff(path):  # Pillow does not support all combinations of bands
             return read_header(path).orientation in TURNED
     with opened_image(path) as image, decoding(str(path)):
         return read_exif(image, path).get(ORIENTATION, 1) in TURNED
 
 
 def write_upright(source: Path, target: Path) -> None:
-    """Write an image with its pixels rotated as EXIF says, in its own format, without an orientation.
+    """Write an image in its own format with its pixels rotated as EXIF says, without the EXIF orientation.
 
-    The file is whole or not there. Kept are mode and depth, EXIF's other entries (not in TIFF), the ICC profile and the
-    resolution. PNG, TIFF and WebP lose nothing; JPEG is encoded once more, at quality 100 and 4:4:4. Of several frames
-    the first is written.
+    The file appears whole or not at all. Mode, depth, the ICC profile, the resolution and the other EXIF entries (not
+    in TIFF) are kept. PNG, TIFF and WebP are written without loss; JPEG is encoded again, at quality 100 and 4:4:4. Of
+    several frames only the first is written.
 
     Raises:
         ImageError: `source` is not a readable image.
@@ -170,7 +172,7 @@ def write_upright(source: Path, target: Path) -> None:
         with decoding(str(source)):
             own = image.format or ""
             file_format = "JPEG" if own == "MPO" else own  # a phone's JPEG with more images behind it
-            image.load()  # turns a TIFF
+            image.load()  # Pillow rotates a TIFF here
             turned = ImageOps.exif_transpose(image)
         exif = turned.getexif()
         details = exif.get_ifd(_EXIF_IFD)
@@ -182,9 +184,9 @@ def write_upright(source: Path, target: Path) -> None:
 
 @contextmanager
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write images as `base.copy_image` does and masks as palette PNG, whose index is the class and 255 ignored.
+    """Write images as `base.copy_image` does and masks as palette PNG: index = class, 255 = ignored.
 
-    Colors that repeat are replaced, see `base.with_distinct_colors`.
+    Repeated colors are replaced, see `base.with_distinct_colors`.
 
     Raises:
         OutputError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""BDD100K's masks of streets: `images/10k/train/ID.jpg` and `labels/sem_seg/masks/train/ID.png`.
+"""Read BDD100K's masks of streets: `images/10k/train/ID.jpg` and `labels/sem_seg/masks/train/ID.png`.
 
 Sources: Yu et al., "BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learning", CVPR 2020;
 https://doc.bdd100k.com/format.html and, for the first release, https://github.com/ucbdrive/bdd100k/issues/43
@@ -24,7 +24,7 @@ DRIVABLE = MaskEncoding(
     ClassSet(("direct", "alternative", "background"), ((219, 94, 86), (86, 211, 219), (0, 0, 0))),
     codes={IGNORE_INDEX: IGNORE_INDEX, 0: 0, 1: 1, 2: 2},
 )
-"""The area that one may drive on: the own lane, other lanes, and what is neither."""
+"""The drivable area: the lane of the camera's car, other lanes, and the background."""
 
 WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
 """Where the archives may have been unpacked, below the data folder."""
@@ -32,7 +32,7 @@ WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the data set: its name, folders of masks and images, what masks' names add, and their encoding."""
+    """A task of the data set; `ending` is what the names of masks add to those of images."""
 
     name: str
     masks: str
@@ -46,11 +46,11 @@ TASKS = (
     Task("BDD100K, drivable area", "labels/drivable/masks", ("images/100k", "images"), "", DRIVABLE),
     Task("BDD100K", "labels", ("images",), "_train_id", TRAIN_IDS),
 )
-"""The first that is there is read; the last is the form of the first release."""
+"""The tasks in order of preference; the last is the layout of the first release."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or the `bdd100k/` or `seg/` in it, where it holds images and masks of a task by splits.
+    """Read `root`, or one of the `WRAPPERS` in it, if it holds the images and masks of a task by splits.
 
     The test split is left out, since its masks were never published.
 

@@ -1,4 +1,4 @@
-"""COCO: `annotations/instances_train2017.json + train2017/`, and the same as Roboflow, CVAT and Label Studio export it.
+"""Read and write COCO: `annotations/instances_train2017.json + train2017/`, also as exported by annotation tools.
 
 Source: https://cocodataset.org/#format-data
 """
@@ -44,35 +44,35 @@ from maskpencil.images import IMAGE_SUFFIXES, Header
 from maskpencil.regions import ImageRegions, find_regions, regions_file
 
 PANOPTIC_KEY = "segments_info"
-"""The key of panoptic files, whose outlines are separate images; see `coco_panoptic`."""
+"""The key of panoptic files, which store their masks as PNG files; see `coco_panoptic`."""
 
 PREFIX = "instances"
-"""The prefix of the files of this task, unlike those of captions and keypoints."""
+"""The prefix of files of instance annotations; files of captions and keypoints have others."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files is looked into only if the first ones are COCO's, as where each image has its own."""
+"""A folder with more JSON files, such as one per image, is read only if the first `PEEKED` of them are COCO's."""
 
 PEEKED = 3
 FEW_FILES = 3
-"""In a folder with more files that list one image each, the names of files are those of images and not of splits."""
+"""If more files than this list one image each, they are named after their images and not after splits."""
 
 STRETCHING_TOOL = "Label Studio"
-"""Writes shares of the sides as shown, multiplied by those as stored."""
+"""The tool whose coordinates are `Reading.STRETCHED`."""
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where a JSON in it, or in a folder in it, has COCO's images, annotations and categories.
+    """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
 
-    Images are looked for beside the JSON, and in folders beside it or in `images/` that are called as the JSON or its
-    split, then anywhere, see `ImageSearch`; or in the folder `images` alone. The split is read from the JSON's name,
-    else from its folder's. Images without annotations are background.
-    Where annotations overlap, the smaller is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like any
-    other annotation: its pixels are of its class, and some tools mark masks drawn by hand this way. Annotations with
-    only a box are left out. Photographs that EXIF turns are read as `orientation` tells.
+    Images are looked for beside the JSON, and in folders beside it or in `images/` that are named after the JSON or its
+    split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows from the JSON's
+    name, else from its folder's. Images without annotations are background.
+    Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like
+    any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a box are left out.
+    Module `orientation` describes how annotations of photographs with an EXIF orientation are read.
 
-    Classes are the categories, ordered by id, including unused ones, except one that is only the supercategory of
-    others, as Roboflow's first; a class file must name the used ones.
+    Classes are the categories, ordered by id, including unused ones. A category that is only the supercategory of
+    others, such as Roboflow's first, is no class. A class file must name all categories that are used.
 
     Raises:
         DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
@@ -89,7 +89,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         problems.refuse()
         raise DataError(
             f"{files[0].path}: its annotations have boxes, but no segmentation; expected polygons or run lengths; "
-            "export the outlines too"
+            "export the segmentation too"
         )
     labels = _labels(root, files)
     reader = _Reader(search, labels, problems, single=_is_single(files))
@@ -120,8 +120,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.warn(
         "exif-rotation-doubtful",
         reader.doubtful,
-        "{n} images are turned or mirrored by EXIF, and the file does not tell whether its outlines are",
-        "look at the overlays; where they do not match, remove the EXIF entry from the images",
+        "{n} images are rotated or mirrored by EXIF, and the file does not say whether its outlines are rotated too",
+        "look at the overlays; where they do not match, remove the EXIF orientation from the images",
     )
     if panoptic := candidates(root, panoptic=True):
         found.rules.append(f"{panoptic[0].name} is not read; to read it, move {files[0].path.name} elsewhere")
@@ -129,7 +129,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
-    """Return the JSON files in `root` and two levels of folders in it that are worth to be parsed."""
+    """Return the JSON files in `root` and two levels of folders below it that are worth parsing."""
     if not root.is_dir():
         return []
     found: list[Path] = []
@@ -154,7 +154,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
-    """Number the categories of all files by id; categories with the same name are one."""
+    """Number the categories of all files by id; categories with the same name become one class."""
     categories = sorted(
         (category for file in files for category in file.categories),
         key=lambda each: (isinstance(each.id, str), each.id),
@@ -224,7 +224,7 @@ class _Reader:
                     self.found.add(split, Pair(name, image, drawing))
 
     def _drawing(self, file: CocoFile, entry: CocoImage, header: Header | None, reading: Reading | None) -> Drawing:
-        """Draw an image; `reading` is given where the sides in the file are exchanged."""
+        """Return the mask of an image; `reading` is given if the file exchanges its width and height."""
         size = header.shown_size if header and (reading or not entry.size) else entry.size
         if size is None:
             raise DataError(f"{file.path}: image {entry.name!r} has no size, and cannot be read; replace or remove it")
@@ -244,14 +244,14 @@ class _Reader:
 
 
 class ImageFolders:
-    """The folders in which the images of a file may be; each is listed once."""
+    """The folders in which the images of a file may be; each is listed from disk once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._inside: dict[Path, list[Path]] = {}
 
     def of(self, path: Path, split: str) -> list[Path]:
-        """Return where the images of a JSON may be, folders in folders first."""
+        """Return the folders where the images of a JSON may be, inner folders first."""
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []
         for base in [each for each in path.parents if each.is_relative_to(self._root)]:
@@ -282,14 +282,15 @@ def _name(image: Path, folders: Sequence[Path]) -> str:
 def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write `OUT/annotations/instances_SPLIT.json`, copies in `OUT/images/[SPLIT/]`, and `classes.yaml`.
 
-    The last has the classes' order and colors. Without splits the file of annotations is `instances_default.json`. An
-    annotation is a region of one class as `regions.write_regions` writes it: polygons along the pixels' edges, or run
-    lengths where it has holes. What a reader takes for undrawn (see `labels.undrawn_class`) has none. Ignored pixels
-    are of the category `__ignore__`.
+    `classes.yaml` stores the order and colors of the classes. Without splits the file of annotations is
+    `instances_default.json`. An annotation is a region of one class as `regions.write_regions` writes it: polygons
+    along
+    the pixels' edges, or run lengths where it has holes. The class of pixels outside all shapes (see
+    `annotations.undrawn_class`) has no annotations. Ignored pixels have the category `__ignore__`.
 
     Raises:
         OutputError: a file cannot be written.
-        DataError: there are too many classes, see `labels.with_ignore_label`.
+        DataError: there are too many classes, see `annotations.with_ignore_label`.
     """
     write_classes(folder / "classes.yaml", classes)
     undrawn = undrawn_class(folder)

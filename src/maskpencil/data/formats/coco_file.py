@@ -49,9 +49,9 @@ class CocoOutline:
 
 @dataclass
 class CocoImage:
-    """An image by its name in the file, its (height, width) if given, and its annotations in the file's order.
+    """An image: its name, its (height, width) if the file states it, and its annotations in the order of the file.
 
-    `broken` is whether one of its annotations cannot be understood.
+    `broken` is True if one of its annotations cannot be understood.
     """
 
     name: str
@@ -62,7 +62,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The content of a file; `boxes` are annotations without an outline, `strays` those of images not listed."""
+    """The content of a file; `boxes` are annotations without an outline, `strays` annotations of unlisted images."""
 
     path: Path
     tool: str
@@ -83,7 +83,7 @@ def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
     Entries that are not in COCO's format are collected in `problems`.
 
     Raises:
-        DataError: the file is no JSON, or holds something else than objects in its lists.
+        DataError: the file is not JSON, or its lists hold something other than objects.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
@@ -117,19 +117,19 @@ def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
 
 
 def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
-    """Return the images of a file by their ids; what cannot be understood is collected in `problems`."""
+    """Return the images of a file by their ids; entries that cannot be understood are collected in `problems`."""
     images: dict[Id, CocoImage] = {}
     for entry in file.entries("images", "image", id_key="id"):
         with problems.collected():
             image_id = entry.identifier("id")
             if image_id in images:
-                raise DataError(f"{entry}: the id stands twice; expected one an image; export the file again")
+                raise DataError(f"{entry}: two images have this id; expected one; export the file again")
             images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
     return images
 
 
 class ImageIds:
-    """The images of a file by what annotations call them: their ids, else their names."""
+    """The images of a file by the ids that annotations use: the ids of the images, or their names."""
 
     def __init__(self, images: Mapping[Id, CocoImage]) -> None:
         self._images = images
@@ -155,7 +155,7 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
     """Return the categories of a file by their ids.
 
     Raises:
-        DataError: some are not in COCO's format; all of them are named.
+        DataError: some categories are not in COCO's format; the message names all of them.
     """
     categories: dict[Id, CocoCategory] = {}
     problems = Problems()
@@ -165,7 +165,7 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
             above = entry.text("supercategory", blank=True) if entry.fields.get("supercategory") else ""
             category = categories.setdefault(category_id, CocoCategory(category_id, name, above))
             if category.name != name:
-                raise DataError(f"{entry}: is {category.name!r} and {name!r}; expected one name an id; correct it")
+                raise DataError(f"{entry}: is {category.name!r} and {name!r}; expected one name per id; correct it")
     problems.refuse()
     return categories
 
@@ -175,16 +175,16 @@ def read_segmentation(
 ) -> tuple[Polygon | RunLengths, ...]:
     """Return the polygons or the mask of an annotation, () where it has neither.
 
-    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; one alone need not be in a list of its own.
+    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; a single one may stand without an outer list.
     Those without an area are left out, and collected in `problems`.
 
     Args:
         annotation: the annotation.
         size: (height, width) of the image, if it is known.
-        problems: what was left out.
+        problems: collects what is left out.
 
     Raises:
-        DataError: it is something else, also run lengths without their size, as some converters write them.
+        DataError: the segmentation has another form, such as run lengths without their size.
     """
     segmentation = annotation.fields.get("segmentation")
     if isinstance(segmentation, dict):
@@ -214,7 +214,7 @@ def read_segmentation(
             )
         if len(numbers) % 2:
             raise DataError(
-                f"{annotation}: has a polygon of {len(numbers)} numbers; expected x and y of at least 3 points; "
+                f"{annotation}: has a polygon of {len(numbers)} numbers; expected the x and y of at least 3 points; "
                 "correct or remove it"
             )
         if covers_nothing(ring := numbers.reshape(-1, 2)):

@@ -1,7 +1,7 @@
-"""COCO panoptic: a JSON with `segments_info`, and a PNG for each image whose colors are the numbers of segments.
+"""Read COCO panoptic: a JSON with `segments_info`, and for each image a PNG whose colors are the ids of segments.
 
     annotations/panoptic_train2017.json     {"annotations": [{"image_id": 9, "file_name": "9.png", "segments_info": ...
-    annotations/panoptic_train2017/9.png    red + 256 green + 65536 blue is the id of a segment, 0 is none
+    annotations/panoptic_train2017/9.png    red + 256 green + 65536 blue is the id of a segment, 0 is no segment
     train2017/9.jpg
 
 Source: https://cocodataset.org/#format-data and https://github.com/cocodataset/panopticapi
@@ -31,7 +31,7 @@ from maskpencil.images import decoding, opened_image
 from maskpencil.label_maps import LabelMap
 
 MARK = "panoptic"
-"""The beginning of the names of files and folders."""
+"""The prefix of the names of JSON files and of folders of PNGs."""
 
 NO_SEGMENT = 0
 GRAY = ("L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -40,7 +40,7 @@ GRAY = ("L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True, eq=False)
 class PanopticMask(Drawing):
-    """The mask of an image in a PNG of segment ids: `class_of[id]`; pixels of no segment are ignored."""
+    """The mask of an image in a PNG of segment ids; `class_of` maps ids to classes, other pixels are ignored."""
 
     png: Path = Path()
     class_of: Mapping[int, int] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class PanopticMask(Drawing):
         """Return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: the PNG cannot be read, or holds a segment that is not listed.
+            ImageError: the PNG cannot be read, or holds a segment that the JSON does not list.
         """
         ids = read_ids(self.png)
         found, places = np.unique(ids, return_inverse=True)
@@ -60,7 +60,7 @@ class PanopticMask(Drawing):
         if strangers:
             raise ImageError(
                 f"{self.png}: holds the segment {strangers[0]}{' and others' * (len(strangers) > 1)}, which "
-                f"segments_info of {self.path.name} does not list; expected the ids there; export both again"
+                f"segments_info of {self.path.name} does not list; expected only ids listed there; export both again"
             )
         classes = np.array([self.class_of.get(number, IGNORE_INDEX) for number in found.tolist()], dtype=np.uint8)
         return np.asarray(classes[places].reshape(ids.shape))
@@ -70,7 +70,7 @@ def read_ids(png: Path) -> npt.NDArray[np.int64]:
     """Read the ids of the segments of a panoptic PNG, (H, W).
 
     Raises:
-        ImageError: it cannot be read, or is partly transparent.
+        ImageError: the PNG cannot be read, or is partly transparent.
     """
     with opened_image(png) as image, decoding(str(png)):
         if image.mode in GRAY:
@@ -94,7 +94,7 @@ class _Mask:
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a file; `lost` are the PNGs that are not there, `strays` annotations of unlisted images."""
+    """The content of a file; `lost` are missing PNGs, `strays` are annotations of unlisted images."""
 
     path: Path
     categories: Mapping[Id, CocoCategory]
@@ -105,10 +105,10 @@ class _File:
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where a JSON in it, or in a folder in it, has COCO's lists and `segments_info`.
+    """Read `root` if a JSON file at most two folders below it has COCO's lists and `segments_info`.
 
-    The PNGs are in a folder named as the JSON, or beside it; images are found as those of `coco`. Every category is a
-    class, in the order of their ids; pixels of no segment are ignored.
+    The PNGs are in a folder named after the JSON, or beside it; images are found as in `coco`. Every category is a
+    class, in the order of the ids; pixels of no segment are ignored.
 
     Raises:
         DataError: a file is not in its format, or all images or PNGs are missing.
@@ -134,7 +134,7 @@ def recognize(root: Path) -> Recognized | None:
                 continue
             with problems.collected():
                 if image in used:
-                    raise DataError(f"{mask.entry}: has the image of another annotation, {image.name}; remove one")
+                    raise DataError(f"{mask.entry}: has the same image as another annotation, {image.name}; remove one")
                 used.add(image)
                 class_of = {number: labels.index_of[each.name] for number, each in mask.categories.items()}
                 drawing = PanopticMask(
@@ -145,8 +145,9 @@ def recognize(root: Path) -> Recognized | None:
         problems.refuse()
         first = files[0]
         raise DataError(
-            f"{first.path}: has {len(first.masks)} masks and {len(first.lost)} whose PNG is not there, but none with "
-            f"its image below {root}; put the images there, and the PNGs into {first.path.with_suffix('')}"
+            f"{first.path}: lists {len(first.masks) + len(first.lost)} masks, {len(first.lost)} of them without their "
+            f"PNG, but no image of a mask is below {root}; put the images there, and the PNGs into "
+            f"{first.path.with_suffix('')}"
         )
     found.images_alone = [image for image in search.files if image not in used]
     search.warn(found)
@@ -201,7 +202,7 @@ def _segments(annotation: Entry, categories: Mapping[Id, CocoCategory]) -> Itera
 
 
 def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
-    """Yield where the PNGs of a JSON may be."""
+    """Yield the folders where the PNGs of a JSON may be."""
     yield path.with_suffix("")
     for base in dict.fromkeys((path.parent, path.parent.parent if path.parent != root else root)):
         around = [folder for folder in folders_in(base) if MARK in folder.name.lower()]
@@ -212,7 +213,7 @@ def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
 
 
 def _labels(root: Path, files: Sequence[_File]) -> Labels:
-    """Number the categories of all files by id; in their colors, if all have one of their own."""
+    """Number the categories of all files by id, in the colors of the files if all categories have different ones."""
     categories = sorted(
         (category for file in files for category in file.categories.values()),
         key=lambda each: (isinstance(each.id, str), each.id),

@@ -1,14 +1,14 @@
-"""CVAT's "Segmentation mask 1.1": masks in the colors of labelmap.txt, in the folders of Pascal VOC.
+"""Read and write CVAT's "Segmentation mask 1.1": masks in the colors of labelmap.txt, in the folders of Pascal VOC.
 
     labelmap.txt                        name:red,green,blue:parts:actions
-    ImageSets/Segmentation/default.txt  a name a line; train.txt, val.txt and test.txt are splits
-    JPEGImages/NAME.jpg                 where images were saved
+    ImageSets/Segmentation/default.txt  one name per line; train.txt, val.txt and test.txt are splits
+    JPEGImages/NAME.jpg                 if the export includes images
     SegmentationClass/NAME.png          the class of each pixel, in the colors of labelmap.txt
     SegmentationObject/NAME.png         the objects, in Pascal VOC's colors; written for CVAT's importer, not read
 
-Datumaro calls the same "VOC segmentation". Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
-and, for what the importer needs of a ZIP file of the folder, the sources of Datumaro's VOC extractor: every color in a
-mask must be in labelmap.txt, palettes are not looked at, lists may have no "_" in their names, and where
+Datumaro calls this format "VOC segmentation". Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+CVAT's importer, which uses Datumaro's VOC extractor, has further requirements for a ZIP file of the folder: every color
+in a mask must be in labelmap.txt, palettes are ignored, names of list files must not contain "_", and where
 SegmentationObject/ has no image each color becomes a mask, including the color of ignored pixels.
 """
 
@@ -36,11 +36,11 @@ LABELMAP = "labelmap.txt"
 def recognize(root: Path) -> Recognized | None:
     """Read `root` where it holds labelmap.txt and SegmentationClass/.
 
-    The images are those in JPEGImages/ or images/, or lie in `root` itself. A label "ignored" marks ignored
-    pixels. In masks of one channel the value is the line of the label.
+    The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
+    one channel the value is the line number of the label, from 0.
 
     Raises:
-        DataError: there are no images, none has a mask, or labelmap.txt is not in its format or repeats a color.
+        DataError: there are no images, no image has a mask, or labelmap.txt is not in its format or repeats a color.
     """
     labelmap = root / LABELMAP
     if not labelmap.is_file() or not (root / MASKS).is_dir():
@@ -75,14 +75,14 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
         owner = owners.setdefault(color_number(label.color), label.name)
         if owner != label.name:
             raise DataError(
-                f"{labelmap}: {owner!r} and {label.name!r} have one color, {label.color}, so the masks cannot tell "
-                "them apart; give each its own and export again"
+                f"{labelmap}: {owner!r} and {label.name!r} have the same color, {label.color}, so the masks do not "
+                "distinguish them; give each label its own color and export again"
             )
     return MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
 
 
 def _is_colored(mask: Path) -> bool:
-    """Return whether a mask shows its classes by colors: a palette of gray levels shows numbers."""
+    """Return whether the colors of a mask are its classes, and not its numbers, as in a palette of gray levels."""
     mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")
@@ -91,18 +91,18 @@ def _is_colored(mask: Path) -> bool:
 
 
 BACKGROUND = "background"
-"""CVAT's name for what belongs to no label."""
+"""CVAT's name for pixels without a label."""
 
 
 @contextmanager
 def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write masks as color images; each class of an image is one object, except background and ignored pixels.
 
-    Images without a split are CVAT's subset "default". All lie in one folder, see `voc.write_voc`. Colors that
-    repeat are replaced, see `base.with_distinct_colors`.
+    Images without a split become CVAT's subset "default". All images lie in one folder, see `voc.write_voc`. Repeated
+    colors are replaced, see `base.with_distinct_colors`.
 
     Raises:
-        DataError: a class name that labelmap.txt cannot hold.
+        DataError: labelmap.txt cannot hold the name of a class.
         OutputError: a file cannot be written.
     """
     form = VocForm(root, classes)

@@ -1,4 +1,4 @@
-"""CVAT's own files, "CVAT for images 1.1": an XML with the shapes of every image, images beside it or in images/.
+"""Read "CVAT for images 1.1": an XML file with the shapes of every image, images beside it or in images/.
 
 Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/ and, in https://github.com/cvat-ai/cvat,
 `cvat/apps/dataset_manager/formats/cvat.py`; for the runs of masks https://github.com/cvat-ai/cvat/issues/6487
@@ -40,7 +40,7 @@ EXPORT = "export the task from CVAT with images, as 'CVAT for images 1.1'"
 
 @dataclass
 class Element:
-    """An element of an XML file with what stands in it."""
+    """An element of an XML file with its attributes, text and children."""
 
     tag: str
     attributes: Mapping[str, str]
@@ -49,24 +49,24 @@ class Element:
     children: list["Element"] = field(default_factory=list)
 
     def all(self, tag: str) -> Iterator["Element"]:
-        """Yield the elements of a tag inside this one, at any depth."""
+        """Yield the elements with a tag inside this one, at any depth."""
         for child in self.children:
             if child.tag == tag:
                 yield child
             yield from child.all(tag)
 
     def text_of(self, tag: str) -> str:
-        """Return the text of the first element of a tag directly inside this one; "" where there is none."""
+        """Return the text of the first child with a tag; "" where there is none."""
         return next((child.text.strip() for child in self.children if child.tag == tag), "")
 
 
 def elements(path: Path, tags: frozenset[str]) -> list[Element]:
-    """Read the elements of some tags from an XML file, each with what stands in it.
+    """Read the elements with some tags from an XML file, with all that they contain.
 
-    A file with a document type is refused: entities could grow without end or name other files.
+    A file with a document type is rejected, since its entities could grow without end or name other files.
 
     Raises:
-        DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, or is no XML of this kind.
+        DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, is not valid XML or has a document type.
     """
     refuse_special(path)
     found: list[Element] = []
@@ -108,20 +108,20 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
         parser.Parse(b"", True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected CVAT's annotations") from error
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding that is not known
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an unknown encoding
         raise DataError(f"{path}: is not valid XML ({error}); export it again") from error
     return found
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where XML files below it hold CVAT's `<annotations>`.
+    """Read `root` if XML files below it hold CVAT's `<annotations>`.
 
-    Polygons, masks, boxes and ellipses are drawn by `z_order`, those of one order as they stand in the file. The
-    classes are the task's labels, in its order and colors. Subsets that are named for splits are the splits. The images
-    are below `root`, or below `images`.
+    Polygons, masks, boxes and ellipses are drawn by `z_order`, then in the order of the file. The classes are the
+    task's labels, in its order and colors. Subsets named after splits are the splits. The images are below `root`, or
+    below `images`, if given.
 
     Raises:
-        DataError: the annotations are of a video, an entry is not in CVAT's format, or no image is there.
+        DataError: the annotations are of a video, an entry is not in CVAT's format, or all images are missing.
     """
     files = files_in_format(root, {".xml"}, _is_of_cvat)
     if not files:
@@ -149,9 +149,7 @@ def _is_of_cvat(path: Path) -> bool:
 def _read(path: Path, found: DrawnImages, labels: dict[str, Color | None]) -> None:
     content = elements(path, frozenset({"meta", "image", TRACK_TAG}))
     if any(element.tag == TRACK_TAG for element in content):
-        raise DataError(
-            f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}: that has every frame as an image"
-        )
+        raise DataError(f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}, one per frame")
     subset = ""
     for meta in (element for element in content if element.tag == "meta"):
         subset = next((task.text_of("subset") for task in meta.all("task")), "")
@@ -175,7 +173,7 @@ def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> Non
         shape = Entry(entry.path, f"{entry.place}: {child.tag} {number}", child.attributes)
         with found.collecting_errors():
             if child.tag in FLAT:
-                if child.tag != "tag":  # tags belong to the whole image
+                if child.tag != "tag":  # a tag describes the whole image
                     found.leave_out(shape, f"{child.tag.removesuffix('s')}s, which have no area,", REDRAW)
             elif child.tag not in _SHAPES:
                 found.leave_out(shape, f"annotations of the unknown kind {child.tag}", REDRAW)
@@ -193,7 +191,7 @@ def _number(entry: Entry, key: str, default: float | None = None) -> float:
     """Return the number in an attribute.
 
     Raises:
-        DataError: the attribute is missing, without a default, or holds something else.
+        DataError: the attribute is missing without a default, or is not a number.
     """
     text = entry.fields.get(key)
     if text is None and default is not None:
@@ -240,12 +238,12 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Return a mask: runs of outside and inside in turn, along the rows of its box.
+    """Decode a mask: the lengths of runs outside and inside of it in turn, along the rows of its box.
 
     CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
 
     Raises:
-        DataError: the runs are no whole numbers, or not as many pixels as the box has.
+        DataError: the runs are not whole numbers, or do not add up to the pixels of the box.
     """
     left, top, width, height = (_whole(entry, key) for key in ("left", "top", "width", "height"))
     try:
@@ -258,8 +256,8 @@ def _mask(entry: Entry) -> Bitmap | None:
     size = next((box for box in boxes if box[0] * box[1] == sum(runs)), None)
     if size is None or min(runs) < 0:
         raise DataError(
-            f"{entry}: its runs are {sum(runs)} pixels, its box of {width} x {height} has {width * height}; export it "
-            "again"
+            f"{entry}: its runs add up to {sum(runs)} pixels, but its box of {width} x {height} has {width * height}; "
+            "export it again"
         )
     size = checked_size(*size, f"{entry}: its box")
     inside: npt.NDArray[np.bool_] = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)

@@ -1,4 +1,4 @@
-"""V7 Darwin's JSON, versions 2.0 and 1.0: a file an image, with polygons, masks, ellipses and boxes.
+"""Read V7 Darwin's JSON, versions 2.0 and 1.0: one file per image, with polygons, masks, ellipses and boxes.
 
 Sources: https://docs.v7labs.com/reference/darwin-json, https://docs.v7labs.com/reference/legacy-darwin-json-10 and, in
 https://github.com/v7labs/darwin-py, `darwin/exporter/formats/mask.py`
@@ -28,13 +28,14 @@ REDRAW = "draw them as polygons or masks, or remove them"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where JSON files below it are Darwin's.
+    """Read `root` if JSON files below it are Darwin's.
 
-    Shapes are drawn in the order of the file, polygons of several paths with every other one as a hole. The classes are
-    in alphabetical order, after the background. Videos are left out. The images are below `root`, or below `images`.
+    Shapes are drawn in the order of the file; a polygon of several paths is filled by the even-odd rule. The classes
+    are in alphabetical order, after the background. Videos are left out. The images are below `root`, or below
+    `images`, if given.
 
     Raises:
-        DataError: an entry is not in Darwin's form, or no image is there.
+        DataError: an entry is not in Darwin's format, or all images are missing.
     """
     files = files_in_format(root, {".json"}, lambda path: any(mentions(path, keys) for keys in KEYS))
     contents = [Entry.of(path, "", content) for path in files if _is_of_darwin(content := read_json(path))]
@@ -93,7 +94,7 @@ def _areas(
     kind = next((kind for kind in AREAS if kind in annotation), None)
     if kind is None:
         other = next((kind for kind in FLAT if kind in annotation), "unknown")
-        if other != "tag":  # it belongs to the whole image
+        if other != "tag":  # a tag describes the whole image
             found.leave_out(annotation, f"annotations of the kind {other}, which have no area,", REDRAW)
         return []
     shape = {"polygon": _polygon, "ellipse": _ellipse, "bounding_box": _box}[kind](annotation.inside(kind))
@@ -114,7 +115,7 @@ def _polygon(polygon: Entry) -> Polygon | None:
 
 def _points(path: object, polygon: Entry) -> npt.NDArray[np.float32]:
     if not isinstance(path, list) or not all(isinstance(point, dict) for point in path):
-        raise DataError(f"{polygon}: has a path that is no list of points with x and y; export it again")
+        raise DataError(f"{polygon}: has a path that is not a list of points with x and y; export it again")
     return checked_numbers([point.get(axis) for point in path for axis in "xy"], str(polygon)).reshape(-1, 2)
 
 
@@ -130,21 +131,21 @@ def _box(entry: Entry) -> Polygon | None:
 
 
 def _masks(layer: Entry, annotations: Sequence[Entry], size: tuple[int, int] | None) -> list[Area]:
-    """Return the masks of a raster layer: pairs of a value and the length of its run, along the rows of the image.
+    """Decode the masks of a raster layer: pairs of a value and the length of its run, along the rows of the image.
 
     Raises:
-        DataError: they are not as many pixels as the image has, or a value belongs to no annotation.
+        DataError: the runs do not add up to the pixels of the image, or a value belongs to no annotation.
     """
     runs = layer.numbers("dense_rle")
     if len(runs) % 2 or (runs < 0).any() or (runs % 1).any():
         raise layer.wrong("dense_rle", "pairs of whole numbers, a value and the length of its run")
     if size is None:
-        raise DataError(f"{layer}: its image is not there, and the file gives no size")
+        raise DataError(f"{layer}: its image is missing, and the file states no size; put the image there")
     pixels = int(runs[1::2].astype(np.int64).sum())
     if pixels != size[0] * size[1]:
         raise DataError(
-            f"{layer}: its runs are {pixels} pixels, the image of {size[1]} x {size[0]} has {size[0] * size[1]}; "
-            "export it again"
+            f"{layer}: its runs add up to {pixels} pixels, but the image of {size[1]} x {size[0]} has "
+            f"{size[0] * size[1]}; export it again"
         )
     values = np.repeat(runs[::2].astype(np.int32), runs[1::2].astype(np.int64)).reshape(size)
     names = {str(a.fields.get("id")): a.text("name") for a in annotations if "mask" in a}

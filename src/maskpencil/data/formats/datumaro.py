@@ -1,4 +1,4 @@
-"""Datumaro: `annotations/SUBSET.json` and the images in `images/SUBSET/`, which CVAT exports as well.
+"""Read Datumaro: `annotations/SUBSET.json` and the images in `images/SUBSET/`, which CVAT exports as well.
 
 Sources: https://openvinotoolkit.github.io/datumaro/stable/docs/data-formats/formats/datumaro.html and
 https://docs.cvat.ai/docs/dataset_management/formats/format-datumaro
@@ -35,14 +35,14 @@ DRAWN = (*AREAS, "bbox")
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where `annotations/` in it holds files with Datumaro's `categories` and `items`.
+    """Read `root` if its `annotations/` holds files with Datumaro's `categories` and `items`.
 
-    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the
-    group of another shape is left out, since it only surrounds that shape. Subsets named for splits are the splits.
-    Images are in `images/`, in `root`, or in the folder `images`.
+    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the group of another shape is left
+    out, since it only surrounds that shape. Subsets named after splits are the splits. Images are in `images/`, in
+    `root`, or in the folder `images`, if given.
 
     Raises:
-        DataError: an entry is not in Datumaro's format, or no item has its image.
+        DataError: an entry is not in Datumaro's format, or all images are missing.
     """
     files = {}
     for path in sorted(filter(Path.is_file, root.glob("annotations/*.json"))):
@@ -88,7 +88,7 @@ class _Reader:
             self._found.masks_alone.append(Path(item.text("id")))
             return
         if image in self._used:
-            raise DataError(f"{item}: has the image of {self._used[image].place}, {image}; remove one of the items")
+            raise DataError(f"{item}: has the same image as {self._used[image].place}, {image}; remove one of the two")
         self._used[image] = item
         size = read_header(image).shown_size
         drawing = Drawing(item.path, image.name, size, self._shapes(item, names, size), self._labels.background)
@@ -116,8 +116,8 @@ class _Reader:
         if self._boxes:
             notes.append(f"{self._boxes} boxes are drawn as filled rectangles")
         if self._left_out:
-            told = ", ".join(f"{count} {kind}" for kind, count in sorted(self._left_out.items()))
-            notes.append(f"annotations that are no labeled areas left out: {told}")
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self._left_out.items()))
+            notes.append(f"annotations that are not labeled areas left out: {counts}")
         return replace(layout, notes=(*notes, *layout.notes))
 
     def _image(self, item: Entry, split: str) -> Path | None:

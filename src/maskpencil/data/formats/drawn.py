@@ -1,4 +1,4 @@
-"""Collect images and the areas that annotation files draw on them, and turn them into pairs."""
+"""Collect images and the labeled areas in annotation files, and turn them into pairs."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias i
 
 PEEKED = 3
 FEW = 32
-"""Files of a folder: all of so few are looked into; of more the first `PEEKED`, and all where one of these fits."""
+"""Up to this many files of a folder are all examined; of more files the first `PEEKED`, and the rest if one fits."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Area:
 
 
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
-    """Return the files below `root` with one of the lower-case suffixes that are in a format, quickly.
+    """Return the files below `root` that are in a format, examining only some files of large folders.
 
     Args:
         root: the folder, which may be missing.
-        suffixes: of the files.
-        fits: whether a file is in the format.
+        suffixes: the lower-case suffixes of files in the format.
+        fits: a function that returns whether a file is in the format.
     """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     if root.is_dir():
@@ -71,7 +71,7 @@ def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path]
 
 @dataclass(frozen=True)
 class _Drawn:
-    """An image with its areas, the entry that describes it, and the (height, width) that this states, if any."""
+    """An image with its areas, the entry that describes it, and the (height, width) that the entry states, if any."""
 
     entry: Entry
     split: str
@@ -80,9 +80,9 @@ class _Drawn:
 
 
 class DrawnImages:
-    """The images of a data set in the format of `tool`, as its reader finds them.
+    """The images of a data set in the format of `tool`, collected by its reader.
 
-    Everything that cannot be understood is collected as well; images with such entries are not read.
+    Entries that cannot be understood are collected as well; images with such entries are not read.
 
     Args:
         root: the folder with the annotations.
@@ -103,7 +103,7 @@ class DrawnImages:
 
     @contextmanager
     def collecting_errors(self) -> Iterator[None]:
-        """Keep a `DataError` for later; what follows in the block is left out. Blocks may stand in each other."""
+        """Collect the `DataError` raised in the block instead of raising it. Blocks may be nested."""
         self._errors_before.append(len(self.problems.errors))
         try:
             with self.problems.collected():
@@ -113,14 +113,14 @@ class DrawnImages:
 
     @property
     def has_masks(self) -> bool:
-        """Whether there are folders of images and of masks, which are read rather than annotations beside them."""
+        """Whether there are folders of images and of masks, which are read instead of annotation files beside them."""
         return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
-        """Return the image of an entry by its name; one that is not there is reported later.
+        """Return the image of an entry by its name, or None; `recognized` reports missing images.
 
-        It is looked for in `folders`, beside the file, in its folders of images, and in those above it up to the root;
-        then anywhere, see `ImageSearch.find`.
+        The image is looked for in `folders`, then in the folder of the annotation file and those above it up to the
+        root, each with its folders of images, then anywhere, see `ImageSearch.find`.
 
         Raises:
             DataError: the name leads out of the root.
@@ -135,11 +135,11 @@ class DrawnImages:
         return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
-        """Report an annotation that is left out: `what` it is, in the plural, and what to do about it."""
+        """Report an annotation that is left out; `what` describes its kind in the plural, `remedy` what to do."""
         self._left_out[what, remedy].append(self.name_of(entry))
 
     def without_area(self, entry: Entry) -> None:
-        """Report a shape that covers nothing."""
+        """Report a shape without an area."""
         self.problems.without_area.append(self.name_of(entry))
 
     def name_of(self, entry: Entry) -> str:
@@ -157,18 +157,18 @@ class DrawnImages:
         size: tuple[int, int] | None = None,
         same: object = None,
     ) -> None:
-        """Add an image with the areas of its entry, bottom first; an entry that is repeated counts once.
+        """Add an image with the areas of its entry, bottom first; a repeated entry counts once.
 
         Args:
             image: the image.
-            entry: the entry; where its block of `collecting_errors` has an error, the image is not read.
+            entry: the entry; if its block of `collecting_errors` has an error, the image is not read.
             areas: the areas.
             split: the split, if the format names one.
             size: the (height, width) that the entry states.
-            same: what entries of one image must agree in, by default all fields.
+            same: the value that all entries of one image must share, by default all fields.
 
         Raises:
-            DataError: another entry has the same image and says something else.
+            DataError: another entry has the same image, but differs in `same`.
         """
         if len(self.problems.errors) > self._errors_before[-1]:
             self._broken.add(image)
@@ -178,7 +178,7 @@ class DrawnImages:
         if other.entry.fields != drawn.entry.fields:
             self._broken.add(image)
             raise DataError(
-                f"{entry}: has the image {image.name}, as has {self.name_of(other.entry)}, with other annotations; "
+                f"{entry}: has the image {image.name}, for which {self.name_of(other.entry)} has other annotations; "
                 "remove one of the two"
             )
 
@@ -193,21 +193,21 @@ class DrawnImages:
         """Turn the images into pairs.
 
         Args:
-            remedy: where to get the images, if none is there.
-            labels: the labels that the format declares, in their order; those of areas follow, sorted.
-            colors: the colors of labels; they count where there is no class file and all classes have one.
+            remedy: where to get the images, for the error message if all are missing.
+            labels: the labels that the format declares, in their order; other labels of areas follow, sorted.
+            colors: the colors of labels, used if there is no class file and every class has one.
             use_lists: whether list files such as train.txt assign images to splits.
 
         Raises:
-            DataError: no image is there, or none without errors.
+            DataError: all images are missing, or all have errors.
         """
         if not self._drawn and not self._broken and self._absent:
             self.problems.refuse()
             (entry, name), *_ = self._absent
             names = f"{len(self._absent)} images ({name!r}{', ...' if len(self._absent) > 1 else ''})"
             raise DataError(
-                f"{entry.path}: names {names}, none of which is below {self.search.place}; {remedy}, or say where the "
-                "images are: --images FOLDER"
+                f"{entry.path}: names {names}, but none of them is below {self.search.place}; {remedy}, or say where "
+                "the images are: --images FOLDER"
             )
         drawn = {image: own for image, own in self._drawn.items() if image not in self._broken}
         used = sorted({area.label for own in drawn.values() for area in own.areas})
@@ -221,14 +221,14 @@ class DrawnImages:
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
         empty = [self._below(image) for image, own in drawn.items() if not own.areas]
         if len(empty) < len(drawn):
-            what = "{n} images have no annotated area and are read as background alone"
+            what = "{n} images have no annotated area and are read as background only"
             found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
         self.search.warn(found)
         layout = self.problems.layout(self.root, found, use_lists=use_lists)
         return Recognized(self.tool, layout, MaskEncoding("index", known.classes))
 
     def _pairs(self, drawn: Mapping[Path, _Drawn], labels: Labels) -> Iterator[tuple[Path, Pair]]:
-        """Yield the pairs of images whose sizes are those of their entries, or are exchanged in an understood way."""
+        """Yield the pairs; images whose size contradicts their entry are reported instead."""
         headers = {image: known_header(image) for image in drawn}
         exchanged = {
             image: Exchanged(own.size, header, [area.shape for area in own.areas])
@@ -248,8 +248,8 @@ class DrawnImages:
             raise DataError(f"{own.entry}: states no size, and its image cannot be read; replace the image")
         if own.size not in (None, size) and not are_exchanged(own.size, header):
             raise DataError(
-                f"{own.entry}: says {own.size[1]} x {own.size[0]} pixels, but {image.name} is {size[1]} x {size[0]}; "
-                "put the image there that was annotated, in its full size"
+                f"{own.entry}: states {own.size[1]} x {own.size[0]} pixels, but {image.name} is {size[1]} x {size[0]}; "
+                "replace the image by the one that was annotated, in its full size"
             )
         shapes: list[Outline] = []
         for area in own.areas:
@@ -266,7 +266,7 @@ class DrawnImages:
         return image.relative_to(self.search.place)
 
     def _split(self, image: Path, source: Path) -> str:
-        """Return the split that a folder of the image, or else of the file that describes it, is named for."""
+        """Return the split after which a folder of the image, or else of its annotation file, is named."""
         folders = [*self._below(image).parts[:-1], *source.relative_to(self.root).parts[:-1]]
         return next((SPLIT_OF[folder.lower()] for folder in folders if folder.lower() in SPLIT_OF), "")
 
@@ -280,14 +280,14 @@ def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
 
 
 def polygon_of(*rings: npt.ArrayLike) -> Polygon | None:
-    """Return the polygon of rings, each (n, 2), such as an outer one and its holes; None where none has an area."""
+    """Return the polygon of rings, each (n, 2), such as an outer ring and its holes; None if no ring has an area."""
     closed = [np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings]
     areas = tuple(ring for ring in closed if not covers_nothing(ring))
     return Polygon(0, areas) if areas else None
 
 
 def color_of(text: object) -> Color | None:
-    """Return the color of a text such as "#8040ff"; None where it is none."""
+    """Return the color that a text such as "#8040ff" names; None for anything else."""
     if not isinstance(text, str) or len(text) not in (7, 9) or not text.startswith("#"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""SageMaker Ground Truth: an output manifest, a line an image, and masks in the colors that each line names.
+"""Read SageMaker Ground Truth: a manifest with one line per image, and masks in the colors that each line names.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html, "Semantic segmentation job output"
 """
@@ -26,12 +26,12 @@ EXPORT = "copy images and masks there from S3, such as by 'aws s3 sync'"
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where files below it are Ground Truth's output manifests of semantic segmentation.
+    """Read `root` if files below it are Ground Truth's output manifests of semantic segmentation.
 
-    Images and masks are found by the ends of their S3 addresses, which are never opened.
+    Images and masks are found by the last parts of their S3 addresses, which are never opened.
 
     Raises:
-        DataError: a manifest is of another kind of job or of several, a line is not in its form, one color has two
+        DataError: a manifest is of another task or of several jobs, a line is not in its format, one color has two
             names, or no image has its mask.
     """
     files = files_in_format(root, {".manifest", ".jsonl", ".json"}, _is_manifest)
@@ -59,7 +59,7 @@ def recognize(root: Path) -> Recognized | None:
                     paired.add(image)
     if not found:
         problems.refuse()
-        raise DataError(f"{files[0]}: names images and masks, no two of which are below {root}; {EXPORT}")
+        raise DataError(f"{files[0]}: names images and masks, but no image with its mask is below {root}; {EXPORT}")
     found.images_alone += [path for path in search.files if path not in paired]
     return Recognized("SageMaker Ground Truth", problems.layout(root, found), _encoding(files[0], names))
 
@@ -81,7 +81,7 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _job(entry: Entry) -> str:
-    """Return the field with the mask's address: that whose metadata names colors."""
+    """Return the field with the address of the mask: the field whose metadata names colors."""
     jobs = [key.removesuffix(METADATA) for key, value in entry.fields.items() if key.endswith(METADATA) and value]
     colored = [job for job in jobs if isinstance(m := entry.fields[job + METADATA], dict) and COLORS in m]
     if len(colored) == 1:
@@ -90,8 +90,8 @@ def _job(entry: Entry) -> str:
         raise DataError(f"{entry}: has masks of several jobs ({', '.join(colored)}); remove all but one from the file")
     kinds = [str(m.get("type")) for job in jobs if isinstance(m := entry.fields[job + METADATA], dict)]
     raise DataError(
-        f"{entry}: is of a job of the kind {', '.join(kinds) or 'unknown'}, which has no masks; take the manifest of a "
-        "semantic segmentation"
+        f"{entry}: is of a job of type {', '.join(kinds) or 'unknown'}, which has no masks; use the manifest of a "
+        "semantic segmentation job"
     )
 
 
@@ -104,7 +104,7 @@ def _add_names(colors: Entry, names: dict[Color, tuple[int, str]]) -> None:
         known = names.setdefault(color, (int(key) if key.isdecimal() else len(names), name))
         if known[1] != name:
             raise DataError(
-                f"{entry}: gives {name!r} the color that {known[1]!r} has in other lines, {color}; export again"
+                f"{entry}: gives {name!r} the color {color}, which {known[1]!r} has in other lines; export again"
             )
 
 

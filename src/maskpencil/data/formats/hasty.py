@@ -1,4 +1,4 @@
-"""Hasty (CloudFactory's Vision AI): one JSON with the polygons, masks and boxes of all images, version 1.0 or 1.1.
+"""Read Hasty (CloudFactory's Vision AI): one JSON with the polygons, masks and boxes of all images, version 1.0 or 1.1.
 
 Sources: https://docs.cloudfactory.com/export-formats/hasty-json-v1.1 and, for the runs of masks,
 `hasty/label_utils.py` in https://github.com/cloudfactory/hasty-python and https://community.hasty.ai/t/encoding-of-rle/20
@@ -21,14 +21,14 @@ EXPORT = "download the images from Hasty and put them there, in folders named as
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where JSON files below it are Hasty's.
+    """Read `root` if JSON files below it are Hasty's.
 
-    Masks, polygons and boxes are drawn by `z_index`; of a label that has several of them, in this order, the first.
-    The classes are those of the file, in its order and colors. Images that nobody has annotated are left out. They are
-    below `root`, or below `images`.
+    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes are those of the file,
+    in its order and colors. Images that nobody has annotated are left out. Images are below `root`, or below `images`,
+    if given.
 
     Raises:
-        DataError: an entry is not in Hasty's form, or no image is there.
+        DataError: an entry is not in Hasty's format, or all images are missing.
     """
     files = files_in_format(root, {".json"}, lambda path: mentions(path, KEYS))
     contents = {path: content for path in files if isinstance(content := read_json(path), dict) and "images" in content}
@@ -81,10 +81,10 @@ def _shape(label: Entry) -> Polygon | Bitmap | None:
 
 
 def _mask(label: Entry) -> Bitmap | None:
-    """Return a mask: pairs of a run's first pixel, counted from 1 along the rows of the box, and its length.
+    """Decode a mask: pairs of a run's first pixel, counted from 1 along the rows of the box, and its length.
 
     Raises:
-        DataError: the pairs are no whole numbers, or leave the box.
+        DataError: the pairs are not whole numbers, or a run leaves the box.
     """
     left, top, right, bottom = (int(value) for value in _box(label))
     height, width = checked_size(bottom - top, right - left, f"{label}: its box")

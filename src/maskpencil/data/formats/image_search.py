@@ -1,4 +1,4 @@
-"""Find the images that an annotation file names, also where they were moved or renamed."""
+"""Find the images that an annotation file names, even if they were moved or renamed."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """The prefix by which Label Studio makes the names of uploaded files unique."""
 
 OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelmaps|segmentationclass)(?![a-z])")
-"""In the name of a folder, whose files of an image's name are its masks."""
+"""Words in the names of folders of masks, whose files may have the names of images."""
 
 
 @dataclass
 class ImageSearch:
-    """The images below `root`, or below the folder that the user named, except `masks`.
+    """The images below `root`, or below the folder `given` by the user, except files in folders of masks.
 
-    `renamed` are those that were found under other names.
+    `renamed` lists the images that were found under other names.
     """
 
     root: Path
@@ -45,17 +45,17 @@ class ImageSearch:
     def find(
         self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
     ) -> Path | None:
-        """Find the image that the file `source` calls `name`: in `folders`, else anywhere but in other splits.
+        """Find the image that the file `source` calls `name`: in `folders`, else anywhere except in other splits.
 
-        Elsewhere, or under a name that differs in case, in its suffix, in quoted characters (%20) or by the prefix of
-        Label Studio's uploads, an image is taken only if it is the only such one, or the only one in the named folders.
+        An image outside `folders`, or under a name that differs in case, in its suffix, in quoted characters (%20) or
+        by the prefix of Label Studio's uploads, counts only if no other image matches as well.
 
         Args:
-            name: as it is in the file; the last parts of a path count.
-            folders: where to look first.
+            name: the name in the file; the last parts of a path count.
+            folders: the folders to search first.
             source: the file.
             split: the split of the file, if it is known.
-            but: an image that is rather taken than one under another name.
+            but: an image that is preferred to images under other names.
 
         Raises:
             DataError: the name leads out of the folder by "..", and no image has it.
@@ -72,7 +72,7 @@ class ImageSearch:
         return found or self.alike(name, split, sure=but is not None)
 
     def warn(self, found: Found) -> None:
-        """Add a warning of the images that were found under other names."""
+        """Add a warning about the images that were found under other names."""
         found.warn(
             "images-renamed",
             self.renamed,
@@ -81,7 +81,7 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Return the only image of a name, or, unless `sure`, of a name alike, in any folder, or None."""
+        """Return the only image with a name, in any folder, or, unless `sure`, with a similar name; else None."""
         best = self.candidates(name, split, sure=sure)
         if len(best) != 1:
             return None
@@ -90,7 +90,7 @@ class ImageSearch:
         return best[0]
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
-        """Return the images with the most in common with a name; several where it cannot be told."""
+        """Return the images whose paths match a name best; several if they match equally well."""
         parts = PureWindowsPath(unquote(name)).parts
         if not parts or "\0" in name:
             return []
@@ -122,16 +122,16 @@ def _lower(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """Return the name in lower case, without its prefix, and without its suffix if that is one of images."""
+    """Return the name in lower case, without the prefix of uploads and without the suffix of an image."""
     path = PureWindowsPath(_spaced(name).lower())
     return path.stem if path.suffix in IMAGE_SUFFIXES else path.name
 
 
 KEYS = (_same, _lower, _spaced, _stem)
-"""What two names have in common that are taken for the same image's, the surest first."""
+"""Functions by which names are compared: two names match if their results are equal. The strictest is first."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return the number of equal parts at the end."""
+    """Return the number of equal parts at the ends of two paths, ignoring case."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a.lower() != b.lower()), min(len(one), len(other)))

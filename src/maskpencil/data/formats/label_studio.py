@@ -1,7 +1,7 @@
-"""Label Studio: tasks exported as JSON or JSON-MIN, with the images anywhere below the same folder.
+"""Read Label Studio: tasks exported as JSON or JSON-MIN, with the images anywhere below the same folder.
 
-Sources: https://labelstud.io/guide/task_format, https://labelstud.io/tags/brushlabels and, for what `x` and `y` of
-rectangles and ellipses are, https://docs.humansignal.com/templates/image_bbox and EllipseRegion.jsx in
+Sources: https://labelstud.io/guide/task_format, https://labelstud.io/tags/brushlabels and, for the meaning of `x` and
+`y` of rectangles and ellipses, https://docs.humansignal.com/templates/image_bbox and EllipseRegion.jsx in
 https://github.com/HumanSignal/label-studio
 """
 
@@ -36,14 +36,15 @@ from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
 
 BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.*-tag-(?P<label>.*)-\d+\.png")
-"""The masks of the export "Brush labels to PNG", which name their task but not its image."""
+"""The names of masks of the export "Brush labels to PNG", which contain the task but not the image."""
 
 
 def image_name(task: Entry) -> str | None:
-    """Return the path of the image in a task, with "/" between folders; None where it names none.
+    """Return the path of the image that a task names, with "/" between folders, or None.
 
-    Taken is what ends like an image: of `/data/upload/1/1a2b3c4d-photo.jpg` and web addresses the path, of
-    `/data/local-files/?d=photos/photo.jpg` that after `d=`. The field is called as the project says, often `image`.
+    It is the first text in the task's data with the suffix of an image, with the field `image` first: the path of
+    `/data/upload/1/1a2b3c4d-photo.jpg` or of a web address, or the part after `d=` of
+    `/data/local-files/?d=photos/photo.jpg`. Each project chooses the name of the field.
     """
     data = task.inside("data").fields if isinstance(task.fields.get("data"), dict) else task.fields
     texts = [value for _, value in sorted(data.items(), key=lambda item: item[0] != "image") if isinstance(value, str)]
@@ -52,7 +53,7 @@ def image_name(task: Entry) -> str | None:
 
 
 class Images:
-    """The images below a folder, except hidden ones, by their names; without the masks of Label Studio's export."""
+    """The images below a folder by their names, except hidden files and masks that Label Studio exported."""
 
     def __init__(self, root: Path, given: Path | None = None) -> None:
         self._search = ImageSearch(root, given)
@@ -67,12 +68,12 @@ class Images:
         return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """Find the image of that name, also as changed by Label Studio; None where there is none.
+        """Find the image with a name, as it is or as Label Studio changes it; None where there is none.
 
-        Of several the one counts that shares the most folders with the name.
+        Of several images, the one that shares the most folders with the name is used.
 
         Raises:
-            DataError: two share as many.
+            DataError: two images share the same number of folders with it.
         """
         best = self._search.candidates(name)
         if len(best) > 1:
@@ -84,7 +85,7 @@ class Images:
         """Return the path below the folder of images, without suffix.
 
         Raises:
-            DataError: another image has it.
+            DataError: another image has the same path without suffix.
         """
         below = path.relative_to(self.place).with_suffix("")
         name = PurePosixPath(
@@ -107,12 +108,12 @@ SHAPE_KEYS = ("rle", "points", "radiusX", "height")
 """Keys of brushes, polygons, ellipses and rectangles."""
 
 LIST = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\[")
-"""The beginning of an export, with or without a mark of its encoding."""
+"""The beginning of an export, with or without a byte order mark."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """The annotation of one image by one person: `regions` are labeled areas, `others` counts the rest by type."""
+    """The annotation of one image by one person: `regions` are labeled areas, `others` counts other results by type."""
 
     canceled: bool
     when: datetime
@@ -121,16 +122,17 @@ class Annotation:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where JSON files in it are lists of Label Studio's tasks that name images.
+    """Read `root` if JSON files in it are lists of Label Studio's tasks that name images.
 
     Images are found by their names, with and without the 8 digits that Label Studio puts before them, below `root` or
-    in the folder `images`. Brushes,
-    polygons, rectangles and ellipses are drawn in their order; of several annotations of an image the newest one
-    counts that was not canceled; drafts and predictions are not used. The classes are in alphabetical order, after
-    the background. Without list files one in five images is set aside for validation.
+    in the folder `images`, if given. Brush strokes, polygons, rectangles and ellipses are drawn in the order of the
+    file. Of several annotations of an image, the newest that was not canceled counts; drafts and predictions are not
+    used. The classes are in alphabetical order, after the background. Without list files one in five images is set
+    aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's form, names no or an ambiguous image, or none is there.
+        DataError: a task is not in Label Studio's format, names no image or an ambiguous one, or all images are
+            missing.
     """
     if not root.is_dir():
         return None
@@ -165,7 +167,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not by_image:
         problems.refuse()
         raise DataError(
-            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), none of which is below {known.place}; "
+            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), but none of them is below {known.place}; "
             "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
             "--images FOLDER"
         )
@@ -184,7 +186,7 @@ def _recognized(
     root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images, problems: Problems
 ) -> Recognized:
     kept = {path: [a for a in annotations if not a.canceled] for path, annotations in by_image.items()}
-    # the last of several with the same time counts
+    # of several with the same time, the last counts
     newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
     labels_of: dict[Path, list[str]] = {}
     for path, annotation in newest.items():
@@ -221,21 +223,21 @@ def _notes(
 ) -> Iterator[str]:
     several = sum(len(annotations) > 1 for annotations in kept.values())
     if several:
-        yield f"{several} images have several annotations, the newest of each is taken"
+        yield f"{several} images have several annotations, the newest of each is used"
     canceled = sum(annotation.canceled for annotations in by_image.values() for annotation in annotations)
     if canceled:
         yield f"{canceled} canceled annotations left out"
     others = sum((annotation.others for annotation in newest.values()), Counter[str]())
     if others:
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        yield f"results that are no labeled areas left out: {told}"
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        yield f"results that are not labeled areas left out: {counts}"
     manifold = sum(len(region.fields[_label_key(region)]) > 1 for a in newest.values() for region in a.regions)
     if manifold:
-        yield f"{manifold} regions have several labels, the first of each is taken"
+        yield f"{manifold} regions have several labels, the first of each is used"
 
 
 def _tasks(path: Path) -> list[Any]:
-    """Return the content of a file that may be an export; [] where it cannot be one."""
+    """Return the tasks in a file, or [] if the file is not an export."""
     with path.open("rb") as file:
         if not LIST.match(file.read(64)):
             return []
@@ -254,7 +256,7 @@ def _is_task(task: dict[str, Any]) -> bool:
 
 
 def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """Return the regions of a JSON-MIN task: they stand in fields named after the tags of the project."""
+    """Return the regions of a JSON-MIN task, which are in fields named after the tags of the project."""
     return [
         (key, number, value)
         for key, values in task.items()
@@ -308,7 +310,7 @@ def _label(region: Entry) -> str:
     key = _label_key(region)
     labels = region.fields[key]
     if not isinstance(labels, list) or not labels or not isinstance(labels[0], str) or not labels[0]:
-        raise region.wrong(key, "a list with a label")
+        raise region.wrong(key, "a list that begins with a label")
     return labels[0]
 
 
@@ -318,7 +320,7 @@ SAME_SHAPE = 0.02
 
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
-    """Return the shape of a region, none where it has no area, which is collected in `problems`."""
+    """Return the shape of a region in a list; the list is empty, and `problems` extended, if it has no area."""
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
     _refuse_other_shape(region, size)
@@ -349,7 +351,7 @@ def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:
-    """Return the region's border in pixels; the file gives it in percent of width and height, but angles in degrees."""
+    """Return the outline of a region in pixels; the file has percent of width and height, and angles in degrees."""
     height, width = size
     scale = np.array((width, height)) / 100
     if "points" in region:
@@ -358,9 +360,9 @@ def _ring(region: Entry, size: tuple[int, int]) -> Ring:
     angle = region.number("rotation", 0)
     if "radiusX" in region:
         radii = region.number("radiusX") * scale[0], region.number("radiusY") * scale[1]
-        return turned(ellipse((x, y), radii), angle, (x, y))  # x and y are the middle, and what it turns about
+        return turned(ellipse((x, y), radii), angle, (x, y))  # x and y are the center, about which it is rotated
     sides = region.number("width") * scale[0], region.number("height") * scale[1]
-    return turned(box(x, y, *sides), angle, (x, y))  # x and y are the upper left corner, and what it turns about
+    return turned(box(x, y, *sides), angle, (x, y))  # x and y are the upper left corner, about which it is rotated
 
 
 def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
@@ -374,7 +376,7 @@ def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
             f"{region}: the brush {error}; export the task again, with the image it was drawn on"
         ) from error
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):  # all of it was rubbed out
+    if not len(rows):  # all of it was erased
         return Bitmap.of(index, mask[:1, :1])
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     return Bitmap.of(index, mask[window], (int(rows[0]), int(columns[0])))
@@ -386,12 +388,12 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return where a packed image of `size` (height, width), row by row, is not wholly transparent: (H, W).
+    """Return the pixels (H, W) of a packed RGBA image of `size` (height, width) that are not fully transparent.
 
-    Memory is taken for `size` alone, whatever the packed numbers claim.
+    Memory is allocated only for `size`, whatever the packed numbers claim.
 
     Raises:
-        DataError: it is of another size, holds no bytes, or is cut short.
+        DataError: the image has another size or other values than bytes, or is cut short.
     """
     height, width = size
     bits = _Bits(packed)
@@ -410,7 +412,7 @@ def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     while place < count:
         repeats = bits.take(1)
         after = min(count, place + bits.take(length_bits[bits.take(2)]) + 1)
-        pixels = slice(place // CHANNELS, after // CHANNELS)  # those whose alpha lies from `place` to before `after`
+        pixels = slice(place // CHANNELS, after // CHANNELS)  # pixels whose alpha value is in place..after
         if repeats:
             alpha[pixels] = bits.take(VALUE_BITS) > 0
         else:
@@ -420,20 +422,20 @@ def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 class _Bits:
-    """Reads bytes bit by bit."""
+    """A reader of bytes bit by bit."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._place = 0
 
     def take(self, count: int) -> int:
-        """Return the number of the next `count` bits, at most 32."""
+        """Return the next `count` bits, at most 32, as a number."""
         first, within = divmod(self._advance(count), 8)
         window = int.from_bytes(self._content[first : first + 5].ljust(5, b"\0"), "big")
         return window >> (40 - within - count) & ((1 << count) - 1)
 
     def take_bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """Return the next `count` numbers of 8 bits."""
+        """Return the next `count` numbers of 8 bits each."""
         first, within = divmod(self._advance(8 * count), 8)
         content = np.frombuffer(self._content[first : first + count + 1], dtype=np.uint8)
         return np.packbits(np.unpackbits(content)[within : within + 8 * count])

@@ -1,9 +1,9 @@
-"""Label Studio's "Brush labels to PNG": a black and white mask for each label of a task, named by the task's number.
+"""Read Label Studio's "Brush labels to PNG": a black and white mask for each label of a task, named after the task.
 
     task-12-annotation-30-by-1-tag-road-0.png
 
-The names do not tell the image, which the tasks do: a JSON of the same project beside the masks, with or without its
-annotations.
+The names of the masks do not contain the image. A JSON export of the same project beside the masks, with or without
+annotations, names the image of each task.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ from maskpencil.label_maps import LabelMap, read_mask_pixels
 
 @dataclass(frozen=True, eq=False)
 class BrushMasks(Drawing):
-    """The mask of an image in PNG files, each with its class; smaller ones lie over larger ones."""
+    """The mask of an image in several PNG files with one class each; smaller areas lie over larger ones."""
 
     masks: Sequence[tuple[Path, int]] = ()
 
@@ -35,7 +35,7 @@ class BrushMasks(Drawing):
         """Return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: a mask cannot be read, or is of another size than the image.
+            ImageError: a mask cannot be read, or its size is not that of the image.
         """
         label_map = np.full(self.size, self.background, dtype=np.uint8)
         drawn = []
@@ -43,7 +43,7 @@ class BrushMasks(Drawing):
             values = read_mask_pixels(path).values
             if values.shape != self.size:
                 raise ImageError(
-                    f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, its image {self.size[1]} x "
+                    f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, but its image is {self.size[1]} x "
                     f"{self.size[0]}; expected equal sizes; export the masks again"
                 )
             drawn.append((values > 0, class_index))
@@ -53,13 +53,13 @@ class BrushMasks(Drawing):
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where masks in it are named as those that Label Studio exports.
+    """Read `root` if it holds masks with the file names of Label Studio's exports.
 
-    The images are those of the tasks in the JSON files in `root`. Of several annotations of a task the one with the
-    highest number counts, which is the newest. The classes are in alphabetical order, after the background.
+    The images are those of the tasks in the JSON files in `root`. Of several annotations of a task, the newest counts,
+    which has the highest number. The classes are in alphabetical order, after the background.
 
     Raises:
-        DataError: no JSON names the images of the tasks, or none of these images is there.
+        DataError: no JSON names the images of the tasks, or all of these images are missing.
     """
     named = [(path, BRUSH_MASK.fullmatch(path.name)) for path in sorted(files_below(root, {".png"}))]
     masks = [(path, match) for path, match in named if match]
@@ -71,8 +71,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         by_task[int(match["task"])][int(match["annotation"])].append((path, match["label"]))
     if not names.keys() & by_task.keys():
         raise DataError(
-            f"{masks[0][0]}: is one of {len(masks)} masks that Label Studio wrote as PNG, whose names tell their task "
-            "and not their image; export the project as JSON too, and put that file beside them and the images"
+            f"{masks[0][0]}: is one of {len(masks)} masks that Label Studio wrote as PNG, whose names contain the task "
+            "but not the image; export the project as JSON too, and put that file beside the masks"
         )
     known, problems = Images(root, images), Problems()
     newest = {task: own[max(own)] for task, own in by_task.items()}
@@ -93,7 +93,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.images_alone = [path for path in known if path not in used]
     several = sum(len(own) > 1 for own in by_task.values())
     if several:
-        found.rules.append(f"{several} images have several annotations, the newest of each is taken")
+        found.rules.append(f"{several} images have several annotations, the newest of each is used")
     if not used:
         problems.refuse()
         raise DataError(
@@ -104,7 +104,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _image_names(root: Path) -> Mapping[int, Entry]:
-    """Return the tasks of JSON files in `root` that name an image, by their numbers."""
+    """Return the tasks that name an image, from all JSON files in `root`, by their numbers."""
     tasks: dict[int, Entry] = {}
     for path in sorted(root.glob("*.json")):
         if not (path.is_file() and LIST.match(path.read_bytes()[:64]) and mentions(path, ("id",))):

@@ -1,4 +1,4 @@
-"""Labelbox's NDJSON: a line an image, with polygons and boxes; its masks are addresses, which are never opened.
+"""Read Labelbox's NDJSON: one line per image, with polygons and boxes; masks are web addresses, which are never opened.
 
 Source: https://docs.labelbox.com/reference/export-image-annotations
 """
@@ -20,19 +20,19 @@ KEYS = (b'"data_row"', b'"projects"')
 KEYS_OF_VERSION_1 = (b'"Labeled Data"', b'"DataRow ID"')
 
 EXPORT = "put the images there, by the names (external_id) of their data rows"
-SEVERAL = "images have several labels, the newest of each is taken"
+SEVERAL = "images have several labels, the newest of each is used"
 REDRAW = "draw them as polygons in Labelbox, or leave them out"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where files below it are exports of Labelbox.
+    """Read `root` if files below it are exports of Labelbox.
 
     Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
-    are below `root`, or below `images`.
+    are below `root`, or below `images`, if given.
 
     Raises:
-        DataError: masks are behind addresses, the export is of an older form, an entry is not in Labelbox's form, or no
-            image is there.
+        DataError: masks are web addresses, the export has the older format v1, an entry is not in Labelbox's format, or
+            all images are missing.
     """
     files = files_in_format(root, {".ndjson", ".jsonl", ".json"}, lambda path: _mentions(path, KEYS, KEYS_OF_VERSION_1))
     if not files:
@@ -64,7 +64,7 @@ def _mentions(path: Path, *alternatives: Sequence[bytes]) -> bool:
 
 
 def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
-    """Yield the data rows: one a line, or those in a list."""
+    """Yield the data rows: one per line, or the items of a list."""
     refuse_special(path)
     if path.stat().st_size > MAX_JSON_BYTES:
         raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; export fewer images at once")
@@ -107,7 +107,7 @@ def _refuse_masks(path: Path, objects: Sequence[Entry]) -> None:
     masks = [entry for entry in objects if "mask" in entry or "composite_mask" in entry]
     if masks:
         raise DataError(
-            f"{path}: {len(masks)} of {len(objects)} objects are masks behind addresses ({masks[0].place}, ...), which "
+            f"{path}: {len(masks)} of {len(objects)} objects are masks at web addresses ({masks[0].place}, ...), which "
             "are never opened; download them with the API key of your project, and save for each image one PNG of "
             "class numbers in masks/, named as the image in images/"
         )
@@ -124,7 +124,7 @@ def _add(row: Entry, objects: Sequence[Entry], found: DrawnImages) -> None:
             label = entry.text("name") if "name" in entry else entry.text("value")
             if "polygon" not in entry and "bounding_box" not in entry:
                 kind = str(entry.fields.get("annotation_kind"))
-                found.leave_out(entry, f"objects of the kind {kind}, which have no area,", REDRAW)
+                found.leave_out(entry, f"objects of the type {kind}, which have no area,", REDRAW)
             elif shape := _shape(entry):
                 areas.append(Area(label, shape))
             else:

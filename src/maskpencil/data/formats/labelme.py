@@ -1,4 +1,4 @@
-"""labelme: a JSON with shapes beside each image, or in a folder of its own; AnyLabeling writes the same.
+"""Read and write labelme: a JSON with shapes for each image, beside it or in another folder; also AnyLabeling's files.
 
 Source: https://github.com/wkentaro/labelme, `labelme/_label_file.py`. How shapes are drawn: `labelme_shapes`.
 """
@@ -56,10 +56,10 @@ from maskpencil.regions.find import Ring
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
 PEEKED = 2
-"""The number of files that are read before the folder is left to other readers."""
+"""The number of JSON files that are examined; if none of them is labelme's, the folder is left to other readers."""
 
 KIND_FOLDERS = (*IMAGE_FOLDERS, *MASK_FOLDERS, "json", "jsons", "labelme")
-"""Folders named for a kind of file; their names are not part of the names of pairs."""
+"""Names of folders that say what files they hold, and are not part of the names of pairs."""
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
@@ -79,13 +79,13 @@ class _File:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where JSON files below it have the keys `shapes` and `imagePath`.
+    """Read `root` if JSON files below it have the keys `shapes` and `imagePath`.
 
-    An image is looked for where `imagePath` says, seen from the JSON, then in folders beside, then below `root` by its
-    name alone, see `ImageSearch`, then by the JSON's own name; or in the folder `images` alone. Where there is no such
-    file, the copy in the JSON (`imageData`) is written into the cache. Folders named
-    after splits put what is below into them. The classes are the labels, sorted; later shapes lie over earlier ones.
-    Pixels are drawn by their centers, lines `LINE_WIDTH` pixels thick, points as discs of `POINT_RADIUS`.
+    An image is looked for at `imagePath` relative to the JSON, then in folders beside it, then anywhere below `root` by
+    its name, see `ImageSearch`, then by the name of the JSON; or only in the folder `images`, if given. If there is no
+    such file, the copy in the JSON (`imageData`) is written into the cache. Folders named after splits assign the files
+    below them to these splits. The classes are the labels, sorted; later shapes lie over earlier ones. A pixel belongs
+    to a shape if its center does; lines are `LINE_WIDTH` pixels thick, points are discs of `POINT_RADIUS`.
 
     Raises:
         DataError: a file is not in labelme's format, two files name one image, or all images are missing.
@@ -107,7 +107,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not paired:
         problems.refuse()
         raise DataError(
-            f"{root}: has {len(files)} labelme files, but none of their images ({files[0].path.name} names "
+            f"{root}: has {len(files)} labelme files, but all their images are missing ({files[0].path.name} names "
             f"{files[0].image!r}); put the images beside the files, or say where they are: --images FOLDER"
         )
     labels = classes_of_labels(root, sorted({shape.label for file, _ in paired for shape in file.shapes}))
@@ -124,12 +124,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 def _is_labelme(path: Path) -> bool:
     try:
         return _content(path) is not None
-    except DataError:  # it has the keys, but is damaged
+    except DataError:  # damaged, although it has the keys
         return True
 
 
 def _content(path: Path) -> Entry | None:
-    """Return the JSON, if it is labelme's."""
+    """Return the content of a JSON file if it is labelme's, else None."""
     content = read_json(path) if mentions(path, KEYS) else None
     is_labelme = isinstance(content, dict) and all(key in content for key in KEYS)
     return Entry.of(path, "", content) if is_labelme else None
@@ -137,7 +137,7 @@ def _content(path: Path) -> Entry | None:
 
 def _read(content: Entry, problems: Problems) -> _File:
     image = content.fields["imagePath"]
-    if not isinstance(image, str):  # an empty one is found by the JSON's own name
+    if not isinstance(image, str):  # if empty, the image is found by the name of the JSON
         raise content.wrong("imagePath", "the name of the image's file")
     size = content.size("imageHeight", "imageWidth")
     shapes, errors = [], []
@@ -155,7 +155,7 @@ def _read(content: Entry, problems: Problems) -> _File:
 def _with_images(
     root: Path, files: Sequence[_File], images: "_Images", problems: Problems
 ) -> tuple[list[tuple[_File, Path]], tuple[str, ...]]:
-    """Return the files with their images, and notes on those that were in the files alone."""
+    """Return the files with their images, and notes on images that exist only inside the files."""
     paired: list[tuple[_File, Path]] = []
     alone: list[_File] = []
     for file in files:
@@ -174,7 +174,7 @@ def _with_images(
             image = written.get(file.path.relative_to(root).with_suffix(""))
             if image is None:
                 raise DataError(
-                    f"{file.path}: its image {file.image!r} is not there, and its imageData cannot be read; put the "
+                    f"{file.path}: its image {file.image!r} is missing, and its imageData cannot be read; put the "
                     "image beside the file"
                 )
             paired.append((file, image))
@@ -183,11 +183,11 @@ def _with_images(
 
 
 def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str, ...]:
-    """Write the images inside labelme files into a folder, under the names of the files; returns notes."""
+    """Write the images inside labelme files into a folder, under the names of the files, and return notes."""
     count = 0
     for path in files:
         content = _content(path)
-        with suppress(ImageError, ValueError):  # what is not written is reported by the caller
+        with suppress(ImageError, ValueError):  # the caller reports missing images
             data = base64.b64decode(content.fields["imageData"] if content else "")
             with opened_image(data) as image:
                 suffix = SUFFIX_OF.get(image.format or "", ".jpg")
@@ -195,7 +195,7 @@ def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str,
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             count += 1
-    return (f"{count} images are inside the labelme files alone",)
+    return (f"{count} images exist only inside the labelme files",)
 
 
 SUFFIX_OF = {
@@ -210,7 +210,7 @@ SUFFIX_OF = {
 
 
 class _Images:
-    """Finds the images that files name."""
+    """The search for the images that labelme files name."""
 
     def __init__(self, search: ImageSearch) -> None:
         self._search = search
@@ -228,7 +228,7 @@ class _Images:
         return image or own or (self._search.alike(file.path.stem) if self._search.given else None)
 
     def _folders_for(self, folder: Path) -> list[Path]:
-        """Return the folders of the images: the same folder, the matching folder of images, those around."""
+        """Return the folders to search: the folder itself, the matching folder of images, then folders around it."""
         folders = [folder]
         parts = folder.relative_to(self._root).parts
         for place, part in enumerate(parts):
@@ -275,10 +275,10 @@ def _add_all(
 def _drawing(
     file: _File, header: Header | None, reading: Reading | None, labels: Labels, problems: Problems
 ) -> Drawing:
-    """Draw the shapes of a file; `reading` is given where its sides are those of the shown image, exchanged."""
+    """Return the mask of a file; `reading` is given if the file exchanges the width and height of the shown image."""
     size = header.shown_size if header and (reading or not file.size) else file.size
     if size is None:
-        raise DataError(f"{file.path}: has no size, and its image cannot be read; replace the image")
+        raise DataError(f"{file.path}: states no image size, and its image cannot be read; replace the image")
     shapes: list[Outline] = []
     for each in file.shapes:
         shape = as_shown(each.shape, reading, header) if header and reading else each.shape
@@ -310,17 +310,17 @@ def _rules(paired: Sequence[tuple[_File, Path]]) -> list[str]:
 
 
 VERSION = "5.5.0"
-"""The release of labelme whose form this is."""
+"""The release of labelme whose format the writer uses."""
 
 
 @contextmanager
 def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
 
-    A shape is the polygon around pixels of one class that hang together by their sides, along the pixels' edges. It
-    covers its holes, and what lies in them comes later in the list, over it: larger ones first. What a reader takes for
-    undrawn (see `undrawn_class`) is a shape of its own only in such holes. Ignored pixels have the label `__ignore__`.
-    Shapes that meet at corners have one group_id.
+    A shape is the polygon around a 4-connected set of pixels of one class, along the edges of the pixels. It covers its
+    holes; shapes are sorted by area, so that those in the holes come later and lie over it. The class of pixels outside
+    all shapes (see `undrawn_class`) has shapes only in such holes. Ignored pixels have the label `__ignore__`. Shapes
+    that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
@@ -372,7 +372,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
     parts = [
         _Part(region, outer, holes) for region in find_regions(numbers, labels) for outer, *holes in region.polygons
     ]
-    # polygons are apart or one is in a hole of the other, so the later one covers only its own holes
+    # two polygons are disjoint, or one lies in a hole of the other, so the later one covers no pixel of the earlier
     covered = _covered([part for part in parts if part.region.class_index != background], label_map.shape)
     drawn = [part for part in parts if part.region.class_index != background or covered[_pixel_in(part.outer)]]
     return [
@@ -389,7 +389,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the pixels in parts with holes or in these holes, (H, W); other parts cover no other pixels."""
+    """Return the pixels (H, W) in parts with holes, holes included; other parts cannot cover pixels of others."""
     covered = np.zeros(size, dtype=bool)
     for part in parts:
         if part.holes:
@@ -399,6 +399,6 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:
-    """Return the (row, column) of a pixel in the polygon: right below the left end of its top."""
+    """Return the (row, column) of a pixel in the polygon: the leftmost one of its top row."""
     y, x = min((y, x) for x, y in ring)
     return y, x

@@ -1,4 +1,4 @@
-"""Turn labelme's shapes into polygons and bitmaps: how each kind is drawn, and what has no area.
+"""Turn labelme's shapes into polygons and bitmaps, and collect shapes without an area.
 
 Source: https://github.com/wkentaro/labelme, `labelme/_utils/_shape.py`; for shapes of four points
 https://github.com/CVHub520/X-AnyLabeling/blob/main/docs/en/user_guide.md
@@ -21,12 +21,12 @@ from maskpencil.images import read_image
 
 LINE_WIDTH = 10
 POINT_RADIUS = 5
-"""Pixels, both as labelme draws them."""
+"""Line width and point radius in pixels, as labelme draws them."""
 
 
 @dataclass(frozen=True)
 class LabeledShape:
-    """A shape of `kind` with its label; its class is set when all labels are read."""
+    """A shape of type `kind` with its label; its class is set when all labels are known."""
 
     label: str
     kind: str
@@ -36,10 +36,10 @@ class LabeledShape:
 def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
     """Read an entry of `shapes`: one shape, or several that make up a line.
 
-    None where it has no area, as a polygon of two points, which is collected in `problems`.
+    The list is empty, and the entry is collected in `problems`, if it has no area, such as a polygon of two points.
 
     Raises:
-        DataError: it is not in labelme's format.
+        DataError: the entry is not in labelme's format.
     """
     label, kind = entry.text("label", blank=True), entry.fields.get("shape_type") or "polygon"
     entry = replace(entry, place=f"{entry.place} ({shown(label)})")
@@ -60,7 +60,7 @@ def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
 
 
 def _bitmap(entry: Entry, points: Points) -> Bitmap:
-    """Return a mask: a PNG in base64, and the columns and rows of its first and last pixels as two points."""
+    """Decode a mask: a PNG in base64, and two points with the columns and rows of its first and last pixels."""
     encoded = entry.fields.get("mask")
     if not isinstance(encoded, str):
         raise entry.wrong("mask", "a PNG in base64")
@@ -76,7 +76,7 @@ def _bitmap(entry: Entry, points: Points) -> Bitmap:
     height, width = mask.shape
     if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:  # some tools' boxes are half open
         raise DataError(
-            f"{entry}: its mask is {width} x {height} pixels, its box {right - left + 1} x {bottom - top + 1}; "
+            f"{entry}: its mask is {width} x {height} pixels, but its box is {right - left + 1} x {bottom - top + 1}; "
             "export it again"
         )
     return Bitmap.of(IGNORE_INDEX, mask, (top, left))
@@ -99,7 +99,7 @@ def _circle(points: Points) -> list[Points]:
 
 
 def _strip(points: Points) -> list[Points]:
-    """Return a bar for each side, and discs that round the corners between them."""
+    """Return a rectangle for each segment of a line, and discs that round the corners between them."""
     corners = points.astype(np.float64)
     rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
     for start, end in pairwise(corners):
@@ -134,4 +134,4 @@ _KINDS: dict[str, tuple[range | tuple[int, ...], Callable[[Points], list[Points]
     "point": ((1,), _dots),
     "points": (_from(1), _dots),
 }
-"""The allowed numbers of points of each kind, and the function that turns them into rings."""
+"""The allowed numbers of points of each shape type, and the function that turns the points into rings."""

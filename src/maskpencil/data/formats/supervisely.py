@@ -1,7 +1,7 @@
-"""Supervisely: `meta.json` with the classes, and datasets with `img/NAME.jpg` and `ann/NAME.jpg.json`.
+"""Read Supervisely: `meta.json` with the classes, and datasets with `img/NAME.jpg` and `ann/NAME.jpg.json`.
 
-Points are whole pixels there, and the pixels on the border of a shape belong to it, those on the border of a hole do
-not: shapes are drawn as Supervisely's library draws them. Sources:
+Shapes are drawn as Supervisely's library draws them: points are whole pixels, and the pixels on the outer border of a
+shape belong to it, those on the border of a hole do not. Sources:
 https://developer.supervisely.com/getting-started/supervisely-annotation-format and, in
 https://github.com/supervisely/supervisely, `supervisely/geometry/`
 """
@@ -25,7 +25,7 @@ from maskpencil.images import decoding, opened_image
 
 META, IMAGES, ANNOTATIONS = "meta.json", "img", "ann"
 DEPTH = 4
-"""Folders: a dataset may lie in `datasets/` of another."""
+"""The deepest level of folders that is searched: a dataset may lie in `datasets/` of another one."""
 
 KEYS = ("size", "objects")
 MAX_BITMAP_BYTES = 2**28
@@ -37,18 +37,18 @@ REDRAW = "draw them as polygons or masks, or remove them"
 TYPES_WITHOUT_AREA = frozenset({"line", "polyline", "point", "graph", "cuboid", "cuboid_2d"})
 
 HALF = 128
-"""Of an alpha mask's levels 0 to 255: what is at least as opaque belongs to the shape."""
+"""The smallest level, 0 to 255, of pixels of an alpha mask that belong to the shape."""
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root`, or the project folders in it, where datasets hold `ann/` with Supervisely's JSON files.
+    """Read `root`, or the project folders in it, if datasets hold `ann/` with Supervisely's JSON files.
 
     Polygons, masks and rectangles are drawn in the order of the file. The classes are those of meta.json, in their
-    order and colors, or else the titles that the shapes have. Datasets that are named for splits are the splits. The
-    images are in `img/` beside `ann/`, or below `images`.
+    order and colors, or else the class titles of the shapes. Datasets named after splits are the splits. The images are
+    in `img/` beside `ann/`, or below `images`, if given.
 
     Raises:
-        DataError: an entry is not in Supervisely's format, or no image is there.
+        DataError: an entry is not in Supervisely's format, or all images are missing.
     """
     folders = [folder for depth in range(DEPTH) for folder in root.glob("*/" * depth + ANNOTATIONS) if folder.is_dir()]
     folders = [folder for folder in sorted(folders) if _is_dataset(folder)]
@@ -75,7 +75,7 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _meta_of(folder: Path, root: Path) -> Path | None:
-    """Return the project's meta.json: the nearest one above."""
+    """Return the meta.json of a project: the nearest one above `folder`."""
     above = [place for place in folder.parents if place.is_relative_to(root)]
     return next((place / META for place in above if (place / META).is_file()), None)
 
@@ -109,12 +109,12 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
     if not isinstance(kind, str | None):
         raise entry.wrong("geometryType", "the name of a shape")
     if kind in TYPES_WITHOUT_AREA:
-        found.leave_out(entry, f"shapes of the kind {kind}, which have no area,", REDRAW)
+        found.leave_out(entry, f"shapes of the type {kind}, which have no area,", REDRAW)
         return []
     if kind in ("any", "None", None):
-        raise DataError(f"{entry}: has no 'geometryType', nor has the class {title!r} a shape; export the file again")
+        raise DataError(f"{entry}: neither it nor its class {title!r} has a shape type; export the file again")
     if kind not in _SHAPES:
-        found.leave_out(entry, f"shapes of the unknown kind {shown(kind)}", REDRAW)
+        found.leave_out(entry, f"shapes of the unknown type {shown(kind)}", REDRAW)
         return []
     drawn = [shape for shape in _SHAPES[kind](entry, size) if shape]
     if not drawn:
@@ -131,7 +131,7 @@ def _multipolygon(entry: Entry, size: tuple[int, int]) -> list[Bitmap | Polygon 
 
 
 def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
-    """Return the pixels in the outer ring and on it, without those in holes and on their rings."""
+    """Return the pixels inside the outer ring or on it, without those inside the holes or on their rings."""
     import cv2  # slow to import
 
     outer, *holes = (np.floor(ring).astype(np.int32) for ring in (rings.pairs("exterior"), *_holes(rings)))
@@ -175,10 +175,10 @@ def _alpha_mask(entry: Entry, _size: tuple[int, int]) -> list[Bitmap | Polygon |
 
 
 def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
-    """Return a mask: a PNG in base64, mostly packed by zlib, whose upper left pixel is at `origin`.
+    """Decode a mask: a PNG in base64, usually compressed by zlib, whose upper left pixel is at `origin`.
 
     Args:
-        bitmap: the object with both.
+        bitmap: the object with the PNG and `origin`.
         least: the lowest level of pixels in the shape.
     """
     origin = np.floor(bitmap.numbers("origin"))
@@ -191,7 +191,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
     try:
         unpacking = zlib.decompressobj()
         content = unpacking.decompress(packed, MAX_BITMAP_BYTES)
-    except zlib.error:  # some tools do not pack it
+    except zlib.error:  # some tools do not compress it
         content = packed
     try:
         mask = _levels(content, str(bitmap)) >= least
@@ -201,7 +201,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
 
 
 def _levels(content: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return how opaque the pixels of an image are, where it has alpha, else how light, (H, W)."""
+    """Return the alpha of an image, (H, W), or its brightness if it has no alpha."""
     with opened_image(content, name=name) as image, decoding(name):
         clear = image.has_transparency_data
         return np.asarray(image.convert("RGBA").getchannel("A") if clear else image.convert("L"))

@@ -1,7 +1,7 @@
-"""VIA, the VGG Image Annotator: projects and annotations as JSON, and annotations as CSV, of versions 1 to 3.
+"""Read VIA, the VGG Image Annotator: projects and annotations as JSON, and annotations as CSV, of versions 1 to 3.
 
 Sources: https://www.robots.ox.ac.uk/~vgg/software/via/ and, in https://gitlab.com/vgg/via, `via-2.x.y/src/js/via.js`
-and for the numbers of version 3 `via-3.x.y/src/js/_via_metadata.js`; https://github.com/ox-vgg/via/issues/6
+and for the shape numbers of version 3 `via-3.x.y/src/js/_via_metadata.js`; https://github.com/ox-vgg/via/issues/6
 """
 
 import csv
@@ -38,7 +38,7 @@ COLUMNS = ("filename", "file_attributes", "region_count", "region_shape_attribut
 CSV_OF_VERSION_3 = b"CSV_HEADER = metadata_id"
 
 CLASS_WORDS = ("class", "label", "name", "category", "categories", "type", "object", "object_name")
-"""Names of attributes that mostly hold the class; the first are preferred."""
+"""Names of attributes that usually hold the class, the most likely first."""
 
 ONLY_CLASS = "object"
 """The class of regions without attributes."""
@@ -49,7 +49,7 @@ EXPORT = "put the images that were annotated there"
 
 @dataclass(frozen=True)
 class _Region:
-    """A region: its shape, and the text of each attribute that has one."""
+    """A region: its shape, and the values of its attributes."""
 
     shape: Entry
     attributes: Mapping[str, str]
@@ -57,7 +57,7 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image as a file names it, its size in bytes if known, and its regions, bottom first."""
+    """An image: its name in the file, its size in bytes if known, and its regions, bottom first."""
 
     entry: Entry
     name: str
@@ -66,14 +66,14 @@ class _Image:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where files below it are VIA's.
+    """Read `root` if files below it are VIA's.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class is the
-    region attribute whose values differ; where several do, that whose values are all in classes.yaml. The images are
-    below `root`, or below `images`.
+    region attribute with more than one value; of several, the one whose values are all in classes.yaml. The images are
+    below `root`, or below `images`, if given.
 
     Raises:
-        DataError: an entry is not in VIA's form, several attributes may be the class, or no image is there.
+        DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
     """
     files = files_in_format(root, {".json", ".csv"}, _is_of_via)
     if not files:
@@ -131,7 +131,10 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 
 
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
-    """Return what the options of attributes are called: in version 3, and before where their ids are numbers."""
+    """Return the names of the options of each attribute by their ids.
+
+    Regions of version 3 store these ids; those of earlier versions only where all ids are numbers.
+    """
     named = {}
     for name, attribute in attributes.items():
         options = attribute.get("options") if isinstance(attribute, dict) else None
@@ -159,7 +162,7 @@ def _image(entry: Entry, options: Mapping[str, Mapping[str, str]]) -> _Image:
 def _region(region: Entry, attributes: object, options: Mapping[str, Mapping[str, str]]) -> _Region:
     texts = {}
     for key, value in (attributes if isinstance(attributes, dict) else {}).items():
-        if isinstance(value, dict):  # boxes to check: the one that is
+        if isinstance(value, dict):  # checkboxes: use the checked one
             checked = [name for name, state in value.items() if state is True]
             value = checked[0] if len(checked) == 1 else None
         if isinstance(value, str | int | float) and not isinstance(value, bool) and (text := str(value).strip()):
@@ -168,11 +171,11 @@ def _region(region: Entry, attributes: object, options: Mapping[str, Mapping[str
 
 
 def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
-    """Read a CSV with a line a region, and one for each image without any."""
+    """Read a CSV with one line for each region, and one for each image without regions."""
     refuse_special(path)
     if path.stat().st_size > MAX_CSV_BYTES:
         raise DataError(f"{path}: is larger than {MAX_CSV_BYTES >> 20} MiB; export it as JSON")
-    limit = csv.field_size_limit(MAX_CSV_BYTES)  # a region of many points is one long field
+    limit = csv.field_size_limit(MAX_CSV_BYTES)  # all points of a region are in one field
     try:
         text = decode_text(path.read_bytes(), path, "VIA's CSV")
         head = text.partition("\n")[0]
@@ -182,7 +185,7 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
     finally:
         csv.field_size_limit(limit)
     if CSV_OF_VERSION_3.decode() in text[:HEAD]:
-        raise DataError(f"{path}: is a CSV of VIA 3, which names no classes; save the project and put its JSON there")
+        raise DataError(f"{path}: is a CSV of VIA 3, which names no classes; save the project as JSON instead")
     columns = {name.strip("# "): number for number, name in enumerate(rows[0])}
     if missing := [name for name in COLUMNS if name not in columns]:
         raise DataError(f"{path}: has no column {missing[0]!r} in its first line; export it again")
@@ -222,9 +225,9 @@ def _json(path: Path, number: int, text: str) -> Any:
 
 SHAPES_OF_VERSION_3 = (
     *("", "point", "rect", "circle", "ellipse", "line", "polyline", "polygon"),
-    *("rect", "circle"),  # drawn by points on their borders
+    *("rect", "circle"),  # extreme variants, drawn by points on their borders
 )
-"""The shapes by their numbers."""
+"""The names of shapes by their numbers in version 3."""
 
 FIELDS_OF_VERSION_3 = {
     "rect": ("x", "y", "width", "height"),
@@ -248,7 +251,7 @@ def _read_version_3(project: Entry, found: DrawnImages) -> Iterator[_Image]:
             values = region.numbers("xy").tolist()
             view = region.text("vid")
             if not values:
-                continue  # about the file as a whole
+                continue  # describes the whole image
             if view not in by_view:
                 raise region.wrong("vid", "a key of 'view'")
             texts = region.fields.get("av")
@@ -280,10 +283,10 @@ def _shape_of_version_3(region: Entry, values: list[float]) -> dict[str, Any]:
 
 
 def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str | None:
-    """Return the region attribute that is the class; None where regions have none.
+    """Return the region attribute that is the class; None if regions have no attributes.
 
     Raises:
-        DataError: several may be.
+        DataError: several attributes may be the class.
     """
     regions = [region.attributes for image in images for region in image.regions]
     names = dict.fromkeys(name for attributes in regions for name in attributes)
@@ -291,7 +294,7 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
     values = {name: sorted({value for value in column if value is not None}) for name, column in columns.items()}
     order = sorted(columns, key=lambda name: CLASS_WORDS.index(low) if (low := name.lower()) in CLASS_WORDS else 99)
     candidates: dict[tuple[int | None, ...], str] = {}
-    for name in order:  # of attributes that only rename each other, the first
+    for name in order:  # of attributes that differ only in the names of values, use the first
         candidates.setdefault(_numbered(columns[name]), name)
     kept = list(candidates.values())
     given = find_own_class_file(root)
@@ -311,12 +314,12 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
     if chosen and len(columns) > 1:
         found.notes.append(f"the class is the region attribute {chosen!r}, not {_few(sorted({*columns} - {chosen}))}")
     if chosen is None and regions:
-        found.notes.append("regions have no attributes, all are one class")
+        found.notes.append("regions have no attributes, so all have the same class")
     return chosen
 
 
 def _numbered(column: Sequence[str | None]) -> tuple[int | None, ...]:
-    """Return the values as numbers in the order in which they appear."""
+    """Number the values in the order in which they first appear."""
     numbers: dict[str, int] = {}
     return tuple(None if value is None else numbers.setdefault(value, len(numbers)) for value in column)
 
@@ -333,7 +336,7 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
         with found.collecting_errors():
             kind = region.shape.text("name")
             if kind not in _SHAPES:
-                found.leave_out(region.shape, f"regions of the kind {kind}, which have no area,", REDRAW)
+                found.leave_out(region.shape, f"regions of the shape {kind}, which have no area,", REDRAW)
                 continue
             shape = _SHAPES[kind](region.shape)
             label = region.attributes.get(attribute) if attribute else _only_class(found.root)
@@ -363,7 +366,7 @@ def _polygon(entry: Entry) -> Polygon | None:
 
 
 def _polyline(entry: Entry) -> Polygon | None:
-    """Return the area inside a polyline that ends where it began; None for others."""
+    """Return the polygon of a polyline that ends at its first point; None for open polylines."""
     x, y = entry.fields.get("all_points_x") or [0, 1], entry.fields.get("all_points_y") or [0, 1]
     closed = isinstance(x, list) and isinstance(y, list) and x[0] == x[-1] and y[0] == y[-1]
     return _polygon(entry) if closed else None

@@ -1,7 +1,7 @@
-"""Pascal VOC's segmentation: `JPEGImages/2007_000032.jpg` and its mask `SegmentationClass/2007_000032.png`.
+"""Read and write Pascal VOC: `JPEGImages/2007_000032.jpg` and its mask `SegmentationClass/2007_000032.png`.
 
-Written are these, `ImageSets/Segmentation/{train,val,test,trainval}.txt`, and a labelmap.txt as Datumaro writes it, so
-that the classes keep their names and colors.
+The writer adds `ImageSets/Segmentation/{train,val,test,trainval}.txt`, and a labelmap.txt in Datumaro's format, so that
+the classes keep their names and colors.
 
 Sources: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit",
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html; for labelmap.txt
@@ -40,15 +40,14 @@ BY_COLOR = MaskEncoding(
     codes={color_number(IGNORE_COLOR): IGNORE_INDEX}
     | {color_number(color): index for index, color in enumerate(VOC.palette)},
 )
-"""For masks that a program has turned into color images; the borders are ignored."""
+"""The encoding of masks that were converted to color images; the borders of objects are ignored."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or a `VOC2012/` in it, where its masks are named as Pascal VOC's: by year and number.
+    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names: year and number.
 
-    Numbers of six digits alone, as in 2007, could be anyone's: with these, `Annotations/` must stand beside, as in the
-    data set. A folder with a class file has classes of its own and is left to others, as are other names; only a
-    classes.yaml of 21 names gives Pascal VOC's other ones.
+    Names of six digits only, as in 2007, also occur elsewhere, so with these `Annotations/` must exist as in the data
+    set. A folder with a class file of other classes is not read; a classes.yaml of 21 names renames Pascal VOC's.
 
     Raises:
         DataError: no image has its mask, or a list cannot be read.
@@ -78,10 +77,10 @@ def _has_own_classes(folder: Path) -> bool:
 
 
 def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[Found, list[str]]:
-    """Pair images and masks of equal names, by split where lists in ImageSets/Segmentation/ name any of them.
+    """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
-    Lists of other names than train.txt, val.txt and test.txt do not count. Returns the pairs, and notes on the lists:
-    the lists of Pascal VOC and CVAT also name images without masks.
+    Only train.txt, val.txt and test.txt are read. Returns the pairs, and notes on the lists, since the lists of Pascal
+    VOC and CVAT also name images without masks.
 
     Raises:
         DataError: a list cannot be read.
@@ -90,7 +89,7 @@ def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, 
     notes = []
     lists = {split: path for split in SPLITS if (path := folder / LISTS / f"{split}.txt").is_file()}
     for split, path in lists.items():
-        names = dict.fromkeys(name for _, name in read_lines(path, "an image's name a line"))
+        names = dict.fromkeys(name for _, name in read_lines(path, "the name of an image per line"))
         paired = [name for name in names if name in images and name in masks]
         for name in paired:
             found.add(split, Pair(name, images[name], masks[name]))
@@ -107,13 +106,13 @@ def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, 
 
 @contextmanager
 def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write masks as palette PNG in the classes' colors, ignored pixels as 255 in the cream of VOC's borders.
+    """Write masks as palette PNG in the colors of the classes; ignored pixels are 255, in the color of VOC's borders.
 
-    Images keep their suffix, also where it is not .jpg. All lie in one folder: of images of one name in several
-    splits the later ones are called SPLIT_NAME. Colors that repeat are replaced, see `base.with_distinct_colors`.
+    Images keep their suffix, even if it is not .jpg. All images lie in one folder; if a name occurs in several splits,
+    later images are named SPLIT_NAME. Repeated colors are replaced, see `base.with_distinct_colors`.
 
     Raises:
-        DataError: a class name that labelmap.txt cannot hold.
+        DataError: labelmap.txt cannot hold the name of a class.
         OutputError: a file cannot be written.
     """
     form = VocForm(root, classes)
@@ -129,13 +128,13 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
 
 
 class VocForm:
-    """What Pascal VOC and CVAT have in common: the copies of the images, the lists of names, labelmap.txt.
+    """A writer of what Pascal VOC and CVAT have in common: copies of images, lists of names, labelmap.txt.
 
-    `classes` are those given, in colors that are all different. `names` are the images' by split; they are
-    unique, ignoring case.
+    `classes` are the given classes in distinct colors. `names` are the names of the images by split; they differ in
+    more than case.
 
     Raises:
-        DataError: a class name that labelmap.txt cannot hold.
+        DataError: labelmap.txt cannot hold the name of a class.
     """
 
     def __init__(self, root: Path, classes: ClassSet) -> None:
@@ -146,7 +145,7 @@ class VocForm:
         self._ignored = False
 
     def add(self, image: LabeledImage) -> str:
-        """Copy an image; returns its name: its own, or with its split before the last part, or with a number after.
+        """Copy an image and return its new name, which is made unique by its split or by a number.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -164,7 +163,7 @@ class VocForm:
         return name
 
     def finish(self, lists: Mapping[str, Iterable[str]]) -> None:
-        """Write labelmap.txt, and a list file, a name a line, for each entry.
+        """Write labelmap.txt, and for each entry of `lists` a list file with one name per line.
 
         Raises:
             OutputError: a file cannot be written.
@@ -175,23 +174,23 @@ class VocForm:
 
 
 def check_label_names(classes: ClassSet) -> None:
-    """Refuse names that a labelmap.txt cannot hold, or that it takes for ignored pixels.
+    """Check that a labelmap.txt can hold the names of all classes, and that none means ignored pixels there.
 
     Raises:
-        DataError: such a name.
+        DataError: a name cannot be used.
     """
     for name in classes.names:
         if ":" in name or name.startswith("#") or name != name.strip() or len(name.splitlines()) != 1:
             raise DataError(
-                f"the class name {name!r} cannot stand in a labelmap.txt, whose names have no ':', no '#' before, no "
-                "spaces around and no line breaks; rename the class"
+                f"the class name {name!r} cannot be written to a labelmap.txt, whose names contain no ':' and no line "
+                "break, and do not begin with '#' or begin or end with a space; rename the class"
             )
         if name in IGNORED_LABELS:
             raise DataError(f"the class name {name!r} means ignored pixels in a labelmap.txt; rename the class")
 
 
 def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
-    """Write a line a class, and one for ignored pixels where there are any: CVAT takes every line for a label.
+    """Write one line per class, and, if `ignored`, one for ignored pixels; CVAT creates a label for every line.
 
     Raises:
         OutputError: the file cannot be written.
@@ -204,7 +203,7 @@ def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write lines, whole or not at all.
+    """Write a text file of lines, which appears whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.

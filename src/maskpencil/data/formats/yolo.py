@@ -1,7 +1,7 @@
-"""Ultralytics YOLO: a YAML file that names the classes, and polygons in `labels/` or label maps in `masks/`.
+"""Read and write Ultralytics YOLO: a YAML file with class names, and polygons in `labels/` or label maps in `masks/`.
 
 Sources: https://docs.ultralytics.com/datasets/segment and https://docs.ultralytics.com/datasets/semantic. Roboflow
-exports the same as `train/images + train/labels`.
+exports the same format as `train/images + train/labels`.
 """
 
 import os
@@ -38,10 +38,10 @@ from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
-"""The tolerance of coordinates outside 0..1, as in Ultralytics."""
+"""The distance outside 0..1 at which a coordinate is still treated as on the edge, as in Ultralytics."""
 
 OUTSIDE = 0.1
-"""So far outside of 0..1 a coordinate may be, of an object drawn over the edge; beyond, it is no share of the image."""
+"""The largest distance outside 0..1 of an object drawn over the edge; beyond it, coordinates are probably pixels."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 SHOWN_LENGTH = 40
@@ -49,7 +49,7 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a label file: its place and beginning for messages, and its numbers, None where it has others."""
+    """A line of a label file: its place and beginning for messages, and its numbers, None if some are not numbers."""
 
     where: str
     text: str
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def has_confidence(self) -> bool:
-        """Whether one number more than those of points is at the end, which may be a confidence, 0..1."""
+        """Whether there is one number after the points that may be a confidence, 0..1."""
         numbers = self.numbers
         return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
 
@@ -76,7 +76,7 @@ class LabelLine:
 
     @property
     def area(self) -> float:
-        """The share of the image within the corners, by the shoelace formula: cut-out holes are not included."""
+        """The area as a share of the image, without holes, by the shoelace formula."""
         x, y = self.corners.T
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
@@ -85,10 +85,10 @@ def read_rows(path: Path) -> list[Row]:
     """Read the lines of a label file that are not empty.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     rows = []
-    for number, line in read_lines(path, f"{EXPECTED} a line"):
+    for number, line in read_lines(path, f"{EXPECTED} per line"):
         try:
             numbers = np.array(line.split(), dtype=np.float64)
         except ValueError:
@@ -98,9 +98,9 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
-    """Return the label files that end every line with a confidence, as predictions do that were saved as labels.
+    """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    One such line may be a damaged one, and so may be some in a file with others: then there is no such file.
+    A single such line, or some in a file with other lines, may be damaged ones: then no file is returned.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -108,12 +108,12 @@ def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
 
 
 def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | None:
-    """Return the object of a line, or None where it has no area; lines of 4 numbers after the class are boxes.
+    """Return the object of a line, or None if it has no area; lines with 4 numbers after the class are boxes.
 
-    Objects without an area and those that reach a little out of the image are collected in `problems`.
+    Objects without an area and those that leave the image a little are collected in `problems`.
 
     Raises:
-        DataError: a line is not in its format, has a class of `class_count` or more, or leads far out of the image.
+        DataError: the line is not in its format, its class is not below `class_count`, or it leaves the image by far.
     """
     where, numbers = row.where, row.numbers
     if numbers is None or not len(numbers) % 2 or not np.isfinite(numbers).all():
@@ -151,20 +151,20 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where a YAML file in it has `names` and says where the images are, and there are labels or masks.
+    """Read `root` if a YAML file in it has `names` and the folders of images, and there are labels or masks.
 
-    A `classes.txt` beside `images/` and `labels/` does as well.
+    A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
 
     Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
-    without a label file are background, as for Ultralytics; where a split has none at all, it is left out. Larger
-    polygons lie under smaller ones. Objects with only a box are ignored pixels.
+    without a label file are background, as for Ultralytics; a split without any label file is left out. Larger polygons
+    lie under smaller ones. Pixels of objects that have only a box are ignored.
 
-    Masks, where the YAML file has `masks_dir`, or there is a `masks/` and no polygon: the value is the number of the
-    name, 255 is ignored. One name alone is the value 1, and 0 is the background. `label_mapping` gives values another
-    number, or ignores them.
+    Masks are read if the YAML file has `masks_dir`, or if there is a `masks/` and no polygon. Values are the numbers of
+    the names, 255 is ignored. If there is only one name, its value is 1, and 0 is the background. `label_mapping` maps
+    values to other numbers, or to ignored.
 
     Raises:
-        DataError: the YAML file or a label is not in its form, all labels are boxes, or images have no masks.
+        DataError: the YAML file or a label is not in its format, all labels are boxes, or no image has a mask.
     """
     folder = open_yolo_folder(root)
     if folder is None:
@@ -199,7 +199,7 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
             path = files[image]
             unlabeled += not path.is_file()
             if path.is_file() and path not in rows:
-                continue  # it cannot be read
+                continue  # the image cannot be read
             lines, errors = [], len(problems.errors)
             for row in rows.get(path, ()):
                 with problems.collected():
@@ -214,15 +214,15 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
                 found.add(split, Pair(name, image, _drawing(folder, path, image, lines, labels)))
     if boxes and not polygons:
         raise DataError(
-            f"{folder.path}: all {boxes} labels are boxes, as for object detection, which say nothing of the pixels "
-            "inside; export the data set with polygons (segmentation), or draw them"
+            f"{folder.path}: all {boxes} labels are boxes for object detection; expected polygons; export the data set "
+            "for segmentation, or draw polygons"
         )
     found.masks_alone += folder.others("labels", (".txt",), {path for path in files.values() if path.is_file()})
     found.warn(
         "labels-with-confidence",
         sorted(confident),
-        "{n} label files have one number more in every line, which is taken for a confidence and left out",
-        "look at the overlays; if it is none, correct the files",
+        "{n} label files have an extra number at the end of every line, which is left out as a confidence",
+        "look at the overlays; if the number is something else, correct the files",
     )
     notes = []
     if unlabeled:
@@ -279,30 +279,30 @@ def _noted(folder: YoloFolder, layout: Layout, notes: list[str]) -> Layout:
 
 
 DIGITS = 6
-"""Of a coordinate, as Ultralytics' converters write them."""
+"""The significant digits of a coordinate, as written by the converters of Ultralytics."""
 
 
 @contextmanager
 def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
-    A line is a part of a region that hangs together by sides, along the edges of its pixels; lines of no width lead to
-    its holes, see `bridged`. Coordinates have 6 digits, and more where an image has a million columns or rows:
-    so they are off by less than half a pixel, and pixel centers give back exactly the same label map.
+    A line is a 4-connected part of a region, as the polygon along the edges of its pixels; cuts of zero width lead to
+    its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million columns or rows. Their error
+    is thus less than half a pixel, and reading them at pixel centers restores exactly the same label map.
 
-    A background (see `labels.undrawn_class`) is not written. YOLO has no word for ignored pixels, so they become
-    background; where no class is one, no polygon covers them, and by classes.yaml they come back as ignored.
-    Without splits `data.yaml` has `train` alone; Ultralytics asks for `val` as well.
+    The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels, so they
+    become background. If no class is the background, no polygon covers them, and with classes.yaml they are read as
+    ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
 
     Raises:
         OutputError: a file cannot be written.
-        DataError: there is no class but the background.
+        DataError: the only class is the background.
     """
     write_classes(folder / "classes.yaml", classes)
     undrawn = undrawn_class(folder)
     names = [name for index, name in enumerate(classes.names) if index != undrawn]
     if not names:
-        raise DataError(f"the only class is {classes.names[0]!r}, which YOLO does not write; expected one more")
+        raise DataError(f"the only class is {classes.names[0]!r}, the background, which YOLO cannot store; add a class")
     number_of = {name: number for number, name in enumerate(names)}
     splits = set()
 
@@ -331,16 +331,16 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
     """Join an outer ring and its holes, from `regions.outlines`, into one closed ring of (x, y).
 
-    A line leads from the ring on its left to the upper left corner of each hole and back, along the upper edges of
-    pixels of the polygon. The lines are horizontal and cross the center line of no row, so by the even-odd rule exactly
-    the same pixels are inside.
+    For each hole, a horizontal line leads from the nearest ring on its left to its upper left corner and back, along
+    the upper edges of pixels. The lines cross no pixel center, so by the even-odd rule exactly the same pixels are
+    inside.
     """
     outer, *holes = rings
     if not holes:
         return list(outer)
     bridges = _Bridges(rings)
     points: list[Point] = []
-    open_rings = [bridges.walk(0)]  # not recursive: long chains of holes may hang on each other
+    open_rings = [bridges.walk(0)]  # not recursive: chains of connected holes may be long
     while open_rings:
         for step in open_rings[-1]:
             if isinstance(step, int):
@@ -354,17 +354,17 @@ def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 class _Bridges:
-    """The start of the line to each hole: a ring and one of its edges."""
+    """The lines from rings to holes; each begins on an edge of a ring."""
 
     def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
         self._rings = rings
         self._first = [0] + [_upper_left(ring) for ring in rings[1:]]
-        self._on: dict[tuple[int, int], list[tuple[int, int]]] = {}  # ring and side: places y, and holes
+        self._on: dict[tuple[int, int], list[tuple[int, int]]] = {}  # (ring, edge) -> [(y, hole)]
         corners = np.concatenate([np.array(ring) for ring in rings])
         following = np.concatenate([np.roll(np.array(ring), -1, axis=0) for ring in rings])
         ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
         side_of = np.concatenate([np.arange(len(ring)) for ring in rings])
-        # cut the vertical edges into pieces of one row; sorted by (row, x), they give the edge on the left of a point
+        # cut the vertical edges into pieces of one row; sorted by (row, x), a search finds the edge left of a point
         top = np.minimum(corners[:, 1], following[:, 1])
         heights = np.abs(corners[:, 1] - following[:, 1])
         pieces = np.repeat(np.arange(len(corners)), heights)
@@ -379,7 +379,7 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the corners of a ring, closed if it is a hole, and the number of a hole where a line to it begins."""
+        """Yield the corners of a ring, closed if it is a hole; where the line to a hole begins, yield its number."""
         ring, first = self._rings[number], self._first[number]
         for place in range(first, first + len(ring)):
             side = place % len(ring)

@@ -1,4 +1,4 @@
-"""The YAML file of a YOLO data set, and the images that it points to."""
+"""Read the YAML file of a YOLO data set, and find the images that it names."""
 
 import json
 import os
@@ -19,7 +19,7 @@ USUAL_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 NAMES_KEY = re.compile(r"^[\"']?names[\"']?\s*:", re.MULTILINE)
 PLACE_KEY = re.compile(r"^[\"']?(path|train|val|test|nc|masks_dir)[\"']?\s*:", re.MULTILINE)
 MAX_PATH = 255
-"""Characters; names of files and folders may be as long."""
+"""The longest name of a file or folder, in characters."""
 
 IGNORE_LABEL = "ignore_label"
 """The value of ignored pixels in `label_mapping`."""
@@ -27,10 +27,10 @@ IGNORE_LABEL = "ignore_label"
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """A YOLO data set: its YAML file and what that says, the names of the classes, and its images by split and name.
+    """A YOLO data set: its YAML file and the entries in it, the names of the classes, and its images by split and name.
 
-    `splits` has only "" where all paths in the YAML file are missing and no folder is named for a split. `notes` lists
-    missing paths of the YAML file.
+    `splits` has only the key "" if all paths in the YAML file are missing and no folder is named after a split. `notes`
+    lists missing paths of the YAML file.
     """
 
     root: Path
@@ -50,7 +50,7 @@ class YoloFolder:
         """The name of the folder of masks, if the YAML file has one.
 
         Raises:
-            DataError: it is no name below the folder of the images.
+            DataError: the name leads out of the folder of the data set.
         """
         name = self.entries.get("masks_dir")
         if name is None:
@@ -64,7 +64,7 @@ class YoloFolder:
         """Read `label_mapping`: mask value -> one of `count` classes, or `IGNORE_INDEX`.
 
         Raises:
-            DataError: it is not in that form.
+            DataError: `label_mapping` does not have this form.
         """
         mapping = self.entries.get("label_mapping") or {}
         if not isinstance(mapping, Mapping):
@@ -82,7 +82,7 @@ class YoloFolder:
         return codes
 
     def beside(self, image: Path, name: str) -> Path:
-        """See `beside`."""
+        """Apply the function `beside` to an image of this data set."""
         return beside(self.root, image, name)
 
     def has_labels(self) -> bool:
@@ -100,9 +100,9 @@ class YoloFolder:
 
 
 def beside(root: Path, image: Path, name: str) -> Path:
-    """Return the path of an image with `name` in place of the last folder `images`, as Ultralytics finds labels.
+    """Return the path of an image with `name` in place of the last folder `images`, by which Ultralytics finds labels.
 
-    Without such a folder, labels lie beside their images, and masks in a folder of `root`.
+    Without a folder `images`, labels lie beside their images, and masks in a folder of `root`.
     """
     below = image.relative_to(root).parts
     places = [place for place, part in enumerate(below[:-1]) if part == "images"]
@@ -112,14 +112,14 @@ def beside(root: Path, image: Path, name: str) -> Path:
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
-    """Read the YAML file in `root` that names classes and places; None where there is none.
+    """Read the YAML file in `root` that names the classes and the folders of images; None where there is none.
 
-    A `classes.txt` with one name per line replaces it beside `images/` and `labels/`, as Label Studio exports them.
-    Paths are found by their last parts, so a data set may have been moved.
-    Images of an earlier split are left out of a later one.
+    A `classes.txt` with one name per line beside `images/` and `labels/`, as Label Studio exports it, replaces the YAML
+    file. Paths are found by their last parts, so a data set may have been moved. Images of an earlier split are left
+    out of a later one.
 
     Raises:
-        DataError: the YAML file is not in its form, or is for poses.
+        DataError: the YAML file is not in its format, or the data set is for pose estimation.
     """
     path = next((path for path in _yaml_files(root) if _is_yolo(path)), None)
     if path is None:
@@ -128,7 +128,7 @@ def open_yolo_folder(root: Path) -> YoloFolder | None:
     if not isinstance(entries, Mapping):
         raise DataError(f"{path}: holds {type(entries).__name__}; expected 'names' and 'train'")
     if "kpt_shape" in entries:
-        raise DataError(f"{path}: has 'kpt_shape', as data sets of poses have, whose labels are no masks")
+        raise DataError(f"{path}: has 'kpt_shape', so its labels are poses; expected polygons; export for segmentation")
     notes: list[str] = []
     splits = _splits(root, path, entries, notes) or _usual_splits(root)
     return YoloFolder(root, path, entries, _names(path, entries.get("names")), splits, tuple(notes))
@@ -171,7 +171,7 @@ def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]
         for place in _places(path, split, entries):
             found = _locate(root, _text(path, "path", entries.get("path") or "."), place)
             if found is None:
-                notes.append(f"{split}: {place} is not there, left out")
+                notes.append(f"{split}: {place} is missing, left out")
                 continue
             own = image_files(found) if found.is_dir() else _listed(root, found)
             for name, image in own.items():
@@ -179,7 +179,7 @@ def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]
                 images[name if twin == image else image.relative_to(root).with_suffix("").as_posix()] = image
         earlier = {taken[image] for image in images.values() if image in taken}
         if earlier:
-            notes.append(f"{split}: images that {' and '.join(sorted(earlier))} has as well are left out of it")
+            notes.append(f"{split}: images that are also in {' and '.join(sorted(earlier))} are left out of it")
         splits[split] = {name: image for name, image in images.items() if image not in taken}
         taken |= dict.fromkeys(splits[split].values(), split)
     named = {split: images for split, images in splits.items() if images}
@@ -206,7 +206,7 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def _locate(root: Path, base: str, place: str) -> Path | None:
-    """Find the folder or list file below `root` that shares the longest end with the path `place` in `base`."""
+    """Find the folder or list file below `root` by as many last parts of the path `base/place` as exist there."""
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
         found = root.joinpath(*parts[start:])
@@ -216,7 +216,7 @@ def _locate(root: Path, base: str, place: str) -> Path | None:
 
 
 def _inside(place: str) -> list[str]:
-    """Return the parts after the last ".."."""
+    """Return the parts of a path after the last ".."."""
     path = PureWindowsPath(place)
     parts = [part for part in path.parts if part != path.anchor]
     return parts[max((number + 1 for number, part in enumerate(parts) if part == ".."), default=0) :]
@@ -228,7 +228,7 @@ def _listed(root: Path, path: Path) -> dict[str, Path]:
     for number, line in read_lines(path, "an image a line"):
         image = find_image(root, [root], line, source=path)
         if image is None:
-            raise DataError(f"{path}: line {number} names {line[:80]}, which is not there; correct or remove the line")
+            raise DataError(f"{path}: line {number} names {line[:80]}, which is missing; correct or remove the line")
         images[image.relative_to(root).with_suffix("").as_posix()] = image
     return images
 

@@ -42,23 +42,23 @@ __all__ = [
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
-"""Endings that turn the name of a split's image folder into that of its masks, as in `train/ + trainannot/`."""
+"""Endings that a folder of masks adds to the name of the image folder of its split, as in `train/ + trainannot/`."""
 
 _NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays", "overlay")
-"""Names of folders that hold no masks, whatever their files look like."""
+"""Names of folders that never hold masks."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Endings of mask files that are not read."""
 
 MOST_FILES = 10_000
-"""The most files that are examined to explain an error."""
+"""The largest number of files that are examined to explain an error."""
 
 EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Pairs by split, notes on how they were found, and warnings of what was left out or read by a guess.
+    """Pairs by split, notes on how they were found, and warnings about what was left out or guessed.
 
     `classes` are the names of classes, after the background, that have mask files of their own.
     """
@@ -72,9 +72,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Places:
-    """Places given by the user: the folder of images, the folder of masks, a file of splits.
+    """Locations given by the user: the folder of images, the folder of masks, and a file of splits.
 
-    Folders are paths, or names below the data folder. A line of the split file is the name of an image and its split.
+    Folders are paths, or names below the data folder. A line of the split file has the name of an image and its split.
 
     Example:
         >>> places = mp.Places(images="images/train", masks="masks/train")
@@ -82,7 +82,7 @@ class Places:
         {'train': ..., 'val': ...}
 
     Raises:
-        ConfigError: one is no path.
+        ConfigError: a value is not a path.
     """
 
     images: Path | None = None
@@ -95,21 +95,21 @@ class Places:
 
 
 ANYWHERE = Places()
-"""No place is given."""
+"""The default: all locations are found automatically."""
 
 
 def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
-    """Pair the files below `root`.
+    """Find pairs of images and masks below `root`, and their splits.
 
     Masks have the names of their images, or match them by one of the rules of `pairs.pair_names`, which is then noted.
-    Supported are `images/ + masks/` (Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
-    both, `train/images + train/masks`, `train/ + train_labels/`, and what `search.search_pairs` finds in folders
-    with other names or in one folder. List files (see `lists.find_lists`) assign images to splits.
-    Without a validation split one in five pairs is set aside, see `splits.split_names`. The names of folders may be in
-    upper case; hidden files and folders are left out.
+    Supported are `images/ + masks/` (or Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
+    both, `train/images + train/masks`, `train/ + train_labels/`, and all that `search.search_pairs` finds in folders
+    with other names or in one folder. List files (see `splits.find_lists`) assign images to splits. Without a
+    validation split one in five pairs is set aside, see `splits.split_names`. The case of folder names does not
+    matter; hidden files and folders are left out.
 
     Raises:
-        DataError: there is no folder, it has no pairs, or a list names a missing file.
+        DataError: the folder is missing, it has no pairs, or a list names a missing file.
     """
     if not root.is_dir():
         found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
@@ -127,7 +127,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         root: the data folder.
         found: the pairs.
         split_file: a file of splits, used instead of list files.
-        use_lists: whether list files count.
+        use_lists: whether list files are read.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.
@@ -151,20 +151,20 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
     if not any(splits.values()):
         raise DataError(_nothing_found(root, found))
     faults = found.faults
-    if not lists and not split_file:  # otherwise files that are not listed are left out on purpose
+    if not lists and not split_file:  # lists may leave out files on purpose
         faults = [*_leftovers(root, found), *faults]
     return Layout(root, *_with_validation(splits, root, notes), tuple(faults), found.classes)
 
 
 Files = dict[str, dict[str, Path]]
-"""Files by split ("" for none) and by their names, which are paths without suffix."""
+"""Files by split ("" for none) and by name, a path without suffix."""
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """Images, and the folders that may hold their masks, by the names of these, the most likely first.
+    """Images, and by name the folders that may hold their masks, the most likely first.
 
-    `unsplit` are images and masks beside the folders of splits.
+    `unsplit` are images and masks outside the folders of splits.
     """
 
     images: Files
@@ -185,9 +185,9 @@ def _named_pairs(root: Path) -> Found:
 
 
 def _sides_of(images: Path, masks: Path, rivals: Sequence[Path] = ()) -> _Sides:
-    """Return the files of a folder of images and of a folder of masks with its rivals, by splits where they have any.
+    """Return the files of a folder of images, and of a folder of masks and its `rivals`, by split if they have splits.
 
-    Folders may lie in each other. Where one side has no splits, its files serve all of them.
+    One folder may lie inside the other. If only images or only masks have splits, the others are used in all splits.
     """
     found = _by_split(_outside(images, masks))
     groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *rivals)}
@@ -204,7 +204,7 @@ def _sides_of(images: Path, masks: Path, rivals: Sequence[Path] = ()) -> _Sides:
 
 
 def _by_split(files: Mapping[str, Path]) -> Files:
-    """Sort files by the folder named for a split in their names, which is left out of these."""
+    """Group files by the split after which a folder in their names is named, and remove that folder from the names."""
     split_of = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
     found: Files = {}
     for name, path in files.items():
@@ -255,7 +255,7 @@ def _sides_by_image(root: Path) -> _Sides | None:
 
 
 def _rivals(images: Path, masks: Path) -> list[Path]:
-    """Return the folders beside a folder of masks that may hold masks, too."""
+    """Return the folders beside a folder of masks that may hold masks as well."""
     beside = sorted(path for path in masks.parent.iterdir() if path.is_dir() and not path.name.startswith("."))
     return [path for path in beside if path not in (images, masks) and path.name.lower() not in _NO_MASKS]
 
@@ -263,8 +263,8 @@ def _rivals(images: Path, masks: Path) -> list[Path]:
 def _placed_pairs(root: Path, places: Places) -> Found:
     """Pair the files in the folders given by the user.
 
-    A folder that lies in several splits may be given by its name. Where no folder of images is given, it is one named
-    for images beside the masks, or else the data folder; where none of masks is given, it is the data folder.
+    A folder that each split has may be given by its name. Without a folder of images, a folder with a usual name for
+    images beside the masks is used, or else the data folder; without a folder of masks, the data folder is used.
     """
     image_folders, mask_folders = (_placed(root, path) for path in (places.images, places.masks))
     if len(image_folders) == len(mask_folders) == 1:
@@ -288,7 +288,7 @@ def _placed_pairs(root: Path, places: Places) -> Found:
 
 
 def _placed(root: Path, path: Path | None) -> list[Path]:
-    """Return the folder that is meant by a path, or the folders of that name in several splits."""
+    """Return the folder at a path, or the folders with that name in several splits."""
     if path is None:
         return [root]
     folder = next((folder for folder in (path, root / path) if folder.is_dir()), None)
@@ -305,10 +305,10 @@ def _placed_file(root: Path, path: Path | None) -> Path | None:
 
 
 def _match(root: Path, sides: _Sides) -> Found:
-    """Pair images with their masks, choosing between folders, and between the masks of one image, see `views`.
+    """Pair images with their masks; module `views` chooses between folders and between several masks of one image.
 
     Raises:
-        DataError: there are several masks of an image, and nothing shows which to read.
+        DataError: an image has several masks, and nothing shows which to read.
     """
     found = Found({split: {} for split in sides.images})
     images = {(split, name): path for split, files in sides.images.items() for name, path in files.items()}
@@ -348,7 +348,7 @@ def _match(root: Path, sides: _Sides) -> Found:
 
 
 def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
-    """Return the folders that have masks of nearly as many images of a split as any other."""
+    """Return the folders with masks for nearly the largest number of images of a split."""
     covered = {
         folder: Counter(split for split, _ in {image for view in views for image in view.masks})
         for folder, views in views_by_folder.items()
@@ -374,7 +374,7 @@ def _with_validation(
     if "" in splits:
         if "train" in splits:
             raise DataError(
-                f"{root}: has images both in train/ and outside of any split; keep one of the two, or name the "
+                f"{root}: has images both in train/ and outside of all splits; keep one of the two, or list the "
                 "images of each split in train.txt and val.txt"
             )
         splits = {"train": splits.pop(""), **splits}
@@ -407,8 +407,8 @@ def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
-            f"{root}: has {len(found.images_alone)} images and {len(found.masks_alone)} masks, but no two that are "
-            f"named alike ({examples}); rename them, or list pairs in train.txt"
+            f"{root}: has {len(found.images_alone)} images and {len(found.masks_alone)} masks, but no mask with the "
+            f"name of an image ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
     suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MOST_FILES) if path.is_file())

@@ -19,7 +19,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
     Args:
         folder: where to look.
-        strict: whether two files that differ only in their suffix are an error; otherwise the first one is used.
+        strict: whether two files that differ only in their suffix are an error; if not, the first one is used.
 
     Raises:
         DataError: two files differ only in their suffix, and `strict` is set.
@@ -35,7 +35,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
 
 def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, except hidden ones; no reader opens them."""
+    """Find the named pipes, devices and sockets below a folder, except hidden ones; readers skip them."""
     found, places = [], [folder]
     while places:
         try:
@@ -47,15 +47,15 @@ def special_files(folder: Path) -> list[Path]:
                         places.append(Path(entry.path))
                     elif not entry.is_file(follow_symlinks=False) and special_kind(entry.path):
                         found.append(Path(entry.path))
-        except PermissionError:  # reported by those who read it
+        except PermissionError:  # reported when the folder is read
             continue
     return sorted(found)
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Find the files with one of the lower-case `suffixes`, by folder, except hidden files and folders.
+    """Yield the files with one of the lower-case `suffixes`, folder by folder, except hidden files and folders.
 
-    Links are followed, except those to a folder above.
+    Links are followed, except links to a parent folder.
     """
     for place, folders, files in os.walk(folder, followlinks=True):
         above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
@@ -69,14 +69,14 @@ def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 
 def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) -> Path | None:
-    r"""Find the image that the file `source` calls `name` in `folders` below `root`; None where it is not there.
+    r"""Find the image that the file `source` calls `name` in `folders` below `root`; None if it is missing.
 
-    Tools write paths of the machine on which the annotations were made, so the last parts of a path count: for
+    Tools write paths of the machine on which the annotations were made, so only the last parts of a path count: for
     `C:\work\images\1.jpg` the function looks for `work/images/1.jpg`, then `images/1.jpg`, then `1.jpg`. Files outside
-    of the folders are never returned.
+    the folders are never returned.
 
     Raises:
-        DataError: the name leads out of `root` by "..", and `folders` have no such file either.
+        DataError: the name leads out of `root` by "..", and no file in `folders` has it.
     """
     path = PureWindowsPath(name)  # accepts both kinds of slashes
     parts = [part for part in path.parts if part != path.anchor]
@@ -91,7 +91,7 @@ def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) 
         and "\0" not in name
         and not (source.parent / Path(*parts)).resolve().is_relative_to(root.resolve())
     ):
-        raise DataError(f"{source}: names the image {name!r}, which is not below {root}; put it there")
+        raise DataError(f"{source}: names the image {name!r}, which is outside {root}; put it there")
     return None
 
 
@@ -100,7 +100,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Pairing:
-    """The mask of each image that has one, by name, and a description of the rule if the names differ."""
+    """The mask of each image that has one, by names, and a description of the rule if the names differ."""
 
     masks: Mapping[str, str]
     rule: str | None = None
@@ -109,15 +109,15 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of images and masks: paths below their folders without suffix.
 
-    The rule that makes the most pairs is used for all of them; if several make as many, the first of them:
+    The rule with the most pairs is used for all files; of several with the same number, the first:
 
-    1. the names are the same;
-    2. they are the same but for upper and lower case;
+    1. the names are equal;
+    2. the names differ only in upper and lower case;
     3. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
        several people have drawn masks of each image;
     4. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
        and `21_manual1`;
-    5. each name has one number, and it is the same.
+    5. each name contains one number, and these are equal.
 
     No name is in two pairs.
     """
@@ -130,14 +130,14 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
 
 
 def longer_names(names: Collection[str]) -> set[str]:
-    """Return the names that extend another name, by the addition that occurs most often."""
+    """Return the names that extend another name by the most frequent addition."""
     found = additions(names, names)
     return set(max(found.values(), key=len).values()) if found else set()
 
 
 def _by_case(images: Collection[str], masks: Collection[str]) -> Pairing | None:
     lower, lower_masks = ({name.casefold(): name for name in names} for names in (images, masks))
-    if len(lower) < len(images) or len(lower_masks) < len(masks):  # case distinguishes some
+    if len(lower) < len(images) or len(lower_masks) < len(masks):  # some names differ only in case
         return None
     pairs = {image: lower_masks[name] for name, image in lower.items() if name in lower_masks}
     return Pairing(pairs, "the names of images and masks differ in upper and lower case") if pairs else None
@@ -154,7 +154,7 @@ def _by_addition(images: Collection[str], masks: Collection[str]) -> Pairing | N
 
 
 def additions(images: Collection[str], masks: Collection[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """Find the additions before and after the last parts of image names in mask names of the same folders.
+    """Find the text that mask names add before and after the names of images in the same folder.
 
     Returns (before, after) -> {image: mask}.
     """
@@ -209,7 +209,7 @@ def _common_ends(names: Collection[str]) -> tuple[str, str]:
 
 
 def _common_beginning(texts: Collection[str]) -> str:
-    first, last = min(texts), max(texts)  # all texts between these two in order share their beginning
+    first, last = min(texts), max(texts)  # all texts sorted between these two share their common beginning
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
 
@@ -224,7 +224,7 @@ def _without_ends(names: Collection[str], ends: tuple[str, str]) -> dict[str, st
 
 
 def _numbers(names: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Return folder and number of each name with exactly one number that no other name in the folder has."""
+    """Return folder and number of each name that contains one number, if no other name in the folder has the same."""
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for name in names:
         folder, last = _split(name)
@@ -252,9 +252,9 @@ class Found:
         rules: notes on how the pairs were found.
         images_alone: images without a mask.
         masks_alone: masks without an image.
-        faults: warnings of anything else that was left out, or read by a guess.
+        faults: warnings about everything else that was left out or guessed.
         classes: the names of classes, after the background, that have mask files of their own.
-        complaint: the error message where no pairs are found.
+        complaint: the error message to use if no pairs are found.
     """
 
     splits: dict[str, dict[str, Pair]] = field(default_factory=dict)
@@ -266,7 +266,7 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair; where another image has its name, the folder is put before it."""
+        """Add a pair; if another image has the same name, prepend the folder to it."""
         pairs = self.splits.setdefault(split, {})
         for folder in pair.image.parents:
             if pair.name not in pairs or pairs[pair.name].image == pair.image:
@@ -275,7 +275,7 @@ class Found:
         pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair images and masks by their names, see `pair_names`, and list the others as alone."""
+        """Pair images and masks by their names, see `pair_names`, and list the others as unpaired."""
         pairing = pair_names(images, masks)
         pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)
@@ -286,7 +286,7 @@ class Found:
         self.masks_alone += [path for name, path in masks.items() if name not in paired]
 
     def join(self, other: "Found") -> None:
-        """Add what was found in another way."""
+        """Add the results of another search."""
         for split, pairs in other.splits.items():
             self.splits.setdefault(split, {}).update(pairs)
         self.rules += [rule for rule in other.rules if rule not in self.rules]
@@ -297,7 +297,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning of these entries, if there are any; `{n}` in `what` becomes their number."""
+        """Add a warning about `entries`, if there are any; `{n}` in `what` becomes their number."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

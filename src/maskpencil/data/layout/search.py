@@ -18,31 +18,31 @@ MASK_WORDS = re.compile(
     r"(?:^|[^a-z])(?:masks?|labels?|labelids|gt|gts|groundtruth|truth|segmentations?|semantic|seg|annot|annotations?|annots|"
     r"targets?|mattes?|y)(?:$|[^a-z])"
 )
-"""Words for masks in lower-case names."""
+"""Words in lower-case names that suggest masks."""
 
 SAMPLE = 6
-"""The number of files of each side that are examined."""
+"""The number of files of each folder that are examined."""
 
 MOST_FOLDERS = 8
-"""The most folders without a word for masks that are all compared with each other."""
+"""The largest number of folders without a word for masks that are compared with each other."""
 
 CLEARLY = 0.15
-"""The smallest difference between the shares of even areas of masks and images."""
+"""The smallest difference in evenness (see `evenness`) between masks and images."""
 
 BEYOND_DOUBT = 0.25
-"""The same where images are as even as masks, such as X-rays on black."""
+"""The smallest difference in evenness if images are as even as masks, such as X-rays on black."""
 
 MOSTLY = 0.6
-"""The smallest share of even areas of masks."""
+"""The smallest evenness of masks."""
 
 
 def search_pairs(root: Path) -> Found:
-    """Pair the images below `root` where the names of folders do not help.
+    """Pair the images below `root` if the folders do not have known names.
 
     At each level the search tries, in order: files in one folder, where masks have longer names or another suffix;
-    folders with the same file names, if some are named for masks; each subfolder on its own; and the remaining folders
-    with the same file names. Masks are recognized by words in the names, else by the larger share of even areas.
-    Folders named for a split assign all files below them to it.
+    folders with the same file names, if the names of some suggest masks; each subfolder separately; and the remaining
+    folders with the same file names. Masks are recognized by words in the names, else by their evenness. Folders named
+    after a split assign all files below them to it.
     """
     search = _Search()
     search.look(root, "", "")
@@ -56,7 +56,7 @@ class _Search:
         self.found = Found()
 
     def look(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair the files in a folder, return whether there were any; `prefix` comes before the names."""
+        """Pair the files in a folder, and return whether there are any pairs; `prefix` is put before their names."""
         if self._within(folder, prefix, split):
             return True
         folders = {below.name: files for below in _folders(folder) if (files := image_files(below, strict=False))}
@@ -101,7 +101,7 @@ class _Search:
         return any(paired)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair folders with each other, those with the most pairs first, then those with similar names."""
+        """Pair folders with each other, in the order of their numbers of pairs, then of the similarity of names."""
         pairings = {
             (one, other): pairing
             for one, other in _couples(list(folders))
@@ -121,7 +121,7 @@ class _Search:
             free, rival = images not in taken.values(), taken.get(masks)
             if free and rival and len(pairings[images, masks].masks) == len(pairings[rival, masks].masks):
                 even = [name for name in (rival, images) if self._are_even(folders[name])]
-                if len(even) == 1:  # an image is never as even as a mask
+                if len(even) == 1:  # only masks are so even
                     taken[masks] = images if even == [rival] else rival
                     flat += even
                     continue
@@ -184,7 +184,7 @@ class _Search:
     def _add_pair(self, name: str, image: Path, mask: MaskSource, prefix: str, split: str) -> None:
         first, _, rest = name.partition("/")
         inner = split_in(first) if rest else ""
-        plain = inner and first.lower() in SPLIT_ALIASES[inner]  # otherwise it distinguishes images, as train_a/ does
+        plain = inner and first.lower() in SPLIT_ALIASES[inner]  # other names, such as train_a/, distinguish images
         self.found.add(split or inner, Pair(prefix + (rest if plain else name), image, mask))
 
 
@@ -193,7 +193,7 @@ def _view(name: str, pairing: Pairing, masks: Mapping[str, Path]) -> View:
 
 
 def evenness(paths: Sequence[Path]) -> float:
-    """Return the share of pixels equal to their neighbors, 0..1, in a sample of the files: close to 1 for masks.
+    """Return the evenness of a sample of files: the share of pixels equal to their neighbors, close to 1 for masks.
 
     Unreadable files are skipped; they are reported when all files are read.
     """
@@ -207,7 +207,7 @@ def evenness(paths: Sequence[Path]) -> float:
 
 
 def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split files of equal names by suffix into images and masks; masks have the larger even areas."""
+    """Split files of equal names by suffix into images and masks; masks have the larger evenness."""
     suffixes: dict[str, list[Path]] = {}
     for path in files:
         suffixes.setdefault(path.suffix.lower(), []).append(path)
@@ -239,7 +239,7 @@ def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] |
 
 
 def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Return candidates (folder of images, folder of masks)."""
+    """Return the possible pairs (folder of images, folder of masks)."""
     called = [name for name in names if _is_called_mask(name)]
     if called:
         return product([name for name in names if name not in called], called)
@@ -247,7 +247,7 @@ def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _which_have_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
-    """Return which of the folders hold masks; empty where that is unclear."""
+    """Return whether each folder holds masks; empty if that is unclear."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called
@@ -266,13 +266,13 @@ def _alike(one: str, other: str) -> int:
 def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
     one, other = sorted(couple)
     return (
-        f"{folder}: {one} and {other} hold files of the same names, but neither looks like masks; name the one with "
-        "the images images and the other masks"
+        f"{folder}: {one} and {other} hold files of the same names, but neither looks like masks; rename the "
+        "folder of images to images and the other one to masks"
     )
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    """Return the subfolders of a folder, except hidden ones and links to a folder above."""
+    """Return the subfolders of a folder, except hidden ones and links to a parent folder."""
     above = {folder.resolve(), *folder.resolve().parents}
     inside = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
     return sorted(path for path in inside if path.resolve() not in above)

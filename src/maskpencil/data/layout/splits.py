@@ -30,9 +30,9 @@ def split_in(name: str) -> str:
 
 
 def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Set one in five names aside for validation, at least one and never all.
+    """Split names into training and validation: one in five, at least one and never all, is for validation.
 
-    The choice depends only on the SHA-256 of the names, so every command and machine makes the same one, and adding or
+    The choice depends only on the SHA-256 of the names, so it is the same for every command and machine, and adding or
     removing an image moves few others. Returns (train, val), each in the order of `names`.
     """
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
@@ -74,13 +74,13 @@ def find_lists(root: Path) -> dict[str, Path]:
 def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
     """Return the pairs that a list names, by the name of a found pair or by the paths of image and mask.
 
-    Paths may begin on another machine: of `/home/me/data/images/1.png` the last parts count.
+    Only the last parts of a path such as `/home/me/data/images/1.png` count, since it may be of another machine.
 
     Raises:
-        DataError: the list cannot be read, or names a file that is not there.
+        DataError: the list cannot be read, or names a missing file.
     """
     by_name: dict[str, Pair] = {}
-    # where several splits have a name, the list's own split comes first, then train, from which val is taken
+    # if several splits have a name, the split of the list comes first, then train, from which val is taken
     for other in sorted(found.splits, key=lambda other: (other != split, other != "train")):
         for name, pair in found.splits[other].items():
             by_name.setdefault(name, pair)
@@ -136,7 +136,7 @@ def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
     image, mask = files
     if image is None or mask is None:
         absent = root / entries[0 if image is None else 1]
-        raise DataError(f"{path}: line {number} names {absent}, which is not there; correct or remove the line")
+        raise DataError(f"{path}: line {number} names {absent}, which is missing; correct or remove the line")
     return Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask)
 
 

@@ -1,4 +1,4 @@
-"""Decide what several masks of one image are: classes, objects, work of several people, or the same in other forms."""
+"""Find out why an image has several masks: one per class, object or annotator, or one mask in several encodings."""
 
 import re
 from collections import defaultdict
@@ -20,32 +20,33 @@ SAMPLE = 6
 """The number of images whose masks are compared."""
 
 FEW_LEFT = 0.1
-"""Up to this share of masks without an image may be left over by mistake; more are further masks of the images."""
+"""Up to this share of unmatched masks may be leftovers; if there are more, they are additional masks of the images."""
 
 RIVAL_SHARE = 0.8
-"""A folder that has masks of at least this share of the images of another one is another candidate."""
+"""A folder is a candidate if it has masks for at least this share of the images that the best folder covers."""
 
 FEW_VALUES, SOME_VALUES = 16, 64
 EVEN, VERY_EVEN = 0.6, 0.85
-"""A mask has at most `FEW_VALUES`, or `SOME_VALUES` and is even in most places, or is very even: compressed."""
+"""Shares of even pixels: a file is a mask with at most `FEW_VALUES`; with at most `SOME_VALUES` and `EVEN`; or if it is
+`VERY_EVEN`, as compressed masks are."""
 
 ALIKE = 0.85
-"""Masks that share this much of what is not their most frequent value are the same in every image."""
+"""Masks are equal if they share this much of the pixels that do not have the most frequent value."""
 
 AGREE = 0.5
-"""The least intersection over union of masks that several people drew of the same things."""
+"""The smallest intersection over union of masks of the same objects by several annotators."""
 
 APART = 0.2
-"""The largest share of an object that another one may cover."""
+"""The largest share of an object that another object may cover."""
 
 INSIDE = 0.95
-"""A class whose area lies to this share in that of another one is a part of it, as a pupil of an eye."""
+"""A class with at least this share of its area inside another class is a part of it, such as the pupil of an eye."""
 
 NUMBERING = re.compile("instance|panoptic|object")
-"""In names of masks that number objects."""
+"""Words in the names of masks that number objects."""
 
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
-"""In names of masks, with N for numbers: masks numbered by class."""
+"""Words in the names of masks that are numbered by class, with n in place of the number."""
 
 DIGEST = re.compile("[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}", re.IGNORECASE)
 """Names that nobody reads, in which letters and numbers say nothing."""
@@ -61,9 +62,9 @@ Numbers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class View:
-    """Masks of the same kind: the files of each image, of which it has several where each shows one object.
+    """One set of masks of the images; an image has several files if each shows one object.
 
-    `rule` describes how the masks are named, where not like the images.
+    `rule` describes how the masks are named, if not like the images.
     """
 
     name: str
@@ -73,9 +74,9 @@ class View:
 
 @dataclass(frozen=True)
 class Choice:
-    """The masks to read, the names of their classes where files have one class each, and notes on the choice.
+    """The masks to read, the names of their classes if each file has one class, and notes on the choice.
 
-    `source` is the name of the chosen view, and `complaint` says why there is no choice.
+    `source` is the name of the chosen view, and `complaint` is the error message if no choice is possible.
     """
 
     masks: Mapping[Image, MaskSource] = field(default_factory=dict)
@@ -86,11 +87,11 @@ class Choice:
 
 
 def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> list[View]:
-    """Sort masks by their folder and by what their names add to those of the images.
+    """Group masks by their folder and by what their names add to the names of the images.
 
     Args:
         split: the split of the images.
-        images: their names, which are paths without suffix.
+        images: the names of the images, which are paths without suffix.
         masks: the masks of these images by their names.
     """
     pairing = pair_names(images, masks)
@@ -121,7 +122,7 @@ def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> 
 
 
 def merged(views: Sequence[View]) -> list[View]:
-    """Join the views of several splits that have one name."""
+    """Join the views of several splits that have the same name."""
     by_name: dict[str, View] = {}
     for view in views:
         other = by_name.get(view.name)
@@ -130,18 +131,18 @@ def merged(views: Sequence[View]) -> list[View]:
 
 
 def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None = None) -> Choice:
-    """Choose the masks of images that have several, by what the files hold.
+    """Choose the masks to read by the contents of the files, if images have several masks.
 
-    - Views that look like photographs, or are the same in every image, hold no masks to learn.
-    - Views that say the same in other numbers or colors are one; numbered objects of another view's classes are left
-      out.
-    - Black-and-white views that agree mostly are the work of several people, of whom the first is taken.
-    - Other black-and-white views with names are classes.
+    - Views that look like photographs, or are the same for every image, are left out.
+    - Of views that differ only in their numbers or colors, one is used; views that number the objects of another view's
+      classes are left out.
+    - Black-and-white views that mostly agree are by several annotators; the first one is used.
+    - Other black-and-white views whose names are words are classes.
 
     Args:
         views: the views, the most likely first.
         where: the folder, for messages.
-        typed: what to type after --masks for a view, by its name; other views cannot be named by an option.
+        typed: the value of --masks that selects a view, by its name; other views cannot be selected by an option.
     """
     typed = typed or {}
     notes: list[str] = []
@@ -165,14 +166,14 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
         return _chosen(views[0], [*notes, f"{left} other masks of the same images are left out"])
     views = _without(views, [v for v in views if not samples.looks_like_masks(v)], "looks like photographs", notes)
     views = _without(views, [v for v in views if samples.is_constant(v)], "is nearly the same in every image", notes)
-    views = _without(views, _repeated(views, samples), "says the same in another form", notes)
+    views = _without(views, _repeated(views, samples), "holds the same in another encoding", notes)
     views = _without(views, _instances(views, samples), "numbers objects", notes)
     if len(views) == 1:
         return _chosen(views[0], notes)
     if all(samples.is_binary(view) for view in views):
         if _agree(views, samples):
             others = ", ".join(view.name for view in views[1:])
-            note = f"{views[0].name} is read; {others}: other people's masks of the same images, left out"
+            note = f"{views[0].name} is read; {others}: masks of the same images by other annotators, left out"
             return _chosen(views[0], [*notes, note])
         names = _class_names([view.name for view in views])
         if names and _are_classes(views, samples):
@@ -181,7 +182,7 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
 
 
 def _without_strangers(views: Sequence[View]) -> list[View]:
-    """Join all views if no image is in two of them, as the folders of several sites."""
+    """Join all views if no image is in two of them, as in folders of several sites."""
     every = {image: files for view in views for image, files in view.masks.items()}
     if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
         return list(views)
@@ -190,9 +191,9 @@ def _without_strangers(views: Sequence[View]) -> list[View]:
 
 
 def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dict[str, list[str]]]:
-    """Find the image of each mask: by key, the names of the masks of each image.
+    """Find the image of each mask, and return key -> {image: masks}.
 
-    A key is the name of a mask with IMAGE in place of the image's name, such as `hair/IMAGE`, `IMAGE_hair`,
+    A key is the name of a mask with IMAGE in place of the name of its image, such as `hair/IMAGE`, `IMAGE_hair`,
     `IMAGE/hair`.
     """
     by_last: dict[str, list[str]] = defaultdict(list)
@@ -224,7 +225,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 
 
 def _nearest(images: Sequence[str], folder: str) -> str | None:
-    """Return the image of a folder that fits best, or the only one; None where several fit."""
+    """Return the only image, or the one whose folder matches best; None if several match equally well."""
     if len(images) == 1:
         return images[0]
     fitting = [image for image in images if folder.endswith(image.rpartition("/")[0])]
@@ -232,7 +233,7 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the part of a mask's folder that the image's folder, or a folder named like the image, do not explain."""
+    """Return the parts of a mask's folder that occur neither in the image's folder nor in the image's name."""
     rest = [part for part in folder.split("/") if part]
     if holder:
         rest.pop()
@@ -254,7 +255,7 @@ def _natural(key: str) -> list[tuple[int, str]]:
 
 
 class _Samples:
-    """The pixels of the masks of some images that have several."""
+    """The pixels of the masks of a sample of the images that have several masks."""
 
     def __init__(self, views: Sequence[View]) -> None:
         counts: dict[Image, int] = defaultdict(int)
@@ -297,7 +298,7 @@ class _Samples:
         return {image: numbers for image, path in files if (numbers := self.numbers(path)) is not None}
 
     def areas(self, view: View) -> dict[Image, npt.NDArray[np.bool_]]:
-        """Return the areas of a black-and-white view by image; those of an image's objects are joined."""
+        """Return the areas of a black-and-white view by image; the objects of an image are joined."""
         joined: dict[Image, npt.NDArray[np.bool_]] = {}
         for image in self.images:
             for path in view.masks.get(image, ()):
@@ -307,7 +308,7 @@ class _Samples:
         return joined
 
     def looks_like_masks(self, view: View) -> bool:
-        """Return whether a view has few values, or even areas."""
+        """Return whether a view has few values or is even, see `EVEN`."""
         masks = list(self.of(view).values())
         if not masks:
             return True
@@ -316,7 +317,7 @@ class _Samples:
         return values <= FEW_VALUES or (values <= SOME_VALUES and even >= EVEN) or even >= VERY_EVEN
 
     def is_binary(self, view: View) -> bool:
-        """Return whether each mask has two values, or where it is compressed nearly only dark and light ones."""
+        """Return whether each mask has two values, or, if compressed, almost only very dark and very light ones."""
         for path in (path for image in self.images for path in view.masks.get(image, ())):
             numbers = self.numbers(path)
             if numbers is None:
@@ -344,9 +345,9 @@ class _Samples:
 
 
 def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
-    """Find out what the several files of one image in a view are: its objects, or the work of several people.
+    """Find out whether the files of one image in a view are its objects, or masks by several annotators.
 
-    Returns the view, with one file of each image where people drew them, and a complaint where it is unclear.
+    Returns the view, with one file per image if they are by several annotators, and an error message if it is unclear.
     """
     several = [image for image in samples.images if len(view.masks.get(image, ())) > 1]
     if not several:
@@ -367,12 +368,12 @@ def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tupl
             agreements.append(common / int((one | other).sum()))
             covers.append(common / min(int(one.sum()), int(other.sum())))
     if agreements and float(np.median(agreements)) >= AGREE:
-        notes.append(f"several people's masks of each image: the first is read, such as {example[0].name}")
+        notes.append(f"each image has masks by several annotators: the first is read, such as {example[0].name}")
         return View(view.name, {image: files[:1] for image, files in view.masks.items()}, view.rule), ""
     if not covers or float(np.median(covers)) <= APART:
-        notes.append(f"each mask file shows one object ({example[0].name}, ...): those of an image are joined")
+        notes.append(f"each mask file shows one object ({example[0].name}, ...): the files of an image are joined")
         return view, ""
-    return view, f"{named} that overlap only in part: neither objects nor the same by several people{unclear}"
+    return view, f"{named} that overlap in part: neither separate objects nor the same by several annotators{unclear}"
 
 
 def _chosen(view: View, notes: Sequence[str]) -> Choice:
@@ -385,7 +386,7 @@ def _chosen(view: View, notes: Sequence[str]) -> Choice:
 
 
 def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes: list[str]) -> list[View]:
-    """Leave views out, unless none would be left."""
+    """Remove the dropped views, unless none would be left."""
     kept = [view for view in views if view not in dropped]
     if not kept or not dropped:
         return list(views)
@@ -394,7 +395,7 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
 
 
 def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether each value of one view always has the same value in the other, in each image or over all."""
+    """Return whether a value in one view determines the value in the other, in each image or over all images."""
     together: dict[int, int] = {}
     common = [image for image in one if image in other and one[image].shape == other[image].shape]
     for image in common:
@@ -407,7 +408,7 @@ def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, o
 
 
 def _repeated(views: Sequence[View], samples: _Samples) -> list[View]:
-    """Return the views that say what another one says; those in gray or with a mask's name come first."""
+    """Return the views with the same contents as a better one; gray views come before colored, then short names."""
     ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
     repeated: list[View] = []
     for place, view in enumerate(ranked):
@@ -426,8 +427,9 @@ def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
 def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
     """Return the views that number the objects of another view's classes.
 
-    Each of their values lies in one class. Either some class has several of them, and their values differ from image to
-    image or they are named for objects; or their values alone differ from image to image.
+    Each value of such a view lies within one class. In addition, either some class contains several values, and the
+    values differ from image to image or the view is named after objects; or only the values of this view differ from
+    image to image.
     """
     found = []
     for fine in views:
@@ -452,7 +454,7 @@ def _varies(masks: Mapping[Image, Numbers]) -> bool:
 
 
 def _overlaps(views: Sequence[View], samples: _Samples) -> list[tuple[list[float], list[float], list[float]]]:
-    """Return for each two views, by image: intersection over union, and the share of either in the other."""
+    """Return for each two views, by image, the intersection over union and the share of each one inside the other."""
     found = []
     for one, other in combinations(views, 2):
         areas, others = samples.areas(one), samples.areas(other)
@@ -485,13 +487,13 @@ def _are_classes(views: Sequence[View], samples: _Samples) -> bool:
 
 
 def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Return whether one area lies inside the other, and fills only a part of it, in every image."""
+    """Return whether, in every image, one area lies inside the other and fills only a part of it."""
     inner, outer = (first, second) if min(first) > min(second) else (second, first)
     return min(inner) >= INSIDE and max(outer) < INSIDE
 
 
 def _class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what distinguishes the names of views; empty where that are no words."""
+    """Return the words that distinguish the names of views; empty if the names differ by something else."""
     parts = [re.split(r"[/_\-. ]+", name.replace("IMAGE", "/")) for name in names]
     shared = set.intersection(*(set(words) for words in parts))
     found = tuple("_".join(word for word in words if word and word not in shared) for words in parts)
@@ -520,8 +522,8 @@ def _ask(views: Sequence[View], where: str, typed: Mapping[str, str]) -> str:
     names = [view.name for view in views]
     options = [typed[name] for name in names if name in typed]
     remedy = (
-        f"say which to read: {' or '.join(f'--masks {option}' for option in options)}"
+        f"choose the masks to read: {' or '.join(f'--masks {option}' for option in options)}"
         if options
-        else "keep the files of one kind, and move the others out of the folder"
+        else "keep one set of masks, and move the others out of the folder"
     )
     return f"{where}: {' and '.join(names)} hold different masks of the same images; {remedy}"

@@ -1,4 +1,4 @@
-"""Infer the encoding of a folder's masks from the contents of all of them."""
+"""Infer the encoding of the masks of a folder from the contents of all masks."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,15 +28,15 @@ ON_THE_WAY = 12.0
 """The largest distance of a mixed color from the straight line between the two colors it mixes."""
 
 MIXED = 0.05
-"""A color between two others that fills less than this share of the smaller of their areas is no class."""
+"""A color between two others is a mixture if it fills less than this share of the smaller of their areas."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
 ROUNDING = 3
-"""The largest shift of even areas by compression; palettes are made of round numbers."""
+"""The largest change of values in even areas by compression; colors of palettes are usually round numbers."""
 
 
 def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> bool:
-    """Return whether all values that fill no area are mixtures of those that do, as smoothing leaves them."""
+    """Return whether all values that fill no area are mixtures of those that do, as after smoothing."""
     solid = [value for value in values if flat[value]]
     thin = [value for value in values if not flat[value]]
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
@@ -46,7 +46,7 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
-    """Return the values of classes, the most frequent first: those that fill areas and are no mixture of others.
+    """Return the values of classes, the most frequent first: values that fill areas and are not mixtures of others.
 
     `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
@@ -114,16 +114,16 @@ LIKE_A_PHOTOGRAPH = (
 )
 
 MOST_RED = 64
-"""Levels of red below this, without green and blue, are numbers: as colors they could hardly be told from black."""
+"""Levels of red below this, without green and blue, are numbers: as colors they would look like black."""
 
 LEAST_MATTE = 0.05
-"""A level of opacity that fills less than this share of the smaller of nothing and all is no class."""
+"""An opacity between 0 and 255 is no class if it fills less than this share of the smaller area of 0 and 255."""
 
 STRAY_SHARE = 1e-4
-"""Up to this share of pixels between black and white may be mistakes."""
+"""Up to this share of pixels with other values than black and white may be mistakes."""
 
 ENOUGH_KNOWN = 20
-"""This many colors of a published palette, or half of them, identify it; fewer may be chance."""
+"""This many colors of a published palette, or half of its colors, identify it; fewer may be a coincidence."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ class Discovery:
 def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery:
     """Infer the encoding of all masks together.
 
-    That every value has a class is left to `encoding.check_values`.
+    `encoding.check_values` then checks that every value has a class.
 
     Args:
         facts: the contents of each mask.
-        classes: from a class file or a model; None to infer them, too.
+        classes: the classes of a class file or a model; None to infer them as well.
 
     Raises:
         DataError: the values cannot be classes, or two classes have one color.
@@ -167,7 +167,7 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
 
 def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     colored = any(fact.colored for fact in facts) or _palettes_disagree(facts)
-    by_color = MaskEncoding("color", classes)  # gray levels can be colors of the class file, too
+    by_color = MaskEncoding("color", classes)  # gray levels can also be colors of the class file
     by_number = MaskEncoding("index", classes)
     if colored:
         return Discovery(_nearest_if_lossy(by_color, facts))
@@ -183,7 +183,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
     if nearest:
         return Discovery(nearest)
-    with suppress(DataError):  # as many gray levels as classes: the darkest is the first
+    with suppress(DataError):  # if there are as many gray levels as classes, the darkest is the first
         shown = _without_classes(facts)
         if shown.encoding.codes and shown.encoding.kind == "index" and len(shown.encoding.codes) == len(classes):
             told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
@@ -192,7 +192,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
 
 
 def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery | None:
-    """Read class numbers in the red channel, where green and blue hold nothing, as simulators write them; else None."""
+    """Read class numbers in the red channel if green and blue are 0, as simulators write them; else return None."""
     values = totals(fact.values_for("color") for fact in facts)
     numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
     plain = not any(value & 0xFFFF for value in values) and not any(fact.others for fact in facts)
@@ -218,7 +218,7 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
     areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
-    # otherwise class numbers would pass for colors close to black
+    # otherwise class numbers would be read as colors close to black
     several = sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) > 1
     return nearest if several and not (off and solid) and not mostly_off else encoding
 
@@ -291,9 +291,9 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
 
 
 def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None = None) -> str | None:
-    """Describe a number that has different colors in the palettes of different files; None where there is none.
+    """Describe a number that has different colors in the palettes of different files; None if there is none.
 
-    With `classes` also a number in the color of another class, where all colors are those of classes.
+    With `classes`, also describe a number in the color of another class, if all colors are colors of classes.
     """
     meant: dict[int, tuple[tuple[int, ...], MaskSource]] = {}
     for fact in facts:
@@ -312,26 +312,26 @@ def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None =
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether one palette index has different colors in different files; then colors identify the classes.
+    """Return whether a palette index has different colors in different files, so that colors identify the classes.
 
-    Palettes that show gray levels as they are or inverted do not count: programs for microscopes add them for display.
+    Palettes of gray levels, also inverted ones, are left out, since microscopy programs add them for display.
     """
     return palette_contradiction(facts) is not None and not all(map(_is_ramp, facts))
 
 
 def _is_ramp(fact: MaskFacts) -> bool:
-    """Return whether a mask is gray, or its palette shows each number as gray of that level, or all inverted."""
+    """Return whether a mask is gray, or its palette maps each number to the gray level of that number or inverted."""
     return not fact.colored and (_is_inverted(fact) or all(c == (v, v, v) for v, c in _palette_colors(fact).items()))
 
 
 def _is_inverted(fact: MaskFacts) -> bool:
-    """Return whether the palette of a mask shows its numbers as gray levels, all inverted."""
+    """Return whether the palette of a mask shows its numbers as inverted gray levels."""
     palette = fact.palette
     return palette is not None and len(palette) > 1 and bool((255 - np.arange(len(palette)) == palette.T).all())
 
 
 def _palette_colors(fact: MaskFacts) -> dict[int, tuple[int, ...]]:
-    """Return the colors of the numbers that occur in a mask; none where it has no palette."""
+    """Return the colors of the numbers that occur in a mask; {} if it has no palette."""
     if fact.palette is None:
         return {}
     colors = {value: tuple(fact.palette[value].tolist()) for value in fact.values if value < len(fact.palette)}
@@ -346,7 +346,7 @@ def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
 
 
 def _is_matte(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether opacities are 0 and 255 with a smooth border between them, rather than a level for each class."""
+    """Return whether opacities are 0 and 255 with smooth borders between them, instead of one level for each class."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
     return len(values) > 2 and bool(flat[0] and flat[255]) and between < LEAST_MATTE * min(flat[0], flat[255])
@@ -364,7 +364,7 @@ def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
     """Return whether gray values are class numbers and not gray levels."""
     numbers = [value for value in values if value != IGNORE_INDEX]
     highest = max(numbers, default=0)
-    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # as gray levels are
+    far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # like gray levels
     blurred = highest > 32 and 2 * values[255] > values.total() - values[0]  # black and white, and a little between
     lossy = highest > 0 and _any_lossy_file(facts)
     return highest >= MAX_CLASSES or min(numbers, default=0) < 0 or not (far_apart or blurred or lossy)
@@ -394,7 +394,7 @@ def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
-    """Refuse masks of class numbers among colored masks: the numbers would pass for colors close to black."""
+    """Reject masks of class numbers among colored masks, since they would be read as colors close to black."""
     colored = {value for fact in facts if fact.colored for value in fact.values}
     for fact in facts:
         strange = [value for value in fact.values_for("color") if value not in colored]
@@ -411,8 +411,8 @@ def _check_colors_differ(classes: ClassSet) -> None:
         if color in classes.palette[:i]:
             one, other = classes.names[classes.palette.index(color)], classes.names[i]
             raise DataError(
-                f"the classes {one!r} and {other!r} have one color, {color}, so colored masks cannot tell them "
-                "apart; give each its own in classes.yaml"
+                f"the classes {one!r} and {other!r} have the same color, {color}, so colored masks cannot distinguish "
+                "them; give each its own color in classes.yaml"
             )
 
 
@@ -422,19 +422,19 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
     return (
         f"{_folder_of(facts)}: the masks hold {len(numbers)} values ({named}) between 0 and {max(numbers, default=0)}, "
         "which do not look like class numbers; save the masks as PNG with the numbers 0, 1, 2, ... and without "
-        "smoothing, or add a classes.yaml if they are meant so"
+        "smoothing, or, if they are class numbers, add a classes.yaml"
     )
 
 
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
-    """Say which counts, numbers or colors, where the palettes of the masks contradict each other or the classes."""
+    """Return a note on whether numbers or colors count, if the palettes contradict each other or the classes."""
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
     counts = "colors count, not the numbers" if encoding.kind == "color" else "numbers count, not the colors"
     return differ and f"the palettes of the masks contradict each other ({differ}): the {counts}"
 
 
 def _remarks(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[str]:
-    """Return what files state beyond their pixels, a line for each kind with the first file and the number."""
+    """Return the remarks on how mask files were read, each with the first file and the number of files."""
     files: dict[str, list[str]] = {}
     for fact in facts:
         if fact.remark:

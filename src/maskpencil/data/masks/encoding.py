@@ -19,10 +19,10 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, RunLengths
 
 MAX_VALUES = 256
-"""The most frequent values kept of a mask; only compressed or smoothed masks have more."""
+"""The largest number of values kept of a mask, the most frequent; only compressed or smoothed masks have more."""
 
 MAX_KEPT_BYTES = 2**28
-"""Memory for the pixels of masks that were measured; those of 10,000 usual masks of a megapixel fit."""
+"""Memory for the pixels of measured masks; 10,000 usual masks of a megapixel fit."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class MaskFacts:
 
     `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
     borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
-    where memory allows. `alpha` is there where pixels are transparent, `remark` is that of `MaskPixels`, and `digest`
-    is equal where all pixels are.
+    if memory allows. `alpha` is set if pixels are transparent, `remark` is that of `MaskPixels`, and `digest` is equal
+    for masks with equal pixels.
     """
 
     path: MaskSource
@@ -48,7 +48,7 @@ class MaskFacts:
     digest: int = 0
 
     def seen(self, alpha: "Alpha") -> "MaskFacts":
-        """Return the contents as they are with the transparency of the file read as `alpha`."""
+        """Return the contents after reading the transparency of the file as `alpha`."""
         if alpha == "mask":
             opaque = {255: math.prod(self.size)}
             own = self.alpha.levels if self.alpha else Contents(opaque, opaque)
@@ -63,15 +63,15 @@ class MaskFacts:
         return replace(self, values=values, flat=flat, others=self.alpha.covered.others)
 
     def read(self) -> MaskPixels:
-        """Return the pixels of the mask: those kept by `scan_masks`, or else read again."""
+        """Return the pixels of the mask, as kept by `scan_masks`, or else read again."""
         return self.kept.pixels() if self.kept else mask_pixels(self.path)
 
     def values_for(self, kind: str) -> dict[int, int]:
-        """Return the counts for an encoding of a kind: for `color`, gray and palette masks are turned into colors."""
+        """Return the counts by value for an encoding; for `color`, gray and palette masks are converted to colors."""
         return self._for(kind, self.values)
 
     def flat_for(self, kind: str) -> dict[int, int]:
-        """Return the flat pixels for an encoding of a kind."""
+        """Return the counts of flat pixels by value for an encoding, like `values_for`."""
         return self._for(kind, self.flat)
 
     def _for(self, kind: str, values: dict[int, int]) -> dict[int, int]:
@@ -89,13 +89,13 @@ class MaskFacts:
 
 
 Alpha = Literal["unused", "mask", "background", "ignored"]
-"""What transparency says, the same in all files: nothing, where the object is, the first class, or no class at all."""
+"""The meaning of transparency in all files: none, the object, the first class, or ignored pixels."""
 
 HIDDEN = -1
-"""The number of transparent pixels, which no file with transparency holds."""
+"""The number given to transparent pixels, which does not occur in files."""
 
 OPAQUE = 128
-"""Pixels of borders are hidden if they are less opaque than this, 0-255, and than half of the most opaque."""
+"""Pixels at borders are hidden if their opacity, 0-255, is below this and below half of the largest opacity."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class AlphaFacts:
     """The contents of a mask with transparent pixels.
 
     Attributes:
-        levels: those of the opacity itself, 0-255.
-        covered: those of the mask where hidden pixels have the number `HIDDEN`.
-        hidden: the pixels by value that the hidden pixels have.
+        levels: the counts of the opacity, 0-255.
+        covered: the counts of the mask, with the number `HIDDEN` for hidden pixels.
+        hidden: the number of hidden pixels by the value that they have in the file.
     """
 
     levels: Contents
@@ -141,9 +141,9 @@ class AlphaFacts:
 
 
 def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) that are transparent, or at smooth borders more so than not.
+    """Return the pixels (H, W) that are transparent, or, at smooth borders, more than half transparent.
 
-    Where areas are half transparent, as paint of less opacity leaves them, only those without any color are hidden.
+    If whole areas are half transparent, as after painting with low opacity, only fully transparent pixels are hidden.
     """
     least = min(OPAQUE, (int(alpha.max()) + 1) // 2)
     partly = (alpha > 0) & (alpha < least)
@@ -160,11 +160,11 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
         report: called with the number done.
 
     Raises:
-        ImageError: files are not readable images; the first of them are named, with their number.
+        ImageError: files are not readable images; the message names the first of them and their number.
     """
     facts, room = [], MAX_KEPT_BYTES
     errors: list[ImageError] = []
-    with ThreadPoolExecutor(max_workers=4) as pool:  # decoding leaves the interpreter lock
+    with ThreadPoolExecutor(max_workers=4) as pool:  # decoding releases the global interpreter lock
         for done, measured in enumerate(pool.map(_measured, masks), start=1):
             if isinstance(measured, ImageError):
                 errors.append(measured)
@@ -214,7 +214,7 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
 
 
 def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """Return the values in order and how often each occurs, which may be 0."""
+    """Return the sorted values and the number of pixels of each, which may be 0."""
     if values.dtype == np.uint8:  # Pillow counts bytes five times as fast as numpy
         return np.arange(256), np.array(Image.fromarray(np.atleast_2d(values)).histogram())
     return np.unique(values, return_counts=True)
@@ -223,7 +223,7 @@ def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intege
 def as_numbers(values: npt.NDArray[np.integer], palette: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.int32]:
     """Turn colors (..., 3), or gray levels or palette indices of any shape, into numbers 0xRRGGBB (...)."""
     if palette is not None:
-        colors = np.zeros((256, 3), dtype=np.uint8)  # a file may list fewer than it uses
+        colors = np.zeros((256, 3), dtype=np.uint8)  # a file may list fewer colors than it uses
         colors[: len(palette)] = palette
         values = colors[values]
     elif values.ndim < 3:
@@ -268,17 +268,17 @@ NEIGHBORHOOD = 17
 class MaskEncoding:
     """The encoding of classes in the pixels of a mask file.
 
-    `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class of that
-    color in the palette. `objects`: 0 or black is the first class, anything else the second. The classes' ignore index
-    (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class is the one
+    with that color in the palette. `objects`: 0 or black is the first class, anything else the second. The ignore index
+    of the classes (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
-    `codes` replaces all these rules, for public data sets: the class, or `IGNORE_INDEX`, of each number or color
-    (0xRRGGBB) that may occur.
+    For public data sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its
+    class or to `IGNORE_INDEX`.
 
-    `alpha` says what transparency means.
+    `alpha` is the meaning of transparency.
 
-    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. Where that is
-    doubtful, see `doubtful`, only classes count that occur without doubt within a few pixels.
+    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. A value too far
+    from all classes, see `doubtful`, gets a class that occurs without doubt within a few pixels.
     """
 
     kind: Literal["index", "binary", "color", "objects"]
@@ -291,13 +291,13 @@ class MaskEncoding:
         """Read a mask as class indices, (H, W) uint8.
 
         Raises:
-            ImageError: not a readable image.
+            ImageError: the file is not a readable image.
             DataError: a value or color has no class.
         """
         return self.decode(mask_pixels(mask), mask)
 
     def decode(self, pixels: MaskPixels, mask: MaskSource) -> LabelMap:
-        """Turn the pixels of a mask into class indices, (H, W) uint8; errors name the mask.
+        """Turn the pixels of a mask into class indices, (H, W) uint8; error messages begin with the mask.
 
         Raises:
             DataError: a value or color has no class.
@@ -331,10 +331,10 @@ class MaskEncoding:
         return all(value in self.table for fact in facts for value in fact.values_for(self.kind))
 
     def meanings(self, values: npt.NDArray[np.integer], mask: MaskSource) -> npt.NDArray[np.int64]:
-        """Return the class of each value (n,), `IGNORE_INDEX` for those that are ignored.
+        """Return the class of each value (n,), or `IGNORE_INDEX` for ignored values.
 
         Raises:
-            DataError: a value has no class; the mask is named.
+            DataError: a value has no class; the message names the mask.
         """
         classes = np.array([self.table.get(int(value), NO_CLASS) for value in values], dtype=np.int64)
         strangers = [int(value) for value in values[classes == NO_CLASS]]
@@ -359,7 +359,7 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """The largest distance from the nearest known value without doubt: a third of the smallest gap between two."""
+        """The distance from a known value beyond which others are doubtful: a third of the smallest gap between two."""
         points = self._points(np.array(list(self.table)))
         if len(points) < 2:
             return float("inf")
@@ -377,7 +377,7 @@ class MaskEncoding:
         return list(self.table.values())[int(distances.argmin())]
 
     def complaint(self, strangers: Sequence[int]) -> str:
-        """Describe what is wrong with a mask that has these values, and what to do."""
+        """Return the error message, with a remedy, for a mask with values that have no class."""
         few = strangers[:5]
         more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
         shown = self.shown(few)
@@ -390,7 +390,7 @@ class MaskEncoding:
         if self.kind == "color":
             return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
         if self.kind == "binary":
-            return f"holds the value {shown}{more}; the other masks hold 0 and 255 alone; save it like them"
+            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it like them"
         return (
             f"holds the value {shown}{more}, which is no class; expected 0 to {len(self.classes) - 1} "
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
@@ -429,7 +429,7 @@ class MaskEncoding:
         nearest = distances.argmin(axis=1)
         chosen = nearest[places].reshape(values.shape)  # (H, W), a row of the table
         doubtful = (distances.min(axis=1) > self.margin)[places].reshape(values.shape)
-        if len(codes) == 2 or not doubtful.any():  # between two values there is no third to confuse them with
+        if len(codes) == 2 or not doubtful.any():  # with only two values no third one can be confused
             return np.asarray(classes[chosen])
         square = np.ones((NEIGHBORHOOD, NEIGHBORHOOD), dtype=np.uint8)
         far = np.empty((int(doubtful.sum()), len(codes)), dtype=bool)
@@ -442,10 +442,10 @@ class MaskEncoding:
 
 
 def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
-    """Check that every value in the masks has a class, which is always so with `nearest`.
+    """Check that every value in the masks has a class; with `nearest` every value has.
 
     Raises:
-        DataError: a value has none; its file is named.
+        DataError: a value has no class; the message names its file.
     """
     if encoding.nearest:
         return
@@ -456,7 +456,7 @@ def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
 def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDArray[np.int64]:
     """Count the pixels of each class in each mask, (masks, K), without pixels that are ignored or have no class."""
     counts = np.zeros((len(facts), len(encoding.classes)), dtype=np.int64)
-    if encoding.nearest:  # the counts do not include what is near a pixel
+    if encoding.nearest:  # the class may depend on neighboring pixels, which counts do not include
         with ThreadPoolExecutor(max_workers=4) as pool:
             for row, label_map in enumerate(pool.map(lambda fact: encoding.decode(fact.read(), fact.path), facts)):
                 counts[row] = np.bincount(label_map.ravel(), minlength=256)[: counts.shape[1]]
@@ -470,5 +470,5 @@ def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDA
 
 
 def _distances(points: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(n, d) and (m, d) to the distances (n, m)."""
+    """Return the distances (n, m) between points (n, d) and (m, d)."""
     return np.asarray(np.linalg.norm(points[:, None] - others, axis=-1))

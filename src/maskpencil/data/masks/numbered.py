@@ -1,4 +1,4 @@
-"""Recognize masks that number objects, as Cellpose, StarDist and panoptic PNGs do, in place of classes."""
+"""Recognize masks with numbers of objects instead of classes, such as those of Cellpose, StarDist and panoptic PNGs."""
 
 import math
 from collections import Counter
@@ -12,20 +12,20 @@ from maskpencil.data.masks.encoding import Alpha, MaskEncoding, MaskFacts, as_nu
 from maskpencil.errors import ImageError
 
 MIN_MASKS = 3
-"""With fewer masks, numbers of objects cannot be distinguished from those of classes."""
+"""With fewer masks, numbers of objects cannot be distinguished from numbers of classes."""
 
 MIN_OBJECTS = 3
-"""Some mask numbers at least this many objects."""
+"""At least one mask numbers this many objects."""
 
 MIN_NUMBERS = 8
-"""The least number of values that occur, where they are no numbers from 1."""
+"""The least number of different values, if they are not numbers from 1."""
 
 EVEN_SHARE = 0.2
-"""The least share of pixels that equal their neighbors: photographs, such as cut-outs, have fewer."""
+"""The least share of pixels that equal their neighbors; photographs have fewer."""
 
 NEARLY_ALL = 0.95
 FEWER = 0.3
-"""The least share of masks with fewer numbers than the most."""
+"""The least share of masks that have fewer numbers than the mask with the most."""
 
 ONCE = 0.8
 """The least share of values that occur in one mask only."""
@@ -85,9 +85,9 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
 
 
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
-    """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the most.
+    """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the largest N.
 
-    Classes seldom do: where some are absent, those are not always the last.
+    This is rare for classes, since the classes that are absent from a mask are not always the last ones.
     """
     if any(fact.colored for fact in facts):
         return False
@@ -113,7 +113,7 @@ def _are_regions(facts: Sequence[MaskFacts]) -> bool:
     for fact in facts[::step][:SAMPLE]:
         try:
             pixels = fact.read()
-        except ImageError:  # changed meanwhile; reported when it is read for use
+        except ImageError:  # changed since; reported when the mask is used
             continue
         numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
         for value in [value for value in fact.values if value][:64]:

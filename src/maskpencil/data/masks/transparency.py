@@ -1,4 +1,4 @@
-"""Decide what transparency says in the masks of a folder: where the object is, where nothing is drawn, or nothing."""
+"""Infer the meaning of transparency in the masks of a folder: the object, the background, ignored pixels, or none."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,16 +11,17 @@ EVEN_SHARE = 0.2
 """Images with a smaller share of even areas are photographs."""
 
 MOST_PAINTED = 64
-"""More values than this with few even areas are a photograph, not paint."""
+"""An image with more values than this and few even areas is a photograph."""
 
 
 def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[Alpha, tuple[str, ...]]:
-    """Return what transparency says, decided by all masks together, and a note on it.
+    """Return the meaning of transparency, inferred from all masks together, and a note on it.
 
-    - Where what is opaque looks like a photograph, as in objects that are cut out, or is black, or where all pixels
-      have one color, the opacity itself is the mask.
-    - Where transparent pixels have one value, 0 or a declared color, that no opaque pixel has, the values say all.
-    - Else transparent pixels hold nothing: they get the value 0, or are ignored if that is a class of its own.
+    - If opaque pixels look like a photograph, as in cut-outs, or are black, or if all pixels have one color, the
+      opacity itself is the mask.
+    - If transparent pixels have a single value, 0 or a declared color, that no opaque pixel has, transparency has no
+      meaning.
+    - Otherwise transparent pixels get the value 0, or are ignored if 0 is a class.
 
     Args:
         facts: the contents of the masks.
@@ -48,13 +49,13 @@ def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[
         return "unused", ()
     count = f"{len(varied)} masks have transparent pixels, which"
     if any(0 in fact.alpha.covered.values for fact in varied if fact.alpha):
-        return "ignored", (f"{count} are ignored: black (0) is a class of its own beside them",)
+        return "ignored", (f"{count} are ignored: black (0) is another class",)
     if classes and any(fact.colored for fact in facts) and 0 not in declared:
         return "ignored", (f"{count} are ignored: no class is black (0, 0, 0)",)
-    return "background", (f"{count} are read as black (0), whatever color they hide",)
+    return "background", (f"{count} are read as black (0), whatever their color",)
 
 
 def _as_mask(facts: Sequence[MaskFacts], varied: Sequence[MaskFacts]) -> str:
     full = len([fact for fact in facts if fact.alpha is None])
     rest = f"; {full} without transparent pixels are foreground throughout" if full else ""
-    return f"the transparency of {len(varied)} masks is the mask, their colors do not count{rest}"
+    return f"the transparency of {len(varied)} masks is read as the mask, their colors are not used{rest}"

@@ -1,4 +1,4 @@
-"""Unpack data into a cache once, then read it like any folder."""
+"""Unpack packed data sets into a cache once, and then read them like any folder."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +22,10 @@ class Unpacked:
 def unpacked(root: Path) -> Unpacked:
     """Return the folder to read for `root`: the folder itself, or the cache with its unpacked content.
 
-    An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked; of a Hugging Face data set in `.parquet` files, or as
-    `save_to_disk` writes it, the images are written out. Both go to a folder in `files.cache_folder`, made once,
-    whole or not at all, and made anew when the packed files change. Any other path is returned unchanged,
-    whether it exists or not.
+    An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked. A Hugging Face data set, in `.parquet` files or as written by
+    `save_to_disk`, is converted to image files. Both go to a folder in `files.cache_folder`, which appears whole or not
+    at all, and is written again only if the packed files change. Any other path is returned unchanged, whether it
+    exists or not.
 
     Raises:
         DataError: the packed data is damaged, has no images and masks, or is malicious.
@@ -45,7 +45,7 @@ def unpacked(root: Path) -> Unpacked:
 
 
 def _without_wrapping(folder: Path) -> Path:
-    """Return the only folder inside, as archives often have one, unless its name has a meaning."""
+    """Return the single folder inside, which many archives have, unless it has a name with a meaning."""
     while True:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():

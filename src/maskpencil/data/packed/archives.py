@@ -1,7 +1,7 @@
-"""Unpack archives from untrusted sources: no files outside of the folder, no links, no bombs.
+"""Unpack archives from untrusted sources: no files outside of the folder, no links, no decompression bombs.
 
-The size of everything is known, and counted, before anything is written, and no header can make the reader take more
-memory than `MAX_DIRECTORY_BYTES` allows.
+All sizes are checked before anything is written, and no header can make the reader use more memory than
+`MAX_DIRECTORY_BYTES` allows.
 """
 
 import gzip
@@ -26,7 +26,7 @@ OTHER_ENDINGS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")
 """Endings of archives that are recognized, but not unpacked."""
 
 MAX_DIRECTORY_BYTES = 20 * 2**20
-"""The table of contents of some 200,000 files; Python needs about twenty times as much memory to hold it."""
+"""The largest table of contents, enough for some 200,000 files; Python needs about twenty times as much memory."""
 
 MAX_HEADER_BYTES = 2**20
 MAX_DEPTH = 32
@@ -36,19 +36,19 @@ BLOCK_BYTES = 2**20
 Kind = Literal["file", "folder", "link"]
 
 MAX_RATIO = 100
-"""The largest ratio: images hardly shrink when packed, uncompressed masks by a few dozen times."""
+"""The largest compression ratio: images hardly shrink, uncompressed masks shrink by a few dozen times."""
 
 HARMLESS_BYTES = 2**26
 MAX_FILES = 1_000_000
 HARMLESS_FILES = 10_000
 PACKED_BYTES_A_FILE = 100
-"""A packed image takes more than this, including its name; only empty files take less."""
+"""The smallest size of a packed image with its name; only empty files take less."""
 
 SHARE_OF_FREE_SPACE = 0.9
 
 
 class Budget:
-    """The limits for unpacking a file `source` of `packed_bytes` to the disk of `target`: bytes and files."""
+    """The limits, in bytes and files, for unpacking a file `source` of `packed_bytes` to the disk of `target`."""
 
     def __init__(self, source: Path, packed_bytes: int, target: Path | None) -> None:
         self._source = source
@@ -63,20 +63,20 @@ class Budget:
         """Count a file before it is written.
 
         Raises:
-            DataError: it is more than such a file holds unless it was made to do harm.
-            OutputError: it is more than the disk has room for.
+            DataError: the file would unpack to more than a harmless file of its size.
+            OutputError: the disk has too little free space.
         """
         self._bytes += size
         self._files += files
         if self._files > self._max_files:
             raise DataError(
-                f"{self._source}: holds more than {self._max_files} files, which is more than its size accounts for; "
+                f"{self._source}: holds more than {self._max_files} files, too many for a harmless file of its size; "
                 "unpack it yourself if you trust it, and open the folder"
             )
         if self._bytes > self._max_bytes:
             raise DataError(
-                f"{self._source}: unpacks to more than {self._max_bytes >> 20} MB, over {MAX_RATIO} times its size, as "
-                "files that are made to fill disks do; unpack it yourself if you trust it, and open the folder"
+                f"{self._source}: unpacks to more than {self._max_bytes >> 20} MB, over {MAX_RATIO} times its size, "
+                "like a decompression bomb; unpack it yourself if you trust it, and open the folder"
             )
         if self._bytes > self._free_bytes:
             raise OutputError(
@@ -89,26 +89,26 @@ def is_archive(path: Path) -> bool:
     """Return whether a file is an archive, by its name.
 
     Raises:
-        DataError: it is one of a kind that cannot be unpacked here.
+        DataError: the file is an archive of an unsupported format.
     """
     name = path.name.lower()
     if not name.endswith((*ARCHIVE_ENDINGS, *OTHER_ENDINGS)) or not path.is_file():
         return False
     if not name.endswith(ARCHIVE_ENDINGS):
         raise DataError(
-            f"{path}: is packed in a way that is not read; expected .zip, .tar.gz or .tar; unpack it yourself"
+            f"{path}: is an archive of an unsupported format; expected .zip, .tar.gz or .tar; unpack it yourself"
         )
     return True
 
 
 def unpack_archive(path: Path, target: Path) -> tuple[str, ...]:
-    """Unpack the files of an archive into the empty folder `target`; returns notes on what was left out.
+    """Unpack the files of an archive into the empty folder `target`, and return notes on what was left out.
 
-    Hidden files and what macOS adds are left out, and so are links and devices.
+    Hidden files, files that macOS adds, links and devices are left out.
 
     Raises:
-        DataError: the archive is damaged, encrypted or cut short, or made so that it would do harm.
-        OutputError: the disk has no room for it.
+        DataError: the archive is damaged, encrypted, cut short or malicious.
+        OutputError: the disk has too little free space.
     """
     contents = _Contents(path, Budget(path, path.stat().st_size, target))
     unpack = _unpack_zip if path.name.lower().endswith(".zip") else _unpack_tar
@@ -118,7 +118,7 @@ def unpack_archive(path: Path, target: Path) -> tuple[str, ...]:
 
 
 class _Contents:
-    """The names in an archive, and where each may be written."""
+    """The names in an archive, and the path to which each may be written."""
 
     def __init__(self, path: Path, budget: Budget) -> None:
         self._path = path
@@ -160,42 +160,42 @@ class _Contents:
         )
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        pieces = name.replace("\\", "/").split("/")  # Windows programs pack names with their own mark
+        pieces = name.replace("\\", "/").split("/")  # Windows programs may use backslashes
         outside = name[:1] in ("/", "\\") or re.match("[A-Za-z]:", name) or ".." in pieces
         if outside or any(ord(letter) < 32 for letter in name) or (os.name == "nt" and ":" in name):
             raise DataError(
-                f"{self._path}: names the file {_shown(name)}, which leads out of the folder or is no proper name; "
+                f"{self._path}: holds the file {_shown(name)}, which leads out of the folder or has no valid name; "
                 "do not trust this archive"
             )
         parts = tuple(piece for piece in pieces if piece not in ("", "."))
         if len(parts) > MAX_DEPTH:
             raise DataError(
-                f"{self._path}: has folders {len(parts)} deep; at most {MAX_DEPTH} are read; pack it flatter"
+                f"{self._path}: nests folders {len(parts)} deep; expected at most {MAX_DEPTH}; pack it flatter"
             )
         return parts
 
     def _take(self, parts: tuple[str, ...]) -> None:
-        """Make sure that no other name is the same on some file system."""
+        """Register a name, and check that no other name is equal to it on Windows or macOS."""
         for end in range(1, len(parts)):
             if parts[:end] not in self._folders:
                 self._folders.add(parts[:end])
                 self._clash("/".join(parts[:end]) + "/")
         name = "/".join(parts)
         if self._taken.get(_key(name)) == name:
-            raise DataError(f"{self._path}: holds two files {_shown(name)}; pack it again with one of them")
+            raise DataError(f"{self._path}: holds two files named {_shown(name)}; pack it again with one of them")
         self._clash(name)
 
     def _clash(self, name: str) -> None:
         other = self._taken.setdefault(_key(name), name)
         if other != name:
             raise DataError(
-                f"{self._path}: holds {_shown(other)} and {_shown(name)}, which are one on Windows and macOS; rename "
-                "one and pack it again"
+                f"{self._path}: holds {_shown(other)} and {_shown(name)}, which are the same name on Windows and "
+                "macOS; rename one and pack it again"
             )
 
 
 class _Guarded:
-    """A file that reads at most the allowed number of bytes, whatever a header asks for."""
+    """A file from which only the allowed number of bytes can be read, whatever a header demands."""
 
     def __init__(self, path: Path, file: BinaryIO | gzip.GzipFile) -> None:
         self._path, self._file, self._left = path, file, 0
@@ -217,7 +217,7 @@ class _Guarded:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_SET and offset < 0:
-            raise EOFError("a place before the beginning")
+            raise EOFError("a position before the beginning")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -259,7 +259,7 @@ def _kind(info: zipfile.ZipInfo) -> Kind:
     if info.orig_filename.endswith(("/", "\\")):
         return "folder"
     kinds: dict[int, Kind] = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "folder"}
-    return kinds.get(stat.S_IFMT(info.external_attr >> 16), "link")  # where the packer noted what it is
+    return kinds.get(stat.S_IFMT(info.external_attr >> 16), "link")  # the file type, if the packer stored it
 
 
 def _unpack_tar(path: Path, contents: _Contents, target: Path) -> None:
@@ -274,7 +274,7 @@ def _unpack_tar(path: Path, contents: _Contents, target: Path) -> None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would grow with the archive
                 if member.issparse():
                     raise DataError(
-                        f"{path}: has {_shown(member.name)} with holes left out; pack it again without --sparse"
+                        f"{path}: stores {_shown(member.name)} as a sparse file; pack it again without --sparse"
                     )
                 kind: Kind = "file" if member.isreg() else "folder" if member.isdir() else "link"
                 if place := contents.place(member.name, kind, member.size):
@@ -289,7 +289,7 @@ def _write(path: Path, read: Callable[[int], bytes], size: int, guarded: _Guarde
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         while size > 0:
-            guarded.allow(4 * BLOCK_BYTES)  # what does not shrink takes a little more packed than not
+            guarded.allow(4 * BLOCK_BYTES)  # incompressible data grow a little when packed
             block = read(min(size, BLOCK_BYTES))
             if not block:
                 raise EOFError(f"{_shown(path.name)} ends early")

@@ -26,7 +26,7 @@ class Schema:
 
 
 def read_schema(path: Path) -> Schema:
-    """Read the schema of a table. An image is a struct with its encoded `bytes`, or the bytes alone.
+    """Read the schema of a table; an image is a struct with its encoded `bytes`, or only the bytes.
 
     Raises:
         DataError: pyarrow is not installed, or the file is damaged.
@@ -40,15 +40,15 @@ def read_schema(path: Path) -> Schema:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """Return the encoded images in some columns, row by row.
+    """Yield the encoded images in some columns, row by row.
 
     Raises:
-        DataError: the file is damaged, lacks a column, or names images that it does not hold.
+        DataError: the file is damaged, lacks a column, or names image files instead of holding images.
     """
     images = read_schema(path).images
     absent = next((name for name in columns if name not in images), None)
     if absent is not None:
-        raise DataError(f"{path}: has no images in a column {absent!r}, which the other files have")
+        raise DataError(f"{path}: has no images in the column {absent!r}, unlike the other files; save it again")
     number = 0
     with _reading(path), _opened(path) as source:
         for batch in _parquet_batches(path, source, columns) if _is_parquet(path) else source:
@@ -65,8 +65,8 @@ def _content(path: Path, row: int, name: str, value: Any) -> bytes | None:
         value = value["bytes"]
     if not value.is_valid and elsewhere is not None:
         raise DataError(
-            f"{path}: row {row} of the column {name!r} names the file {elsewhere!r:.80} and does not hold it; save the "
-            "data set again with save_to_disk or push_to_hub, which put images in"
+            f"{path}: row {row} of the column {name!r} names the file {elsewhere!r:.80}, but does not hold its bytes; "
+            "save the data set again with save_to_disk or push_to_hub, which embed images"
         )
     content: bytes | None = value.as_py()
     return content
@@ -78,7 +78,7 @@ def _is_parquet(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Return a parquet file, or an Arrow stream, which is read where it lies."""
+    """Open a parquet file, or map an Arrow stream into memory."""
     pyarrow = _pyarrow(path)
     if _is_parquet(path):
         with pyarrow.parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
@@ -92,8 +92,8 @@ def _parquet_batches(path: Path, file: Any, columns: Sequence[str]) -> Iterator[
     declared = Budget(path, path.stat().st_size, None)
     for group in range(file.metadata.num_row_groups):
         declared.claim(max(0, file.metadata.row_group(group).total_byte_size), files=0)
-    # row by row: a value stored once may be repeated in every row, so batches could be of any size; and group by group,
-    # since a reader of several groups keeps all of them in memory
+    # row by row, since a value that is stored once may be repeated in every row, so batches could be of any size; group
+    # by group, since a reader of several groups keeps all of them in memory
     for group in range(file.metadata.num_row_groups):
         yield from file.iter_batches(batch_size=1, row_groups=[group], columns=list(columns), use_threads=False)
 
@@ -112,18 +112,16 @@ def _pyarrow(path: Path) -> Any:
         import_module("pyarrow.parquet")
         return import_module("pyarrow")
     except ModuleNotFoundError as error:
-        raise DataError(
-            f"{path}: is read with pyarrow, which is not installed; pip install 'maskpencil[parquet]'"
-        ) from error
+        raise DataError(f"{path}: needs pyarrow, which is not installed; pip install 'maskpencil[parquet]'") from error
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a damaged file into one clear error: its own are kinds of Python's."""
+    """Turn the exceptions that pyarrow raises for a damaged file into one `DataError`."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
         raise DataError(
-            f"{path}: is damaged, or is not what its name says ({reason}); download or save it again"
+            f"{path}: is damaged, or not in the format of its suffix ({reason}); download or save it again"
         ) from error

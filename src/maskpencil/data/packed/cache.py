@@ -1,4 +1,4 @@
-"""Write what is packed into the user's cache once, whole or not at all."""
+"""Write unpacked data into the user's cache once, whole or not at all."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ from maskpencil.errors import OutputError
 from maskpencil.files import cache_folder, folder_written_whole
 
 VERSION = 1
-"""Part of every cache name: a higher number makes every archive be unpacked anew."""
+"""The version of the cache, part of every name in it; after a change, archives are unpacked again."""
 
 NOTES = ".notes.txt"
 CACHE = "unpacked"
@@ -22,13 +22,13 @@ CACHE = "unpacked"
 def made_once(
     source: Path, files: Sequence[Path], make: Callable[[Path], tuple[str, ...]]
 ) -> tuple[Path, tuple[str, ...]]:
-    """Return the cache folder of the packed `files`, which `make` fills, and the notes on it."""
+    """Return the cache folder of the packed `files`, filled by `make` if it does not exist yet, and the notes on it."""
     place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:
         if not place.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
             with _alone(place.with_name(f".{place.name}.lock")):
-                if not place.is_dir():  # another process may have made it meanwhile
+                if not place.is_dir():  # another process may have made it in the meantime
                     with folder_written_whole(place) as target:
                         notes = make(target)
                         (target / NOTES).write_text("".join(f"{note}\n" for note in notes), encoding="utf-8")
@@ -51,7 +51,7 @@ def _not_written(source: Path, error: OSError) -> OutputError:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process holds `lock`; the system releases it when a process dies."""
+    """Hold `lock`, after waiting for other processes; the system releases it when a process dies."""
     with lock.open("a") as file:
         if sys.platform == "win32":
             import msvcrt
@@ -61,7 +61,7 @@ def _alone(lock: Path) -> Iterator[None]:
                     msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
                     break
                 except OSError as error:
-                    if error.errno != errno.EDEADLK:  # it waits for ten seconds alone
+                    if error.errno != errno.EDEADLK:  # Windows waits for only ten seconds
                         raise
         else:
             import fcntl

@@ -1,8 +1,8 @@
-"""Hugging Face data sets with images and masks in columns, written out as files.
+"""Convert Hugging Face data sets with columns of images and masks to files.
 
-They come as `.parquet` files, as on the Hub, or as `save_to_disk` writes them: `dataset_dict.json` that names the
-splits, and in each split, or in a folder without any, `state.json` that names Arrow streams. An image is a struct of
-its encoded `bytes` and a `path`, or the bytes alone.
+They consist of `.parquet` files, as on the Hub, or are written by `save_to_disk`: `dataset_dict.json` names the splits,
+and in each split, or in the folder itself if there are no splits, `state.json` names Arrow streams. An image is a
+struct of its encoded `bytes` and a `path`, or only the bytes.
 
 Sources: https://huggingface.co/docs/datasets/image_dataset, https://huggingface.co/docs/datasets/repository_structure
 """
@@ -35,12 +35,12 @@ OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
 """Names of splits on the Hub besides the usual ones."""
 
 SIDE_FILE = "metadata.parquet"
-"""A table beside images that are files."""
+"""The name of a table that describes image files beside it, and holds no images."""
 
 FOLDERS_DEEP = 4
 MAX_ENTRIES = 10_000
 LOOKED_AT = 3
-"""Rows whose images are decoded to classify the columns."""
+"""The number of rows whose images are decoded to classify the columns."""
 
 SUFFIXES = {
     b"\x89PNG": ".png",
@@ -51,7 +51,7 @@ SUFFIXES = {
     b"MM\0*": ".tif",
     b"BM": ".bmp",
 }
-"""The suffix of a file that begins so."""
+"""The suffix of an image file by its first bytes."""
 
 MASK_WORDS = {
     *("annotation", "groundtruth", "gt", "label", "mask", "seg", "segmap", "segmentation", "semantic", "target"),
@@ -62,7 +62,7 @@ OTHER_WORDS = {
     *("color", "colored", "colour", "coloured", "depth", "disparity", "edge", "instance", "normal", "overlay"),
     "panoptic",
 }
-"""Words in the names of columns with other images."""
+"""Words in the names of columns whose images are neither inputs nor masks."""
 
 MAX_MASK_COLORS = 256
 CLEARLY = 4
@@ -73,7 +73,7 @@ COUNTED_PIXELS = 100_000
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the two columns that make pairs."""
+    """The names of the columns of images and of masks."""
 
     image: str
     mask: str
@@ -81,19 +81,19 @@ class Columns:
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of rows; `split` is train, val, test, or "" where its name says nothing of the kind."""
+    """A file of rows; `split` is train, val, test, or "" if its name contains no split."""
 
     path: Path
     split: str
 
 
 def find_shards(root: Path) -> tuple[Shard, ...]:
-    """Return the files of a data set in the order of its rows; none where `root` is no such file or folder.
+    """Return the files of a data set in the order of its rows; () if `root` is not a Hugging Face data set.
 
-    A folder is one where it is written by `save_to_disk`, or holds `.parquet` files and no images.
+    A folder is one if `save_to_disk` wrote it, or if it holds `.parquet` files and no images.
 
     Raises:
-        DataError: a folder with several data sets, or one that lacks its files.
+        DataError: the folder holds several data sets, or files are missing.
     """
     if root.suffix.lower() == ".parquet" and root.is_file():
         return (Shard(root, _split(root.stem)),)
@@ -114,12 +114,12 @@ def class_files(root: Path) -> list[Path]:
 def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str, ...]:
     """Write `images/SPLIT/000000.jpg` and `masks/SPLIT/000000.png`, and so on, into the empty folder `target`.
 
-    The bytes stay as they are. Class files beside the data set are copied; without one, `classes.yaml` is written where
-    the metadata names the classes. Returns notes.
+    Images are copied byte for byte. Class files beside the data set are copied; without one, `classes.yaml` is written
+    if the metadata names the classes. Returns notes.
 
     Raises:
         DataError: pyarrow is not installed, a file is damaged, or there are no columns with images and masks.
-        OutputError: the disk has no room for it.
+        OutputError: the disk has too little free space.
     """
     some_known = any(shard.split for shard in shards)
     chosen = [shard for shard in shards if shard.split or not some_known]
@@ -165,7 +165,7 @@ def _saved_splits(root: Path) -> list[str]:
         return []
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name) or not (root / name).is_dir():
-            raise DataError(f"{path}: names the split {name!r:.80}, which is no folder there; save the data set again")
+            raise DataError(f"{path}: names the split {name!r:.80}, but has no such folder; save the data set again")
     return names
 
 
@@ -176,7 +176,7 @@ def _saved(folder: Path, split: str) -> Iterator[Shard]:
     for entry in entries if isinstance(entries, list) else ():
         name = entry.get("filename") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.arrow", name) or not (folder / name).is_file():
-            raise DataError(f"{path}: names the file {name!r:.80}, which is not there; save the data set again")
+            raise DataError(f"{path}: names the file {name!r:.80}, which is missing; save the data set again")
         yield Shard(folder / name, split)
 
 
@@ -193,7 +193,7 @@ def _parquet_shards(root: Path) -> tuple[Shard, ...]:
 
 
 def _parquet_files(root: Path) -> list[Path]:
-    """Return all files below `root`; none where there are images, or too many other files for a data set."""
+    """Return the parquet files below `root`; [] if there are images, or too many other files for such a data set."""
     found, folders, seen = [], [root], 0
     for _ in range(FOLDERS_DEEP):
         below: list[Path] = []
@@ -226,8 +226,8 @@ def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
     if len(names) < 2:
         columns = ", ".join(f"{name}: {kind:.40}" for name, kind in schemas[path].columns.items())
         raise DataError(
-            f"{root}: has {len(names) or 'no'} column with images; expected two, of images and of masks, such as "
-            f"'image' and 'mask' (found {columns:.300})"
+            f"{root}: has {len(names) or 'no'} column with images; expected two, one of images and one of masks, such "
+            f"as 'image' and 'mask' (found {columns:.300})"
         )
     samples: dict[str, list[bytes]] = {name: [] for name in names}
     for contents in islice(read_rows(path, names), LOOKED_AT):
@@ -237,7 +237,7 @@ def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
 
 
 def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
-    """Write classes.yaml where the metadata names the classes, and the first masks agree with it."""
+    """Write classes.yaml if the metadata names classes that agree with the first masks, and return notes."""
     classes = classes_in(read_schema(path).metadata, mask)
     if classes is None:
         return []
@@ -257,12 +257,12 @@ def _suffix(content: bytes) -> str:
 
 
 def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Columns:
-    """Find the columns of images and of masks among those that hold images: two or more, with some of them.
+    """Find the columns of images and of masks among all columns with images, given samples of two or more columns.
 
-    The names decide; if they do not and there are two columns, the one with far fewer colors holds the masks.
+    Their names decide. If they do not and there are two columns, the one with far fewer colors holds the masks.
 
     Raises:
-        DataError: it remains open which they are.
+        DataError: the columns cannot be identified.
     """
     masks = [name for name in samples if _words(name) & MASK_WORDS and not _words(name) & OTHER_WORDS]
     images = [name for name in samples if _words(name) & IMAGE_WORDS and not _words(name) & (MASK_WORDS | OTHER_WORDS)]
@@ -284,10 +284,10 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 
 
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
-    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, if it does.
+    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, or None.
 
-    Looked for are `id2label` or `names` of the column `mask`, `id2label` of the whole, and the class labels of lists,
-    such as those of the objects in an image. A single label of an image does not describe its mask.
+    These are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
+    lists, such as those of the objects in an image. A single label per image does not describe its mask.
     """
     try:
         content = json.loads(metadata)
@@ -314,7 +314,7 @@ def _words(name: str) -> set[str]:
 
 
 def _colors(contents: Sequence[bytes]) -> int:
-    """Return the most colors that one of the images has."""
+    """Return the largest number of colors in one of the images."""
     counts = [0]
     for content in contents:
         pixels = read_image(content).reshape(-1, 3)
@@ -328,7 +328,7 @@ def _at(content: Any, key: str) -> Any:
 
 
 def _names(entry: Any) -> tuple[str, ...] | None:
-    """Read class names from a list, or from a mapping of their numbers, in which some may be missing."""
+    """Read class names from a list, or from a mapping of numbers to names, in which numbers may be missing."""
     if isinstance(entry, dict) and entry and all(re.fullmatch(r"\d{1,3}", key) for key in entry):
         by_number = {int(key): name for key, name in entry.items()}
         entry = [by_number.get(number, f"class_{number}") for number in range(max(by_number) + 1)]
@@ -340,7 +340,7 @@ def _names(entry: Any) -> tuple[str, ...] | None:
 def _labels_in_lists(features: Any) -> set[tuple[str, ...]]:
     found = set()
     open_ends = [(features, False)]
-    while open_ends:  # no recursion: it may be nested as deep as JSON may be
+    while open_ends:  # not recursive, since JSON may be nested deeply
         feature, in_list = open_ends.pop()
         if isinstance(feature, list):
             open_ends += [(inside, True) for inside in feature]

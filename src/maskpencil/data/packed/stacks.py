@@ -1,4 +1,4 @@
-"""Read stacks: pairs whose image and mask have several pages become a pair for each page."""
+"""Read stacks: split pairs whose image and mask have several pages into one pair per page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, count_pages, pages_of
 
 MOST_BESIDE = 8
-"""The most image files of a folder that is taken for a single volume."""
+"""The largest number of image files in a folder that may be a single volume."""
 
 STACK_SUFFIXES = (".tif", ".tiff")
 VALIDATION_SHARE = 0.2
@@ -26,16 +26,16 @@ SAVE = "save the pages as separate files, or as many pages in both"
 
 
 def split_stacks(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
-    """Return a layout in which each pair is one page, and notes on what was several.
+    """Return a layout in which each pair is one page, and notes on files with several pages.
 
-    - Where image and mask have as many pages, each page becomes a pair: files in the cache, made once. All pages of a
+    - If image and mask have the same number of pages, each page becomes a pair of files in the cache. All pages of a
       file stay in one split.
-    - Where each image is one page and all masks have as many, these are taken for classes, see `ClassPages`.
-    - Where an image has several pages and its mask one, the first is read, and a warning says so.
-    - Other pairs are left out, and a warning names them.
+    - If each image has one page and all masks have the same number of pages, pages are classes, see `ClassPages`.
+    - If an image has several pages and its mask has one, the first page is read, with a warning.
+    - Other pairs are left out, with a warning.
 
     Raises:
-        DataError: nothing is left, or a page is damaged.
+        DataError: no pair is left, or a page is damaged.
         OutputError: the cache cannot be written.
     """
     pages = {
@@ -67,7 +67,7 @@ def split_stacks(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
         raise DataError(f"{layout.root}: {faults[-1].line.removeprefix('warning: ')}")
     if of_classes:
         count = max(classes)
-        notes = (f"each mask has {count} pages, which are taken for {count} classes: page 1 is class 1", *notes)
+        notes = (f"each mask has {count} pages, which are read as {count} classes: page 1 is class 1", *notes)
     return replace(layout, splits=splits, faults=(*layout.faults, *faults)), notes
 
 
@@ -93,7 +93,13 @@ def _faults(
             "images with several pages, whose mask has one; only the first is read: {n}",
             "save the other pages as separate files if they should be used",
         ),
-        *fault("several-pages-masks", "warning", masks, "{n} masks with other pages than their image left out", SAVE),
+        *fault(
+            "several-pages-masks",
+            "warning",
+            masks,
+            "{n} masks with more or fewer pages than their image left out",
+            SAVE,
+        ),
     ]
 
 
@@ -125,7 +131,7 @@ def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
 
 
 def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
-    """Write each page of a file into the folder that stands for it; the last one takes all further pages."""
+    """Write each page of a file into its folder; the last folder takes all further pages."""
     budget = Budget(file, file.stat().st_size, folders[0].parent)
     for number, (content, suffix) in enumerate(pages_of(file), start=1):
         budget.claim(len(content))
@@ -136,7 +142,7 @@ def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
 
 @dataclass(frozen=True)
 class LoneStack:
-    """The only labeled volume of a folder: its image and mask file, of as many pages, and the files beside it."""
+    """The single labeled volume of a folder: its image and mask files with equal page counts, and the other files."""
 
     image: Path
     mask: Path
@@ -145,7 +151,7 @@ class LoneStack:
 
 
 def find_lone_stack(folder: Path) -> LoneStack | None:
-    """Return the only volume below a folder, such as train-volume.tif + train-labels.tif; None for other folders."""
+    """Return the single volume below a folder, such as train-volume.tif + train-labels.tif; None for other folders."""
     if not folder.is_dir():
         return None
     files = list(islice(files_below(folder, IMAGE_SUFFIXES), MOST_BESIDE + 1))
@@ -168,9 +174,9 @@ def find_lone_stack(folder: Path) -> LoneStack | None:
 
 
 def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]:
-    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning of what that means.
+    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning about the scores.
 
-    The last fifth of the pages validates.
+    The last fifth of the pages is used for validation.
 
     Raises:
         DataError: a page is damaged.
@@ -190,9 +196,9 @@ def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]
     left_out = f", {', '.join(file.name for file in stack.others)} left out" if stack.others else ""
     what = (
         f"one volume of {stack.pages} pages is read as a pair for each page; pages {train + 1} to {stack.pages} "
-        f"validate{left_out}; pages of one volume are alike, so the scores will be too good"
+        f"are for validation{left_out}; pages of one volume are similar, so the scores will be too high"
     )
-    remedy = "put another volume and its mask beside them, which then validates"
+    remedy = "put another volume and its mask beside it, for validation"
     return folder, notes, Fault("one-volume", "warning", 1, what, remedy, (str(stack.image), str(stack.mask)))
 
 
