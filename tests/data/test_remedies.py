@@ -251,7 +251,7 @@ REMEDIES = [
     Remedy("as --fix does", copies_across, FIX, "fit", "in several splits"),
     Remedy("keep one of each, as --fix does", copies_within, FIX, "6 pairs", "more than once"),
     Remedy("--fix does it for equal shapes", another_size, FIX, "5 pairs"),
-    Remedy("a copy without such pairs, and with masks", another_size, FIX, "5 pairs"),
+    Remedy("CLEAN writes a copy without such pairs, and with masks", another_size, FIX, "5 pairs"),
     Remedy("maskpencil check lists all, with remedies", unreadable, "check DATA", "cannot be read: 2", "nothing"),
     Remedy("run maskpencil check for all faults", from_one, "check DATA", "not fit for training", "nothing"),
 ]
