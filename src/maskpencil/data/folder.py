@@ -320,8 +320,8 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
     if tuple(image) != tuple(mask):
         raise DataError(
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, but its image {pair.image.name} is {image[1]} x "
-            f"{image[0]}; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check DATA --fix "
-            "CLEAN writes a copy without such pairs, and with masks of equal shape scaled"
+            f"{image[0]}; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check DATA "
+            "--fix CLEAN writes a copy without such pairs, and with masks of equal shape scaled"
         )
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from maskpencil.data.faults import Fault, fault
+from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 from maskpencil.data.layout.search import search_pairs
 from maskpencil.data.layout.splits import (
@@ -19,7 +20,7 @@ from maskpencil.data.layout.splits import (
     split_names,
     unlisted,
 )
-from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, merged, views_of
+from maskpencil.data.layout.views import View, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
 

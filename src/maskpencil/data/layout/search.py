@@ -7,9 +7,10 @@ from itertools import combinations, permutations, product
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
+from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose
 from maskpencil.data.layout.pairs import Found, Pair, Pairing, image_files, longer_names, pair_names
 from maskpencil.data.layout.splits import SPLIT_ALIASES, split_in
-from maskpencil.data.layout.views import RIVAL_SHARE, Choice, View, choose, views_of
+from maskpencil.data.layout.views import View, views_of
 from maskpencil.data.masks.encoding import as_numbers, is_flat
 from maskpencil.errors import ImageError
 from maskpencil.images import IMAGE_SUFFIXES, read_image

@@ -1,0 +1,397 @@
+"""Decide what several masks of one image are: classes, objects, work of several people, or the same in other forms."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.data.drawing import Layers, MaskSource, area_of
+from maskpencil.data.layout.views import Image, View
+from maskpencil.data.masks.encoding import as_numbers, channels, is_flat
+from maskpencil.errors import ImageError
+from maskpencil.label_maps import read_mask_pixels
+
+SAMPLE = 6
+"""The number of images whose masks are compared."""
+
+RIVAL_SHARE = 0.8
+"""A folder is a candidate if it has masks for at least this share of the images that the best folder covers."""
+
+FEW_VALUES, SOME_VALUES = 16, 64
+EVEN, VERY_EVEN = 0.6, 0.85
+"""Shares of even pixels: a file is a mask with at most `FEW_VALUES`; with at most `SOME_VALUES` and `EVEN`; or if it is
+`VERY_EVEN`, as compressed masks are."""
+
+ALIKE = 0.85
+"""Masks are equal if they share this much of the pixels that do not have the most frequent value."""
+
+AGREE = 0.5
+"""The smallest intersection over union of masks of the same objects by several annotators."""
+
+APART = 0.2
+"""The largest share of an object that another object may cover."""
+
+INSIDE = 0.95
+"""A class with at least this share of its area inside another class is a part of it, such as the pupil of an eye."""
+
+NUMBERING = re.compile("instance|panoptic|object")
+"""Words in the names of masks that number objects."""
+
+GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
+"""Words that name no class."""
+
+Numbers = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The masks to read, the names of their classes if each file has one class, and notes on the choice.
+
+    `source` is the name of the chosen view, and `complaint` is the error message if no choice is possible.
+    """
+
+    masks: Mapping[Image, MaskSource] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str = ""
+    complaint: str = ""
+
+
+def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None = None) -> Choice:
+    """Choose the masks to read by the contents of the files, if images have several masks.
+
+    - Views that look like photographs, or are the same for every image, are left out.
+    - Of views that differ only in their numbers or colors, one is used; views that number the objects of another view's
+      classes are left out.
+    - Black-and-white views that mostly agree are by several annotators; the first one is used.
+    - Other black-and-white views whose names are words are classes.
+
+    Args:
+        views: the views, the most likely first.
+        where: the folder, for messages.
+        typed: the value of --masks that selects a view, by its name; other views cannot be selected by an option.
+    """
+    typed = typed or {}
+    notes: list[str] = []
+    views = [view for view in views if view.masks]
+    if not views:
+        return Choice()
+    views = _without_strangers(views)
+    samples = _Samples(views)
+    whole: list[View] = []
+    for view in views:
+        single, complaint = _single(view, samples, where, notes)
+        if complaint:
+            return Choice(complaint=complaint)
+        whole.append(single)
+    views = whole
+    if len(views) == 1:
+        return _chosen(views[0], notes)
+    if not samples.readable:
+        views = sorted(views, key=lambda view: (-len(view.masks), view.name))
+        left = sum(len(view.masks) for view in views[1:])
+        return _chosen(views[0], [*notes, f"{left} other masks of the same images are left out"])
+    views = _without(views, [v for v in views if not samples.looks_like_masks(v)], "looks like photographs", notes)
+    views = _without(views, [v for v in views if samples.is_constant(v)], "is nearly the same in every image", notes)
+    views = _without(views, _repeated(views, samples), "holds the same in another encoding", notes)
+    views = _without(views, _instances(views, samples), "numbers objects", notes)
+    if len(views) == 1:
+        return _chosen(views[0], notes)
+    if all(samples.is_binary(view) for view in views):
+        if _agree(views, samples):
+            others = ", ".join(view.name for view in views[1:])
+            note = f"{views[0].name} is read; {others}: masks of the same images by other annotators, left out"
+            return _chosen(views[0], [*notes, note])
+        names = _class_names([view.name for view in views])
+        if names and _are_classes(views, samples):
+            return _classes(views, names, samples, notes)
+    return Choice(complaint=_ask(views, where, typed))
+
+
+def _without_strangers(views: Sequence[View]) -> list[View]:
+    """Join all views if no image is in two of them, as in folders of several sites."""
+    every = {image: files for view in views for image, files in view.masks.items()}
+    if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
+        return list(views)
+    rules = dict.fromkeys(view.rule for view in views if view.rule)
+    return [View(views[0].name, every, "; ".join(rules) or None)]
+
+
+class _Samples:
+    """The pixels of the masks of a sample of the images that have several masks."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        counts: dict[Image, int] = defaultdict(int)
+        for view in views:
+            for image, files in view.masks.items():
+                counts[image] += len(files)
+        most = sorted(counts, key=lambda image: (counts[image] < 2, image))
+        several = [image for image in most if counts[image] > 1] or most
+        step = max(1, len(several) // SAMPLE)
+        self.images = several[::step][:SAMPLE]
+        self._numbers: dict[Path, Numbers | None] = {}
+        self._areas: dict[Path, npt.NDArray[np.bool_] | None] = {}
+        self._views = views
+
+    @property
+    def readable(self) -> bool:
+        """Whether any mask of the sample can be read."""
+        return any(self.of(view) for view in self._views)
+
+    def numbers(self, path: Path) -> Numbers | None:
+        """Return the values of a mask as numbers (H, W); None where it cannot be read."""
+        if path not in self._numbers:
+            try:
+                pixels = read_mask_pixels(path)
+            except ImageError:  # reported when all files are read
+                self._numbers[path] = self._areas[path] = None
+            else:
+                self._numbers[path] = as_numbers(pixels.values, pixels.palette)
+                self._areas[path] = area_of(pixels)
+        return self._numbers[path]
+
+    def area(self, path: Path) -> npt.NDArray[np.bool_] | None:
+        """Return the area (H, W) of a black-and-white mask."""
+        self.numbers(path)
+        return self._areas[path]
+
+    def of(self, view: View) -> dict[Image, Numbers]:
+        """Return the values of a view's masks by image."""
+        files = ((image, view.masks[image][0]) for image in self.images if image in view.masks)
+        return {image: numbers for image, path in files if (numbers := self.numbers(path)) is not None}
+
+    def areas(self, view: View) -> dict[Image, npt.NDArray[np.bool_]]:
+        """Return the areas of a black-and-white view by image; the objects of an image are joined."""
+        joined: dict[Image, npt.NDArray[np.bool_]] = {}
+        for image in self.images:
+            for path in view.masks.get(image, ()):
+                area = self.area(path)
+                if area is not None and (image not in joined or joined[image].shape == area.shape):
+                    joined[image] = joined[image] | area if image in joined else area
+        return joined
+
+    def looks_like_masks(self, view: View) -> bool:
+        """Return whether a view has few values or is even, see `EVEN`."""
+        masks = list(self.of(view).values())
+        if not masks:
+            return True
+        values = float(np.median([len(np.unique(numbers)) for numbers in masks]))
+        even = float(np.mean([is_flat(numbers).mean() if min(numbers.shape) > 2 else 0.0 for numbers in masks]))
+        return values <= FEW_VALUES or (values <= SOME_VALUES and even >= EVEN) or even >= VERY_EVEN
+
+    def is_binary(self, view: View) -> bool:
+        """Return whether each mask has two values, or, if compressed, almost only very dark and very light ones."""
+        for path in (path for image in self.images for path in view.masks.get(image, ())):
+            numbers = self.numbers(path)
+            if numbers is None:
+                continue
+            values, counts = np.unique(numbers, return_counts=True)
+            light = np.stack(channels(values)).max(axis=0)
+            middle = (light > light.max() / 8) & (light < light.max() * 7 / 8)
+            compressed = len(values) > FEW_VALUES // 2 and counts[middle].sum() < 0.05 * counts.sum()
+            if len(values) > 2 and not compressed:
+                return False
+        return True
+
+    def is_constant(self, view: View) -> bool:
+        """Return whether the masks of at least three images are nearly the same."""
+        masks = list(self.of(view).values())
+        if len(masks) < 3 or len({numbers.shape for numbers in masks}) > 1:
+            return False
+        values, counts = np.unique(np.stack(masks), return_counts=True)
+        usual = values[counts.argmax()]
+        shares = []
+        for one, other in combinations(masks, 2):
+            either = (one != usual) | (other != usual)
+            shares.append(float((one == other)[either].mean()) if either.any() else 1.0)
+        return min(shares) >= ALIKE
+
+
+def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
+    """Find out whether the files of one image in a view are its objects, or masks by several annotators.
+
+    Returns the view, with one file per image if they are by several annotators, and an error message if it is unclear.
+    """
+    several = [image for image in samples.images if len(view.masks.get(image, ())) > 1]
+    if not several:
+        return view, ""
+    example = view.masks[several[0]]
+    named = f"{where}: {several[0][1]} has {len(example)} masks ({', '.join(path.name for path in example[:3])}"
+    named += ", ...)" if len(example) > 3 else ")"
+    unclear = "; keep one mask file for each image, and move the others out of the folder"
+    if not samples.is_binary(view):
+        return view, f"{named} of more than two values, which cannot be joined{unclear}"
+    agreements, covers = [], []
+    for image in several:
+        areas = [area for path in view.masks[image][:SAMPLE] if (area := samples.area(path)) is not None]
+        for one, other in combinations(areas, 2):
+            if one.shape != other.shape or not one.any() or not other.any():
+                continue
+            common = int((one & other).sum())
+            agreements.append(common / int((one | other).sum()))
+            covers.append(common / min(int(one.sum()), int(other.sum())))
+    if agreements and float(np.median(agreements)) >= AGREE:
+        notes.append(f"each image has masks by several annotators: the first is read, such as {example[0].name}")
+        return View(view.name, {image: files[:1] for image, files in view.masks.items()}, view.rule), ""
+    if not covers or float(np.median(covers)) <= APART:
+        notes.append(f"each mask file shows one object ({example[0].name}, ...): the files of an image are joined")
+        return view, ""
+    return view, f"{named} that overlap in part: neither separate objects nor the same by several annotators{unclear}"
+
+
+def _chosen(view: View, notes: Sequence[str]) -> Choice:
+    several = any(len(files) > 1 for files in view.masks.values())
+    rule = (view.rule,) if view.rule else ()
+    if not several:
+        return Choice({image: files[0] for image, files in view.masks.items()}, (), (*rule, *notes), view.name)
+    masks = {image: Layers(image[1], tuple((path, 1) for path in files)) for image, files in view.masks.items()}
+    return Choice(masks, ("foreground",), (*rule, *notes), view.name)
+
+
+def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes: list[str]) -> list[View]:
+    """Remove the dropped views, unless none would be left."""
+    kept = [view for view in views if view not in dropped]
+    if not kept or not dropped:
+        return list(views)
+    notes.extend(f"{view.name} is left out: it {reason}" for view in dropped)
+    return kept
+
+
+def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
+    """Return whether a value in one view determines the value in the other, in each image or over all images."""
+    together: dict[int, int] = {}
+    common = [image for image in one if image in other and one[image].shape == other[image].shape]
+    for image in common:
+        couples = np.unique(np.stack([one[image].ravel(), other[image].ravel()]), axis=1).T.tolist()
+        own = together if over_all else {}
+        for value, meaning in couples:
+            if own.setdefault(value, meaning) != meaning:
+                return False
+    return bool(common)
+
+
+def _repeated(views: Sequence[View], samples: _Samples) -> list[View]:
+    """Return the views with the same contents as a better one; gray views come before colored, then short names."""
+    ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
+    repeated: list[View] = []
+    for place, view in enumerate(ranked):
+        for better in ranked[:place]:
+            one, other = samples.of(better), samples.of(view)
+            if better not in repeated and _function(one, other, over_all=True) and _function(other, one, over_all=True):
+                repeated.append(view)
+                break
+    return repeated
+
+
+def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
+    return any(bool((numbers >> 16 != numbers & 255).any()) for numbers in masks.values())
+
+
+def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
+    """Return the views that number the objects of another view's classes.
+
+    Each value of such a view lies within one class. In addition, either some class contains several values, and the
+    values differ from image to image or the view is named after objects; or only the values of this view differ from
+    image to image.
+    """
+    found = []
+    for fine in views:
+        for coarse in views:
+            one, other = samples.of(fine), samples.of(coarse)
+            if fine is coarse or not _function(one, other, over_all=False):
+                continue
+            divides = not _function(other, one, over_all=False)
+            varies = _varies(one) and not _varies(other)
+            if varies or (
+                divides and (NUMBERING.search(fine.name.lower()) or not _function(one, other, over_all=True))
+            ):
+                found.append(fine)
+                break
+    return found
+
+
+def _varies(masks: Mapping[Image, Numbers]) -> bool:
+    """Return whether the values of masks differ from image to image, as numbers of objects do."""
+    values = [set(np.unique(numbers).tolist()) for numbers in masks.values()]
+    return len(values) > 1 and len(set.union(*values)) > 1.5 * max(map(len, values))
+
+
+def _overlaps(views: Sequence[View], samples: _Samples) -> list[tuple[list[float], list[float], list[float]]]:
+    """Return for each two views, by image, the intersection over union and the share of each one inside the other."""
+    found = []
+    for one, other in combinations(views, 2):
+        areas, others = samples.areas(one), samples.areas(other)
+        union, first, second = [], [], []
+        for image in areas:
+            if image in others and areas[image].shape == others[image].shape:
+                a, b = areas[image], others[image]
+                if a.any() and b.any():
+                    common = int((a & b).sum())
+                    union.append(common / int((a | b).sum()))
+                    first.append(common / int(a.sum()))
+                    second.append(common / int(b.sum()))
+        found.append((union, first, second))
+    return found
+
+
+def _agree(views: Sequence[View], samples: _Samples) -> bool:
+    overlaps = _overlaps(views, samples)
+    return all(
+        union and float(np.median(union)) >= AGREE and not _is_nested(first, second)
+        for union, first, second in overlaps
+    )
+
+
+def _are_classes(views: Sequence[View], samples: _Samples) -> bool:
+    return all(
+        not union or float(np.median(union)) < AGREE or _is_nested(first, second)
+        for union, first, second in _overlaps(views, samples)
+    )
+
+
+def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Return whether, in every image, one area lies inside the other and fills only a part of it."""
+    inner, outer = (first, second) if min(first) > min(second) else (second, first)
+    return min(inner) >= INSIDE and max(outer) < INSIDE
+
+
+def _class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the words that distinguish the names of views; empty if the names differ by something else."""
+    parts = [re.split(r"[/_\-. ]+", name.replace("IMAGE", "/")) for name in names]
+    shared = set.intersection(*(set(words) for words in parts))
+    found = tuple("_".join(word for word in words if word and word not in shared) for words in parts)
+    is_word = all(re.search(r"[^\W\d_]", name) and name.lower() not in GENERIC for name in found)
+    return found if is_word and len({name.lower() for name in found}) == len(found) else ()
+
+
+def _classes(views: Sequence[View], names: Sequence[str], samples: _Samples, notes: Sequence[str]) -> Choice:
+    """Join views with a class each; the smaller of two classes lies on top."""
+    order = sorted(range(len(views)), key=lambda index: names[index].lower())
+    number = {index: place for place, index in enumerate(order, start=1)}
+    sizes = [float(np.mean([area.mean() for area in samples.areas(view).values()] or [0.0])) for view in views]
+    layers: dict[Image, list[tuple[Path, int]]] = defaultdict(list)
+    for index in sorted(range(len(views)), key=lambda index: -sizes[index]):
+        for image, files in views[index].masks.items():
+            layers[image] += [(path, number[index]) for path in files]
+    told = ", ".join(f"{names[index]} ({views[index].name})" for index in order[:6]) + (
+        ", ..." if len(order) > 6 else ""
+    )
+    note = f"each class has its own mask files: {told}; where they overlap, the smaller class counts"
+    masks = {image: Layers(image[1], tuple(files)) for image, files in layers.items()}
+    return Choice(masks, tuple(names[index] for index in order), (*notes, note))
+
+
+def _ask(views: Sequence[View], where: str, typed: Mapping[str, str]) -> str:
+    names = [view.name for view in views]
+    options = [typed[name] for name in names if name in typed]
+    remedy = (
+        f"choose the masks to read: {' or '.join(f'--masks {option}' for option in options)}"
+        if options
+        else "keep one set of masks, and move the others out of the folder"
+    )
+    return f"{where}: {' and '.join(names)} hold different masks of the same images; {remedy}"
