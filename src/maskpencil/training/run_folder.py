@@ -72,7 +72,7 @@ class RunFolder:
 
     @property
     def preview(self) -> Path:
-        """A folder with one picture per validation, of images, targets and predictions."""
+        """A folder with one sheet per validation, with images, targets and predictions."""
         return self.path / "preview"
 
     @property
