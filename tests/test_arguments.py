@@ -173,7 +173,7 @@ def test_a_run_is_trained_with_settings_of_numpy_and_torch(tiny_folder: Path, tm
         ({"class_weights": Path("nowhere.yaml")}, "--class-weights must be"),
         ({"tracker": "wandbb"}, "--tracker must be"),
         ({"config": {"epochs": 3}}, "config must be a TrainConfig, but got {'epochs': 3}"),
-        ({"config": mp.TrainConfig(), "epochs": 3}, "a whole config is given, and epochs besides"),
+        ({"config": mp.TrainConfig(), "epochs": 3}, "both config and single settings (epochs) are given"),
         ({"quiet": "yes"}, "quiet must be True or False, but got 'yes'"),
         ({"images": 3}, "images must be a path, but got 3"),
         ({"masks": ""}, "masks must be a path, but got ''"),

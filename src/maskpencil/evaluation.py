@@ -21,10 +21,10 @@ from maskpencil.segmenter import load_predictor
 P = TypeVar("P")
 
 BATCH_PIXELS = 2**17
-"""The pixels that small images are batched to: 12 of 90x120. One of 360x480 has more."""
+"""The largest number of pixels in a batch of small images, such as 12 of 90x120."""
 
 MOST_NAMES = 20
-"""The most classes that an error lists."""
+"""The largest number of classes that an error message lists."""
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from maskpencil.runtimes.tiling import Windows
 from maskpencil.runtimes.upsampling import Floats
 
 QUEUE_DEPTH = 2
-"""The least number of images that are decoded ahead of the network; more would only take memory."""
+"""The smallest number of images that are decoded ahead of the network; more would only take memory."""
 
 FEW = 3
 """Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
@@ -29,7 +29,7 @@ P = TypeVar("P")
 
 
 class Predictor(Protocol):
-    """Define the interface of `Segmenter` that inference and evaluation use, for wrappers and stand-ins.
+    """The interface of `Segmenter` that inference and evaluation use, for wrappers and replacements.
 
     `classes` and `predict_batch` are required. A wrapper that inherits from this class may leave out the other methods,
     which then raise `ConfigError`; see `supports`.

@@ -35,7 +35,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Quantized:
-    """The outcome of a quantization: the mean IoU before and after, 0..1."""
+    """The result of a quantization: the mean IoU before and after, 0..1."""
 
     out: Path
     before: float

@@ -541,7 +541,7 @@ def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
 
 
 def _refuse_unfit(images: Sequence[RGBImage]) -> None:
-    """Refuse images of another type, shape or size: floats, for example, would silently give a wrong label map."""
+    """Raise an error for images of another type, shape or size: floats, for example, would give a wrong label map."""
     shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:

@@ -103,7 +103,7 @@ def test_a_stretch_and_its_masks(tmp_path, make_video):
         (["--smooth", "2"], "smooth must be from 0 (off) to below 1, but got 2"),
         (["--smooth", "0.5"], "smoothing needs the probabilities"),
         (["--start", "3", "--end", "2"], "end must be after start"),
-        (["--no-overlays"], "without its overlay nothing is asked for"),
+        (["--no-overlays"], "no result of the video is requested"),
     ],
 )
 def test_settings_that_cannot_work_are_one_line_and_code_2(words, message, tmp_path, make_video, capsys):

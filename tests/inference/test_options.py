@@ -30,8 +30,11 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
     [
         ({"opacity": 1.5}, "opacity must be from 0 to 1, but got 1.5"),
         ({"min_area": 0, "regions": "json"}, "min_area must be at least 1 pixel, but got 0"),
-        ({"min_area": 5}, "min_area and region_classes choose among regions; ask for these too, with --regions json"),
-        ({"region_classes": ["a"]}, "min_area and region_classes choose among regions"),
+        (
+            {"min_area": 5},
+            "min_area and region_classes select regions, but no regions are requested; add --regions json",
+        ),
+        ({"region_classes": ["a"]}, "min_area and region_classes select regions, but no regions are requested"),
         ({"regions": "json", "region_classes": "a"}, "region_classes must be a list of names, but got 'a'"),
         ({"regions": "jsn"}, "regions must be json, geojson or coco, but got 'jsn'"),
         ({"annotations": "paint"}, "annotations must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"),

@@ -264,7 +264,7 @@ def test_the_regions_of_a_video_are_boxes_and_a_warning(
     report = predict(segmenter, video, out=tmp_path / "boxed", options=PredictOptions(regions="json"))
     (warning,) = report.warnings
     assert warning.startswith(f"{video[0].path}: ")
-    assert "boxes are drawn and no file is written" in warning
+    assert "are drawn as boxes, but not written to a file" in warning
     assert files_below(tmp_path / "boxed") == {"overlays/video.mp4"}
     predict(segmenter, video, out=tmp_path / "bare")
     boxed, bare = (first_frame(tmp_path / name / "overlays/video.mp4") for name in ("boxed", "bare"))

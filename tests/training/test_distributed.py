@@ -90,7 +90,7 @@ def test_a_run_goes_on_in_another_number_of_processes_and_says_so(
     torch.save(saved, state)
     first, second = launch(forks, 2, resume=str(tmp_path / "run"), quiet=False)
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert "warning: 2 processes go on where 1 began" in first.stderr
+    assert "warning: the run was started with 1 processes and continues with 2" in first.stderr
     assert "warning" not in second.stderr
     progress = torch.load(state, weights_only=True)["progress"]
     assert (progress["epoch"], progress["step"], progress["processes"]) == (3, 9, 2)

@@ -274,7 +274,7 @@ def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_
 
 
 def test_a_time_budget_that_ends_before_the_first_step_is_reported(tiny_folder, tmp_path):
-    expected = r"--time-budget 0\.001s: was over before the first step: starting took .*; give more, \d+s at least"
+    expected = r"--time-budget 0\.001s: is too short for a first step: starting took .*; give at least \d+s"
     with pytest.raises(TrainingError, match=expected):
         train(tiny_folder, out=tmp_path / "run", time_budget="0.001s", **SMALL)
 
@@ -313,7 +313,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
 
     monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
     with pytest.raises(
-        TrainingError, match="too little memory for 1 images of 64x64 at once; give a greater --accumulate or"
+        TrainingError, match="too little memory for 1 images of 64x64 at once; give a larger --accumulate or"
     ):
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
@@ -343,7 +343,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on(tiny_folder, tmp_path, monk
     monkeypatch.setattr(torch, "save", full_at_first)
     run = train(tiny_folder, out=tmp_path / "run", epochs=3, **SMALL)
     log = (run.folder / "train.log").read_text()
-    assert "warning: no checkpoint of step 4, the one before stays" in log
+    assert "warning: checkpoint of step 4 not saved, the previous one is kept" in log
     assert "No space left on device" in log
     assert run.finished
     assert len(calls) == 3
@@ -416,7 +416,7 @@ def test_a_full_disk_while_the_model_is_written_is_reported_too(tiny_folder, tmp
     monkeypatch.setattr(safetensors.torch, "save_file", full_at_first)
     run = train(tiny_folder, out=tmp_path / "run", epochs=4, **SMALL)
     log = (run.folder / "train.log").read_text()
-    assert "warning: what epoch 1 has learned is not kept" in log
+    assert "warning: the model of epoch 1 is not saved" in log
     assert "No space left on device" in log
     assert mp.Segmenter.from_pretrained(run.model)
     monkeypatch.setattr(safetensors.torch, "save_file", lambda *_, **__: full_at_first(calls.clear()))
@@ -436,7 +436,7 @@ def test_on_a_gpu_an_epoch_of_fewer_batches_than_the_log_interval_is_logged(tiny
 
 @pytest.mark.parametrize("name", ["images", "masks", "split_file"])
 def test_resume_refuses_another_place_of_the_data(name, tiny_folder, tmp_path):
-    with pytest.raises(ConfigError, match="give nothing but --resume RUN"):
+    with pytest.raises(ConfigError, match="give only --resume RUN"):
         train(resume=tmp_path, **{name: tiny_folder})
 
 
@@ -447,7 +447,7 @@ def test_a_preview_that_cannot_be_written_is_not_reported_as_a_lost_model(tiny_f
     monkeypatch.setattr(trainer, "write_preview", full)
     run = train(tiny_folder, out=tmp_path / "run", epochs=1, **SMALL)
     log = (run.folder / "train.log").read_text()
-    assert "warning: no preview of epoch 1: epoch_001.png: No space left on device" in log
+    assert "warning: the preview of epoch 1 is not saved: epoch_001.png: No space left on device" in log
     assert "is not kept" not in log
     assert run.model.is_dir()
 

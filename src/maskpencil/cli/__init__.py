@@ -1,4 +1,4 @@
-"""The command line: one file per command, loaded only when it is asked for."""
+"""Define the command line: one file per command, which is loaded only if the command is used."""
 
 import importlib
 import os
@@ -30,7 +30,7 @@ COMMANDS = {
 }
 
 MODULES = {"import": "import_weights"}
-"""The files of the commands that are no Python names."""
+"""The modules of commands whose names are not valid Python identifiers."""
 
 USAGE = """\
 Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
@@ -49,7 +49,7 @@ maskpencil demo shows everything at work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code.
+    """Run a command and return its exit code.
 
     0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted. 143: ended by
     SIGTERM. 129: ended by SIGHUP, the terminal was closed.

@@ -16,7 +16,7 @@ from maskpencil.results import recorded_results, refuse_to_replace_file
 from maskpencil.terminal import Line, say, show
 
 JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict")
-"""The keys by which a file of findings that this command has written is recognized."""
+"""The keys by which a report file written by this command is recognized."""
 
 
 def command(
@@ -94,7 +94,7 @@ def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) ->
 
 
 def processes_for(asked: int | None) -> int:
-    """Return the number of processes to read in: as asked for, or one per core.
+    """Return the number of processes that read files: the given number, or one per core.
 
     Raises:
         ConfigError: less than one is asked for.

@@ -12,13 +12,13 @@ from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
 
 SIZE = (192, 320)
-"""Height and width of the stills to learn from."""
+"""The height and width of the training images."""
 
 IMAGES = {"train": 220, "val": 20, "test": 40}
 EPOCHS = 11
 VIDEO_SIZE, VIDEO_SECONDS, VIDEO_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
-"""The street of the video, none of the stills'."""
+"""The number of the street in the video, which differs from those in the images."""
 
 
 def command(

@@ -31,7 +31,7 @@ from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import show
 
 JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
-"""The keys by which a file of scores that this command has written is recognized."""
+"""The keys by which a file of scores written by this command is recognized."""
 
 
 def command(

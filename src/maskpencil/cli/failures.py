@@ -1,4 +1,4 @@
-"""What the command line says when something fails: suggestions, memory, faults, warnings of other packages."""
+"""Print what went wrong and what to do: suggestions for options, lack of memory, bugs, and warnings of packages."""
 
 import errno
 import logging
@@ -24,10 +24,10 @@ _NO_MEMORY = re.compile(
     r"|cannot (allocate|apply) (memory|additional memory)|killed by signal: Killed|terminated abruptly",
     re.IGNORECASE,
 )
-"""How Python, NumPy, torch, OpenVINO, OpenCV, the linker and process pools say that memory was refused."""
+"""Parts of the messages of Python, NumPy, torch, OpenVINO, OpenCV, the linker and process pools for lack of memory."""
 
 _NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
-"""Errors whose message may hold a file's name, which is no evidence."""
+"""Errors whose messages may contain file names, and are therefore not searched for these parts."""
 
 _LESS_MEMORY = {
     "predict": "take less with --memory 256MiB, or a smaller --image-size",
@@ -38,7 +38,7 @@ _LESS_MEMORY = {
 
 
 def say_failure(error: Exception, command: str) -> None:
-    """Say in one line, to standard error, why a command ended, and what to do."""
+    """Print to standard error, in one line, why a command ended and what to do."""
     if reason := memory_refused(error):
         less = _LESS_MEMORY.get(command, "use smaller images or a smaller model")
         remedies = [*_raised_limit(), *([] if isinstance(error, ImportError) else [less]), "close other programs"]
@@ -52,7 +52,7 @@ def say_failure(error: Exception, command: str) -> None:
 
 
 def memory_refused(error: BaseException | None) -> str:
-    """Return what an error, or one of its causes, says about memory that was refused; empty where none was."""
+    """Return the message of an error or of its causes about lack of memory; empty if there is none."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:  # an error may be its own cause
         seen.append(error)
@@ -66,7 +66,7 @@ def memory_refused(error: BaseException | None) -> str:
 
 
 def say_traceback(error: BaseException) -> None:
-    """Write where an error came from to standard error."""
+    """Print the traceback of an error to standard error."""
     for line in _traceback(error):
         say(line)
 
@@ -76,7 +76,7 @@ def _traceback(error: BaseException) -> Sequence[str]:
 
 
 def _kept_traceback(error: BaseException) -> str:
-    """Write the traceback to the cache and return where: an error of a long run may not come back in a second one."""
+    """Write the traceback to the cache and return its path, since an error of a long run may be hard to reproduce."""
     place = cache_folder("errors") / "traceback.txt"
     try:
         with written_whole(place) as temporary:
@@ -87,7 +87,7 @@ def _kept_traceback(error: BaseException) -> str:
 
 
 def _raised_limit() -> list[str]:
-    """Advise to raise the limit on this process's memory, where one is set."""
+    """Return the advice to raise the memory limit of this process, if one is set."""
     if sys.platform == "win32":
         return []
     import resource
@@ -135,7 +135,7 @@ EXAMPLES = {
     "info": "maskpencil info MODEL",
     "demo": "maskpencil demo",
 }
-"""How each command is typed."""
+"""The usage of each command."""
 
 COMMANDS_MEANT = {
     "predict": "segment segmentation infer inference detect test-image run apply color colour colorize visualize",
@@ -151,7 +151,7 @@ COMMANDS_MEANT = {
     "demo": "example examples tutorial quickstart start",
     "--version": "version -v -V --v",
 }
-"""Words of other tools for the commands."""
+"""The names of commands in other tools, and the corresponding commands."""
 
 OPTIONS_MEANT = {
     "--learning-rate": "lr lr0 rate base-lr initial-lr init-lr max-lr",
@@ -214,7 +214,7 @@ OPTIONS_MEANT = {
     "--dropout": "drop drop-rate dropout-rate",
     "--fix": "repair clean autofix",
 }
-"""Words of other tools for the options; of several the first that the command has."""
+"""The names of options in other tools, and the corresponding options; the first one that the command has is used."""
 
 ARGUMENTS_MEANT = {
     "DATA": "data dataset data-dir data-path data-root root dataroot dataset-dir train-dir input-dir path folder dir "
@@ -224,7 +224,7 @@ ARGUMENTS_MEANT = {
     "MODEL": "model weights checkpoint ckpt model-path model-dir m w load pretrained model-folder weight network "
     "checkpoint-path",
 }
-"""Words of other tools for what is an argument without an option here."""
+"""The names of options in other tools that are positional arguments here."""
 
 NOT_NEEDED = {
     "num-classes nc n-classes classes number-of-classes": "the classes are those of classes.yaml beside the images, or "
@@ -238,7 +238,7 @@ NOT_NEEDED = {
     "yes y force overwrite exist-ok f": "nothing is overwritten: a name that is taken gets a number",
     "fp16 half amp": "it is --precision fp16 where a command has it",
 }
-"""Options of other tools that stand for nothing here, and why."""
+"""Options of other tools without a counterpart here, and the reason."""
 
 VALUES_MEANT = {
     "--device": {"cuda": "gpu gpus nvidia", "mps": "metal apple m1", "auto": "any best"},
@@ -262,11 +262,11 @@ VALUES_MEANT = {
     "--freeze": {"backbone": "encoder trunk true yes", "none": "false no off"},
     "--masks": {"video": "mp4 mkv", "png": "images frames"},
 }
-"""Values of other tools."""
+"""Values of options in other tools, and the corresponding values."""
 
 
 def instead_of_command(word: str, commands: Iterable[str]) -> str:
-    """Return the end of an error line: the command that was meant, or all commands."""
+    """Return the end of an error message: the command that was probably meant, or all commands."""
     plain = word.lower().replace("_", "-")
     for command, words in COMMANDS_MEANT.items():
         if plain in words.split() and (command in commands or command.startswith("--")):
@@ -277,7 +277,7 @@ def instead_of_command(word: str, commands: Iterable[str]) -> str:
 
 
 def explained(error: CycloptsError, name: str, words: Sequence[str], app: App) -> str:
-    """Explain in one line why a command line was refused, with what to type instead."""
+    """Explain in one line why a command line is invalid, and what to type instead."""
     options = [option for argument in app.assemble_argument_collection() for option in argument.names]
     options = [option for option in options if option.startswith("--")]
     if isinstance(error, UnknownOptionError | MissingArgumentError | UnusedCliTokensError):
@@ -326,7 +326,7 @@ def _instead_of_option(option: str, name: str, options: Sequence[str]) -> str:
 
 
 def _typed(option: str, word: str) -> str:
-    """Return an option as it is to be typed, with the value that a word such as --gpu stands for."""
+    """Return an option as the user should type it, with the value that a word such as --gpu implies."""
     values = {
         "--device": {"cpu": "cpu", "mps": "mps", "no-cuda": "cpu"}.get(word, "cuda"),
         "--precision": {"bf16": "bf16", "fp32": "fp32"}.get(word, "fp16"),
@@ -340,7 +340,7 @@ def _typed(option: str, word: str) -> str:
 
 
 def _instead_of_value(option: str, value: str, choices: Sequence[object], name: str) -> str:
-    """Return what to give in place of a value, where that is known."""
+    """Return the value to use instead of an invalid one, if it is known."""
     plain = value.lower().replace("_", "-")
     kind, _, number = plain.partition(":")
     if option == "--device" and (plain.replace(",", "").isdigit() or (kind in ("cuda", "gpu") and number)):

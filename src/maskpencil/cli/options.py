@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share: their groups and help, and what MODEL and DATA mean."""
+"""Define the arguments and options shared by several commands: groups, help, and the meaning of MODEL and DATA."""
 
 import ast
 import inspect
@@ -130,16 +130,16 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 """Files of weights that `maskpencil import` reads, for the networks it supports."""
 
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
-"""Files of networks that nothing here reads."""
+"""The suffixes of network files that cannot be read."""
 
 SOME = 10_000
-"""The number of files that are looked at to see whether a folder holds images."""
+"""The number of files that are examined to find out whether a folder holds images."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) -> Path:
-    """Return the model that an argument means: itself, or the best model of a run, which is said.
+    """Return the model folder that an argument names: itself, or the best model of a run, with a message.
 
     Args:
         model: the argument.
@@ -171,7 +171,7 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
 
 
 def refuse_model_as_data(data: Path, command: str) -> None:
-    """Refuse a model or a run in place of images and masks.
+    """Raise an error if a model or a run is given instead of images and masks.
 
     Raises:
         DataError: it is one of these.
@@ -195,7 +195,7 @@ def _is_model(path: Path) -> bool:
 
 
 def _model_in_place_of_file(file: Path, command: str) -> str:
-    """Return what to type in place of a file where a model was expected."""
+    """Return the advice for a file that was given instead of a model."""
     for folder in file.absolute().parents[:2]:
         if _is_model(folder):
             return f"this one is a part of a model: maskpencil {command} {folder}"
@@ -222,7 +222,7 @@ def load_segmenter(
     tile: int | None = None,
     compiled: bool = False,
 ) -> "Segmenter":
-    """Load a model as its options ask; `image_size`, `memory` and `tile` as they are where None.
+    """Load a model with the given options; `image_size`, `memory` and `tile` keep their defaults if None.
 
     Raises:
         ConfigError: an option is out of range, or the machine lacks what is asked for.
@@ -250,7 +250,7 @@ def load_segmenter(
 
 
 def unused_gpu(device: str) -> list[str]:
-    """Say in one line that a GPU of this machine may stay unused, or in none."""
+    """Return a note, in a list, that a GPU of this machine may be unused; [] if that cannot be."""
     from maskpencil.hardware import may_lack_torch_for_gpu
 
     if device != "auto" or not may_lack_torch_for_gpu():
@@ -260,7 +260,7 @@ def unused_gpu(device: str) -> list[str]:
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
-    """Refuse to scale images to a size (H, W) that takes more memory than is allowed: they are then seen whole."""
+    """Raise an error if an untiled image of working size (H, W) needs more memory than the limit."""
     from maskpencil.segmenter import MAX_UNTILED_PIXELS
 
     pixels = size[0] * size[1]

@@ -182,7 +182,7 @@ def command(
 def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
 ) -> "Predictor":
-    """Wrap the segmenter as the options ask."""
+    """Return the segmenter in the wrappers that the options request."""
     from maskpencil.inference.wrappers import SCALES, Abstain, SingleClass, TestTimeAugmentation
 
     if abstain is not None and class_name:
@@ -199,7 +199,7 @@ def _wrapped(
 
 
 class _Reporter:
-    """Show images and video frames on one bar, with frames per second."""
+    """A progress bar for images and video frames, with frames per second."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar, self._started, self._frames = bar, time.monotonic(), 0

@@ -30,7 +30,7 @@ from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
 UNSEEN_SHARE = 0.1
-"""The time of starting and ending the interpreter, as a share of that of loading the libraries."""
+"""The duration of starting and ending the interpreter, as a share of that of loading the libraries."""
 
 GROUPS: Mapping[Group, str] = {
     MODEL: "recipe backbone weights init stride fully_connected learned_upsampling at_once_scales as_released dropout",

@@ -1,4 +1,4 @@
-"""Compute how probable a class is at each place of an image."""
+"""Compute heatmaps: the probability of a class at each pixel of an image."""
 
 from typing import TYPE_CHECKING
 
@@ -13,18 +13,19 @@ from maskpencil.preprocessing import Preprocessing, stacked
 if TYPE_CHECKING:
     from maskpencil.models.dense_classifier import DenseClassifier
 
-# torch is imported inside functions: a model folder's own probabilities are had without it
+# torch is imported inside functions, since the probabilities of a model folder do not need it
 
 FEW = 30
-"""The most classes that the error for an unknown one lists."""
+"""The largest number of classes that an error message lists."""
 
 
 def classifier_heatmap(
     classifier: "DenseClassifier", image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
 ) -> npt.NDArray[np.float32]:
-    """Compute the probability (H, W) of a category from the window around every tile of 32 pixels.
+    """Compute the probability (H, W) of a category for an image (H, W, 3) of any size.
 
-    `image` (H, W, 3) of any size; the probabilities (H, W), interpolated bilinearly between the tiles' middles.
+    The classifier sees a window around the center of every tile of 32 pixels; the probabilities are interpolated
+    bilinearly between these centers.
 
     Raises:
         ConfigError: the machine lacks the device.
@@ -47,10 +48,10 @@ def classifier_heatmap(
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:
-    """Return the index of a category by its name, by a part that no other name contains, or by its number.
+    """Return the index of a category, given its name, a unique part of its name, or its number.
 
     Raises:
-        ConfigError: no category or several match.
+        ConfigError: no category matches, or several do.
     """
     if name.isdigit() and int(name) < len(categories):
         return int(name)

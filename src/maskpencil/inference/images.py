@@ -19,17 +19,17 @@ from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file,
 from maskpencil.visualize import grayscale
 
 RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
-"""The folders of each image's results, and the endings of the files."""
+"""The folders of results, and the suffixes of the files in them."""
 
 REGIONS = "regions.json"
-"""The file of all images' regions, in the formats that have one file."""
+"""The file of the regions of all images, in formats that use a single file."""
 
 ANNOTATIONS = "annotations"
 """The folder of the data set for an annotation tool."""
 
 
 class ImageResults:
-    """Write predictions of images below `out`, as the options ask; a context manager whose end completes all files."""
+    """A writer of the predictions of images below `out`; a context manager that completes all files at its end."""
 
     def __init__(self, out: Path, classes: ClassSet, options: PredictOptions) -> None:
         self._out, self._options = out, options
@@ -49,7 +49,7 @@ class ImageResults:
         self._stack.__exit__(kind, error, traceback)
 
     def write(self, prediction: Prediction, source: Source) -> None:
-        """Write all results of one image that the options ask for.
+        """Write all results of one image that the options request.
 
         Raises:
             OutputError: a file cannot be written.
@@ -80,7 +80,7 @@ def image_files(out: Path, sources: Sequence[Source], options: PredictOptions) -
 
 
 def read_image(source: Source) -> Pixels | DataError:
-    """Read an image; return the error where it cannot be read."""
+    """Read an image, or return the error if it cannot be read."""
     try:
         return read_pixels(source.path if source.image is None else source.image)
     except DataError as error:
@@ -95,10 +95,10 @@ def write_prediction(
     options: PredictOptions,
     boxes: Sequence[Region] = (),
 ) -> None:
-    """Write an image's results below `out`.
+    """Write the results of an image below `out`.
 
-    masks/STEM.png always, overlays/STEM.jpg, with boxes around the regions in `boxes`, unless overlays are off,
-    confidence/STEM.png and entropy/STEM.png where the prediction holds them.
+    These are masks/STEM.png; overlays/STEM.jpg with boxes around the regions in `boxes`, unless overlays are off; and
+    confidence/STEM.png and entropy/STEM.png if the prediction has them.
 
     Raises:
         OutputError: a file cannot be written.
@@ -115,7 +115,7 @@ def write_prediction(
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
-    """Give a function that writes an image's regions, named by a stem, into one file for all or its own."""
+    """Yield a function that writes the regions of an image, named by a stem, into a common file or one per image."""
     if file_format is None:
         yield None
     elif file_format == "geojson":
@@ -129,7 +129,7 @@ def _region_files(
 
 @contextmanager
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
-    """Give a function that adds an image to a data set in `folder`, which must be new or empty and appears whole."""
+    """Yield a function that adds an image to a data set in `folder`, which must be new or empty and appears whole."""
     if file_format is None:
         yield None
     else:
@@ -138,6 +138,6 @@ def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) 
 
 
 def _name(source: Source) -> str:
-    """Return the image's file name below the folder it was found in: its stem with the suffix."""
+    """Return the file name of an image below the folder in which it was found: its stem with the suffix."""
     has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
     return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"

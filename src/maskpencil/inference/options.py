@@ -1,4 +1,4 @@
-"""`PredictOptions` and `VideoOptions`: every setting of `predict`, and what is refused before any work."""
+"""Define `PredictOptions` and `VideoOptions`, the settings of `predict`, and check them before any work."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
 
-# what is imported here is loaded by `maskpencil predict --help`
+# `maskpencil predict --help` loads all imports of this module
 
 AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
 """The formats of `data.formats.WRITERS`."""
@@ -148,7 +148,7 @@ class PredictOptions:
             raise ConfigError(f"min_area must be at least 1 pixel, but got {self.min_area}")
         if self.regions is None and (self.min_area > 1 or self.region_classes is not None):
             raise ConfigError(
-                "min_area and region_classes choose among regions; ask for these too, with --regions json"
+                "min_area and region_classes select regions, but no regions are requested; add --regions json"
             )
         known = isinstance(self.annotations, str) and self.annotations in get_args(AnnotationFormat)
         if self.annotations is not None and not known:
@@ -158,7 +158,7 @@ class PredictOptions:
 
     @property
     def kinds(self) -> list[str]:
-        """The folders of the files that are written for each image, regions aside."""
+        """The folders of the files written for each image, without regions."""
         asked = {"masks": True, "overlays": self.overlays, "confidence": self.confidence, "entropy": self.entropy}
         return [kind for kind, is_asked in asked.items() if is_asked]
 
@@ -167,18 +167,18 @@ class PredictOptions:
         return self.geotiff and source.kind == "image" and source.path.suffix.lower() in RASTER_SUFFIXES
 
     def find_regions(self, prediction: "Prediction", *, polygons: bool = True) -> "list[Region]":
-        """Find the regions that are asked for; none where none are. Without `polygons` it is faster."""
+        """Find the requested regions; [] if no regions are requested. It is faster without `polygons`."""
         if self.regions is None:
             return []
         return prediction.regions(min_area=self.min_area, wanted=self.region_classes, polygons=polygons)
 
     def refuse_unfit(self, predictor: "Predictor", sources: "Sequence[Source]") -> None:
-        """Refuse settings that do not fit the predictor or the sources, before any work.
+        """Check, before any work, that the settings fit the predictor and the sources.
 
         Raises:
             ConfigError: a setting does not fit.
-            DataError: there is no class of a name in `region_classes`, or the format of annotations cannot name an
-                image.
+            DataError: a name in `region_classes` is not a class, or the format of annotations cannot store the name of
+                an image.
         """
         if self.annotations is not None:
             self._refuse_annotations(self.annotations, sources)
@@ -190,8 +190,8 @@ class PredictOptions:
             self.regions not in (None, "geojson") or self.annotations or not supports(predictor, "bands")
         ):
             raise ConfigError(
-                "geotiff writes masks, confidence, entropy and overlays of all classes, and regions as geojson; leave "
-                "out what else is asked for, or geotiff"
+                "geotiff writes only masks, confidence, entropy and overlays of all classes, and regions as geojson; "
+                "leave out other results, or geotiff"
             )
         videos = [source for source in sources if source.kind != "image"]
         if videos:
@@ -214,13 +214,13 @@ class PredictOptions:
 
         if not (self.overlays or self.video.masks or self.video.show or self.video.stdout):
             raise ConfigError(
-                f"{videos[0].name}: without its overlay nothing is asked for of a video; leave overlays on, or ask for "
+                f"{videos[0].name}: no result of the video is requested, since overlays are off; turn them on, or add "
                 "--masks video, --show or --stdout"
             )
         if self.video.stdout and len(videos) > 1:
             raise ConfigError(
-                f"standard output takes the frames of one video, but got {len(videos)}, {videos[0].name} and "
-                f"{videos[1].name} among them; give one"
+                f"--stdout writes the frames of one video, but got {len(videos)}, such as {videos[0].name} and "
+                f"{videos[1].name}; give one"
             )
         if self.video.smooth and not supports(predictor, "probabilities_batch"):
             raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
@@ -232,5 +232,5 @@ def _set(options: object, names: str, read: Callable[[str, Any], object]) -> Non
 
 
 def _read_seconds(name: str, value: Any) -> float:
-    """Read seconds, or a text such as `1m30s`, which comes from the command line or a settings file."""
+    """Read a time: a number of seconds, or a text such as `1m30s` from the command line or a settings file."""
     return read_duration(f"--{name}", value) if isinstance(value, str) else read_number(name, value)

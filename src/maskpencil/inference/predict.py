@@ -23,9 +23,9 @@ from maskpencil.results import clear, recorded_results, refuse_to_replace
 from maskpencil.segmenter import load_predictor
 
 RUNS = Path("runs/predict")
-"""The folder of the results for which no other is named."""
+"""The default folder of results."""
 
-PLACE_LOST = "has a place on the earth, which its PNG mask cannot hold; --geotiff writes masks that do"
+PLACE_LOST = "has a georeference, which its PNG mask cannot hold; --geotiff writes masks that do"
 
 
 def predict(
@@ -40,21 +40,21 @@ def predict(
 ) -> PredictionReport:
     """Segment images, then videos, streams and cameras, and write the results below a folder.
 
-    Images give masks/STEM.png and, if asked for, overlays/STEM.jpg, confidence/STEM.png (8-bit gray, 255 = sure) and
-    entropy/STEM.png (8-bit gray, 0 = sure, 255 = all classes alike); videos, streams and cameras give overlays/STEM.mp4
-    and, if `options.video` asks for masks, masks/STEM.mkv (lossless gray levels, the class indices) or the folder
-    masks/STEM. With `options.geotiff` TIFF and JPEG2000 files are read and their masks written window by window, of any
-    size, as GeoTIFF with their georeference.
+    For images the results are masks/STEM.png and, if requested, overlays/STEM.jpg, confidence/STEM.png (8-bit gray,
+    255 = certain) and entropy/STEM.png (8-bit gray, 0 = certain, 255 = all classes equally probable). For videos,
+    streams and cameras they are overlays/STEM.mp4 and, if `options.video` requests masks, masks/STEM.mkv (lossless gray
+    levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files of any size are
+    read, and their masks written, window by window, as GeoTIFF with their georeference.
 
-    `options.regions` asks for the connected components: boxes on the overlays, and for images, in that format, one
-    regions.json (json, coco), which after an interruption holds the images that were done, or a regions/STEM.geojson
-    each; see `regions.write_regions`. For videos only the boxes are drawn, which is one of the report's warnings.
-    `options.annotations` asks for the masks as a data set of an annotation tool, a key of `data.formats.WRITERS`, in
-    OUT/annotations, to be corrected there and trained on.
+    `options.regions` requests the connected components: boxes on the overlays, and for images, in that format, one
+    regions.json (json, coco), which after an interruption holds the completed images, or a regions/STEM.geojson each;
+    see `regions.write_regions`. For videos only the boxes are drawn, with a warning in the report.
+    `options.annotations`, a key of `data.formats.WRITERS`, requests the masks as a data set of an annotation tool in
+    OUT/annotations, for correction there and for training.
 
-    Only results of an earlier run are replaced: those that `results.MARKER` records, as they were written. Reading, the
-    network and writing overlap. A source that cannot be read is noted and the others are done; every file is whole,
-    also after an interruption.
+    Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, the network and
+    writing overlap. A source that cannot be read is reported, and the others are processed. Every file is whole, even
+    after an interruption.
 
     Args:
         segmenter: a segmenter, a wrapper of one, or a model folder.
@@ -62,9 +62,9 @@ def predict(
         out: the folder to write; by default the next free one in runs/predict, which the report names.
         options: the settings.
         report: called with the progress after every image, every band of a raster and every frame of a video.
-        tell: called with lines for the user, such as that a stream broke off.
-        stop: ends it early once it is set: a stream or camera ends as if it had no more frames and is complete, and the
-            report's warnings name the sources that were not begun.
+        tell: called with messages for the user, such as that a stream was interrupted.
+        stop: ends the work early when it is set: the result of a stream or camera is completed, and the warnings of the
+            report name the sources that were not begun.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", ["photo.jpg", "photos/"], out="masks")
@@ -72,9 +72,9 @@ def predict(
         (4, ())
 
     Raises:
-        ConfigError: an argument is of the wrong kind, or the options do not fit the segmenter or the sources.
-        DataError: a source does not exist, there is no class of a name in `region_classes`, or the format of
-            annotations cannot name the classes.
+        ConfigError: an argument has the wrong type, or the options do not fit the segmenter or the sources.
+        DataError: a source does not exist, a name in `region_classes` is not a class, or the format of annotations
+            cannot store the names of the classes.
         KeyboardInterrupt: `stop` was set among images or within a video, which is dropped.
         OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
@@ -94,8 +94,8 @@ def predict(
         _refuse_to_replace(folder, images, rasters, videos, options)
         if options.regions and videos:
             tally.warnings.append(
-                f"{videos[0].name}: of a video's regions boxes are drawn and no file is written; to have them as a "
-                "file, cut it into images"
+                f"{videos[0].name}: the regions of a video are drawn as boxes, but not written to a file; for a file, "
+                "split the video into images"
             )
         if images:
             _predict_images(predictor, images, folder, options, tally=tally, stop=stop)
@@ -112,7 +112,7 @@ def predict(
 
 @contextmanager
 def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) -> Iterator[Path]:
-    """Give the folder to write: the one that is named, or the next free one in `RUNS` if anything is written."""
+    """Yield the folder to write: `out`, or the next free one in `RUNS` if anything is written."""
     if out is not None or not is_written:
         yield out or Path()
     else:
@@ -123,7 +123,7 @@ def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) ->
 def _refuse_to_replace(
     out: Path, images: Sequence[Source], rasters: Sequence[Source], videos: Sequence[Source], options: PredictOptions
 ) -> None:
-    """Make sure that results replace only results, and empty the folders that hold nothing else; see `results`."""
+    """Check that only earlier results are replaced, and empty the folders that hold only these; see `results`."""
     files = [*image_files(out, images, options), *raster_files(out, rasters, options)]
     folders = [out / ANNOTATIONS] if options.annotations and images else []
     if videos:
@@ -173,7 +173,7 @@ def _predict_images(
 
 
 def _predict_raster(predictor: Predictor, source: Source, out: Path, options: PredictOptions, tally: Tally) -> None:
-    """Segment one raster; where it cannot be read it is tallied as a failure."""
+    """Segment one raster; if it cannot be read, count it as a failure."""
     error, number = None, tally.begin()
     try:
         with recorded_results(out):

@@ -1,4 +1,4 @@
-"""Progress of a prediction, its failures and warnings, and the final report."""
+"""Define the progress of a prediction, its failures and warnings, and the final report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ class Progress:
     """The progress after an image, a frame of a video or a band of rows of a raster.
 
     Args:
-        source: the source at work.
-        number: its number, from 1.
+        source: the current source.
+        number: the number of the source, from 1.
         sources: the number of sources.
-        frame: the frames of a video that are done, 1 for an image, 0 after a failure, or with `is_part` the rows of a
-            raster.
-        frames: the frames of the video, which may be an estimate, or None where nothing is known; 1 for an image; the
-            raster's rows.
-        failure: why the source failed, if it did.
+        frame: the number of completed frames of a video, 1 for an image, 0 after a failure, or with `is_part` the
+            number of completed rows of a raster.
+        frames: the number of frames of the video, which may be an estimate, or None if unknown; 1 for an image; the
+            number of rows of a raster.
+        failure: the reason why the source failed, if it did.
         is_part: whether only a part of an image is done.
     """
 
@@ -44,7 +44,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """The outcome of `predict`.
+    """The result of `predict`.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", "drive.mp4", out="video")
@@ -52,14 +52,14 @@ class PredictionReport:
         (1, 24, ())
 
     Args:
-        out: the folder of the results; None where nothing was written.
-        images: the number of images that are done.
-        videos: the number of videos, streams and cameras that are done.
+        out: the folder of the results; None if nothing was written.
+        images: the number of completed images.
+        videos: the number of completed videos, streams and cameras.
         frames: the number of their frames.
-        seconds: the time that it took.
+        seconds: the duration of the prediction.
         failures: the sources that failed.
-        warnings: what was lost, one line each.
-        notes: what was measured, one line each.
+        warnings: lines about data that were lost or left out.
+        notes: lines about measurements.
     """
 
     out: Path | None
@@ -79,7 +79,7 @@ class PredictionReport:
 
 @dataclass
 class Tally:
-    """Count finished sources, and call `report` with the progress after each image and frame."""
+    """A counter of completed sources, which calls `report` with the progress after each image and frame."""
 
     sources: int
     report: Callable[[Progress], None] | None = None
@@ -98,19 +98,19 @@ class Tally:
         return self.begun
 
     def image(self, source: Source, error: DataError | None = None, *, number: int | None = None) -> None:
-        """Count an image that is done, or that failed with an error; `number` where it was begun before."""
+        """Count an image as completed, or as failed with an error; give `number` if `begin` was already called."""
         number = self.begin() if number is None else number
         self.images += error is None
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
 
     def remark(self, source: Source, texts: Sequence[str], levels: str = "") -> None:
-        """Note how an image's file was read, see `Remarks.add`."""
+        """Add remarks on how the file of an image was read, see `Remarks.add`."""
         self.remarks.add(source.path.name, texts, levels)
 
     def tell(
         self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
     ) -> None:
-        """Report an image or a frame of the source of that number."""
+        """Report the progress after an image or a frame of the source with this number."""
         failure = None if error is None else Failure(source, str(error))
         if failure:
             self.failures.append(failure)
@@ -118,7 +118,7 @@ class Tally:
             self.report(Progress(source, number, self.sources, frame, frames, failure))
 
     def rows(self, source: Source, number: int, done: int, rows: int) -> None:
-        """Report the rows of a raster that are done; `image` reports its end."""
+        """Report the number of completed rows of a raster; `image` reports its end."""
         if self.report:
             self.report(Progress(source, number, self.sources, done, rows, is_part=True))
 

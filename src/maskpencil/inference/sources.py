@@ -1,4 +1,4 @@
-"""Find sources, which are images, videos, streams and cameras, by paths, patterns, addresses and numbers."""
+"""Find sources (images, videos, streams and cameras) by paths, glob patterns, addresses and numbers."""
 
 import glob
 import os
@@ -24,7 +24,7 @@ from maskpencil.regular_files import special_kind
 from maskpencil.results import Results, find_results
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-"""File name endings, in lower case, that are taken for videos."""
+"""The lower-case suffixes of video files."""
 
 Kind = Literal["image", "video", "stream", "camera"]
 
@@ -39,11 +39,11 @@ class Source:
     """One image, video, stream or camera.
 
     Args:
-        kind: which of them.
-        address: a file's path, a stream's address, a camera's number, or the stem of an image in memory.
-        stem: names the results: the path below the folder or pattern that the source was found by, without suffix, with
-            / between folders. No two images share a stem, and no two of the others.
-        argument: the path, folder, pattern or address that it was found by.
+        kind: image, video, stream or camera.
+        address: the path of a file, the address of a stream, the number of a camera, or the stem of an image in memory.
+        stem: the name of the results: the path below the folder or pattern by which the source was found, without
+            suffix, with / between folders. The stems of images are unique, and so are those of the other sources.
+        argument: the path, folder, pattern or address by which the source was found.
         image: the image in memory, an array or a Pillow image; None for all others.
     """
 
@@ -55,7 +55,7 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The file; only images and videos are one."""
+        """The path of the file, for images and videos."""
         return Path(self.address)
 
     @property
@@ -65,14 +65,14 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Its name in messages: the path, the address without its password, or "camera 0"."""
+        """The name in messages: the path, the address without its password, or "camera 0"."""
         if self.kind == "camera":
             return f"camera {self.address}"
         return without_secrets(self.address) if self.kind == "stream" else self.address
 
     @property
     def is_live(self) -> bool:
-        """Whether it may have no end."""
+        """Whether the source may have no end."""
         return self.kind in ("stream", "camera")
 
 
@@ -96,7 +96,7 @@ class _Found:
     @property
     def identity(self) -> object:
         if self.image is not None:
-            return object()  # an image given twice is two images
+            return object()  # the same image in memory may be given twice
         return (self.live.kind, self.live.address) if self.live else self.path.resolve()
 
 
@@ -110,29 +110,28 @@ def find_sources(
     out: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Sequence[Source]:
-    """Find the images and videos that files, folders and glob patterns stand for, and the streams and cameras.
+    """Find the images and videos in files, folders and glob patterns, and the streams and cameras.
 
-    A number is a camera, unless a file has that name; addresses are streams, also those of videos. Folders are searched
-    through all their subfolders, without hidden files; what a folder or pattern holds is sorted as people count (2
-    before 10). A source named twice is taken once. In a data set's folder the images are taken and the masks, in a
-    folder masks beside images, left out, with a line to `tell`; so are named pipes, devices and sockets.
+    A number is a camera, unless a file has that name; addresses are streams, also those of video files. Folders are
+    searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
+    is named twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
+    beside images, are left out with a message to `tell`, as are named pipes, devices and sockets.
 
-    Results of earlier runs in a folder or pattern are left out, too: files that a `results.MARKER` records, run folders
-    of training, and `runs/COMMAND`. A folder that holds nothing but results can be named to have them segmented, unless
-    the results go there: `out`.
+    Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
+    of training, and `runs/COMMAND`. A folder of only results can be named to segment these, unless it is `out`.
 
-    Arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` takes, and Pillow images are images in memory;
+    Arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts, and Pillow images are images in memory;
     their results are named `image`, `image-2` and so on, in their order. An array of four axes is several images.
 
     Args:
-        arguments: one or several; sources that were found before are returned as they are.
-        out: the folder that the results go to.
-        tell: called with lines for the user.
+        arguments: one or several; existing `Source` objects are returned unchanged.
+        out: the folder of the results.
+        tell: called with messages for the user.
 
     Raises:
         ConfigError: an argument is none of these.
-        DataError: a path does not exist, a file is neither image nor video, a folder or pattern yields neither, or an
-            address is of a kind that cannot be read.
+        DataError: a path does not exist, a file is neither image nor video, a folder or pattern contains neither, or
+            the scheme of an address is not supported.
     """
     given = _as_list(arguments)
     if all(isinstance(each, Source) for each in given):
@@ -154,7 +153,7 @@ def find_sources(
 
 
 def results_name(source: Source) -> str:
-    """Return the name for a folder of results, by the first source: a pattern's is the name of its fixed part."""
+    """Return the name for a folder of results, from the first source; for a pattern, from its fixed part."""
     if source.is_live or source.image is not None:
         return source.stem
     path = Path(source.argument or source.address).expanduser()
@@ -186,7 +185,7 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         files = without_results(path, _files_below(path, tell), out=out, tell=tell)
         items = _in_order(_Found(file, file.relative_to(path)) for file in files)
         if not items and (path / WEIGHTS).is_file():
-            raise DataError(f"{argument}: is a model, and the model comes first, before what it is to see: swap them")
+            raise DataError(f"{argument}: is a model; expected an image or a video; give the model first, before these")
         if not items:
             raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in it or in its subfolders")
         return items
@@ -199,8 +198,8 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         return [_live(Source("stream", argument, stem_of(argument)))]
     if kind:
         raise DataError(
-            f"{without_secrets(argument)}: addresses of the kind {kind} cannot be read, only {', '.join(SCHEMES)}; "
-            "download it and give the file's path"
+            f"{without_secrets(argument)}: {kind} addresses are not supported; expected {', '.join(SCHEMES)}; download "
+            "the file and give its path"
         )
     number = camera_number(argument)
     if number is not None:
@@ -222,7 +221,7 @@ def _match(pattern: str, out: Path | None, tell: Callable[[str], None]) -> list[
         fixed = fixed.parent
     try:
         matched = list(fixed.glob(str(Path(pattern).relative_to(fixed))))
-    except ValueError:  # "**" beside other letters, which Python 3.13 takes for "*"
+    except ValueError:  # "**" beside other letters, which Python 3.13 reads as "*"
         matched = []
     if not matched:
         raise DataError(f"{pattern}: no file matches this pattern; check its spelling and that it is quoted")
@@ -247,7 +246,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _beside_images(folders: Sequence[str]) -> list[str]:
-    """Return the folders, of several in one folder, that hold a data set's masks."""
+    """Return which of the subfolders of a folder hold the masks of a data set."""
     has_images = any(name.lower() in IMAGE_FOLDERS for name in folders)
     return [name for name in folders if has_images and name.lower() in MASK_FOLDERS]
 
@@ -278,7 +277,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Name every source by its stem; those whose results would clash by more of their path or by a number."""
+    """Return the stem of every source; if results would clash, it has more of the path or a number."""
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
         for clash in _clashes(items, stems):
@@ -300,7 +299,7 @@ _LONGER: tuple[Callable[[_Found], str], ...] = (
 
 
 def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
-    """Return the indices of sources whose results would have one name, also where case is ignored."""
+    """Return the indices of sources whose results would have the same name, ignoring case."""
     same: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
         same[item.kind == "image", stem.casefold()].append(i)
@@ -308,7 +307,7 @@ def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
 
 
 SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
-"""The kinds of addresses that can be read."""
+"""The schemes of supported addresses."""
 
 _DEVICE_FILE = re.compile(r"/dev/video([0-9]+)")
 
@@ -316,13 +315,13 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: 
 
 
 def scheme(text: str) -> str | None:
-    """Return the kind of an address in lower case, such as rtsp; None where a text is no address."""
+    """Return the scheme of an address in lower case, such as rtsp; None if the text is not an address."""
     match = _ADDRESS.match(text)
     return match[1].lower() if match else None
 
 
 def camera_number(text: str) -> int | None:
-    """Return the number of a camera given as "0" or "/dev/video0"; None where a text is no camera."""
+    """Return the number of a camera given as "0" or "/dev/video0"; None if the text is not a camera."""
     device = _DEVICE_FILE.fullmatch(text)
     digits = device[1] if device else text
     return int(digits) if digits.isdecimal() and digits.isascii() else None
@@ -347,17 +346,17 @@ RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|
 """The folders in `RUNS` that the commands write to by default."""
 
 RUN_FILES = ("config.yaml", "data.json")
-"""Files that every run folder of training holds."""
+"""Files that every run folder of training contains."""
 
 FEW = 3
-"""The most folders that a line lists."""
+"""The largest number of folders that a message lists."""
 
 
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
-    """Leave out the files below a folder that earlier runs have written, with one line to `tell`.
+    """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
 
-    Where nothing is left, the results that `root` itself records are taken, unless `root` is `out`: naming a folder of
-    results means these.
+    If nothing is left, the results that `root` itself records are returned, unless `root` is `out`, since whoever names
+    a folder of results wants to segment these.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -384,7 +383,7 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder, with the run folder that it is in, if any, and the records that may name its files."""
+    """A folder, with the run folder that contains it, if any, and the records that may name its files."""
 
     run: Path | None
     results: tuple[Results, ...]
@@ -398,7 +397,7 @@ class _Tree:
     places: dict[Path, _Place] = field(default_factory=dict)
 
     def writer_of(self, file: Path) -> Path | None:
-        """Return the folder of the run that has written a file; None for a file of the user."""
+        """Return the folder of the run that wrote a file; None for a file of the user."""
         place = self._place(file.parent)
         return place.run or next((results.folder for results in place.results if results.names(file)), None)
 

@@ -1,4 +1,4 @@
-"""Wrap predictors: `TestTimeAugmentation`, `SingleClass`, `Abstain`."""
+"""Define wrappers of predictors: `TestTimeAugmentation`, `SingleClass` and `Abstain`."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 class _Wrapper(Predictor):
-    """Take the classes, the batch size and the threads from the wrapped segmenter."""
+    """A predictor with the classes, batch size and threads of the segmenter that it wraps."""
 
     segmenter: Predictor
 
@@ -42,12 +42,12 @@ class _Wrapper(Predictor):
 
 
 class TestTimeAugmentation(_Wrapper):
-    """Average a segmenter's probabilities over views of each image; a wrapper for `predict`.
+    """A wrapper for `predict` that averages the probabilities of a segmenter over several views of each image.
 
     Args:
-        segmenter: segments the views.
+        segmenter: the segmenter that computes the probabilities of the views.
         flip: add the mirrored image of each view.
-        scales: factors of the image's size, each above 0. Scaled views' probabilities are scaled back.
+        scales: factors of the image size, each above 0. Probabilities of scaled views are scaled back.
 
     Raises:
         ConfigError: a scale is not above 0.
@@ -96,7 +96,7 @@ class TestTimeAugmentation(_Wrapper):
 
 
 def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
-    """Scale (N, K, H, W) bilinearly to `size`, (height, width), one image and class after the other."""
+    """Scale probabilities (N, K, H, W) bilinearly to `size`, (height, width), one image and class at a time."""
     if probabilities.shape[-2:] == size:
         return probabilities
     import cv2  # slow to import, and most runs never need it
@@ -113,9 +113,9 @@ _OTHERS, _CLASS = 0, 1
 
 
 class SingleClass(_Wrapper):
-    """Color only the pixels whose probability of one class is above a threshold, in green; a wrapper for `predict`.
+    """A wrapper for `predict` that colors in green the pixels whose probability of one class exceeds a threshold.
 
-    The label maps have two classes: 0 for the others, 1 for the class.
+    The label maps have two classes: 1 for that class, 0 for all others.
 
     Raises:
         ConfigError: the threshold is not from 0 to below 1.
@@ -131,12 +131,12 @@ class SingleClass(_Wrapper):
 
     @property
     def classes(self) -> ClassSet:
-        """The two classes of the label maps: the others, and the class."""
+        """The two classes of the label maps: all others, and the selected class."""
         return self._classes
 
     @property
     def legend(self) -> Sequence[int]:
-        """The index of the class."""
+        """The index of the selected class."""
         return (_CLASS,)
 
     def predict_batch(
@@ -144,7 +144,7 @@ class SingleClass(_Wrapper):
     ) -> list[Prediction]:
         """Segment images of one size, (H, W, 3) uint8 each.
 
-        `confidence` also computes the class's probability, `entropy` that of the class against all others together.
+        `confidence` also computes the probability of the class, `entropy` the entropy of the two classes.
         """
         return [
             Prediction(
@@ -160,7 +160,7 @@ class SingleClass(_Wrapper):
 
 
 class Abstain(_Wrapper):
-    """Set pixels whose confidence is below a threshold to `IGNORE_INDEX`; a wrapper for `predict`.
+    """A wrapper for `predict` that sets pixels whose confidence is below a threshold to `IGNORE_INDEX`.
 
     Raises:
         ConfigError: the threshold is not above 0 and below 1.

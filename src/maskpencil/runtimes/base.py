@@ -1,4 +1,4 @@
-"""`Runtime`: compute coarse scores of images, and label maps of coarse scores."""
+"""Define `Runtime`, which computes coarse scores of images, and label maps of coarse scores."""
 
 import math
 from abc import ABC, abstractmethod

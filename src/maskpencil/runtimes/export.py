@@ -25,7 +25,7 @@ _EXAMPLE = (2, 64, 96, 3)
 
 
 def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
-    """Add its network's graph to a model folder; where that fails, call `warn` with the reason."""
+    """Add the graph of its network to a model folder; if that fails, call `warn` with the reason."""
     try:
         with folder_written_whole(folder / GRAPH) as place:
             write_graph(folder, place, "openvino")
@@ -77,7 +77,7 @@ class _Normalized(nn.Module):
 
 
 class _Weightless(nn.Module):
-    """The same, with the network's tensors of these names as inputs instead of weights."""
+    """A module like `_Normalized`, but with the network's tensors of these names as inputs instead of weights."""
 
     def __init__(self, normalized: _Normalized, names: Sequence[str]) -> None:
         super().__init__()

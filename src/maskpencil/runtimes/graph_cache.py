@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import openvino
 
 VERSION = 4
-"""Part of every name in the cache; increase it to convert all networks again."""
+"""The version of the cache, part of every name in it; increase it to convert all networks again."""
 
 COMPILED = "compiled"
 """The folder in the cache for networks that OpenVINO compiled for this machine."""
@@ -222,7 +222,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
 
 
 def _carried(folder: Path, weights: str) -> StoredGraph | None:
-    """Return the graph of a model folder, None if there is none that can be used."""
+    """Return the graph of a model folder; None if it has no usable graph."""
     carried = carried_graph(folder)
     if carried is None:
         return None

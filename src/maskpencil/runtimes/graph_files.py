@@ -78,7 +78,7 @@ _LAYER_TYPES = """
 """
 
 ALLOWED = frozenset(_LAYER_TYPES.split())
-"""The layers of feed-forward networks: none that loops, keeps a state, draws numbers or calls other code."""
+"""The layer types of feed-forward networks, without those that loop, keep a state, draw numbers or call other code."""
 
 _ELEMENT_TYPES = "boolean bf16 f16 f32 f64 i4 i8 i16 i32 i64 u1 u4 u8 u16 u32 u64"
 _NUMBERS = frozenset(_ELEMENT_TYPES.split())
@@ -350,7 +350,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
 
 
 def refuse_too_large(model: Any) -> None:
-    """Refuse an `openvino.Model` that would take much memory for a small image.
+    """Raise an error if an `openvino.Model` would take much memory for a small image.
 
     The model's input for pixels is left as free as it was.
 

@@ -1,4 +1,4 @@
-"""Build a trainer from a plan and data."""
+"""Build a trainer from a training plan and a data set."""
 
 import math
 from collections.abc import Iterable
@@ -46,9 +46,9 @@ def build_trainer(
 
     Args:
         plan: the settings.
-        images: the images to train on, and the data set they are of.
+        images: the images to train on, with their data set.
         accelerator: the device and the processes.
-        start: read the network's first weights; False where a checkpoint follows.
+        start: whether to read the initial weights of the network; False if a checkpoint is loaded afterwards.
         notes: lines for the log.
 
     Raises:
@@ -130,7 +130,7 @@ def build_trainer(
 
 
 def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Refuse what this machine or this number of processes cannot do, before anything is computed."""
+    """Check, before anything is computed, that this machine and number of processes support the settings."""
     if config.optimizer == "lbfgs" and accelerator.num_processes > 1:
         raise ConfigError("--optimizer lbfgs works in one process; start it without torchrun or accelerate launch")
     if config.sync_batch_norm and accelerator.device.type != "cuda":
@@ -158,7 +158,7 @@ def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
 def _prepared(
     config: TrainConfig, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Prepare network and optimizer for this machine and the processes."""
+    """Wrap network and optimizer for the device and the number of processes."""
     if config.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if config.compile:
@@ -168,7 +168,7 @@ def _prepared(
 
 
 def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
-    """Compute the features of the frozen backbone, or find those of an earlier run."""
+    """Compute the features of the frozen backbone, or reuse those of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:
@@ -183,7 +183,7 @@ def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: Segmenta
 
 
 def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN, tuple[str, ...]]:
-    """Build the network with its first weights; returns it with lines for the log."""
+    """Build the network with its initial weights, and return it with lines for the log."""
     if not start or not config.init:
         return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
     model, parts = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init)
@@ -196,9 +196,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
             f"{model.config.title}, and --as-released for both nets or for none"
         )
     new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
-    notes = [
-        f"layers that start untrained, as {config.init} has none of their shape and classes: {', '.join(new) or 'none'}"
-    ]
+    notes = [f"layers that start untrained, since {config.init} has no fitting weights: {', '.join(new) or 'none'}"]
     if theirs != ours:
         what = (
             "in another order, matched by name"

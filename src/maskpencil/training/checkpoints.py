@@ -1,4 +1,4 @@
-"""Training state on disk: everything that an exact continuation needs, whole and finite."""
+"""Save and load checkpoints: the training state that is needed to resume a run exactly."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from maskpencil.training.schedule import Progress
 FILE = "state.pt"
 
 RENAMED = {"parts": "accumulate", "leaving_seconds": "graph_seconds"}
-"""Fields of `Progress` that checkpoints of earlier versions have under another name."""
+"""The names of fields of `Progress` in checkpoints of earlier versions, and their current names."""
 
 
 def save_checkpoint(
@@ -32,7 +32,7 @@ def save_checkpoint(
     """Write weights, their moving average, optimizer state and progress; random numbers follow from seed and progress.
 
     Args:
-        path: the folder, which is replaced whole.
+        path: the folder, which is replaced as a whole.
         progress: the state of the run.
         model: the network that is trained.
         optimizer: its optimizer.
@@ -40,7 +40,7 @@ def save_checkpoint(
         scaler: the scaler of the loss in fp16.
 
     Raises:
-        OutputError: it cannot be written; the checkpoint before stays.
+        OutputError: the checkpoint cannot be written; the previous one is kept.
     """
     state = {
         "progress": asdict(progress),
@@ -57,7 +57,7 @@ def save_checkpoint(
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Check for a checkpoint to resume from; after a crash call `files.recover_folder` first."""
+    """Return whether there is a checkpoint to resume from; after a crash call `files.recover_folder` first."""
     return (path / FILE).is_file()
 
 
@@ -69,10 +69,10 @@ def load_checkpoint(
     average: nn.Module | None = None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Progress | None:
-    """Restore everything that `save_checkpoint` has written; None where there is no checkpoint yet.
+    """Restore the state that `save_checkpoint` wrote and return the progress; None if there is no checkpoint yet.
 
     Raises:
-        ModelError: the checkpoint is damaged or of another network, or holds values that are not finite.
+        ModelError: the checkpoint is damaged, belongs to another network, or holds values that are not finite.
     """
     if not has_checkpoint(path):
         return None
@@ -81,7 +81,7 @@ def load_checkpoint(
         broken = first_not_finite({name: state[name] for name in ("model", "average", "optimizer")})
         if broken:
             raise ModelError(
-                f"{path / FILE}: cannot be resumed from, for the run had diverged (not finite: {broken}); start the "
+                f"{path / FILE}: cannot be resumed from, since the run had diverged (not finite: {broken}); start the "
                 "run again, with a smaller --learning-rate or --precision fp32"
             )
         model.load_state_dict(state["model"])
@@ -97,13 +97,13 @@ def load_checkpoint(
 
 
 def first_not_finite(state: object) -> str | None:
-    """Name the first tensor of a nested state that holds NaN or infinity; None where all are finite.
+    """Return the name of the first tensor in a nested state that holds NaN or infinity; None if all are finite.
 
     Args:
         state: a tensor, or mappings and sequences of tensors such as a state dict; other values are skipped.
     """
     named = list(_tensors(state, ()))
-    # the greatest absolute value of NaN is NaN
+    # the maximum of a tensor with NaN is NaN
     finite = [torch.linalg.vector_norm(tensor, ord=math.inf).isfinite() for _, tensor in named]
     return next((name for (name, _), each in zip(named, finite, strict=True) if not bool(each)), None)
 

@@ -1,4 +1,4 @@
-"""Settings of a training run as they are given: Python arguments, command-line options or a YAML file."""
+"""Define and check the settings of a training run, given as Python arguments, options or a YAML file."""
 
 import math
 import os
@@ -57,10 +57,10 @@ _NEAREST_LOSS = {
     "dicece": "dice+cross-entropy",
     "ce-dice": "cross-entropy+dice",
 }
-"""The nearest term for losses of other tools: ohem, like focal loss, gives hard pixels more weight."""
+"""Losses of other tools, and the most similar term; ohem, like focal loss, gives hard pixels more weight."""
 
 FIND = "find"
-"""The learning rate that a range test is to find."""
+"""The value of `learning_rate` that requests a range test."""
 
 SIZES = ("image_size", "crop_size")
 FILES = ("weights", "init", "class_weights")
@@ -69,14 +69,14 @@ FILES = ("weights", "init", "class_weights")
 READERS: Mapping[Any, Any] = {bool: read_flag, int: read_whole, float: read_number, str: read_text}
 
 MAX_SEED = 2**63 - 1
-"""The greatest seed that torch takes."""
+"""The largest seed that torch accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a run as they are given; those not given are left to the recipe.
+    """The settings of a run; the recipe decides those that are not given.
 
-    Numbers may be numpy's or torch's, files a `Path`, sizes a number or a pair (height, width), `device` a
+    Accepted are also numpy and torch numbers, a `Path` for a file, a number or a pair (height, width) for a size, and a
     `torch.device`; the fields hold plain values.
 
     Example:
@@ -231,7 +231,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
             value = getattr(self, name)
-            if value is not None or getattr(type(self), name) is not None:  # what has no default may stay unset
+            if value is not None or getattr(type(self), name) is not None:  # fields without a default may stay unset
                 object.__setattr__(self, name, _plain(name, kind, value))
         self._refuse_out_of_range()
 
@@ -265,9 +265,9 @@ class TrainConfig:
         if self.time_budget is not None:
             parse_time("--time-budget", self.time_budget)
             if self.epochs is not None:
-                raise ConfigError("--time-budget says when a run ends; leave --epochs out")
+                raise ConfigError("--time-budget and --epochs both set the length of the run; give only one of them")
             if self.validate_every is not None:
-                raise ConfigError("--time-budget says when to validate; leave --validate-every out")
+                raise ConfigError("--validate-every has no effect with --time-budget; leave it out")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
         if self.image_size is not None:
@@ -276,12 +276,12 @@ class TrainConfig:
             parse_crop_size(self.crop_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values, None where the recipe decides."""
+        """Return the settings as plain values; None if the recipe decides."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """Build from plain values.
+        """Build the settings from plain values.
 
         Raises:
             ConfigError: a setting is unknown or out of range.
@@ -298,7 +298,7 @@ def read_config(path: Path) -> TrainConfig:
     """Read a run's config.yaml.
 
     Raises:
-        ConfigError: the file is missing, not YAML, or holds settings that cannot be.
+        ConfigError: the file is missing, not YAML, or holds invalid settings.
     """
     try:
         entries = read_yaml(path)
@@ -368,7 +368,9 @@ class LearningRate:
 
 
 def parse_learning_rate(rate: float | str) -> LearningRate:
-    """Parse `0.001`, for a loss averaged over pixels, `sum:1e-10`, or `find`, whose range test multiplies a rate of 1.
+    """Parse a learning rate: `0.001` for a loss averaged over pixels, `sum:1e-10` for a summed one, or `find`.
+
+    `find` gives the rate 1, which the range test multiplies by its factors.
 
     Raises:
         ConfigError: the rate is none of these, or not above 0.
@@ -398,7 +400,7 @@ def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] 
 
 
 def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
-    """Parse `auto`, `none` (None), `240x320` (height, width) or `256`, both sides.
+    """Parse a crop size: `auto`, `none` (None), `240x320` (height, width) or `256` (both sides).
 
     Raises:
         ConfigError: the text is none of these.
@@ -410,10 +412,10 @@ def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
 
 
 def parse_loss(text: str) -> tuple[str, ...]:
-    """Parse the name of a term, or several joined by `+`: cross-entropy+dice.
+    """Parse a loss: the name of a term, or several joined by `+`, such as cross-entropy+dice.
 
     Raises:
-        ConfigError: there is no such term.
+        ConfigError: a term is unknown.
     """
     terms = tuple(text.split("+"))
     if unknown := [term for term in terms if term not in LOSS_TERMS]:

@@ -25,7 +25,7 @@ from maskpencil.label_maps import LabelMap
 from maskpencil.training.transforms import Augmentation, FitSize, Size, draw_gains, recolor
 
 KEPT_SHARE = 1 / 3
-"""The share of the free memory, or of the free disk, that decoded images may take."""
+"""The largest share of the free memory, or of the free disk space, that decoded images may take."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """An image (3, H, W) uint8 and its target (H, W) uint8."""
@@ -46,7 +46,7 @@ class Images(NamedTuple):
     gains: torch.Tensor
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """Move the images (N, 3, H, W) to a device and recolor them there, 0-255."""
+        """Move the images (N, 3, H, W), 0-255, to a device and change their colors there by `gains`."""
         pixels = self.pixels.to(device, non_blocking=True)
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
@@ -60,12 +60,12 @@ class Place(NamedTuple):
 
 
 class TrainingImages:
-    """The training pairs of a data set at the size at which the network sees them, decoded once if there is room.
+    """The training pairs of a data set at the working size of the network, decoded once if there is enough memory.
 
     Args:
         data: the data set.
-        image_size: what images are scaled to, see `images.fitted_size`.
-        processes: the number of processes on this machine that keep the same images.
+        image_size: the size to which images are scaled, see `images.fitted_size`.
+        processes: the number of processes on this machine that keep the same images in memory.
     """
 
     def __init__(self, data: DataFolder, image_size: int | Size | None = None, *, processes: int = 1) -> None:
@@ -78,7 +78,7 @@ class TrainingImages:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> Pair:
-        """Return a pair without augmentation: kept, or read now."""
+        """Return a pair without augmentation, from memory or from its files."""
         return self._kept[index] if self._kept else self._fitted(*self.data.read_pair(self._pairs[index]))
 
     @property
@@ -89,10 +89,10 @@ class TrainingImages:
     def load(
         self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
     ) -> None:
-        """Decode every image of the data set once: check all of them, and keep those to train on.
+        """Decode every image of the data set once, to check it, and keep the training images.
 
         They are kept in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes. Workers that
-        are forked later share them.
+        are forked afterwards share them.
 
         Args:
             report: see `DataFolder.check_images`.
@@ -114,7 +114,7 @@ class TrainingImages:
         self._kept = slots
 
     def _slots(self) -> list[Pair]:
-        """Make empty tensors for all pairs, in memory or on disk; none where there is too little room."""
+        """Allocate tensors for all pairs, in memory or on disk; return [] if there is too little space."""
         needed = self.nbytes * self.processes / KEPT_SHARE
         if needed <= available_memory():
             return [_slot(torch.empty(_nbytes(size), dtype=torch.uint8), size) for size in self._sizes]
@@ -130,7 +130,7 @@ class TrainingImages:
         return []
 
     def _fitted(self, image: RGBImage, label_map: LabelMap) -> Pair:
-        """Scale an image (H, W, 3) and its label map (H, W) to the size at which the network sees them."""
+        """Scale an image (H, W, 3) and its label map (H, W) to the working size of the network."""
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         fitted: Pair = self._fit(pixels, tv_tensors.Mask(torch.from_numpy(label_map)))
         return fitted
@@ -149,10 +149,10 @@ def _slot(room: torch.Tensor, size: Size) -> Pair:
 
 
 def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
-    """Return the bytes of a new file in a folder that is gone when the process ends."""
+    """Map a new unnamed file in a folder into memory; the system removes it when the process ends."""
     descriptor, path = mkstemp(dir=folder)
     try:
-        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the process without a message
+        if hasattr(os, "posix_fallocate"):  # without it, a full disk would end the process without a message
             os.posix_fallocate(descriptor, 0, nbytes)
         return torch.from_file(path, shared=True, size=nbytes, dtype=torch.uint8)
     finally:
@@ -161,14 +161,14 @@ def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Images (3, H, W) uint8 and targets (H, W) uint8, augmented.
+    """A data set of augmented images (3, H, W) uint8 and targets (H, W) uint8.
 
     An item is indexed by its `Place`. Its random numbers depend only on epoch, image and seed, never on the order of
     loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
 
     Args:
         images: the pairs.
-        transform_of: gives the transform, of torchvision's v2, for a resolution.
+        transform_of: returns the transform (torchvision v2) for a resolution.
         color_jitter: the largest relative change of brightness, contrast and saturation.
         seed: the seed of all samples.
     """
@@ -199,9 +199,9 @@ class SegmentationDataset(Dataset[Sample]):
 class EpochBatches(Sampler[list[Place]]):
     """Shuffled batches of places for one of `world` processes, which split each batch among them.
 
-    Unless `batch_size` is 1, no process gets a batch of one, on which batch normalization cannot train: a last batch
-    that is too small is added to the one before, and a data set that is too small repeats its samples. Set `epoch` and
-    the batch to `start` from before iterating; `resolution` may change at any time, for the following batches.
+    Unless `batch_size` is 1, no process gets a batch of one image, on which batch normalization cannot train: a last
+    batch that is too small is added to the one before, and a data set that is too small repeats its samples. Set
+    `epoch` and `start`, the first batch, before iterating; `resolution` may change at any time, for later batches.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -236,7 +236,7 @@ class EpochBatches(Sampler[list[Place]]):
 def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[Images, torch.Tensor]:
     """Stack samples of unequal size: images are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
 
-    Returns images and targets (N, H, W) int64, of the greatest height and width.
+    Returns images and targets (N, H, W) int64 of the largest height and width in the batch.
     """
     height = max(sample.image.shape[-2] for sample in samples)
     width = max(sample.image.shape[-1] for sample in samples)
@@ -259,7 +259,7 @@ def load_batches(
         collate_fn=_Collate(fill),
         persistent_workers=workers > 0,
         pin_memory=pin,
-        generator=torch.Generator(),  # otherwise every iterator draws a seed from the generator of dropout
+        generator=torch.Generator(),  # keeps iterators from drawing a seed from the generator that dropout uses
     )
     return loader
 

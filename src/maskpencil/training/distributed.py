@@ -1,4 +1,4 @@
-"""Training in several processes, started by torchrun, accelerate launch or SLURM's srun."""
+"""Set up training in several processes, started by torchrun, accelerate launch or SLURM's srun."""
 
 import os
 import re
@@ -18,11 +18,11 @@ T = TypeVar("T")
 FIRST_PORT, PORTS = 20_000, 10_000
 
 PATIENCE = timedelta(hours=12)
-"""How long processes wait for the main one, which reads the data and computes features first."""
+"""The time for which processes wait for the main one, which first reads the data and computes features."""
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
-    """Join the processes that torchrun, accelerate launch or srun has started; without one, train in this one alone.
+    """Join the processes started by torchrun, accelerate launch or srun; without these, use only the current process.
 
     Args:
         on_cpu: whether to train on the CPU.
@@ -30,7 +30,7 @@ def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | N
         tracker: the experiment tracker, if any.
 
     Raises:
-        ConfigError: there is no such tracker, or it is not installed.
+        ConfigError: the tracker is unknown or not installed.
     """
     for name, value in slurm_environment(os.environ, devices=torch.cuda.device_count()).items():
         os.environ.setdefault(name, value)
@@ -44,7 +44,7 @@ def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | N
 
 
 def shared(accelerator: Accelerator, value: T) -> T:
-    """Give every process the `value` of the main one."""
+    """Return the `value` of the main process in every process."""
     return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
 
 
@@ -58,11 +58,11 @@ def in_turn(accelerator: Accelerator) -> Iterator[None]:
 
 
 def slurm_environment(environment: Mapping[str, str], *, devices: int) -> dict[str, str]:
-    """Derive torch's environment variables from srun's; none where srun has started a single process.
+    """Derive torch's environment variables from srun's; return {} if srun started a single process.
 
     Args:
         environment: the variables of this process.
-        devices: the number of GPUs that this process sees, which may be only its own.
+        devices: the number of GPUs visible to this process, which may be one of several.
 
     Source: the environment variables of srun's manual.
     """
@@ -88,11 +88,11 @@ def checked_tracker(name: str) -> str:
     """Check that Accelerate supports a tracker and that its package is installed.
 
     Raises:
-        ConfigError: it is not supported or not installed.
+        ConfigError: the tracker is not supported or not installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers  # slow to import
 
-    known = sorted(set(map(str, LOGGER_TYPE_TO_CLASS)) - {"tensorboard"})  # whose events are always written
+    known = sorted(set(map(str, LOGGER_TYPE_TO_CLASS)) - {"tensorboard"})  # always in use
     if name not in known:
         raise ConfigError(f"--tracker must be {', '.join(known)}, but got {name!r}")
     if name not in map(str, get_available_trackers()):

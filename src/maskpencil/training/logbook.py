@@ -31,19 +31,19 @@ PREVIEW_IMAGES = 4
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 BOARD_ROOM = 1 << 20
-"""Bytes that have to be free for TensorBoard's events, which may be lost, to be written."""
+"""TensorBoard's events, which are not essential, are written only if at least this many bytes are free."""
 
 Track = Callable[[Mapping[str, float], int], None]
 
 
 class Logbook:
-    """Log one run, as a context manager.
+    """The log of one run, as a context manager.
 
     Args:
         run: the folder to write in.
         schedule: the length of the run.
-        done: the progress that the run starts from.
-        track: called with (values by name, step) for all that TensorBoard gets.
+        done: the progress at which the run starts.
+        track: called with (values by name, step) for all values written to TensorBoard.
         quiet: print nothing.
     """
 
@@ -120,7 +120,7 @@ class Logbook:
         try:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
-            self.say(f"warning: the row of epoch {progress.epoch} waits for the next: {error}")
+            self.say(f"warning: the row of epoch {progress.epoch} is not written until the next epoch: {error}")
         line = f"epoch {self.schedule.epoch_text(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if validation and scores:
             self._last_score = scores["mean_iou"]
@@ -144,7 +144,7 @@ class Logbook:
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
-    """Begin TensorBoard's events, which replace those of a run after `step`; None where the disk is full."""
+    """Open TensorBoard's writer, which discards earlier events after `step`; None if the disk is full."""
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     with suppress(OSError):
@@ -154,7 +154,7 @@ def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
 
 
 class Silent(Logbook):
-    """Log nothing, as processes do that are not the main one."""
+    """A log that writes nothing, for all processes except the main one."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -180,12 +180,12 @@ class Silent(Logbook):
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
-    """Map the published scores by name; none where no pixel was labeled."""
+    """Return the published scores by name; {} if no pixel was labeled."""
     return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 
 def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair]) -> None:
-    """Draw image, target and prediction side by side for a few pairs spread over a split.
+    """Draw image, target and prediction side by side for a few pairs, evenly spaced in a split.
 
     Raises:
         OutputError: the image cannot be written.

@@ -34,7 +34,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True)
 class Loss:
-    """Sum one or more loss terms over a batch.
+    """The sum of one or more loss terms over a batch.
 
     Args:
         terms: names of terms, cross-entropy or those of `TERMS`.
@@ -52,8 +52,8 @@ class Loss:
         Args:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
-            weight: what `weigh` gives for the whole batch, where this is a micro-batch of it. The cross-entropies of
-                all micro-batches then add up to that of the batch; other terms to their average.
+            weight: the result of `weigh` for the whole batch, if this is a micro-batch of it. The cross-entropies of
+                all micro-batches then add up to that of the batch, and other terms to their average.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
@@ -70,7 +70,7 @@ class Loss:
         if self.class_weights is None:
             return (target != IGNORE_INDEX).sum().float()
         weights = functional.pad(self.class_weights, (0, IGNORE_INDEX + 1 - len(self.class_weights)))
-        return weights[target].sum()  # ignored pixels weigh 0; indexing by a mask would make a GPU wait
+        return weights[target].sum()  # ignored pixels weigh 0; indexing by a mask would synchronize a GPU
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, whole: Tensor) -> Tensor:
         summed = functional.cross_entropy(
@@ -94,10 +94,10 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
 
 
 def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
-    """Average one minus the Dice coefficient over the classes in the target; classes count alike at any size.
+    """Average one minus the Dice coefficient over the classes in the target; large and small classes count equally.
 
-    Source: Milletari et al., "V-Net", 3DV 2016; over the whole batch, so that an image without the class is no special
-    case.
+    The coefficient is computed over the whole batch, so that images without a class need no special case. Source:
+    Milletari et al., "V-Net", 3DV 2016.
     """
     probabilities = logits.softmax(dim=1)
     pixels = torch.bincount(target, minlength=logits.shape[1]).float()
@@ -121,7 +121,7 @@ def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tens
         inside = inside[order]
         pixels = inside.sum()
         jaccard = 1 - (pixels - inside.cumsum(0)) / (pixels + (1 - inside).cumsum(0))
-        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # the IoU that each further wrong pixel costs
+        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # the loss of IoU by each further wrong pixel
         losses.append(errors @ steps)
     return torch.stack(losses).mean()
 

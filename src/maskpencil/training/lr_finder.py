@@ -1,4 +1,4 @@
-"""Find the learning rate at which the loss falls fastest: a range test before the run."""
+"""Find the learning rate at which the loss falls fastest, by a range test before the run."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,15 +14,15 @@ STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 FIRST = 10
-"""The first step that counts; before it the smoothed loss is that of a few batches and falls by chance."""
+"""The first step that counts; before it the smoothed loss covers only a few batches and may fall by chance."""
 
 WORSE = 3.0
-"""The test ends early when the loss is this multiple of the least."""
+"""The test ends early when the loss reaches this multiple of its minimum."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The learning rate that a range test found, and the smoothed loss at each rate that was tried."""
+    """The result of a range test: the learning rate, and the smoothed loss at each tested rate."""
 
     rate: float
     losses: dict[float, float]
@@ -32,12 +32,12 @@ class Trial:
 
 
 def find_learning_rate(trainer: Trainer) -> Trial:
-    """Make up to `STEPS` steps at rates that rise from `LOWEST` to `HIGHEST`; the trainer is of no use afterwards.
+    """Train up to `STEPS` steps at rates rising from `LOWEST` to `HIGHEST`; the trainer cannot be used afterwards.
 
-    The rate found is that of the steepest fall of the loss per log rate, before the loss is least.
+    The result is the rate at which the loss falls most steeply per log rate, before its minimum.
 
     Raises:
-        TrainingError: the loss is not a finite number even at the lowest rate, or falls at none.
+        TrainingError: the loss is not a finite number even at the lowest rate, or does not fall at any rate.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3.
     """
@@ -67,13 +67,13 @@ def find_learning_rate(trainer: Trainer) -> Trial:
 
 
 def steepest(losses: Mapping[float, float]) -> float:
-    """Choose the rate at which the loss falls fastest before it is least.
+    """Return the rate at which the loss falls fastest before its minimum.
 
     Args:
         losses: the smoothed loss at each rate, in rising order.
 
     Raises:
-        TrainingError: it falls nowhere.
+        TrainingError: the loss never falls.
     """
     rates, values = list(losses), list(losses.values())
     least = values.index(min(values)) if values else 0

@@ -1,4 +1,4 @@
-"""Optimizers, their parameter groups, and the moving average of the weights."""
+"""Define the optimizers, their parameter groups, and the moving average of the weights."""
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -11,10 +11,10 @@ from maskpencil.models import FCN
 from maskpencil.training.resolve import TrainPlan
 
 RELATIVE_STEP = 15.0
-"""The length of a step, as a multiple of the kernel's length, at a learning rate of 1: 0.03 at 2e-3."""
+"""The norm of a step, as a multiple of the kernel's norm, at a learning rate of 1: 0.03 at 2e-3."""
 
 MAX_FILTERS = 256
-"""Kernels of more filters are left to AdamW: orthogonalizing them takes longer than it saves."""
+"""Kernels with more filters are updated by AdamW, since orthogonalizing them takes longer than it saves."""
 
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5; applied repeatedly it moves numbers in 0..1 near 1 (Jordan 2024)."""
@@ -28,7 +28,7 @@ _WARM_UP = 10
 def build_optimizer(model: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
     """Build the optimizer with parameter groups for backbone and head, kernels and biases.
 
-    Biases and normalization layers do not decay. Every group keeps its greatest learning rate as `peak`.
+    Biases and normalization layers have no weight decay. Every group stores its highest learning rate as `peak`.
     """
     config, rate = plan.config, plan.learning_rate.value
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -57,14 +57,14 @@ def build_optimizer(model: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
 
 
 class Muon(torch.optim.AdamW):
-    """Update kernels by their orthogonalized momentum, everything else by AdamW.
+    """An optimizer that updates kernels by their orthogonalized momentum, and other parameters by AdamW.
 
-    The update of a kernel is `lr` times as long as the kernel, which is then scaled back to its length: batch
-    normalization cancels the length of kernels.
+    The norm of an update is `lr` times the norm of the kernel, which is then scaled back to its norm, since batch
+    normalization cancels the norm of kernels.
 
     Args:
-        groups: parameter groups as torch's, each with `turned`: whether its kernels (K, C, h, w) are updated by Muon.
-        lr: the learning rate of groups without their own.
+        groups: torch parameter groups, each with `turned`: whether its kernels (K, C, h, w) are updated by Muon.
+        lr: the default learning rate of groups.
         momentum: the share of the earlier gradients in an update, 0 to below 1.
 
     Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024. The fixed length is ours.
@@ -77,7 +77,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Update the parameters; returns what `closure`, which recomputes loss and gradients, returns."""
+        """Update the parameters, and return the result of `closure`, which recomputes loss and gradients."""
         loss = None
         if closure:
             with torch.enable_grad():
@@ -106,7 +106,7 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Check for a convolution kernel over several channels, of at most `MAX_FILTERS` filters and not all zeros."""
+    """Return whether Muon can update `parameter`, a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
 
@@ -128,12 +128,12 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 
 
 class ExponentialMovingAverage:
-    """Average the weights and buffers of a network, which are in `network`, a copy of it.
+    """An exponential moving average of the weights and buffers of a network, in the copy `network`.
 
-    Averaged statistics of batch normalization vary less than the layers' own, which follow the last few batches.
+    Averaged statistics of batch normalization vary less than those of the layers, which follow the last few batches.
 
     Args:
-        network: the network that is trained.
+        network: the trained network.
         decay: the share of the average that each update keeps, 0 to below 1.
 
     Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.

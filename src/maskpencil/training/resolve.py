@@ -1,4 +1,4 @@
-"""From given settings to a plan: fill what the recipe and the images decide, then parse every text once."""
+"""Turn settings into a training plan: fill missing ones from the recipe and the images, then parse all texts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Settings of a run with every text parsed.
+    """The complete settings of a run, with every text parsed.
 
     Args:
-        config: the settings with nothing left to the recipe, as config.yaml and the model folder keep them.
-        image_size: the size the network sees: (height, width), the longer side in pixels at most, or None for native.
+        config: the complete settings, as stored in config.yaml and in the model folder.
+        image_size: the working size: (height, width), the largest length of the longer side, or None for native.
         crop_size: (height, width) of the training window; None for whole images.
-        learning_rate: the greatest learning rate, and the reduction of the loss it belongs to.
+        learning_rate: the highest learning rate, and the reduction of the loss for which it is meant.
         loss_terms: names of the terms that the loss sums.
         time_budget: seconds; None where the epochs are counted.
-        coarse_epochs: how many epochs, from the first on, run at half the resolution; 0 with a time budget.
+        coarse_epochs: the number of first epochs at half the resolution; 0 with a time budget.
     """
 
     config: TrainConfig
@@ -48,16 +48,16 @@ class TrainPlan:
 
     @property
     def finds_learning_rate(self) -> bool:
-        """Whether a range test is to find the learning rate."""
+        """Whether a range test chooses the learning rate."""
         return self.config.learning_rate == FIND
 
     def with_learning_rate(self, rate: float) -> "TrainPlan":
-        """Make the plan with the learning rate that a range test has found."""
+        """Return the plan with the learning rate found by a range test."""
         return make_plan(replace(self.config, learning_rate=rate))
 
 
 def make_plan(config: TrainConfig) -> TrainPlan:
-    """Parse settings that are filled, such as those of a run's config.yaml."""
+    """Parse complete settings, such as those in the config.yaml of a run."""
     image_size, crop_size = parse_auto_image_size(config.image_size), parse_crop_size(config.crop_size)
     return TrainPlan(
         config=config,
@@ -81,7 +81,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPl
         sizes: (height, width) of every image of `train` and `val`.
 
     Raises:
-        ConfigError: a setting cannot work, or there is no such backbone.
+        ConfigError: a setting is invalid, or the backbone is unknown.
     """
     return make_plan(_fill(config, sizes))
 
@@ -102,7 +102,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
         # pretrained features need smaller steps than new ones
         backbone_rate=_first_set(config.backbone_rate, 1.0 if from_scratch else 0.1),
         weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
-        # Muon's steps are as long for any gradient
+        # the norm of Muon's steps does not depend on the gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
         coarse_share=_coarse_share(config, crop_size),
         cache_views=_cache_views(config),
@@ -125,7 +125,7 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
-    """Choose Muon, about twice as fast from scratch, where batch normalization cancels the length of kernels."""
+    """Choose Muon, about twice as fast from scratch, if batch normalization cancels the norm of kernels."""
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
@@ -151,19 +151,19 @@ def _first_set(value: float | None, otherwise: float) -> float:
 
 
 def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Choose rather more than half, unless half a window is too small to show anything."""
+    """Choose the share of epochs at half resolution: more than half of them, unless half a window is too small."""
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
-            raise ConfigError("--coarse-share needs windows; give a --crop-size, or 0")
+            raise ConfigError("--coarse-share needs training windows; give a --crop-size, or --coarse-share 0")
         if config.coarse_share and _cache_views(config):
-            raise ConfigError("--coarse-share needs images, not cached features; give 0, or --cache-views 0")
+            raise ConfigError("--coarse-share needs images, not cached features; set it or --cache-views to 0")
         return config.coarse_share
-    whole_trunk = config.freeze == "none"  # a frozen one gains nothing from a coarse start
+    whole_trunk = config.freeze == "none"  # a frozen trunk gains nothing from a coarse start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
 
 
 def _convex(config: TrainConfig) -> TrainConfig:
-    """Set what makes the loss of the head convex."""
+    """Change the settings so that the loss of the head is convex."""
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:

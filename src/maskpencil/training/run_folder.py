@@ -1,4 +1,4 @@
-"""The files of a training run, and the fingerprint of its data, which finds what has changed since."""
+"""Define the files of a training run, and the fingerprint of its data, which reveals later changes."""
 
 import csv
 import hashlib
@@ -25,12 +25,12 @@ SOURCE = frozenset(("data", "images", "masks", "split_file"))
 FINGERPRINT_VERSION = 1
 
 MAX_FINGERPRINT_BYTES = 2**29
-"""The greatest size of a fingerprint's file, that of two million images."""
+"""The largest size of a fingerprint file, enough for two million images."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`runs/train/NAME/` and the paths in it."""
+    """The folder of a run, `runs/train/NAME/`, and the paths in it."""
 
     path: Path
 
@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """The path of the training data, and of images, masks and splits where they were given."""
+        """A JSON file with the path of the training data, and of images, masks and splits, if given."""
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
@@ -57,12 +57,12 @@ class RunFolder:
             if "data" not in known or not SOURCE.issuperset(known):
                 raise ValueError(f"expected data and no others than {', '.join(sorted(SOURCE))}")
         except ValueError as error:
-            raise DataError(f"{self.data}: does not say what the run trains on ({error}); {remedy}") from error
+            raise DataError(f"{self.data}: does not name the training data ({error}); {remedy}") from error
         return known
 
     @property
     def metrics(self) -> Path:
-        """One row per epoch."""
+        """A CSV file with one row per epoch."""
         return self.path / "metrics.csv"
 
     @property
@@ -72,7 +72,7 @@ class RunFolder:
 
     @property
     def preview(self) -> Path:
-        """One image per validation, of images, targets and predictions."""
+        """A folder with one sheet per validation, with images, targets and predictions."""
         return self.path / "preview"
 
     @property
@@ -82,7 +82,7 @@ class RunFolder:
 
     @property
     def fingerprint(self) -> Path:
-        """The fingerprint of the data that the run began with."""
+        """The fingerprint of the data at the start of the run."""
         return self.path / "fingerprint.json"
 
     @property
@@ -102,15 +102,15 @@ class RunFolder:
 
     @property
     def splits(self) -> Path:
-        """List files of the images that trained and validated."""
+        """A folder with list files of the training and validation images."""
         return self.path / "splits"
 
 
 def new_run(path: Path) -> RunFolder:
-    """Make a run folder; a number is added when the name is taken.
+    """Create a run folder; a number is added to its name if the name is taken.
 
     Raises:
-        OutputError: it cannot be made, or TensorBoard cannot write there.
+        OutputError: the folder cannot be created, or TensorBoard cannot write there.
     """
     if not is_utf8(str(path)):
         raise OutputError(f"{path}: its name is not valid UTF-8, which TensorBoard needs; choose another with --out")
@@ -121,7 +121,7 @@ def existing_run(path: Path) -> RunFolder:
     """Open a run folder to resume.
 
     Raises:
-        DataError: the folder is no training run.
+        DataError: the folder is not a training run.
     """
     run = RunFolder(path)
     absent = next((file.name for file in (run.config, run.data) if not file.is_file()), None)
@@ -137,7 +137,7 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """Read the rows of metrics.csv of the epochs up to `before`; later ones belong to work that was lost."""
+    """Read the rows of metrics.csv up to epoch `before`; later ones belong to epochs after the last checkpoint."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -154,11 +154,11 @@ def write_metrics(path: Path, rows: list[dict[str, str]]) -> None:
 
 @dataclass(frozen=True)
 class PairPrint:
-    """Facts of an image and its mask, derived without reading pixels.
+    """The fingerprint of an image and its mask, computed without decoding the image.
 
     Args:
-        content: digest of the bytes of both files, the mask's size and the pixels of each class; a drawn mask has no
-            file of its own.
+        content: digest of the number of bytes of both files, the mask's size and the pixels of each class; a drawn mask
+            has no file.
         dates: modification times of both files, in nanoseconds.
     """
 
@@ -168,7 +168,7 @@ class PairPrint:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The class names of a data set, the class of each color or number in its masks, and its pairs by split."""
+    """The fingerprint of a data set: class names, the class of each color or number in masks, and pairs by split."""
 
     names: tuple[str, ...]
     codes: Mapping[str, int]
@@ -181,7 +181,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, data: DataFolder) -> "Fingerprint":
-        """Take the fingerprint of the splits that a run uses, train and val, with two stats per pair."""
+        """Compute the fingerprint of train and val, the splits that a run uses, with two stat calls per pair."""
         splits = {}
         for split in ("train", "val"):
             counts = data.class_counts(split)
@@ -192,7 +192,7 @@ class Fingerprint:
         return cls(data.classes.names, _codes(data.encoding), splits)
 
     def write(self, path: Path) -> None:
-        """Write it as JSON.
+        """Write the fingerprint as JSON.
 
         Raises:
             OutputError: the file cannot be written.
@@ -208,7 +208,7 @@ class Fingerprint:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """Read a fingerprint; None where there is none, as in runs of early versions.
+    """Read a fingerprint; None if the file is missing, as in runs of early versions.
 
     Raises:
         DataError: the file is damaged.
@@ -224,16 +224,16 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
         return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}), so that it cannot be seen whether the data are those of the "
-            "run; remove the file to resume without that check"
+            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with those of the run; "
+            "remove the file to resume without that check"
         ) from error
 
 
 def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, data: Path) -> None:
-    """Refuse other classes than those that a run began with.
+    """Check that the classes have not changed since the start of a run.
 
     Raises:
-        DataError: names, their order, or what stands for them in the masks are not the same.
+        DataError: the names, their order, or their colors or numbers in the masks have changed.
     """
     if before.names != now.names:
         raise DataError(
@@ -253,7 +253,7 @@ def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
     """List what has changed in the images, as warnings."""
     old, new = before.pairs, now.pairs
     gone, added = old.keys() - new.keys(), new.keys() - old.keys()
-    # what has one name and content is the same image, in another split
+    # an image with the same name and content in another split was moved
     lost = {(name, old[split, name].content) for split, name in gone}
     moved = {(split, name) for split, name in added if (name, new[split, name].content) in lost}
     both = [(old[key], new[key]) for key in old.keys() & new.keys()]
@@ -286,7 +286,7 @@ def _pair_print(image: Path, mask: MaskSource, size: tuple[int, int], counts: np
 
 
 def _codes(encoding: MaskEncoding) -> dict[str, int]:
-    """Map each color or number in masks to its class, unless it is the class's own number."""
+    """Map each color or number in masks to its class; empty if masks hold the class numbers."""
     if encoding.kind == "index" and encoding.codes is None:
         return {}
     shown = "#{:06x}" if encoding.kind == "color" else "{}"

@@ -1,10 +1,10 @@
-"""When a run trains at which learning rate and resolution, validates and ends: by epochs or by a time budget."""
+"""Schedule a run by epochs or by a time budget: learning rate, resolution, validation and end."""
 
 import math
 from dataclasses import dataclass, field
 
 COARSE = 1 / 2
-"""The resolution of the first part of a run, as a share of the images' own."""
+"""The resolution of the first part of a run, as a share of the full resolution."""
 
 COARSE_WORK = COARSE**2
 """The work of a coarse image, as a share of one at full resolution."""
@@ -13,45 +13,45 @@ WARM_UP = 0.1
 """The share of the work in which the learning rate of one cycle rises."""
 
 LOWEST = 0.01
-"""The lowest learning rate of one cycle, as a share of the greatest."""
+"""The lowest learning rate of one cycle, as a share of the highest."""
 
 VALIDATION_SHARE = 0.1
-"""The share of a time budget that is spent on validation, about."""
+"""The approximate share of a time budget that is spent on validation."""
 
 LAST_VALIDATION_SHARE = 0.2
-"""The greatest share of a time budget that is kept for the last validation."""
+"""The largest share of a time budget that is reserved for the last validation."""
 
 MIN_BUDGET_WITH_GRAPH = 20.0
-"""The least time budget, in seconds, that leaves time for making the model's graph."""
+"""The smallest time budget, in seconds, with which the graph of the model is written."""
 
 QUICK_START_SHARE = 0.25
-"""The share of a time budget after which a run that has only just started makes no graph."""
+"""If starting takes more than this share of a time budget, no graph is written."""
 
 CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated", "saving_seconds", "graph_seconds")
-"""The fields of `Progress` that follow from the clock."""
+"""The fields of `Progress` that depend on the clock."""
 
 
 @dataclass
 class Progress:
-    """The state of a run, as checkpoints keep it.
+    """The progress of a run, as stored in checkpoints.
 
     Args:
-        epoch: the epoch that comes next, from 0.
-        batch: the batch of it that comes next, from 0.
-        step: the steps that are done.
+        epoch: the current epoch, from 0.
+        batch: the next batch of the epoch, from 0.
+        step: the number of completed steps.
         loss_sum: the sum of this epoch's losses so far.
-        best_score: the best validation mean IoU; -1 before the first, NaN where no pixel is labeled.
+        best_score: the best validation mean IoU; -1 before the first validation, NaN if no pixel is labeled.
         best_scores: the best model's mean IoU by number of images, see `Validation.by_part`.
         seconds: time spent on steps.
         other_seconds: time spent on everything else.
-        validation_seconds: what a validation of all images takes.
+        validation_seconds: the duration of a validation on all images.
         validated: the time of the run at which the last validation ended.
-        saved: the seconds spent on steps at the last checkpoint.
-        saving_seconds: what writing model and checkpoint takes.
-        graph_seconds: what making the model's graph takes; 0 where a time budget leaves no time for it.
-        accumulate: the micro-batches of a batch.
-        processes: the processes that share a batch.
-        ended: whether the last epoch has begun to finish.
+        saved: the value of `seconds` at the last checkpoint.
+        saving_seconds: the duration of writing model and checkpoint.
+        graph_seconds: the duration of writing the graph of the model; 0 if a time budget leaves no time for it.
+        accumulate: the number of micro-batches per batch.
+        processes: the number of processes that share a batch.
+        ended: whether training is over and only the end of the last epoch is left.
     """
 
     epoch: int = 0
@@ -72,7 +72,7 @@ class Progress:
     ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
-        """Convert to another number of processes, with which an epoch has `batches` batches."""
+        """Convert the progress to another number of processes, with which an epoch has `batches` batches."""
         if processes != self.processes:
             whole = self.batch
             self.batch = min(batches, self.batch * self.processes // processes)
@@ -81,9 +81,9 @@ class Progress:
 
 
 def rate_factor(schedule: str, work: float) -> float:
-    """Compute the learning rate as a share, 0..1, of the greatest, when the share `work`, 0..1, of the work is done.
+    """Compute the learning rate as a share, 0..1, of the highest one, after the share `work`, 0..1, of the work.
 
-    `one-cycle` rises in a line from a hundredth, then falls to it along half a cosine wave; `constant` is 1.
+    `one-cycle` rises linearly from `LOWEST`, then falls to it along half a cosine wave; `constant` is 1.
 
     Source: Smith and Topin, "Super-Convergence", 2018.
     """
@@ -97,7 +97,7 @@ def rate_factor(schedule: str, work: float) -> float:
 
 @dataclass(frozen=True)
 class EpochSchedule:
-    """Train for a number of epochs.
+    """A schedule of a number of epochs.
 
     Args:
         epochs: passes over the training images.
@@ -117,11 +117,11 @@ class EpochSchedule:
         return self.epochs * self.batches
 
     def done(self, progress: Progress) -> float:
-        """Count the steps that are done, at most a whole number of today's epochs."""
+        """Return the number of completed steps, at most those of the current epoch and all before."""
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
-        """Return the share of the work, 0..1, done halfway through the next step; low-resolution steps count less."""
+        """Return the share of the work, 0..1, at the middle of the next step; steps at low resolution count less."""
         coarse, step = self.coarse_epochs * self.batches, self.done(progress) + 0.5
         total = coarse * COARSE_WORK + self.total - coarse
         return (min(step, coarse) * COARSE_WORK + max(0.0, step - coarse)) / total
@@ -148,7 +148,7 @@ class EpochSchedule:
 
 @dataclass(frozen=True)
 class TimeBudgetSchedule:
-    """Train for a time, which includes the last validation (or a part of it) and writing the model.
+    """A schedule of a time budget, which includes the last validation (or a part of it) and writing the model.
 
     Args:
         budget: seconds.
@@ -164,19 +164,19 @@ class TimeBudgetSchedule:
         return self.budget
 
     def done(self, progress: Progress) -> float:
-        """Count the seconds that are spent."""
+        """Return the number of seconds spent so far."""
         return progress.seconds + progress.other_seconds
 
     def validation_end(self, progress: Progress) -> float:
-        """Compute the seconds after which the last validation has to be over, so that the model is written in time."""
+        """Compute the second at which the last validation must end, so that there is time to write the model."""
         return self.budget - progress.saving_seconds - progress.graph_seconds
 
     def training_end(self, progress: Progress) -> float:
-        """Compute the seconds after which the last validation begins."""
+        """Compute the second at which training ends and the last validation begins."""
         return self.validation_end(progress) - min(progress.validation_seconds, LAST_VALIDATION_SHARE * self.budget)
 
     def work(self, progress: Progress) -> float:
-        """Compute the share of the training time, 0..1, that is spent."""
+        """Compute the share of the training time, 0..1, spent so far."""
         end = self.training_end(progress)
         return min(1.0, self.done(progress) / end) if end > 0 else 1.0
 
@@ -185,23 +185,23 @@ class TimeBudgetSchedule:
         return COARSE if self.work(progress) < self.coarse else 1.0
 
     def has_ended(self, progress: Progress) -> bool:
-        """Check whether the time is up, or would be within a further step of mean length."""
+        """Return whether the time is up, or would be up during another step of average duration."""
         step = progress.seconds / progress.step if progress.step else 0.0
         return self.done(progress) + step >= self.training_end(progress)
 
     def should_validate(self, progress: Progress) -> bool:
-        """Check whether to validate after an epoch: at the end, and before where it does not cost too much."""
+        """Return whether to validate after an epoch: at the end, and earlier if it does not take too much time."""
         spent, takes = self.done(progress), progress.validation_seconds
         interval = max(VALIDATION_SHARE * self.budget, takes / VALIDATION_SHARE)
         fits = spent + takes + progress.saving_seconds < self.training_end(progress)
         return progress.ended or (fits and spent - progress.validated >= interval)
 
     def affords_graph(self, progress: Progress) -> bool:
-        """Check whether there is time for making the model's graph: not after a slow start."""
+        """Return whether there is time to write the graph of the model, which there is not after a slow start."""
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
     def epoch_text(self, epoch: int) -> str:
-        """Format the number of an epoch, from 1; the total is not known."""
+        """Format the number of an epoch, from 1, without the total, which is unknown."""
         return str(epoch)
 
     def __str__(self) -> str:
@@ -212,12 +212,12 @@ Schedule = EpochSchedule | TimeBudgetSchedule
 
 
 def coarse_time(coarse_share: float) -> float:
-    """Convert the share of the epochs that are coarse to the share of their work."""
+    """Convert the share of epochs at low resolution to their share of the work."""
     return coarse_share * COARSE_WORK / work_of_epochs(coarse_share)
 
 
 def work_of_epochs(coarse_share: float) -> float:
-    """Compute the mean work of an epoch, as a share of one at full resolution."""
+    """Compute the average work of an epoch, as a share of the work at full resolution."""
     return 1 - coarse_share * (1 - COARSE_WORK)
 
 
@@ -227,7 +227,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Format a time in hours, minutes and seconds without those that are 0: 1 hour 30 minutes."""
+    """Format a duration in hours, minutes and seconds, without units that are 0, such as "1 hour 30 minutes"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [

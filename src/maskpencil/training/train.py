@@ -45,14 +45,14 @@ from maskpencil.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Run:
-    """The outcome of a training run.
+    """The result of a training run.
 
     Args:
         folder: the run folder.
-        model: its best model.
-        mean_iou: that model's validation score; NaN where no validation pixel is labeled.
-        scored_on: the validation images it was scored on, such as "4 of 8", where a time budget left out some.
-        stopped_by: the number of the signal that stopped the run, SIGTERM or SIGHUP, so that it can be resumed; else 0.
+        model: the folder of the best model.
+        mean_iou: the validation score of that model; NaN if no validation pixel is labeled.
+        scored_on: the number of scored validation images, such as "4 of 8", if a time budget left out some; else "".
+        stopped_by: the number of the signal, SIGTERM or SIGHUP, that stopped the run, which can be resumed; else 0.
 
     Example:
         >>> run = mp.train("street", out="runs/train/short", epochs=1, quiet=True)
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run was completed."""
         return not self.stopped_by
 
 
@@ -86,14 +86,14 @@ def train(
     """Train a network on a folder of images and masks.
 
     Args:
-        data: the folder, or a file in which it is packed.
-        out: the new run folder; by default runs/train/NAME after the data.
-        resume: the folder of a run to continue exactly, with its own settings.
-        config: the settings as a whole, instead of `settings`.
+        data: the folder, or an archive of it.
+        out: the new run folder; by default runs/train/NAME, named after the data.
+        resume: the folder of a run to continue exactly, with the same settings.
+        config: all settings in one object, instead of `settings`.
         quiet: print nothing.
         since: the `time.monotonic()` from which a time budget counts; by default now.
-        settings: `images`, `masks` and `split_file` where these are not found, see `data.layout.Places`; all others are
-            fields of `TrainConfig`, and the recipe decides those that are not given.
+        settings: fields of `TrainConfig`; the recipe decides those that are not given. Also `images`, `masks` and
+            `split_file`, if these cannot be found automatically, see `data.layout.Places`.
 
     Example:
         >>> run = mp.train("street", backbone="resnet18", epochs=20, quiet=True)
@@ -101,8 +101,8 @@ def train(
         True
 
     Raises:
-        ConfigError: a setting cannot work, or there is nothing to resume.
-        DataError: the folder is at fault, or nothing can be learned from it.
+        ConfigError: a setting is invalid, or neither `data` nor `resume` is given.
+        DataError: the data have errors, or nothing can be learned from them, or `resume` is not a run.
         ModelError: the backbone's weights cannot be read.
         OutputError: the run folder cannot be written.
         TrainingError: the loss, weights or scores are not finite numbers, or there is no time for a first step.
@@ -119,7 +119,7 @@ def train(
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
     elif settings or any(each is not None for each in (data, out, config, *places.values())):
-        raise ConfigError("a resumed run keeps its folder, its data and its settings; give nothing but --resume RUN")
+        raise ConfigError("a resumed run keeps its folder, its data and its settings; give only --resume RUN")
     else:
         trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
     with _logbook(trainer, run, quiet=quiet) as log:
@@ -137,18 +137,18 @@ def train(
 
 
 def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
-    """Take the settings of a new run as a whole, or build them from single ones."""
+    """Return the settings of a new run: `config`, or an object built from single settings."""
     if config is None:
         return TrainConfig.from_dict(settings)
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"config must be a TrainConfig, but got {shown(config)}; TrainConfig.from_dict makes one")
     if settings:
-        raise ConfigError(f"a whole config is given, and {', '.join(settings)} besides; put all into one of them")
+        raise ConfigError(f"both config and single settings ({', '.join(settings)}) are given; put all into config")
     return config
 
 
 def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: bool) -> tuple[Trainer, RunFolder]:
-    """Open the data, resolve the settings, build the trainer, make the run folder."""
+    """Open the data, resolve the settings, build the trainer, and create the run folder."""
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
@@ -167,7 +167,7 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
 
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     """Open the data, build the trainer and restore the last checkpoint."""
-    # settings that are newer than the run are the recipe's
+    # settings that did not exist when the run was started come from the recipe
     config, source = filled(read_config(run.config)), run.read_source()
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
@@ -191,18 +191,18 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     trainer.progress = progress = progress or trainer.progress
     if progress.processes != accelerator.num_processes and not quiet:
         say(
-            f"warning: {accelerator.num_processes} processes go on where {progress.processes} began: a step has other "
-            "images, so this is not the run it would have been"
+            f"warning: the run was started with {progress.processes} processes and continues with "
+            f"{accelerator.num_processes}: steps have other images, so this is not an exact continuation"
         )
     progress.share_among(accelerator.num_processes, batches=len(trainer.batches))
     return trainer, run
 
 
 def _changes(run: RunFolder, folder: DataFolder) -> tuple[str, ...]:
-    """List what has changed in the data since the run began; nothing for runs without a fingerprint.
+    """List the changes in the data since the start of the run; () for runs without a fingerprint.
 
     Raises:
-        DataError: the classes are others, or the fingerprint is damaged.
+        DataError: the classes have changed, or the fingerprint is damaged.
     """
     before, now = read_fingerprint(run.fingerprint), Fingerprint.of(folder)
     if before is None:
@@ -237,12 +237,12 @@ def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str
 
 
 def _lasting(path: Path) -> str:
-    """Make a path absolute, so that a resumed run finds it; others may be names below the data folder."""
+    """Make an existing path absolute, so that a resumed run finds it; others may be names below the data folder."""
     return str(path.resolve() if path.exists() else path)
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
-    """Open the folder `data` of a source, which may also hold the places of images, masks and splits."""
+    """Open the data of a run; `source` has the path `data` and may have those of images, masks and splits."""
     places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)
@@ -253,7 +253,7 @@ def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
 
 
 def _load(folder: DataFolder, plan: TrainPlan, accelerator: Accelerator, *, quiet: bool) -> TrainingImages:
-    """Decode and check every image, and keep those to train on."""
+    """Decode and check every image, and keep the training images."""
     images = TrainingImages(folder, plan.image_size, processes=accelerator.num_processes)
     if quiet:
         images.load()
@@ -267,7 +267,7 @@ def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:
     """Add the graph to the best model, unless a time budget leaves no time for it."""
     if isinstance(trainer.schedule, TimeBudgetSchedule) and not trainer.progress.graph_seconds:
         if carried_graph(run.model) is None:
-            log.say("the time is too short to make the model's graph: its first prediction on a CPU will take longer")
+            log.say("no time is left to write the model's graph: its first prediction on a CPU will take longer")
     else:
         add_graph(run.model, warn=log.say)
 

@@ -1,4 +1,4 @@
-"""`Trainer`: the training loop, from the first batch to the last checkpoint."""
+"""Run the training loop, from the first batch to the last checkpoint."""
 
 import math
 import shutil
@@ -33,20 +33,20 @@ from maskpencil.training.schedule import CLOCK, Progress, Schedule, TimeBudgetSc
 from maskpencil.training.validation import Validation, expected_validation, validate
 
 GPU_LOG_STEPS = 10
-"""Steps between two looks at the loss on a GPU, where reading it waits for all work in flight."""
+"""Steps between two readings of the loss on a GPU, where reading waits for all pending work."""
 
 SECOND_GRAPH_SHARE = 0.5
-"""The time of making a graph, as a share of the time of the first one, which also loads the libraries."""
+"""The duration of writing a graph as a share of that of the first one, which includes loading the libraries."""
 
 CHECKPOINT_SHARE = 3.0
-"""The time of writing a checkpoint, as a multiple of a model's: it also holds the optimizer's state."""
+"""The duration of writing a checkpoint, with the optimizer's state, as a multiple of that of writing a model."""
 
 Inputs = Images | Features
 
 
 @dataclass(frozen=True)
 class Update:
-    """The outcome of one update: `loss`, a scalar summed over `batches` batches, and the `images` it took."""
+    """The result of one update: `loss`, a scalar summed over `batches` batches, and the number of `images` in them."""
 
     loss: Tensor
     batches: int
@@ -59,12 +59,12 @@ class Solver(Protocol):
     has_learning_rate: bool
 
     def step(self, trainer: "Trainer", inputs: Any, targets: Tensor) -> Update | None:
-        """Update the weights once; None where a stop was requested, with the weights as they were."""
+        """Update the weights once; return None, with unchanged weights, if a stop was requested."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Trainer:
-    """Train a network: batches, updates, validation, the best model, checkpoints.
+    """The training loop of a network: batches, updates, validation, the best model, checkpoints.
 
     Args:
         plan: the settings.
@@ -73,14 +73,14 @@ class Trainer:
         network: the network that is trained.
         model: `network`, or its head, wrapped for this machine and these processes.
         ema: the moving average of the weights, if any.
-        optimizer: moves the weights of `network`; each parameter group keeps its greatest learning rate as `peak`.
+        optimizer: updates the weights of `network`; each parameter group has its highest learning rate as `peak`.
         solver: makes one update from one item of `loader`.
-        batches: which images the batches hold; epoch, start and resolution are set here.
+        batches: the images of each batch; the trainer sets epoch, start and resolution.
         loader: (inputs, targets (N, H, W)) of the rest of an epoch, as `solver` takes them.
         loss: the loss of logits and targets.
         schedule: when to validate and to end, and at which resolution to train.
         accelerator: the processes that train together.
-        notes: lines for the log on how the network was started.
+        notes: lines for the log on the initial weights of the network.
     """
 
     plan: TrainPlan
@@ -106,7 +106,7 @@ class Trainer:
         self._since = time.monotonic()
 
     def fit(self, log: Logbook, *, since: float) -> int:
-        """Train from `progress` to the end; write checkpoints and the best model on the way.
+        """Train from `progress` to the end, and write checkpoints and the best model.
 
         Args:
             log: the log of the run folder.
@@ -116,15 +116,15 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last whole step was written.
-            OutputError: the model cannot be written at the end, or the checkpoint at a stop. Files that cannot be
-                written before are logged, and the run continues.
+            OutputError: the model cannot be written at the end, or the checkpoint at a stop. Earlier failures to write
+                are logged, and the run continues.
             TrainingError: the loss, the weights or the scores are not finite, an image needs too much memory, or the
                 time budget was spent before the first step.
         """
         progress, schedule, peak = self.progress, self.schedule, self.plan.learning_rate.value
         self._since = since
         with self.stop:
-            # Time budget: measure what validating and writing will take at the end.
+            # Time budget: measure how long validating and writing will take at the end.
             if isinstance(schedule, TimeBudgetSchedule) and not progress.ended:
                 self._reserve_time(schedule, log)
             progress.other_seconds += self._lap()
@@ -149,7 +149,7 @@ class Trainer:
                         break
                     losses.append(update.loss)
 
-                    # Progress, and the resolution of the batches to come.
+                    # Progress, and the resolution of the following batches.
                     progress.batch, progress.step = progress.batch + update.batches, progress.step + update.batches
                     progress.seconds += self._lap()
                     images += update.images * self.accelerator.num_processes
@@ -197,7 +197,7 @@ class Trainer:
         Args:
             inputs: images, or features of the backbone.
             targets: (N, H, W) int64 on the device.
-            weight: of the whole batch, see `Loss`.
+            weight: the sum of class weights of the whole batch, see `Loss`.
             penalty: whether to add the L2 penalty on the head's kernels.
         """
         with autocast(self.device, self.segmenter.runtime.precision):
@@ -218,16 +218,16 @@ class Trainer:
 
     @property
     def _log_steps(self) -> int:
-        """Steps between two looks at the loss.
+        """Return the number of steps between two readings of the loss.
 
-        With a time budget several processes have to agree on the clock at every step, since the learning rate follows
-        from it.
+        With a time budget, several processes synchronize their clocks at every step, since the learning rate depends on
+        the time.
         """
         one_clock = self.config.time_budget and self.accelerator.num_processes > 1
         return GPU_LOG_STEPS if self.segmenter.runtime.device == "cuda" and not one_clock else 1
 
     def _add_losses(self, losses: list[Tensor], log: Logbook) -> None:
-        """Add the losses of some steps, averaged over the processes, to the epoch's, and empty the list."""
+        """Add the losses of some steps, averaged over the processes, to the sum of the epoch, and empty the list."""
         if losses:
             total = float(self.accelerator.reduce(torch.stack(losses).sum(), reduction="mean"))
             if not math.isfinite(total):
@@ -241,7 +241,7 @@ class Trainer:
         return self._since - before
 
     def _synchronize(self) -> None:
-        """Give all processes the main one's clock and the signals of all, so that they end after the same step."""
+        """Share the clock of the main process and the signals of all, so that all processes end after the same step."""
         if self.accelerator.num_processes == 1:
             self.stop.agreed = self.stop.received
             return
@@ -256,7 +256,7 @@ class Trainer:
         self.stop.agreed = next((number for number in asked if number in ENDING), asked[0] if asked else 0)
 
     def _finish_epoch(self, log: Logbook) -> None:
-        """Validate if it is time, keep the best model, log the epoch, write the checkpoint."""
+        """Validate if it is due, keep the best model, log the epoch, and write the checkpoint."""
         progress = self.progress
         loss, validation = progress.loss_sum / progress.batch, None
         rate = self.plan.learning_rate.value * rate_factor(self.config.schedule, self.schedule.work(progress))
@@ -276,7 +276,7 @@ class Trainer:
             progress.saving_seconds = max(time.monotonic() - started, progress.saving_seconds / 2)
 
     def _validate(self, log: Logbook) -> Validation:
-        """Score the model; with a time budget on as many images as there is time for."""
+        """Score the model; with a time budget, on as many images as time allows."""
         progress, schedule, until = self.progress, self.schedule, None
         if isinstance(schedule, TimeBudgetSchedule):
             end = schedule.validation_end(progress) if progress.ended else schedule.training_end(progress)
@@ -293,7 +293,7 @@ class Trainer:
     def _keep_if_best(self, validation: Validation, log: Logbook) -> None:
         """Write the model with its scores if it is the best so far, and a preview.
 
-        Without scores, since no pixel is labeled, the last model is kept.
+        If there are no scores, because no pixel is labeled, the last model is kept.
         """
         progress, scores = self.progress, validation.scores
         better = validation.is_better(progress.best_score, progress.best_scores)
@@ -310,15 +310,15 @@ class Trainer:
         except OutputError as error:
             if progress.ended:
                 raise
-            log.say(f"warning: what epoch {progress.epoch} has learned is not kept: {error}")
+            log.say(f"warning: the model of epoch {progress.epoch} is not saved: {error}")
         try:
             preview = log.run.preview / f"epoch_{progress.epoch:03}.png"
             write_preview(preview, self.segmenter, self.data, self.data.pairs("val"))
         except OutputError as error:
-            log.say(f"warning: no preview of epoch {progress.epoch}: {error}")
+            log.say(f"warning: the preview of epoch {progress.epoch} is not saved: {error}")
 
     def _save(self, log: Logbook, *, needed: bool = False) -> None:
-        """Write a checkpoint; a failure is logged, or raised where the checkpoint is `needed`."""
+        """Write a checkpoint; a failure is logged, or raised if the checkpoint is `needed`."""
         self.progress.saved = self.progress.seconds
         self._refuse_not_finite(log)
         if not self.accelerator.is_main_process:
@@ -335,7 +335,7 @@ class Trainer:
         except OutputError as error:
             if needed:
                 raise
-            log.say(f"warning: no checkpoint of step {self.progress.step}, the one before stays: {error}")
+            log.say(f"warning: checkpoint of step {self.progress.step} not saved, the previous one is kept: {error}")
 
     def _reserve_time(self, schedule: TimeBudgetSchedule, log: Logbook) -> None:
         """Measure how long validating and writing take, so that time is left for them at the end.
@@ -354,12 +354,12 @@ class Trainer:
         if schedule.has_ended(progress) and not progress.step:
             start, end = schedule.done(progress), schedule.budget - schedule.training_end(progress)
             raise TrainingError(
-                f"--time-budget {self.config.time_budget}: was over before the first step: starting took {start:.0f} "
-                f"s, and validating and writing take {end:.0f} s; give more, {math.ceil(2 * (start + end))}s at least"
+                f"--time-budget {self.config.time_budget}: is too short for a first step: starting took {start:.0f} "
+                f"s, and validating and writing take {end:.0f} s; give at least {math.ceil(2 * (start + end))}s"
             )
 
     def _rehearse_writing(self, log: Logbook, *, with_graph: bool) -> None:
-        """Write the first weights once, to measure how long that takes."""
+        """Write the initial weights once, to measure the duration."""
         progress, folder = self.progress, log.run.rehearsal
         progress.graph_seconds = 0.0
         shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
@@ -375,12 +375,12 @@ class Trainer:
                 graph = time.monotonic() - started - model - preview
                 progress.graph_seconds = graph * SECOND_GRAPH_SHARE
         except OutputError as error:
-            log.say(f"warning: no time is kept for writing at the end, which could not be tried: {error}")
+            log.say(f"warning: no time is reserved for writing at the end, since a trial failed: {error}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _refuse_not_finite(self, log: Logbook) -> None:
-        """Refuse weights, averages, statistics or optimizer state that are not finite, in any process."""
+        """Raise an error if weights, averages, statistics or optimizer state of any process are not finite."""
         state: dict[str, object] = {
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -394,7 +394,7 @@ class Trainer:
             raise self._diverged(f"the weights or their statistics are not finite numbers ({where})", log)
 
     def _diverged(self, found: str, log: Logbook) -> TrainingError:
-        """Make the error of a run that has diverged: what was found, what was kept, what to do."""
+        """Return the error for a diverged run: what was found, what to do, and which model was kept."""
         progress, run = self.progress, log.run
         remedies = ["look at the masks"]
         if self.segmenter.runtime.precision != "fp32":
@@ -411,16 +411,16 @@ class Trainer:
 
 
 class GradientDescent:
-    """Update the weights by the gradient of one batch."""
+    """A solver that updates the weights by the gradient of one batch."""
 
     has_learning_rate = True
 
     def step(self, trainer: Trainer, inputs: Inputs, targets: Tensor) -> Update:
-        """Compute the gradients, with accumulation where the memory needs it, and update the weights.
+        """Compute the gradients, by gradient accumulation if memory requires it, and update the weights.
 
-        Where the memory of the device does not suffice, the batch is split into twice as many micro-batches, and so
-        are all later ones; not in several processes, which would have to agree on it. Dropout follows from seed, step
-        and process alone.
+        If the memory of the device does not suffice, this batch and all later ones are split into twice as many
+        micro-batches, except with several processes, which would have to agree on it. Dropout depends only on seed,
+        step and process.
 
         Raises:
             TrainingError: the batch, or in one process a single image, needs too much memory.
@@ -439,7 +439,7 @@ class GradientDescent:
                 if images == 1 or accelerator.num_processes > 1:
                     raise TrainingError(
                         f"the device has too little memory for {images} images of {targets.shape[-2]}x"
-                        f"{targets.shape[-1]} at once; give a greater --accumulate or a smaller --batch-size or "
+                        f"{targets.shape[-1]} at once; give a larger --accumulate or a smaller --batch-size or "
                         "--crop-size"
                     ) from error
                 progress.accumulate = min(2 * progress.accumulate, len(targets))
@@ -452,7 +452,7 @@ class GradientDescent:
         return Update(loss, batches=1, images=len(targets))
 
     def _backward(self, trainer: Trainer, inputs: Inputs, targets: Tensor) -> Tensor:
-        """Add up the gradients of the micro-batches of a batch; returns its loss."""
+        """Add up the gradients of the micro-batches of a batch, and return its loss."""
         accelerator = trainer.accelerator
         # processes average their gradients: each divides by its share of the pixels of all
         weight = accelerator.reduce(trainer.loss.weigh(targets), reduction="mean")

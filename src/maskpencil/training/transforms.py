@@ -33,7 +33,7 @@ class FitSize(v2.Transform):
         return {"size": list(self.working_size(_size(flat_inputs)))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Scale one of them."""
+        """Scale the image or the target."""
         return _resize(inpt, params["size"])
 
 
@@ -49,7 +49,7 @@ class RandomScaleCrop(v2.Transform):
         self.size, self.scale, self.fill = size, scale, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the window: its part of the image (top, left, height, width), that part's new size, the padding."""
+        """Draw a random window: the part of the image (top, left, height, width), its new size, and the padding."""
         scale = math.exp(_uniform(math.log(self.scale[0]), math.log(self.scale[1])))
         starts, lengths, scaled, before, after = [], [], [], [], []
         for side, window in zip(_size(flat_inputs), self.size, strict=True):
@@ -71,7 +71,7 @@ class RandomScaleCrop(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Cut, scale and pad one of them."""
+        """Cut, scale and pad the image or the target."""
         window = _resize(functional.crop(inpt, *params["box"]), params["scaled"])
         if not any(params["padding"]):
             return window
@@ -106,8 +106,8 @@ def draw_gains(most: float) -> torch.Tensor:
 def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     """Change brightness, then contrast, then saturation of images (N, 3, H, W) by their `gains` (N, 3).
 
-    Like torchvision's ColorJitter in that order, in float32 and for the whole batch on its device: all three together
-    are one matrix per image. Input and output are 0 to 255.
+    The result equals torchvision's ColorJitter in that order, in float32. All three changes are one matrix per image,
+    applied to the whole batch on its device. Input and output are 0 to 255.
     """
     brightness, contrast, saturation = gains.to(pixels.device).view(-1, 3, 1, 1).unbind(1)  # (N, 1, 1) each
     flat = pixels.float().flatten(2)  # (N, 3, pixels)
@@ -122,8 +122,8 @@ def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
 def _resize(inpt: Any, size: list[int]) -> Any:
     """Scale an image bilinearly with anti-aliasing, a target by the nearest neighbor of each pixel's center.
 
-    torchvision's default for targets takes the neighbor above and to the left, which at a quarter of the size is 1.5
-    pixels off.
+    torchvision's default for targets uses the neighbor above and to the left, with an error of 1.5 pixels at a quarter
+    of the size.
     """
     if list(inpt.shape[-2:]) == size:
         return inpt

@@ -1,4 +1,4 @@
-"""Score a network on the validation images: on all of them, or on as many as the time allows."""
+"""Score a network on all validation images, or on as many as time allows."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.training.distributed import shared
 
 FIRST_PART = 4
-"""Images for each process that are scored even when the time is up; each further part doubles them."""
+"""The number of images per process that are always scored; each further part doubles the total."""
 
 TIMED_IMAGES = 3
-"""Images that the time of a validation is estimated from, after a first one, which is slower."""
+"""The number of images from which the duration of a validation is estimated, after a slower first image."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Validation:
     Args:
         scores: the scores of `scores.images` images.
         images: the images of the validation split.
-        by_part: mean IoU of the first images, by their number, so that two validations can be compared on the same
-            images where one was cut short; NaN where none of their pixels is labeled.
+        by_part: the mean IoU of the first n images, by n, so that two validations can be compared on the same images if
+            one was cut short; NaN if none of their pixels is labeled.
     """
 
     scores: Scores
@@ -48,11 +48,12 @@ class Validation:
         return "" if self.scores.images == self.images else f"{self.scores.images} of {self.images}"
 
     def is_better(self, best_score: float, best_scores: Mapping[int, float]) -> bool:
-        """Compare with the best mean IoU so far, on the images that both were scored on; without scores it is better.
+        """Return whether the mean IoU exceeds the best one so far on the same images; also if there are no scores.
 
         Args:
-            best_score: of all images that were scored.
-            best_scores: by number of images; empty before the first validation, and in runs of early versions.
+            best_score: the best mean IoU on all images that were scored.
+            best_scores: the best mean IoU by number of images; empty before the first validation, and in runs of early
+                versions.
         """
         both = self.by_part.keys() & best_scores.keys()
         if not both:
@@ -62,7 +63,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class _Count:
-    """Confusion counts (K, K) of one process, whether its time ran out, whether the network gave NaN or infinity."""
+    """The counts (K, K) of one process, whether its time ran out, and whether the network returned NaN or infinity."""
 
     pixels: npt.NDArray[np.int64]
     cut: bool
@@ -72,7 +73,7 @@ class _Count:
 def validate(
     segmenter: Segmenter, data: DataFolder, accelerator: Accelerator, *, until: float | None = None
 ) -> Validation | None:
-    """Score a model on the validation images, which the processes share; None where its scores are not finite.
+    """Score a model on the validation images, divided among the processes; None if its outputs are not finite.
 
     Args:
         segmenter: the model.
@@ -82,7 +83,7 @@ def validate(
             no part begins that would take longer. The first part is always scored.
     """
     world, pairs, names = int(accelerator.num_processes), data.pairs("val"), data.classes.names
-    # statistics of normalization layers differ between processes until the next step; the main one's are kept
+    # statistics of normalization layers differ between processes until the next step; those of the main one are used
     broadcast(list(segmenter.network.buffers()))
     order, ends = np.arange(len(pairs)), [len(pairs)]
     if until is not None:
@@ -105,7 +106,7 @@ def validate(
 
 
 def expected_validation(segmenter: Segmenter, data: DataFolder, accelerator: Accelerator) -> float:
-    """Estimate the seconds of a validation of all images from a few."""
+    """Estimate the seconds that a validation on all images takes, from a few images."""
     pairs = data.pairs("val")
     _count(segmenter, data, pairs[:1])
     few = pairs[:TIMED_IMAGES]
@@ -115,7 +116,7 @@ def expected_validation(segmenter: Segmenter, data: DataFolder, accelerator: Acc
 
 
 def part_ends(images: int, *, first: int) -> list[int]:
-    """List the images that are done after each part: `first`, twice as many, and so on up to all."""
+    """List the number of images after each part: `first`, twice as many, and so on up to all."""
     ends = []
     while first < images:
         ends.append(first)
@@ -142,7 +143,7 @@ def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, unt
 
 
 def _sum_counts(accelerator: Accelerator, mine: _Count) -> _Count:
-    """Sum the counts of all processes; time ran out for all where it did for one."""
+    """Sum the counts of all processes; time is up for all if it is up for one."""
     flat = torch.from_numpy(np.append(mine.pixels.ravel(), [mine.cut, mine.broken]).astype(np.int64))
     summed = accelerator.reduce(flat.to(accelerator.device), reduction="sum").cpu().numpy()
     return _Count(summed[:-2].reshape(mine.pixels.shape), cut=bool(summed[-2]), broken=bool(summed[-1]))

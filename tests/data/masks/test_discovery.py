@@ -450,7 +450,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         (
             {"a.png": gray(*[0] * 300, *[255] * 300, *range(1, 100), 200)},
             None,
-            r"hold 101 values \(0, 1, 2, 3, 4, 5, \.\.\.\) between 0 and 200, .* or, if they are class numbers, add a",
+            r"101 values \(0, 1, 2, 3, 4, 5, \.\.\.\) between 0 and 200, .* or, if they are class numbers, add",
         ),
         ({"a.jpg": gray(*[0] * 16, *[3] * 16)}, None, "which do not look like class numbers; save the masks as PNG"),
     ],

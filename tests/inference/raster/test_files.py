@@ -428,7 +428,7 @@ def test_plain_prediction_says_that_a_png_has_no_georeference(tmp_path: Path) ->
     write(tmp_path / "c.tif", noise(3))
     report = predict(Network(), find_sources([tmp_path]), out=tmp_path / "out")
     (note,) = report.notes
-    assert note.startswith("a.tif and 1 more: has a place on the earth")
+    assert note.startswith("a.tif and 1 more: has a georeference")
 
 
 # what is said, what is refused

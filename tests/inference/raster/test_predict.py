@@ -134,7 +134,7 @@ def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
 def test_results_that_rasters_do_not_have_are_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
-        with pytest.raises(ConfigError, match=r"geotiff writes masks, .* and regions as geojson; leave out"):
+        with pytest.raises(ConfigError, match=r"geotiff writes only masks, .* and regions as geojson; leave out"):
             predict(
                 network, find_sources([path]), out=tmp_path / "out", options=PredictOptions(**settings, geotiff=True)
             )
@@ -143,7 +143,7 @@ def test_results_that_rasters_do_not_have_are_refused(make_raster, segmenter, tm
 def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
     values = pixels(3, 700, 300)
     path, out = make_raster("field.tif", values), tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt, match=r"field\.tif: 388 of 700 rows are kept: go on with --out .*out"):
+    with pytest.raises(KeyboardInterrupt, match=r"field\.tif: 388 of 700 rows are kept: continue with --out .*out"):
         predict_raster(
             Bands(origin={"model": 1}, stop_at=388), path, out, "field", options=PredictOptions(confidence=True)
         )

@@ -103,5 +103,5 @@ def test_frames_of_two_videos_are_not_mixed(
 def test_a_video_without_any_result_is_refused(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
-    with pytest.raises(ConfigError, match="leave overlays on, or ask for --masks video"):
+    with pytest.raises(ConfigError, match="turn them on, or add --masks video"):
         predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", options=PredictOptions(overlays=False))

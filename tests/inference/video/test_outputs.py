@@ -105,7 +105,7 @@ def test_standard_output_gets_the_overlays_without_legend_and_a_line_states_thei
 
 def test_standard_output_takes_one_video(tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo) -> None:
     videos = find_sources([make_video("a.mp4"), make_video("b.mp4")])
-    with pytest.raises(ConfigError, match="takes the frames of one video, but got 2"):
+    with pytest.raises(ConfigError, match="writes the frames of one video, but got 2"):
         predict(segmenter, videos, out=tmp_path / "out", options=PredictOptions(video=VideoOptions(stdout=True)))
 
 

@@ -45,7 +45,7 @@ def test_features_are_found_again_with_other_settings_of_the_head(
     train(tiny_folder, out=tmp_path / "one", **{**WHOLE, "quiet": False})
     assert "features of 6 views are computed once and kept, 0.00 GB" in capsys.readouterr().err
     train(tiny_folder, out=tmp_path / "two", **{**WHOLE, "quiet": False}, learning_rate=0.01)
-    assert "features of 6 images are there from an earlier run" in capsys.readouterr().err
+    assert "features of 6 images are reused from an earlier run" in capsys.readouterr().err
     assert len(caches(tmp_path)) == 1
 
 

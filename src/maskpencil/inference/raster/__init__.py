@@ -1,1 +1,1 @@
-"""Rasters of any size: read, segmented and written window by window, with their georeference."""
+"""Read, segment and write rasters of any size window by window, with their georeference."""

@@ -1,4 +1,4 @@
-"""Read and write raster files window by window, by rasterio."""
+"""Read and write raster files window by window with rasterio."""
 
 import errno
 import os
@@ -25,24 +25,24 @@ from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import refuse_special
 
 BLOCK = 512
-"""The side of the blocks of the files that are written, in pixels."""
+"""The side, in pixels, of the blocks of written files."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""The only GDAL drivers that a file can reach, whatever its name: others read further files or addresses."""
+"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or addresses."""
 
 _CACHE_MB = 64
 
 
 @dataclass(frozen=True)
 class RasterWindows:
-    """Read windows of an open raster, with the pixels that `images.read_pixels` gives of the whole file.
+    """A reader of windows of an open raster, with the same pixels as `images.read_pixels` on the whole file.
 
     Attributes:
         dataset: the open rasterio data set.
         bands: the meaning of its bands.
         levels: scales its values to 0-255.
-        remarks: how the file is read, as the ends of sentences about it for the user.
-        jpeg: reads the colors in place of GDAL; None where GDAL does.
+        remarks: how the file is read, as the ends of sentences for the user.
+        jpeg: the reader of the colors that replaces GDAL; None if GDAL reads them.
     """
 
     dataset: Any
@@ -61,7 +61,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
     def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
-        """Find the empty pixels of whole rows, (rows, W); None where none can be empty."""
+        """Find the empty pixels of whole rows, (rows, W); None if no pixel can be empty."""
         bands, window = self.bands, _window(rows, slice(0, self.dataset.width))
         masked = self._has_mask
         if bands.nodata is None and bands.alpha is None and not masked and bands.dtype.kind != "f":
@@ -80,7 +80,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._colors(out_shape=shape, resampling=how), self.dataset.name)
 
     def count(self) -> None:
-        """Count the values of the whole raster, where these decide how they are scaled to 0-255."""
+        """Count the values of the whole raster, if the scaling to 0-255 depends on them."""
         height, width = self.size
         for top in range(0, height if self.levels.by_numbers else 0, BLOCK):
             rows = slice(top, min(height, top + BLOCK))
@@ -119,7 +119,7 @@ class RasterWindows:
 
 
 class RasterWriter:
-    """Collect rows from the top down and write them in whole rows of blocks."""
+    """A writer that collects rows from the top down and writes them in whole rows of blocks."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.start = dataset, 0
@@ -135,12 +135,12 @@ class RasterWriter:
             self.waiting = [together[count:].copy()]
 
     def finish(self) -> None:
-        """Write the rows that are left."""
+        """Write the remaining rows."""
         self._write(np.concatenate(self.waiting))
         self.waiting = []
 
     def overview(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Read what was written at `size`, (height, width), by nearest neighbor."""
+        """Read the written raster at `size`, (height, width), by nearest neighbor."""
         labels: npt.NDArray[np.uint8] = self.dataset.read(1, out_shape=size)
         return labels
 
@@ -175,7 +175,7 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
         raise OutputError(f"{path}: its path is not valid UTF-8, which GDAL needs; choose another with --out")
-    # rasterio's errors are operating system errors, which `written_whole` turns into ours
+    # rasterio's errors are OSErrors, which `written_whole` turns into OutputError
     with written_whole(path) as temporary:
         with rasterio.open(temporary, "w+", **profile) as dataset:
             if points:
@@ -192,10 +192,10 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
 
 
 def _refuse_cut(path: Path) -> None:
-    """Make sure that every block of a TIFF file lies within it: closing a raster reports no full disk.
+    """Check that every block of a TIFF file lies within it, since closing a raster does not report a full disk.
 
     Raises:
-        OSError: one does not.
+        OSError: a block is incomplete.
     """
     size = path.stat().st_size
     with _rasterio().open(path) as dataset:
@@ -210,18 +210,18 @@ def _refuse_cut(path: Path) -> None:
 
 @contextmanager
 def opened_raster(path: Path) -> Iterator[RasterWindows]:
-    """Open a TIFF or JPEG 2000 file by GDAL, to be read by windows.
+    """Open a TIFF or JPEG 2000 file with GDAL for reading by windows.
 
     Raises:
         ConfigError: rasterio is not installed.
-        ImageError: it is not a raster that can be read.
+        ImageError: the file is not a readable raster.
     """
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
         raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename it")
     refuse_special(path, error=ImageError)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # which is no fault
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a georeference is optional
         with decoding(os.fspath(path)), naming(os.fspath(path)):
             page, pages = _tiff_page(path)
         try:
@@ -247,7 +247,7 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
     """Return the page of a TIFF file that is read, and the number of pages.
 
     Raises:
-        ImageError: it is a raw photo, or a file beside it that GDAL would read as well is no TIFF.
+        ImageError: the file is a raw photo, or a file beside it that GDAL also reads is not a TIFF.
     """
     with path.open("rb") as file:
         if not tiff.is_tiff(file.read(4)):

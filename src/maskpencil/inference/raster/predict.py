@@ -42,12 +42,12 @@ Remark = Callable[[Sequence[str], str], None]
 
 
 class RowsDone:
-    """Keep bands of whole rows, from the top down, one file each, in a folder with one writer at a time.
+    """Finished bands of whole rows, from the top down, one file each, in a folder with one writer at a time.
 
     Args:
-        folder: where they are kept.
-        facts: everything that determines the result, as plain values: rows of an earlier run are kept where its facts
-            were the same. None where they are unknown: then no rows are.
+        folder: the folder of the files.
+        facts: all that determines the result, as plain values: rows of an earlier run with equal facts are reused. If
+            they are unknown, None, and no rows are reused.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -68,14 +68,14 @@ class RowsDone:
 
     @property
     def count(self) -> int:
-        """The number of rows that are done."""
+        """The number of finished rows."""
         return int(self._files[-1].stem) if self._files else 0
 
     def add(self, rows: Rows) -> None:
-        """Keep the rows that follow the finished ones.
+        """Store the rows that follow the finished ones.
 
         Raises:
-            OutputError: they cannot be written.
+            OutputError: the rows cannot be written.
         """
         height = len(next(iter(rows.values())))
         path = self.folder / f"{self.count + height:09}.npz"
@@ -120,16 +120,16 @@ def predict_raster(
     on_rows: Callable[[int, int], None] | None = None,
     remark: Remark | None = None,
 ) -> None:
-    """Segment a raster window by window and write masks/STEM.tif and the other results that the options ask for.
+    """Segment a raster window by window and write masks/STEM.tif and the other results that the options request.
 
-    Memory is that of the network and of a band of rows, for rasters of any size. Each file is written whole or not at
+    Memory is limited to the network and a band of rows, for rasters of any size. Each file is written whole or not at
     all; finished rows are kept in a hidden folder beside the mask, from which the same call resumes after an
     interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0 in
     the confidence and 255 in the entropy. The georeference is kept: a coordinate system, a transform, ground control
     points, RPCs; that of a world file is written into the mask.
 
     Args:
-        segmenter: computes bands of rows, see `Predictor.bands`.
+        segmenter: the predictor that computes bands of rows, see `Predictor.bands`.
         path: the raster.
         out: the folder to write.
         stem: names the results.
@@ -139,7 +139,7 @@ def predict_raster(
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
-        ImageError: it is not a raster that can be read.
+        ImageError: the file is not a readable raster.
         KeyboardInterrupt: Ctrl-C was pressed; the message says how to resume.
         OutputError: a file cannot be written.
     """
@@ -158,7 +158,7 @@ def predict_raster(
             raise
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(
-                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: go on with --out {out}"
+                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: continue with --out {out}"
             ) from stop
         with ExitStack() as files:
             writers: dict[str, RasterWriter] = {}
@@ -178,7 +178,7 @@ def predict_raster(
                     mask, place, segmenter.classes, min_area=options.min_area, wanted=options.region_classes
                 )
                 if remark and not is_placed(mask):
-                    remark(("has no place on the earth that outlines could follow: they are in pixels",), "")
+                    remark(("has no georeference for the outlines: they are in pixels",), "")
             if options.overlays:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))
@@ -223,10 +223,10 @@ def write_raster_regions(
 ) -> None:
     """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
 
-    Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. Where the mask has a transform or ground
-    control points but no coordinate reference system, they are in the units of these, and where it has neither, in
-    pixels, x to the right and y down. A feature has its class, its `area` in pixels and, where the georeference is in
-    meters, its `square_meters`.
+    Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. If the mask has a transform or ground control
+    points but no coordinate reference system, they are in the units of these; without either, they are in pixels, x to
+    the right and y down. A feature has its class, its `area` in pixels and, if the georeference is in meters, its
+    `square_meters`.
 
     Args:
         mask: the open data set.
@@ -236,7 +236,7 @@ def write_raster_regions(
         wanted: the names of the classes to look for, by default all.
 
     Raises:
-        DataError: there is no class of a wanted name.
+        DataError: a wanted name is not a class.
         OutputError: the file cannot be written.
     """
     chosen = range(len(classes)) if wanted is None else [classes.index(name) for name in wanted]
@@ -294,7 +294,7 @@ def _moved(ring: Ring, transformer: Any) -> list[tuple[float, float]]:
 
 
 def _area(rings: Sequence[Ring]) -> float:
-    """Return the area inside the first ring, the outer one, and outside the others."""
+    """Return the area inside the first, outer ring and outside the other rings."""
     outer, *holes = (
         abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))) / 2 for ring in rings
     )

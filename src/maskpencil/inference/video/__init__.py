@@ -1,1 +1,1 @@
-"""Videos, streams and cameras: read, segmented and written frame by frame."""
+"""Read, segment and write videos, streams and cameras frame by frame."""

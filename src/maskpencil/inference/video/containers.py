@@ -1,7 +1,6 @@
 """Find out whether a video file is complete, by the sizes in its container's headers.
 
-FFmpeg reads a file that lacks its end as if it ended there. Only headers are read here, and what lies between them is
-skipped.
+FFmpeg reads a truncated file as if it ended there. Only headers are read here; the data between them are skipped.
 """
 
 import os
@@ -24,7 +23,7 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TS_SYNC, _TS_SIZES, _TS_LOOKS = 0x47, ((188, 0), (192, 4), (204, 0)), 5  # packet size, offset of the sync byte
 
 _MAX_HEADERS = 1_000_000
-"""The most headers that are read: a file of nothing else would take hours."""
+"""The largest number of headers that are read, since a file of only headers would take hours."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Structure:
 
     is_cut: bool = False
     has_unread_video: bool = False
-    """Whether a complete second MP4 follows the first one, which FFmpeg passes over."""
+    """Whether a complete second MP4, which FFmpeg skips, follows the first one."""
 
 
 def read_structure(path: str | os.PathLike[str]) -> Structure:
@@ -76,7 +75,7 @@ def _mp4(file: BinaryIO, size: int) -> Structure:
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk over the elements, into those of unknown size, as of recordings whose end was not known."""
+    """Walk over the elements, and into those of unknown size, as in recordings of unknown length."""
     at = 0
     for _ in range(_MAX_HEADERS):
         if at >= size:

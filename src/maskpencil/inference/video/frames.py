@@ -1,4 +1,4 @@
-"""Frames of a video: which are taken, and how they are decoded to upright RGB."""
+"""Select the frames of a video, and convert them to upright RGB."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ from maskpencil.inference.options import VideoOptions
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Properties that a video states of itself.
+    """Properties that a video file states.
 
     `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image
-    (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None where nothing is known. `rate` is in
-    frames a second. `pixel_aspect` is the width of a shown pixel over its height.
+    (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None if unknown. `rate` is in frames per
+    second. `pixel_aspect` is the width of a shown pixel divided by its height.
     """
 
     size: tuple[int, int]
@@ -46,7 +46,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A frame as it was decoded, not yet RGB nor upright; times as in `Frame`."""
+    """A decoded frame, before its conversion to upright RGB; times as in `Frame`."""
 
     image: av.VideoFrame
     pts: int
@@ -54,10 +54,10 @@ class StoredFrame:
 
 
 class FrameConverter:
-    """Convert the frames of one video to upright RGB of the first one's size, and note their kinds.
+    """A converter of the frames of one video to upright RGB of the size of the first frame.
 
     Args:
-        name: what error messages call the video.
+        name: the name of the video in error messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -77,7 +77,7 @@ class FrameConverter:
         """Convert a frame to RGB as it is shown.
 
         Raises:
-            VideoError: its colors are of a kind that cannot be read.
+            VideoError: the color format of the frame is not supported.
         """
         frame = stored.image
         turn = orientation(frame)
@@ -94,7 +94,7 @@ class FrameConverter:
 def images(
     items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
 ) -> "Iterator[Frame | av.Packet[Any]]":
-    """Convert the frames among `items`; packets pass."""
+    """Convert the frames among `items`, and yield packets unchanged."""
     for item in items:
         yield item if isinstance(item, av.Packet) else converter.convert(item)
 
@@ -149,13 +149,13 @@ _BT2020 = 9  # the code of the matrix (without constant luminance) and of the pr
 
 
 class ColorConverter:
-    """Convert the frames of one video to RGB of one size by their matrix, range and, for HDR, transfer function.
+    """A converter of the frames of one video to RGB of one size, by matrix, range and, for HDR, transfer function.
 
-    A frame that names no matrix is read by that of BT.601, as FFmpeg does. SDR is never tone-mapped. HDR is turned into
-    light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG), its colors into those of
-    BT.709, and light up to `WHITE` keeps its value: what was graded or recorded in SDR and put into HDR comes out as it
-    was. Brighter light is white. Metadata of the mastering display is not used: FFmpeg would darken the whole image by
-    it.
+    A frame that names no matrix is read with that of BT.601, as in FFmpeg. SDR is never tone-mapped. HDR is converted
+    to
+    light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG) and its colors to BT.709.
+    Light up to `WHITE` keeps its value, so that SDR material in an HDR video is unchanged; brighter light is white.
+    Metadata of the mastering display is not used, since FFmpeg would darken the whole image by it.
 
     `hdr` is set while converting: the curve of the first HDR frame, "PQ" or "HLG".
 
@@ -172,7 +172,7 @@ class ColorConverter:
         """Convert a frame to (H, W, 3) RGB, scaled to `size`, (height, width).
 
         Raises:
-            VideoError: its colors are of a kind that cannot be read.
+            VideoError: the color format of the frame is not supported.
         """
         curve = HDR_CURVES.get(frame.color_trc)
         if frame.colorspace in _RESERVED and not frame.format.is_rgb:
@@ -216,10 +216,10 @@ _SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
 def select(
     items: "Iterable[StoredFrame | av.Packet[Any]]", options: VideoOptions, *, time_base: Fraction, has_sound: bool
 ) -> "Iterator[StoredFrame | av.Packet[Any]]":
-    """Yield every `every`-th frame that starts within `start` and `end`, and the stretch's sound.
+    """Yield every `every`-th frame that starts between `start` and `end`, and the sound of this stretch.
 
-    Times count from `start` and keep their distances. A frame lasts until the next that is taken, the last one until
-    the stretch ends. `time_base` is that of the frames, whose times must grow from 0.
+    Times count from `start` and keep their distances. A frame lasts until the next selected one, the last one until the
+    end of the stretch. `time_base` is that of the frames, whose times must increase from 0.
     """
     # by their decimals: the nearest binary fraction may lie just behind the frame that is meant
     first = ceil(Fraction(str(options.start)) / time_base)

@@ -1,4 +1,4 @@
-"""Open a source by FFmpeg, with access to nothing but that source."""
+"""Open a source with FFmpeg, which gets access to only that source."""
 
 import os
 import sys
@@ -23,8 +23,8 @@ STALL_SECONDS = 10.0
 class Opening:
     """Parameters for FFmpeg to open a source.
 
-    `name` is what messages call it. `whitelist` names the protocols that it and whatever it refers to may use,
-    `demuxers` FFmpeg's readers of containers. `stall` is after how many seconds of silence reading it fails.
+    `name` is the name in messages. `whitelist` lists the protocols that the source and everything it refers to may use,
+    `demuxers` FFmpeg's readers of containers. Reading fails after `stall` seconds without data.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Opening:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, which can be sought in."""
+        """Whether the source is a file, which supports seeking."""
         return self.stall is None
 
 
 def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
-    """Return the parameters that open a source; a plain path is a video file, also if it looks like an address.
+    """Return the parameters that open a source; a path is a video file, even if it looks like an address.
 
     Raises:
-        VideoError: there is no such camera, or the path is that of a named pipe, a device or a socket.
+        VideoError: the camera does not exist, or the path is a named pipe, a device or a socket.
     """
     if not isinstance(source, Source):
         return _file(os.fspath(Path(source)))
@@ -71,7 +71,7 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
     """Open a source; `hardware` is one of `DEVICES` to decode on.
 
     Raises:
-        VideoError: it is missing, does not answer, or is no video.
+        VideoError: the source is missing, does not answer, or is not a video.
     """
     if opening.is_file:
         _refuse_no_file(opening.name)

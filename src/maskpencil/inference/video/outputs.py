@@ -1,4 +1,4 @@
-"""Write a video's predictions: the overlay, label maps, a window, a pipe; drawn and encoded in threads."""
+"""Write the predictions of a video to an overlay, masks, a window or a pipe; threads draw and encode them."""
 
 import os
 import threading
@@ -32,12 +32,12 @@ _SCREEN_SHARE = 0.9  # leaves room for the frame and the desktop's bars
 
 
 class Window:
-    """Show the newest offered image; images that come too fast are skipped.
+    """A window that shows the newest image; images that arrive too fast are skipped.
 
-    Made, refreshed and closed in one thread, the main one; images may come from any.
+    It must be created, refreshed and closed in the main thread; images may come from any thread.
 
     Raises:
-        ConfigError: there is no window toolkit, or no screen.
+        ConfigError: the window toolkit or a screen is missing.
     """
 
     def __init__(self, title: str) -> None:
@@ -104,7 +104,7 @@ class Window:
 
 
 QUEUE_DEPTH = 4
-"""The most frames that wait before each step: the network, drawing, encoding."""
+"""The largest number of frames that wait before each step: the network, drawing, encoding."""
 
 
 @dataclass(frozen=True)

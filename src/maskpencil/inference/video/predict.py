@@ -1,4 +1,4 @@
-"""Segment videos, streams and cameras: every frame, with times and sound as they were."""
+"""Segment the frames of videos, streams and cameras, and keep their times and sound."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +32,12 @@ from maskpencil.results import recorded_results
 T = TypeVar("T")
 
 WAKE_SECONDS = 0.05
-"""The most seconds between two checks whether the user wants to stop, while no frame comes."""
+"""The longest time, in seconds, between two checks for a stop request while no frame arrives."""
 
 
 @dataclass(frozen=True)
 class VideoReport:
-    """The outcome of a video: its frames, what was damaged or left out, and what was measured, one line each."""
+    """The result of a video: the number of frames, and lines about damage, left-out data and measurements."""
 
     frames: int
     warnings: tuple[str, ...]
@@ -75,10 +75,10 @@ def predict_video(
         stop: once set, a stream or camera ends as if it had no more frames, and a video is dropped.
 
     Raises:
-        ConfigError: there is no screen to show it on, or `segmenter` has no probabilities to smooth.
-        KeyboardInterrupt: a video was dropped.
+        ConfigError: there is no screen for a window, or `segmenter` has no probabilities to smooth.
+        KeyboardInterrupt: `stop` was set, and the video was dropped.
         OutputError: the video cannot be written.
-        VideoError: nothing of the video can be read, or `start` lies behind its end.
+        VideoError: no frame of the video can be read, or `start` is after its end.
     """
     options, stop = options or PredictOptions(), stop or Event()
     video = options.video

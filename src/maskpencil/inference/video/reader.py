@@ -30,7 +30,7 @@ FALLBACK_RATE = Fraction(25)
 """Frames per second of a video that does not state its rate."""
 
 MISSING_SECONDS = 1.0
-"""The most seconds between the ends of sound, images and subtitles of an undamaged video."""
+"""The longest time, in seconds, between the ends of sound, images and subtitles of an undamaged video."""
 
 _STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header states the length of the whole video
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
@@ -84,7 +84,7 @@ class VideoReader:
         self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
         self.time_base = self._video.time_base or 1 / self.rate
         self.start = Fraction(self._container.start_time or 0, av.time_base)
-        """The source's own time of its beginning, in seconds."""
+        """The time stamp of the beginning of the source, in seconds."""
         self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
         self.broke_off: FFmpegError | None = None
         self.damaged_frames = 0
@@ -326,9 +326,9 @@ _BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes b
 
 
 class Timeline:
-    """Continue times after each joint; `joints` are the places, in seconds.
+    """A time line that continues after each joint of videos; `joints` are the times of the joints, in seconds.
 
-    The first stream to go back sets how far all are moved, so that sound and frames stay together.
+    The first stream whose times go back sets the shift for all streams, so that sound and frames stay synchronous.
     """
 
     def __init__(self) -> None:

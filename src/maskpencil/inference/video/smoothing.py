@@ -36,10 +36,10 @@ class Flicker:
 
 
 class Smoother:
-    """Segment the frames of one video in order, each with a share of those before it.
+    """A predictor of the frames of one video in order, with probabilities smoothed over time.
 
-    The probabilities are an exponential moving average: `share` times those of the frame before plus the rest of the
-    frame's own. At a cut, and where the size changes, it begins anew.
+    The probabilities are an exponential moving average: `share` times the average of the frame before, plus
+    1 - `share` times those of the frame. The average restarts at a cut, and if the size changes.
     """
 
     def __init__(self, segmenter: Predictor, *, share: float) -> None:
@@ -74,7 +74,7 @@ class Smoother:
 
 
 class CutFinder:
-    """Find the beginnings of scenes: frames that differ much from the one before, and more than recent ones did."""
+    """A finder of cuts: frames that differ much from the previous one, and more than recent frames did."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None

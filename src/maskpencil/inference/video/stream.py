@@ -1,4 +1,4 @@
-"""Read streams and cameras: reconnect when they break off, and join their frames into one video."""
+"""Read streams and cameras: reconnect after interruptions, and join their frames into one video."""
 
 import time
 from collections.abc import Callable, Iterator

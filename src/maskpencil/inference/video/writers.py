@@ -1,4 +1,4 @@
-"""Write a video: H.264 in MP4, label maps without loss, raw frames into a pipe."""
+"""Write videos: H.264 in MP4, lossless label maps, and raw frames into a pipe."""
 
 import os
 import sys
@@ -174,15 +174,15 @@ DIGITS = 6
 
 
 def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder for a video's mask images that holds anything else.
+    """Check that a folder for the mask images of a video is empty or missing.
 
     Raises:
-        OutputError: it holds something already.
+        OutputError: the folder is not empty.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(
-            f"{folder}: is not empty, and the frames of two videos are not mixed; give another --out or remove it"
+            f"{folder}: is not empty; expected an empty folder for the frames; give another --out or remove it"
         )
 
 

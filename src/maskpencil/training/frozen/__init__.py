@@ -1,1 +1,1 @@
-"""Training the head of a network on cached features of its frozen backbone."""
+"""Train the head of a network on cached features of its frozen backbone."""

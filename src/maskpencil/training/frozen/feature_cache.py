@@ -21,13 +21,13 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.training.dataset import Images, Pair, Place, Sample, SegmentationDataset, collate
 
 VERSION = 3
-"""Part of every cache name: a higher number makes old caches invalid."""
+"""The version of the cache, part of every cache name; a change makes old caches invalid."""
 
 IMAGES_AT_ONCE = 4
-"""Images that go through the backbone together."""
+"""The number of images in one batch for the backbone."""
 
 IMAGES_READ_AHEAD = 64
-"""Decoded images in memory at once, at most, while the images are identified."""
+"""The largest number of decoded images in memory while the images are identified."""
 
 SHAPES = "shapes.json"
 TARGETS = "targets"
@@ -60,14 +60,14 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
-        """Read features and targets (N, H, W) int64 of a batch; views take turns from epoch to epoch."""
+        """Read features and targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
 
 
 class CachedBatches:
-    """Load batches of features instead of images."""
+    """A loader of batches of features instead of images."""
 
     def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[Place]]) -> None:
         self.cache, self.batches = cache, batches
@@ -100,8 +100,8 @@ class Views:
 
     Args:
         count: views of each image.
-        window: (height, width) of the views; without it they are padded with the mean color to the largest image.
-        settings: the other settings that the views depend on.
+        window: (height, width) of the views; if None, they are padded with the mean color to the largest image.
+        settings: the other settings on which the views depend.
     """
 
     count: int
@@ -118,22 +118,22 @@ def cached_features(
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
 ) -> FeatureCache:
-    """Compute the features of random views of each image, or find them from an earlier run.
+    """Compute the features of random views of each image, or reuse those of an earlier run.
 
-    They are found for the same images and masks, weights of the backbone, precision and settings. Features are float32
-    where the network computes in it, else float16.
+    They are reused for the same images and masks, weights of the backbone, precision and settings. Features are float32
+    if the network computes in float32, else float16.
 
     Args:
-        segmenter: gives precision and preprocessing.
+        segmenter: the model, whose precision and preprocessing are used.
         network: the network with the frozen backbone.
         dataset: the images.
-        views: which views of each image.
+        views: the views of each image.
         announce: called with a line on the size of the files before they are written.
-        report: called with (done, of).
+        report: called with (done, total).
 
     Raises:
         OutputError: the disk has too little space, or cannot be written.
-        TrainingError: the features are not finite, or too large to be kept.
+        TrainingError: the features are not finite, or too large for the precision.
     """
     dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
     facts = {**views.settings, "views": views.count, "precision": segmenter.runtime.precision, "version": VERSION}
@@ -144,7 +144,7 @@ def cached_features(
         compute = partial(_features, segmenter, network, dataset, size=views.window or largest)
         _compute(place, places, compute, dtype, announce=announce, report=report)
     else:
-        announce(f"features of {len(dataset)} images are there from an earlier run: {place}")
+        announce(f"features of {len(dataset)} images are reused from an earlier run: {place}")
     return _open(place, len(dataset), views.count)
 
 
@@ -201,7 +201,7 @@ def _features(
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
     """Compute features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
     fill = segmenter.preprocessing.fill
-    # a sample of the full size makes `collate` pad the others
+    # an additional sample of the full size makes `collate` pad the others
     blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
     padded, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
     device = next(network.parameters()).device
@@ -216,7 +216,7 @@ def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Convert features to the precision of the cache, on the CPU.
 
     Raises:
-        TrainingError: they are not finite, or too large for it.
+        TrainingError: the features are not finite, or too large for it.
     """
     kept = features.to(dtype)
     if not bool(kept.isfinite().all()):
@@ -237,7 +237,7 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
 
 
 def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
-    """Derive a name from everything that the features depend on; returns it with the greatest (height, width)."""
+    """Derive a cache name from all that the features depend on; return it and the largest (height, width)."""
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
     digest.update(" ".join(weights).encode())

@@ -1,4 +1,4 @@
-"""L-BFGS on the cached features of a frozen backbone, whitened, where the loss of the head is convex."""
+"""Train the head by L-BFGS on whitened cached features of a frozen backbone, for which its loss is convex."""
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
@@ -14,16 +14,16 @@ from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache
 from maskpencil.training.trainer import Trainer, Update
 
 RIDGE = 1e-4
-"""Added to the variance of every feature, as a share of it: some are collinear, some do not vary at all."""
+"""The share of its variance that is added to that of every feature, since some are collinear or constant."""
 
 IMAGES_AT_ONCE = 16
-"""Images whose features are summed together."""
+"""The number of images whose features are summed together."""
 
 
 class Whitening:
-    """Represent the score layers of a network in coordinates for whitened features.
+    """The score layers of a network in coordinates for whitened features.
 
-    An optimizer moves `coordinates`; `read` converts the weights of the network to them, and `write` converts back.
+    An optimizer updates `coordinates`; `read` computes them from the weights of the network, `write` converts back.
 
     Args:
         network: the network whose score layers are trained.
@@ -66,9 +66,9 @@ class Whitening:
 
 
 class _WhitenedLayer:
-    """Represent a 1x1 convolution w f + b of features f as v u + c of whitened features u = L^-1 (f - m).
+    """A 1x1 convolution w f + b of features f, represented as v u + c of whitened features u = L^-1 (f - m).
 
-    m is the features' mean, L L' their covariance; so w = v L^-1 and b = c - w m, computed in double precision.
+    m is the mean of the features, L L' their covariance; so w = v L^-1 and b = c - w m, computed in double precision.
     """
 
     def __init__(self, layer: nn.Conv2d, scale: float, features: Tensor) -> None:
@@ -103,7 +103,7 @@ class _WhitenedLayer:
 
 
 def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().double()  # not every device has doubles
+    return tensor.detach().cpu().double()  # not every device supports double precision
 
 
 def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -132,22 +132,22 @@ HISTORY = 20
 
 
 class _StopError(Exception):
-    """Leave a round in the middle."""
+    """A stop was requested during a round."""
 
 
 class WholeSet:
-    """Load all batches of a training set as one item an epoch, in the order of the first epoch."""
+    """A loader of all batches of a training set as one item per epoch, in the order of the first epoch."""
 
     def __init__(self, cache: FeatureCache, batches: EpochBatches) -> None:
         self.batches, self.everything = batches, CachedBatches(cache, [*batches])
 
     def __iter__(self) -> Iterator[tuple[CachedBatches, Tensor]]:
-        if self.batches.start == 0:  # else the epoch's round was made before the run was stopped
+        if self.batches.start == 0:  # if not, the round of this epoch was done before the run was stopped
             yield self.everything, self.everything.cache.targets
 
 
 class LBFGS:
-    """Make one round of L-BFGS on all batches, in whitened coordinates of the score layers."""
+    """A solver that makes one round of L-BFGS on all batches, in whitened coordinates of the score layers."""
 
     has_learning_rate = False
 
@@ -155,7 +155,7 @@ class LBFGS:
         self.whitening = whitening
 
     def step(self, trainer: Trainer, inputs: CachedBatches, targets: Tensor) -> Update | None:
-        """Make one round; None where a stop was requested in it, with weights and optimizer as they were."""
+        """Make one round; return None, with unchanged weights and optimizer, if a stop was requested in it."""
         whitening, device, optimizer = self.whitening, trainer.device, trainer.optimizer
         whitening.read()
         weight = torch.stack([trainer.loss.weigh(labels.to(device)) for _, labels in inputs]).sum().clamp_min(1.0)
@@ -179,7 +179,7 @@ class LBFGS:
         weights, state = [parameter.detach().clone() for parameter in learned], deepcopy(optimizer.state_dict())
         try:
             optimizer.step(evaluate)
-            whitening.write()  # the last point that was evaluated need not be the best
+            whitening.write()  # the last evaluated point may not be the best one
         except _StopError:
             with torch.no_grad():
                 for parameter, before in zip(learned, weights, strict=True):
@@ -192,7 +192,7 @@ class LBFGS:
 
 
 def build_lbfgs(coordinates: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimizer: at most `ITERATIONS` steps a round, each with a line search.
+    """Build the optimizer: at most `ITERATIONS` steps per round, each with a line search.
 
     Source: Liu and Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", 1989.
     """
