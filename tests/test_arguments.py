@@ -215,6 +215,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
 LOADED = {"runtime": "torch", "device": "cpu", "precision": "fp32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "line"),
     [
@@ -292,6 +293,7 @@ def test_any_argument_of_prediction_is_taken_or_refused_in_a_line(
         assert report is None or not any("\n" in failure.message for failure in report.failures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [field.name for field in fields(PredictOptions)])
 def test_any_option_of_prediction_is_taken_or_refused_in_a_line(
     name: str, model: Path, tiny_folder: Path, tmp_path: Path
@@ -310,6 +312,7 @@ def test_any_option_of_videos_is_taken_or_refused_in_a_line(name: str) -> None:
         taken(lambda value=value: VideoOptions(**{name: value}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["segmenter", "data", "split"])
 def test_any_argument_of_evaluation_is_taken_or_refused_in_a_line(name: str, model: Path, tiny_folder: Path) -> None:
     segmenter = Segmenter.from_pretrained(model, **LOADED)
@@ -350,6 +353,7 @@ def test_a_confusion_matrix_takes_any_whole_numbers_and_nothing_else() -> None:
     refused(lambda: matrix.update(np.zeros((1, 2)), np.zeros((1, 2))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "line"),
     [

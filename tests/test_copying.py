@@ -39,6 +39,7 @@ def load(folder: Path, runtime: str, **settings) -> Segmenter:
     return Segmenter.from_pretrained(folder, runtime=runtime, device="cpu", precision="fp32", **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["torch", "openvino", ONNX])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_has_the_predictions_and_settings_of_its_original(way: str, runtime: str, folder: Path) -> None:

@@ -133,6 +133,7 @@ def reordered(folder: Path, out: Path, names: tuple[str, ...], *, colored: bool 
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colored", [False, True])
 @pytest.mark.parametrize("names", ORDERS)
 def test_the_models_classes_in_another_order_are_matched_by_name(

@@ -351,6 +351,7 @@ def test_the_current_folder_gets_a_numbered_sibling(tmp_path: Path, monkeypatch:
     assert numbered_folder(".") == tmp_path / "here-2"
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_process_killed_just_now_can_be_written_again(tmp_path):
     left = tmp_path / ".out.maskpencil-new"
     left.mkdir()

@@ -62,6 +62,7 @@ def test_the_card_names_network_classes_and_training(folder):
     assert all(text in card for text in ("FCN-8s on test_resnet", "ground, box, ball", "- epochs: 3"))
 
 
+@pytest.mark.slow
 def test_a_segmenter_gives_label_maps_of_the_images_size_whatever_the_working_size(folder):
     segmenter = Segmenter.from_pretrained(folder, device="cpu", precision="fp32")
     for height, width in ((1, 1), (37, 53), (128, 64)):
@@ -72,6 +73,7 @@ def test_a_segmenter_gives_label_maps_of_the_images_size_whatever_the_working_si
         assert 1 / 3 - 1e-5 <= prediction.confidence.min() <= prediction.confidence.max() <= 1 + 1e-5
 
 
+@pytest.mark.slow
 def test_confidence_is_the_softmax_of_the_class_chosen(folder):
     segmenter = Segmenter.from_pretrained(folder, device="cpu", precision="fp32")
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -221,6 +223,7 @@ CONFIGURATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CONFIGURATIONS)
 def test_a_configuration_of_wrong_types_or_sizes_is_one_line_before_anything_is_made(copied, monkeypatch, change):
     edited(copied, change)
@@ -305,6 +308,7 @@ def test_a_header_that_claims_to_be_longer_than_the_file_is_refused(copied, leng
         read_model_folder(copied)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["score_fr.weight", "backbone.net.bn1.running_var"])
 def test_weights_and_statistics_that_are_not_finite_are_refused_by_name_with_the_remedy(copied, name, value):

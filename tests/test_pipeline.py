@@ -151,6 +151,7 @@ def test_an_early_end_drops_what_is_not_begun() -> None:
     assert our_threads() == []
 
 
+@pytest.mark.slow
 def test_few_results_wait_for_a_slow_one_before_them() -> None:
     go, taken = threading.Event(), 0
 
@@ -202,6 +203,7 @@ def test_stalled_reading_is_an_error_with_a_short_patience_too(little_patience: 
         assert set(itertools.islice(ahead, 10_000)) == {1, None}
 
 
+@pytest.mark.slow
 def test_a_stream_may_be_silent_as_long_as_it_likes(little_patience: threading.Event) -> None:
     threading.Timer(1, little_patience.set).start()
     assert list(read_ahead(stuck_items(little_patience), depth=2, step=None)) == [1]

@@ -45,6 +45,7 @@ def label_map_of(prediction):
     return prediction.label_map
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "values"), [("predict", label_map_of), ("logits", np.asarray), ("probabilities", np.asarray)]
 )
@@ -83,6 +84,7 @@ def test_one_image_and_a_batch_give_the_same_logits_and_probabilities(segmenter)
     np.testing.assert_array_equal(probabilities.argmax(axis=0), segmenter.predict(image).label_map)
 
 
+@pytest.mark.slow
 def test_the_image_size_of_the_model_can_be_replaced(segmenter, make_segmenter, tmp_path):
     make_segmenter(image_size=(32, 48)).save(tmp_path / "scaling")
     for asked, expected in ((None, (32, 48)), ("native", None), (64, 64), ((16, 24), (16, 24))):

@@ -132,6 +132,7 @@ def test_a_prediction_that_fails_leaves_no_folder(model, tmp_path, capsys, monke
     assert not any((tmp_path / "runs" / "predict").iterdir())
 
 
+@pytest.mark.slow
 def test_an_empty_video(model, tmp_path, capsys):
     video = tmp_path / "video.mp4"
     video.touch()

@@ -204,6 +204,7 @@ def test_help_does_not_load_what_it_does_not_need():
     assert not {"torch", "numpy", "cyclopts", "rich"} & set(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_importing_the_command_line_and_the_lower_floors_does_not_import_torch():
     modules = ["maskpencil", *(f"maskpencil.cli.{MODULES.get(name, name)}" for name in COMMANDS)]
     modules += [

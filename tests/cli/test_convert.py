@@ -16,6 +16,7 @@ def test_the_command_offers_every_format() -> None:
     assert set(get_args(AnnotationFormat)) == set(WRITERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", WRITERS)
 def test_a_data_set_is_the_same_in_every_format(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file_format: str

@@ -28,6 +28,7 @@ def run(*words):
     return main(["evaluate", *(str(word) for word in words), "--device", "cpu", "--precision", "fp32"])
 
 
+@pytest.mark.slow
 def test_the_scores_of_one_class_follow_the_usual_table(model, tiny_folder, tmp_path, capsys):
     assert run(model, tiny_folder, "--json", tmp_path / "plain.json") == 0
     usual = capsys.readouterr().out

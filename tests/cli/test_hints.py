@@ -67,6 +67,7 @@ HINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HINTS)
 def test_an_option_of_another_tool_is_answered_with_the_one_here(line, capsys):
     assert main(line.split()) == 2
@@ -117,6 +118,7 @@ def test_a_wrong_order_is_answered_with_the_right_one(model, tiny_folder, capsys
     assert f"maskpencil heatmap {model} {image}" in said(["heatmap", image, model, "--class", "x"], capsys, 2)
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_replaced_by_its_best_model_with_a_note(model, tiny_folder, capsys, tmp_path):
     assert main(["predict", str(model.parent), str(tiny_folder / "images/val"), "--out", str(tmp_path / "out")]) == 0
     assert f"{model.parent}: is a run; its best model is used: {model}" in capsys.readouterr().err

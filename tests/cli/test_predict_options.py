@@ -35,6 +35,7 @@ def predicted(model, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_runtime_makes_no_difference_in_fp32(predicted):
     by_torch, by_openvino = (predicted("--runtime", name, "--precision", "fp32") for name in ("torch", "openvino"))
     assert (by_torch == by_openvino).mean() > 0.999
@@ -48,6 +49,7 @@ def test_abstaining_takes_nothing_but_unsure_pixels(predicted, model):
     np.testing.assert_array_equal(abstained, np.where(sure < below, 255, plain))
 
 
+@pytest.mark.slow
 def test_size_tiles_and_views_are_taken(predicted, model):
     segmenter = Segmenter.from_pretrained(model, device="cpu", precision="fp32")
     native = predicted("--precision", "fp32", "--image-size", "native")
@@ -60,6 +62,7 @@ def test_size_tiles_and_views_are_taken(predicted, model):
     assert (augmented == both.argmax(axis=0)).mean() > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "reported"),
     [

@@ -39,6 +39,7 @@ def signal_after(frames, segmenter, number):
     return thread
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to itself")
 @pytest.mark.parametrize(("number", "ended"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_camera_and_completes_its_video(number, ended, tmp_path, capsys, no_network):

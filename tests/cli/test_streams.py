@@ -25,6 +25,7 @@ def test_a_reader_that_closes_the_pipe_early_causes_no_error(kind, unbuffered):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("PYTHONUNBUFFERED=1 ", marks=pytest.mark.slow)])

@@ -97,6 +97,7 @@ def test_help_is_the_same(run, capsys):
     assert run("--help") == (0, capsys.readouterr().out, "")
 
 
+@pytest.mark.slow
 def test_every_command_explains_itself(base):
     script = "import sys; from maskpencil.cli import main; print([main([name, '--help']) for name in sys.argv[1:]])"
     done = subprocess.run([base, "-c", script, *COMMANDS], capture_output=True, text=True, check=True)

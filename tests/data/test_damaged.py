@@ -338,6 +338,7 @@ def tried(form: str, number: int, whole: Path, expected: Read, place: Path) -> t
     return told, outcome(expected, place, told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_damage_is_refused_or_named(form: str, tmp_path: Path) -> None:
     FORMS[form](tmp_path / "whole")

@@ -87,6 +87,7 @@ def test_saved_tensors_bring_back_the_same_logits(backbone, tmp_path):
     assert torch.equal(fcn(images), again(images))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("in_channels", [1, 4])
 @pytest.mark.parametrize("name", ["vgg11", "alexnet", "googlenet", "resnet18", "timm/test_convnext"])

@@ -24,6 +24,7 @@ def test_a_window_gets_the_classifiers_own_scores(name, tmp_path):
     assert dense(torch.randn(1, 3, 288, 256)).shape == (1, CLASSES, 3, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((32, 64), (1, 2)), ((100, 65), (4, 3))])
 @torch.inference_mode()
 def test_an_aligned_image_of_any_size_gets_a_cell_for_each_tile(size, cells):

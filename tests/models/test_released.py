@@ -190,6 +190,7 @@ def test_a_classifier_of_rgb_images_gives_the_same_features_of_the_authors_image
     torch.testing.assert_close(backbone(preprocessing.normalize(pixels))[8], of_rgb, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_authors_images_are_bgr_in_0_to_255_less_the_mean(vgg):
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     prepared = Preprocessing(vgg.mean, vgg.std, channel_order="bgr").normalize(red)

@@ -305,6 +305,7 @@ def decoded(segmentation: Any, size: tuple[int, int]) -> Pixels:
     )
 
 
+@pytest.mark.slow
 @also(*AWKWARD)
 @given(label_map=label_maps)
 def test_coco_segmentations_hold_the_pixels_of_the_region(

@@ -154,6 +154,7 @@ def test_cache_entries_of_simultaneous_processes_are_complete(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["compiled", "file", "one.blob", "place"]
 
 
+@pytest.mark.slow
 def test_weights_that_change_while_they_are_read_are_not_kept(model, cache):
     prepared = prepared_network(model, "openvino")
     other_weights(model)

@@ -68,6 +68,7 @@ def test_a_folder_with_a_graph_never_needs_torch(carrying, tmp_path):
     assert (predicted_without_torch(folder, tmp_path) == segmenter.predict(noise(40, 50)).label_map).mean() > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learned_upsampling", ["all", "none"])
 def test_the_graph_holds_no_weights(carrying, learned_upsampling):
     folder, _ = carrying(learned_upsampling=learned_upsampling)
@@ -75,6 +76,7 @@ def test_the_graph_holds_no_weights(carrying, learned_upsampling):
     assert sorted(path.name for path in (folder / "graph").iterdir()) == ["cells.bin", "cells.xml", "network.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_graph_names_no_files_of_the_machine_that_made_it(made, tmp_path, form):
     write_graph(made, tmp_path, form)
@@ -83,6 +85,7 @@ def test_a_graph_names_no_files_of_the_machine_that_made_it(made, tmp_path, form
     assert b"site-packages" not in content
 
 
+@pytest.mark.slow
 def test_the_graph_takes_the_weights_that_are_beside_it(carrying):
     folder, segmenter = carrying()
     segmenter.network.score_fr.weight.data.neg_()
@@ -164,6 +167,7 @@ def forged(folder, change):
     seal(place, facts, "openvino")
 
 
+@pytest.mark.slow
 def test_a_strangers_copy_with_another_graph_does_not_change_what_the_genuine_model_predicts(made, model):
     before = by_openvino(shutil.copytree(made, model.with_name("before")))
     forged(model, lambda text: text.replace('type="ReLU"', 'type="Sigmoid"'))
@@ -290,6 +294,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE n [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a
 OUTSIDE = '<?xml version="1.0"?><!DOCTYPE n [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

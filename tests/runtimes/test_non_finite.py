@@ -17,6 +17,7 @@ def overflowing(make_segmenter):
     return segmenter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
 def test_scores_that_are_not_finite_are_an_error_and_never_a_class(overflowing, tmp_path, runtime):
     overflowing.save(tmp_path / "model")
@@ -53,6 +54,7 @@ def test_tiles_are_checked_as_well(overflowing):
         tiled.maps([noise(200, 150)], Wanted())
 
 
+@pytest.mark.slow
 def test_predict_ends_with_one_line_and_writes_no_mask(overflowing, tmp_path, capsys):
     overflowing.save(tmp_path / "model")
     write_image(tmp_path / "a.png", noise(40, 50))

@@ -25,6 +25,7 @@ def both(make_segmenter, shared_cache, tmp_path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
 @pytest.mark.parametrize("learned", ["none", "all"])
 @pytest.mark.parametrize("image_size", [None, pytest.param((60, 84), marks=pytest.mark.slow)])
@@ -41,6 +42,7 @@ def test_another_runtime_and_torch_give_the_same(both, runtime, stride, learned,
             np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(confidence=True), Wanted(entropy=True), Wanted(class_index=2)])
 @pytest.mark.parametrize("runtime", ["openvino", ONNX])
 def test_requesting_more_maps_does_not_change_the_label_map(both, runtime, wanted):
@@ -103,6 +105,7 @@ def test_the_network_runs_even_if_the_cache_cannot_be_written(make_segmenter, tm
     np.testing.assert_allclose(other.logits_batch([image]), segmenter.logits_batch([image]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_simultaneous_threads_get_their_own_results(both):
     images = [noise(30 + 7 * number, 60, number) for number in range(12)]
     for segmenter in both():
@@ -146,6 +149,7 @@ def test_damaged_weights_are_a_clear_error(make_segmenter, cache, tmp_path):
     assert not list(cache.glob("*"))
 
 
+@pytest.mark.slow
 def test_a_network_that_openvino_cannot_run_is_reported_with_the_remedy(make_segmenter, cache, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise RuntimeError("\nNo conversion rule found for operations: aten::odd\nmore")

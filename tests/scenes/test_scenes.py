@@ -26,6 +26,7 @@ def same(one: Scene, other: Scene) -> bool:
     return np.array_equal(one.image, other.image) and np.array_equal(one.label_map, other.label_map)
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_scene(stills):
     assert same(draw_scene(7, SIZE), stills[7])
 

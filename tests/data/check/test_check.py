@@ -70,6 +70,7 @@ def test_a_clean_set_has_no_faults(clean: Path) -> None:
     assert [count.masks for count in report.classes.values()] == [12, 12, 12]
 
 
+@pytest.mark.slow
 def test_several_processes_see_the_same(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskpencil.data.check.inspect.FEW", 0)
     (clean / "images" / "train" / "train3.png").write_bytes(b"nothing")
@@ -344,6 +345,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plant", "kind", "severity", "words"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_is_found_and_no_other(
     clean: Path, plant: Callable[[Path], None], kind: str, severity: str, words: str
@@ -412,6 +414,7 @@ def test_an_outlier_is_reported(clean: Path) -> None:
 # --fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "change", "left"),
     [
@@ -494,6 +497,7 @@ def test_images_shared_with_other_splits_are_removed_from_train(clean: Path, tmp
 # the command
 
 
+@pytest.mark.slow
 def test_the_command_lists_all_and_ends_with_a_verdict(clean: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     strange_value(clean)
@@ -544,6 +548,7 @@ def test_damaged_masks_of_class_numbers_without_a_class_file_are_reported(clean:
 # masks that say nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fractions", [True, False])
 @pytest.mark.parametrize("declared", [True, False])
 def test_masks_of_which_none_can_be_read_are_one_fault(clean: Path, fractions: bool, declared: bool) -> None:

@@ -25,6 +25,7 @@ def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
+@pytest.mark.slow
 @given(arrays(np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 2)))
 def test_specks_are_the_small_regions(numbers: np.ndarray) -> None:
     expected: dict[int, int] = {}

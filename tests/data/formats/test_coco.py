@@ -296,6 +296,7 @@ def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path,
 CAR = annotation(1, 3, [BOX])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -215,6 +215,7 @@ def broken(save_files, files):
 NUMBERS = "expected a list of numbers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [

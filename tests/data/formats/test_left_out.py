@@ -71,6 +71,7 @@ def yolo(*lines: str) -> Files:
     return files | {f"labels/{n}.txt": "\n".join(own) for n, own in enumerate(((*lines, good), (good,), (good,)))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "places"),
     [
@@ -150,6 +151,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "count", "first", "last"), BROKEN, ids=["coco", "labelme", "ls", "datumaro", "yolo"])
 def test_all_that_cannot_be_understood_is_named_at_once_and_fixed_without_its_image(
     files: Files, count: int, first: str, last: str, save_files, tmp_path: Path

@@ -69,6 +69,7 @@ def test_a_value_that_the_table_does_not_name_is_an_error(save_files, files) -> 
         open_folder(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -179,6 +179,7 @@ def assert_upright(out: Path, originals: int) -> None:
         np.testing.assert_allclose(as_stored(file).astype(int), shown_image(), atol=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", WRITERS)
 def test_every_format_of_a_converted_data_set_is_upright(file_format: str, tmp_path: Path) -> None:
     source = data_set(tmp_path / "data")
@@ -196,6 +197,7 @@ def test_every_format_of_a_converted_data_set_is_upright(file_format: str, tmp_p
     assert untouched.read_bytes() == (source / "images" / "2.jpg").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", WRITERS)
 def test_annotations_of_predictions_are_upright(file_format: str, tmp_path: Path, make_segmenter) -> None:
     source = data_set(tmp_path / "data")

@@ -221,6 +221,7 @@ def test_a_name_of_the_background_is_class_0(save_files, files) -> None:
 EXPECTED = "expected a class number and at least 3 points"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -246,6 +246,7 @@ FORMS: dict[str, Callable[[], tuple[Files, Truth]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_masks_are_found_by_what_they_hold(form: str, save_files) -> None:
     files, truth = FORMS[form]()

@@ -352,6 +352,7 @@ def far_from_borders(label_map: LabelMap, pixels: int) -> npt.NDArray[np.bool_]:
     return np.asarray((windows == label_map[..., None, None]).all(axis=(2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
 @pytest.mark.parametrize("given", [False, True], ids=["without class file", "with class file"])
 def test_jpeg_masks_are_read_by_the_nearest_class(tmp_path: Path, palette: tuple[Color, ...], given: bool) -> None:

@@ -45,6 +45,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_numbers_of_objects_are_refused_and_fixed_as_one_class(form: str, tmp_path: Path) -> None:
     root = save(tmp_path / "data", FORMS[form])

@@ -254,6 +254,7 @@ def test_archives_are_known_by_their_names(tmp_path: Path) -> None:
         is_archive(tmp_path / "a.tar.xz")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
 def test_no_damage_makes_it_fail_in_another_way(

@@ -67,6 +67,7 @@ def make_raster(tmp_path: Path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1300, 700), (512, 1024), (40, 30)])
 def test_a_mask_has_the_georeference_of_its_image_and_the_classes_of_the_network(make_raster, tmp_path, size):
     values = pixels(3, *size)

@@ -52,6 +52,7 @@ def test_a_file_cut_before_its_index_is_refused_as_cut_short(make_video: MakeVid
         VideoReader(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*KINDS, *AT_THE_END])
 def test_a_cut_anywhere_is_seen_and_the_whole_file_is_whole(make_video: MakeVideo, name: str) -> None:
     random = np.random.default_rng(0)
@@ -126,6 +127,7 @@ def test_a_size_that_changes_within_a_stream_is_reported_with_its_second(
     assert {image.shape for image in segmenter.seen} == {(48, 64, 3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "made"),
     [

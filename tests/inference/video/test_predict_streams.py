@@ -42,6 +42,7 @@ def after(count: int, stop: Event):
     return report
 
 
+@pytest.mark.slow
 def test_a_stream_without_end_ends_well_when_it_is_stopped(tmp_path: Path, segmenter: BrightnessSegmenter) -> None:
     stop = Event()
     with camera_server() as address:
@@ -75,6 +76,7 @@ def test_an_end_ends_a_stream_without_end(tmp_path: Path, segmenter: BrightnessS
     assert times[-1] < 0.5
 
 
+@pytest.mark.slow
 def test_a_silent_stream_is_stopped_with_its_video_whole_at_once(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
@@ -171,6 +173,7 @@ def test_sources_that_were_not_begun_before_a_stop_are_reported(tmp_path: Path, 
     assert report.warnings == ("rtsp://10.255.255.1/never: was not begun, as the work was stopped before",)
 
 
+@pytest.mark.slow
 def test_the_video_of_a_stream_is_complete_up_to_its_last_seconds_while_it_is_made(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
@@ -195,6 +198,7 @@ def test_the_video_of_a_stream_is_complete_up_to_its_last_seconds_while_it_is_ma
     assert found[0] > 24
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_stream(
     tmp_path: Path, segmenter: BrightnessSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

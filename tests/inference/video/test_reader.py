@@ -163,6 +163,7 @@ def test_a_still_image_under_a_videos_name_is_a_video_of_one_frame(tmp_path: Pat
     assert len(frames(tmp_path / "still.mp4")) == 1
 
 
+@pytest.mark.slow
 def test_frames_that_were_read_are_gone_at_once(make_video):
     """And do not wait, megabytes each, for the collector of cycles."""
     video = make_video(pts=range(40))

@@ -70,6 +70,7 @@ def test_the_duration_is_that_of_the_video_or_of_the_stretch(
     assert duration(tmp_path / "out.mp4") == pytest.approx(1.25, abs=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "codec", "pixel_format"),
     [

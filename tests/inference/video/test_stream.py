@@ -109,6 +109,7 @@ def test_a_wait_between_two_tries_ends_at_once_when_it_is_stopped(
     assert reader.gave_up is None
 
 
+@pytest.mark.slow
 def test_frames_of_a_camera_without_times_get_the_times_of_their_arrival() -> None:
     stop = Event()
     with camera_server(frame_seconds=0.05) as address, opened(address, stop=stop) as reader:

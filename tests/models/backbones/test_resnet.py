@@ -5,6 +5,7 @@ from torchvision import models
 from maskpencil.models import create_backbone
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_the_features_are_those_of_the_classifier(name, tmp_path):

@@ -55,6 +55,7 @@ def test_weights_of_another_model_are_refused_in_one_line(tmp_path):
     assert "\n" not in message
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("in_channels", [1, 4])
 @pytest.mark.parametrize("name", ["test_convnext", "cspnext_s"])

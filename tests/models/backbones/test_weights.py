@@ -146,6 +146,7 @@ def test_a_classifier_of_other_classes_is_accepted(tmp_path):
     create_backbone("resnet18", weights=str(tmp_path / "seven.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_channels", [1, 4])
 def test_trained_filters_are_adapted_to_other_channels(in_channels, tmp_path):
     classifier = models.resnet18()

@@ -145,6 +145,7 @@ def test_every_form_gives_the_same_names_shapes_and_numbers(form, read):
     assert [*tensors][-1] == "upscore2.weight"
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     array=arrays(np.float32, array_shapes(max_dims=LEGACY_AXES, max_side=4)),
@@ -236,6 +237,7 @@ def test_the_tensors_do_not_depend_on_the_file_or_on_each_other(tmp_path):
 # what is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [Form(), Form(v1=True, packed=False, legacy=True)], ids=str)
 def test_a_file_cut_short_is_refused_or_where_it_ends_with_a_layer_lacks_the_rest(form, read, error_of):
     net = fcn(form)
@@ -370,6 +372,7 @@ def test_a_field_may_not_reach_beyond_its_message_into_the_next(error_of):
     assert "a field at byte 3 reaches to byte 14, but its message ends at 5" in error_of(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(content=st.binary(max_size=200))
 @example(content=b"\xa2\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
@@ -380,6 +383,7 @@ def test_random_bytes_raise_nothing_else(content, tmp_path_factory):
         read_caffemodel(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     form=st.sampled_from(FORMS),

@@ -43,6 +43,7 @@ def assert_same(one: FCN, other: FCN) -> None:
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learned", ["none", "all"])
 def test_a_network_is_recognized_by_its_names_and_shapes(learned):
     net = released("alexnet", 32, learned_upsampling=learned)
