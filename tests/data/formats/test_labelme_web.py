@@ -28,7 +28,7 @@ def document(image: str, *things: str, folder: str = "") -> str:
 
 
 def brushed(mask: str) -> str:
-    scribbles = "<scribbles><scribble_name>s.png</scribble_name></scribbles>"
+    scribbles = "<scribbles><scribble_name>a_scribble_2.png</scribble_name></scribbles>"
     return f"<segm><box><xmin>1</xmin></box><mask>{mask}</mask>{scribbles}</segm>"
 
 
@@ -55,6 +55,7 @@ def test_polygons_and_brushed_masks_are_drawn_and_deleted_objects_are_not(save_f
     expected[5:15, 10:20], expected[20:25, 5:9] = 1, 2
     np.testing.assert_array_equal(maps["a"], expected)
     assert maps["b"].sum() == 16
+    assert not any("without a mask" in note for note in folder.notes)
 
 
 def test_images_lie_in_the_folders_of_the_tool(save_files) -> None:

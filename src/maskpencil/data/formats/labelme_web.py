@@ -26,6 +26,9 @@ HEAD = 2**12
 KEYS = (b"<annotation>", b"<filename>")
 OBJECT_KEYS = (b"<pt>", b"<segm>", b"LabelMe Webtool")
 TAG = "annotation"
+FILE_TAGS = ("mask", "scribble_name")
+"""The elements that name files of objects."""
+
 IMAGES = "Images"
 """The folder of images beside `Annotations/`, both with the same folders inside."""
 
@@ -46,10 +49,13 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         return None
     found = DrawnImages(root, "LabelMe (web)", images)
     masks = {path.name: path for path in files_below(root, {".png"})}
+    of_objects: set[str] = set()
     for path in files:
         with found.collecting_errors():
             for element in elements(path, frozenset({TAG})):
+                of_objects |= {child.text.strip() for tag in FILE_TAGS for child in element.all(tag)}
                 _add(Entry(path, "", {}), element, found, masks)
+    found.search.files = [path for path in found.search.files if path.name not in of_objects]
     return found.recognized(PUT)
 
 
