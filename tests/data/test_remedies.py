@@ -206,6 +206,23 @@ def unreadable(root: Path) -> None:
         (root / "masks" / f"{number}.png").write_bytes(b"\x89PNG nothing")
 
 
+def two_forms(root: Path) -> None:
+    for number in range(COUNT):
+        mask = boxes(1, 2)
+        colors = np.array([(0, 0, 0), (200, 0, 0), (0, 0, 200)], dtype=np.uint8)
+        save(root / "GT" / "LABELS" / f"{number}.png", mask)
+        save(root / "GT" / "COLOR" / f"{number}.png", colors[mask])
+        save(root.parent / "photos" / f"{number}.png", photo())
+
+
+def for_validation(root: Path) -> None:
+    for number in range(COUNT):
+        save(root / "images" / "val" / f"{number}.png", photo())
+        save(root / "masks" / "val" / f"{number}.png", boxes(1, 2))
+    splits = [f"{number} {'val' if number < 2 else 'train'}" for number in range(COUNT)]
+    (root.parent / "splits.txt").write_text("\n".join(splits))
+
+
 def sparse(root: Path) -> None:
     pairs(root / "data", 1, 2)
     with (root / "data" / "images" / "0.png").open("r+b") as file:
@@ -242,6 +259,8 @@ REMEDIES = [
     Remedy("or say where the images are: --images FOLDER", cvat_xml, IMAGES, "6 pairs"),
     Remedy("put them into images/, or say where they are: --images FOLDER", datumaro, IMAGES, "6 pairs"),
     Remedy("put them there, or say where they are: --images FOLDER", apart("coco"), IMAGES, "6 pairs"),
+    Remedy("--images FOLDER --masks {other}", two_forms, "check DATA --images FOLDER --masks LABELS", "3 classes"),
+    Remedy("each in a file: --split-file FILE", for_validation, "check DATA --split-file SPLITS", "6 pairs"),
     Remedy("writes a copy in which each is one class", alike_names, FIX, "3 classes", "differ only in case"),
     Remedy("subtract 1 from all, as --fix does", from_one, FIX, "3 classes"),
     Remedy("writes a copy without them, renumbered", gaps, FIX, "3 classes", "never occur"),
@@ -264,7 +283,7 @@ def test_a_remedy_does_what_it_says(remedy: Remedy, tmp_path: Path, capsys: pyte
         data.mkdir()
     remedy.make(data)
     capsys.readouterr()
-    names = {"DATA": data, "CLEAN": clean, "FOLDER": tmp_path / "photos"}
+    names = {"DATA": data, "CLEAN": clean, "FOLDER": tmp_path / "photos", "SPLITS": tmp_path / "splits.txt"}
     words = [str(names.get(word, word)) for word in shlex.split(remedy.typed)]
     code = main([*words, "--out", str(tmp_path / "sheet")])
     if "CLEAN" in remedy.typed:

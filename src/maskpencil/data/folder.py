@@ -1,5 +1,6 @@
 """Open a folder of images and masks, and infer splits, classes and encoding without a configuration file."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +27,9 @@ from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
+
+MOST_FOLDERS = 20
+"""In so few folders data sets are looked for, where a folder is none itself."""
 
 FEW = 3
 """The largest number of files named in a note."""
@@ -205,10 +209,10 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
         recognized = recognize(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
-        layout = recognized.layout if recognized else find_layout(packed.folder, places)
+        layout = recognized.layout if recognized else _find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
-        given = find_own_class_file(layout.root) if recognized else find_class_file(layout.root)
+        given = find_own_class_file(layout.root) if recognized else _class_file(layout)
     except PermissionError as error:
         raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
     notes = [*packed.notes, *layout.notes, *stacked]
@@ -221,6 +225,38 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     if given and given.certain:
         notes.append(f"{len(given.classes)} classes from {given.path.name}")
     return FoundFolder(layout, recognized, given, tuple(notes))
+
+
+def _find_layout(root: Path, places: Places) -> Layout:
+    """Find pairs; where that fails, name the data sets that lie in folders of the folder.
+
+    Raises:
+        DataError: there are no pairs.
+    """
+    try:
+        return find_layout(root, places)
+    except DataError as error:
+        folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+        inside: dict[str, str] = {}
+        for folder in folders if places == ANYWHERE and len(folders) <= MOST_FOLDERS else ():
+            with suppress(DataError):
+                if recognized := recognize(folder):
+                    inside[folder.name] = recognized.name
+        if not inside:
+            raise
+        told = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
+        sets = "a data set" if len(inside) == 1 else f"{len(inside)} data sets"
+        message = f"{root}: holds {sets}, {told}; name the folder of one: {root / next(iter(inside))}"
+        raise DataError(message) from error
+
+
+def _class_file(layout: Layout) -> ClassFile | None:
+    """Return the class file in the folder, or else in the nearest folder above all images and masks."""
+    files = {path for pairs in layout.splits.values() for p in pairs for path in (p.image, p.mask)}
+    paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}
+    common = Path(os.path.commonpath(paths)) if paths else layout.root
+    inside = [f for f in (common, *common.parents) if f.is_relative_to(layout.root) and f != layout.root]
+    return next((given for folder in (layout.root, *inside) if (given := find_class_file(folder))), None)
 
 
 def open_folder(

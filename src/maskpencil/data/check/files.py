@@ -1,7 +1,7 @@
 """Find faults of files: missing, unreadable, of different sizes, rotated, or with ambiguous names."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maskpencil.data.check.inspect import PairFacts
@@ -12,6 +12,7 @@ from maskpencil.data.layout import Layout
 def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
     """Return the faults of the files of a data set."""
     return [
+        *no_training_images(layout.splits),
         *_unreadable(seen),
         *_parts_seen(seen),
         *_sizes(seen),
@@ -19,6 +20,19 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
         *_same_names(layout),
         *_names_by_case(layout),
     ]
+
+
+def no_training_images(splits: Mapping[str, Sequence[object]]) -> list[Fault]:
+    """Return the fault of a data set whose images are all in other splits than train."""
+    if splits.get("train"):
+        return []
+    return fault(
+        "no-training-images",
+        "error",
+        [split for split, pairs in splits.items() if pairs],
+        "no images to train on, all are in other splits",
+        "add images in train/, or name the split of each in a file: --split-file FILE",
+    )
 
 
 def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:

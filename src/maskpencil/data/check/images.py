@@ -225,13 +225,24 @@ def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
 
 
 def _blank(views: Sequence[PairFacts]) -> list[Fault]:
-    return fault(
-        "blank-images",
-        "warning",
-        [view.pair.image for view in views if view.image.contrast < BLANK],
-        "blank images, of the same brightness everywhere: {n}",
-        "replace or remove them",
-    )
+    blank = [view for view in views if view.image.contrast < BLANK]
+    return [
+        *fault(
+            "blank-images",
+            "warning",
+            [view.pair.image for view in blank if not view.image.levels],
+            "blank images, of the same brightness everywhere: {n}",
+            "replace or remove them",
+        ),
+        *fault(
+            "blank-as-read",
+            "warning",
+            [view.pair.image for view in blank if view.image.levels],
+            "images that are of the same brightness everywhere as their numbers are read: {n}",
+            "give them a scale by which their numbers fill 0 to 10000: gdal_edit.py -scale FACTOR FILE.tif; or replace "
+            "or remove those that are blank",
+        ),
+    ]
 
 
 def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:

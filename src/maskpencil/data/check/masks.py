@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.data.check.files import no_training_images
 from maskpencil.data.check.images import check_copies
 from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.drawing import MaskSource
@@ -39,6 +40,7 @@ def check_classes(
         *_off_by_one(facts, encoding),
         *_never_seen(encoding, counts, declared=declared),
         *_not_in_train(splits, encoding, counts),
+        *_one_class_in_val(splits, encoding, counts),
         *_unbalanced(encoding, counts),
         *_empty(facts, encoding, counts),
         *_alike(facts),
@@ -55,7 +57,8 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
     entries = [(folder.facts[pair.mask], split) for split, pairs in folder.splits.items() for pair in pairs]
     facts, splits = [fact for fact, _ in entries], [split for _, split in entries]
-    faults = check_classes(facts, splits, folder.encoding, counts, declared=folder.declared)
+    faults = no_training_images(folder.splits)
+    faults += check_classes(facts, splits, folder.encoding, counts, declared=folder.declared)
     for each in faults:
         if each.severity == "error":
             raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; run maskpencil check for all faults")
@@ -126,6 +129,8 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
 def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
     """Return the faults of classes that occur in val or test but not in train; `splits` has one entry per mask."""
     names = np.array(splits)
+    if "train" not in splits:  # which is a fault of its own
+        return []
     shown = counts[names == "train"].sum(axis=0)
     found = []
     for split in ("val", "test"):
@@ -141,6 +146,21 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
             "move images with them to train; a network cannot find classes it was not trained on",
         )
     return found
+
+
+def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
+    """Return the fault of masks for validation that show one class alone, where those to train on show more."""
+    names = np.array(splits)
+    shown, asked = (counts[names == split].sum(axis=0) for split in ("train", "val"))
+    if np.count_nonzero(shown) < 2 or np.count_nonzero(asked) != 1:
+        return []
+    return fault(
+        "one-class-in-val",
+        "warning",
+        [encoding.classes.names[int(asked.argmax())]],
+        "all pixels of val are of one class",
+        "move images that show the others to val; its scores say nothing about them",
+    )
 
 
 def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:

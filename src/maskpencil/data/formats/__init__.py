@@ -17,6 +17,7 @@ from maskpencil.data.formats import (
     labelbox,
     labelme,
     labelme_voc,
+    labelme_web,
     mapillary,
     oxford_pets,
     published,
@@ -60,6 +61,7 @@ READERS: tuple[Reader, ...] = (
     oxford_pets.recognize,
     cvat.recognize,
     labelme_voc.recognize,
+    labelme_web.recognize,
     voc.recognize,
     published.recognize_roboflow,
     cvat_xml.recognize,
@@ -91,6 +93,7 @@ ANNOTATION_READERS = (
     hasty.recognize,
     darwin.recognize,
     labelbox.recognize,
+    labelme_web.recognize,
 )
 """The readers that can take the images from a folder of their own, as their second argument."""
 

@@ -37,7 +37,7 @@ from maskpencil.data.formats.orientation import (
 )
 from maskpencil.data.formats.problems import Problems
 from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
-from maskpencil.data.layout.splits import SPLITS, split_in
+from maskpencil.data.layout.splits import SPLITS, split_in, split_of_file
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, Header
@@ -103,7 +103,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}; put them there, or say where they are: "
             "--images FOLDER"
         )
-    found.images_alone = [image for image in search.files if image not in reader.used]
+    search.list_others(found, reader.used)
     search.warn(found)
     found.warn(
         "annotations-without-outline",
@@ -184,8 +184,7 @@ class _Reader:
     def add(self, file: CocoFile) -> None:
         """Add the pairs of a file."""
         root = self._search.root
-        split = "" if self._single else split_in(file.path.stem)
-        split = split or (split_in(file.path.parent.name) if file.path.parent != root else "")
+        split = split_of_file(root, file.path, by_name=not self._single)
         folders = self._folders.of(file.path, split)
         entries: list[tuple[CocoImage, Path, Header | None]] = []
         for entry in file.images:

@@ -24,7 +24,7 @@ from maskpencil.data.formats.coco_file import KEYS, CocoCategory, CocoImage, Id,
 from maskpencil.data.formats.image_search import ImageSearch
 from maskpencil.data.formats.problems import Problems
 from maskpencil.data.layout import Found, Pair, find_image
-from maskpencil.data.layout.splits import SPLITS, split_in
+from maskpencil.data.layout.splits import SPLITS, split_in, split_of_file
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import decoding, opened_image
@@ -124,7 +124,7 @@ def recognize(root: Path) -> Recognized | None:
     found = Found({split: {} for split in ("", *SPLITS)})
     used: set[Path] = set()
     for file in files:
-        split = split_in(file.path.stem) or (split_in(file.path.parent.name) if file.path.parent != root else "")
+        split = split_of_file(root, file.path)
         places = folders.of(file.path, split)
         found.masks_alone += file.lost
         for mask in file.masks:
@@ -149,7 +149,7 @@ def recognize(root: Path) -> Recognized | None:
             f"PNG, but no image of a mask is below {root}; put the images there, and the PNGs into "
             f"{first.path.with_suffix('')}"
         )
-    found.images_alone = [image for image in search.files if image not in used]
+    search.list_others(found, used)
     search.warn(found)
     found.warn(
         "annotations-of-unlisted-images",

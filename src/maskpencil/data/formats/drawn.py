@@ -100,10 +100,13 @@ class DrawnImages:
         self._absent: list[tuple[Entry, str]] = []
         self._left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._errors_before: list[int] = []
+        self._partly: set[Path] = set()  # images of which annotations were left out
+        self._any_left_out = False
 
     @contextmanager
     def collecting_errors(self) -> Iterator[None]:
         """Collect the `DataError` raised in the block instead of raising it. Blocks may be nested."""
+        self._any_left_out = self._any_left_out and bool(self._errors_before)
         self._errors_before.append(len(self.problems.errors))
         try:
             with self.problems.collected():
@@ -136,6 +139,7 @@ class DrawnImages:
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
         """Report an annotation that is left out; `what` describes its kind in the plural, `remedy` what to do."""
+        self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
 
     def without_area(self, entry: Entry) -> None:
@@ -170,9 +174,12 @@ class DrawnImages:
         Raises:
             DataError: another entry has the same image, but differs in `same`.
         """
+        left_out, self._any_left_out = self._any_left_out, False
         if len(self.problems.errors) > self._errors_before[-1]:
             self._broken.add(image)
             return
+        if left_out:
+            self._partly.add(image)
         drawn = _Drawn(replace(entry, fields={"": entry.fields if same is None else same}), split, areas, size)
         other = self._drawn.setdefault(image, drawn)
         if other.entry.fields != drawn.entry.fields:
@@ -215,14 +222,13 @@ class DrawnImages:
         found = Found({split: {} for split in ("", *SPLITS)}, list(self.notes))
         for image, pair in self._pairs(drawn, known):
             found.add(drawn[image].split or self._split(image, drawn[image].entry.path), pair)
-        found.images_alone = [path for path in self.search.files if path not in {*self._drawn, *self._broken}]
         found.masks_alone = [Path(PureWindowsPath(name).as_posix()) for _, name in self._absent]
         for (what, remedy_of), places in self._left_out.items():
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
-        empty = [self._below(image) for image, own in drawn.items() if not own.areas]
-        if len(empty) < len(drawn):
-            what = "{n} images have no annotated area and are read as background only"
-            found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
+        empty = [self._below(image) for image, own in drawn.items() if not own.areas and image not in self._partly]
+        what = "{n} images have no annotated area and are read as background only"
+        found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
+        self.search.list_others(found, {*self._drawn, *self._broken})
         self.search.warn(found)
         layout = self.problems.layout(self.root, found, use_lists=use_lists)
         return Recognized(self.tool, layout, MaskEncoding("index", known.classes))

@@ -1,12 +1,12 @@
 """Find the images that an annotation file names, even if they were moved or renamed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
-from maskpencil.data.layout import Found, files_below, find_image
+from maskpencil.data.layout import IMAGE_FOLDERS, Found, files_below, find_image
 from maskpencil.data.layout.splits import split_in
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
@@ -70,6 +70,25 @@ class ImageSearch:
                 raise
             return other
         return found or self.alike(name, split, sure=but is not None)
+
+    def list_others(self, found: Found, used: Collection[Path]) -> None:
+        """List the images that are not `used`, and note the folders of other images of these.
+
+        Such are folders of masks, or of overlays, whose files all have the names of used images.
+        """
+        known, stems = {*used}, {path.stem for path in used}
+        by_folder: dict[Path, list[Path]] = {}
+        for path in self.files:
+            if path not in known:
+                by_folder.setdefault(path.parent, []).append(path)
+        for folder, paths in by_folder.items():
+            parts = folder.relative_to(self.place).parts
+            own = any(split_in(part) or part.lower() in IMAGE_FOLDERS for part in parts[-1:])
+            masks = any(OF_MASKS.search(part.lower()) for part in parts)
+            if parts and (masks or not own) and {path.stem for path in paths} <= stems:
+                found.rules.append(f"{'/'.join(parts)}/ left out: its files are named as the images")
+            else:
+                found.images_alone += paths
 
     def warn(self, found: Found) -> None:
         """Add a warning about the images that were found under other names."""

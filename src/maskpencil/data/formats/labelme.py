@@ -113,9 +113,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     labels = classes_of_labels(root, sorted({shape.label for file, _ in paired for shape in file.shapes}))
     found = Found({split: {} for split in ("", *SPLITS)}, [*notes, *_rules(paired)])
     _add_all(found, root, paired, labels, problems)
+    if not any(file.shapes for file, _ in paired):
+        bare = [file.path.relative_to(root) for file, _ in paired]
+        what = "{n} labelme files have no shapes, none has any"
+        found.warn("images-without-area", bare, what, "draw what is to be learned; labels of whole images are not read")
+    search.list_others(found, {image for _, image in paired})
     search.warn(found)
-    used = {image for _, image in paired}
-    found.images_alone = [image for image in search.files if image not in used]
     read = {file.path for file, _ in paired}
     found.masks_alone = [file.path for file in files if file.path not in read]
     return Recognized("labelme", problems.layout(root, found), MaskEncoding("index", labels.classes))

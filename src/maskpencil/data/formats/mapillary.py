@@ -14,7 +14,8 @@ from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
-FOLDERS = {"train": "training", "val": "validation"}
+FOLDERS = {"training": "train", "validation": "val", "train": "train", "val": "val"}
+"""The split of each folder: as published, and as tools write them."""
 TESTING = "testing"
 IMAGES, LABELS = "images", "labels"
 
@@ -53,7 +54,7 @@ def recognize(root: Path) -> Recognized | None:
             f"{root / release.config}: has no labels with names and colors; unpack the file from the data set again"
         )
     found = Found()
-    for split, folder in FOLDERS.items():
+    for folder, split in FOLDERS.items():
         masks = root / folder / release.folder / LABELS
         if masks.is_dir() and (root / folder / IMAGES).is_dir():
             found.match(split, image_files(root / folder / IMAGES), image_files(masks))
@@ -69,7 +70,7 @@ def recognize(root: Path) -> Recognized | None:
 
 def _masks(root: Path, release: Release) -> bool:
     """Return whether a split has images and the labels of a release."""
-    folders = [root / folder for folder in FOLDERS.values()]
+    folders = [root / folder for folder in FOLDERS]
     return any((f / IMAGES).is_dir() and (f / release.folder / LABELS).is_dir() for f in folders)
 
 

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import read_codes, read_pixel_values
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.layout import Found, Pair, files_below, image_files, layout_of
 from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
-from maskpencil.errors import DataError
+from maskpencil.errors import DataError, ImageError
+from maskpencil.images import opened_image
 from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
 from maskpencil.regular_files import read_lines
 
@@ -39,6 +42,7 @@ def recognize_ade20k(root: Path) -> Recognized | None:
         (f for f in (root, root / ADE20K_UNPACKED) if (f / "images").is_dir() and (f / "annotations").is_dir()), None
     )
     if folder is None:
+        _refuse_full_ade20k(root)
         return None
     masks = {
         split: image_files(folder / "annotations" / name)
@@ -53,6 +57,24 @@ def recognize_ade20k(root: Path) -> Recognized | None:
         found.match(split, image_files(folder / "images" / ADE20K_FOLDERS[split]), files)
     return Recognized("ADE20K", layout_of(root, found), ADE20K_ENCODING)
 
+
+def _refuse_full_ade20k(root: Path) -> None:
+    """Refuse the data set with all its classes: `training/.../X.jpg`, `X_seg.png`, `X_parts_1.png`, and their lists."""
+    folders = [root / name for name in ADE20K_FOLDERS.values() if (root / name).is_dir()] or [root / "images"]
+    for path in (path for folder in folders if folder.is_dir() for path in islice(files_below(folder, {".png"}), FEW)):
+        stem = path.stem.removesuffix("_seg")
+        lists = (path.with_name(stem + "_atr.txt"), path.with_name(stem + ".json"))
+        parts = path.with_name(stem + "_parts_1.png").is_file()
+        if path.stem.endswith("_seg") and any(file.is_file() for file in lists) and (parts or lists[0].is_file()):
+            raise DataError(
+                f"{path}: is of the full ADE20K, whose masks hold class numbers up to 3,688 in red and green and the "
+                f"numbers of objects in blue; at most {IGNORE_INDEX} classes are read; download "
+                f"{ADE20K_UNPACKED}, the same images with 150 classes"
+            )
+
+
+FEW = 100
+"""The most files that are looked at to recognize a data set."""
 
 CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
 """The names of frames: one of the four videos and a number; no other data set has such names."""
@@ -93,7 +115,7 @@ def recognize_camvid(root: Path) -> Recognized | None:
         701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
         train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the original by splits
         images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, by number
-        train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, 11 classes
+        train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, or in colors
 
     Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
     lists of the SegNet tutorial, such as train.txt, only repeat the folders and are not read.
@@ -137,8 +159,16 @@ def _read_camvid(root: Path, folder: Path, form: CamVidForm, masks: Mapping[str,
         _set_aside(found, folder / "valid.txt")
         rules.append("splits from valid.txt")
     layout = layout_of(folder, found, use_lists=False)
-    name = "CamVid, 11 classes" if form is CAMVID_SEGNET else "CamVid"
-    return Recognized(name, replace(layout, root=root, notes=(*rules, *layout.notes)), form.encoding)
+    in_colors = form is CAMVID_SEGNET and _is_colored(next(iter(next(iter(masks.values())).values())))
+    name = "CamVid, 11 classes" if form is CAMVID_SEGNET and not in_colors else "CamVid"
+    encoding = CAMVID_BY_COLOR if in_colors else form.encoding
+    return Recognized(name, replace(layout, root=root, notes=(*rules, *layout.notes)), encoding)
+
+
+def _is_colored(mask: Path) -> bool:
+    with suppress(ImageError), opened_image(mask) as image:
+        return image.mode in ("RGB", "RGBA")
+    return False  # reported when all masks are read
 
 
 def _set_aside(found: Found, path: Path) -> None:

@@ -7,8 +7,10 @@ and for the shape numbers of version 3 `via-3.x.y/src/js/_via_metadata.js`; http
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from maskpencil.regular_files import decode_text, refuse_special
 
 MAX_CSV_BYTES = 2**29
 HEAD = 2**12
+
+UNDEFINED = re.compile(r"(?<=:)undefined(?=[,}])")
+"""What VIA 2 writes into its CSV for an attribute that was never set."""
 
 KEYS = (
     ("_via_img_metadata",),
@@ -216,7 +221,9 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
 
 def _json(path: Path, number: int, text: str) -> Any:
     try:
-        return json.loads(text or "{}")
+        with suppress(ValueError):
+            return json.loads(text or "{}")
+        return json.loads(UNDEFINED.sub("null", text))
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: line {number} holds {shown(text)}; expected JSON ({error}); export it again"
@@ -345,11 +352,15 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
             elif shape is None:
                 found.without_area(region.shape)
             elif label is None:
-                found.leave_out(region.shape, f"regions without a value of {attribute!r}", "give them one in VIA")
+                place = region.shape.place.removesuffix(": shape_attributes")
+                what = f"regions without a value of {attribute!r}"
+                remedy = "what they show is read as background; give them one in VIA, or remove their images"
+                found.leave_out(replace(region.shape, place=place), what, remedy)
             else:
                 areas.append(Area(label, shape))
     if path:
-        found.add(path, image.entry, areas, same=[(region.shape.fields, region.attributes) for region in image.regions])
+        same = [(region.shape.fields, region.attributes.get(attribute or "")) for region in image.regions]
+        found.add(path, image.entry, areas, same=same)
 
 
 def _only_class(root: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
-from maskpencil.data.layout.search import search_pairs
+from maskpencil.data.layout.search import has_own_pairs, search_pairs
 from maskpencil.data.layout.splits import (
     SPLIT_ALIASES,
     SPLITS,
@@ -321,6 +321,10 @@ def _match(root: Path, sides: _Sides) -> Found:
     }
     candidates = _candidates(views_by_folder)
     chosen, rules = Choice(), list[str]()
+    for folder in candidates[1:]:
+        if any(map(has_own_pairs, sides.masks[folder].values())):
+            candidates.remove(folder)
+            rules.append(f"{folder}/ left out: it holds images with masks of their own")
     if len(candidates) > 1:
         files = {
             folder: View(folder, {image: view.masks[image] for view in views_by_folder[folder] for image in view.masks})

@@ -288,6 +288,16 @@ def _repeated(views: Sequence[View], samples: _Samples) -> list[View]:
     return repeated
 
 
+def say_the_same(views: Sequence[View]) -> bool:
+    """Return whether two views show the same regions in other numbers or colors; False for blank files."""
+    samples = _Samples(views)
+    one, other = map(samples.of, views)
+    values = {value for numbers in one.values() for value in np.unique(numbers).tolist()}
+    if len(values) < 2 or len(values) > SOME_VALUES:
+        return False
+    return _function(one, other, over_all=True) and _function(other, one, over_all=True)
+
+
 def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
     return any(bool((numbers >> 16 != numbers & 255).any()) for numbers in masks.values())
 

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations, permutations, product
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
-from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose
+from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose, say_the_same
 from maskpencil.data.layout.pairs import Found, Pair, Pairing, image_files, longer_names, pair_names
 from maskpencil.data.layout.splits import SPLIT_ALIASES, split_in
 from maskpencil.data.layout.views import View, views_of
@@ -61,8 +62,11 @@ class _Search:
         if self._within(folder, prefix, split):
             return True
         folders = {below.name: files for below in _folders(folder) if (files := image_files(below, strict=False))}
-        if any(map(_is_called_mask, folders)) and self._across(folder, folders, prefix, split):
-            return True
+        if any(map(_is_called_mask, folders)):
+            if self._across(folder, folders, prefix, split):
+                return True
+            if not self.found.complaint and self._deeper(folder, folders, prefix, split):
+                return True
         alone = {name: files for name, files in folders.items() if not self._look_into(folder / name, prefix, split)}
         return self._across(folder, alone, prefix, split) or len(alone) < len(folders)
 
@@ -101,6 +105,23 @@ class _Search:
         paired = [self._pair_folders(folder, group, prefix, own or split) for own, group in by_split.items()]
         return any(paired)
 
+    def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
+        """Pair a folder of images with the only one for masks, where these lie deeper, as in `GT/LABELS/`."""
+        called = [name for name in folders if _is_called_mask(name)]
+        others = {name: views_of("", folders[name], folders[called[0]]) for name in folders if name not in called}
+        least = {name: RIVAL_SHARE * len(folders[name]) for name in others}
+        fitting = [name for name, views in others.items() if any(len(view.masks) >= least[name] for view in views)]
+        if len(called) != 1 or len(fitting) != 1:
+            return False
+        (images,), (masks,) = fitting, called
+        views = [replace(view, name=f"{masks}/{view.name.removesuffix('/IMAGE')}") for view in others[images]]
+        choice = choose(views, where=str(folder), typed={view.name: view.name for view in views})
+        if choice.complaint:
+            self.found.complaint = choice.complaint
+            return False
+        self._add_chosen(choice, folders[images], prefix, split, f"images are in {images}/, masks in {masks}/")
+        return True
+
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         """Pair folders with each other, in the order of their numbers of pairs, then of the similarity of names."""
         pairings = {
@@ -115,6 +136,15 @@ class _Search:
         if not fitting:
             self.found.complaint = _neither_looks_like_masks(folder, next(iter(pairings)))
             return False
+        same = [couple for couple in fitting if say_the_same(self._sides(folders, pairings, couple))]
+        if same and len(same) == len(fitting):
+            one, other = same[0]
+            self.found.complaint = (
+                f"{folder}: {one} and {other} hold the same masks in two forms, and no images; say where the images "
+                f"are: --images FOLDER --masks {other}"
+            )
+            return False
+        fitting = [couple for couple in fitting if couple not in same]
         fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_alike(*couple), couple))
         taken: dict[str, str] = {}  # the image folder of each mask folder
         flat: list[str] = []
@@ -154,6 +184,20 @@ class _Search:
                 return False
             self._add_chosen(choice, folders[images], rest, split, f"images are in {images}/")
         return True
+
+    def _sides(
+        self,
+        folders: Mapping[str, Mapping[str, Path]],
+        pairings: Mapping[tuple[str, str], Pairing],
+        couple: tuple[str, str],
+    ) -> list[View]:
+        """Return the files of two folders as views of the same images."""
+        one, other = couple
+        masks = pairings[couple].masks
+        return [
+            View(one, {("", name): (folders[one][name],) for name in masks}),
+            View(other, {("", name): (folders[other][mask],) for name, mask in masks.items()}),
+        ]
 
     def _are_even(self, files: Mapping[str, Path]) -> bool:
         return evenness(sorted(files.values())) >= MOSTLY
@@ -205,6 +249,16 @@ def evenness(paths: Sequence[Path]) -> float:
             image = read_image(path)
             shares.append(float(is_flat(as_numbers(image, None)).mean()) if min(image.shape[:2]) > 2 else 0.0)
     return sum(shares) / max(1, len(shares))
+
+
+def has_own_pairs(files: Mapping[str, Path]) -> bool:
+    """Return whether most files are images and masks of each other, as of a data set of its own."""
+    sides = _sides_by_addition(sorted(files.values()))
+    if sides is None:
+        return False
+    images, masks = sides
+    pairs = pair_names([path.stem for path in images], [path.stem for path in masks]).masks
+    return 4 * len(pairs) > len(files) and evenness(masks) - evenness(images) > CLEARLY
 
 
 def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:

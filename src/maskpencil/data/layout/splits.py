@@ -29,6 +29,12 @@ def split_in(name: str) -> str:
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
 
+def split_of_file(root: Path, path: Path, *, by_name: bool = True) -> str:
+    """Return the split that a file, or else the nearest folder of it below `root`, is named for; "" where none is."""
+    folders = [folder.name for folder in path.parents if folder.is_relative_to(root) and folder != root]
+    return next(filter(None, map(split_in, [path.stem, *folders] if by_name else folders)), "")
+
+
 def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split names into training and validation: one in five, at least one and never all, is for validation.
 

@@ -399,7 +399,8 @@ class MaskEncoding:
 
     def shown(self, values: Iterable[int]) -> str:
         """Format values for messages: numbers, or colors as (red, green, blue)."""
-        if self.kind == "color":
+        values = list(values)
+        if self.kind == "color" or any(n >= 1 << 16 for n in values):  # other numbers have at most 16 bits
             return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
         return ", ".join(map(str, values))
 

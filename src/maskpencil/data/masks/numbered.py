@@ -1,6 +1,7 @@
 """Recognize masks with numbers of objects instead of classes, such as those of Cellpose, StarDist and panoptic PNGs."""
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ MIN_NUMBERS = 8
 
 EVEN_SHARE = 0.2
 """The least share of pixels that equal their neighbors; photographs have fewer."""
+
+MANY_NUMBERS = 128
+"""More values than any data set has classes that are one region each."""
 
 NEARLY_ALL = 0.95
 FEWER = 0.3
@@ -58,14 +62,14 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
     """Recognize masks whose values are numbers of objects; None for all others.
 
     Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
-    mask only. And nearly every value is one connected region.
+    mask only, or they come and go as in the pages of a volume. And nearly every value is one connected region.
     """
     if alpha == "mask":  # no value counts
         return None
     facts = [fact.seen(alpha) for fact in facts]
     values = [{value for value in fact.values if value} for fact in facts]
     values = [of_mask for of_mask in values if of_mask]
-    if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values)):
+    if len(values) < MIN_MASKS or not (_count_up(facts, values) or _occur_once(values) or _come_and_go(values)):
         return None
     even = sum(sum(fact.flat.values()) for fact in facts)
     if even < EVEN_SHARE * sum(math.prod(fact.size) for fact in facts) or not _are_regions(facts):
@@ -102,6 +106,14 @@ def _occur_once(values: Sequence[set[int]]) -> bool:
     masks = Counter(value for of_mask in values for value in of_mask)
     once = sum(count == 1 for count in masks.values())
     return len(masks) >= MIN_NUMBERS and once >= ONCE * len(masks) and len(masks) >= 2 * len(values)
+
+
+def _come_and_go(values: Sequence[set[int]]) -> bool:
+    """Return whether masks share few of many values, as the pages of a volume: too many, or too sparse, for classes."""
+    masks = Counter(value for of_mask in values for value in of_mask)
+    many = len(masks) > MANY_NUMBERS or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
+    of_a_mask = statistics.median(map(len, values))
+    return many and of_a_mask >= MIN_NUMBERS and 2 * statistics.median(masks.values()) <= len(values)
 
 
 def _are_regions(facts: Sequence[MaskFacts]) -> bool:
