@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
+# container images set it: every process that the tests start would compile the sources again
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-fast stress fuzz lint format lock docs clean
 
 demo: $(READY)  ## draw scenes, train a small network, segment a video
