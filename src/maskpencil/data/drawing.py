@@ -185,15 +185,15 @@ class ClassPages:
             stamped = found[0] if found and found[0] not in (1, 255) else number
             if values.ndim != 2 or len(found) > 1 or not 0 < stamped < MAX_CLASSES or stamped in used:
                 raise ImageError(
-                    f"{self.path}: has several pages, but its image has one, and page {number} holds more than one "
-                    "number besides 0, so the pages are not classes; save one label map for each image"
+                    f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
+                    f"page {number} holds more than one number besides 0; save one label map for each image"
                 )
             if label_map is None:
                 label_map = np.zeros(values.shape, np.uint8)
             if values.shape != label_map.shape or label_map[values > 0].any():
                 raise ImageError(
-                    f"{self.path}: has several pages, but its image has one, and page {number} overlaps others, so "
-                    "the pages are not classes; save one label map for each image"
+                    f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
+                    f"page {number} overlaps others; save one label map for each image"
                 )
             label_map[values > 0] = stamped
             used |= {stamped} if found else set()

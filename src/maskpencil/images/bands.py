@@ -1,12 +1,13 @@
 """Convert the bands of a raster file to RGB and find its empty pixels, by the same rule for every reader.
 
-The visible bands follow from the marks in the file, see `Bands`. `Levels` maps their numbers to 0-255:
+The visible bands follow from the marks in the file, see `Bands`. `Levels` maps a range of their numbers to 0-255. The
+range depends on the type of the numbers:
 
 - 8 bits or fewer, and 9 to 14 bits if the file declares them: 0 to the greatest number of that many bits.
 - Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
-- Other whole numbers of 16 or 32 bits: 0 to 65535 (32767 if signed) if more than one in 1000 is above 16383, else 0 to
-  10000, the usual form of reflectance. This depends on all pixels of the file, never on a window of it, and has only
-  two outcomes, so that the files of a data set are read alike.
+- Other whole numbers of 16 or 32 bits: 0 to 10000, the usual form of reflectance; but 0 to 65535 (32767 if signed) if
+  more than one pixel in 1000 is above 16383. All pixels of the file decide, never a window of it. As there are only two
+  ranges, the files of a data set are usually read alike.
 - Floating-point numbers: 0 to 1; files with other numbers are refused.
 """
 

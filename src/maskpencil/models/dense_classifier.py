@@ -83,7 +83,9 @@ def dense_classifier(name: str, *, weights: str | Path = IMAGENET) -> DenseClass
     """
     if not any(name in family.names for family in FAMILIES):
         families = ", ".join(family.title for family in FAMILIES)
-        raise ConfigError(f"{name!r} cannot be made dense; expected one of torchvision's {families}")
+        raise ConfigError(
+            f"{name!r} cannot be converted to a fully convolutional network; expected one of torchvision's {families}"
+        )
     tensors = _tensors(name, weights)
     last = next((tensors[key] for key in ("classifier.6.weight", "fc.weight") if key in tensors), None)
     if tensors and last is None:

@@ -166,7 +166,7 @@ def save_openvino(model: Any, path: Path) -> None:
     """Write an `openvino.Model`, uncompressed, as PATH and the .bin file beside it.
 
     Raises:
-        OSError: it cannot be written, which OpenVINO reports as a RuntimeError.
+        OSError: a file cannot be written; OpenVINO's own RuntimeError is converted.
     """
     import openvino
 

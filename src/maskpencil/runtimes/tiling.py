@@ -48,9 +48,9 @@ def tiled_maps(
     """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` on.
 
     The image is cut into tiles of `tile` pixels a side, a multiple of `ALIGNMENT`, on a grid from its corner. A tile
-    is read with as much around it as its scores depend on, less where the image ends, so that its scores are those of
-    the whole image. Where they depend on all of it the tiles' scores are blended into each other instead. Memory
-    holds one band of scores at a time.
+    is read with as much of its surroundings as its scores depend on, so that they are the scores of the whole image. If
+    a score depends on the whole image, the scores of neighboring tiles are blended instead. Memory holds one band of
+    scores at a time.
     """
     height, width = image.size
     stride = runtime.upsampling.pixel_stride

@@ -1,4 +1,4 @@
-"""Draw the built-in street with exact label maps, as single images and as a drive."""
+"""Draw the built-in street with exact label maps, as single images and as the frames of a drive through it."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator

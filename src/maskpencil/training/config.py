@@ -391,10 +391,10 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
 
 
 def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
-    """Parse `auto`, or a size as `parse_image_size` does.
+    """Parse `auto`, or what `parse_image_size` parses (None for `native`).
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: the text is neither.
     """
     return "auto" if text == "auto" else parse_image_size(text, "auto, native, a number of pixels or HEIGHTxWIDTH")
 

@@ -128,12 +128,13 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 
 
 class ExponentialMovingAverage:
-    """An exponential moving average of the weights and buffers of a network, in the copy `network`.
+    """An exponential moving average of the weights and buffers of a network; the attribute `network` is the average.
 
-    Averaged statistics of batch normalization vary less than those of the layers, which follow the last few batches.
+    The statistics of batch normalization are averaged as well, because those of the network in training follow only
+    its last few batches.
 
     Args:
-        network: the trained network.
+        network: the network in training, which is copied.
         decay: the share of the average that each update keeps, 0 to below 1.
 
     Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.

@@ -214,7 +214,7 @@ def test_several_attributes_that_may_be_the_class_are_asked_about(open_with, att
         open_with(*regions)
     text = str(caught.value)
     assert "regions have several attributes that may be the class (" in text
-    example = text.partition(", such as: ")[2]
+    example = text.partition(", for example: ")[2]
     assert example.startswith("names: [background, ")
     for wanted in attributes[0]:  # either answer works
         values = sorted({own[wanted] for own in attributes})

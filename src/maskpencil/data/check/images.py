@@ -153,7 +153,7 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Name the splits that share a large part of their images with train."""
+    """Name the splits that have many images in common with train; a group has the indices of views of one image."""
     parts = []
     for split in dict.fromkeys(view.split for view in views):
         shared = sum(

@@ -279,12 +279,11 @@ def _name(image: Path, folders: Sequence[Path]) -> str:
 
 @contextmanager
 def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write `OUT/annotations/instances_SPLIT.json`, copies in `OUT/images/[SPLIT/]`, and `classes.yaml`.
+    """Write `OUT/annotations/instances_SPLIT.json`, copies of the images in `OUT/images/[SPLIT/]`, and `classes.yaml`.
 
     `classes.yaml` stores the order and colors of the classes. Without splits the file of annotations is
     `instances_default.json`. An annotation is a region of one class as `regions.write_regions` writes it: polygons
-    along
-    the pixels' edges, or run lengths where it has holes. The class of pixels outside all shapes (see
+    along the pixels' edges, or run lengths where it has holes. The class of pixels outside all shapes (see
     `annotations.undrawn_class`) has no annotations. Ignored pixels have the category `__ignore__`.
 
     Raises:

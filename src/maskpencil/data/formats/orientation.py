@@ -38,7 +38,10 @@ class Reading(Enum):
 
 @dataclass(frozen=True)
 class Exchanged:
-    """An image whose width and height as shown are exchanged in the file; `given` is the file's (height, width)."""
+    """An image for which the file exchanges width and height, compared with the image as it is shown.
+
+    `given` is the (height, width) in the file.
+    """
 
     given: tuple[int, int]
     header: Header

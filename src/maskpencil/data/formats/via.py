@@ -314,8 +314,8 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
         told = "; ".join(f"{name}: {_few(values[name])}" for name in kept)
         example = yaml.safe_dump(["background", *values[(likely or kept)[0]]], default_flow_style=True, width=math.inf)
         raise DataError(
-            f"{images[0].entry.path}: regions have several attributes that may be the class ({told}); write the values "
-            f"of the one that is into {root / 'classes.yaml'}, such as: names: {example.strip()}"
+            f"{images[0].entry.path}: regions have several attributes that may be the class ({told}); choose one and "
+            f"list its values in {root / 'classes.yaml'}, for example: names: {example.strip()}"
         )
     chosen = next(iter((*likely, *kept)), None)
     if chosen and len(columns) > 1:

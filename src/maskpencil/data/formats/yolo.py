@@ -49,7 +49,10 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a label file: its place and beginning for messages, and its numbers, None if some are not numbers."""
+    """A line of a label file: where it is and how it begins, for messages; and its numbers.
+
+    The numbers are None if an entry is no number.
+    """
 
     where: str
     text: str

@@ -263,7 +263,10 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
 
 
 def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether a value in one view determines the value in the other, in each image or over all images."""
+    """Return whether each value of `one` always has the same value of `other` at its pixels.
+
+    In each image by itself, or with `over_all` across all images.
+    """
     together: dict[int, int] = {}
     common = [image for image in one if image in other and one[image].shape == other[image].shape]
     for image in common:

@@ -129,7 +129,7 @@ class AlphaFacts:
 
     @classmethod
     def of(cls, numbers: npt.NDArray[np.integer], alpha: npt.NDArray[np.uint8]) -> "AlphaFacts":
-        """Measure a mask, (H, W) numbers, and its opacity."""
+        """Measure a mask of numbers (H, W) and its alpha channel (H, W)."""
         hidden = hidden_pixels(alpha)
         covered = np.where(hidden, np.int32(HIDDEN), numbers.astype(np.int32))
         return cls(Contents.of(alpha), Contents.of(covered), _most_frequent(numbers[hidden])[0])

@@ -48,7 +48,13 @@ SHARE_OF_FREE_SPACE = 0.9
 
 
 class Budget:
-    """The limits, in bytes and files, for unpacking a file `source` of `packed_bytes` to the disk of `target`."""
+    """The limits, in bytes and in files, for unpacking an archive.
+
+    Args:
+        source: the archive, which messages name.
+        packed_bytes: its size.
+        target: a folder on the disk to unpack to; None where nothing is written.
+    """
 
     def __init__(self, source: Path, packed_bytes: int, target: Path | None) -> None:
         self._source = source

@@ -68,7 +68,7 @@ class VGG(Backbone):
             self.grids[2**i] = grid
 
     def _take_layers(self, layers: nn.Sequential) -> None:
-        """Add torchvision's numbered layers by their published names; each pool ends a stage."""
+        """Add torchvision's numbered layers under the names of the paper; a pooling layer ends a stage."""
         stage = number = 1
         for layer in layers:
             kind = _PUBLISHED[type(layer)]
