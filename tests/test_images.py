@@ -23,7 +23,7 @@ from maskpencil.label_maps import (
     IGNORE_COLOR,
     LabelMap,
     MaskPixels,
-    RunLengths,
+    PixelRuns,
     read_label_map,
     read_mask_pixels,
     write_label_map,
@@ -597,7 +597,7 @@ def test_run_lengths_give_the_pixels_of_a_mask_again(
 ) -> None:
     numbers = values.astype(dtype)
     pixels = MaskPixels(np.stack([numbers, numbers // 2, numbers * 0], axis=-1) if colored else numbers, None)
-    again = RunLengths.of(pixels).pixels()
+    again = PixelRuns.of(pixels).pixels()
     np.testing.assert_array_equal(again.values, pixels.values)
     assert again.values.dtype == dtype
     assert again.palette is None
@@ -607,6 +607,6 @@ def test_run_lengths_of_even_areas_are_small() -> None:
     values = np.zeros((1000, 1000), dtype=np.uint8)
     values[300:600] = 1
     palette = np.array([[0, 0, 0], [255, 0, 0]], dtype=np.uint8)
-    runs = RunLengths.of(MaskPixels(values, palette))
+    runs = PixelRuns.of(MaskPixels(values, palette))
     assert runs.nbytes == 3 * (1 + 4)
     assert runs.pixels().palette is palette

@@ -35,7 +35,7 @@ class MaskPixels:
 
 
 @dataclass(frozen=True)
-class RunLengths:
+class PixelRuns:
     """The pixels of a mask as runs of equal values in reading order.
 
     Args:

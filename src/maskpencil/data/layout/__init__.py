@@ -306,7 +306,7 @@ def _placed_file(root: Path, path: Path | None) -> Path | None:
 
 
 def _match(root: Path, sides: _Sides) -> Found:
-    """Pair images with their masks; module `views` chooses between folders and between several masks of one image.
+    """Pair images with their masks; module `choice` chooses between folders and between several masks of one image.
 
     Raises:
         DataError: an image has several masks, and nothing shows which to read.
@@ -330,8 +330,7 @@ def _match(root: Path, sides: _Sides) -> Found:
             folder: View(folder, {image: view.masks[image] for view in views_by_folder[folder] for image in view.masks})
             for folder in candidates
         }
-        typed = {folder: folder for folder in candidates}
-        decision = choose(list(files.values()), where=str(root), typed=typed)
+        decision = choose(list(files.values()), where=str(root), are_folders=True)
         if decision.complaint:
             raise DataError(decision.complaint)
         rules += decision.notes

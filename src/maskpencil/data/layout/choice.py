@@ -62,7 +62,7 @@ class Choice:
     complaint: str = ""
 
 
-def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None = None) -> Choice:
+def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> Choice:
     """Choose the masks to read by the contents of the files, if images have several masks.
 
     - Views that look like photographs, or are the same for every image, are left out.
@@ -74,9 +74,8 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
     Args:
         views: the views, the most likely first.
         where: the folder, for messages.
-        typed: the value of --masks that selects a view, by its name; other views cannot be selected by an option.
+        are_folders: whether the name of a view is a folder, which --masks can select.
     """
-    typed = typed or {}
     notes: list[str] = []
     views = [view for view in views if view.masks]
     if not views:
@@ -110,7 +109,7 @@ def choose(views: Sequence[View], *, where: str, typed: Mapping[str, str] | None
         names = _class_names([view.name for view in views])
         if names and _are_classes(views, samples):
             return _classes(views, names, samples, notes)
-    return Choice(complaint=_ask(views, where, typed))
+    return Choice(complaint=_ask(views, where, are_folders=are_folders))
 
 
 def _without_strangers(views: Sequence[View]) -> list[View]:
@@ -399,12 +398,11 @@ def _classes(views: Sequence[View], names: Sequence[str], samples: _Samples, not
     return Choice(masks, tuple(names[index] for index in order), (*notes, note))
 
 
-def _ask(views: Sequence[View], where: str, typed: Mapping[str, str]) -> str:
+def _ask(views: Sequence[View], where: str, *, are_folders: bool) -> str:
     names = [view.name for view in views]
-    options = [typed[name] for name in names if name in typed]
     remedy = (
-        f"choose the masks to read: {' or '.join(f'--masks {option}' for option in options)}"
-        if options
+        f"choose the masks to read: {' or '.join(f'--masks {name}' for name in names)}"
+        if are_folders
         else "keep one set of masks, and move the others out of the folder"
     )
     return f"{where}: {' and '.join(names)} hold different masks of the same images; {remedy}"

@@ -88,11 +88,7 @@ class _Search:
         views = views_of("", images, masks)
         if len(views) > 1 or any(len(files) > 1 for view in views for files in view.masks.values()):
             choice = choose(views, where=str(folder))
-            if choice.complaint:
-                self.found.complaint = choice.complaint
-                return False
-            self._add_chosen(choice, images, prefix, split, "images and masks lie in one folder")
-            return True
+            return self._add_chosen(choice, images, prefix, split, "images and masks lie in one folder")
         rule = pairing.rule or f"an image's mask has the suffix {next(iter(masks.values())).suffix}"
         self._add(pairing, images, masks, prefix, split, f"images and masks lie in one folder; {rule}")
         return True
@@ -108,19 +104,19 @@ class _Search:
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         """Pair a folder of images with the only one for masks, where these lie deeper, as in `GT/LABELS/`."""
         called = [name for name in folders if _is_called_mask(name)]
-        others = {name: views_of("", folders[name], folders[called[0]]) for name in folders if name not in called}
+        if len(called) != 1:
+            return False
+        (masks,) = called
+        others = {name: views_of("", folders[name], folders[masks]) for name in folders if name != masks}
         least = {name: RIVAL_SHARE * len(folders[name]) for name in others}
         fitting = [name for name, views in others.items() if any(len(view.masks) >= least[name] for view in views)]
-        if len(called) != 1 or len(fitting) != 1:
+        if len(fitting) != 1:
             return False
-        (images,), (masks,) = fitting, called
+        (images,) = fitting
         views = [replace(view, name=f"{masks}/{view.name.removesuffix('/IMAGE')}") for view in others[images]]
-        choice = choose(views, where=str(folder), typed={view.name: view.name for view in views})
-        if choice.complaint:
-            self.found.complaint = choice.complaint
-            return False
-        self._add_chosen(choice, folders[images], prefix, split, f"images are in {images}/, masks in {masks}/")
-        return True
+        choice = choose(views, where=str(folder), are_folders=True)
+        rule = f"images are in {images}/, masks in {masks}/"
+        return self._add_chosen(choice, folders[images], prefix, split, rule)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         """Pair folders with each other, in the order of their numbers of pairs, then of the similarity of names."""
@@ -177,12 +173,10 @@ class _Search:
             choice = choose(
                 [_view(name, pairing if name == masks else own[name], folders[name]) for name in (masks, *others)],
                 where=str(folder),
-                typed={name: str(name) for name in (masks, *others)},
+                are_folders=True,
             )
-            if choice.complaint:
-                self.found.complaint = choice.complaint
+            if not self._add_chosen(choice, folders[images], rest, split, f"images are in {images}/"):
                 return False
-            self._add_chosen(choice, folders[images], rest, split, f"images are in {images}/")
         return True
 
     def _sides(
@@ -202,13 +196,18 @@ class _Search:
     def _are_even(self, files: Mapping[str, Path]) -> bool:
         return evenness(sorted(files.values())) >= MOSTLY
 
-    def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> None:
+    def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> bool:
+        """Add the pairs of a choice, or its complaint; return whether there are pairs."""
+        if choice.complaint:
+            self.found.complaint = choice.complaint
+            return False
         for (_, name), mask in choice.masks.items():
             self._add_pair(name, images[name], mask, prefix, split)
         chosen = {name for _, name in choice.masks}
         self.found.images_alone += [path for name, path in images.items() if name not in chosen]
         self.found.classes = self.found.classes or choice.classes
         self.found.rules += [rule for rule in (rule, *choice.notes) if rule not in self.found.rules]
+        return True
 
     def _add(
         self,

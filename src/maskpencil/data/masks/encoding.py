@@ -16,7 +16,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet, Color
 from maskpencil.data.drawing import MaskSource, mask_pixels
 from maskpencil.data.faults import EXAMPLES
 from maskpencil.errors import DataError, ImageError
-from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, RunLengths
+from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, PixelRuns
 
 MAX_VALUES = 256
 """The largest number of values kept of a mask, the most frequent; only compressed or smoothed masks have more."""
@@ -42,7 +42,7 @@ class MaskFacts:
     palette: npt.NDArray[np.uint8] | None
     flat: dict[int, int] = field(default_factory=dict)
     others: int = 0
-    kept: RunLengths | None = field(default=None, repr=False, compare=False)
+    kept: PixelRuns | None = field(default=None, repr=False, compare=False)
     alpha: "AlphaFacts | None" = None
     remark: str = ""
     digest: int = 0
@@ -183,12 +183,12 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     return facts
 
 
-def _measured(mask: MaskSource) -> tuple[MaskFacts, RunLengths] | ImageError:
+def _measured(mask: MaskSource) -> tuple[MaskFacts, PixelRuns] | ImageError:
     try:
         pixels = mask_pixels(mask)
     except ImageError as error:
         return error
-    return facts_of(mask, pixels), RunLengths.of(pixels)
+    return facts_of(mask, pixels), PixelRuns.of(pixels)
 
 
 def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
