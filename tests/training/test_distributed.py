@@ -31,8 +31,10 @@ SETTINGS = {
 }
 
 DRIVER = """
-import json, sys
+import atexit, json, sys
+import torch
 from maskpencil.training.train import train
+atexit.register(lambda: print("connected" if torch.distributed.is_initialized() else "disconnected"))  # runs last
 train(**json.loads(sys.argv[1]))
 """
 
@@ -62,6 +64,7 @@ def test_two_processes_train_as_one_with_batches_twice_as_large(
     runs = tmp_path / "runs"  # not where the cache is
     for done in launch(forks, 2, data=str(tiny_folder), out=str(runs / "two"), batch_size=1, **SETTINGS):
         assert done.returncode == 0, done.stderr
+        assert done.stdout == "disconnected\n", "threads of gloo that outlive the interpreter can abort it"
     one = train(tiny_folder, out=runs / "one", batch_size=2, **SETTINGS)
     losses = step_losses(runs / "two"), step_losses(one.folder)
     assert len(losses[0]) == 6

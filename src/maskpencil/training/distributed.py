@@ -1,5 +1,6 @@
 """Set up training in several processes, started by torchrun, accelerate launch or SLURM's srun."""
 
+import atexit
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -34,13 +35,23 @@ def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | N
     """
     for name, value in slurm_environment(os.environ, devices=torch.cuda.device_count()).items():
         os.environ.setdefault(name, value)
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=on_cpu,
         mixed_precision="fp16" if precision == "fp16" and not on_cpu else "no",
         log_with=None if tracker is None else checked_tracker(tracker),
         project_dir="runs",  # the folder of trackers that write files
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if on_cpu and accelerator.num_processes > 1:
+        # otherwise gloo's threads outlive the interpreter, which sometimes aborts the process after a good run;
+        # NCCL has no such threads, and destroying its group after an error can wait for other processes forever
+        atexit.register(_destroy_process_group)
+    return accelerator
+
+
+def _destroy_process_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def shared(accelerator: Accelerator, value: T) -> T:
