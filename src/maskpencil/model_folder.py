@@ -45,7 +45,7 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
     "FCN": {
         "num_classes": partial(whole, low=1, high=MAX_CLASSES),
         "backbone": _backbone,
-        "stride": partial(one_of, known=(32, 16, 8)),
+        "stride": partial(one_of, known=(32, 16, 8, 4, 2)),
         "fully_connected": _YES_OR_NO,
         "in_channels": partial(whole, low=1, high=255),
         "dropout": partial(number, low=0, high=1),

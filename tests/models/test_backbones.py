@@ -7,7 +7,7 @@ from torch import nn
 
 from maskpencil.errors import ConfigError
 from maskpencil.models import FCN, Backbone, FCNConfig, create_backbone, list_backbones
-from maskpencil.models.backbones import FAMILIES, STRIDES
+from maskpencil.models.backbones import FAMILIES
 
 NAMES = [
     *("vgg11", "vgg13_bn", "vgg16", "alexnet", "googlenet", "resnet18", "resnext50_32x4d"),
@@ -46,11 +46,33 @@ def backbone(request):
 
 @torch.inference_mode()
 def test_features_have_exact_strides_and_the_declared_channels(backbone):
-    assert tuple(backbone.channels) == STRIDES
+    assert tuple(backbone.channels) == (8, 16, 32)
     for height, width in ((32, 32), (64, 96)):
         features = backbone(torch.randn(2, 3, height, width))
         expected = {s: (2, c, height // s, width // s) for s, c in backbone.channels.items()}
         assert {stride: tuple(tensor.shape) for stride, tensor in features.items()} == expected
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["vgg11", "googlenet", "resnet18", "mobilenetv3_small_050", "regnetx_002"])
+def test_finer_features_leave_the_others_as_they_are(name):
+    finest = create_backbone(name, weights="none", fully_connected=False, stride=2).eval()
+    usual = create_backbone(name, weights="none", fully_connected=False).eval()
+    usual.load_state_dict(finest.state_dict())
+    images = torch.randn(1, 3, 64, 96)
+    features, expected = finest(images), usual(images)
+    shapes = {s: (1, c, 64 // s, 96 // s) for s, c in finest.channels.items()}
+    assert tuple(shapes) == (2, 4, 8, 16, 32)
+    assert {stride: tuple(tensor.shape) for stride, tensor in features.items()} == shapes
+    assert all(torch.equal(features[stride], tensor) for stride, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "found"), [("alexnet", 4, "8, 16, 32"), ("convnext_atto", 2, "4, 8, 16, 32")]
+)
+def test_a_stride_that_a_backbone_lacks_is_refused_with_those_it_has(name, stride, found):
+    with pytest.raises(ConfigError, match=rf"{stride}.* {found}"):
+        create_backbone(name, weights="none", fully_connected=False, stride=stride)
 
 
 def test_the_normalization_has_values_for_each_channel(backbone):

@@ -12,8 +12,8 @@ from maskpencil.models import FCN, Backbone, FCNConfig, build_fcn
 class TinyBackbone(Backbone):
     """Averages over cells, then one 1x1 convolution a stride."""
 
-    def __init__(self) -> None:
-        super().__init__("tiny", channels={8: 4, 16: 5, 32: 6})
+    def __init__(self, stride: int) -> None:
+        super().__init__("tiny", channels={2: 2, 4: 3, 8: 4, 16: 5, 32: 6}, finest=min(stride, 8))
         self.convs = nn.ModuleDict({str(s): nn.Conv2d(3, c, 1) for s, c in self.channels.items()})
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
@@ -22,7 +22,8 @@ class TinyBackbone(Backbone):
 
 def tiny_fcn(**settings: object) -> FCN:
     torch.manual_seed(0)
-    return FCN(FCNConfig(num_classes=3, backbone="tiny", **settings), backbone=TinyBackbone()).eval()
+    config = FCNConfig(num_classes=3, backbone="tiny", **settings)
+    return FCN(config, backbone=TinyBackbone(config.stride)).eval()
 
 
 def with_random_scores(fcn: FCN) -> FCN:
@@ -49,7 +50,7 @@ def test_the_layers_have_the_published_names(stride, layers):
     assert {name for name in fcn.state_dict() if not name.startswith("backbone.")} == expected
 
 
-@pytest.mark.parametrize("stride", [32, 16, 8])
+@pytest.mark.parametrize("stride", [32, 16, 8, 4, 2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 257), (33, 64), (64, 96), (257, 131)])
 def test_logits_have_the_size_of_the_images(stride, size):
     assert tiny_fcn(stride=stride)(torch.randn(2, 3, *size)).shape == (2, 3, *size)
@@ -73,6 +74,24 @@ def test_the_head_adds_the_skips_as_the_paper_draws_them(at_once_scales, scales)
     torch.testing.assert_close(fcn(images), fcn.upscore8(fused))
 
 
+@pytest.mark.parametrize("stride", [4, 2])
+def test_finer_nets_add_the_skips_of_pool2_and_pool1(stride):
+    fcn = with_random_scores(tiny_fcn(stride=stride))
+    features = fcn.backbone(images := torch.randn(1, 3, 64, 96))
+    score = fcn.upscore2(fcn.score_fr(features[32])) + fcn.score_pool4(features[16])
+    score = fcn.upscore_pool4(score) + fcn.score_pool3(features[8])
+    score = fcn.upscore_pool3(score) + fcn.score_pool2(features[4])
+    if stride == 2:
+        score = fcn.upscore_pool2(score) + fcn.score_pool1(features[2])
+    torch.testing.assert_close(fcn(images), fcn.last_upscore(score))
+
+
+@pytest.mark.parametrize("setting", ["as_released", "at_once_scales"])
+def test_finer_nets_have_no_released_form(setting):
+    with pytest.raises(ConfigError, match=f"{setting} needs a stride of the released nets, 32, 16 or 8, but got 4"):
+        FCNConfig(num_classes=2, stride=4, **{setting: True})
+
+
 def test_padding_is_on_the_right_and_below_and_has_the_mean_color():
     fcn = with_random_scores(tiny_fcn())
     images = torch.randn(1, 3, 40, 70)
@@ -87,10 +106,12 @@ def test_the_head_computes_the_same_logits_from_stored_features():
     torch.testing.assert_close(fcn.logits(fcn.backbone(images), (64, 64)), fcn(images))
 
 
-def test_objects_stay_in_place_through_all_upsamplings():
-    fcn = tiny_fcn()
-    for layer in (fcn.score_fr, fcn.score_pool4, fcn.score_pool3):
-        nn.init.ones_(layer.weight)
+@pytest.mark.parametrize("stride", [8, 4, 2])
+def test_objects_stay_in_place_through_all_upsamplings(stride):
+    fcn = tiny_fcn(stride=stride)
+    for name, layer in fcn.named_children():
+        if name.startswith("score_") and isinstance(layer, nn.Conv2d):
+            nn.init.ones_(layer.weight)
     for conv in fcn.backbone.convs.values():
         nn.init.ones_(conv.weight)
         nn.init.zeros_(conv.bias)
@@ -123,7 +144,7 @@ def test_features_are_dropped_before_score_fr_in_training_only():
 
 def test_forward_reads_in_few_lines():
     for method in (FCN.forward, FCN.fused):
-        assert len(inspect.getsource(method).splitlines()) <= 11
+        assert len(inspect.getsource(method).splitlines()) <= 14
 
 
 def test_a_configuration_survives_its_dict():
@@ -147,8 +168,8 @@ def test_unknown_and_missing_settings_are_named():
         ({"num_classes": True}, "num_classes must be a whole number from 1 to 255, but got True"),
         ({"in_channels": 0}, "in_channels must be a whole number from 1 to 255, but got 0"),
         ({"backbone": ""}, "backbone must be a name such as 'vgg16', but got ''"),
-        ({"stride": 4}, "stride must be 32, 16 or 8, but got 4"),
-        ({"stride": "8"}, "stride must be 32, 16 or 8, but got '8'"),
+        ({"stride": 64}, "stride must be 32, 16, 8, 4 or 2, but got 64"),
+        ({"stride": "8"}, "stride must be 32, 16, 8, 4 or 2, but got '8'"),
         ({"dropout": 1}, "dropout must be a number from 0 to below 1, but got 1"),
         ({"dropout": "half"}, "dropout must be a number from 0 to below 1, but got 'half'"),
         ({"fully_connected": 1}, "fully_connected must be true or false, but got 1"),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones import create_backbone
+from maskpencil.models.backbones.base import COMMON_STRIDE
 from maskpencil.models.backbones.weights import BLANK
 from maskpencil.models.fcn import FCN, FCNConfig
 from maskpencil.models.importers.torchvision_fcn import TorchvisionFCN, TorchvisionFCNConfig
@@ -37,6 +38,7 @@ def build_fcn(config: FCNConfig, *, weights: str | Path = "imagenet") -> FCN:
         in_channels=config.in_channels,
         fully_connected=config.fully_connected,
         dropout=config.dropout,
+        stride=min(config.stride, COMMON_STRIDE),
         as_released=config.as_released,
     )
     return FCN(config, backbone=backbone)

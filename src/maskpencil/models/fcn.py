@@ -1,4 +1,4 @@
-"""Define the fully convolutional network: FCN-32s, FCN-16s and FCN-8s."""
+"""Define the fully convolutional network: FCN-32s, FCN-16s and FCN-8s, and FCN-4s and FCN-2s for thin structures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +16,9 @@ from maskpencil.models.surgery import bilinear_upsampling
 MAX_CHANNELS = 255
 _COARSEST_STRIDE = 32
 _UPSAMPLINGS = ("all", "twofold", "none")
-LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8"}  # the published names
+RELEASED_STRIDES = (32, 16, 8)
+LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8", 4: "upscore4", 2: "upscore_pool1"}
+"""The name of the last upsampling by stride: the published names, which for stride 2 another upsampling has."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class FCNConfig:
     """The classifier from which it is made; `maskpencil info backbones` lists them."""
 
     stride: int = 8
-    """Pixels per cell of the finest features that are used: 32 (no skip), 16 (pool4) or 8 (pool4 and pool3)."""
+    """Pixels per cell of the finest features that are used: 32 (no skip), 16 (pool4), 8 (and pool3), 4 (and pool2) or
+    2 (and pool1)."""
 
     fully_connected: bool = True
     """Whether fc6 and fc7 are kept, as convolutions, if the backbone has them (VGG, AlexNet)."""
@@ -65,7 +68,10 @@ class FCNConfig:
         if not isinstance(self.backbone, str) or not self.backbone:
             raise ConfigError(f"backbone must be a name such as 'vgg16', but got {self.backbone!r}")
         if self.stride not in LAST_UPSCORE:
-            raise ConfigError(f"stride must be 32, 16 or 8, but got {self.stride!r}")
+            raise ConfigError(f"stride must be 32, 16, 8, 4 or 2, but got {self.stride!r}")
+        if self.stride not in RELEASED_STRIDES and (self.as_released or self.at_once_scales):
+            name = "as_released" if self.as_released else "at_once_scales"
+            raise ConfigError(f"{name} needs a stride of the released nets, 32, 16 or 8, but got {self.stride}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
         if self.learned_upsampling not in _UPSAMPLINGS:
@@ -134,6 +140,14 @@ class FCN(nn.Module):
             self.score_pool3 = _score(backbone.channels[8], classes)
             grid = grid.through(self.upscore_pool4)
             self.score_pool3c = Crop(grid.offset_of(backbone.grids[8]))
+        if config.stride <= 4:
+            self.upscore_pool3 = _upsampling(config, 2, grid, learned=learned)
+            self.score_pool2 = _score(backbone.channels[4], classes)
+            grid = grid.through(self.upscore_pool3)
+        if config.stride <= 2:
+            self.upscore_pool2 = _upsampling(config, 2, grid, learned=learned)
+            self.score_pool1 = _score(backbone.channels[2], classes)
+            grid = grid.through(self.upscore_pool2)
         last = _upsampling(config, config.stride, grid, learned=last_learned)
         self.add_module(LAST_UPSCORE[config.stride], last)
         self.score = Crop(Grid().offset_of(grid.through(last)))
@@ -153,11 +167,11 @@ class FCN(nn.Module):
         return logits
 
     def coarse_scores(self, images: Tensor) -> Tensor:
-        """Map normalized images (N, C, H, W) to scores (N, K, H/8, W/8) at the finest stride, for `last_upscore`."""
+        """Map normalized images (N, C, H, W) to scores (N, K, H/s, W/s) at the finest stride s, for `last_upscore`."""
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores at the finest: (N, K, H/8, W/8)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores at the finest: (N, K, H/s, W/s)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -165,6 +179,10 @@ class FCN(nn.Module):
         if self.config.stride <= 8:
             score = self.upscore_pool4(score)  # (N, K, H/8, W/8)
             score = score + self.score_pool3c(self.score_pool3(features[8] * self.scale_pool3), score.shape[-2:])
+        if self.config.stride <= 4:
+            score = self.upscore_pool3(score) + self.score_pool2(features[4])  # (N, K, H/4, W/4)
+        if self.config.stride <= 2:
+            score = self.upscore_pool2(score) + self.score_pool1(features[2])  # (N, K, H/2, W/2)
         return score
 
     @property

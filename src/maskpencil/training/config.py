@@ -99,8 +99,9 @@ class TrainConfig:
     init: str | None = None
     """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is copied."""
 
-    stride: Literal[8, 16, 32] = RECIPE
-    """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s."""
+    stride: Literal[2, 4, 8, 16, 32] = RECIPE
+    """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s; 4 and 2 for structures that
+    are a few pixels wide."""
 
     fully_connected: bool = RECIPE
     """Keep the classifier's fully connected layers, cast into convolutions, where it has them."""

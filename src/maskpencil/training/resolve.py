@@ -132,7 +132,7 @@ def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]
 
 
 def _learning_rate(config: TrainConfig) -> float | str:
-    skips = {32: 0, 16: 1, 8: 2}[config.stride]
+    skips = {32: 0, 16: 1}.get(config.stride, 2)
     if config.recipe == "heavy":
         return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
     if config.recipe == "cvpr":

@@ -15,7 +15,7 @@ VGG16_CONVOLUTIONS = (
 
 def blank_vgg(name: str, *, fully_connected: bool = True) -> VGG:
     with torch.device("meta"):
-        return VGG(name, blank_classifier(name), fully_connected=fully_connected, dropout=0.5)
+        return VGG(name, blank_classifier(name), fully_connected=fully_connected, dropout=0.5, finest=8)
 
 
 def test_the_tensors_of_fcn_8s_have_the_published_names():

@@ -10,10 +10,10 @@ from torch import nn
 
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones import alexnet, googlenet, resnet, timm_models, vgg
-from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family
+from maskpencil.models.backbones.base import COMMON_STRIDE, Backbone, BackboneOptions, Family
 from maskpencil.models.backbones.weights import BLANK, IMAGENET
 
-__all__ = ["FAMILIES", "STRIDES", "Backbone", "Family", "create_backbone", "list_backbones", "normalizes_batches"]
+__all__ = ["FAMILIES", "Backbone", "Family", "create_backbone", "list_backbones", "normalizes_batches"]
 
 FAMILIES: tuple[Family, ...] = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY, timm_models.FAMILY)
 """All families; timm's lists only a selection of the names that it accepts."""
@@ -29,6 +29,7 @@ def create_backbone(
     in_channels: int = 3,
     fully_connected: bool = True,
     dropout: float = 0.5,
+    stride: int = COMMON_STRIDE,
     as_released: bool = False,
 ) -> Backbone:
     """Create a backbone by its name.
@@ -41,6 +42,7 @@ def create_backbone(
         in_channels: channels of the images; for other than RGB see `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, if the family has them (VGG, AlexNet).
         dropout: the dropout probability between fc6 and fc7, if they are kept.
+        stride: the finest stride whose features are returned.
         as_released: whether it is padded as in the authors' networks, and takes BGR images (VGG, AlexNet).
 
     Raises:
@@ -56,7 +58,8 @@ def create_backbone(
             f"as_released needs a backbone of the family {families} with its fully connected layers, but got {name!r} "
             f"{'with' if fully_connected else 'without'} them"
         )
-    return family.create(name, BackboneOptions(weights, in_channels, fully_connected, dropout, as_released))
+    options = BackboneOptions(weights, in_channels, fully_connected, dropout, stride, as_released)
+    return family.create(name, options)
 
 
 def normalizes_batches(name: str) -> bool:

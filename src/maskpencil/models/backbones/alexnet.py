@@ -29,6 +29,7 @@ class AlexNet(Backbone):
         classifier: torchvision's network of that name, whose layers are used.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: the dropout probability between fc6 and fc7.
+        finest: the finest stride whose features are returned, 8 at least.
     """
 
     # Geometry. conv1 (11x11, stride 4) gets padding 4, and the 3/2 pools round up, so that strides 8, 16 and 32 divide
@@ -39,8 +40,9 @@ class AlexNet(Backbone):
     _CONV1_PADDING = (4, 4)
     _FC6_PADDING = (3, 2, 3, 2)  # left, right, top, bottom
 
-    def __init__(self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float) -> None:
-        super().__init__(name, channels={8: 192, 16: 256, 32: 4096 if fully_connected else 256})
+    def __init__(self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float, finest: int) -> None:
+        channels = {8: 192, 16: 256, 32: 4096 if fully_connected else 256}
+        super().__init__(name, channels=channels, finest=finest)
         layers = cast(nn.Sequential, classifier.features)
         self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = (
             layer for layer in layers if isinstance(layer, nn.Conv2d)
@@ -124,7 +126,13 @@ def create(name: str, options: BackboneOptions) -> Backbone:
     if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
         load_classifier(classifier, name, options.weights, unused=unused)
-    backbone = AlexNet(name, classifier, fully_connected=options.fully_connected, dropout=options.dropout)
+    backbone = AlexNet(
+        name,
+        classifier,
+        fully_connected=options.fully_connected,
+        dropout=options.dropout,
+        finest=options.stride,
+    )
     backbone.take_channels(options.in_channels, "conv1")
     if options.weights == NONE:
         initialize(backbone)

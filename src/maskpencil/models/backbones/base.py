@@ -1,7 +1,7 @@
-"""Define the interface of backbones: features at strides 8, 16 and 32, and the normalization of their images."""
+"""Define the interface of backbones: features at strides 32 to 2, and the normalization of their images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -14,7 +14,10 @@ from maskpencil.models.backbones.weights import BLANK, NONE
 from maskpencil.models.geometry import Grid
 from maskpencil.models.surgery import RGB, adapt_input_channels, renormalize
 
-STRIDES = (8, 16, 32)
+STRIDES = (2, 4, 8, 16, 32)
+"""The strides at which a backbone can have features; every backbone has those from `COMMON_STRIDE` on."""
+
+COMMON_STRIDE = 8
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -34,12 +37,16 @@ class Backbone(nn.Module, ABC):
 
     Args:
         name: the name for which it was created.
-        channels: the number of channels C_s of the features of each stride s in `STRIDES`.
+        channels: the number of channels C_s of the features of each stride s of `STRIDES` that it has.
+        finest: the finest stride whose features are returned.
         mean: the mean of each RGB channel, in 0..1, of the images that its weights were trained on.
         std: their standard deviation, in 0..1.
         in_channels: channels of the images.
         channel_order: the channel order of its images, rgb or bgr.
         grids: the image positions of the cells of each stride's features; by default the tiles of the image.
+
+    Raises:
+        ConfigError: it has no features at the stride `finest`.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Backbone(nn.Module, ABC):
         name: str,
         *,
         channels: Mapping[int, int],
+        finest: int = COMMON_STRIDE,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         in_channels: int = RGB,
@@ -54,10 +62,12 @@ class Backbone(nn.Module, ABC):
         grids: Mapping[int, Grid] | None = None,
     ) -> None:
         super().__init__()
+        if finest not in channels:
+            raise _lacks_stride(name, finest, channels)
         self.name = name
         self.channel_order = channel_order
-        self.grids = dict(grids or {stride: Grid.in_place(stride) for stride in STRIDES})
-        self.channels = {stride: channels[stride] for stride in STRIDES}
+        self.channels = {stride: channels[stride] for stride in STRIDES if stride >= finest}
+        self.grids = dict(grids or {stride: Grid.in_place(stride) for stride in self.channels})
         self.in_channels = in_channels
         self._rgb_mean, self._rgb_std = mean, std
 
@@ -73,7 +83,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Map normalized images (N, C, H, W) to features {s: (N, C_s, H/s, W/s) for s in 8, 16, 32}.
+        """Map normalized images (N, C, H, W) to features {s: (N, C_s, H/s, W/s) for s in self.channels}.
 
         H and W are multiples of 32. Backbones with their own `grids` take any size and return larger maps.
         """
@@ -115,6 +125,7 @@ class BackboneOptions:
     in_channels: int
     fully_connected: bool
     dropout: float
+    stride: int = COMMON_STRIDE
     as_released: bool = False
 
     @property
@@ -131,6 +142,14 @@ class Family:
     names: tuple[str, ...]
     source: str
     create: Callable[[str, BackboneOptions], Backbone]
+
+
+def _lacks_stride(name: str, stride: int, strides: Iterable[int]) -> ConfigError:
+    known = ", ".join(map(str, sorted(strides)))
+    return ConfigError(
+        f"the backbone {name!r} has no features at stride {stride}, but at {known}; choose one of these strides, or "
+        "another backbone, such as vgg16 or resnet18"
+    )
 
 
 def initialize(module: nn.Module) -> None:

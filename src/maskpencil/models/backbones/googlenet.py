@@ -7,15 +7,18 @@ from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family
 from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
 
 _SIDE_BRANCHES = ("aux1.", "aux2.")
-_TRUNK = (
-    ("conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b"),  # 1/8
-    ("maxpool3", "inception4a", "inception4b", "inception4c", "inception4d", "inception4e"),  # 1/16
-    ("maxpool4", "inception5a", "inception5b"),  # 1/32
-)
+_STAGES = {
+    2: ("conv1",),
+    4: ("maxpool1", "conv2", "conv3"),
+    8: ("maxpool2", "inception3a", "inception3b"),
+    16: ("maxpool3", "inception4a", "inception4b", "inception4c", "inception4d", "inception4e"),
+    32: ("maxpool4", "inception5a", "inception5b"),
+}
+"""The layers that lead to the features of each stride."""
 
 
 class GoogLeNet(Backbone):
-    """GoogLeNet with the features inception3b, inception4e and inception5b, the last block of each stride.
+    """GoogLeNet with the features conv1, conv3, inception3b, inception4e and inception5b, the last of each stride.
 
     The published weights expect pixels in -1..1, and torchvision's network rescales ImageNet-normalized images to this
     range (`transform_input`): ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 equals (p - 0.5) / 0.5, and
@@ -24,21 +27,24 @@ class GoogLeNet(Backbone):
     Args:
         name: googlenet.
         classifier: torchvision's network of that name, whose layers are used.
+        finest: the finest stride whose features are returned.
     """
 
-    def __init__(self, name: str, classifier: nn.Module) -> None:
-        super().__init__(name, channels={8: 480, 16: 832, 32: 1024}, mean=(0.5,) * 3, std=(0.5,) * 3)
-        for layer in (layer for stage in _TRUNK for layer in stage):
+    def __init__(self, name: str, classifier: nn.Module, *, finest: int) -> None:
+        channels = {2: 64, 4: 192, 8: 480, 16: 832, 32: 1024}
+        super().__init__(name, channels=channels, finest=finest, mean=(0.5,) * 3, std=(0.5,) * 3)
+        for layer in (layer for stage in _STAGES.values() for layer in stage):
             self.add_module(layer, classifier.get_submodule(layer))
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Compute the features, see `Backbone.forward`."""
         features = {}
         x = images
-        for stride, stage in zip(self.channels, _TRUNK, strict=True):
+        for stride, stage in _STAGES.items():
             for layer in stage:
                 x = self.get_submodule(layer)(x)
-            features[stride] = x  # (N, C, H/stride, W/stride)
+            if stride in self.channels:
+                features[stride] = x  # (N, C, H/stride, W/stride)
         return features
 
 
@@ -50,7 +56,7 @@ def create(name: str, options: BackboneOptions) -> GoogLeNet:
         classifier = blank_classifier(name, aux_logits=False, init_weights=False)
         if options.pretrained:
             load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
-    backbone = GoogLeNet(name, classifier)
+    backbone = GoogLeNet(name, classifier, finest=options.stride)
     backbone.take_channels(options.in_channels, "conv1.conv")
     return backbone
 

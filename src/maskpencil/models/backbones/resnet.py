@@ -8,18 +8,23 @@ from torchvision import models
 from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family
 from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
 
+_STAGES = {2: ("conv1", "bn1", "relu"), 4: ("maxpool", "layer1"), 8: ("layer2",), 16: ("layer3",), 32: ("layer4",)}
+"""The layers that lead to the features of each stride."""
+
 
 class ResNet(Backbone):
-    """A ResNet with the features layer2, layer3 and layer4, the last block of each stride.
+    """A ResNet with the features conv1, layer1, layer2, layer3 and layer4, the last layer of each stride.
 
     Args:
         name: a name of the family.
         classifier: torchvision's network of that name, whose layers are used.
+        finest: the finest stride whose features are returned.
     """
 
-    def __init__(self, name: str, classifier: models.ResNet) -> None:
+    def __init__(self, name: str, classifier: models.ResNet, *, finest: int) -> None:
         last = classifier.fc.in_features  # each stage has twice the channels of the one before
-        super().__init__(name, channels={8: last // 4, 16: last // 2, 32: last})
+        channels = {2: 64, 4: last // 8, 8: last // 4, 16: last // 2, 32: last}
+        super().__init__(name, channels=channels, finest=finest)
         self.conv1, self.bn1 = classifier.conv1, classifier.bn1
         self.relu, self.maxpool = classifier.relu, classifier.maxpool
         self.layer1, self.layer2 = classifier.layer1, classifier.layer2
@@ -27,12 +32,14 @@ class ResNet(Backbone):
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Compute the features, see `Backbone.forward`."""
-        x = self.relu(self.bn1(self.conv1(images)))  # 1/2
-        x = self.layer1(self.maxpool(x))  # 1/4
-        layer2 = self.layer2(x)  # (N, C/4, H/8, W/8)
-        layer3 = self.layer3(layer2)  # (N, C/2, H/16, W/16)
-        layer4 = self.layer4(layer3)  # (N, C, H/32, W/32)
-        return {8: layer2, 16: layer3, 32: layer4}
+        features = {}
+        x = images
+        for stride, stage in _STAGES.items():
+            for layer in stage:
+                x = self.get_submodule(layer)(x)
+            if stride in self.channels:
+                features[stride] = x  # (N, C, H/stride, W/stride)
+        return features
 
 
 def create(name: str, options: BackboneOptions) -> ResNet:
@@ -43,7 +50,7 @@ def create(name: str, options: BackboneOptions) -> ResNet:
         classifier = blank_classifier(name)
         if options.pretrained:
             load_classifier(classifier, name, options.weights, unused=["fc."])
-    backbone = ResNet(name, cast(models.ResNet, classifier))
+    backbone = ResNet(name, cast(models.ResNet, classifier), finest=options.stride)
     backbone.take_channels(options.in_channels, "conv1")
     return backbone
 

@@ -1,4 +1,4 @@
-"""Use any timm model with features at strides 8, 16 and 32 as a backbone, by its timm name."""
+"""Use any timm model with features at strides 8, 16 and 32, and perhaps finer, as a backbone, by its timm name."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -29,16 +29,18 @@ class TimmModel(Backbone):
 
     Args:
         name: its timm name, with or without a tag for its weights.
-        net: a network that timm created with `features_only` for exactly the strides 8, 16 and 32.
+        net: a network that timm created with `features_only` for exactly the strides from `finest` to 32.
         in_channels: channels of the images for `net`.
+        finest: the finest stride whose features are returned.
     """
 
-    def __init__(self, name: str, net: nn.Module, *, in_channels: int) -> None:
+    def __init__(self, name: str, net: nn.Module, *, in_channels: int, finest: int) -> None:
         info: Any = net.feature_info
         source: Any = net.pretrained_cfg
         super().__init__(
             name,
-            channels=dict(zip(STRIDES, info.channels(), strict=True)),
+            channels=dict(zip(_strides(finest), info.channels(), strict=True)),
+            finest=finest,
             mean=tuple(source["mean"]),
             std=tuple(source["std"]),
             in_channels=in_channels,
@@ -52,7 +54,7 @@ class TimmModel(Backbone):
         features = self.net(images)
         if self.channels_last:
             features = [f.permute(0, 3, 1, 2) for f in features]  # (N, H/s, W/s, C_s) -> (N, C_s, H/s, W/s)
-        return dict(zip(STRIDES, features, strict=True))
+        return dict(zip(self.channels, features, strict=True))
 
 
 def create(name: str, options: BackboneOptions) -> TimmModel:
@@ -65,16 +67,17 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     import timm
 
     model = name.removeprefix(PREFIX)
-    arguments = _arguments(model)
+    finest = options.stride
+    arguments = _arguments(model, finest)
     if not options.pretrained:
         net = timm.create_model(model, in_chans=options.in_channels, **arguments)
-        return TimmModel(name, net, in_channels=options.in_channels)
+        return TimmModel(name, net, in_channels=options.in_channels, finest=finest)
     if options.weights == IMAGENET:
         net = _pretrained(model, arguments)
     else:
         net = timm.create_model(model, **arguments)
         _load_file(net, model, options.weights)
-    backbone = TimmModel(name, net, in_channels=RGB)
+    backbone = TimmModel(name, net, in_channels=RGB, finest=finest)
     backbone.take_channels(options.in_channels, *backbone.first_convolutions)
     return backbone
 
@@ -95,27 +98,36 @@ def is_known(name: str) -> bool:
 
 
 @cache
-def _arguments(model: str) -> dict[str, Any]:
+def _arguments(model: str, finest: int) -> dict[str, Any]:
     """Return the arguments with which timm creates `model` for images of any size that is a multiple of 32.
 
     They are found by running the model on the meta device, where tensors have shapes but no numbers.
     """
-    arguments = {"features_only": True, "out_indices": _feature_indices(model)}
+    arguments = {"features_only": True, "out_indices": _feature_indices(model, finest)}
     refusals = []
     for options in _ANY_SIZE:
         try:
-            _try_out(model, arguments | options)
+            _try_out(model, arguments | options, finest)
         except _REFUSALS as error:
             refusals.append(error)
         else:
             return arguments | options
     raise ConfigError(
-        f"the timm model {model!r} does not compute features at strides 8, 16 and 32 for images of any size "
+        f"the timm model {model!r} does not compute features at strides {_listed(finest)} for images of any size "
         f"({reason_of(refusals[0])}); choose another backbone, such as vgg16 or resnet50"
     ) from refusals[0]
 
 
-def _feature_indices(model: str) -> tuple[int, ...]:
+def _strides(finest: int) -> tuple[int, ...]:
+    return tuple(stride for stride in STRIDES if stride >= finest)
+
+
+def _listed(finest: int) -> str:
+    *others, last = map(str, _strides(finest))
+    return f"{', '.join(others)} and {last}"
+
+
+def _feature_indices(model: str, finest: int) -> tuple[int, ...]:
     import timm
 
     try:
@@ -127,19 +139,20 @@ def _feature_indices(model: str) -> tuple[int, ...]:
             "choose another backbone, such as vgg16 or resnet50"
         ) from error
     strides = [stage["reduction"] for stage in info.info]
-    if not set(STRIDES) <= set(strides):
+    if not set(_strides(finest)) <= set(strides):
         raise ConfigError(
-            f"the timm model {model!r} must have features at strides 8, 16 and 32, but its strides are "
+            f"the timm model {model!r} must have features at strides {_listed(finest)}, but its strides are "
             f"{', '.join(map(str, sorted(set(strides))))}; choose another backbone, such as vgg16 or resnet50"
         )
-    return tuple(strides.index(stride) for stride in STRIDES)
+    return tuple(strides.index(stride) for stride in _strides(finest))
 
 
-def _try_out(model: str, arguments: Mapping[str, Any]) -> None:
+def _try_out(model: str, arguments: Mapping[str, Any], finest: int) -> None:
     import timm
 
     with torch.device("meta"), torch.no_grad():
-        backbone = TimmModel(model, timm.create_model(model, **arguments), in_channels=RGB).eval()
+        net = timm.create_model(model, **arguments)
+        backbone = TimmModel(model, net, in_channels=RGB, finest=finest).eval()
         height, width = 32, 96  # the smallest size, and an odd number of cells
         for stride, features in backbone(torch.empty(1, RGB, height, width)).items():
             expected = (1, backbone.channels[stride], height // stride, width // stride)

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from maskpencil.models.backbones.base import (
     RELEASED_PADDING,
-    STRIDES,
     Backbone,
     BackboneOptions,
     Family,
@@ -25,7 +24,7 @@ _PUBLISHED: dict[type[nn.Module], str] = {
 
 
 class VGG(Backbone):
-    """VGG with the features pool3, pool4 and fc7, or pool5 without the fully connected layers.
+    """VGG with the features pool1, pool2, pool3, pool4 and fc7, or pool5 without the fully connected layers.
 
     The layers are conv1_1, bn1_1 (in the _bn networks), relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7. The dropout
     after fc7 belongs to the head.
@@ -35,13 +34,22 @@ class VGG(Backbone):
         classifier: torchvision's network of that name, whose layers are used.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: the dropout probability between fc6 and fc7.
+        finest: the finest stride whose features are returned.
         as_released: whether images are padded by 100 instead of padding in fc6, as in the authors' networks.
     """
 
     def __init__(
-        self, name: str, classifier: nn.Module, *, fully_connected: bool, dropout: float, as_released: bool = False
+        self,
+        name: str,
+        classifier: nn.Module,
+        *,
+        fully_connected: bool,
+        dropout: float,
+        finest: int,
+        as_released: bool = False,
     ) -> None:
-        super().__init__(name, channels={8: 256, 16: 512, 32: 4096 if fully_connected else 512})
+        channels = {2: 64, 4: 128, 8: 256, 16: 512, 32: 4096 if fully_connected else 512}
+        super().__init__(name, channels=channels, finest=finest)
         self.stages: list[list[str]] = [[] for _ in range(5)]
         self._take_layers(cast(nn.Sequential, classifier.features))
         if fully_connected:
@@ -87,8 +95,9 @@ class VGG(Backbone):
         for i, stage in enumerate(self.stages, start=1):
             for layer in stage:
                 x = self.get_submodule(layer)(x)
-            features[2**i] = x  # (N, C, H/2^i, W/2^i)
-        return {stride: features[stride] for stride in STRIDES}
+            if 2**i in self.channels:
+                features[2**i] = x  # (N, C, H/2^i, W/2^i)
+        return features
 
 
 def create(name: str, options: BackboneOptions) -> VGG:
@@ -102,6 +111,7 @@ def create(name: str, options: BackboneOptions) -> VGG:
         classifier,
         fully_connected=options.fully_connected,
         dropout=options.dropout,
+        finest=options.stride,
         as_released=options.as_released,
     )
     if options.as_released:

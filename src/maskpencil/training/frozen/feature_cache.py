@@ -91,7 +91,7 @@ class Head(nn.Module):
 
 def strides_of(network: FCN) -> tuple[int, ...]:
     """List the strides of the features that a network's head takes, the coarsest first."""
-    return tuple(stride for stride in (32, 16, 8) if stride >= network.config.stride)
+    return tuple(stride for stride in (32, 16, 8, 4, 2) if stride >= network.config.stride)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ class Whitening:
             scored[16] = network.score_pool4, network.scale_pool4
         if network.config.stride <= 8:
             scored[8] = network.score_pool3, network.scale_pool3
+        if network.config.stride <= 4:
+            scored[4] = network.score_pool2, 1.0
+        if network.config.stride <= 2:
+            scored[2] = network.score_pool1, 1.0
         self.layers = [
             _WhitenedLayer(*scored[stride], features)
             for stride, features in zip(strides_of(network), cache.tensors, strict=True)
