@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from maskpencil.errors import ConfigError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "train": ("torch", "torchvision", "timm", "accelerate", "tensorboard"),
+    "train": ("torch", "torchvision", "timm", "accelerate", "tensorboard", "h5py"),
     "export": ("nncf", "onnx", "onnxruntime", "onnxscript"),
     "geo": ("rasterio",),
     "parquet": ("pyarrow",),

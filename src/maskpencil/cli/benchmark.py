@@ -33,7 +33,7 @@ def command(
     backbone: Annotated[
         str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
     ] = "vgg16",
-    weights: Annotated[str, option("For sliding-window: imagenet, none or a file.", NETWORK, "WEIGHTS")] = "imagenet",
+    weights: Annotated[str, option("For sliding-window: auto, imagenet, none or a file.", NETWORK, "WEIGHTS")] = "auto",
     batch_size: Annotated[int, option("For sliding-window: windows per pass.", NETWORK, "N")] = 16,
     out: Annotated[
         Path | None,

@@ -29,8 +29,9 @@ def command(
     *,
     class_name: Annotated[str, option("The class to look for, by name or number.", CLASSES, "CLASS", name="--class")],
     weights: Annotated[
-        str, option("The classifier's weights: imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS")
-    ] = "imagenet",
+        str,
+        option("The classifier's weights: auto, imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS"),
+    ] = "auto",
     out: Annotated[
         Path | None,
         option("The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.", OUTPUT, "FILE"),

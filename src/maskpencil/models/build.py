@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones import create_backbone
 from maskpencil.models.backbones.base import COMMON_STRIDE
-from maskpencil.models.backbones.weights import BLANK
+from maskpencil.models.backbones.weights import AUTO, BLANK
 from maskpencil.models.fcn import FCN, FCNConfig
 from maskpencil.models.importers.torchvision_fcn import TorchvisionFCN, TorchvisionFCNConfig
 
@@ -23,10 +23,10 @@ _CLASS_LAYERS = ("score", "upscore")
 """The name prefixes of layers with a channel for each class."""
 
 
-def build_fcn(config: FCNConfig, *, weights: str | Path = "imagenet") -> FCN:
+def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
     """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
 
-    `weights` is "imagenet", "none" or a file; see `create_backbone`.
+    `weights` is "auto", "imagenet", "none" or a file; see `create_backbone`.
 
     Raises:
         ConfigError: the backbone does not exist, or does not suit the configuration.

@@ -11,14 +11,9 @@ from torchvision import models
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.models.backbones import alexnet, create_backbone, googlenet, resnet, vgg
 from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from maskpencil.models.backbones.weights import (
-    IMAGENET,
-    NONE,
-    blank_classifier,
-    load_strictly,
-    published_tensors,
-    read_tensors,
-)
+from maskpencil.models.backbones.sources import find_weights
+from maskpencil.models.backbones.torchvision_models import blank_classifier
+from maskpencil.models.backbones.weights import AUTO, NONE, load_strictly, read_tensors
 from maskpencil.models.surgery import convolutionalize
 
 WINDOW = 224
@@ -72,10 +67,10 @@ class DenseClassifier(nn.Module):
         return scores
 
 
-def dense_classifier(name: str, *, weights: str | Path = IMAGENET) -> DenseClassifier:
+def dense_classifier(name: str, *, weights: str | Path = AUTO) -> DenseClassifier:
     """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, with its own last layer.
 
-    `weights` is "imagenet", "none" or the file of a state dict in torchvision's form, with any number of classes.
+    `weights` is "auto", "imagenet", "none" or the file of a state dict in torchvision's form, of any classes.
 
     Raises:
         ConfigError: the classifier belongs to another family.
@@ -101,9 +96,7 @@ def dense_classifier(name: str, *, weights: str | Path = IMAGENET) -> DenseClass
 def _tensors(name: str, weights: str | Path) -> dict[str, Tensor]:
     if weights == NONE:
         return {}
-    if weights == IMAGENET:
-        return published_tensors(name, otherwise=f"pass --weights FILE, or --weights {NONE} to see an untrained one")
-    return read_tensors(weights)
+    return read_tensors(find_weights(name, "torchvision", weights).file)
 
 
 def _of_fully_connected(

@@ -13,6 +13,7 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.model_folder import ModelParts, read_model_folder
 from maskpencil.models import FCN, FCNConfig, build_fcn
+from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.build import in_class_order, transplant
 from maskpencil.preprocessing import Preprocessing
 from maskpencil.progress import ProgressBar
@@ -40,6 +41,7 @@ def build_trainer(
     accelerator: Accelerator,
     *,
     start: bool = True,
+    origin: Origin | None = None,
     notes: tuple[str, ...] = (),
 ) -> Trainer:
     """Build network, batches, loss, optimizer and schedule, and the trainer from them.
@@ -49,6 +51,7 @@ def build_trainer(
         images: the images to train on, with their data set.
         accelerator: the device and the processes.
         start: whether to read the initial weights of the network; False if a checkpoint is loaded afterwards.
+        origin: where the initial weights came from, if they are not read.
         notes: lines for the log.
 
     Raises:
@@ -65,6 +68,7 @@ def build_trainer(
         raise ModelError(
             f"{config.init or config.weights}: the weights to start from are not finite numbers ({broken}); use others"
         )
+    origin = model.backbone.origin = model.backbone.origin or origin
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     preprocessing = _preprocessing(plan, model)
@@ -75,7 +79,7 @@ def build_trainer(
             ema.network if ema else model,
             data.classes,
             preprocessing,
-            {"data": data.root.resolve().name, **config.to_dict()},
+            {"data": data.root.resolve().name, **config.to_dict(), **(origin.to_dict() if origin else {})},
         ),
         device=device,
         precision=config.precision,
@@ -195,6 +199,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
             f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
             f"{model.config.title}, and --as-released for both nets or for none"
         )
+    model.backbone.origin = Origin.from_dict(parts.training)
     new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
     notes = [f"layers that start untrained, since {config.init} has no fitting weights: {', '.join(new) or 'none'}"]
     if theirs != ours:

@@ -93,8 +93,9 @@ class TrainConfig:
     backbone: str = RECIPE
     """The classifier whose trunk computes the features; see `maskpencil info backbones`."""
 
-    weights: str = "imagenet"
-    """Where the backbone's weights come from: imagenet, none (from scratch) or a file of the classifier's weights."""
+    weights: str = "auto"
+    """Where the backbone's weights come from: auto (an installed package, the cache or a download), imagenet (the same,
+    of ImageNet alone), none (from scratch) or a file of the classifier's weights."""
 
     init: str | None = None
     """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is copied."""

@@ -15,6 +15,7 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError, OutputError
 from maskpencil.files import numbered_folder, written_whole
+from maskpencil.models.backbones.origin import Origin
 from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import mapping, parse_json, read_json, read_regular, text
 from maskpencil.training.schedule import counted
@@ -59,6 +60,22 @@ class RunFolder:
         except ValueError as error:
             raise DataError(f"{self.data}: does not name the training data ({error}); {remedy}") from error
         return known
+
+    @property
+    def origin(self) -> Path:
+        """A JSON file that says where the pretrained weights came from, if the run started from any."""
+        return self.path / "weights.json"
+
+    def read_origin(self) -> Origin | None:
+        """Return where the pretrained weights came from; None if the run started from none, or is of an early version.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        if not self.origin.is_file():
+            return None
+        entries = read_json(self.origin, error=DataError, remedy="remove it to resume without that record")
+        return Origin.from_dict(entries if isinstance(entries, dict) else {})
 
     @property
     def metrics(self) -> Path:

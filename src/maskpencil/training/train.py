@@ -161,7 +161,7 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
         plan, notes = plan.with_learning_rate(trial.rate), (str(trial),)
         accelerator = _accelerator(config)
     trainer = build_trainer(plan, images, accelerator, notes=notes)
-    run = _start(out, plan.config, folder, source) if accelerator.is_main_process else RunFolder(out)
+    run = _start(out, trainer, folder, source) if accelerator.is_main_process else RunFolder(out)
     return trainer, shared(accelerator, run)
 
 
@@ -177,10 +177,10 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
             recover_folder(run.checkpoint)
             remove_leftovers(run.path)
             recover_folder(run.model)
-    start, notes = not has_checkpoint(run.checkpoint), _changes(run, folder)
+    start, notes, origin = not has_checkpoint(run.checkpoint), _changes(run, folder), run.read_origin()
     plan = make_plan(config)
     images = _load(folder, plan, accelerator, quiet=quiet)
-    trainer = build_trainer(plan, images, accelerator, start=start, notes=notes)
+    trainer = build_trainer(plan, images, accelerator, start=start, origin=origin, notes=notes)
     progress = load_checkpoint(
         run.checkpoint,
         model=trainer.network,
@@ -227,12 +227,14 @@ def _logbook(trainer: Trainer, run: RunFolder, *, quiet: bool) -> Logbook:
     return Logbook(run, schedule=trainer.schedule, done=trainer.progress, track=track, quiet=quiet)
 
 
-def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
+def _start(out: Path, trainer: Trainer, data: DataFolder, source: Mapping[str, str]) -> RunFolder:
     run = new_run(out)
     write_json(run.data, source)
     Fingerprint.of(data).write(run.fingerprint)
     write_splits(run.splits, {split: [pair.name for pair in pairs] for split, pairs in data.splits.items()})
-    write_config(run.config, config)
+    if origin := trainer.network.backbone.origin:
+        write_json(run.origin, origin.to_dict())
+    write_config(run.config, trainer.config)
     return run
 
 
@@ -281,6 +283,8 @@ def _introduction(trainer: Trainer, run: RunFolder) -> list[str]:
     work = f"{trainer.schedule} in batches of {config.batch_size} at {size}"
     device = f"{trainer.device.type} in {trainer.segmenter.runtime.precision}"
     lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {device}; run folder {run.path}"]
+    if origin := trainer.network.backbone.origin:
+        lines.append(f"pretrained weights: {origin}")
     lines += trainer.notes
     if trainer.progress.step:
         lines.append(f"resumed after {counted(trainer.progress.step, 'step')}")

@@ -4,8 +4,8 @@ from torch import nn
 from torchvision import models
 
 from maskpencil.models import FCN, FCNConfig, create_backbone
+from maskpencil.models.backbones.torchvision_models import blank_classifier
 from maskpencil.models.backbones.vgg import VGG
-from maskpencil.models.backbones.weights import blank_classifier
 
 VGG16_CONVOLUTIONS = (
     *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),

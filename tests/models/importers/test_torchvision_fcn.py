@@ -3,6 +3,7 @@ import torch
 from torchvision import models
 
 from maskpencil.errors import ConfigError, ModelError
+from maskpencil.models.backbones import downloads
 from maskpencil.models.build import describe, rebuild
 from maskpencil.models.importers.torchvision_fcn import (
     TorchvisionFCNConfig,
@@ -62,7 +63,7 @@ def test_without_the_internet_the_remedy_is_named(tmp_path, monkeypatch):
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(downloads, "refuse_unreachable", offline)
     message = r"fcn_resnet50 cannot be loaded \(no network\); save https.*maskpencil import"
     with pytest.raises(ModelError, match=message):
         torchvision_fcn("fcn_resnet50")

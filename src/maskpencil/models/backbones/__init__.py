@@ -11,7 +11,7 @@ from torch import nn
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones import alexnet, googlenet, resnet, timm_models, vgg
 from maskpencil.models.backbones.base import COMMON_STRIDE, Backbone, BackboneOptions, Family
-from maskpencil.models.backbones.weights import BLANK, IMAGENET
+from maskpencil.models.backbones.weights import AUTO, BLANK
 
 __all__ = ["FAMILIES", "Backbone", "Family", "create_backbone", "list_backbones", "normalizes_batches"]
 
@@ -25,7 +25,7 @@ RELEASED = (vgg.FAMILY, alexnet.FAMILY)
 def create_backbone(
     name: str,
     *,
-    weights: str | Path = IMAGENET,
+    weights: str | Path = AUTO,
     in_channels: int = 3,
     fully_connected: bool = True,
     dropout: float = 0.5,
@@ -37,8 +37,9 @@ def create_backbone(
     Args:
         name: a network of torchvision's families, or any timm model with features at strides 8, 16 and 32. The prefix
             `timm/` selects timm's model if both have the name.
-        weights: "imagenet" (downloaded once, then kept), "none" (untrained), "blank" (tensors will be loaded next), or
-            the file of a classifier's state dict in torchvision's or timm's own form (.safetensors, .pth or .pt).
+        weights: "auto" (pretrained: from an installed package, the library's cache or a download), "imagenet" (the
+            same, trained on ImageNet alone), "none" (untrained), "blank" (tensors will be loaded next), or the file of
+            a classifier's state dict in torchvision's or timm's own form (.safetensors, .pth or .pt).
         in_channels: channels of the images; for other than RGB see `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, if the family has them (VGG, AlexNet).
         dropout: the dropout probability between fc6 and fc7, if they are kept.

@@ -16,7 +16,8 @@ from maskpencil.models.backbones.base import (
     Family,
     initialize,
 )
-from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.backbones.torchvision_models import blank_classifier, load_classifier
+from maskpencil.models.backbones.weights import NONE
 from maskpencil.models.geometry import Grid
 from maskpencil.models.surgery import convolutionalize
 
@@ -123,9 +124,10 @@ def create(name: str, options: BackboneOptions) -> Backbone:
     if options.as_released:
         return _create_as_released(name, options)
     classifier = blank_classifier(name)
+    origin = None
     if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
-        load_classifier(classifier, name, options.weights, unused=unused)
+        origin = load_classifier(classifier, name, options.weights, unused=unused)
     backbone = AlexNet(
         name,
         classifier,
@@ -133,6 +135,7 @@ def create(name: str, options: BackboneOptions) -> Backbone:
         dropout=options.dropout,
         finest=options.stride,
     )
+    backbone.origin = origin
     backbone.take_channels(options.in_channels, "conv1")
     if options.weights == NONE:
         initialize(backbone)

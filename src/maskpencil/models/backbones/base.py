@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError
+from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.backbones.weights import BLANK, NONE
 from maskpencil.models.geometry import Grid
 from maskpencil.models.surgery import RGB, adapt_input_channels, renormalize
@@ -70,6 +71,8 @@ class Backbone(nn.Module, ABC):
         self.grids = dict(grids or {stride: Grid.in_place(stride) for stride in self.channels})
         self.in_channels = in_channels
         self._rgb_mean, self._rgb_std = mean, std
+        self.origin: Origin | None = None
+        """Where its pretrained weights come from."""
 
     @property
     def mean(self) -> tuple[float, ...]:

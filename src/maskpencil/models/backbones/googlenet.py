@@ -4,7 +4,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family
-from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.backbones.torchvision_models import blank_classifier, load_classifier
+from maskpencil.models.backbones.weights import NONE
 
 _SIDE_BRANCHES = ("aux1.", "aux2.")
 _STAGES = {
@@ -50,13 +51,15 @@ class GoogLeNet(Backbone):
 
 def create(name: str, options: BackboneOptions) -> GoogLeNet:
     """Create a GoogLeNet, see `create_backbone`."""
+    origin = None
     if options.weights == NONE:
         classifier = models.googlenet(weights=None, aux_logits=False, init_weights=True)
     else:
         classifier = blank_classifier(name, aux_logits=False, init_weights=False)
         if options.pretrained:
-            load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
+            origin = load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
     backbone = GoogLeNet(name, classifier, finest=options.stride)
+    backbone.origin = origin
     backbone.take_channels(options.in_channels, "conv1.conv")
     return backbone
 

@@ -6,7 +6,8 @@ from torch import Tensor
 from torchvision import models
 
 from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family
-from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.backbones.torchvision_models import blank_classifier, load_classifier
+from maskpencil.models.backbones.weights import NONE
 
 _STAGES = {2: ("conv1", "bn1", "relu"), 4: ("maxpool", "layer1"), 8: ("layer2",), 16: ("layer3",), 32: ("layer4",)}
 """The layers that lead to the features of each stride."""
@@ -44,13 +45,15 @@ class ResNet(Backbone):
 
 def create(name: str, options: BackboneOptions) -> ResNet:
     """Create a ResNet, see `create_backbone`."""
+    origin = None
     if options.weights == NONE:
         classifier = models.get_model(name, weights=None)
     else:
         classifier = blank_classifier(name)
         if options.pretrained:
-            load_classifier(classifier, name, options.weights, unused=["fc."])
+            origin = load_classifier(classifier, name, options.weights, unused=["fc."])
     backbone = ResNet(name, cast(models.ResNet, classifier), finest=options.stride)
+    backbone.origin = origin
     backbone.take_channels(options.in_channels, "conv1")
     return backbone
 

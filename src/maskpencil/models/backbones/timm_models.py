@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family
-from maskpencil.models.backbones.weights import IMAGENET, NONE, load_strictly, read_tensors, reason_of
+from maskpencil.models.backbones.naming import efficientnet_pytorch_names
+from maskpencil.models.backbones.sources import find_weights
+from maskpencil.models.backbones.weights import UNREADABLE, load_strictly, read_tensors, reason_of
 from maskpencil.models.surgery import RGB
 
 PREFIX = "timm/"
@@ -72,12 +74,14 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     if not options.pretrained:
         net = timm.create_model(model, in_chans=options.in_channels, **arguments)
         return TimmModel(name, net, in_channels=options.in_channels, finest=finest)
-    if options.weights == IMAGENET:
-        net = _pretrained(model, arguments)
+    found = find_weights(model, "timm", options.weights)
+    if found.published:
+        net = _of_published(model, found.file, arguments)
     else:
         net = timm.create_model(model, **arguments)
-        _load_file(net, model, options.weights)
+        _load_file(net, model, found.file)
     backbone = TimmModel(name, net, in_channels=RGB, finest=finest)
+    backbone.origin = found.origin
     backbone.take_channels(options.in_channels, *backbone.first_convolutions)
     return backbone
 
@@ -160,23 +164,22 @@ def _try_out(model: str, arguments: Mapping[str, Any], finest: int) -> None:
                 raise ValueError(f"at stride {stride} they are {tuple(features.shape)} instead of {expected}")
 
 
-def _pretrained(model: str, arguments: Mapping[str, Any]) -> nn.Module:
+def _of_published(model: str, file: Path, arguments: Mapping[str, Any]) -> nn.Module:
+    """Create a features_only network with timm's own file, which timm adapts if an older version wrote it."""
     import timm
 
-    source: Any = timm.get_pretrained_cfg(model)
-    if not source.has_weights:
-        raise ModelError(f"timm has no weights for {model!r}; pass --weights FILE, or --weights {NONE}")
     try:
-        return timm.create_model(model, pretrained=True, **arguments)
-    except (OSError, RuntimeError) as error:
-        address = f"https://huggingface.co/{source.hf_hub_id}" if source.hf_hub_id else source.url
+        return timm.create_model(
+            model, pretrained=True, pretrained_cfg_overlay={"file": str(file), "custom_load": False}, **arguments
+        )
+    except UNREADABLE as error:
         raise ModelError(
-            f"the weights of {model!r} cannot be loaded ({reason_of(error)}); download them from {address} and pass "
-            f"--weights FILE, or pass --weights {NONE} to start untrained"
+            f"{file}: cannot be read as timm's weights of {model} ({reason_of(error)}); remove it, so that it is "
+            "downloaded again"
         ) from error
 
 
-def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
+def _load_file(net: nn.Module, model: str, file: Path) -> None:
     """Load the weights of a features_only network from a file of the whole classifier."""
     import timm
 
@@ -186,8 +189,13 @@ def _load_file(net: nn.Module, model: str, weights: str | Path) -> None:
     renamed = {names[_inner(name, names)]: name for name in net.state_dict()}
     # layers after the last feature, and constants that older versions of timm saved
     unused = {name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers())} - renamed.keys()
-    tensors = {renamed.get(name, name): tensor for name, tensor in read_tensors(weights).items() if name not in unused}
-    load_strictly(net, tensors, unused=[], source=str(weights), expected=f"timm's {model}")
+    read = read_tensors(file)
+    theirs = efficientnet_pytorch_names(classifier.state_dict())
+    if "_conv_stem.weight" in read:
+        ours = {other: name for name, other in theirs.items()}
+        read = {ours.get(name, name): tensor for name, tensor in read.items()}
+    tensors = {renamed.get(name, name): tensor for name, tensor in read.items() if name not in unused}
+    load_strictly(net, tensors, unused=[], source=str(file), expected=f"timm's {model}")
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:

@@ -11,7 +11,8 @@ from maskpencil.models.backbones.base import (
     Family,
     initialize,
 )
-from maskpencil.models.backbones.weights import NONE, blank_classifier, load_classifier
+from maskpencil.models.backbones.torchvision_models import blank_classifier, load_classifier
+from maskpencil.models.backbones.weights import NONE
 from maskpencil.models.geometry import Grid, Window
 from maskpencil.models.surgery import convolutionalize
 
@@ -103,9 +104,10 @@ class VGG(Backbone):
 def create(name: str, options: BackboneOptions) -> VGG:
     """Create a VGG, see `create_backbone`."""
     classifier = blank_classifier(name)
+    origin = None
     if options.pretrained:
         unused = ["classifier.6."] if options.fully_connected else ["classifier."]
-        load_classifier(classifier, name, options.weights, unused=unused)
+        origin = load_classifier(classifier, name, options.weights, unused=unused)
     backbone = VGG(
         name,
         classifier,
@@ -114,6 +116,7 @@ def create(name: str, options: BackboneOptions) -> VGG:
         finest=options.stride,
         as_released=options.as_released,
     )
+    backbone.origin = origin
     if options.as_released:
         backbone.take_released_images("conv1_1")
     backbone.take_channels(options.in_channels, "conv1_1")

