@@ -18,30 +18,45 @@ def command(
     what: Annotated[
         str,
         Parameter(
-            help="A model folder: every runtime of this machine. Or sliding-window: the dense network beside "
-            "the classifier window by window."
+            help="A model folder, to time it in every runtime on this machine; or sliding-window, to time a classifier "
+            "as a fully convolutional network and window by window."
         ),
     ],
-    images: Annotated[tuple[Path, ...], Parameter(help="Images to run on; by default drawn streets.")] = (),
+    images: Annotated[
+        tuple[Path, ...], Parameter(help="The images to run on; by default two generated street scenes.")
+    ] = (),
     /,
     *,
     size: Annotated[
         str | None,
-        option("Scale the images to HEIGHTxWIDTH; by default as they are, drawn ones 360x480.", INPUT, "SIZE"),
+        option(
+            "The size to which images are scaled, HEIGHTxWIDTH. By default 500x500 for sliding-window; else images are "
+            "not scaled, and generated ones are 360x480.",
+            INPUT,
+            "SIZE",
+        ),
     ] = None,
-    repeats: Annotated[int, option("Rounds; their median is shown.", OTHER, "N")] = 5,
+    repeats: Annotated[int, option("The number of timed rounds; the median is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
+        str,
+        option(
+            "For sliding-window: the classifier, a VGG, AlexNet, GoogLeNet or ResNet of torchvision.", NETWORK, "NAME"
+        ),
     ] = "vgg16",
-    weights: Annotated[str, option("For sliding-window: imagenet, none or a file.", NETWORK, "WEIGHTS")] = "imagenet",
-    batch_size: Annotated[int, option("For sliding-window: windows per pass.", NETWORK, "N")] = 16,
+    weights: Annotated[
+        str, option("For sliding-window: imagenet (pretrained), none (random) or a weights file.", NETWORK, "WEIGHTS")
+    ] = "imagenet",
+    batch_size: Annotated[int, option("For sliding-window: the number of windows in a batch.", NETWORK, "N")] = 16,
     out: Annotated[
         Path | None,
-        option("For a model: the PNG to draw; by default in a new folder in runs.", OUTPUT, "FILE"),
+        option("For a model: the PNG file of the chart; by default in a new folder in runs/benchmark.", OUTPUT, "FILE"),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Time methods side by side, in turns, on this machine."""
+    """Compare the speed of a model in all runtimes on this machine.
+
+    The alternatives run in turns, so that other load on the machine affects all of them.
+    """
     if what == SLIDING_WINDOW:
         _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device)
     else:

@@ -18,16 +18,18 @@ IMAGES = {"train": 220, "val": 20, "test": 40}
 EPOCHS = 11
 VIDEO_SIZE, VIDEO_SECONDS, VIDEO_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
-"""The number of the street in the video, which differs from those in the images."""
+"""The seed of the street in the video; the images show streets with other seeds."""
 
 
 def command(
     *,
-    out: Annotated[Path, option("The folder to write; numbered when taken.", OUTPUT, "FOLDER")] = Path("runs/demo"),
-    epochs: Annotated[int | None, option("Passes over the images; fewer give a worse network.", LENGTH, "N")] = None,
+    out: Annotated[Path, option("The folder to write; if it exists, a number is appended.", OUTPUT, "FOLDER")] = Path(
+        "runs/demo"
+    ),
+    epochs: Annotated[int | None, option(f"Passes over the training images; by default {EPOCHS}.", LENGTH, "N")] = None,
     device: Device = "auto",
 ) -> None:
-    """Draw a street, train a small FCN-8s on it from scratch, score it, segment a video of an unseen drive.
+    """Try everything: draw street scenes, train a small FCN-8s on them from scratch, score it, and segment a video.
 
     Everything runs on this machine and takes a few minutes; nothing is downloaded.
     """

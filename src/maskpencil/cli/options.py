@@ -97,32 +97,44 @@ def options_of(
 ModelFolder = Annotated[
     Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
 ]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], option("The device to compute on.", NETWORK)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    option("The device to compute on; auto is cuda if the machine has such a GPU, else mps, else cpu.", NETWORK),
+]
 ImageSize = Annotated[
     str | None,
     option(
-        "Another size for the network to see: native, HEIGHTxWIDTH, or the longer side, to which larger images are "
-        "scaled down.",
+        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number of pixels to which longer "
+        "sides are reduced; by default the size stored in the model.",
         NETWORK,
         "SIZE",
     ),
 ]
 RuntimeName = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
-    option("The library that computes: auto is openvino on CPUs, else torch.", NETWORK, name="--runtime"),
+    option("The library that runs the network; auto is openvino on CPUs, else torch.", NETWORK, name="--runtime"),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
-    option("The precision of the convolutions; int8 for a quantized model.", NETWORK),
+    option(
+        "The number format of convolutions; auto is the fastest suitable one. int8 needs a quantized model.", NETWORK
+    ),
 ]
 DataImages = Annotated[
-    Path | None, option("The folder of the images, here or in DATA, if it is not found.", INPUT, "FOLDER")
+    Path | None,
+    option("The folder of images, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
 ]
 DataMasks = Annotated[
-    Path | None, option("The folder of the masks, here or in DATA, if it is not found.", INPUT, "FOLDER")
+    Path | None,
+    option("The folder of masks, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
 ]
 SplitFile = Annotated[
-    Path | None, option("A file with a line NAME SPLIT for each image: train, val or test.", INPUT, "FILE")
+    Path | None,
+    option(
+        "A text file that assigns images to splits, one line per image: the image's name and train, val or test.",
+        INPUT,
+        "FILE",
+    ),
 ]
 
 

@@ -76,7 +76,8 @@ def command(
     *sources: Annotated[
         str,
         Parameter(
-            help="Images, folders, quoted globs ('in/*.jpg'), videos, addresses (https, rtsp, ...) and camera numbers."
+            help="Images, folders, glob patterns in quotes ('in/*.jpg'), videos, URLs (https, rtsp, ...) or camera "
+            "numbers (0 is the first camera)."
         ),
     ],
     out: Annotated[
@@ -84,44 +85,68 @@ def command(
     ] = None,
     class_name: Annotated[
         str | None,
-        option("Only this class: green where it is probable enough.", CLASSES, "CLASS", name="--class"),
+        option(
+            "Segment only this class, green on overlays; all other pixels count as background.",
+            CLASSES,
+            "CLASS",
+            name="--class",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        option(f"The probability above which a pixel is --class; by default {THRESHOLD}.", CLASSES, "PROBABILITY"),
+        option(
+            f"With --class: the probability above which a pixel belongs to the class; by default {THRESHOLD}.",
+            CLASSES,
+            "PROBABILITY",
+        ),
     ] = None,
     abstain: Annotated[
-        float | None, option("Give pixels of less confidence no class: 255 in the mask.", CLASSES, "CONFIDENCE")
+        float | None,
+        option(
+            "Give pixels with a lower confidence, 0 to 1, no class; they are 255 in the mask.", CLASSES, "CONFIDENCE"
+        ),
     ] = None,
     augment: Annotated[
         list[Literal["flip", "scales"]] | None,
         option(
-            "Test-time augmentation: average over mirrored and scaled images; better and slower.",
+            "Test-time augmentation: average the predictions of the image and its mirror image (flip) or of scaled "
+            "copies (scales), or both; better, but slower.",
             NETWORK,
             consume_multiple=True,
         ),
     ] = None,
     image_size: ImageSize = None,
     memory: Annotated[
-        str, option("The memory the network may use for one image; larger images go in tiles.", NETWORK, "SIZE")
+        str,
+        option(
+            "The memory that the network may use for one image; images that need more are split into tiles.",
+            NETWORK,
+            "SIZE",
+        ),
     ] = "1GiB",
     tile: Annotated[
-        int | None, option("The side of tiles, a multiple of 32, instead of --memory.", NETWORK, "PIXELS")
+        int | None,
+        option("Instead of --memory: the side of the square tiles in pixels, a multiple of 32.", NETWORK, "PIXELS"),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Annotated[
-        bool, option("On GPUs: half a minute for each image size, then faster.", NETWORK, name="--compile")
+        bool,
+        option(
+            "Compile the network on GPUs: takes half a minute for each image size, then runs faster.",
+            NETWORK,
+            name="--compile",
+        ),
     ] = False,
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
     video: Annotated[OptionsOfVideos, Parameter(name="*")] = OptionsOfVideos(),  # noqa: B008 - frozen
 ) -> int:
     """Segment images, folders of images, videos, streams and cameras.
 
-    Masks go to OUT/masks as palette PNGs of class indices (with --class 1 for that class and 0 for all others),
-    overlays to OUT/overlays, regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson, annotations to
-    OUT/annotations. Ctrl-C ends a stream or camera; the video up to then is complete.
+    Masks are written to masks/ as palette PNGs of class indices (with --class: 1 for the class, 0 for the rest),
+    overlays to overlays/, regions to regions.json (json, coco) or regions/NAME.geojson, and annotations to
+    annotations/, all in the folder --out. Ctrl-C ends a stream or camera; the video written so far is kept.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources

@@ -40,31 +40,33 @@ class VideoOptions:
     """
 
     every: int = 1
-    """Take only each N-th frame."""
+    """Use only every N-th frame; 1 uses all."""
 
     start: float = 0.0
-    """Begin here, such as 90s, 1m30s or 1:30."""
+    """The time in the video at which to begin, such as 90s, 1m30s or 1:30."""
 
     end: float | None = None
-    """Stop here."""
+    """The time in the video at which to stop, such as 90s, 1m30s or 1:30; by default its end."""
 
     smooth: float = 0.0
-    """Smooth the classes over time: the weight of the past, 0 (off) to below 1."""
+    """Smooth the class probabilities over time to reduce flicker: the weight of earlier frames, from 0 (off) to below
+    1."""
 
     masks: MaskFormat | None = None
-    """Also write masks: a lossless video of class indices, or a palette PNG per frame."""
+    """Also write the masks of a video: video (one lossless video of class indices) or png (one palette PNG per
+    frame)."""
 
     show: bool = False
-    """Show videos in a window while they are made."""
+    """Show the overlay in a window while the video is processed."""
 
     stdout: bool = False
-    """Also write one video's overlay to standard output, as raw rgb24 frames."""
+    """Also write the overlay to standard output as raw rgb24 frames; for a single video."""
 
     hardware_decode: bool = False
-    """Decode videos on the graphics chip where that works."""
+    """Decode videos on the GPU if it can decode their format, else on the CPU."""
 
     reconnect: int = 5
-    """How many times in a row to reconnect to a stream that broke off."""
+    """The number of attempts to reconnect to a stream after its connection is lost; 0 gives up at once."""
 
     def __post_init__(self) -> None:
         _set(self, "show stdout hardware_decode", read_flag)
@@ -101,31 +103,33 @@ class PredictOptions:
     """
 
     overlays: bool = True
-    """Draw the classes over the images; on by default."""
+    """Write overlays, the images with the class colors drawn over them; on by default."""
 
     opacity: float = 0.5
-    """The opacity of the class colors on overlays, 0 to 1."""
+    """The opacity of the class colors on overlays, from 0 (invisible) to 1 (opaque)."""
 
     confidence: bool = False
-    """Also write the confidence, as gray images."""
+    """Also write the confidence, the probability of the chosen class of each pixel, as gray images."""
 
     entropy: bool = False
-    """Also write the entropy of the class probabilities, as gray images."""
+    """Also write the entropy of the class probabilities of each pixel (bright is uncertain), as gray images."""
 
     annotations: AnnotationFormat | None = None
-    """Also write a data set for an annotation tool, to correct there and train on."""
+    """Also write images and masks as a data set in this format, to correct in an annotation tool."""
 
     geotiff: bool = False
-    """Read TIFF and JPEG2000 files of any size in windows, and write masks as GeoTIFF."""
+    """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write GeoTIFF
+    files."""
 
     regions: RegionFormat | None = None
-    """Find connected regions: boxes on the overlays and, for images, a file."""
+    """Find the connected regions of each class, draw their boxes on the overlays and, for images, write them in this
+    format."""
 
     min_area: int = 1
-    """Leave out regions of fewer pixels."""
+    """Leave out regions with fewer pixels."""
 
     region_classes: Sequence[str] | None = None
-    """Find regions of these classes only."""
+    """Find regions of only these classes; by default of all classes."""
 
     video: VideoOptions = field(default_factory=VideoOptions)
     """Settings for videos, streams and cameras."""
