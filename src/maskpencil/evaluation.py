@@ -37,9 +37,9 @@ def evaluate(
 ) -> Scores:
     """Score a segmenter on one split of a folder, every image whole and at its own size.
 
-    `segmenter` may be a model folder, which is loaded. Where the data have the model's classes in another order they
-    are matched by name, see `match_classes`, and `tell` is called with a line about it. `report` is called with
-    (images done, of).
+    `segmenter` may be a model folder, which is loaded. If the data have the model's classes in another order, classes
+    are matched by name, see `match_classes`, and `tell` is called with a note. `report` is called with (images done,
+    total).
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street", split="test")
@@ -47,7 +47,7 @@ def evaluate(
         2
 
     Raises:
-        ConfigError: an argument cannot be what it should.
+        ConfigError: an argument has the wrong type or value.
         DataError: the folder cannot be read, lacks the split, or has other classes than the segmenter.
         ModelError: the model folder cannot be read.
     """
@@ -68,10 +68,10 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """Score as `evaluate` does, and also the probability of the class `name` against all others, in one pass.
+    """Compute the scores of `evaluate`, and in the same pass those of the probability of the class `name`.
 
     Raises:
-        DataError: the model has no such class, or as `evaluate`.
+        DataError: the model has no such class; see also `evaluate`.
     """
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
@@ -95,7 +95,7 @@ def predict_pairs(
 ) -> Generator[tuple[LabelMap, P], None, None]:
     """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`.
 
-    `report` is called with (pairs done, of) after each result was used.
+    `report` is called with (pairs done, total) after each result was used.
     """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:
@@ -114,11 +114,10 @@ def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, st
     """Reorder the classes of a folder to those of a model, by their names.
 
     Returns:
-        The folder, whose masks are read as the model numbers its classes, and a line that says so where their order
-        differed, else an empty text.
+        The folder with the class numbers of the model, and a note if the order of the classes differed, else "".
 
     Raises:
-        DataError: the names differ, and not in their order alone.
+        DataError: the names of the classes differ.
     """
     own = folder.classes
     if own.names == classes.names:

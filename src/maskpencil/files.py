@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, and remove what killed processes left."""
+"""Write files and folders whole or not at all, and remove the temporary files of killed processes."""
 
 import errno
 import os
@@ -18,12 +18,12 @@ PATIENCE = 2.0
 """Seconds to wait for a process that is removing leftovers from a folder, which takes milliseconds."""
 
 JUST_BEGUN = 1.0
-"""The age in seconds up to which an empty temporary folder is taken for that of a running process."""
+"""The age in seconds up to which an empty temporary folder may belong to a running process."""
 
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
 
 Record = Callable[[Path, Path], None]
-"""A callback that gets a path that is about to appear, and the temporary path of its content."""
+"""A callback that is called with a path and the temporary path of its content, just before the file appears."""
 
 _recorders: list[tuple[Path, Record]] = []
 
@@ -88,7 +88,7 @@ def temporary_beside(path: Path) -> Path:
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
     """Call `record`, from any thread, before a file below `folder` appears, as long as the block runs.
 
-    This holds for the files of `written_whole`, and for those of `folder_written_whole` with `fresh`.
+    It is called for files of `written_whole`, and for files of `folder_written_whole` with `fresh`.
     """
     entry = (folder, record)
     _recorders.append(entry)
@@ -187,8 +187,8 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
     Args:
         folder: an existing folder.
-        exclusive: take an exclusive lock, without waiting for it; otherwise one that all who write in the folder share,
-            which waits at most `PATIENCE` seconds for an exclusive one to end.
+        exclusive: take an exclusive lock, without waiting for it; otherwise take a lock that all writers share, and
+            wait at most `PATIENCE` seconds until no exclusive lock is held.
 
     Yields:
         Whether it is locked; None if folders cannot be locked, as on Windows and some network file systems.
@@ -297,7 +297,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _announce(path: Path, made: Path) -> None:
-    """Call the recorders for `path`, which is about to appear and whose content still lies at `made`."""
+    """Call the recorders for `path`, which is about to appear; its content is still in the temporary file `made`."""
     for folder, record in tuple(_recorders):
         if path.parts[: len(folder.parts)] == folder.parts:
             record(path, made)

@@ -101,7 +101,7 @@ def processes_for(asked: int | None) -> int:
     """Return the number of processes that read files: the given number, or one per core.
 
     Raises:
-        ConfigError: less than one is asked for.
+        ConfigError: the given number is below 1.
     """
     from maskpencil.data.check import MOST_PROCESSES
 

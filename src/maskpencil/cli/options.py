@@ -41,7 +41,7 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
     Args:
         help: what it does; the terminal's width breaks the lines.
         group: the group that it is shown in.
-        metavar: the name of its value, where the type says too little.
+        metavar: the placeholder of its value in the help; by default the name of the type.
         settings: more arguments of `cyclopts.Parameter`.
     """
     return Parameter(help=help, group=group, metavar=metavar, show_default=_default, **settings)  # type: ignore[arg-type]
@@ -60,15 +60,15 @@ def flowed(text: str | None) -> str:
 def options_of(
     settings: type, groups: Mapping[Group, str], metavars: Mapping[str, str], *, texts: Collection[str] = ()
 ) -> type:
-    """Make a dataclass of a dataclass's settings as command-line options: a new setting is added in one place.
+    """Make a dataclass of command-line options from the fields of a dataclass of settings.
 
-    The text below each setting describes it.
+    The docstring below each field becomes the help of its option.
 
     Args:
         settings: the dataclass.
-        groups: the names of its settings that are options, in the order in which the help shows them.
-        metavars: the names of values, where the type says too little.
-        texts: the settings that are read as texts, which the dataclass parses.
+        groups: the names of the fields that become options, in the order in which the help shows them.
+        metavars: the placeholders of values in the help, for fields that need another than the name of the type.
+        texts: the fields that are strings on the command line; `settings` converts them.
     """
     body = ast.parse(inspect.getsource(settings)).body[0]
     described = {}
@@ -160,7 +160,7 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
 
     Raises:
         ConfigError: the model is one of the `others`.
-        ModelError: the argument is a file or folder that is no model; what does not exist is left to its reader.
+        ModelError: the argument is an existing file or folder, but not a model. A missing one is returned unchanged.
     """
     if _is_model(model) or not model.exists():
         return model
@@ -186,7 +186,7 @@ def refuse_model_as_data(data: Path, command: str) -> None:
     """Raise an error if a model or a run is given instead of images and masks.
 
     Raises:
-        DataError: it is one of these.
+        DataError: `data` is a model or a run.
     """
     if _is_model(data):
         remedy = (
@@ -262,7 +262,7 @@ def load_segmenter(
 
 
 def unused_gpu(device: str) -> list[str]:
-    """Return a note, in a list, that a GPU of this machine may be unused; [] if that cannot be."""
+    """Return a list with a note if this machine may have a GPU that is not used, else []."""
     from maskpencil.hardware import may_lack_torch_for_gpu
 
     if device != "auto" or not may_lack_torch_for_gpu():

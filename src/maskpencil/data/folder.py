@@ -29,7 +29,7 @@ from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
 
 MOST_FOLDERS = 20
-"""In so few folders data sets are looked for, where a folder is none itself."""
+"""The largest number of subfolders that are searched for data sets if a folder is none itself."""
 
 FEW = 3
 """The largest number of files named in a note."""
@@ -155,7 +155,7 @@ class FoundFolder:
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
     def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
-        """Recognize masks that number objects in place of classes, where nothing names classes."""
+        """Recognize masks that number objects; None if they number classes, or a class file names the classes."""
         if self.recognized or self.layout.classes or (self.class_file and _fits(self.class_file, facts)):
             return None
         return find_numbered_objects(facts, choose_alpha(facts, None)[0])
@@ -228,7 +228,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _find_layout(root: Path, places: Places) -> Layout:
-    """Find pairs; where that fails, name the data sets that lie in folders of the folder.
+    """Find pairs; if there are none, raise an error that names the subfolders that are data sets.
 
     Raises:
         DataError: there are no pairs.
@@ -333,7 +333,7 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Return the encoding inferred from the masks only if it has the given classes, else the one that fits them."""
+    """Infer the encoding from the masks alone if this yields the given classes, else with the help of the classes."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):

@@ -24,7 +24,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".p
 """The suffixes, in lower case, of files that are taken for images."""
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""The only decoders of Pillow that are used for a file of any name: none starts a program or reads another file."""
+"""The only Pillow decoders in use, whatever the name of the file; none of them starts a program or reads another
+file."""
 
 for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
     import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
@@ -33,7 +34,7 @@ MAX_PIXELS = 2**27
 """The most pixels of an image; larger ones would fill the memory of a small machine when decoded."""
 
 _DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
-"""Pillow's names of the channels of PNG that it cuts to their high bytes."""
+"""Pillow's names for the channels of 16-bit PNG files, which it reduces to their high bytes."""
 
 ORIENTATION = 0x0112
 """The EXIF tag of the orientation."""
@@ -205,13 +206,13 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.NDArray[np.uint16] | None:
-    """Decode an opened PNG of 16 bits in several channels, of which Pillow keeps only 8; None for any other image.
+    """Decode an opened PNG with several 16-bit channels, which Pillow reduces to 8 bits; None for any other image.
 
     Returns:
-        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. As stored, not turned.
+        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. EXIF is not applied.
 
     Raises:
-        OSError, SyntaxError, ValueError: what Pillow raises on damaged files.
+        OSError, SyntaxError, ValueError: the file is damaged; raised by Pillow.
     """
     kinds = {str(tile[3]) for tile in getattr(image, "tile", ())}
     if image.format != "PNG" or not kinds & _DEEP:
@@ -232,7 +233,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         head: the first `HEAD` bytes of the file, or all of a shorter one.
 
     Returns:
-        What was found and the remedy, both as parts of an error message.
+        A description of the content and the remedy, both as parts of an error message.
     """
     if not head:
         return "is empty (0 bytes)", AGAIN
@@ -298,7 +299,7 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def _has_late_metadata(path: Path) -> bool:
-    """Return whether a PNG has other chunks than pixels and its end after the first chunk of pixels."""
+    """Return whether a PNG has chunks, such as metadata, after its pixels."""
     with path.open("rb") as file:
         file.seek(8)  # the signature
         kinds = _chunks(file)
@@ -307,7 +308,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: IO[bytes]) -> list[bytes]:
-    """Return the types of a PNG's chunks, up to its end or to where it is cut off."""
+    """Return the types of a PNG's chunks, in order; a truncated file yields those before the cut."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)

@@ -30,7 +30,7 @@ from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_PAGES = 65_536
-"""The most pages that are counted."""
+"""The largest number of pages that are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _PREDICTOR, _PALETTE = 273, 277, 278, 279, 284, 317, 320
@@ -452,7 +452,7 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
-    """Return some bands of (H, W, n); the same object if they are all bands in order."""
+    """Return some bands of (H, W, n); the same array if they are all bands in order."""
     return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 

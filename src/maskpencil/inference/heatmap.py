@@ -28,7 +28,7 @@ def classifier_heatmap(
     bilinearly between these centers.
 
     Raises:
-        ConfigError: the machine lacks the device.
+        ConfigError: this machine does not have the device.
     """
     import torch
     from torch.nn import functional

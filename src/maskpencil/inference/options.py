@@ -29,7 +29,8 @@ RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
 class VideoOptions:
     """Settings for videos, streams and cameras.
 
-    Numbers may be numpy's; times are seconds or texts such as `1m30s`; the fields hold plain values.
+    Numbers may be of numpy types, and times may be numbers of seconds or strings such as `1m30s`; the fields hold plain
+    Python values.
 
     Example:
         >>> mp.VideoOptions(start="1m30s", smooth=0.6).start
@@ -91,7 +92,7 @@ class VideoOptions:
 class PredictOptions:
     """Settings of `predict`: the files that it writes and how videos are read.
 
-    Numbers may be numpy's; the fields hold plain values.
+    Numbers may be of numpy types; the fields hold plain Python values.
 
     Example:
         >>> options = mp.PredictOptions(regions="coco", min_area=50)
@@ -99,7 +100,7 @@ class PredictOptions:
         3
 
     Raises:
-        ConfigError: a setting is out of range, or regions are chosen among but not asked for.
+        ConfigError: a setting is out of range, or `min_area` or `region_classes` is given without `regions`.
     """
 
     overlays: bool = True
@@ -236,5 +237,5 @@ def _set(options: object, names: str, read: Callable[[str, Any], object]) -> Non
 
 
 def _read_seconds(name: str, value: Any) -> float:
-    """Read a time: a number of seconds, or a text such as `1m30s` from the command line or a settings file."""
+    """Read a time: a number of seconds, or a string such as `1m30s` from the command line or a settings file."""
     return read_duration(f"--{name}", value) if isinstance(value, str) else read_number(name, value)

@@ -65,7 +65,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name in messages: the path, the address without its password, or "camera 0"."""
+        """The name in messages: the path, the address without its password, or a text such as "camera 0"."""
         if self.kind == "camera":
             return f"camera {self.address}"
         return without_secrets(self.address) if self.kind == "stream" else self.address
@@ -114,14 +114,14 @@ def find_sources(
 
     A number is a camera, unless a file has that name; addresses are streams, also those of video files. Folders are
     searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
-    is named twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
+    is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
     beside images, are left out with a message to `tell`, as are named pipes, devices and sockets.
 
     Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
     of training, and `runs/COMMAND`. A folder of only results can be named to segment these, unless it is `out`.
 
-    Arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts, and Pillow images are images in memory;
-    their results are named `image`, `image-2` and so on, in their order. An array of four axes is several images.
+    Images in memory are Pillow images and arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts;
+    their results are named `image`, `image-2` and so on, in order. An array of four axes is several images.
 
     Args:
         arguments: one or several; existing `Source` objects are returned unchanged.
@@ -277,7 +277,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Return the stem of every source; if results would clash, it has more of the path or a number."""
+    """Return the stem of every source; if results would have the same name, stems get more of the path or a number."""
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
         for clash in _clashes(items, stems):
@@ -355,8 +355,8 @@ FEW = 3
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
     """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
 
-    If nothing is left, the results that `root` itself records are returned, unless `root` is `out`, since whoever names
-    a folder of results wants to segment these.
+    If no other files are left and `root` is not `out`, the results that `root` itself records are returned: the user
+    named a folder of results in order to segment them.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -397,7 +397,7 @@ class _Tree:
     places: dict[Path, _Place] = field(default_factory=dict)
 
     def writer_of(self, file: Path) -> Path | None:
-        """Return the folder of the run that wrote a file; None for a file of the user."""
+        """Return the folder of the run that wrote a file; None if no run wrote it."""
         place = self._place(file.parent)
         return place.run or next((results.folder for results in place.results if results.names(file)), None)
 

@@ -37,7 +37,7 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Return whether to remove images shared with other splits from train rather than from the others.
+    """Return whether images that are in train and in another split are removed from train; if not, from the other.
 
     The scored images then stay the same, unless this would remove most of train.
     """
@@ -45,7 +45,7 @@ def leaves_train(copies: int, train: int) -> bool:
 
 
 def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return the pairs whose image is also in train, each with the pair of train."""
+    """Return the pairs whose image is also in train, each with the pair in train that has the same image."""
     by_size: dict[int, list[Pair]] = defaultdict(list)
     for pair in train:
         with suppress(OSError):  # unreadable files are reported elsewhere
@@ -195,7 +195,7 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 
 
 def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return pairs of near-duplicates: an image and the most similar one that is not brighter, first of another split.
+    """Return near-duplicates: each image with the most similar one that is not brighter, preferably of another split.
 
     Only images of almost the same brightness are compared, since no others can be near-duplicates.
     """

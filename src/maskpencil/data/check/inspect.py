@@ -102,8 +102,8 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read and measure every image and mask once.
 
-    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. No other process is started for at
-    most `FEW` pairs.
+    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. Up to `FEW` pairs are read in the
+    current process.
 
     Args:
         pairs: (split, pair) each.

@@ -209,7 +209,7 @@ ENOUGH_ALIKE = 3
 
 
 def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of equal masks of different images, except masks of a single value, which are other faults."""
+    """Return the fault of equal masks of different images; masks of a single value have faults of their own."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:

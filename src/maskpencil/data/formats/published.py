@@ -93,7 +93,7 @@ CAMVID_OF_11_CLASSES = MaskEncoding(
 
 @dataclass(frozen=True)
 class CamVidForm:
-    """A distribution of CamVid: folders of images and masks by split; `ending` is what masks' names add to images'."""
+    """A distribution of CamVid: folders of images and masks by split; mask names add `ending` to image names."""
 
     folders: Mapping[str, tuple[str, str]]
     ending: str

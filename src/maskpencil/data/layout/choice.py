@@ -1,4 +1,4 @@
-"""Decide what several masks of one image are: classes, objects, work of several people, or the same in other forms."""
+"""Decide what several masks of one image show: different classes, objects, annotators, or the same in other forms."""
 
 import re
 from collections import defaultdict
@@ -212,7 +212,7 @@ class _Samples:
 
 
 def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
-    """Find out whether the files of one image in a view are its objects, or masks by several annotators.
+    """Find out whether several files of one image in a view show different objects, or are by several annotators.
 
     Returns the view, with one file per image if they are by several annotators, and an error message if it is unclear.
     """
@@ -262,9 +262,9 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
 
 
 def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether each value of `one` always has the same value of `other` at its pixels.
+    """Return whether the value of `one` determines the value of `other` at every pixel.
 
-    In each image by itself, or with `over_all` across all images.
+    Each image is tested separately, or, with `over_all`, all images together.
     """
     together: dict[int, int] = {}
     common = [image for image in one if image in other and one[image].shape == other[image].shape]

@@ -251,7 +251,7 @@ def evenness(paths: Sequence[Path]) -> float:
 
 
 def has_own_pairs(files: Mapping[str, Path]) -> bool:
-    """Return whether most files are images and masks of each other, as of a data set of its own."""
+    """Return whether most files in a folder are pairs of an image and a mask, as in a complete data set."""
     sides = _sides_by_addition(sorted(files.values()))
     if sides is None:
         return False

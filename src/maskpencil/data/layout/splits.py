@@ -30,7 +30,7 @@ def split_in(name: str) -> str:
 
 
 def split_of_file(root: Path, path: Path, *, by_name: bool = True) -> str:
-    """Return the split that a file, or else the nearest folder of it below `root`, is named for; "" where none is."""
+    """Return the split that the file name, or else the nearest folder below `root`, contains; "" if there is none."""
     folders = [folder.name for folder in path.parents if folder.is_relative_to(root) and folder != root]
     return next(filter(None, map(split_in, [path.stem, *folders] if by_name else folders)), "")
 

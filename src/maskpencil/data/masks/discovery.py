@@ -83,7 +83,7 @@ def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
 
 
 def _off_the_way(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the distance of each point to the nearest of the straight lines between any two ends."""
+    """Return the distance of each point to the nearest straight line between two of the `ends`."""
     nearest = np.full(len(points), np.inf)
     for one, other in combinations(ends, 2):
         way = other - one

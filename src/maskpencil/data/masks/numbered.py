@@ -39,7 +39,7 @@ SAMPLE = 8
 
 @dataclass(frozen=True)
 class NumberedObjects:
-    """What is known of masks that number objects.
+    """The properties of masks that number objects instead of classes.
 
     Args:
         message: the error message, with the remedy.

@@ -28,7 +28,7 @@ BLOCK = 512
 """The side, in pixels, of the blocks of written files."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or addresses."""
+"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or URLs."""
 
 _CACHE_MB = 64
 
@@ -42,7 +42,7 @@ class RasterWindows:
         bands: the meaning of its bands.
         levels: scales its values to 0-255.
         remarks: how the file is read, as the ends of sentences for the user.
-        jpeg: the reader of the colors that replaces GDAL; None if GDAL reads them.
+        jpeg: the reader that decodes colors in place of GDAL; None if GDAL decodes them.
     """
 
     dataset: Any
@@ -154,7 +154,7 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Open a writer of one band, sized and placed as `like`, whole or not at all; `colors` (K, 3) are its palette."""
+    """Open a writer of a one-band file like the raster `like`, which appears whole; `colors` (K, 3) is its palette."""
     profile = {
         "driver": "GTiff",
         "width": like.width,

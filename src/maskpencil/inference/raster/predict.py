@@ -35,7 +35,7 @@ _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 FACTS = "facts.json"
 
 Rows = dict[str, npt.NDArray[np.uint8]]
-"""Rows (rows, W) of each result of a raster, by its kind."""
+"""The rows (rows, W) of each result of a raster, by kind of result."""
 
 Remark = Callable[[Sequence[str], str], None]
 """Called with remarks on how a file was read, as `Tally.remark` is."""
@@ -46,8 +46,8 @@ class RowsDone:
 
     Args:
         folder: the folder of the files.
-        facts: all that determines the result, as plain values: rows of an earlier run with equal facts are reused. If
-            they are unknown, None, and no rows are reused.
+        facts: everything that determines the result, as plain values; rows of an earlier run with equal facts are
+            reused. None if it is unknown: no rows are reused.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -125,14 +125,14 @@ def predict_raster(
     Memory is limited to the network and a band of rows, for rasters of any size. Each file is written whole or not at
     all; finished rows are kept in a hidden folder beside the mask, from which the same call resumes after an
     interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0 in
-    the confidence and 255 in the entropy. The georeference is kept: a coordinate system, a transform, ground control
-    points, RPCs; that of a world file is written into the mask.
+    the confidence and 255 in the entropy. The georeference is kept: coordinate system, transform, ground control
+    points, RPCs. A georeference in a world file is written into the mask.
 
     Args:
         segmenter: the predictor that computes bands of rows, see `Predictor.bands`.
         path: the raster.
         out: the folder to write.
-        stem: names the results.
+        stem: the name of the results, without suffix.
         options: the settings.
         on_rows: called with (rows done, rows of the raster) after each band.
         remark: called with remarks on how the file was read.
@@ -224,16 +224,16 @@ def write_raster_regions(
     """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. If the mask has a transform or ground control
-    points but no coordinate reference system, they are in the units of these; without either, they are in pixels, x to
-    the right and y down. A feature has its class, its `area` in pixels and, if the georeference is in meters, its
-    `square_meters`.
+    points but no coordinate reference system, coordinates are in the units of the transform or the points; without any
+    georeference they are in pixels, x to the right and y down. A feature has its class, its `area` in pixels and, if
+    the georeference is in meters, its `square_meters`.
 
     Args:
         mask: the open data set.
         path: the file to write.
         classes: the classes of the mask.
-        min_area: the least pixels of a region.
-        wanted: the names of the classes to look for, by default all.
+        min_area: the smallest number of pixels of a region.
+        wanted: the names of the classes to find, by default all.
 
     Raises:
         DataError: a wanted name is not a class.

@@ -42,7 +42,7 @@ class Opening:
 
 
 def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
-    """Return the parameters that open a source; a path is a video file, even if it looks like an address.
+    """Return the parameters for opening a source; a path is a video file, even if it looks like an address.
 
     Raises:
         VideoError: the camera does not exist, or the path is a named pipe, a device or a socket.
@@ -243,7 +243,7 @@ def find_decoder() -> str | None:
 
 
 def accelerated(device: str) -> HWAccel:
-    """Return the argument of `av.open` to decode on a device, and in software what the device cannot."""
+    """Return the argument of `av.open` to decode on a device; formats that it cannot decode are decoded in software."""
     return HWAccel(device, allow_software_fallback=True)
 
 
@@ -268,7 +268,7 @@ def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
     """Find the camera of a number: v4l2 on Linux, avfoundation on macOS, dshow on Windows.
 
     Raises:
-        VideoError: there is no such camera, or FFmpeg cannot speak to cameras here.
+        VideoError: there is no such camera, or FFmpeg does not support cameras on this system.
     """
     if platform == "darwin":
         _need_format("avfoundation", number)

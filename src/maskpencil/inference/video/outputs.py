@@ -109,7 +109,7 @@ QUEUE_DEPTH = 4
 
 @dataclass(frozen=True)
 class VideoForm:
-    """Properties of all outputs of a video; `size` is (height, width), the others are those of `VideoWriter`."""
+    """Properties of all outputs of a video; `size` is (height, width), the other fields are as in `VideoWriter`."""
 
     name: str
     size: tuple[int, int]
@@ -120,10 +120,10 @@ class VideoForm:
 
 
 class VideoOutputs:
-    """Write a video's predictions; a context manager whose end completes all files, or removes them after an error.
+    """A writer of the predictions of a video; a context manager that completes all files, or removes them on an error.
 
-    `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
-    `masks` is, a file or a folder, `options` says.
+    `legend` lists the class indices that the overlay can show. `overlay` and `masks` are the paths to write, or None;
+    `options` decides whether `masks` is a file or a folder.
 
     Raises:
         ConfigError: there is no screen for a window.
@@ -180,22 +180,22 @@ class VideoOutputs:
         self._stack.__exit__(kind, error, traceback)
 
     def submit(self, prediction: Prediction, *, pts: int, duration: int) -> None:
-        """Add a frame; waits while too many are not yet done."""
+        """Add a frame; wait while too many earlier frames are unfinished."""
         self._painting.submit(self._paint, prediction, pts, duration)
 
     def submit_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams, after the frames that came before."""
+        """Add a packet of one of the `sound` streams; it is written after the frames that were added before."""
         if self._overlay:
             self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
 
     def refresh(self) -> None:
-        """Update the window; must be called from the main thread, and often."""
+        """Update the window; must be called often, from the main thread."""
         if self._window:
             self._window.refresh()
 
     @property
     def is_left(self) -> bool:
-        """Whether all viewers have left and no file is to be completed."""
+        """Whether all viewers (window, pipe) are closed and there is no file to complete."""
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
         written = self._overlay or self._masks
         return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)
@@ -242,7 +242,7 @@ class VideoOutputs:
 
 
 class Sheet:
-    """Draw every frame on a page: the image above, the same legend below."""
+    """A painter of pages: the image above, the same legend below."""
 
     def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)

@@ -57,26 +57,27 @@ def predict_video(
 ) -> VideoReport:
     """Draw the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
 
-    Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
-    are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
-    video all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or
-    camera is written in fragments. Frames of a file go through the network side by side, unless each is smoothed by
-    those before it.
+    Frame times and sound are kept, rotated videos are written upright, and a legend is drawn below the image, unless
+    there are more than `MAX_LEGEND_CLASSES` classes. Memory does not grow with the length of the video. If a video is
+    damaged, everything that can be decoded is written. A stream that is interrupted is opened again, and the MP4 of a
+    stream or camera is written in fragments. Frames of a file go through the network in parallel, except with
+    smoothing, where each frame depends on the frames before it.
 
     Args:
-        segmenter: segments the frames.
-        source: a video's path, or one of the sources of `find_sources`.
+        segmenter: the predictor that segments the frames.
+        source: the path of a video, or a source returned by `find_sources`.
         out: the MP4 to write; None writes none.
-        masks: where label maps go if `options.video` asks for them: a .mkv file or a folder.
-        options: the settings, those of videos among them.
+        masks: the .mkv file or the folder for label maps, if `options.video` requests them.
+        options: the settings, including `options.video`.
         on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
-            or None where nothing is known.
-        tell: called with lines for the user.
-        stop: once set, a stream or camera ends as if it had no more frames, and a video is dropped.
+            or None if it is unknown.
+        tell: called with messages for the user.
+        stop: when it is set, a stream or camera is completed with the frames so far, and the result of a video file is
+            discarded.
 
     Raises:
         ConfigError: there is no screen for a window, or `segmenter` has no probabilities to smooth.
-        KeyboardInterrupt: `stop` was set, and the video was dropped.
+        KeyboardInterrupt: `stop` was set, and the result of the video was discarded.
         OutputError: the video cannot be written.
         VideoError: no frame of the video can be read, or `start` is after its end.
     """
@@ -275,7 +276,7 @@ def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
 
 
 def _can_be_copied(stream: AudioStream) -> bool:
-    """Return whether an audio stream can be copied into MP4; one without a sample rate is damaged and cannot."""
+    """Return whether an audio stream can be copied into MP4; a damaged stream, without a sample rate, cannot."""
     return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
 
 
@@ -310,10 +311,10 @@ def predict_videos(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Segment videos; those that cannot be read, or were not begun before `stop`, are tallied.
+    """Segment videos, and record failures and videos that were not begun before `stop` in the tally.
 
     Raises:
-        KeyboardInterrupt: `stop` was set within a video, which is dropped.
+        KeyboardInterrupt: `stop` was set within a video; its result is discarded.
         OutputError: a result cannot be written.
     """
     for source in videos:
@@ -357,7 +358,7 @@ def video_files(out: Path, videos: Sequence[Source], options: PredictOptions) ->
 
 
 def frame_folders(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
-    """List the folders that hold one mask per frame of a video, where these are asked for."""
+    """List the folders that hold one mask per frame of a video, if masks are requested in this form."""
     return [_mask_place(out, source, "png") for source in videos] if options.video.masks == "png" else []
 
 
