@@ -13,7 +13,7 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """Return the color of a class in Pascal VOC's masks: the bits of its index, dealt to red, green, blue in turn.
+    """Return the color of a class in Pascal VOC's masks: the bits of its index, given in turn to red, green, blue.
 
     The lowest three bits become the highest of the channels, so that neighboring classes differ most.
     """
@@ -60,7 +60,7 @@ CAMVID_11 = _table(
     0 128 192   bicyclist
     """
 )
-"""CamVid's 11 classes of the SegNet paper, in the order and colors of its tutorial; 11 is unlabeled in its masks.
+"""CamVid's 11 classes of the SegNet paper, in the order and colors of its tutorial, where 11 marks unlabeled pixels.
 
 https://github.com/alexgkendall/SegNet-Tutorial, Scripts/test_segmentation_camvid.py
 """

@@ -18,7 +18,8 @@ from maskpencil.runtimes.tiling import Windows
 from maskpencil.runtimes.upsampling import Floats
 
 QUEUE_DEPTH = 2
-"""The smallest number of images that are decoded ahead of the network; more would only take memory."""
+"""The number of images that are decoded ahead of the network, unless batches need more; further images only take
+memory."""
 
 FEW = 3
 """Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
@@ -112,13 +113,12 @@ def predict_each(
 ) -> Generator[tuple[R, P | None], None, None]:
     """Read items ahead of the network, run it on them and yield the results in order.
 
-    A thread reads. Consecutive images of one size are batched, and more than `FEW` items go through the network in
-    parallel; the predictor sets the size of the batches and their number. Close the generator, or exhaust it, to end
-    the threads.
+    A thread reads the items. Consecutive images of one size form batches. With more than `FEW` items, several batches
+    go through the network in parallel. Close the generator, or exhaust it, to end the threads.
 
     Args:
-        predictor: sets the size of batches and the number of simultaneous calls, see `Predictor`.
-        items: what to read, such as paths or pairs.
+        predictor: the predictor, which chooses the size of batches and the number of simultaneous calls.
+        items: the items to read, such as paths or pairs.
         read: reads an item and returns a value to yield with the result, and the image (H, W, 3) uint8, or None for an
             item that does not go through the network.
         call: runs the network on images of one size and returns a result for each, as `predictor.predict_batch` does.

@@ -1,8 +1,8 @@
 """Record what each run wrote, so that later runs replace only these results and no file of the user.
 
 A folder of results holds the record `MARKER`: a line for each file, with its size and a checksum, added before the
-file appears. The record is therefore complete after every interruption, and files that the user added or changed are
-not taken for results. It holds no times, so that equal runs leave equal folders.
+file appears. The record is therefore complete after every interruption, and files that the user added or changed do not
+count as results. It contains no times, so that equal runs produce equal folders.
 """
 
 import json
@@ -61,7 +61,7 @@ class Results:
 
         Args:
             path: the file.
-            status: its status, for a link that of the link itself.
+            status: the result of `os.lstat`, so that a link has its own status.
         """
         stamps = self._stamps.get(_key(self.folder, path), ())
         if stat.S_ISREG(status.st_mode) and any(status.st_size == size for size, _ in stamps):
@@ -75,7 +75,7 @@ class Results:
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record with the last two lines of each file: after a killed run the first of them may be valid."""
+        """Return the record with the last two lines of each file; after a killed run either may be valid."""
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
@@ -101,7 +101,7 @@ def find_results(folder: Path) -> Results | None:
 def recorded_results(folder: Path) -> Iterator[None]:
     """Record the files that the block writes below a folder; other processes may write there at the same time.
 
-    The record is made with the first of these files.
+    The record is created with the first file.
 
     Raises:
         OutputError: the record cannot be written.
@@ -199,7 +199,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder, which it opens with the first line; usable from any thread.
 
-    Calls after `close`, from a thread of another run into the same folder, do nothing: that run has its own writer.
+    Calls after `close` do nothing; they come from threads of another run into the same folder, which has its own
+    writer.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -188,7 +188,7 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
 
 
 class WritesMasks(Protocol):
-    """A writer of the label maps of a video, one by one; a context manager that completes the file or folder at its end."""
+    """A writer of the label maps of a video; a context manager that completes the file or folder at its end."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
         """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""

@@ -27,7 +27,7 @@ def load_published(tensors: Mapping[str, Tensor], *, source: str, at_once_scales
     "at once"; the state dicts of PyTorch ports lack them and need `at_once_scales`.
 
     Raises:
-        ModelError: it is not one of the authors' networks, or tensors are missing, unexpected or misshaped.
+        ModelError: the network is not one of the authors', or tensors are missing, unexpected or misshaped.
     """
     config = _config_of(tensors, source=source, at_once_scales=at_once_scales)
     model = build_fcn(config, weights=BLANK)
