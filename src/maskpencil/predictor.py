@@ -57,7 +57,7 @@ class Predictor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """The fastest number of images of one size for `predict_batch`."""
+        """The number of images of one size per call of `predict_batch` that is fastest."""
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
@@ -83,7 +83,7 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute images band by band; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything that determines the maps of `bands`, as plain values; None where it is unknown."""
+        """Return everything on which the maps of `bands` depend, as plain values; None if it is unknown."""
         return None
 
 
@@ -93,7 +93,7 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
 
 
 def batch_size(predictor: Predictor) -> int:
-    """Return the fastest number of images for `predict_batch`; 1 if the predictor does not define it."""
+    """Return the number of images for `predict_batch` that is fastest; 1 if the predictor does not define it."""
     return getattr(predictor, "batch_size", 1)
 
 

@@ -117,5 +117,5 @@ def _part(part: str | Swatch) -> str:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """Return the text with escapes for characters that the encoding lacks."""
+    """Return the text with escapes in place of characters that the encoding does not have."""
     return text if encoding is None else text.encode(encoding, "backslashreplace").decode(encoding)

@@ -31,7 +31,7 @@ from maskpencil.training.trainer import GradientDescent, Solver, Trainer
 from maskpencil.training.transforms import Augmentation, training_transform
 
 GPU_WORKERS = 8
-"""Processes that load images for a GPU."""
+"""The number of processes that load images for a GPU."""
 
 
 def build_trainer(

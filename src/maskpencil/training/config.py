@@ -57,7 +57,7 @@ _NEAREST_LOSS = {
     "dicece": "dice+cross-entropy",
     "ce-dice": "cross-entropy+dice",
 }
-"""Losses of other tools, and the most similar term; ohem, like focal loss, gives hard pixels more weight."""
+"""The names of losses in other tools, and the most similar term here; ohem, like focal loss, emphasizes hard pixels."""
 
 FIND = "find"
 """The value of `learning_rate` that requests a range test."""
@@ -74,10 +74,10 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a run; the recipe decides those that are not given.
+    """The settings of a run; settings that are not given take the values of the recipe.
 
-    Accepted are also numpy and torch numbers, a `Path` for a file, a number or a pair (height, width) for a size, and a
-    `torch.device`; the fields hold plain values.
+    Values may also be numpy or torch numbers, a `Path` for a file, a number or a pair (height, width) for a size, and a
+    `torch.device`; the fields hold plain Python values.
 
     Example:
         >>> config = mp.TrainConfig(backbone="resnet18", loss="cross-entropy+dice", epochs=20)
@@ -289,7 +289,7 @@ class TrainConfig:
             parse_crop_size(self.crop_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values; None if the recipe decides."""
+        """Return the settings as plain values; None for settings that take the value of the recipe."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod

@@ -167,8 +167,8 @@ class SegmentationDataset(Dataset[Sample]):
     loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
 
     Args:
-        images: the pairs.
-        transform_of: returns the transform (torchvision v2) for a resolution.
+        images: the pairs of images and targets.
+        transform_of: a function that returns the transform (torchvision v2) for a resolution.
         color_jitter: the largest relative change of brightness, contrast and saturation.
         seed: the seed of all samples.
     """
@@ -199,9 +199,9 @@ class SegmentationDataset(Dataset[Sample]):
 class EpochBatches(Sampler[list[Place]]):
     """Shuffled batches of places for one of `world` processes, which split each batch among them.
 
-    Unless `batch_size` is 1, no process gets a batch of one image, on which batch normalization cannot train: a last
-    batch that is too small is added to the one before, and a data set that is too small repeats its samples. Set
-    `epoch` and `start`, the first batch, before iterating; `resolution` may change at any time, for later batches.
+    Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch that is too small
+    is therefore merged with the previous batch, and a data set that is too small repeats its samples. Set `epoch` and
+    `start` (the first batch) before iterating; a change of `resolution` takes effect with the next batch.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -265,7 +265,7 @@ def load_batches(
 
 
 class _Collate:
-    """`collate` with its fill, picklable for worker processes."""
+    """The function `collate` with a fixed `fill`, as a class that can be pickled for worker processes."""
 
     def __init__(self, fill: tuple[int, int, int]) -> None:
         self.fill = fill

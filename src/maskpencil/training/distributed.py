@@ -18,7 +18,7 @@ T = TypeVar("T")
 FIRST_PORT, PORTS = 20_000, 10_000
 
 PATIENCE = timedelta(hours=12)
-"""The time for which processes wait for the main one, which first reads the data and computes features."""
+"""The time for which processes wait for the main process, which first reads the data and computes features."""
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
@@ -26,7 +26,7 @@ def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | N
 
     Args:
         on_cpu: whether to train on the CPU.
-        precision: fp16 gives the accelerator a scaler of the loss on CUDA devices.
+        precision: the precision of training; with fp16 on CUDA devices the accelerator scales the loss.
         tracker: the experiment tracker, if any.
 
     Raises:

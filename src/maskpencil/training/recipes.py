@@ -1,14 +1,15 @@
-"""Named presets of the training configuration."""
+"""Define the recipes, named presets of the training settings."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MODERN_IMAGES = 3700
-"""Training images of the modern recipe when `epochs` is not set: repeats count, and those at half the resolution count
-a quarter."""
+"""The number of training images that the modern recipe processes if `epochs` is not set. An image counts in every
+epoch; at half the resolution it counts a quarter."""
 
 HEAVY_STEPS = 100_000
-"""Steps of the authors' heavy recipe for one net of the chain 32s, 16s, 8s; at once takes three times as many."""
+"""The number of steps in the recipe heavy for each network of the chain FCN-32s, 16s, 8s; FCN-8s at once takes three
+times as many."""
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
 """Learning rates of the conference paper by backbone, for an FCN-32s."""

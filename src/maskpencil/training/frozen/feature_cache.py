@@ -43,7 +43,7 @@ class FeatureCache:
     Args:
         path: the folder of the files.
         images: the number of images.
-        views: random views of each image; row v * images + i is view v of image i.
+        views: the number of random views of each image; row v * images + i is view v of image i.
         tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
         targets: (views * images, H, W) uint8.
     """
@@ -77,7 +77,7 @@ class CachedBatches:
 
 
 class Head(nn.Module):
-    """The part of an FCN that is trained on features of images of `size` (H, W)."""
+    """The head of an FCN, which is trained on features of images of `size` (H, W)."""
 
     def __init__(self, network: FCN, *, size: tuple[int, int]) -> None:
         super().__init__()
@@ -120,8 +120,8 @@ def cached_features(
 ) -> FeatureCache:
     """Compute the features of random views of each image, or reuse those of an earlier run.
 
-    They are reused for the same images and masks, weights of the backbone, precision and settings. Features are float32
-    if the network computes in float32, else float16.
+    Features are reused if the images and masks, the weights of the backbone, the precision and the settings are the
+    same. They are float32 if the network computes in float32, else float16.
 
     Args:
         segmenter: the model, whose precision and preprocessing are used.
@@ -216,7 +216,7 @@ def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Convert features to the precision of the cache, on the CPU.
 
     Raises:
-        TrainingError: the features are not finite, or too large for it.
+        TrainingError: the features are not finite, or too large for this precision.
     """
     kept = features.to(dtype)
     if not bool(kept.isfinite().all()):
@@ -237,7 +237,7 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
 
 
 def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
-    """Derive a cache name from all that the features depend on; return it and the largest (height, width)."""
+    """Derive a cache name from everything on which the features depend; return it and the largest (height, width)."""
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
     digest.update(" ".join(weights).encode())
