@@ -141,8 +141,8 @@ def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
     own = folder.classes.names
     lacking = [name for name in classes.names if name not in own]
     others = [name for name in own if name not in classes.names]
-    differing = [f"{name!r} is not the model's{_hint(name, lacking)}" for name in others]
-    differing += [f"the data lack {', '.join(map(repr, lacking))}"] if lacking else []
+    differing = [f"the model has no {name!r}{_hint(name, lacking)}" for name in others]
+    differing += [f"the data have no {', '.join(map(repr, lacking))}"] if lacking else []
     remedy = (
         f"if they mean the same, give them the model's names in {folder.root / 'classes.yaml'}; else train a model on "
         "these classes"
@@ -150,7 +150,7 @@ def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
         else "evaluate a model that was trained on these classes"
     )
     return (
-        f"{folder.root}: has the classes {_listed(own)}, but the model knows {_listed(classes.names)}; "
+        f"{folder.root}: has the classes {_listed(own)}, but the model has {_listed(classes.names)}; "
         f"{', '.join(differing)}; {remedy}"
     )
 

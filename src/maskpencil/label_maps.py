@@ -91,15 +91,19 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
     name = name or ("the mask" if isinstance(source, bytes) else os.fspath(source))
     stored = read_stored(source, name=name)
     values, alpha = stored.values, _opacity(stored)
-    remark = 'say "white is zero": the stored numbers count, not how they are shown' if stored.shown_inverted else ""
+    remark = (
+        "are TIFF files in which 0 is white: the stored numbers are read, not the inverted ones"
+        if stored.shown_inverted
+        else ""
+    )
     if values.dtype.kind == "f":
         values = _whole(values, name)
     if values.ndim == 3 and (values == values[..., :1]).all():  # three equal channels are a gray image
         return MaskPixels(np.ascontiguousarray(values[..., 0]), None, alpha, remark)
     if stored.bands > 1:
         raise ImageError(
-            f"{name}: holds {stored.bands} bands of numbers that are no colors; expected one band of class numbers; "
-            "save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
+            f"{name}: holds {stored.bands} bands of numbers that are not colors; expected one band of class "
+            "numbers; save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
         )
     if values.ndim == 2:
         palette, cleared = _with_clear_black(stored)
@@ -126,7 +130,7 @@ def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer
     return numbers.astype(np.uint8 if fits else np.int32)
 
 
-_CLEARED = "have transparent colors in their palette, which are read as black (0) where colors count"
+_CLEARED = "have transparent colors in their palette, which are read as black (0) if colors identify the classes"
 
 
 def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
@@ -147,7 +151,7 @@ def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, boo
     return palette, True
 
 
-_OBJECTS = "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+_OBJECTS = "hold 16-bit class numbers in red and object numbers in green: the class numbers are read"
 
 
 def _are_objects(values: npt.NDArray[np.integer]) -> bool:
@@ -172,9 +176,9 @@ def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uin
                 return (values // one).astype(np.uint8)
     ranges = (f"{channel} {values[..., place].min()} to {values[..., place].max()}" for place, channel in _CHANNELS)
     raise ImageError(
-        f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), which are "
-        "no colors of 8 bits; expected one channel of class numbers; save the channel of the classes alone, for "
-        "example red: gdal_translate -b 1 IN.png OUT.png"
+        f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), "
+        "which are not 8-bit colors; expected one channel of class numbers; save the channel of the classes "
+        "alone, for example red: gdal_translate -b 1 IN.png OUT.png"
     )
 
 

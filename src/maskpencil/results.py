@@ -173,7 +173,7 @@ def clear(out: Path, folder: Path) -> None:
             if results.wrote(path, path.lstat()):
                 path.unlink()
     except OSError as error:
-        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it") from error
+        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it yourself") from error
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):  # it is not empty
             Path(place).rmdir()

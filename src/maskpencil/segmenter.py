@@ -213,7 +213,10 @@ class Segmenter:
                 parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
-                raise ConfigError(f"--compile is for runtime torch only, and {chosen} always compiles; leave it out")
+                raise ConfigError(
+                    f"--compile works only with runtime torch, but the runtime is {chosen}, which always compiles; "
+                    "leave it out"
+                )
             config = read_model_config(path)
             return cls(
                 _graph_runtime(path, chosen, precision),

@@ -78,7 +78,7 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     results = compare_runtimes(
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
     )
-    title = f"{model}, {default.device}: {len(images)} images one by one, median of {repeats} rounds in turns"
+    title = f"{model}, {default.device}: {len(images)} images one at a time, median of {repeats} rounds"
     show(title)
     width = 2 + max(len(result.name) for result in results)
     show(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
@@ -88,9 +88,12 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
         show(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
     plot = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
     write_image(plot, chart(results, title))
-    show(f"* is what auto stands for here; drawn in {plot}")
+    show(f"* is the choice of auto on this machine; chart: {plot}")
     if not is_installed("torch"):
-        say(f"note: torch and onnx are left out, and operations not counted: that needs {how_to_install('torch')}")
+        say(
+            "note: torch and onnx are not compared, and operations are not counted; both need "
+            f"{how_to_install('torch')}"
+        )
     for line in unused_gpu(device):
         say(line)
 
@@ -119,8 +122,14 @@ def _sliding_window(
         ("windows in batches", result.batched),
         ("windows one by one", result.single),
     ):
-        show(f"{method:<20} {1000 * seconds:10.1f} ms an image {seconds / result.dense:8.1f} times the dense net's")
-    show(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")
+        show(
+            f"{method:<20} {1000 * seconds:10.1f} ms per image {seconds / result.dense:8.1f} times the dense "
+            "classifier's"
+        )
+    show(
+        f"the same class in {100 * result.agreement:.1f} % of the cells; correlation of the scores "
+        f"{result.correlation:.3f}"
+    )
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:

@@ -90,7 +90,7 @@ def command(
     show(f"the split {split}: {scores.images} of {count} images", f"on {segmenter.runtime.title}", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
-        show("", f"{class_name} by its probability", *class_table(of_class))
+        show("", f"{class_name}, scored by its probability", *class_table(of_class))
         entries["threshold_scores"] = {"class": class_name, **of_class.to_dict()}
     if json_file:
         with written_whole(json_file) as temporary:

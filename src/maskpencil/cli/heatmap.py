@@ -85,4 +85,4 @@ def command(
     path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
     write_image(path, heat(pixels, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
-    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}, on {title}: {path}")
+    show(f"{names[index]}: highest probability {values.max():.3f} at x {column}, y {row}, on {title}: {path}")

@@ -57,7 +57,7 @@ def backbones() -> list[str]:
     """List the names that `--backbone` accepts."""
     from maskpencil.models.backbones import list_backbones
 
-    return [*list_backbones(), "and every timm model that offers features at strides 8, 16 and 32, by its name"]
+    return [*list_backbones(), "and every timm model with features at strides 8, 16 and 32, by its timm name"]
 
 
 def recipes() -> list[str]:

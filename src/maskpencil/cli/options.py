@@ -170,14 +170,13 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
     for other in map(Path, others):
         if _is_model(other) or _is_model(other / "model") or str(other).startswith(PREFIX):
             raise ConfigError(
-                f"{model}: is not a model, but {other} is, and the model comes first: "
-                f"maskpencil {command} {other} {model}"
+                f"{model}: is not a model, but {other} is; give the model first: maskpencil {command} {other} {model}"
             )
     if model.is_file():
-        raise ModelError(f"{model}: is a file, and models are folders; {_model_in_place_of_file(model, command)}")
+        raise ModelError(f"{model}: is a file; expected a model folder; {_model_in_place_of_file(model, command)}")
     if CONFIG not in {path.name for path in model.iterdir()} and _holds_images(model):
         raise ModelError(
-            f"{model}: is a folder of images, and a model was expected before it: maskpencil {command} MODEL {model}"
+            f"{model}: is a folder of images; expected a model before it: maskpencil {command} MODEL {model}"
         )
     return model
 
@@ -210,12 +209,12 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
     """Return the advice for a file that was given instead of a model."""
     for folder in file.absolute().parents[:2]:
         if _is_model(folder):
-            return f"this one is a part of a model: maskpencil {command} {folder}"
+            return f"the file belongs to a model folder: maskpencil {command} {folder}"
     suffix = file.suffix.lower()
     if suffix in IMPORTED_SUFFIXES:
-        return f"make one of these weights with maskpencil import {file} --out NEW_MODEL"
+        return f"convert these weights with maskpencil import {file} --out NEW_MODEL"
     if suffix in FOREIGN_SUFFIXES:
-        return "networks of other programs are not read; a model is made by maskpencil train DATA"
+        return "networks in this format cannot be read; train a model with maskpencil train DATA"
     return f"the model comes first: maskpencil {command} MODEL {file}"
 
 
@@ -268,7 +267,9 @@ def unused_gpu(device: str) -> list[str]:
     if device != "auto" or not may_lack_torch_for_gpu():
         return []
     remedy = how_to_install("torch")
-    return [f"note: computing on the CPU; a GPU, where there is one, needs {remedy}, or add --device cpu"]
+    return [
+        f"note: computing on the CPU; to use a GPU, maskpencil needs {remedy}; or add --device cpu to hide this note"
+    ]
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
@@ -278,8 +279,8 @@ def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int)
     pixels = size[0] * size[1]
     if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.profile.bytes_per_pixel) > limit:
         raise ConfigError(
-            f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
-            f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"
+            f"images scaled to {size[0]}x{size[1]} need about {needed / 2**30:.1f} GiB, but --memory allows "
+            f"{limit / 2**30:.1f} GiB; give a smaller --image-size, --image-size native, or more --memory"
         )
 
 

@@ -153,7 +153,8 @@ def command(
 
     if not sources:
         raise ConfigError(
-            f"predict needs images after the model: maskpencil predict {model} photo.jpg, a folder or a video"
+            f"predict needs an image, a folder or a video after the model, such as: maskpencil predict {model} "
+            "photo.jpg"
         )
     if threshold is not None and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
@@ -165,8 +166,8 @@ def command(
     found = find_sources(sources, out=out, tell=say)
     if settings.video != VideoOptions() and all(source.kind == "image" for source in found):
         raise ConfigError(
-            f"{found[0].name}: is no video, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
-            "--stdout, --hardware-decode and --reconnect are for videos; leave them out"
+            f"{found[0].name}: is not a video, and no video is given; leave out the options for videos: --every, "
+            "--start, --end, --smooth, --masks, --show, --stdout, --hardware-decode and --reconnect"
         )
     segmenter = load_segmenter(
         model,
@@ -186,7 +187,10 @@ def command(
     ):
         report = predict(predictor, found, out=out, options=settings, report=_Reporter(bar), tell=bar.say, stop=stop)
     if segmenter.has_blended:
-        bar.say("warning: this network looks at the whole image, so that tiles were blended; --memory 8GiB makes less")
+        bar.say(
+            "warning: scores of this network depend on the whole image, so its tiles were blended, which is not "
+            "exact; give more --memory, such as 8GiB, to need fewer tiles"
+        )
     for note in report.notes:
         bar.say(note)
     for warning in report.warnings:
@@ -195,7 +199,7 @@ def command(
         bar.say(f"error: {failure.message}")
     counted = ((report.images, "image"), (report.videos, "video"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
-    speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
+    speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}per second"
     summary = f"{' and '.join(done)} done at {speed} on {segmenter.runtime.title}"
     if done:
         (bar.say if settings.video.stdout else terminal.show)(f"{summary}: {report.out}" if report.out else summary)
@@ -212,8 +216,8 @@ def _wrapped(
 
     if abstain is not None and class_name:
         raise ConfigError(
-            "--abstain is for all classes and --threshold for one class; "
-            "leave out --abstain, or --class and --threshold"
+            "--abstain applies to all classes, but --class segments one class; leave out --abstain, or --class "
+            "and --threshold"
         )
     seen: Segmenter | TestTimeAugmentation = segmenter
     if augment:

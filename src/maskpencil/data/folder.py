@@ -214,7 +214,9 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else _class_file(layout)
     except PermissionError as error:
-        raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
+        raise DataError(
+            f"{error.filename or root}: cannot be read (permission denied); check its permissions"
+        ) from error
     notes = [*packed.notes, *layout.notes, *stacked]
     if special:
         shown = ", ".join(map(str, special[:FEW])) + (", ..." if len(special) > FEW else "")

@@ -93,8 +93,8 @@ class Bands:
         if self.alpha is not None:
             number = self.alpha + 1
             parts.append(
-                f"{number} is alpha, empty where 0 (if it is infrared or the like: gdal_edit.py -colorinterp_{number} "
-                "undefined FILE.tif)"
+                f"{number} is alpha, and pixels with alpha 0 are empty (if it is another band, such as infrared: "
+                f"gdal_edit.py -colorinterp_{number} undefined FILE.tif)"
             )
         if self.others:
             parts.append(f"{_listed(self.others)} {'are' if len(self.others) > 1 else 'is'} left out")

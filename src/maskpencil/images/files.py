@@ -139,7 +139,7 @@ def decoding(name: str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected an image") from error
     except PermissionError as error:
-        raise ImageError(f"{name}: may not be read; check its permissions") from error
+        raise ImageError(f"{name}: cannot be read (permission denied); check its permissions") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller images"

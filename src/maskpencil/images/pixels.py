@@ -47,7 +47,7 @@ class Pixels:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Remarks for the user on how the file was read; each completes a sentence that begins with the file's name."""
-        several = f"page 1 of {self.pages} is taken; save the others as files of their own" if self.pages > 1 else ""
+        several = f"only page 1 of {self.pages} is read; save the others as separate files" if self.pages > 1 else ""
         return tuple(text for text in (self.bands, self.levels, several) if text)
 
 
@@ -90,8 +90,8 @@ class Remarks:
             return []
         ways = "; ".join(sorted(self.levels))
         line = (
-            f"the numbers of these files were mapped to 0 to 255 in {len(self.levels)} ways ({ways}); if the files "
-            "belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
+            f"the numbers of these files were mapped to 0 to 255 in {len(self.levels)} different ways ({ways}); "
+            "if the files belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
         )
         return [line]
 

@@ -79,13 +79,13 @@ class VideoOptions:
         if not 0 <= self.start < float("inf"):
             raise ConfigError(f"start must be 0 seconds or more, but got {self.start:g}")
         if self.end is not None and not self.start < self.end < float("inf"):
-            raise ConfigError(f"end must be after start, which is second {self.start:g}, but got {self.end:g}")
+            raise ConfigError(f"end must be after start (second {self.start:g}), but got {self.end:g}")
         if not 0 <= self.smooth < 1:
             raise ConfigError(f"smooth must be from 0 (off) to below 1, but got {self.smooth:g}")
         if self.masks is not None:
             object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
-            raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
+            raise ConfigError(f"reconnect must be 0 (never) or more attempts, but got {self.reconnect}")
 
 
 @dataclass(frozen=True, kw_only=True)

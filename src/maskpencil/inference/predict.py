@@ -25,7 +25,7 @@ from maskpencil.segmenter import load_predictor
 RUNS = Path("runs/predict")
 """The default folder of results."""
 
-PLACE_LOST = "has a georeference, which its PNG mask cannot hold; --geotiff writes masks that do"
+PLACE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
 
 
 def predict(

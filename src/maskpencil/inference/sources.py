@@ -185,7 +185,7 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         files = without_results(path, _files_below(path, tell), out=out, tell=tell)
         items = _in_order(_Found(file, file.relative_to(path)) for file in files)
         if not items and (path / WEIGHTS).is_file():
-            raise DataError(f"{argument}: is a model; expected an image or a video; give the model first, before these")
+            raise DataError(f"{argument}: is a model; expected an image or a video; give the model before the images")
         if not items:
             raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in it or in its subfolders")
         return items
@@ -237,7 +237,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         masks = _beside_images(folders)
         for name in masks:
-            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them segmented")
+            tell(f"{Path(parent, name)}: these masks of the data set are left out; to segment them, give this folder")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             path = Path(parent, name)

@@ -224,7 +224,7 @@ class Runtime(ABC):
         if has_numbers:
             return
         remedy = (
-            "train again with a lower learning rate, or take an earlier model"
+            "train again with a lower learning rate, or use an earlier model"
             if self.precision == "fp32"
             else "use --precision fp32"
         )

@@ -189,7 +189,7 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
     except ModelError as error:
         raise ModelError(f"{str(error).partition(';')[0]}; {remedy}") from error
     if stored.facts["of"] != of_weights(weights):
-        raise ModelError(f"{place}: is of other weights than {folder} holds; {remedy}")
+        raise ModelError(f"{place}: belongs to other weights than those in {folder}; {remedy}")
     cache = _place(weights, stored.digest, "openvino")
     after = after_graph(stored, folder)
     return PreparedNetwork(weights, folder, place, stored, "openvino", *after, is_foreign=True, cache=cache)
@@ -262,8 +262,8 @@ def _converted(folder: Path, form: Form) -> StoredGraph:
         if error.name is None or (remedy := how_to_install(error.name)) is None:
             raise
         raise ModelError(
-            f"{folder}: carries no graph of its network that is whole, and making one needs {remedy}, or copy the "
-            "model folder again"
+            f"{folder}: has no complete graph of its network, and making one needs {remedy}, or copy the model "
+            "folder again"
         ) from error
 
 

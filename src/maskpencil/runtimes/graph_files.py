@@ -137,7 +137,7 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
         limits = {XML: MAX_XML_BYTES}
         files = {name: read_regular(place / name, limit=limits.get(name, _MAX_BYTES)) for name in FILES[form]}
         if not isinstance(facts, dict) or facts.get("digest") != _digest(files, facts):
-            raise ValueError("its files are not those that were written")
+            raise ValueError("its files were changed")
         return StoredGraph(files, _checked_facts(facts, "the graph"))
     except OSError as error:
         raise damaged(place, reason_of(error)) from error
@@ -147,9 +147,7 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 def damaged(place: Path, reason: str) -> ModelError:
     """Return the error for a graph in the folder `place` that cannot be used."""
-    return ModelError(
-        f"{place}: is damaged ({reason}); remove the folder {place}; it is made again where torch is installed"
-    )
+    return ModelError(f"{place}: is damaged ({reason}); remove this folder; it is made again if torch is installed")
 
 
 def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
@@ -219,7 +217,7 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
 def _refuse_other_output(model: Any, classes: int) -> None:
     shape = model.outputs[0].get_partial_shape()
     if shape.rank != 4 or not shape[1].is_static or shape[1].get_length() != classes:
-        raise ValueError(f"it gives {shape}, and not coarse scores of {classes} classes")
+        raise ValueError(f"it yields {shape} instead of coarse scores of {classes} classes")
 
 
 def _fill(model: Any, folder: Path) -> None:
@@ -384,17 +382,17 @@ def _elements(port: Any) -> int:
 def _check_layer(layer: ET.Element, data: int) -> None:
     kind, opset, details = layer.get("type", ""), layer.get("version", ""), layer.find("data")
     if kind not in ALLOWED or opset not in _OPSETS:
-        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no network here has")
+        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no supported network has")
     if kind in ("Const", "Constant"):
         entries = {} if details is None else details.attrib
         offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))
         shape = [_count(side) for side in entries.get("shape", "").split(",") if side.strip()]
         if entries.get("element_type") not in _NUMBERS or offset + size > data or math.prod(shape) > 8 * max(1, size):
-            raise ValueError(f"its constant {shown(layer.get('name', ''))} does not lie in the file beside it")
+            raise ValueError(f"its constant {shown(layer.get('name', ''))} is not inside the file of constants")
 
 
 def _count(digits: str) -> int:
     digits = digits.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError(f"{shown(digits)} is not a place or a size")
+        raise ValueError(f"{shown(digits)} is not an offset or a size")
     return int(digits)

@@ -63,7 +63,7 @@ def build_trainer(
     model, started = _network(config, data, start=start)
     if start and (broken := first_not_finite(model.state_dict())):
         raise ModelError(
-            f"{config.init or config.weights}: the weights to start from are not finite numbers ({broken}); use others"
+            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use others"
         )
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)

@@ -282,7 +282,9 @@ class TrainConfig:
             if self.validate_every is not None:
                 raise ConfigError("--validate-every has no effect with --time-budget; leave it out")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
+            raise ConfigError(
+                f"--scale must be two factors above 0, the smaller first, such as 0.8 1.3, but got {self.scale}"
+            )
         if self.image_size is not None:
             parse_auto_image_size(self.image_size)
         if self.crop_size is not None:
@@ -359,7 +361,9 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
         return read_text(option, value) if isinstance(value, str) else read_number(option, value)
     if name == "scale":
         if not is_several(value) or len(value) != 2:
-            raise ConfigError(f"{option} must be the least and the greatest factor above 0, but got {shown(value)}")
+            raise ConfigError(
+                f"{option} must be two factors above 0, the smaller first, such as 0.8 1.3, but got {shown(value)}"
+            )
         return tuple(read_number(option, each) for each in value)
     if get_origin(kind) is Literal:
         return read_choice(option, device_name(value) if name == "device" else value, get_args(kind))
@@ -435,7 +439,7 @@ def parse_loss(text: str) -> tuple[str, ...]:
         plain = unknown[0].lower().replace("_", "-").removesuffix("-loss").removesuffix("loss")
         close = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65)
         nearest = _NEAREST_LOSS.get(plain) or "".join(close)
-        hint = f"; the nearest is {nearest}" if nearest else ""
+        hint = f"; the most similar is {nearest}" if nearest else ""
         raise ConfigError(
             f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}{hint}"
         )

@@ -96,5 +96,7 @@ def checked_tracker(name: str) -> str:
     if name not in known:
         raise ConfigError(f"--tracker must be {', '.join(known)}, but got {name!r}")
     if name not in map(str, get_available_trackers()):
-        raise ConfigError(f"--tracker {name}: its package is not installed; pip install {name.replace('_', '-')}")
+        raise ConfigError(
+            f"--tracker {name}: its package is not installed; install it with pip install {name.replace('_', '-')}"
+        )
     return name

@@ -28,7 +28,7 @@ class Trial:
     losses: dict[float, float]
 
     def __str__(self) -> str:
-        return f"learning rate {self.rate:.1e}: the loss fell fastest there, of {len(self.losses)} rates tried"
+        return f"learning rate {self.rate:.1e}: the loss fell fastest at this rate, of {len(self.losses)} rates tested"
 
 
 def find_learning_rate(trainer: Trainer) -> Trial:
@@ -55,7 +55,7 @@ def find_learning_rate(trainer: Trainer) -> Trial:
             if not losses:
                 raise TrainingError(
                     f"--learning-rate find: the loss is {loss} even at the rate {rate:g}; try --precision fp32 or "
-                    "other --weights, or look at the masks"
+                    "other --weights, or check the masks"
                 )
             break
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
@@ -83,7 +83,7 @@ def steepest(losses: Mapping[float, float]) -> float:
     }
     rate = min(falls, key=lambda rate: falls[rate], default=None)
     if rate is None or falls[rate] >= 0:
-        raise TrainingError("--learning-rate find: the loss falls at no rate; look at the masks, or give a rate")
+        raise TrainingError("--learning-rate find: the loss does not fall at any rate; check the masks, or give a rate")
     return float(f"{rate:.1e}")
 
 

@@ -116,8 +116,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 DESCRIPTIONS: Mapping[str, str] = {
-    "modern": "one cycle, coarse then fine; random scale, window, mirror, color; rare classes count more",
-    "tutorial": "the course project: Adam 1e-3, keep 0.5, L2 1e-3 on the head, whole images at 160x576, 50 epochs",
-    "cvpr": "the conference paper: SGD on the averaged loss, batches of 20 whole images, 175 epochs, stride 32 first",
-    "heavy": "the released nets: SGD 0.99 on the summed loss, one whole image a step, 100,000 steps, stride 32 first",
+    "modern": "one-cycle schedule, first at half the resolution; random scale, crop, flip and color; weighted classes",
+    "tutorial": "the course project: Adam at 1e-3, dropout 0.5, whole images at 160x576, 50 epochs",
+    "cvpr": "the CVPR 2015 paper: SGD on the averaged loss, 20 whole images per step, 175 epochs; begin with stride 32",
+    "heavy": "the released networks: SGD on the summed loss, one image per step, 100,000 steps; begin with stride 32",
 }

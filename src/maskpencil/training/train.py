@@ -192,7 +192,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     if progress.processes != accelerator.num_processes and not quiet:
         say(
             f"warning: the run was started with {progress.processes} processes and continues with "
-            f"{accelerator.num_processes}: steps have other images, so this is not an exact continuation"
+            f"{accelerator.num_processes}: steps use other images, so this is not an exact continuation"
         )
     progress.share_among(accelerator.num_processes, batches=len(trainer.batches))
     return trainer, run

@@ -238,7 +238,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
             "blank-as-read",
             "warning",
             [view.pair.image for view in blank if view.image.levels],
-            "images that are of the same brightness everywhere as their numbers are read: {n}",
+            "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: {n}",
             "give them a scale by which their numbers fill 0 to 10000: gdal_edit.py -scale FACTOR FILE.tif; or replace "
             "or remove those that are blank",
         ),
@@ -259,7 +259,7 @@ def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
             for view, is_outlier in zip(views, outliers, strict=True)
             if is_outlier and view.image.contrast >= BLANK
         ],
-        "images whose brightness or contrast is far from that of the others: {n}",
+        "images with a brightness or contrast far from that of most images: {n}",
         "check whether they belong to the data set",
     )
 

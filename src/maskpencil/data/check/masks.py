@@ -71,7 +71,7 @@ def _alike_names(encoding: MaskEncoding) -> list[Fault]:
         "classes-alike",
         "warning",
         [" = ".join(map(repr, names)) for names in groups],
-        "classes whose names differ only in case or blanks: {n}",
+        "classes with names that differ only in case or spaces: {n}",
         "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
     )
 
@@ -112,7 +112,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
             "error",
             [only],
             "all pixels are of one class",
-            "there is nothing to distinguish; check that these files are the masks, and their values",
+            "a network has nothing to distinguish; check that these files are masks, and check their values",
         )
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
@@ -159,7 +159,7 @@ def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Cou
         "warning",
         [encoding.classes.names[int(asked.argmax())]],
         "all pixels of val are of one class",
-        "move images that show the others to val; its scores say nothing about them",
+        "move images of the other classes to val; without them, the scores say nothing about these classes",
     )
 
 
@@ -332,7 +332,7 @@ def _looks_ignored(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fa
         "warning",
         found,
         "classes in thin lines between the others, like borders to ignore: {n}",
-        "if so, give them the value 255, or write ignore_index into classes.yaml",
+        "if they are borders to ignore, give them the value 255, or write ignore_index into classes.yaml",
     )
 
 
@@ -350,6 +350,6 @@ def _specks(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         "specks",
         "note",
         [f"{mask}: {count}" for mask, count in speckled.most_common()],
-        "masks with many specks, like slips of a brush: {n}",
-        "look at them; a network trained on specks learns noise",
+        "masks with many specks, such as drawing errors: {n}",
+        "look at these masks, and remove the specks; a network would learn them as noise",
     )

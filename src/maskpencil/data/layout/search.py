@@ -153,8 +153,8 @@ class _Search:
                     flat += even
                     continue
                 self.found.complaint = (
-                    f"{folder}: {rival} and {images} both hold images named as the masks in {masks}; say which are "
-                    f"meant with --images {rival} --masks {masks}, or move the others away"
+                    f"{folder}: {rival} and {images} both hold images with the names of the masks in {masks}; "
+                    f"choose with --images {rival} --masks {masks}, or move the others away"
                 )
                 return False
             if free and not rival:

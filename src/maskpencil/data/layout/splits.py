@@ -158,5 +158,5 @@ def _without_suffix(name: str) -> str:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines with their numbers from 1, without empty lines and the header."""
-    lines = read_lines(path, "one name a line")
+    lines = read_lines(path, "one name per line")
     return lines[1:] if lines and {entry.lower() for entry in _entries(lines[0][1])} <= HEADINGS else lines

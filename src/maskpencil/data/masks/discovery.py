@@ -429,7 +429,7 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
     """Return a note on whether numbers or colors count, if the palettes contradict each other or the classes."""
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
-    counts = "colors count, not the numbers" if encoding.kind == "color" else "numbers count, not the colors"
+    counts = "colors are read, not the numbers" if encoding.kind == "color" else "numbers are read, not the colors"
     return differ and f"the palettes of the masks contradict each other ({differ}): the {counts}"
 
 
@@ -441,7 +441,7 @@ def _remarks(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[str]:
             files.setdefault(fact.remark, []).append(str(fact.path))
     inverted = [str(fact.path) for fact in facts if _is_inverted(fact)]
     if inverted and len(inverted) < len(facts) and encoding.kind != "color":
-        files["show their numbers inverted by a palette: the numbers count, not how they are shown"] = inverted
+        files["have a palette that shows their numbers inverted: the numbers are read, not the colors"] = inverted
     palettes = palette_remark(facts, encoding)
     return [
         *(f"{len(paths)} masks ({paths[0]}, ...) {remark}" for remark, paths in files.items()),

@@ -392,7 +392,7 @@ class MaskEncoding:
         if self.kind == "binary":
             return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it like them"
         return (
-            f"holds the value {shown}{more}, which is no class; expected 0 to {len(self.classes) - 1} "
+            f"holds the value {shown}{more}, which is not a class; expected 0 to {len(self.classes) - 1} "
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
             f"{self.classes.ignore_index} for pixels to ignore; add the class to classes.yaml or correct the mask"
         )

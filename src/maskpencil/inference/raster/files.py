@@ -237,7 +237,7 @@ def opened_raster(path: Path) -> Iterator[RasterWindows]:
                 jpeg = tiff.JpegWindows(file, page) if page and page.has_coarse_color else None
             windows = RasterWindows(dataset, bands, Levels(bands), jpeg=jpeg)
             windows.count()
-            several = f"page 1 of {pages} is taken; save the others as files of their own" if pages > 1 else ""
+            several = f"only page 1 of {pages} is read; save the others as separate files" if pages > 1 else ""
             turned = "" if page is None or page.orientation == 1 else "its Orientation tag is not applied, as in GDAL"
             remarks = (bands.text, windows.levels.text(os.fspath(path)), several, turned)
             yield replace(windows, remarks=tuple(filter(None, remarks)))
@@ -270,7 +270,7 @@ def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
             if dataset.count < 3:
-                raise ValueError(f"its PhotometricInterpretation is one of 3 bands, and it has {dataset.count}")
+                raise ValueError(f"its PhotometricInterpretation needs 3 bands, but it has {dataset.count}")
             return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
         return bands
     marks = [mark.name for mark in dataset.colorinterp]

@@ -96,7 +96,7 @@ class RowsDone:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be removed ({error.strerror}); remove it") from error
+            raise OutputError(f"{self.folder}: cannot be removed ({error.strerror}); remove it yourself") from error
 
 
 def raster_file(out: Path, kind: str, stem: str) -> Path:
@@ -158,7 +158,8 @@ def predict_raster(
             raise
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(
-                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: continue with --out {out}"
+                f"{path.name}: {done.count} of {windows.size[0]} rows are done and kept; to continue, repeat the "
+                f"command with --out {out}"
             ) from stop
         with ExitStack() as files:
             writers: dict[str, RasterWriter] = {}
@@ -178,7 +179,7 @@ def predict_raster(
                     mask, place, segmenter.classes, min_area=options.min_area, wanted=options.region_classes
                 )
                 if remark and not is_placed(mask):
-                    remark(("has no georeference for the outlines: they are in pixels",), "")
+                    remark(("has no georeference, so the outlines are in pixels",), "")
             if options.overlays:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))

@@ -47,14 +47,15 @@ class Window:
             from PIL import ImageTk
         except ImportError as error:
             raise ConfigError(
-                "--show needs Python's window toolkit tkinter, which is not here; install it (Debian and Ubuntu: "
-                "python3-tk), or leave --show out and pipe --stdout into a player"
+                "--show needs Python's window toolkit tkinter, which is not installed; install it (Debian and "
+                "Ubuntu: python3-tk), or leave --show out and pipe --stdout into a player"
             ) from error
         try:
             self._root = tk.Tk()
         except tk.TclError as error:
             raise ConfigError(
-                f"--show needs a screen, and there is none ({error}); leave it out, or pipe --stdout to where one is"
+                f"--show needs a screen, but there is none ({error}); leave it out, or pipe --stdout to a machine "
+                "that has one"
             ) from error
         self._photo_image = ImageTk.PhotoImage
         self._root.title(title)
@@ -163,8 +164,8 @@ class VideoOutputs:
                 self._pipe = stack.enter_context(closing(RawFrames()))
                 height, width = self._form.size
                 self._tell(
-                    f"{self._form.name}: standard output gets raw rgb24 frames of {width}x{height} (width x height), "
-                    f"{float(self._form.frame_rate):g} a second in the mean"
+                    f"{self._form.name}: raw rgb24 frames are written to standard output: {width}x{height} (width "
+                    f"x height), {float(self._form.frame_rate):g} frames per second on average"
                 )
             # whoever reads standard output may pause as long as they like
             step = None if self._pipe else f"{self._form.name}: writing frames"

@@ -169,8 +169,8 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoothe
         return _Alone(segmenter)
     if not supports(segmenter, "probabilities_batch"):
         raise ConfigError(
-            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not give; leave "
-            "--smooth out, or --class"
+            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not compute; "
+            "leave --smooth out, or --class"
         )
     return Smoother(segmenter, share=options.smooth)
 
@@ -193,13 +193,17 @@ def _hardware(options: VideoOptions, tell: Callable[[str], None]) -> str | None:
         return None
     device = find_decoder()
     if device is None:
-        tell("videos are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
+        tell("videos are decoded in software: no hardware decoder that FFmpeg supports was found on this machine")
     return device
 
 
 def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None]) -> None:
-    where = f"on {reader.decodes_on}" if reader.decodes_on else "in software: the hardware decoder cannot do this kind"
-    tell(f"{reader.name}: is decoded {where}")
+    where = (
+        f"on {reader.decodes_on}"
+        if reader.decodes_on
+        else "in software: the hardware decoder does not support its format"
+    )
+    tell(f"{reader.name}: is being decoded {where}")
 
 
 @contextmanager
@@ -208,7 +212,7 @@ def _muxing(name: str) -> Iterator[None]:
         yield
     except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own images
         raise VideoError(
-            f"{name}: its sound is too damaged to be copied; copy or export it again, or without sound"
+            f"{name}: its sound is too damaged to be copied; export the video again, or without sound"
         ) from error
 
 
@@ -216,12 +220,11 @@ def _nothing_taken(
     reader: VideoReader | StreamReader, options: VideoOptions, facts: VideoFacts, *, stopped: bool
 ) -> VideoError:
     if stopped:
-        return VideoError(f"{reader.name}: was stopped before a frame came, so that nothing is written")
+        return VideoError(f"{reader.name}: was stopped before the first frame, so nothing was written")
     length = "" if facts.duration is None else f", and it is {facts.duration:.1f} s long"
     until = "" if options.end is None else f" to {options.end:g}"
     return VideoError(
-        f"{reader.name}: has no frame in the stretch from second {options.start:g}{until}{length}; choose another "
-        "--start or --end"
+        f"{reader.name}: has no frame from second {options.start:g}{until}{length}; choose another --start or --end"
     )
 
 
@@ -233,20 +236,20 @@ def _losses(reader: VideoReader | StreamReader) -> Iterator[str]:
     if reader.damaged_from is not None:
         count = reader.damaged_frames
         found = [f"{count} damaged frame{'s' if count > 1 else ''}"] if count else []
-        found += ["the file ends before the end that it states"] if reader.is_cut else []
+        found += ["the file is shorter than it states"] if reader.is_cut else []
         details = f" ({'; '.join(found)})" if found else ""
         since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
-        yield f"{since}{details}; what could be read was done; copy or export it again"
+        yield f"{since}{details}; everything readable was processed; copy or export it again"
     for joint in reader.joints[:1]:
         more = f", and {len(reader.joints) - 1} more times later" if len(reader.joints) > 1 else ""
         yield (
-            f"{reader.name}: its times begin anew at second {joint:.1f}{more}, as where videos were joined; the result "
-            "goes on from there"
+            f"{reader.name}: its time stamps start again at second {joint:.1f}{more}, as where videos were "
+            "joined; the result continues from there"
         )
     if reader.has_unread_video:
         yield (
-            f"{reader.name}: another video stands behind the first one in this file and was not read; join them in a "
-            "video program, or give each as a file"
+            f"{reader.name}: the file contains a second video after the first, which was not read; join them with "
+            "a video editor, or save each in its own file"
         )
 
 
@@ -265,13 +268,13 @@ def _resized(
 def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
     if converter.hdr:
         yield (
-            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and brighter "
-            "is white"
+            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and "
+            "brighter became white"
         )
     if converter.is_interlaced:
         yield (
-            f"{name}: is interlaced, and its frames, of two moments each, were taken as they are; deinterlace it first "
-            "for clean edges of what moves"
+            f"{name}: is interlaced: each frame mixes two moments; for clean edges of moving objects, deinterlace "
+            "the video first"
         )
 
 
@@ -284,8 +287,8 @@ def _not_copied(name: str, stream: AudioStream) -> str:
     if _codec(stream) in MP4_SOUND:
         return f"{name}: the sound is damaged and was left out; copy or export the video again to keep it"
     return (
-        f"{name}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
-        "convert it to AAC first to keep it"
+        f"{name}: the sound (codec {_codec(stream)}) cannot be copied into MP4 and was left out; convert it to "
+        "AAC first to keep it"
     )
 
 
@@ -319,7 +322,7 @@ def predict_videos(
     """
     for source in videos:
         if stop.is_set():
-            tally.warnings.append(f"{source.name}: was not begun, as the work was stopped before")
+            tally.warnings.append(f"{source.name}: was not begun, because the work was stopped")
             continue
         number = tally.begin()
 

@@ -74,7 +74,7 @@ class VideoReader:
         videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             self._container.close()
-            found = "images in a format unknown here" if videos else "no moving images"
+            found = "images in an unknown format" if videos else "no moving images"
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
         if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":

@@ -128,8 +128,8 @@ class StreamReader:
             wait = min(FIRST_WAIT * 2**self._failed, LONGEST_WAIT)
             self._failed += 1
             self._tell(
-                f"{self.name}: broke off at second {second:.1f} ({reason}); trying again in {wait:g} s "
-                f"({self._failed} of {self._tries})"
+                f"{self.name}: was interrupted at second {second:.1f} ({reason}); reconnecting in {wait:g} s "
+                f"(attempt {self._failed} of {self._tries})"
             )
             if self._stop.wait(wait):
                 return False
@@ -142,8 +142,8 @@ class StreamReader:
             self._reader = reader
             return True
         self.gave_up = (
-            f"{self.name}: broke off at second {second:.1f} ({reason}) and did not come back in {self._tries} tries; "
-            "what came until then is done"
+            f"{self.name}: was interrupted at second {second:.1f} ({reason}) and could not be reconnected in "
+            f"{self._tries} attempts; the frames until then are complete"
         )
         return False
 
