@@ -23,7 +23,7 @@ P = TypeVar("P")
 BATCH_PIXELS = 2**17
 """The largest number of pixels in a batch of small images, such as 12 of 90x120."""
 
-MOST_NAMES = 20
+MAX_LISTED_CLASSES = 20
 """The largest number of classes that an error message lists."""
 
 
@@ -174,4 +174,6 @@ def _opened(
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")
+    return ", ".join(names[:MAX_LISTED_CLASSES]) + (
+        f", ... ({len(names)} in all)" if len(names) > MAX_LISTED_CLASSES else ""
+    )

@@ -21,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-MOST_WAITING = 4
+MAX_WAITING = 4
 """The largest number of results, per worker of `in_parallel`, that may wait for an earlier result."""
 
 PATIENCE = 180.0
@@ -129,7 +129,7 @@ def in_parallel(
                 pending.append(pool.submit(call, item))
                 while len(working := [future for future in pending if not future.done()]) > workers + 1:  # one waits
                     watch.wait(working)
-                while pending and (pending[0].done() or len(pending) > MOST_WAITING * workers):
+                while pending and (pending[0].done() or len(pending) > MAX_WAITING * workers):
                     watch.wait([pending[0]])
                     yield pending.popleft().result()
             while pending:

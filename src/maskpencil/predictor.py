@@ -21,7 +21,7 @@ QUEUE_DEPTH = 2
 """The number of images that are decoded ahead of the network, unless batches need more; further images only take
 memory."""
 
-FEW = 3
+MAX_SEQUENTIAL = 3
 """Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
 
 T = TypeVar("T")
@@ -113,8 +113,8 @@ def predict_each(
 ) -> Generator[tuple[R, P | None], None, None]:
     """Read items ahead of the network, run it on them and yield the results in order.
 
-    A thread reads the items. Consecutive images of one size form batches. With more than `FEW` items, several batches
-    go through the network in parallel. Close the generator, or exhaust it, to end the threads.
+    A thread reads the items. Consecutive images of one size form batches. With more than `MAX_SEQUENTIAL` items,
+    several batches go through the network in parallel. Close the generator, or exhaust it, to end the threads.
 
     Args:
         predictor: the predictor, which chooses the size of batches and the number of simultaneous calls.
@@ -140,7 +140,7 @@ def predict_each(
         return [(value, result) for (value, _), result in zip(group, call(images), strict=True)]
 
     with (
-        side_by_side(predictor) if len(items) > FEW else one_by_one() as workers,
+        side_by_side(predictor) if len(items) > MAX_SEQUENTIAL else one_by_one() as workers,
         closing(read_ahead(map(read, items), depth=max(QUEUE_DEPTH, size), step="reading images")) as ahead,
         closing(
             in_parallel(

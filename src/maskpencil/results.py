@@ -23,7 +23,7 @@ from maskpencil.files import locked, recorded_below, refuse_unwritable, remove_l
 MARKER = ".maskpencil-results.jsonl"
 """The name of the record in a folder of results."""
 
-MOST_BYTES = 2**27
+MAX_RECORD_BYTES = 2**27
 """The largest size of a record, which has room for two million files; a larger file is not a record."""
 
 MOST_JSON_BYTES = 2**27
@@ -37,7 +37,7 @@ CHECKED_BYTES = 2**18
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """The names, in lower case, of files that desktops put into every folder."""
 
-FEW = 3
+MAX_LISTED_FILES = 3
 """The most files that a message names."""
 
 _HEAD = {"maskpencil": "results", "lines": "file, bytes, checksum"}
@@ -83,7 +83,7 @@ class Results:
 def find_results(folder: Path) -> Results | None:
     """Read which files in a folder are results of earlier runs; None if the folder has no record."""
     path = folder / MARKER
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > MOST_BYTES:
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > MAX_RECORD_BYTES:
         return None
     stamps: dict[str, list[Stamp]] = {}
     with path.open("rb") as file:
@@ -151,7 +151,7 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
     if foreign:
         kind = out / foreign[0].parts[depth]
         names = [str(path.relative_to(kind)) for path in foreign if path.is_relative_to(kind)]
-        shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
+        shown = ", ".join(names[:MAX_LISTED_FILES]) + (", ..." if len(names) > MAX_LISTED_FILES else "")
         raise OutputError(
             f"{kind}: holds files that no earlier run wrote ({shown}); expected an empty folder or earlier results; "
             "give another --out, or move them away"

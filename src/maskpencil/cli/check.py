@@ -103,8 +103,8 @@ def processes_for(asked: int | None) -> int:
     Raises:
         ConfigError: the given number is below 1.
     """
-    from maskpencil.data.check import MOST_PROCESSES
+    from maskpencil.data.check import MAX_PROCESSES
 
     if asked is not None and asked < 1:
         raise ConfigError(f"--processes must be 1 or more, but got {asked}")
-    return min(MOST_PROCESSES, asked or os.cpu_count() or 1)
+    return min(MAX_PROCESSES, asked or os.cpu_count() or 1)

@@ -144,7 +144,7 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
-SOME = 10_000
+MAX_EXAMINED_FILES = 10_000
 """The number of files that are examined to find out whether a folder holds images."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -219,7 +219,7 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), SOME))
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), MAX_EXAMINED_FILES))
 
 
 def load_segmenter(

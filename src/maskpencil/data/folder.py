@@ -28,10 +28,10 @@ from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
 
-MOST_FOLDERS = 20
+MAX_SUBFOLDERS = 20
 """The largest number of subfolders that are searched for data sets if a folder is none itself."""
 
-FEW = 3
+MAX_NAMED_FILES = 3
 """The largest number of files named in a note."""
 
 
@@ -185,7 +185,7 @@ class FoundFolder:
             given = given if fits else None
         if given is None and classes is None and (objects := self.numbered_objects(facts)):
             raise DataError(objects.message)
-        discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
+        discovery = discover_encoding(facts, given.classes) if given else _infer_encoding(classes, facts)
         notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
             source = "the masks show" if classes is None else "using the given"
@@ -219,7 +219,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         ) from error
     notes = [*packed.notes, *layout.notes, *stacked]
     if special:
-        shown = ", ".join(map(str, special[:FEW])) + (", ..." if len(special) > FEW else "")
+        shown = ", ".join(map(str, special[:MAX_NAMED_FILES])) + (", ..." if len(special) > MAX_NAMED_FILES else "")
         notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
@@ -240,7 +240,7 @@ def _find_layout(root: Path, places: Places) -> Layout:
     except DataError as error:
         folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
         inside: dict[str, str] = {}
-        for folder in folders if places == ANYWHERE and len(folders) <= MOST_FOLDERS else ():
+        for folder in folders if places == ANYWHERE and len(folders) <= MAX_SUBFOLDERS else ():
             with suppress(DataError):
                 if recognized := recognize(folder):
                     inside[folder.name] = recognized.name
@@ -334,7 +334,7 @@ def _refuse_errors(layout: Layout) -> None:
             raise DataError(one)
 
 
-def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
+def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
     """Infer the encoding from the masks alone if this yields the given classes, else with the help of the classes."""
     if classes is None:
         return discover_encoding(facts, None)

@@ -30,7 +30,7 @@ REFLECTANCE = 10_000
 """The number that stands for full reflectance."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
-FEW = 0.001
+MAX_ABOVE_SHARE = 0.001
 """A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
 MOST_DECLARED_BITS = 14
@@ -195,7 +195,7 @@ class Levels:
             factor, offset = bands.scale
             return -offset / factor, (1 - offset) / factor
         if bands.dtype.kind == "f":
-            if self._outside > FEW * self._count:
+            if self._outside > MAX_ABOVE_SHARE * self._count:
                 raise ImageError(
                     f"{name}: holds floating-point numbers from {self._least:g} to {self._most:g}; expected 0 to 1; "
                     f"rescale them, for example: gdal_translate -ot Float32 -scale {self._least:g} {self._most:g} 0 1 "
@@ -204,12 +204,12 @@ class Levels:
             return 0.0, 1.0
         if bands.bits <= MOST_DECLARED_BITS:
             return 0.0, 2.0 ** (bands.bits - (bands.dtype.kind == "i")) - 1
-        if self._above[65535] > FEW * self._count:
+        if self._above[65535] > MAX_ABOVE_SHARE * self._count:
             raise ImageError(
                 f"{name}: holds whole numbers up to {self._most:.0f}; expected at most 65535; rescale them, for "
                 f"example: gdal_translate -ot UInt16 -scale 0 {self._most:.0f} 0 65535 IN.tif OUT.tif"
             )
-        if self._above[FULL_RANGE_ABOVE] > FEW * self._count:
+        if self._above[FULL_RANGE_ABOVE] > MAX_ABOVE_SHARE * self._count:
             return 0.0, 32767.0 if bands.dtype == np.int16 else 65535.0
         return 0.0, float(REFLECTANCE)
 

@@ -25,7 +25,7 @@ from maskpencil.segmenter import load_predictor
 RUNS = Path("runs/predict")
 """The default folder of results."""
 
-PLACE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
+GEOREFERENCE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
 
 
 def predict(
@@ -168,7 +168,7 @@ def _predict_images(
                 continue
             behind.submit(results.write, prediction.emptied(pixels.empty), source)
             tally.remark(source, pixels.remarks, pixels.levels)
-            tally.remark(source, (PLACE_LOST,) if pixels.has_place else ())
+            tally.remark(source, (GEOREFERENCE_LOST,) if pixels.has_place else ())
             tally.image(source)
 
 

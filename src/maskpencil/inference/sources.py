@@ -348,7 +348,7 @@ RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|
 RUN_FILES = ("config.yaml", "data.json")
 """Files that every run folder of training contains."""
 
-FEW = 3
+MAX_LISTED_FOLDERS = 3
 """The largest number of folders that a message lists."""
 
 
@@ -376,13 +376,15 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
         others[root] = len(own)
     if others:
         count = sum(others.values())
-        shown = ", ".join(map(str, list(others)[:FEW])) + (", ..." if len(others) > FEW else "")
+        shown = ", ".join(map(str, list(others)[:MAX_LISTED_FOLDERS])) + (
+            ", ..." if len(others) > MAX_LISTED_FOLDERS else ""
+        )
         tell(f"{root}: {count} file{'s' * (count > 1)} that earlier runs have written are left out (in {shown})")
     return kept
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Folder:
     """A folder, with the run folder that contains it, if any, and the records that may name its files."""
 
     run: Path | None
@@ -394,23 +396,23 @@ class _Tree:
     """The folders below a root, each read once."""
 
     root: Path
-    places: dict[Path, _Place] = field(default_factory=dict)
+    places: dict[Path, _Folder] = field(default_factory=dict)
 
     def writer_of(self, file: Path) -> Path | None:
         """Return the folder of the run that wrote a file; None if no run wrote it."""
         place = self._place(file.parent)
         return place.run or next((results.folder for results in place.results if results.names(file)), None)
 
-    def _place(self, folder: Path) -> _Place:
+    def _place(self, folder: Path) -> _Folder:
         if folder not in self.places:
             results = find_results(folder)
             own = () if results is None else (results,)
             if folder == self.root or folder.parent == folder:
-                self.places[folder] = _Place(None, own)
+                self.places[folder] = _Folder(None, own)
             else:
                 above = self._place(folder.parent)
                 run = above.run or (folder if _is_run(folder) else None)
-                self.places[folder] = _Place(run, (*above.results, *own))
+                self.places[folder] = _Folder(run, (*above.results, *own))
         return self.places[folder]
 
 

@@ -168,7 +168,7 @@ _FLOAT = 4
 _WORKSPACE = 1.5
 """The peak memory of a runtime as a multiple of the memory of the largest layer, its input and its output."""
 
-_ALIKE = 1e-3
+_MAX_DIFFERENCE = 1e-3
 """The largest difference between equal scores of a strip and of a part of it, as a share of the largest score."""
 
 
@@ -241,7 +241,7 @@ def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
     stride = length // len(whole)
     inner, skipped = reach // stride, start // stride
     difference = (whole[skipped + inner :] - part[inner:]).abs().max()
-    return bool(difference <= _ALIKE * whole.abs().max())
+    return bool(difference <= _MAX_DIFFERENCE * whole.abs().max())
 
 
 def _bytes_per_pixel(network: Network) -> int:

@@ -13,10 +13,10 @@ from maskpencil.training.trainer import Inputs, Trainer
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
-FIRST = 10
+FIRST_EVALUATED = 10
 """The first step that is evaluated; before it the smoothed loss covers only a few batches and may fall by chance."""
 
-WORSE = 3.0
+STOP_FACTOR = 3.0
 """The test ends early when the loss reaches this multiple of its minimum."""
 
 
@@ -60,7 +60,7 @@ def find_learning_rate(trainer: Trainer) -> Trial:
             break
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         losses[rate] = smooth / (1 - SMOOTHING ** (progress.step + 1))
-        if losses[rate] > WORSE * min(losses.values()):
+        if losses[rate] > STOP_FACTOR * min(losses.values()):
             del losses[rate]
             break
     return Trial(steepest(losses), losses)
@@ -79,7 +79,7 @@ def steepest(losses: Mapping[float, float]) -> float:
     least = values.index(min(values)) if values else 0
     falls = {
         rates[i]: (values[i + 1] - values[i - 1]) / math.log(rates[i + 1] / rates[i - 1])
-        for i in range(FIRST, min(len(values) - 1, least))
+        for i in range(FIRST_EVALUATED, min(len(values) - 1, least))
     }
     rate = min(falls, key=lambda rate: falls[rate], default=None)
     if rate is None or falls[rate] >= 0:

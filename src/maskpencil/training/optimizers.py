@@ -106,7 +106,7 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Return whether Muon can update `parameter`, a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
+    """Return whether Muon can update `parameter`: a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
 

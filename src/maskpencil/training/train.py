@@ -115,7 +115,7 @@ def train(
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, **places}
-        source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
+        source = {name: _absolute(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
     elif settings or any(each is not None for each in (data, out, config, *places.values())):
@@ -236,7 +236,7 @@ def _start(out: Path, config: TrainConfig, data: DataFolder, source: Mapping[str
     return run
 
 
-def _lasting(path: Path) -> str:
+def _absolute(path: Path) -> str:
     """Make an existing path absolute, so that a resumed run finds it; others may be names below the data folder."""
     return str(path.resolve() if path.exists() else path)
 

@@ -72,7 +72,7 @@ def test_a_clean_set_has_no_faults(clean: Path) -> None:
 
 @pytest.mark.slow
 def test_several_processes_see_the_same(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskpencil.data.check.inspect.FEW", 0)
+    monkeypatch.setattr("maskpencil.data.check.inspect.MAX_PAIRS_WITHOUT_PROCESSES", 0)
     (clean / "images" / "train" / "train3.png").write_bytes(b"nothing")
     alone, together = check(clean, processes=1), check(clean, processes=2)
     assert together.to_dict() == alone.to_dict()

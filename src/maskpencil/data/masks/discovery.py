@@ -18,16 +18,16 @@ from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
 
-MERGE = 24.0
+MIN_COLOR_DISTANCE = 24.0
 """The smallest distance between the colors of two classes."""
 
-LEAST_SHARE = 2e-4
+MIN_AREA_SHARE = 2e-4
 """The smallest share of all even areas that the color of a class fills."""
 
-ON_THE_WAY = 12.0
+MAX_LINE_DISTANCE = 12.0
 """The largest distance of a mixed color from the straight line between the two colors it mixes."""
 
-MIXED = 0.05
+MAX_MIXTURE_SHARE = 0.05
 """A color between two others is a mixture if it fills less than this share of the smaller of their areas."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
@@ -42,7 +42,7 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
         return False
     ends, points = points_of(solid, colored=colored), points_of(thin, colored=colored)
-    return bool(_off_the_way(points, ends).max() <= ON_THE_WAY)
+    return bool(_line_distances(points, ends).max() <= MAX_LINE_DISTANCE)
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
@@ -50,18 +50,18 @@ def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
 
     `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
-    least = LEAST_SHARE * flat.total()
+    least = MIN_AREA_SHARE * flat.total()
     found: list[int] = []
     for value, count in sorted(flat.items(), key=lambda entry: (-entry[1], entry[0])):
         if count < least:
             break
         point = points_of([value], colored=colored)
         centers = points_of(found, colored=colored)
-        if found and np.linalg.norm(centers - point, axis=1).min() < MERGE:
+        if found and np.linalg.norm(centers - point, axis=1).min() < MIN_COLOR_DISTANCE:
             continue
         if not any(
-            count < MIXED * min(flat[one], flat[other])
-            and _off_the_way(point, points_of((one, other), colored=colored))[0] <= ON_THE_WAY
+            count < MAX_MIXTURE_SHARE * min(flat[one], flat[other])
+            and _line_distances(point, points_of((one, other), colored=colored))[0] <= MAX_LINE_DISTANCE
             for one, other in combinations(found, 2)
         ):
             found.append(value)
@@ -82,7 +82,7 @@ def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
     return total
 
 
-def _off_the_way(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _line_distances(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the distance of each point to the nearest straight line between two of the `ends`."""
     nearest = np.full(len(points), np.inf)
     for one, other in combinations(ends, 2):
@@ -113,16 +113,16 @@ LIKE_A_PHOTOGRAPH = (
     "images and masks are not exchanged"
 )
 
-MOST_RED = 64
+MAX_RED_LEVEL = 64
 """Levels of red below this, without green and blue, are numbers: as colors they would look like black."""
 
-LEAST_MATTE = 0.05
+MIN_OPACITY_SHARE = 0.05
 """An opacity between 0 and 255 is no class if it fills less than this share of the smaller area of 0 and 255."""
 
 STRAY_SHARE = 1e-4
 """Up to this share of pixels with other values than black and white may be mistakes."""
 
-ENOUGH_KNOWN = 20
+MIN_KNOWN_COLORS = 20
 """This many colors of a published palette, or half of its colors, identify it; fewer may be a coincidence."""
 
 
@@ -196,7 +196,7 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
     values = totals(fact.values_for("color") for fact in facts)
     numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
     plain = not any(value & 0xFFFF for value in values) and not any(fact.others for fact in facts)
-    if not plain or not numbers or not 0 < numbers[-1] < MOST_RED or not any(fact.colored for fact in facts):
+    if not plain or not numbers or not 0 < numbers[-1] < MAX_RED_LEVEL or not any(fact.colored for fact in facts):
         return None
     if classes and (MaskEncoding("color", classes).covers(facts) or numbers[-1] >= len(classes)):
         return None
@@ -210,16 +210,16 @@ def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> Mas
     """Return the encoding, with `nearest` where all unknown values come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
-    strangers = [value for value in values if value not in encoding.table]
-    if len(strangers) < (1 if _any_lossy_file(facts) else 3) or not flat:
+    unknown = [value for value in values if value not in encoding.table]
+    if len(unknown) < (1 if _any_lossy_file(facts) else 3) or not flat:
         return encoding
     nearest = MaskEncoding(encoding.kind, encoding.classes, encoding.codes, nearest=True)
-    off = [s for s, doubtful in zip(strangers, nearest.doubtful(np.array(strangers)), strict=True) if doubtful]
+    off = [s for s, doubtful in zip(unknown, nearest.doubtful(np.array(unknown)), strict=True) if doubtful]
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
     areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
     # otherwise class numbers would be read as colors close to black
-    several = sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) > 1
+    several = sum(count >= MIN_AREA_SHARE * flat.total() for count in areas.values()) > 1
     return nearest if several and not (off and solid) and not mostly_off else encoding
 
 
@@ -349,7 +349,7 @@ def _is_matte(facts: Sequence[MaskFacts]) -> bool:
     """Return whether opacities are 0 and 255 with smooth borders between them, instead of one level for each class."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
-    return len(values) > 2 and bool(flat[0] and flat[255]) and between < LEAST_MATTE * min(flat[0], flat[255])
+    return len(values) > 2 and bool(flat[0] and flat[255]) and between < MIN_OPACITY_SHARE * min(flat[0], flat[255])
 
 
 def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
@@ -390,7 +390,7 @@ def _numbered_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> Class
 def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
     known = {color_number(color) for color in classes.palette}
     hits = known.intersection(found)
-    return len(hits) >= min(ENOUGH_KNOWN, (len(known) + 1) // 2) and {*found} <= known | {0x000000}
+    return len(hits) >= min(MIN_KNOWN_COLORS, (len(known) + 1) // 2) and {*found} <= known | {0x000000}
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:

@@ -337,9 +337,9 @@ class MaskEncoding:
             DataError: a value has no class; the message names the mask.
         """
         classes = np.array([self.table.get(int(value), NO_CLASS) for value in values], dtype=np.int64)
-        strangers = [int(value) for value in values[classes == NO_CLASS]]
-        if strangers:
-            raise DataError(f"{mask}: {self.complaint(strangers)}")
+        unknown = [int(value) for value in values[classes == NO_CLASS]]
+        if unknown:
+            raise DataError(f"{mask}: {self.complaint(unknown)}")
         return classes
 
     @cached_property
@@ -376,10 +376,10 @@ class MaskEncoding:
         distances = _distances(self._points(np.array([value])), self._points(np.array(list(self.table))))
         return list(self.table.values())[int(distances.argmin())]
 
-    def complaint(self, strangers: Sequence[int]) -> str:
+    def complaint(self, unknown: Sequence[int]) -> str:
         """Return the error message, with a remedy, for a mask with values that have no class."""
-        few = strangers[:5]
-        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        few = unknown[:5]
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         shown = self.shown(few)
         if self.codes is not None:
             what = "color" if self.kind == "color" else "value"

@@ -24,14 +24,14 @@ MIN_NUMBERS = 8
 EVEN_SHARE = 0.2
 """The least share of pixels that equal their neighbors; photographs have fewer."""
 
-MANY_NUMBERS = 128
+MIN_IMPOSSIBLE_CLASSES = 128
 """More values than any data set has classes that are one region each."""
 
 NEARLY_ALL = 0.95
-FEWER = 0.3
+MIN_FEWER_SHARE = 0.3
 """The least share of masks that have fewer numbers than the mask with the most."""
 
-ONCE = 0.8
+MIN_ONCE_SHARE = 0.8
 """The least share of values that occur in one mask only."""
 
 SAMPLE = 8
@@ -99,19 +99,19 @@ def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
     fewer = [of_mask for of_mask in values if len(of_mask) < most]
     counting = [of_mask for of_mask in values if max(of_mask) == len(of_mask)]
     enough = most > MIN_OBJECTS or (most == MIN_OBJECTS and len(values) > MIN_MASKS)
-    return enough and len(fewer) >= FEWER * len(values) and len(counting) >= NEARLY_ALL * len(values)
+    return enough and len(fewer) >= MIN_FEWER_SHARE * len(values) and len(counting) >= NEARLY_ALL * len(values)
 
 
 def _occur_once(values: Sequence[set[int]]) -> bool:
     masks = Counter(value for of_mask in values for value in of_mask)
     once = sum(count == 1 for count in masks.values())
-    return len(masks) >= MIN_NUMBERS and once >= ONCE * len(masks) and len(masks) >= 2 * len(values)
+    return len(masks) >= MIN_NUMBERS and once >= MIN_ONCE_SHARE * len(masks) and len(masks) >= 2 * len(values)
 
 
 def _come_and_go(values: Sequence[set[int]]) -> bool:
     """Return whether masks share few of many values, as the pages of a volume: too many, or too sparse, for classes."""
     masks = Counter(value for of_mask in values for value in of_mask)
-    many = len(masks) > MANY_NUMBERS or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
+    many = len(masks) > MIN_IMPOSSIBLE_CLASSES or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
     of_a_mask = statistics.median(map(len, values))
     return many and of_a_mask >= MIN_NUMBERS and 2 * statistics.median(masks.values()) <= len(values)
 

@@ -19,7 +19,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
 from maskpencil.inference.options import PredictOptions
-from maskpencil.inference.video.writers import MaskFrames, MaskVideo, RawFrames, VideoWriter, WritesMasks
+from maskpencil.inference.video.writers import MaskFrames, MaskVideo, MaskWriter, RawFrames, VideoWriter
 from maskpencil.pipeline import WriteBehind
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
@@ -148,7 +148,7 @@ class VideoOutputs:
         self._tell = tell
         self._sheet = Sheet(classes, legend, form.size)
         self._overlay: VideoWriter | None = None
-        self._masks: WritesMasks | None = None
+        self._masks: MaskWriter | None = None
         self._window: Window | None = None
         self._pipe: RawFrames | None = None
 
@@ -214,7 +214,7 @@ class VideoOutputs:
             )
         )
 
-    def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> WritesMasks:
+    def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> MaskWriter:
         if self._options.video.masks == "png":
             return stack.enter_context(MaskFrames(path, self._classes.colors))
         return stack.enter_context(

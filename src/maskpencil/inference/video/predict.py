@@ -164,9 +164,9 @@ def _opened(
     return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
 
 
-def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoother":
+def _predictor(segmenter: Predictor, options: VideoOptions) -> "_FrameByFrame | Smoother":
     if not options.smooth:
-        return _Alone(segmenter)
+        return _FrameByFrame(segmenter)
     if not supports(segmenter, "probabilities_batch"):
         raise ConfigError(
             f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not compute; "
@@ -175,7 +175,7 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoothe
     return Smoother(segmenter, share=options.smooth)
 
 
-class _Alone:
+class _FrameByFrame:
     """Segment each frame by itself."""
 
     flicker = None
@@ -292,7 +292,7 @@ def _not_copied(name: str, stream: AudioStream) -> str:
     )
 
 
-def _flicker(name: str, predictor: "_Alone | Smoother") -> list[str]:
+def _flicker(name: str, predictor: "_FrameByFrame | Smoother") -> list[str]:
     measured = predictor.flicker
     if measured is None:
         return []

@@ -27,7 +27,7 @@ CUT_RATIO = 3.0
 much."""
 
 _THUMBNAIL = (16, 16)  # so coarse that noise averages out and small movement hardly shows
-_LATELY = 0.8  # the share of the past in what counts as the usual difference
+_PAST_SHARE = 0.8  # the share of the past in what counts as the usual difference
 
 
 @dataclass(frozen=True)
@@ -99,5 +99,5 @@ class CutFinder:
         drawn_difference = float(np.abs(change - change.mean(axis=(0, 1))).mean())
         is_other = drawn_difference > CUT_DIFFERENCE or difference > CUT_LIGHT
         usual = difference if self._usual is None else self._usual
-        self._usual = _LATELY * usual + (1 - _LATELY) * difference
+        self._usual = _PAST_SHARE * usual + (1 - _PAST_SHARE) * difference
         return is_other and difference > CUT_RATIO * usual

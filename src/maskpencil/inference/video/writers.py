@@ -187,7 +187,7 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
         )
 
 
-class WritesMasks(Protocol):
+class MaskWriter(Protocol):
     """A writer of the label maps of a video; a context manager that completes the file or folder at its end."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:

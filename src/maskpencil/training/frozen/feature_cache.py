@@ -18,7 +18,7 @@ from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.dataset import Images, Pair, Place, Sample, SegmentationDataset, collate
+from maskpencil.training.dataset import Images, Pair, Sample, SampleIndex, SegmentationDataset, collate
 
 VERSION = 3
 """The version of the cache, part of every cache name; a change makes old caches invalid."""
@@ -59,7 +59,7 @@ class FeatureCache:
         """The (height, width) of the views."""
         return self.targets.shape[1], self.targets.shape[2]
 
-    def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
+    def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
         """Read features and targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
@@ -69,7 +69,7 @@ class FeatureCache:
 class CachedBatches:
     """A loader of batches of features instead of images."""
 
-    def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[Place]]) -> None:
+    def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[SampleIndex]]) -> None:
         self.cache, self.batches = cache, batches
 
     def __iter__(self) -> Iterator[tuple[Features, torch.Tensor]]:
@@ -140,7 +140,7 @@ def cached_features(
     key, largest = _identify(network, dataset, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
-        places = [Place(view, index) for view in range(views.count) for index in range(len(dataset))]
+        places = [SampleIndex(view, index) for view in range(views.count) for index in range(len(dataset))]
         compute = partial(_features, segmenter, network, dataset, size=views.window or largest)
         _compute(place, places, compute, dtype, announce=announce, report=report)
     else:
@@ -150,8 +150,8 @@ def cached_features(
 
 def _compute(
     place: Path,
-    places: Sequence[Place],
-    features_of: Callable[[Sequence[Place]], tuple[dict[int, torch.Tensor], torch.Tensor]],
+    places: Sequence[SampleIndex],
+    features_of: Callable[[Sequence[SampleIndex]], tuple[dict[int, torch.Tensor], torch.Tensor]],
     dtype: torch.dtype,
     *,
     announce: Callable[[str], None],
@@ -196,7 +196,7 @@ def _features(
     segmenter: Segmenter,
     network: FCN,
     dataset: SegmentationDataset,
-    places: Sequence[Place],
+    places: Sequence[SampleIndex],
     size: tuple[int, int],
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
     """Compute features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
