@@ -110,7 +110,7 @@ def test_classes_in_red_and_object_numbers_in_green_are_classes(tmp_path: Path) 
     objects = np.stack([NUMBERS, np.array([0, 300, 7, 9])[NUMBERS], NUMBERS * 0], axis=2).astype(np.uint16)
     pixels = read_mask_pixels(png(tmp_path / "a.png", objects, 2))
     np.testing.assert_array_equal(pixels.values, NUMBERS)
-    assert pixels.remark == "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+    assert pixels.remark == "hold 16-bit class numbers in red and object numbers in green: the class numbers are read"
 
 
 @pytest.mark.parametrize("kind", ["objects in red", "blue in use"])
