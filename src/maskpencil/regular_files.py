@@ -243,7 +243,7 @@ def text(value: object, what: str, longest: int) -> str:
 
 
 def entries_of(value: object, what: str, checks: Mapping[str, Callable[[object, str], T]]) -> dict[str, T]:
-    """Check that a value is a mapping with exactly the entries of `checks`, each of which passes its check."""
+    """Check that a value is a mapping with exactly the keys of `checks`, and that each entry passes its check."""
     entries = mapping(value, what)
     if missing := [name for name in checks if name not in entries]:
         raise ValueError(f"{what}: {', '.join(missing)} is missing")

@@ -1,7 +1,7 @@
 """Write lines of plain text to standard output and standard error; nothing else in the package writes there.
 
 Results go to standard output by `show`, everything else to standard error by `say`. Text from users, files and models
-cannot forge lines or control the terminal, see `plain_text.visible`. Work goes on if a stream is closed, full or no
+cannot forge lines or control the terminal, see `plain_text.visible`. Work continues if a stream is closed, full or no
 longer read.
 """
 

@@ -236,7 +236,7 @@ NOT_NEEDED = {
     "patience early-stopping early-stop": "the best model so far is kept in any case; set --epochs or --time-budget",
     "config cfg conf yaml hyp": "settings are given as options; the settings of a run are in its config.yaml",
     "ignore-index ignore void": "pixels with the value 255, or with the ignore_index in classes.yaml, are ignored",
-    "yes y force overwrite exist-ok f": "nothing is overwritten: a name that is taken gets a number",
+    "yes y force overwrite exist-ok f": "nothing is overwritten: if a folder exists, a number is appended to the name",
     "fp16 half amp": "commands that support it have --precision fp16",
 }
 """Options of other tools without a counterpart here, and the reason."""

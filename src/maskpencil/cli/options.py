@@ -39,7 +39,7 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
     """Describe an option for the help.
 
     Args:
-        help: what it does; the terminal's width breaks the lines.
+        help: a description of the option; lines are wrapped at the terminal's width.
         group: the group that it is shown in.
         metavar: the placeholder of its value in the help; by default the name of the type.
         settings: more arguments of `cyclopts.Parameter`.
@@ -236,7 +236,7 @@ def load_segmenter(
     """Load a model with the given options; `image_size`, `memory` and `tile` keep their defaults if None.
 
     Raises:
-        ConfigError: an option is out of range, or the machine lacks what is asked for.
+        ConfigError: an option is out of range, or this machine does not have the device or the runtime.
         ModelError: the model cannot be read.
     """
     from maskpencil.segmenter import MEMORY, Segmenter

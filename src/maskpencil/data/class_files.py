@@ -49,7 +49,7 @@ def find_class_file(root: Path) -> ClassFile | None:
 
 
 def find_own_class_file(root: Path) -> ClassFile | None:
-    """Find the classes.yaml in a folder; None where there is none.
+    """Find the classes.yaml in a folder; None if there is none.
 
     Raises:
         DataError: the file does not describe classes.

@@ -103,11 +103,11 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     with folder_written_whole(out, fresh=True) as folder:
         with write_folder(folder, encoding.classes) as add:
             for done, view in enumerate(report.seen, start=1):
-                label_map, told = (
+                label_map, texts = (
                     _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another image"])
                 )
                 changes += [
-                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
+                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in texts
                 ]
                 if label_map is not None:
                     name = names.free(view.split, view.pair.name)
@@ -174,16 +174,16 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
         return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
         return None, [f"left out: its mask {view.mask.error}"]
-    told = []
+    texts = []
     values = view.mask.facts.values_for(encoding.kind)
     strange = [] if encoding.nearest else [value for value in values if value not in encoding.table]
     if strange:
         encoding = replace(encoding, codes={**encoding.table, **dict.fromkeys(strange, IGNORE_INDEX)})
-        told.append(
+        texts.append(
             f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
         )
     if encoding.nearest and any(value not in encoding.table for value in values):
-        told.append("compressed or smoothed: each pixel took the nearest class")
+        texts.append("compressed or smoothed: each pixel took the nearest class")
     try:
         label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
     except DataError as error:  # such as colors among numbers
@@ -191,7 +191,7 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
     if (label_map == IGNORE_INDEX).all():
         return None, ["left out: its mask is ignored throughout"]
     fitted, change = _fitted(label_map, view.image.header, drawn=isinstance(view.pair.mask, Drawing))
-    return fitted, [*told, *change]
+    return fitted, [*texts, *change]
 
 
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:

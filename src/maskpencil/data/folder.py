@@ -246,9 +246,9 @@ def _find_layout(root: Path, places: Places) -> Layout:
                     inside[folder.name] = recognized.name
         if not inside:
             raise
-        told = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
+        listed = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
         sets = "a data set" if len(inside) == 1 else f"{len(inside)} data sets"
-        message = f"{root}: holds {sets}, {told}; name the folder of one: {root / next(iter(inside))}"
+        message = f"{root}: holds {sets}, {listed}; name the folder of one: {root / next(iter(inside))}"
         raise DataError(message) from error
 
 

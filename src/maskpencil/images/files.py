@@ -21,7 +21,7 @@ from maskpencil.images.tiff import MAGICS as TIFF_MAGICS
 from maskpencil.regular_files import refuse_special
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""The suffixes, in lower case, of files that are taken for images."""
+"""The suffixes, in lower case, of files that count as images."""
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """The only Pillow decoders in use, whatever the name of the file; none of them starts a program or reads another
@@ -31,7 +31,7 @@ for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP
     import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
 
 MAX_PIXELS = 2**27
-"""The most pixels of an image; larger ones would fill the memory of a small machine when decoded."""
+"""The largest number of pixels of an image; larger images would fill the memory of a small machine."""
 
 _DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
 """Pillow's names for the channels of 16-bit PNG files, which it reduces to their high bytes."""

@@ -68,7 +68,7 @@ class Remarks:
 
         Args:
             name: the name of the file in the printed lines.
-            texts: the remarks, each of which completes a sentence that begins with the name.
+            texts: the remarks; each completes a sentence that begins with the name.
             levels: the remark in `texts` on how the numbers of the file were mapped to 0-255, if any.
         """
         for text in texts:

@@ -92,7 +92,7 @@ def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[
         facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
         if facts.bits > 8 and facts.count > 1:
             raise ImageError(
-                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands, of which only 8 bits would be read; "
+                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands; only 8 bits of each would be read;  "
                 "convert it: gdal_translate IN.jp2 OUT.tif"
             )
         room = 16 if facts.bits > 8 else 8

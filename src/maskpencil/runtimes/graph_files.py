@@ -324,7 +324,7 @@ def _checked_facts(value: object, what: str) -> dict[str, Any]:
 
 
 def checked_xml(content: bytes, data: int) -> bytes:
-    """Check the XML of a graph whose constants are in a file of `data` bytes, and return it written anew.
+    """Check the XML of a graph, with constants in a file of `data` bytes, and return it serialized again.
 
     Raises:
         ValueError: the XML is not accepted.

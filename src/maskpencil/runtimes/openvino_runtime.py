@@ -60,7 +60,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     @cached_property
     def _for_many(self) -> "_Compiled":
-        """The network compiled for simultaneous images, each of which runs on some of the cores."""
+        """The network compiled for simultaneous images; each image runs on some of the cores."""
         return _Compiled(self.prepared, self.precision, "THROUGHPUT")
 
     @property

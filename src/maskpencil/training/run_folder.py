@@ -107,7 +107,7 @@ class RunFolder:
 
 
 def new_run(path: Path) -> RunFolder:
-    """Create a run folder; a number is added to its name if the name is taken.
+    """Create a run folder; if the folder exists, a number is appended to the name.
 
     Raises:
         OutputError: the folder cannot be created, or TensorBoard cannot write there.

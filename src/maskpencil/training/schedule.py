@@ -72,7 +72,7 @@ class Progress:
     ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
-        """Convert the progress to `processes` processes, each of which trains on `batches` batches an epoch."""
+        """Convert the progress to another number of `processes`, which train on `batches` batches per epoch each."""
         if processes != self.processes:
             whole = self.batch
             self.batch = min(batches, self.batch * self.processes // processes)

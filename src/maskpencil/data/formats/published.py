@@ -74,7 +74,7 @@ def _refuse_full_ade20k(root: Path) -> None:
 
 
 FEW = 100
-"""The most files that are looked at to recognize a data set."""
+"""The largest number of files that are examined to recognize a data set."""
 
 CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
 """The names of frames: one of the four videos and a number; no other data set has such names."""

@@ -394,10 +394,10 @@ def _classes(views: Sequence[View], names: Sequence[str], samples: _Samples, not
     for index in sorted(range(len(views)), key=lambda index: -sizes[index]):
         for image, files in views[index].masks.items():
             layers[image] += [(path, number[index]) for path in files]
-    told = ", ".join(f"{names[index]} ({views[index].name})" for index in order[:6]) + (
+    listed = ", ".join(f"{names[index]} ({views[index].name})" for index in order[:6]) + (
         ", ..." if len(order) > 6 else ""
     )
-    note = f"each class has its own mask files: {told}; where they overlap, the smaller class counts"
+    note = f"each class has its own mask files: {listed}; where they overlap, the smaller class counts"
     masks = {image: Layers(image[1], tuple(files)) for image, files in layers.items()}
     return Choice(masks, tuple(names[index] for index in order), (*notes, note))
 

@@ -24,7 +24,7 @@ VAL_SHARE = 0.2
 
 
 def split_in(name: str) -> str:
-    """Return the split named by a word of a file name such as `instances_train2017`; "" where there is none."""
+    """Return the split that a word in a file name such as `instances_train2017` names; "" if there is none."""
     words = re.findall("[a-z]+", name.lower())
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 

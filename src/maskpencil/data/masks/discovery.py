@@ -186,8 +186,8 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     with suppress(DataError):  # if there are as many gray levels as classes, the darkest is the first
         shown = _without_classes(facts)
         if shown.encoding.codes and shown.encoding.kind == "index" and len(shown.encoding.codes) == len(classes):
-            told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
-            return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {told}",))
+            listed = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
+            return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {listed}",))
     return Discovery(by_number)
 
 

@@ -39,7 +39,7 @@ class Flicker:
 
 
 class Smoother:
-    """A predictor of the frames of one video in order, with probabilities smoothed over time.
+    """A predictor for the frames of one video, in order, with probabilities smoothed over time.
 
     The probabilities are an exponential moving average: `share` times the previous average plus 1 - `share` times the
     probabilities of the frame. The average restarts at a cut, and if the size changes.
