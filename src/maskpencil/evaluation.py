@@ -68,7 +68,7 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """Compute the scores of `evaluate`, and in the same pass those of the probability of the class `name`.
+    """Compute the scores of `evaluate`, and in the same pass the scores of the probability of the class `name`.
 
     Raises:
         DataError: the model has no such class; see also `evaluate`.
@@ -111,7 +111,7 @@ def predict_pairs(
 
 
 def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:
-    """Reorder the classes of a folder to those of a model, by their names.
+    """Renumber the classes of a folder in the order of a model, by their names.
 
     Returns:
         The folder with the class numbers of the model, and a note if the order of the classes differed, else "".

@@ -191,7 +191,7 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
             wait at most `PATIENCE` seconds until no exclusive lock is held.
 
     Yields:
-        Whether it is locked; None if folders cannot be locked, as on Windows and some network file systems.
+        Whether the folder is locked; None if folders cannot be locked, as on Windows and some network file systems.
     """
     if sys.platform == "win32":
         yield None

@@ -40,7 +40,7 @@ def _table(text: str) -> ClassSet:
 
 
 VOC = ClassSet(VOC_NAMES, tuple(voc_color(index) for index in range(len(VOC_NAMES))))
-"""Pascal VOC's 21 classes, also those of torchvision's nets.
+"""Pascal VOC's 21 classes, which torchvision's segmentation networks use as well.
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """

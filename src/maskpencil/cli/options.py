@@ -48,7 +48,7 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
 
 
 def _default(value: object) -> str | None:
-    """Return a default as shown in the help; None for flags, which are off unless their help says otherwise."""
+    """Format a default for the help; return None for flags, which are off unless their help says otherwise."""
     return None if value is None or isinstance(value, bool) else str(value)
 
 
@@ -155,7 +155,7 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
 
     Args:
         model: the argument.
-        command: what was typed before it, such as "predict".
+        command: the words typed before the model, such as "predict".
         others: the arguments after it.
 
     Raises:

@@ -95,7 +95,7 @@ class DataFolder:
 
     @property
     def sizes(self) -> dict[str, list[tuple[int, int]]]:
-        """The (height, width) of the masks of each split, equal to those of the images."""
+        """The (height, width) of the masks of each split; the images have the same sizes."""
         return {split: [self.facts[pair.mask].size for pair in pairs] for split, pairs in self.splits.items()}
 
     def check_images(

@@ -27,7 +27,7 @@ Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
 """The color model of the visible bands."""
 
 REFLECTANCE = 10_000
-"""The number that stands for full reflectance."""
+"""The number that means full reflectance."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
 MAX_ABOVE_SHARE = 0.001
@@ -37,7 +37,7 @@ MOST_DECLARED_BITS = 14
 """The most declared bits that are taken literally; for example, Sentinel-2 stores reflectance in 15 bits."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
-"""Numbers of floating-point files within these limits stand for 0 to 1: reflectance may lie slightly outside."""
+"""Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""
 
 
 @dataclass(frozen=True)

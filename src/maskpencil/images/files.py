@@ -267,7 +267,7 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
     JPEG has quality 95 and 4:4:4; PNG is compressed lightly, which takes a third of the time and 6 % more space.
 
     Raises:
-        OutputError: the file cannot be written, or its suffix is not that of an image format.
+        OutputError: the file cannot be written, or its suffix does not belong to an image format.
     """
     refuse_unknown_suffix(path)
     image_format, options = _WRITING[Path(path).suffix.lower()]
@@ -289,7 +289,7 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a path whose suffix is not that of an image format.
+    """Refuse a path if its suffix does not belong to an image format.
 
     Raises:
         OutputError: the suffix is missing or unknown.

@@ -256,7 +256,7 @@ class TiffPage:
         ]
 
     def _block_bytes(self, file: IO[bytes], blocks: Sequence["_Block"]) -> npt.NDArray[np.uint8]:
-        """Decode some blocks and return their rows one below the other, (rows, bytes)."""
+        """Decode blocks, and return their rows stacked vertically, (rows, bytes)."""
         parts: list[bytes] = []
         offsets: list[int] = []
         position = 8

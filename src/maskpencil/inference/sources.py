@@ -42,7 +42,7 @@ class Source:
         kind: image, video, stream or camera.
         address: the path of a file, the address of a stream, the number of a camera, or the stem of an image in memory.
         stem: the name of the results: the path below the folder or pattern by which the source was found, without
-            suffix, with / between folders. The stems of images are unique, and so are those of the other sources.
+            suffix, with / between folders. The stems of images are unique, and the stems of other sources as well.
         argument: the path, folder, pattern or address by which the source was found.
         image: the image in memory, an array or a Pillow image; None for all others.
     """
@@ -112,7 +112,7 @@ def find_sources(
 ) -> Sequence[Source]:
     """Find the images and videos in files, folders and glob patterns, and the streams and cameras.
 
-    A number is a camera, unless a file has that name; addresses are streams, also those of video files. Folders are
+    A number is a camera, unless a file has that name. Addresses are streams, even addresses of video files. Folders are
     searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
     is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
     beside images, are left out with a message to `tell`, as are named pipes, devices and sockets.

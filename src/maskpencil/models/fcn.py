@@ -157,7 +157,7 @@ class FCN(nn.Module):
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores at the finest: (N, K, H/8, W/8)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to scores, summed over all strides: (N, K, H/8, W/8)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)

@@ -35,7 +35,7 @@ def write_regions(
 ) -> None:
     """Write the regions of images as one file, whole or not at all.
 
-    Coordinates are those of `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
+    Coordinates are as in `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
 
     - json: an object that maps each image's name to its `size` [height, width] and `regions`.
     - geojson: a FeatureCollection with a feature for each region: a Polygon, or a MultiPolygon if parts touch only at

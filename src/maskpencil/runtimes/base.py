@@ -48,8 +48,8 @@ class Wanted:
 class Maps:
     """The label maps (N, H, W) uint8 of images and the other `Wanted` maps (N, H, W) float32.
 
-    `confidence` is the probability of the chosen class, `probability` that of the requested class, both 0..1; for
-    `entropy` see `relative_entropy`.
+    `confidence` is the probability of the chosen class, `probability` the probability of the requested class, both
+    0..1; for `entropy` see `relative_entropy`.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -104,7 +104,7 @@ class NetworkProfile:
 
     @property
     def halo(self) -> int:
-        """The margin in pixels around a tile that is given to the network with the tile."""
+        """The width in pixels of the margin around each tile that the network needs as context."""
         return BLENDED_OVERLAP if self.receptive_radius is None else self.receptive_radius
 
     def tile_size(self, memory: int) -> int:

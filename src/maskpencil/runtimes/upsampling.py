@@ -55,7 +55,7 @@ class Upsampling:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """Yield the blocks of pixels in some `rows` of an image of size `shown` seen by the network at size `working`.
+        """Yield the blocks of pixels in some `rows` of an image of size `shown`, scaled to `working` for the network.
 
         `grid` is the (height, width) of the coarse scores.
         """

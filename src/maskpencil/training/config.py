@@ -408,7 +408,7 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
 
 
 def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
-    """Parse `auto`, or what `parse_image_size` parses (None for `native`).
+    """Parse `auto`, or a size in a form of `parse_image_size` (None for `native`).
 
     Raises:
         ConfigError: the text is neither.

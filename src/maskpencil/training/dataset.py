@@ -197,7 +197,7 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 class EpochBatches(Sampler[list[SampleIndex]]):
-    """Shuffled batches of places for one of `world` processes, which split each batch among them.
+    """Shuffled batches of `SampleIndex` for one of `world` processes, which share each batch.
 
     Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch that is too small
     is therefore merged with the previous batch, and a data set that is too small repeats its samples. Set `epoch` and

@@ -37,7 +37,7 @@ class Loss:
     """The sum of one or more loss terms over a batch.
 
     Args:
-        terms: names of terms, cross-entropy or those of `TERMS`.
+        terms: the names of the terms: cross-entropy, or keys of `TERMS`.
         class_weights: (K,) factors of the pixels of each class in cross-entropy and ohem.
         reduction: whether the cross-entropy is averaged over the valid pixels, or summed.
     """

@@ -12,7 +12,7 @@ HEAVY_STEPS = 100_000
 times as many."""
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
-"""Learning rates of the conference paper by backbone, for an FCN-32s."""
+"""The learning rates of the CVPR 2015 paper for an FCN-32s, by backbone."""
 
 _PAPER: Mapping[str, Any] = {
     "backbone": "vgg16",
@@ -39,7 +39,7 @@ _PAPER: Mapping[str, Any] = {
     "color_jitter": 0.0,
     "coarse_share": 0.0,
 }
-"""Settings that the two recipes of the paper's authors share: whole native images, SGD, biases without decay."""
+"""The settings that the recipes cvpr and heavy share: whole images at native size, SGD, biases without weight decay."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019

@@ -45,7 +45,7 @@ class RunFolder:
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
-        """Return the recorded paths: that of the training data as `data`, and `images`, `masks`, `split_file` if given.
+        """Return the recorded paths: `data` for the training data, and `images`, `masks` and `split_file` if given.
 
         Raises:
             DataError: the file is missing or damaged.

@@ -242,7 +242,7 @@ def _absolute(path: Path) -> str:
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
-    """Open the data of a run; `source` has the path `data` and may have those of images, masks and splits."""
+    """Open the data of a run; `source` has the path `data`, and optionally paths of images, masks and splits."""
     places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)

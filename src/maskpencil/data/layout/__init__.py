@@ -122,7 +122,7 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
 
 
 def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
-    """Assign the pairs found below `root` to splits, by list files if there are any, and set some aside for val.
+    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if none are given.
 
     Args:
         root: the data folder.
@@ -378,7 +378,7 @@ def _outside(folder: Path, other: Path) -> dict[str, Path]:
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Use pairs without a split for training, and set some aside where there is no validation split."""
+    """Use pairs without a split for training, and, if there is no validation split, some of them for validation."""
     if "" in splits:
         if "train" in splits:
             raise DataError(

@@ -311,9 +311,9 @@ def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
 def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
     """Return the views that number the objects of another view's classes.
 
-    Each value of such a view lies within one class. In addition, either some class contains several values, and the
-    values differ from image to image or the view is named after objects; or only the values of this view differ from
-    image to image.
+    Each value of such a view lies within one class of the other view. In addition, one of two conditions holds: a class
+    contains several values, and the values differ from image to image or the view is named after objects; or the values
+    of this view differ from image to image, but the values of the other view do not.
     """
     found = []
     for fine in views:

@@ -19,7 +19,7 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, PixelRuns
 
 MAX_VALUES = 256
-"""The largest number of values kept of a mask, the most frequent; only compressed or smoothed masks have more."""
+"""The largest number of values that are kept for a mask, the most frequent ones; only lossy masks have more."""
 
 MAX_KEPT_BYTES = 2**28
 """Memory for the pixels of measured masks; 10,000 usual masks of a megapixel fit."""
@@ -31,7 +31,7 @@ class MaskFacts:
 
     `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
     borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
-    if memory allows. `alpha` is set if pixels are transparent, `remark` is that of `MaskPixels`, and `digest` is equal
+    if memory allows. `alpha` is set if pixels are transparent, `remark` is as in `MaskPixels`, and `digest` is equal
     for masks with equal pixels.
     """
 
@@ -243,7 +243,7 @@ def color_number(color: Color) -> int:
 
 
 def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], int]:
-    """Return the most frequent values with their counts, in the order of the values, and the count of the others."""
+    """Return the most frequent values and their counts, ordered by value, and the number of remaining pixels."""
     values, counts = count_values(numbers)
     values, counts = values[counts > 0], counts[counts > 0]
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])

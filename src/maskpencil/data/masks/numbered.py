@@ -1,4 +1,4 @@
-"""Recognize masks with numbers of objects instead of classes, such as those of Cellpose, StarDist and panoptic PNGs."""
+"""Recognize masks with numbers of objects instead of classes, as written by Cellpose, StarDist and panoptic tools."""
 
 import math
 import statistics
@@ -29,7 +29,7 @@ MIN_IMPOSSIBLE_CLASSES = 128
 
 NEARLY_ALL = 0.95
 MIN_FEWER_SHARE = 0.3
-"""The least share of masks that have fewer numbers than the mask with the most."""
+"""The smallest share of masks that must have fewer numbers than the mask with the most numbers."""
 
 MIN_ONCE_SHARE = 0.8
 """The least share of values that occur in one mask only."""

@@ -286,8 +286,8 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
     """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, or None.
 
-    These are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
-    lists, such as those of the objects in an image. A single label per image does not describe its mask.
+    Sources are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
+    list columns, such as the objects in an image. A single label per image does not describe a mask.
     """
     try:
         content = json.loads(metadata)
@@ -314,7 +314,7 @@ def _words(name: str) -> set[str]:
 
 
 def _colors(contents: Sequence[bytes]) -> int:
-    """Return the largest number of colors in one of the images."""
+    """Return the number of colors in the image that has the most colors."""
     counts = [0]
     for content in contents:
         pixels = read_image(content).reshape(-1, 3)

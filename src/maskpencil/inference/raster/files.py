@@ -154,7 +154,7 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Open a writer of a one-band file like the raster `like`, which appears whole; `colors` (K, 3) is its palette."""
+    """Open a writer of a one-band file with the size and georeference of `like`; `colors` (K, 3) is its palette."""
     profile = {
         "driver": "GTiff",
         "width": like.width,

@@ -204,7 +204,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """Return the values to write for some rows; `empty` pixels get no class, no confidence and full entropy."""
+    """Return the values to write for some rows; `empty` pixels get no class, confidence 0 and entropy 255."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])

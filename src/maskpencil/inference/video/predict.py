@@ -176,7 +176,7 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_FrameByFrame | 
 
 
 class _FrameByFrame:
-    """Segment each frame by itself."""
+    """Segment each frame separately, without smoothing."""
 
     flicker = None
 

@@ -126,7 +126,7 @@ class VideoReader:
 
     @property
     def is_untimed(self) -> bool:
-        """Whether the source has no time stamps, as some simple network cameras."""
+        """Whether the source has no time stamps; some simple network cameras have none."""
         return Flags.no_timestamps in Flags(self._container.format.flags)
 
     @property

@@ -46,8 +46,8 @@ class FormatError(Exception):
     """A file does not have the expected format. Readers turn it into a `ModelError`.
 
     Args:
-        found: what is wrong, for the message.
-        remedy: what to do about it.
+        found: the problem, for the message.
+        remedy: the remedy, for the message.
     """
 
     def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:

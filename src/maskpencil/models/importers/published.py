@@ -16,7 +16,7 @@ _SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
 
 
 def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors look like those of one of the authors' networks."""
+    """Return whether tensors have the names of one of the authors' networks."""
     return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
 
 
