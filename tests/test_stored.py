@@ -55,7 +55,7 @@ def test_the_numbers_of_a_mask_count_also_where_white_is_zero(tmp_path: Path) ->
     stored = tiff(tmp_path / "a.tif", NUMBERS.tobytes(), NUMBERS.shape)
     pixels = read_mask_pixels(stored)
     np.testing.assert_array_equal(pixels.values, NUMBERS)
-    assert pixels.remark.startswith('say "white is zero"')
+    assert pixels.remark.startswith("are TIFF files in which 0 is white")
     assert read_mask_pixels(tiff(tmp_path / "b.tif", NUMBERS.tobytes(), NUMBERS.shape, photometric=1)).remark == ""
 
 
@@ -210,5 +210,5 @@ def test_other_floats_are_refused(tmp_path: Path, value: float) -> None:
 
 def test_bands_that_are_no_colors_are_refused(tmp_path: Path) -> None:
     rows = np.arange(24, dtype=np.uint8).tobytes()
-    with pytest.raises(ImageError, match=r"a\.tif: holds 4 bands of numbers that are no colors.*gdal_translate -b 1"):
+    with pytest.raises(ImageError, match=r"a\.tif: holds 4 bands of numbers that are not colors.*gdal_translate -b 1"):
         read_mask_pixels(tiff(tmp_path / "a.tif", rows, (2, 3), photometric=1, bands=4))
