@@ -156,10 +156,8 @@ def test_the_runtimes_that_are_there_are_timed(run, model):
     code, out, err = run("benchmark", model, "--size", "64x64", "--repeats", "1", "--device", "cpu")
     assert code == 0
     assert [line[2:].split("  ")[0] for line in out.splitlines()[2:-1]] == ["openvino fp32", "openvino bf16"]
-    assert (
-        err
-        == f"note: torch and onnx are not compared, and operations are not counted; both {REMEDY.replace('needs', 'need')}\n"
-    )
+    need = REMEDY.replace("needs", "need")
+    assert err == f"note: torch and onnx are not compared, and operations are not counted; both {need}\n"
 
 
 @pytest.mark.slow

@@ -211,7 +211,7 @@ def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
         ]
     )
     positions, counts = np.unique(changes, return_counts=True)
-    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run goes on
+    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run continues
     runs: list[int] = np.diff(positions, prepend=0, append=height * width).tolist()
     return runs if runs[-1] else runs[:-1]
 

@@ -112,7 +112,7 @@ def beside(root: Path, image: Path, name: str) -> Path:
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
-    """Read the YAML file in `root` that names the classes and the folders of images; None where there is none.
+    """Read the YAML file in `root` that names the classes and the folders of images; None if it is missing.
 
     A `classes.txt` with one name per line beside `images/` and `labels/`, as Label Studio exports it, replaces the YAML
     file. Paths are found by their last parts, so a data set may have been moved. Images of an earlier split are left
