@@ -72,9 +72,9 @@ _MAGICS = (  # first bytes, kind of file, remedy
     (b"\xff\x0a", "JPEG XL", _CONVERT),
     (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
     (b"%PDF", "a PDF", "save its pages as PNG, for example: pdftoppm -png {name} page"),
-    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
-    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program it is from"),
+    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program that made it"),
     (b"8BPS", "a Photoshop document (PSD)", "save it as PNG or TIFF in Photoshop or GIMP"),
     (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG in GIMP"),
     (b"PK\x03\x04", "a zip archive", "unpack it, or give it its right name, ending in .zip"),
@@ -249,7 +249,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}", remedy
     if head[:4] == b"\1\0\0\0" and head[40:44] == b" EMF":
-        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program it is from"
+        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program that made it"
     for magic, kind in _IMAGES:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"

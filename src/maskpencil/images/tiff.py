@@ -129,7 +129,7 @@ class TiffPage:
         kind, bits = _KINDS.get(formats[0]), self.bits
         if len(set(formats)) > 1 or len(set(self._numbers(_BITS))) > 1:
             raise ImageError(
-                f"has bands of several types of numbers ({', '.join(map(str, self._numbers(_BITS)))} bits); {_RETYPE}"
+                f"has bands of different number types ({', '.join(map(str, self._numbers(_BITS)))} bits); {_RETYPE}"
             )
         size = next((size for size in (8, 16, 32, 64) if bits <= size), 0)
         if kind is None or not size or bits < 1 or (kind != "u" and bits != size) or (kind == "f" and bits == 8):

@@ -85,7 +85,7 @@ class VideoOptions:
         if self.masks is not None:
             object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
-            raise ConfigError(f"reconnect must be 0 (never) or more attempts, but got {self.reconnect}")
+            raise ConfigError(f"reconnect must be a number of attempts, 0 (never) or more, but got {self.reconnect}")
 
 
 @dataclass(frozen=True, kw_only=True)

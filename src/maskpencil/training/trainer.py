@@ -375,7 +375,7 @@ class Trainer:
                 graph = time.monotonic() - started - model - preview
                 progress.graph_seconds = graph * SECOND_GRAPH_SHARE
         except OutputError as error:
-            log.say(f"warning: no time is reserved for writing at the end, since a trial failed: {error}")
+            log.say(f"warning: no time is reserved for writing at the end, since a test write failed: {error}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -396,7 +396,7 @@ class Trainer:
     def _diverged(self, found: str, log: Logbook) -> TrainingError:
         """Return the error for a diverged run: what was found, what to do, and which model was kept."""
         progress, run = self.progress, log.run
-        remedies = ["look at the masks"]
+        remedies = ["check the masks"]
         if self.segmenter.runtime.precision != "fp32":
             remedies.insert(0, "--precision fp32")
         if self.solver.has_learning_rate:

@@ -67,9 +67,8 @@ def _refuse_full_ade20k(root: Path) -> None:
         parts = path.with_name(stem + "_parts_1.png").is_file()
         if path.stem.endswith("_seg") and any(file.is_file() for file in lists) and (parts or lists[0].is_file()):
             raise DataError(
-                f"{path}: is of the full ADE20K, whose masks hold class numbers up to 3,688 in red and green and the "
-                f"numbers of objects in blue; at most {IGNORE_INDEX} classes are read; download "
-                f"{ADE20K_UNPACKED}, the same images with 150 classes"
+                f"{path}: belongs to the full ADE20K, with up to 3,688 classes, but at most {IGNORE_INDEX} "
+                f"classes can be read; download {ADE20K_UNPACKED}, the same images with 150 classes"
             )
 
 

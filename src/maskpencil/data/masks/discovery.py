@@ -161,7 +161,9 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
     if not encoding.nearest:
         return discovery
     doubt = _doubtful_share(facts, encoding)
-    lossy = f"masks are compressed or smoothed: each pixel takes the nearest class, {doubt:.2%} are doubtful"
+    lossy = (
+        f"masks are compressed or smoothed: each pixel takes the nearest class; {doubt:.2%} of the pixels are doubtful"
+    )
     return Discovery(encoding, (*discovery.notes, lossy))
 
 
@@ -260,7 +262,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
         void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
         codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
         codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
-        note = f"the colors are those of {name}, so are the classes; name others in a classes.yaml"
+        note = f"the colors are those of {name}, so its classes are used; to use others, name them in a classes.yaml"
         return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
     counts = {value: (value != 0, -values[value], value) for value in found}
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))

@@ -247,7 +247,7 @@ def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
         except MaskPencilError:  # reported when all masks are read
             return []
         if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
-            return [f"the metadata names {len(classes)} classes that are not those of the masks; left out"]
+            return [f"the metadata names {len(classes)} classes that do not fit the masks; these names are not used"]
     write_classes(target / CLASS_FILES[0], classes)
     return []
 

@@ -142,8 +142,8 @@ def _not_a_video(name: str, error: FFmpegError) -> VideoError:
 def _no_stream(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, InvalidDataError):
         return VideoError(
-            f"{name}: sends no readable video ({reason_of(error)}); check that the address is the one of the "
-            "video, not of a web page; some kinds of video must be downloaded first"
+            f"{name}: sends no readable video ({reason_of(error)}); check that the address belongs to the video "
+            "and not to a web page; some videos must be downloaded first"
         )
     return VideoError(
         f"{name}: cannot be opened ({reason_of(error)}); expected a video, stream or camera that answers; check that "

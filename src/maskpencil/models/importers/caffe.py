@@ -135,7 +135,7 @@ def _read_net(content: mmap) -> dict[str, Tensor]:
             continue
         layer, parameters = _read_layer(content, value, _LAYERS[field])
         if parameters and f"{layer}.{_WEIGHT}" in tensors:
-            raise FormatError(f"it has two layers {layer!r} with weights")
+            raise FormatError(f"it has two layers named {layer!r} with weights")
         tensors |= {f"{layer}.{name}": tensor for name, tensor in parameters.items()}
     if not tensors:
         raise FormatError("it has no layer with weights")
