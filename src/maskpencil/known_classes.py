@@ -208,4 +208,4 @@ KNOWN: Mapping[str, ClassSet] = {
     "CamVid's 11 classes": CAMVID_11,
     "CamVid": CAMVID_31,
 }
-"""Class sets that are recognized by their colors; not ADE20K's, where road and skyscraper share a color."""
+"""Class sets that are recognized by their colors; without ADE20K, in which road and skyscraper have the same color."""

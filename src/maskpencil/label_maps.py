@@ -24,7 +24,7 @@ class MaskPixels:
     """The values of a mask file, before they are mapped to classes.
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
-    is (n, 3) uint8 where the file has one, `alpha` (H, W) the opacity, 0-255, if not all pixels are opaque. `remark`
+    is (n, 3) uint8 if the file has one, `alpha` (H, W) the opacity, 0-255, if not all pixels are opaque. `remark`
     describes how the file was read; it completes a sentence about files.
     """
 

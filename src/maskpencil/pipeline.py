@@ -233,7 +233,7 @@ class _Watch:
                     return False
 
     def _positions(self) -> str:
-        """Return where the threads are waiting, as function, file and line."""
+        """Return the positions at which the threads are waiting: function, file and line."""
         frames = sys._current_frames()
         standing = [
             frames[thread.ident]

@@ -13,7 +13,7 @@ from maskpencil import terminal
 from maskpencil.plain_text import visible
 
 PLAIN_SECONDS = 10.0
-"""Seconds between two plain lines where there is no terminal."""
+"""Seconds between two plain lines, which are printed if there is no terminal."""
 
 
 class ProgressBar:

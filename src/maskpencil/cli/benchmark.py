@@ -23,7 +23,8 @@ def command(
         ),
     ],
     images: Annotated[
-        tuple[Path, ...], Parameter(help="The images to run on; by default two generated street scenes.")
+        tuple[Path, ...],
+        Parameter(help="The images to run on; by default two generated street scenes.", show_default=False),
     ] = (),
     /,
     *,
@@ -133,7 +134,7 @@ def _sliding_window(
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """Read the images, scaled to `size` where it is given, or draw two streets of the size `drawn`."""
+    """Read the images, scaled to `size` if given; without images, draw two streets of the size `drawn`."""
     from maskpencil.images import read_image, scaled
     from maskpencil.parsing import parse_size
     from maskpencil.scenes import draw_scene

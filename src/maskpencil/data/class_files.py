@@ -95,7 +95,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
     """Return the labels as classes, except those of ignored pixels.
 
-    If the last label marks ignored pixels, its number is the ignore index where masks hold class numbers and no colors.
+    If the last label marks ignored pixels, its number is the ignore index of masks that hold class numbers.
 
     Raises:
         DataError: no label is left, or there are too many.

@@ -169,7 +169,7 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map, or None where the pair cannot be used, and the changes made."""
+    """Return the label map, or None if the pair cannot be used, and the changes made."""
     if view.image.error or view.image.header is None:
         return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
@@ -195,7 +195,7 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
 
 
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map at the displayed size of the image, or None where their aspect ratios differ."""
+    """Return the label map at the displayed size of the image, or None if their aspect ratios differ."""
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []

@@ -39,7 +39,7 @@ MAX_NAMED_FILES = 3
 class DataFolder:
     """Pairs of images and masks in splits, and the encoding of the masks.
 
-    `splits` maps train, val and test, where they exist, to pairs. `notes` describes how the folder was read.
+    `splits` maps the existing splits, of train, val and test, to pairs. `notes` describes how the folder was read.
     `declared` is whether a class file names the classes.
     """
 

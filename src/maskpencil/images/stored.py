@@ -25,8 +25,8 @@ class Stored:
 
     Attributes:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
-        alpha: (H, W) uint8 or uint16; None where the file has none.
-        palette: (n, 3) uint8 colors of the numbers, where the file has them.
+        alpha: (H, W) uint8 or uint16; None if the file has none.
+        palette: (n, 3) uint8 colors of the numbers; None if the file has none.
         clear: the palette indices of fully transparent colors.
         shown_inverted: whether viewers invert the numbers, as for a TIFF in which 0 is white.
         bands: the number of bands, if there are several and they are not marked as colors or alpha.

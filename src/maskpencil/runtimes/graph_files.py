@@ -374,7 +374,7 @@ def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
 
 
 def _elements(port: Any) -> int:
-    """Return the number of elements of an output, 0 where it is unknown."""
+    """Return the number of elements of an output; 0 if it is unknown."""
     shape = port.get_partial_shape()
     return math.prod(shape.to_shape()) if shape.is_static else 0
 

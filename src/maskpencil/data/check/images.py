@@ -20,7 +20,7 @@ FIRST_BYTES = 2**16
 def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
     """Return a fault for each split with images that are also in train, byte for byte, under any name.
 
-    Files are read only where a file of train and one of another split have the same size.
+    Files are read only if a file of train and a file of another split have the same size.
     """
     found = []
     for split, pairs in splits.items():

@@ -164,7 +164,7 @@ def _measure_mask(mask: MaskSource) -> MaskView:
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
-    """Return the runs of equal pixels in the rows: the flat index where each begins, and its length."""
+    """Return the runs of equal pixels in the rows: the flat index of the first pixel, and the length of each."""
     starts = np.ones(numbers.shape, dtype=bool)
     np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
     firsts = np.flatnonzero(starts)

@@ -149,7 +149,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
 
 
 def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
-    """Return the fault of masks for validation that show one class alone, where those to train on show more."""
+    """Return the fault of validation masks that show only one class, if the training masks show several."""
     names = np.array(splits)
     shown, asked = (counts[names == split].sum(axis=0) for split in ("train", "val"))
     if np.count_nonzero(shown) < 2 or np.count_nonzero(asked) != 1:

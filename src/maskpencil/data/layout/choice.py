@@ -143,7 +143,7 @@ class _Samples:
         return any(self.of(view) for view in self._views)
 
     def numbers(self, path: Path) -> Numbers | None:
-        """Return the values of a mask as numbers (H, W); None where it cannot be read."""
+        """Return the values of a mask as numbers (H, W); None if it cannot be read."""
         if path not in self._numbers:
             try:
                 pixels = read_mask_pixels(path)

@@ -102,7 +102,7 @@ class _Search:
         return any(paired)
 
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair a folder of images with the only one for masks, where these lie deeper, as in `GT/LABELS/`."""
+        """Pair a folder of images with subfolders of the only folder named like masks, such as `GT/LABELS/`."""
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:
             return False

@@ -209,7 +209,7 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
 
 
 def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
-    """Return the encoding, with `nearest` where all unknown values come from compression or smoothing."""
+    """Return the encoding, with `nearest` if all unknown values come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
     unknown = [value for value in values if value not in encoding.table]
@@ -278,7 +278,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
-    """Infer classes from gray levels that are well separated, even where compression or smoothing blurred them."""
+    """Infer classes from gray levels that are well separated, even if compression or smoothing blurred them."""
     flat = totals(fact.flat for fact in facts)
     lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)

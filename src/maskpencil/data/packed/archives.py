@@ -53,7 +53,7 @@ class Budget:
     Args:
         source: the archive, which messages name.
         packed_bytes: its size.
-        target: a folder on the disk to unpack to; None where nothing is written.
+        target: a folder on the disk to unpack to; None if nothing is written.
     """
 
     def __init__(self, source: Path, packed_bytes: int, target: Path | None) -> None:

@@ -111,7 +111,7 @@ class VideoReader:
 
     @property
     def joints(self) -> list[float]:
-        """The times in seconds, so far, at which time stamps jumped back, as where two streams were joined."""
+        """The times in seconds, so far, at which time stamps jumped back, such as joints of two streams."""
         return [joint - float(self.start) for joint in self._timeline.joints]
 
     @property
@@ -141,7 +141,7 @@ class VideoReader:
 
     @property
     def bytes(self) -> int | None:
-        """The size of the source's file in bytes, where it is known."""
+        """The size of the source's file in bytes; None if it is unknown."""
         size = self._container.size
         return size if size > 0 else None
 
