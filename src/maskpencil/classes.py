@@ -27,7 +27,7 @@ Example:
 """
 
 MAX_CLASSES = 255
-"""The most classes that an 8-bit label map can hold besides `IGNORE_INDEX`."""
+"""The largest number of classes that an 8-bit label map can hold besides `IGNORE_INDEX`."""
 
 MAX_NAME = 500
 MAX_IGNORE_INDEX = 2**16

@@ -22,7 +22,7 @@ QUEUE_DEPTH = 2
 memory."""
 
 MAX_SEQUENTIAL = 3
-"""Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
+"""The largest number of images that are predicted one by one, since preparing simultaneous predictions takes longer."""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -38,7 +38,7 @@ JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """The names, in lower case, of files that desktops put into every folder."""
 
 MAX_LISTED_FILES = 3
-"""The most files that a message names."""
+"""The largest number of files that a message names."""
 
 _HEAD = {"maskpencil": "results", "lines": "file, bytes, checksum"}
 

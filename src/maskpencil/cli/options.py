@@ -117,8 +117,8 @@ RuntimeName = Annotated[
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
     option(
-        "The number format of convolutions; auto is int8 for a quantized model, else bf16 if the device computes "
-        "it natively, else fp32.",
+        "The number format of convolutions; auto is int8 for a quantized model on CPUs, else bf16 if the device "
+        "computes it natively, else fp32.",
         NETWORK,
     ),
 ]

@@ -34,7 +34,8 @@ MAX_ABOVE_SHARE = 0.001
 """A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
 MOST_DECLARED_BITS = 14
-"""The most declared bits that are taken literally; for example, Sentinel-2 stores reflectance in 15 bits."""
+"""The largest declared number of bits that sets the range 0-255; Sentinel-2, for example, declares 15 bits for
+reflectance."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
 """Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""

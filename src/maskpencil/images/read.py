@@ -37,7 +37,7 @@ from maskpencil.images.pixels import (
 from maskpencil.parsing import shown
 
 MAX_BYTES = 2**31
-"""The most decoded bytes of an image, which limits the number of bands."""
+"""The largest size of a decoded image in bytes, which limits the number of bands."""
 
 _SEVERAL = ("GIF", "PNG", "WEBP")
 """Formats that may hold several images, without MPO, whose further images are only previews and other views."""

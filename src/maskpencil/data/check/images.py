@@ -85,7 +85,7 @@ MIN_MENTIONED_SHARE = 0.5
 """The smallest share of a split in train that the message mentions."""
 
 MIN_IMAGES_FOR_OUTLIERS = 20
-"""The least number of images for finding outliers."""
+"""The smallest number of images for finding outliers."""
 
 _AT_ONCE = 512
 

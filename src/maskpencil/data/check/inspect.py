@@ -24,7 +24,7 @@ MAX_SPECK_AREA = 6
 """The largest area of a speck, in pixels."""
 
 MAX_PAIRS_WITHOUT_PROCESSES = 200
-"""Up to this many pairs are read in the current process, since starting others would take longer."""
+"""The largest number of pairs that are read in the current process, since starting other processes takes longer."""
 
 MAX_SHORT_SHARE = 0.25
 """The largest share of a mask's pixels in short runs; a greater one means noise or compression instead of specks."""

@@ -241,7 +241,7 @@ MIN_THIN_SHARE = 0.6
 
 DOUBT = 0.05
 MAX_SPECKS = 5
-"""Up to this many specks in a mask may be intended."""
+"""The largest number of specks in a mask that may be intended."""
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:

@@ -43,7 +43,7 @@ NUMBERING = re.compile("instance|panoptic|object")
 """Words in the names of masks that number objects."""
 
 GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
-"""Words that name no class."""
+"""Words in the names of masks that are not names of classes."""
 
 Numbers = npt.NDArray[np.int32]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from maskpencil.data.layout.pairs import additions, pair_names
 
 FEW_LEFT = 0.1
-"""Up to this share of unmatched masks may be leftovers; if there are more, they are additional masks of the images."""
+"""The largest share of unmatched masks that count as leftovers; more of them count as additional masks of the
+images."""
 
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
 """Words in the names of masks that are numbered by class, with n in place of the number."""

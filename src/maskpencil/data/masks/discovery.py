@@ -120,7 +120,7 @@ MIN_OPACITY_SHARE = 0.05
 """An opacity between 0 and 255 is no class if it fills less than this share of the smaller area of 0 and 255."""
 
 STRAY_SHARE = 1e-4
-"""Up to this share of pixels with other values than black and white may be mistakes."""
+"""The largest share of pixels with values other than black and white that count as mistakes."""
 
 MIN_KNOWN_COLORS = 20
 """This many colors of a published palette, or half of its colors, identify it; fewer may be a coincidence."""

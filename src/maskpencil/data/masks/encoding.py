@@ -261,7 +261,8 @@ def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 NO_CLASS = -1
 NEIGHBORHOOD = 17
-"""Pixels: the side of the square in which the class of a lossy pixel must occur; compression spreads over 16."""
+"""The side, in pixels, of the square in which the class of a lossy pixel must also occur; JPEG artifacts reach 16
+pixels."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ MIN_OBJECTS = 3
 """At least one mask numbers this many objects."""
 
 MIN_NUMBERS = 8
-"""The least number of different values, if they are not numbers from 1."""
+"""The smallest number of different values, if the values do not count from 1."""
 
 EVEN_SHARE = 0.2
-"""The least share of pixels that equal their neighbors; photographs have fewer."""
+"""The smallest share of pixels that equal their neighbors; photographs have a smaller one."""
 
 MIN_IMPOSSIBLE_CLASSES = 128
 """More values than any data set has classes that are one region each."""
@@ -32,7 +32,7 @@ MIN_FEWER_SHARE = 0.3
 """The smallest share of masks that must have fewer numbers than the mask with the most numbers."""
 
 MIN_ONCE_SHARE = 0.8
-"""The least share of values that occur in one mask only."""
+"""The smallest share of values that occur in only one mask."""
 
 SAMPLE = 8
 
@@ -53,7 +53,7 @@ class NumberedObjects:
 
     @property
     def encoding(self) -> MaskEncoding | None:
-        """The encoding that reads them as background and object; None if they have no background."""
+        """The encoding that reads the masks as background and object; None if the masks have no background."""
         two = ClassSet(("background", "object"))
         return MaskEncoding("objects", two, alpha=self.alpha) if self.has_background else None
 
