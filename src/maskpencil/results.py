@@ -26,7 +26,7 @@ MARKER = ".maskpencil-results.jsonl"
 MAX_RECORD_BYTES = 2**27
 """The largest size of a record, which has room for two million files; a larger file is not a record."""
 
-MOST_JSON_BYTES = 2**27
+MAX_JSON_BYTES = 2**27
 
 SPARE_LINES = 1000
 """A record with this many more lines than two for each file is rewritten without its outdated lines."""
@@ -291,7 +291,7 @@ def _key(folder: Path, path: Path) -> str:
 
 
 def _has_keys(path: Path, keys: Collection[str]) -> bool:
-    if path.stat().st_size > MOST_JSON_BYTES:
+    if path.stat().st_size > MAX_JSON_BYTES:
         return False
     entries = _parsed(path.read_bytes())
     return isinstance(entries, dict) and entries.keys() >= set(keys)

@@ -33,9 +33,8 @@ FULL_RANGE_ABOVE = 2**14 - 1
 MAX_ABOVE_SHARE = 0.001
 """A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
-MOST_DECLARED_BITS = 14
-"""The largest declared number of bits that sets the range 0-255; Sentinel-2, for example, declares 15 bits for
-reflectance."""
+MAX_DECLARED_BITS = 14
+"""The largest declared number of bits that determines the range; Sentinel-2, for example, declares 15 for reflectance."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
 """Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""
@@ -169,7 +168,7 @@ class Levels:
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False
-        return bands.dtype.kind == "f" or bands.bits > MOST_DECLARED_BITS
+        return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
         """Count the numbers (H, W, n) of a part of the file, except those of empty pixels."""
@@ -203,7 +202,7 @@ class Levels:
                     "IN.tif OUT.tif"
                 )
             return 0.0, 1.0
-        if bands.bits <= MOST_DECLARED_BITS:
+        if bands.bits <= MAX_DECLARED_BITS:
             return 0.0, 2.0 ** (bands.bits - (bands.dtype.kind == "i")) - 1
         if self._above[65535] > MAX_ABOVE_SHARE * self._count:
             raise ImageError(

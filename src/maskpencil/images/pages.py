@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskpencil.errors import ImageError
 from maskpencil.images.files import decoding, is_tiff, naming, opened_image
-from maskpencil.images.tiff import MOST_PAGES
+from maskpencil.images.tiff import MAX_PAGES
 
 PAGED_SUFFIXES = frozenset({".gif", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, of formats that may hold several pages."""
@@ -121,7 +121,7 @@ class _Tiff:
         places: dict[int, None] = {}  # in their order; a damaged file may lead back
         main = []
         place = self._first
-        while place and place not in places and len(places) < MOST_PAGES:
+        while place and place not in places and len(places) < MAX_PAGES:
             places[place] = None
             try:
                 count = self._numbers(self._count, self._read(place, struct.calcsize(self._count)))[0]

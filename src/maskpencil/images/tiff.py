@@ -29,7 +29,7 @@ from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-MOST_PAGES = 65_536
+MAX_PAGES = 65_536
 """The largest number of pages that are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -381,7 +381,7 @@ def is_tiff(head: bytes) -> bool:
     return head.startswith(MAGICS)
 
 
-def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
+def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
     """Read the tags of all pages, or of the first `most`.
 
     Raises:

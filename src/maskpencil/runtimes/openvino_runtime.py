@@ -19,7 +19,7 @@ from maskpencil.runtimes.base import CoarseScores, Finish
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
-_MOST_AT_ONCE = 4
+_MAX_AT_ONCE = 4
 """The largest number of images that run simultaneously; each takes memory."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
@@ -110,7 +110,7 @@ class _Compiled:
     def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
         self._settings = {
             "PERFORMANCE_HINT": hint,
-            "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
+            "PERFORMANCE_HINT_NUM_REQUESTS": _MAX_AT_ONCE,
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
         }
         self._prepared = prepared
@@ -175,7 +175,7 @@ class _Requests:
         self._create = compiled.create_infer_request
         self._free: LifoQueue[openvino.InferRequest] = LifoQueue()
 
-        self.at_once = min(_MOST_AT_ONCE, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        self.at_once = min(_MAX_AT_ONCE, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
 
     @contextmanager
     def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:

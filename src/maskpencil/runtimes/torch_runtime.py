@@ -22,7 +22,7 @@ from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Finish, NetworkProfile, Runtime
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
-MOST_SHAPES = 8
+MAX_COMPILED_SHAPES = 8
 """The largest number of input shapes to compile; each takes time and memory."""
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"triton.cudagraphs": True, "freezing": True}
@@ -105,7 +105,7 @@ class TorchRuntime(Runtime):
 class CompiledNetwork:
     """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
 
-    An input shape is compiled the second time it occurs, up to `MOST_SHAPES` shapes; other shapes are run uncompiled.
+    An input shape is compiled the second time it occurs, up to `MAX_COMPILED_SHAPES` shapes; other shapes are run uncompiled.
     On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network must not be
     trained any more. May be used from several threads.
     """
@@ -141,7 +141,7 @@ class CompiledNetwork:
 
     def _is_compiled(self, shape: torch.Size) -> bool:
         with self._lock:
-            if shape in self._seen and len(self.shapes) < MOST_SHAPES:
+            if shape in self._seen and len(self.shapes) < MAX_COMPILED_SHAPES:
                 self.shapes.add(shape)
             self._seen.add(shape)
             return shape in self.shapes
