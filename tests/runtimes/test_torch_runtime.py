@@ -31,7 +31,7 @@ def test_a_shape_is_compiled_when_it_comes_again(make_network):
 
 
 def test_only_the_first_shapes_are_compiled(make_network, monkeypatch):
-    monkeypatch.setattr(torch_runtime, "MOST_SHAPES", 2)
+    monkeypatch.setattr(torch_runtime, "MAX_COMPILED_SHAPES", 2)
     network = make_network()
     for _ in range(3):
         last = [factor(network, side, 4) for side in (4, 5, 6)]

@@ -34,7 +34,7 @@ MAX_ABOVE_SHARE = 0.001
 """A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
 MAX_DECLARED_BITS = 14
-"""The largest declared number of bits that determines the range; Sentinel-2, for example, declares 15 for reflectance."""
+"""The largest declared number of bits that determines the range; Sentinel-2 declares 15 bits for reflectance."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
 """Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""
