@@ -105,7 +105,7 @@ class TorchRuntime(Runtime):
 class CompiledNetwork:
     """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
 
-        An input shape is compiled the second time it occurs, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
+    An input shape is compiled the second time it occurs, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
     uncompiled. On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network
     must not be trained any more. May be used from several threads.
     """
