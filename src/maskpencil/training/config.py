@@ -139,8 +139,8 @@ class TrainConfig:
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The optimizer. The modern recipe uses adamw, or muon if training starts from random weights and the backbone has
     batch normalization. lbfgs needs a frozen backbone (see `freeze`) and the loss cross-entropy. It trains without
-    dropout, random views and learned upsampling, so that the loss has a single minimum; each epoch is one iteration of
-    L-BFGS."""
+    dropout, random views and learned upsampling, so that the loss has a single minimum; each epoch is one round of
+    L-BFGS steps on all training images."""
 
     momentum: float = RECIPE
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
