@@ -2,9 +2,9 @@
 
     python benchmarks/ablations.py DATA [--out runs/ablations] [--quick] [--weights none | --weights-dir FOLDER]
 
-Every row is a training run; rows that are done are not run again, so that a run that was cut short goes on. The table
+Every row is a training run; rows that are done are not run again, so that an interrupted run continues. The table
 is written to OUT/table.md after every row; an image of each group, OUT/GROUP.png, shows where its nets see boundaries.
-ImageNet weights come from torchvision's cache, or from FOLDER/BACKBONE.pth; rows whose weights cannot be had are told
+ImageNet weights come from torchvision's cache, or from FOLDER/BACKBONE.pth; rows without available weights are listed
 as such, and `--weights none` trains every row from scratch.
 """
 

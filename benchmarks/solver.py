@@ -3,7 +3,7 @@
     python benchmarks/solver.py DATA --model MODEL [--image-size 180x240] [--epochs 50] [--rates 1e-3 1e-2]
 
 The backbone is that of a trained model; the head starts from nothing, without dropout or learned upsampling. The loss
-is that of all training images together; the time to look at it is not counted. L-BFGS goes on until it is below the
+is that of all training images together; the time to look at it is not counted. L-BFGS continues until it is below the
 least that Adam came to, or `--epochs` rounds are made.
 """
 

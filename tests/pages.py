@@ -105,7 +105,7 @@ def prose(page: Path) -> list[str]:
 
 
 def commands(text: str) -> list[Command]:
-    """Read the commands of a console block; a line that ends with a backslash goes on in the next."""
+    """Read the commands of a console block; a line that ends with a backslash continues in the next."""
     found: list[Command] = []
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith("$ "):

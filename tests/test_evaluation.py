@@ -107,7 +107,7 @@ def test_a_folder_with_other_classes_is_an_error_that_names_both(score, save_fil
     masks = {f"masks/{i}.png": np.eye(8, dtype=np.uint8) for i in range(2)}
     folder = save_files({**images, **masks, "classes.yaml": "names: [a, box]"})
     with pytest.raises(
-        DataError, match=r"has the classes a, box, but the model knows ground, box, ball; .*; evaluate a model"
+        DataError, match=r"has the classes a, box, but the model has ground, box, ball; .*; evaluate a model"
     ):
         score(untrained(NAMES), folder)
 
@@ -180,9 +180,9 @@ def test_the_same_order_gives_no_line(segmenter: Segmenter, tiny_folder: Path) -
     [
         (
             "[ground, boxes, ball]",
-            "'boxes' is not the model's (did you mean box?), the data lack 'box'; if they mean the same",
+            "the model has no 'boxes' (did you mean box?), the data have no 'box'; if they mean the same",
         ),
-        ("[ground, box, ball, tree]", "'tree' is not the model's; evaluate a model that was trained on these classes"),
+        ("[ground, box, ball, tree]", "the model has no 'tree'; evaluate a model that was trained on these classes"),
     ],
 )
 def test_other_names_are_refused_with_the_differences_and_a_remedy(

@@ -149,7 +149,7 @@ def test_the_first_of_several_pages_is_read_with_a_remark(kind: str, tmp_path: P
     frames[0].save(path, kind, save_all=True, append_images=frames[1:], lossless=True)
     pixels = read_pixels(path)
     assert pixels.rgb[0, 0].tolist() == [255, 0, 0]
-    assert pixels.remarks == ("page 1 of 3 is taken; save the others as files of their own",)
+    assert pixels.remarks == ("only page 1 of 3 is read; save the others as separate files",)
     assert read_header(path).pages == 3
 
 

@@ -242,7 +242,7 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)  # the superuser, who may run the tests, may read anything
-    with pytest.raises(ImageError, match=r"photo\.png: may not be read; check its permissions"):
+    with pytest.raises(ImageError, match=r"photo\.png: cannot be read \(permission denied\); check its permissions"):
         read_image(tmp_path / "photo.png")
 
 

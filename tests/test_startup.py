@@ -69,7 +69,7 @@ if __name__ == "__main__":
     import maskpencil.data.check.inspect as inspect
     from maskpencil.cli import main
 
-    inspect.FEW = 1  # else a few files are read without other processes
+    inspect.MAX_PAIRS_WITHOUT_PROCESSES = 1  # else a few files are read without other processes
     sys.exit(main(["check", sys.argv[1], "--processes", "2", "--out", "seen"]))
 """
 

@@ -55,7 +55,7 @@ def test_the_numbers_of_a_mask_count_also_where_white_is_zero(tmp_path: Path) ->
     stored = tiff(tmp_path / "a.tif", NUMBERS.tobytes(), NUMBERS.shape)
     pixels = read_mask_pixels(stored)
     np.testing.assert_array_equal(pixels.values, NUMBERS)
-    assert pixels.remark.startswith('say "white is zero"')
+    assert pixels.remark.startswith("are TIFF files in which 0 is white")
     assert read_mask_pixels(tiff(tmp_path / "b.tif", NUMBERS.tobytes(), NUMBERS.shape, photometric=1)).remark == ""
 
 
@@ -110,7 +110,7 @@ def test_classes_in_red_and_object_numbers_in_green_are_classes(tmp_path: Path) 
     objects = np.stack([NUMBERS, np.array([0, 300, 7, 9])[NUMBERS], NUMBERS * 0], axis=2).astype(np.uint16)
     pixels = read_mask_pixels(png(tmp_path / "a.png", objects, 2))
     np.testing.assert_array_equal(pixels.values, NUMBERS)
-    assert pixels.remark == "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+    assert pixels.remark == "hold 16-bit class numbers in red and object numbers in green: the class numbers are read"
 
 
 @pytest.mark.parametrize("kind", ["objects in red", "blue in use"])
@@ -210,5 +210,5 @@ def test_other_floats_are_refused(tmp_path: Path, value: float) -> None:
 
 def test_bands_that_are_no_colors_are_refused(tmp_path: Path) -> None:
     rows = np.arange(24, dtype=np.uint8).tobytes()
-    with pytest.raises(ImageError, match=r"a\.tif: holds 4 bands of numbers that are no colors.*gdal_translate -b 1"):
+    with pytest.raises(ImageError, match=r"a\.tif: holds 4 bands of numbers that are not colors.*gdal_translate -b 1"):
         read_mask_pixels(tiff(tmp_path / "a.tif", rows, (2, 3), photometric=1, bands=4))

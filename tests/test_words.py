@@ -21,8 +21,31 @@ REPLACED = {
 }
 """Words, in any form, with what is written instead."""
 
-PHRASES = ("so many", "is told of", "for it is", "hears")
-"""Phrases that a reader of two papers stumbles over."""
+PHRASES = (
+    "so many",
+    "is told",
+    "are told",
+    "told of",
+    "for it is",
+    "hears",
+    "knows",
+    "as it were",
+    "such as are",
+    "in the mean",
+    "goes on",
+    "breaks? off",
+    "broke off",
+    "may not be read",
+    "once set",
+    "where there is none",
+    "what is asked for",
+    "lines for the user",
+    "at fault",
+    "the most pixels",
+    "taken for",
+    "looked at",
+)
+"""Phrases, as regular expressions, that readers of two papers stumbled over."""
 
 OF_OTHERS = {
     "src/maskpencil/cli/failures.py": {"colour"},  # what people type

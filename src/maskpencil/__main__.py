@@ -1,4 +1,4 @@
-"""Run the command line by `python -m maskpencil`; `_startup` says how the module search path is changed first."""
+"""Run the command line for `python -m maskpencil`, after `_startup` has made the module search path safe."""
 
 import sys
 

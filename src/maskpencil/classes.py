@@ -27,7 +27,7 @@ Example:
 """
 
 MAX_CLASSES = 255
-"""The most classes that an 8-bit label map can hold besides `IGNORE_INDEX`."""
+"""The largest number of classes that an 8-bit label map can hold besides `IGNORE_INDEX`."""
 
 MAX_NAME = 500
 MAX_IGNORE_INDEX = 2**16
@@ -168,8 +168,8 @@ def read_classes(path: str | Path) -> ClassSet:
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of plain values: lists, mappings, strings and numbers.
 
-    Refuses what could exhaust memory: anchors and aliases, tags, more than `MAX_YAML_BYTES` bytes, more than
-    `MAX_YAML_DEPTH` levels.
+    Content that could exhaust memory is rejected: anchors and aliases, tags, more than `MAX_YAML_BYTES` bytes, more
+    than `MAX_YAML_DEPTH` levels.
 
     Raises:
         DataError: the file cannot be read, is not YAML or is refused.

@@ -39,7 +39,7 @@ class ConfigError(MaskPencilError, ValueError):
 
 
 class DataError(MaskPencilError):
-    """Images, masks or class files are at fault.
+    """Images, masks or class files have an error.
 
     Example:
         >>> mp.check("nowhere")
@@ -71,7 +71,7 @@ class VideoError(ImageError):
 
 
 class ModelError(MaskPencilError):
-    """A model folder or a weights file is at fault.
+    """A model folder or a weights file has an error.
 
     Example:
         >>> mp.Segmenter.from_pretrained("street")
@@ -94,7 +94,7 @@ class OutputError(MaskPencilError):
 
 
 class TrainingError(MaskPencilError):
-    """Training cannot go on.
+    """Training cannot continue.
 
     Example:
         >>> try:

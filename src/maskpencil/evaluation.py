@@ -23,7 +23,7 @@ P = TypeVar("P")
 BATCH_PIXELS = 2**17
 """The largest number of pixels in a batch of small images, such as 12 of 90x120."""
 
-MOST_NAMES = 20
+MAX_LISTED_CLASSES = 20
 """The largest number of classes that an error message lists."""
 
 
@@ -37,9 +37,9 @@ def evaluate(
 ) -> Scores:
     """Score a segmenter on one split of a folder, every image whole and at its own size.
 
-    `segmenter` may be a model folder, which is loaded. Where the data have the model's classes in another order they
-    are matched by name, see `match_classes`, and `tell` is called with a line about it. `report` is called with
-    (images done, of).
+    `segmenter` may be a model folder, which is loaded. If the data have the model's classes in another order, classes
+    are matched by name, see `match_classes`, and `tell` is called with a note. `report` is called with (images done,
+    total).
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street", split="test")
@@ -47,7 +47,7 @@ def evaluate(
         2
 
     Raises:
-        ConfigError: an argument cannot be what it should.
+        ConfigError: an argument has the wrong type or value.
         DataError: the folder cannot be read, lacks the split, or has other classes than the segmenter.
         ModelError: the model folder cannot be read.
     """
@@ -68,10 +68,10 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """Score as `evaluate` does, and also the probability of the class `name` against all others, in one pass.
+    """Compute the scores of `evaluate`, and in the same pass the scores of the probability of the class `name`.
 
     Raises:
-        DataError: the model has no such class, or as `evaluate`.
+        DataError: the model has no such class; see also `evaluate`.
     """
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
@@ -95,7 +95,7 @@ def predict_pairs(
 ) -> Generator[tuple[LabelMap, P], None, None]:
     """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`.
 
-    `report` is called with (pairs done, of) after each result was used.
+    `report` is called with (pairs done, total) after each result was used.
     """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:
@@ -111,14 +111,13 @@ def predict_pairs(
 
 
 def match_classes(folder: DataFolder, classes: ClassSet) -> tuple[DataFolder, str]:
-    """Reorder the classes of a folder to those of a model, by their names.
+    """Renumber the classes of a folder in the order of a model, by their names.
 
     Returns:
-        The folder, whose masks are read as the model numbers its classes, and a line that says so where their order
-        differed, else an empty text.
+        The folder with the class numbers of the model, and a note if the order of the classes differed, else "".
 
     Raises:
-        DataError: the names differ, and not in their order alone.
+        DataError: the names of the classes differ.
     """
     own = folder.classes
     if own.names == classes.names:
@@ -142,8 +141,8 @@ def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
     own = folder.classes.names
     lacking = [name for name in classes.names if name not in own]
     others = [name for name in own if name not in classes.names]
-    differing = [f"{name!r} is not the model's{_hint(name, lacking)}" for name in others]
-    differing += [f"the data lack {', '.join(map(repr, lacking))}"] if lacking else []
+    differing = [f"the model has no {name!r}{_hint(name, lacking)}" for name in others]
+    differing += [f"the data have no {', '.join(map(repr, lacking))}"] if lacking else []
     remedy = (
         f"if they mean the same, give them the model's names in {folder.root / 'classes.yaml'}; else train a model on "
         "these classes"
@@ -151,7 +150,7 @@ def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
         else "evaluate a model that was trained on these classes"
     )
     return (
-        f"{folder.root}: has the classes {_listed(own)}, but the model knows {_listed(classes.names)}; "
+        f"{folder.root}: has the classes {_listed(own)}, but the model has {_listed(classes.names)}; "
         f"{', '.join(differing)}; {remedy}"
     )
 
@@ -175,4 +174,6 @@ def _opened(
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")
+    return ", ".join(names[:MAX_LISTED_CLASSES]) + (
+        f", ... ({len(names)} in all)" if len(names) > MAX_LISTED_CLASSES else ""
+    )

@@ -17,10 +17,10 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Turn the failed import of an optional package into an error that says which extra `what` needs.
+    """Turn the failed import of an optional package in the block into an error that names the extra to install.
 
     Raises:
-        ConfigError: a package of an extra was imported, and is not installed.
+        ConfigError: the block imported a package of an extra that is not installed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, and remove what killed processes left."""
+"""Write files and folders whole or not at all, and remove the temporary files of killed processes."""
 
 import errno
 import os
@@ -17,13 +17,13 @@ from maskpencil.regular_files import special_kind
 PATIENCE = 2.0
 """Seconds to wait for a process that is removing leftovers from a folder, which takes milliseconds."""
 
-JUST_BEGUN = 1.0
-"""The age in seconds up to which an empty temporary folder is taken for that of a running process."""
+MAX_EMPTY_AGE = 1.0
+"""The age in seconds up to which an empty temporary folder may belong to a running process."""
 
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
 
 Record = Callable[[Path, Path], None]
-"""A callback that gets a path that is about to appear, and the temporary path of its content."""
+"""A callback that is called with a path and the temporary path of its content, just before the file appears."""
 
 _recorders: list[tuple[Path, Record]] = []
 
@@ -43,7 +43,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent, exclusive=False):
-            temporary = _begun(path)
+            temporary = _temporary_file(path)
             permissions = temporary.stat().st_mode
             try:
                 yield temporary
@@ -88,7 +88,7 @@ def temporary_beside(path: Path) -> Path:
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
     """Call `record`, from any thread, before a file below `folder` appears, as long as the block runs.
 
-    This holds for the files of `written_whole`, and for those of `folder_written_whole` with `fresh`.
+    It is called for files of `written_whole`, and for files of `folder_written_whole` with `fresh`.
     """
     entry = (folder, record)
     _recorders.append(entry)
@@ -135,7 +135,7 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
         made = new.stat()
         with locked(new, exclusive=False):
             found = new.stat()
-            if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # taken over, see JUST_BEGUN
+            if (found.st_ino, found.st_ctime_ns) != (made.st_ino, made.st_ctime_ns):  # taken over, see MAX_EMPTY_AGE
                 raise OutputError(in_use)
             try:
                 yield new
@@ -158,7 +158,7 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
                 shutil.rmtree(new, ignore_errors=True)
                 raise
             finally:
-                _put_right(path)
+                _restore_or_remove(path)
             _flush(path.parent)
 
 
@@ -171,13 +171,13 @@ def recover_folder(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     new, _ = _beside(path)
     if not new.is_dir():
-        _put_right(path)
+        _restore_or_remove(path)
         return
     with suppress(FileNotFoundError), locked(new, exclusive=True) as is_locked:  # its writer may end meanwhile
         # a process that has just made the folder is about to lock it
-        has_begun = any(new.iterdir()) or time.time() - new.stat().st_mtime > JUST_BEGUN
+        has_begun = any(new.iterdir()) or time.time() - new.stat().st_mtime > MAX_EMPTY_AGE
         if is_locked is not False and has_begun:
-            _put_right(path)
+            _restore_or_remove(path)
             shutil.rmtree(new, ignore_errors=True)
 
 
@@ -187,11 +187,11 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
     Args:
         folder: an existing folder.
-        exclusive: take an exclusive lock, without waiting for it; otherwise one that all who write in the folder share,
-            which waits at most `PATIENCE` seconds for an exclusive one to end.
+        exclusive: take an exclusive lock, without waiting for it; otherwise take a lock that all writers share, and
+            wait at most `PATIENCE` seconds until no exclusive lock is held.
 
     Yields:
-        Whether it is locked; None if folders cannot be locked, as on Windows and some network file systems.
+        Whether the folder is locked; None if folders cannot be locked, as on Windows and some network file systems.
     """
     if sys.platform == "win32":
         yield None
@@ -275,10 +275,10 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, deep=False)
         with locked(path.parent, exclusive=False):
-            _begun(path).unlink()
+            _temporary_file(path).unlink()
 
 
-def _begun(path: Path) -> Path:
+def _temporary_file(path: Path) -> Path:
     """Make the temporary file that will become `path`."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -297,7 +297,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _announce(path: Path, made: Path) -> None:
-    """Call the recorders for `path`, which is about to appear and whose content still lies at `made`."""
+    """Call the recorders for `path`, which is about to appear; its content is still in the temporary file `made`."""
     for folder, record in tuple(_recorders):
         if path.parts[: len(folder.parts)] == folder.parts:
             record(path, made)
@@ -319,7 +319,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.maskpencil-new"), path.with_name(f".{path.name}.maskpencil-old")
 
 
-def _put_right(path: Path) -> None:
+def _restore_or_remove(path: Path) -> None:
     """Bring the old folder back if the new one has not replaced it; otherwise remove it."""
     _, old = _beside(path)
     if old.exists() and not path.exists():

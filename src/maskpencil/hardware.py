@@ -1,4 +1,4 @@
-"""Choose device, runtime and precision: the rules behind `device="auto"`, `runtime="auto"`, `precision="auto"`."""
+"""Choose device, runtime and precision, and define what `auto` means for each."""
 
 import sys
 from pathlib import Path

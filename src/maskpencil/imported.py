@@ -31,7 +31,7 @@ def published_model(name: str) -> ModelParts:
 def import_model(
     path: str | Path, *, classes: ClassSet | None = None, at_once_scales: bool | None = None
 ) -> ModelParts:
-    """Read one of the FCN authors' networks or of torchvision's from its file.
+    """Read a network of the FCN authors or of torchvision from a weights file.
 
     Args:
         path: a Caffe file (.caffemodel) or a state dict (.safetensors, .pth or .pt).

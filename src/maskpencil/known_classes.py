@@ -13,7 +13,7 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """Return the color of a class in Pascal VOC's masks: the bits of its index, dealt to red, green, blue in turn.
+    """Return the color of a class in Pascal VOC's masks: the bits of its index, given in turn to red, green, blue.
 
     The lowest three bits become the highest of the channels, so that neighboring classes differ most.
     """
@@ -40,7 +40,7 @@ def _table(text: str) -> ClassSet:
 
 
 VOC = ClassSet(VOC_NAMES, tuple(voc_color(index) for index in range(len(VOC_NAMES))))
-"""Pascal VOC's 21 classes, also those of torchvision's nets.
+"""Pascal VOC's 21 classes, which torchvision's segmentation networks use as well.
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
@@ -60,7 +60,7 @@ CAMVID_11 = _table(
     0 128 192   bicyclist
     """
 )
-"""CamVid's 11 classes of the SegNet paper, in the order and colors of its tutorial; 11 is unlabeled in its masks.
+"""CamVid's 11 classes of the SegNet paper, in the order and colors of its tutorial, where 11 marks unlabeled pixels.
 
 https://github.com/alexgkendall/SegNet-Tutorial, Scripts/test_segmentation_camvid.py
 """
@@ -208,4 +208,4 @@ KNOWN: Mapping[str, ClassSet] = {
     "CamVid's 11 classes": CAMVID_11,
     "CamVid": CAMVID_31,
 }
-"""Class sets that are recognized by their colors; not ADE20K's, where road and skyscraper share a color."""
+"""Class sets that are recognized by their colors; without ADE20K, in which road and skyscraper have the same color."""

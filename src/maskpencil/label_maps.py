@@ -24,8 +24,8 @@ class MaskPixels:
     """The values of a mask file, before they are mapped to classes.
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
-    is (n, 3) uint8 where the file has one, `alpha` (H, W) the opacity, 0-255, where not all pixels are opaque. `remark`
-    says what else the file states, as the end of a sentence about files.
+    is (n, 3) uint8 if the file has one, `alpha` (H, W) the opacity, 0-255, if not all pixels are opaque. `remark`
+    describes how the file was read; it completes a sentence about files.
     """
 
     values: npt.NDArray[np.integer]
@@ -68,11 +68,11 @@ class PixelRuns:
 
     @property
     def nbytes(self) -> int:
-        """The memory that they take."""
+        """The memory of the runs in bytes."""
         return self.values.nbytes + self.lengths.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
     def pixels(self) -> MaskPixels:
-        """Return the pixels again."""
+        """Restore the pixels of the mask."""
         values = np.repeat(self.values, self.lengths, axis=0)
         alpha = None if self.alpha is None else np.repeat(self.alpha, self.lengths).reshape(self.size)
         return MaskPixels(values.reshape(*self.size, *values.shape[1:]), self.palette, alpha)
@@ -81,25 +81,29 @@ class PixelRuns:
 def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") -> MaskPixels:
     """Read a mask file without changing a value: palette indices stay indices, 16-bit numbers stay 16-bit.
 
-    Numbers count as they are stored, also where a TIFF says that white is zero. Whole numbers stored as floats are read
-    as these numbers. Messages call the file `name`, by default its path.
+    Numbers are read as stored, even from a TIFF in which 0 is white. Whole numbers stored as floats are converted to
+    integers. Messages call the file `name`, by default its path.
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of a kind that holds no classes (fractions,
-            bands that are no colors).
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or without classes (fractions, or bands that are
+            not colors).
     """
     name = name or ("the mask" if isinstance(source, bytes) else os.fspath(source))
     stored = read_stored(source, name=name)
     values, alpha = stored.values, _opacity(stored)
-    remark = 'say "white is zero": the stored numbers count, not how they are shown' if stored.shown_inverted else ""
+    remark = (
+        "are TIFF files in which 0 is white: the stored numbers are read, not the inverted ones"
+        if stored.shown_inverted
+        else ""
+    )
     if values.dtype.kind == "f":
         values = _whole(values, name)
     if values.ndim == 3 and (values == values[..., :1]).all():  # three equal channels are a gray image
         return MaskPixels(np.ascontiguousarray(values[..., 0]), None, alpha, remark)
     if stored.bands > 1:
         raise ImageError(
-            f"{name}: holds {stored.bands} bands of numbers that are no colors; expected one band of class numbers; "
-            "save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
+            f"{name}: holds {stored.bands} bands of numbers that are not colors; expected one band of class "
+            "numbers; save the band of the classes alone, for example: gdal_translate -b 1 IN.tif OUT.tif"
         )
     if values.ndim == 2:
         palette, cleared = _with_clear_black(stored)
@@ -110,7 +114,7 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
 
 
 def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
-    """Return the opacity, 0-255; None where all pixels are opaque."""
+    """Return the opacity, 0-255; None if all pixels are opaque."""
     alpha = stored.alpha
     if alpha is None or (alpha == np.iinfo(alpha.dtype).max).all():
         return None
@@ -118,7 +122,7 @@ def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
 
 
 def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer]:
-    """Turn whole numbers that are stored as floats into integers, the shortest that hold them."""
+    """Convert whole numbers stored as floats to the smallest integer type that holds them."""
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
         raise ImageError(f"{name}: holds floating-point numbers; expected whole class numbers or colors")
@@ -126,13 +130,13 @@ def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer
     return numbers.astype(np.uint8 if fits else np.int32)
 
 
-_CLEARED = "have transparent colors in their palette, which are read as black (0) where colors count"
+_CLEARED = "have transparent colors in their palette, which are read as black (0) if colors identify the classes"
 
 
 def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
-    """Return the palette with transparent colors black, so that they are one in all files, and whether any changed.
+    """Return the palette with transparent colors set to black, and whether any color changed.
 
-    Nothing changes where black is in use beside them.
+    All files then have the same transparent color. Nothing is changed if opaque pixels are black.
     """
     palette = stored.palette
     if palette is None or not stored.clear:
@@ -147,11 +151,11 @@ def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, boo
     return palette, True
 
 
-_OBJECTS = "hold class numbers in red and object numbers in green, of 16 bits: red counts"
+_OBJECTS = "hold 16-bit class numbers in red and object numbers in green: the class numbers are read"
 
 
 def _are_objects(values: npt.NDArray[np.integer]) -> bool:
-    """Return whether channels of 16 bits (H, W, 3) are a class, an object number, of one class each, and nothing."""
+    """Return whether 16-bit channels (H, W, 3) hold a class, an object number that implies the class, and zeros."""
     if values.dtype != np.uint16 or values[..., 2].any() or not 0 < values[..., 0].max() < IGNORE_INDEX:
         return False
     objects = np.unique(values[..., :2][values[..., 1] > 0], axis=0)  # (n, 2): class and number
@@ -159,10 +163,10 @@ def _are_objects(values: npt.NDArray[np.integer]) -> bool:
 
 
 def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uint8]:
-    """Return colors of 8 bits a channel (H, W, 3), to which those of 16 bits must be equal.
+    """Convert colors of 16 bits per channel (H, W, 3) to 8 bits.
 
     Raises:
-        ImageError: the channels hold other numbers.
+        ImageError: a color cannot be represented exactly in 8 bits.
     """
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
@@ -172,9 +176,9 @@ def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uin
                 return (values // one).astype(np.uint8)
     ranges = (f"{channel} {values[..., place].min()} to {values[..., place].max()}" for place, channel in _CHANNELS)
     raise ImageError(
-        f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), which are "
-        "no colors of 8 bits; expected one channel of class numbers; save the channel of the classes alone, for "
-        "example red: gdal_translate -b 1 IN.png OUT.png"
+        f"{name}: holds numbers of {8 * values.dtype.itemsize} bits in three channels ({', '.join(ranges)}), "
+        "which are not 8-bit colors; expected one channel of class numbers; save the channel of the classes "
+        "alone, for example red: gdal_translate -b 1 IN.png OUT.png"
     )
 
 
@@ -210,9 +214,9 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 
 
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W) class indices as a palette PNG whose first colors are `colors` (K, 3), those of the classes.
+    """Write (H, W) class indices as a palette PNG; `colors` (K, 3) are the colors of the classes.
 
-    Compressed by run lengths only, which takes a third of the time and a quarter more space.
+    It is compressed by run lengths only, which takes a third of the time and a quarter more space.
 
     Raises:
         OutputError: the file cannot be written.

@@ -71,7 +71,8 @@ class Scores:
 class ConfusionMatrix:
     """Pixel counts n_ij of class i predicted as j, summed in int64 over a whole data set.
 
-    A mean of scores over images or batches is wrong for rare classes: the counts are summed first and divided once.
+    The counts of all images are summed before scores are computed; averaging the scores of images would be wrong for
+    rare classes.
 
     Example:
         >>> matrix = mp.ConfusionMatrix(2)
@@ -135,7 +136,7 @@ class ConfusionMatrix:
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return `part / whole`, NaN where `whole` is 0."""
+    """Return `part / whole`, NaN if `whole` is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     ratio = np.full(part.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
@@ -162,20 +163,20 @@ RECALL_TENTHS = np.arange(11)
 class RoadScores:
     """The scores of one class against all others by its probability, as KITTI Road measures them.
 
-    A pixel is taken for the class if its probability is equal to or greater than the threshold. The best threshold is
-    the one of `THRESHOLDS` with the greatest F1, or the lowest of several. All measures lie in 0..1, over all pixels
-    of the set that are not ignored:
+    A pixel is assigned to the class if its probability is equal to or greater than the threshold. The best threshold is
+    the one of `THRESHOLDS` with the greatest F1, or the lowest of several. All measures are in 0..1 and count all
+    pixels that are not ignored:
 
     max_f1: the greatest F1 = 2 TP / (2 TP + FP + FN).
-    threshold: the best threshold, that of `max_f1`.
-    average_precision: the mean over the recalls 0, 0.1, ..., 1 of the greatest precision at any threshold whose recall
-        is equal to or greater than it; thresholds that no pixel of the class reaches are left out.
+    threshold: the best threshold, at which F1 is `max_f1`.
+    average_precision: the mean, over the recalls 0, 0.1, ..., 1, of the greatest precision at any threshold with at
+        least this recall; thresholds above the probabilities of all pixels of the class are left out.
     precision: TP / (TP + FP) at the best threshold.
     recall: TP / (TP + FN) at the best threshold.
     false_positive_rate: FP / (FP + TN) at the best threshold.
     false_negative_rate: FN / (FN + TP) at the best threshold.
     positives, negatives: the pixels of the class and of all others.
-    images: the images counted.
+    images: the number of images.
 
     All measures are NaN if no pixel is of the class, since there is no recall and so no best threshold. If all pixels
     are of the class, only `false_positive_rate` is NaN.
@@ -204,7 +205,7 @@ class RoadScores:
 class ThresholdCounts:
     """Pixel counts of the class `positive` and of all others, by the highest threshold that their probability reaches.
 
-    The counts are int64 and summed over a whole data set before they are divided.
+    The counts (int64) are summed over a whole data set before scores are computed.
     """
 
     def __init__(self, positive: int) -> None:

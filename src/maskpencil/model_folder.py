@@ -63,7 +63,7 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that a model folder holds besides the weights; `architecture` and `training` in plain values."""
+    """The content of a model folder except the weights; `architecture` and `training` are plain values."""
 
     architecture: Mapping[str, Any]
     classes: ClassSet
@@ -72,7 +72,7 @@ class ModelConfig:
 
     @property
     def title(self) -> str:
-        """The network's usual name: the `title` of its configuration class, which cannot be imported without torch."""
+        """The usual name of the network; equals the `title` of its configuration class, which needs torch."""
         entries = self.architecture
         if entries["name"] == "torchvision":
             return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
@@ -82,7 +82,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ModelParts:
-    """Everything a model folder holds; `training` says where the weights come from, in plain values."""
+    """The content of a model folder; `training` describes how the weights were made, as plain values."""
 
     model: "Network"
     classes: ClassSet
@@ -145,7 +145,7 @@ def weights_file(folder: Path) -> Iterator[BinaryIO]:
     """Open the weights file of a model folder.
 
     Raises:
-        ModelError: it cannot be opened, or is not a regular file.
+        ModelError: the file cannot be opened, or is not a regular file.
     """
     try:
         with open_regular(folder / WEIGHTS) as file:
@@ -223,7 +223,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
 
 @contextmanager
 def _described(folder: Path) -> Iterator[None]:
-    """Turn errors in the entries of config.json into a `ModelError` that names the file."""
+    """Convert errors about entries of config.json to a `ModelError` that names the file."""
     try:
         yield
     except MaskPencilError as error:

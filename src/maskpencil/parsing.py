@@ -18,10 +18,10 @@ T = TypeVar("T", str, int)
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 
 LONGEST = 80
-"""The most characters of a wrong value that an error shows."""
+"""The largest number of characters of a wrong value that an error shows."""
 
 MAX_DIGITS = 9
-"""The most digits of a number of pixels."""
+"""The largest number of digits of a number of pixels."""
 
 
 def read_path(name: str, value: Any) -> Path:
@@ -201,7 +201,7 @@ def parse_time(option: str, text: Any) -> float:
 
 
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
-    """Return a hint at the name in `known` that is most similar to `value`, or an empty string."""
+    """Return a hint such as "; did you mean NAME?" with the name in `known` most similar to `value`, or ""."""
     names = {name.casefold(): name for name in known}
     close = get_close_matches(str(value).casefold().replace("-", "_"), names, 1) if isinstance(value, str) else []
     return f"; did you mean {names[close[0]]}?" if close else ""

@@ -1,7 +1,7 @@
 """Read ahead of the network, form batches, run calls in parallel, and write behind the network, with short queues.
 
-No wait for a thread is endless: a `step` that gives no result for `PATIENCE` seconds, while the process computes
-nothing, raises `StalledError`. Its thread cannot be stopped and is left behind.
+A `step` that gives no result for `PATIENCE` seconds while the process computes nothing raises `StalledError`, so that
+no wait is endless. Its thread cannot be stopped and keeps running.
 """
 
 import sys
@@ -21,8 +21,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-MOST_WAITING = 4
-"""The most results, per worker of `in_parallel`, that may wait for an earlier result."""
+MAX_WAITING = 4
+"""The largest number of results, per worker of `in_parallel`, that may wait for an earlier result."""
 
 PATIENCE = 180.0
 """Seconds without a result and without computation after which a step counts as stalled."""
@@ -57,10 +57,10 @@ def read_ahead(
     early; it ends after the current item.
 
     Args:
-        items: what to fetch.
-        depth: the most items that are fetched in advance.
+        items: the items to fetch.
+        depth: the largest number of items that are fetched in advance.
         step: the step's name in errors; None if the wait may be endless, as for a live stream.
-        patience: also yield None whenever this many seconds passed without an item.
+        patience: also yield None whenever this many seconds have passed without an item.
 
     Raises:
         StalledError: no item came for `PATIENCE` seconds.
@@ -129,7 +129,7 @@ def in_parallel(
                 pending.append(pool.submit(call, item))
                 while len(working := [future for future in pending if not future.done()]) > workers + 1:  # one waits
                     watch.wait(working)
-                while pending and (pending[0].done() or len(pending) > MOST_WAITING * workers):
+                while pending and (pending[0].done() or len(pending) > MAX_WAITING * workers):
                     watch.wait([pending[0]])
                     yield pending.popleft().result()
             while pending:
@@ -143,8 +143,8 @@ def in_parallel(
 class WriteBehind:
     """A thread that runs calls in order; while `depth` calls are waiting, `submit` waits as well.
 
-    Used as a context manager: at its end the block waits for all calls; if it raises, the calls that have not begun are
-    dropped. An error of a call is raised by a later `submit` or at the end of the block.
+    It is a context manager that waits for all calls at the end of the block; if the block raises, the calls that have
+    not begun are dropped. An error of a call is raised by a later `submit` or at the end of the block.
     """
 
     def __init__(self, *, depth: int, step: str | None = "writing") -> None:
@@ -198,7 +198,7 @@ def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Watch:
-    """A wait for the threads whose names begin with `threads`, which notices if they stall."""
+    """Waits for the threads whose names begin with `threads`, and raises an error if they stall."""
 
     def __init__(self, step: str | None, threads: str) -> None:
         self._step, self._threads = step, threads
@@ -233,7 +233,7 @@ class _Watch:
                     return False
 
     def _positions(self) -> str:
-        """Return where the threads are waiting, as function, file and line."""
+        """Return the positions at which the threads are waiting: function, file and line."""
         frames = sys._current_frames()
         standing = [
             frames[thread.ident]

@@ -7,13 +7,14 @@ import unicodedata
 from typing import Any
 
 _JOINERS = "\u200c\u200d"
-"""Invisible, but parts of Persian words and of emoji."""
+"""Invisible characters that are kept, since Persian words and emoji contain them."""
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Categories of characters that move the cursor, break or reorder a line, cannot be encoded or are invisible."""
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|\b_|_\b|(?<=\bwww)\.|:(?=//)|^[#+-]")
-"""Markdown's marks of emphasis, code, links, tables and formulas, and of headings and lists at the start."""
+"""The characters with a meaning in Markdown: for emphasis, code, links, tables and formulas, and, at the start of a
+line, headings and lists."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -18,10 +18,11 @@ from maskpencil.runtimes.tiling import Windows
 from maskpencil.runtimes.upsampling import Floats
 
 QUEUE_DEPTH = 2
-"""The smallest number of images that are decoded ahead of the network; more would only take memory."""
+"""The number of images that are decoded ahead of the network, unless batches need more; further images only take
+memory."""
 
-FEW = 3
-"""Up to this many images are predicted one by one: preparing simultaneous predictions would take longer."""
+MAX_SEQUENTIAL = 3
+"""The largest number of images that are predicted one by one, since preparing simultaneous predictions takes longer."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,7 +57,7 @@ class Predictor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """The fastest number of images of one size for `predict_batch`."""
+        """The number of images of one size per call of `predict_batch` that is fastest."""
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
@@ -82,7 +83,7 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute images band by band; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything that determines the maps of `bands`, as plain values; None where it is unknown."""
+        """Return everything on which the maps of `bands` depend, as plain values; None if it is unknown."""
         return None
 
 
@@ -92,7 +93,7 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
 
 
 def batch_size(predictor: Predictor) -> int:
-    """Return the fastest number of images for `predict_batch`; 1 if the predictor does not define it."""
+    """Return the number of images for `predict_batch` that is fastest; 1 if the predictor does not define it."""
     return getattr(predictor, "batch_size", 1)
 
 
@@ -112,13 +113,12 @@ def predict_each(
 ) -> Generator[tuple[R, P | None], None, None]:
     """Read items ahead of the network, run it on them and yield the results in order.
 
-    A thread reads. Consecutive images of one size are batched, and more than `FEW` items go through the network in
-    parallel; the predictor sets the size of the batches and their number. Close the generator, or exhaust it, to end
-    the threads.
+    A thread reads the items. Consecutive images of one size form batches. With more than `MAX_SEQUENTIAL` items,
+    several batches go through the network in parallel. Close the generator, or exhaust it, to end the threads.
 
     Args:
-        predictor: sets the size of batches and the number of simultaneous calls, see `Predictor`.
-        items: what to read, such as paths or pairs.
+        predictor: the predictor, which chooses the size of batches and the number of simultaneous calls.
+        items: the items to read, such as paths or pairs.
         read: reads an item and returns a value to yield with the result, and the image (H, W, 3) uint8, or None for an
             item that does not go through the network.
         call: runs the network on images of one size and returns a result for each, as `predictor.predict_batch` does.
@@ -140,7 +140,7 @@ def predict_each(
         return [(value, result) for (value, _), result in zip(group, call(images), strict=True)]
 
     with (
-        side_by_side(predictor) if len(items) > FEW else one_by_one() as workers,
+        side_by_side(predictor) if len(items) > MAX_SEQUENTIAL else one_by_one() as workers,
         closing(read_ahead(map(read, items), depth=max(QUEUE_DEPTH, size), step="reading images")) as ahead,
         closing(
             in_parallel(

@@ -23,7 +23,7 @@ def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
 
 
 MIN_STD, MAX_NUMBER = 1e-6, 1e6
-"""The least standard deviation and the largest mean or deviation; beyond them float32 loses the image."""
+"""The smallest standard deviation, and the largest mean or deviation, for which float32 is precise enough."""
 
 MAX_SIDE, MAX_PIXELS = 2**16, 2**24
 """Limits of `image_size`, so that the scaled images fit into memory."""
@@ -76,7 +76,7 @@ class Preprocessing:
         return red, green, blue
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) at which the network sees an image of (height, width) `size`."""
+        """Return the (height, width) to which an image of `size` (height, width) is scaled for the network."""
         return fitted_size(size, self.image_size)
 
     def resize(self, image: RGBImage) -> RGBImage:

@@ -13,7 +13,7 @@ from maskpencil import terminal
 from maskpencil.plain_text import visible
 
 PLAIN_SECONDS = 10.0
-"""Seconds between two plain lines where there is no terminal."""
+"""Seconds between two plain lines, which are printed if there is no terminal."""
 
 
 class ProgressBar:
@@ -63,7 +63,7 @@ class ProgressBar:
             self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", self.words, self._time_left()))))
 
     def update_of(self, done: int, total: int) -> None:
-        """Show that `done` of `total` steps are done, for a total that is known only now."""
+        """Set the total number of steps, and show that `done` of them are done."""
         if total != self.total:
             self.total = total
             if self._bar:

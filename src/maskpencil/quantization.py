@@ -57,16 +57,17 @@ def quantize(
     calibration_images: int = CALIBRATION_IMAGES,
     report: Report | None = None,
 ) -> Quantized:
-    """Write a model folder that CPUs run in int8; on other devices it computes as before.
+    """Write a copy of a model folder that runs in int8 on CPUs; on other devices it runs as before.
 
     Args:
         model: the model folder to quantize.
         data: labeled images for calibration and scores.
         out: the folder to write.
         max_drop: the largest accepted loss of mean IoU, in percentage points.
-        split: both models are scored on it.
-        calibration_images: the number of training images, evenly spaced, that set the ranges of activations.
-        report: called with (images scored, total), once through for each of the two models.
+        split: the split on which both models are scored.
+        calibration_images: the number of training images, evenly spaced, on which the ranges of activations are
+            measured.
+        report: called with (images scored, total), first for the original model, then for the quantized one.
 
     Raises:
         ConfigError: `max_drop` or `calibration_images` is out of range, or nncf is not installed.

@@ -75,7 +75,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
-    """Return the lines of a file that are not empty, with their numbers from 1; errors end with what is `expected`.
+    """Return the lines of a file that are not empty, with their numbers from 1; errors end with the text `expected`.
 
     Raises:
         DataError: the file cannot be read.
@@ -89,19 +89,19 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
 
 
 GUESSES = {"gb18030": "GB18030", "cp1252": "WINDOWS-1252"}
-"""Encodings in which programs on Windows wrote texts: in China, and in Western Europe and America; iconv's names."""
+"""Encodings of Windows programs, by iconv's names: the ones used in China, and in Western Europe and America."""
 
 
 def decode_text(content: bytes, path: Path, expected: str) -> str:
-    """Decode a text file: UTF-8, or UTF-16 or UTF-32, which a mark or zero bytes at the beginning show.
+    """Decode a text file in UTF-8, UTF-16 or UTF-32; a byte order mark or zero bytes at the beginning show which.
 
     Args:
         content: the bytes.
-        path: the file that errors name.
-        expected: says in errors what it should hold.
+        path: the path of the file, for errors.
+        expected: a description of the expected content, for errors.
 
     Raises:
-        DataError: another encoding.
+        DataError: the encoding is not one of these.
     """
     try:
         return content.decode(json.detect_encoding(content[:4])).removeprefix("\ufeff")
@@ -159,9 +159,9 @@ def read_json(
     Args:
         path: a regular file.
         error: the class of the error to raise.
-        remedy: the end of its message.
-        limit: the most bytes.
-        any_text: whether strings may hold NUL and half surrogate pairs, which encode file names that are not UTF-8.
+        remedy: the remedy, with which the message of the error ends.
+        limit: the largest size in bytes.
+        any_text: whether strings may contain NUL and single surrogates, which encode file names that are not UTF-8.
 
     Raises:
         MaskPencilError: of the class `error`, if the file is missing, not regular, too large or not JSON, or holds a
@@ -199,7 +199,7 @@ def parse_json(content: bytes, *, any_text: bool = False) -> Any:
 
 
 def is_clean(value: str) -> bool:
-    """Return whether a string can be written to files and terminals: it has no NUL and no half of a surrogate pair."""
+    """Return whether a string can be written to files and terminals: it contains no NUL and no single surrogate."""
     try:
         return b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:
@@ -243,7 +243,7 @@ def text(value: object, what: str, longest: int) -> str:
 
 
 def entries_of(value: object, what: str, checks: Mapping[str, Callable[[object, str], T]]) -> dict[str, T]:
-    """Check that a value is a mapping with exactly the entries of `checks`, each of which passes its check."""
+    """Check that a value is a mapping with exactly the keys of `checks`, and that each entry passes its check."""
     entries = mapping(value, what)
     if missing := [name for name in checks if name not in entries]:
         raise ValueError(f"{what}: {', '.join(missing)} is missing")

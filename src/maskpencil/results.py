@@ -1,8 +1,8 @@
 """Record what each run wrote, so that later runs replace only these results and no file of the user.
 
 A folder of results holds the record `MARKER`: a line for each file, with its size and a checksum, added before the
-file appears. The record is therefore complete after every interruption, and files that the user added or changed are
-not taken for results. It holds no times, so that equal runs leave equal folders.
+file appears. The record is therefore complete after every interruption, and files that the user added or changed do not
+count as results. It contains no times, so that equal runs produce equal folders.
 """
 
 import json
@@ -23,10 +23,10 @@ from maskpencil.files import locked, recorded_below, refuse_unwritable, remove_l
 MARKER = ".maskpencil-results.jsonl"
 """The name of the record in a folder of results."""
 
-MOST_BYTES = 2**27
+MAX_RECORD_BYTES = 2**27
 """The largest size of a record, which has room for two million files; a larger file is not a record."""
 
-MOST_JSON_BYTES = 2**27
+MAX_JSON_BYTES = 2**27
 
 SPARE_LINES = 1000
 """A record with this many more lines than two for each file is rewritten without its outdated lines."""
@@ -37,8 +37,8 @@ CHECKED_BYTES = 2**18
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """The names, in lower case, of files that desktops put into every folder."""
 
-FEW = 3
-"""The most files that a message names."""
+MAX_LISTED_FILES = 3
+"""The largest number of files that a message names."""
 
 _HEAD = {"maskpencil": "results", "lines": "file, bytes, checksum"}
 
@@ -61,7 +61,7 @@ class Results:
 
         Args:
             path: the file.
-            status: its status, for a link that of the link itself.
+            status: the result of `os.lstat`, so that a link has its own status.
         """
         stamps = self._stamps.get(_key(self.folder, path), ())
         if stat.S_ISREG(status.st_mode) and any(status.st_size == size for size, _ in stamps):
@@ -75,7 +75,7 @@ class Results:
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record with the last two lines of each file: after a killed run the first of them may be valid."""
+        """Return the record with the last two lines of each file; after a killed run either may be valid."""
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
@@ -83,7 +83,7 @@ class Results:
 def find_results(folder: Path) -> Results | None:
     """Read which files in a folder are results of earlier runs; None if the folder has no record."""
     path = folder / MARKER
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > MOST_BYTES:
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > MAX_RECORD_BYTES:
         return None
     stamps: dict[str, list[Stamp]] = {}
     with path.open("rb") as file:
@@ -101,7 +101,7 @@ def find_results(folder: Path) -> Results | None:
 def recorded_results(folder: Path) -> Iterator[None]:
     """Record the files that the block writes below a folder; other processes may write there at the same time.
 
-    The record is made with the first of these files.
+    The record is created with the first file.
 
     Raises:
         OutputError: the record cannot be written.
@@ -151,7 +151,7 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
     if foreign:
         kind = out / foreign[0].parts[depth]
         names = [str(path.relative_to(kind)) for path in foreign if path.is_relative_to(kind)]
-        shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
+        shown = ", ".join(names[:MAX_LISTED_FILES]) + (", ..." if len(names) > MAX_LISTED_FILES else "")
         raise OutputError(
             f"{kind}: holds files that no earlier run wrote ({shown}); expected an empty folder or earlier results; "
             "give another --out, or move them away"
@@ -173,7 +173,7 @@ def clear(out: Path, folder: Path) -> None:
             if results.wrote(path, path.lstat()):
                 path.unlink()
     except OSError as error:
-        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it") from error
+        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it yourself") from error
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):  # it is not empty
             Path(place).rmdir()
@@ -199,7 +199,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder, which it opens with the first line; usable from any thread.
 
-    Calls after `close`, from a thread of another run into the same folder, do nothing: that run has its own writer.
+    Calls after `close` do nothing; they come from threads of another run into the same folder, which has its own
+    writer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -290,7 +291,7 @@ def _key(folder: Path, path: Path) -> str:
 
 
 def _has_keys(path: Path, keys: Collection[str]) -> bool:
-    if path.stat().st_size > MOST_JSON_BYTES:
+    if path.stat().st_size > MAX_JSON_BYTES:
         return False
     entries = _parsed(path.read_bytes())
     return isinstance(entries, dict) and entries.keys() >= set(keys)

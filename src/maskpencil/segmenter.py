@@ -54,7 +54,8 @@ MAX_UNTILED_PIXELS = 2**21
 """Images of at most this size are never cut into tiles by the memory limit."""
 
 SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
-"""Like `Preprocessing.image_size`, but None is the model's size and "native" each image's own size."""
+"""An image size as in `Preprocessing.image_size`, except that None is the size in the model and "native" means
+unscaled."""
 
 
 def load_predictor(value: Any) -> Predictor:
@@ -76,14 +77,14 @@ class Segmenter:
 
     Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
 
-    A segmenter can be copied and pickled, also into other processes: a live network (a torch module) is copied with its
-    weights, any other is loaded again from its model folder, with the same settings.
+    A segmenter can be copied, pickled and sent to other processes. A live network (a torch module) is copied with its
+    weights; any other is loaded again from its model folder with the same settings.
 
     Args:
-        runtime: runs the network.
+        runtime: the runtime, which runs the network.
         classes: the network's K classes.
-        preprocessing: how images were prepared in training.
-        training: how the weights were made, as plain values for the model folder.
+        preprocessing: the preparation of images, as in training.
+        training: a description of how the weights were made, as plain values for the model folder.
         folder: the model folder; required for a network that is not live.
         memory: the memory limit in bytes, for all images that the network computes at the same time.
         tile: the side of the tiles in pixels, a multiple of 32; by default it follows from `memory`.
@@ -212,7 +213,10 @@ class Segmenter:
                 parts, folder = published_model(name), None
         elif (chosen := choose_runtime(runtime, on_cpu=on_cpu)) != "torch":
             if compiled:
-                raise ConfigError(f"--compile is for runtime torch only, and {chosen} always compiles; leave it out")
+                raise ConfigError(
+                    f"--compile works only with runtime torch, but the runtime is {chosen}, which always compiles; "
+                    "leave it out"
+                )
             config = read_model_config(path)
             return cls(
                 _graph_runtime(path, chosen, precision),
@@ -245,7 +249,7 @@ class Segmenter:
 
     @property
     def batch_size(self) -> int:
-        """The fastest number of images of one size for `predict_batch`."""
+        """The number of images of one size per call of `predict_batch` that is fastest."""
         return self.runtime.batch_size
 
     @property
@@ -331,8 +335,8 @@ class Segmenter:
         it, to end the thread.
 
         Args:
-            images: see `predict`; of any sizes.
-            batch_size: the most images in a batch, by default the fastest number; 1 for the shortest delay.
+            images: the images, as in `predict`, of any sizes.
+            batch_size: the largest number of images in a batch, by default the fastest; 1 gives the shortest delay.
             confidence: also compute the probability of the chosen class.
 
         Raises:
@@ -351,7 +355,7 @@ class Segmenter:
         """Segment images of one size, (H, W, 3) uint8 each, in one pass.
 
         Args:
-            images: at least one.
+            images: one or more images.
             confidence: also compute the probability of the chosen class.
             entropy: also compute the entropy of the probabilities, 0 to 1.
 
@@ -420,14 +424,14 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions, for the duration of a block, and yield the fastest number of threads.
+        """Prepare for simultaneous predictions within the block, and yield the number of threads that is fastest.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything that determines the maps of `bands`, as plain values; None without a model folder."""
+        """Return everything on which the maps of `bands` depend, as plain values; None without a model folder."""
         if self.folder is None:
             return None
         profile = self.runtime.profile

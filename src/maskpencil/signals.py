@@ -18,7 +18,7 @@ CLOSING = ENDING[1:]
 """The signal of a closed terminal; none on Windows."""
 
 STOPPING = (signal.SIGINT, *ENDING)
-"""The signals that ask for a stop."""
+"""The signals that request a stop."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ def ended_by_signals() -> Iterator[Ended]:
 
 
 class Stop(Event):
-    """An event that a signal sets; `number` is the signal's, 0 before."""
+    """An event that is set by a signal; `number` is the number of the signal, 0 until then."""
 
     number = 0
 
@@ -99,11 +99,11 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 
 
 class StopRequest:
-    """A record of the signal that asks for a stop, so that work stops between two steps and not within one.
+    """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
 
-    `received` is the number of the signal that this process received, `agreed` the one for which all processes stop;
-    both are 0 before. A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals,
-    none is received.
+    `received` is the number of the signal that this process received, `agreed` the number of the signal for which all
+    processes stop; both are 0 until then. A second Ctrl-C interrupts at once. Outside the main thread, where Python
+    delivers no signals, none is received.
     """
 
     def __init__(self) -> None:
@@ -138,9 +138,9 @@ def is_ignored(number: int) -> bool:
 
 
 def mute_closed_terminal(number: int) -> None:
-    """Discard what is printed after SIGHUP, unless it goes to a file.
+    """Discard output that is printed after SIGHUP, unless it goes to a file.
 
-    The terminal no longer exists, and a program at the other end of a pipe was ended with it.
+    The terminal no longer exists, and a program at the other end of a pipe has ended with it.
     """
     if number not in CLOSING:
         return

@@ -1,7 +1,7 @@
 """Write lines of plain text to standard output and standard error; nothing else in the package writes there.
 
 Results go to standard output by `show`, everything else to standard error by `say`. Text from users, files and models
-cannot forge lines or control the terminal, see `plain_text.visible`. Work goes on if a stream is closed, full or no
+cannot forge lines or control the terminal, see `plain_text.visible`. Work continues if a stream is closed, full or no
 longer read.
 """
 
@@ -117,5 +117,5 @@ def _part(part: str | Swatch) -> str:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """Return the text with escapes for characters that the encoding lacks."""
+    """Return the text with escapes in place of characters that the encoding does not have."""
     return text if encoding is None else text.encode(encoding, "backslashreplace").decode(encoding)

@@ -21,10 +21,10 @@ _BAND = 1024
 """The number of rows that are drawn at once."""
 
 LEAST_SIDES = 5
-"""The least ratio of a box's longer side to the thickness of its frame; a smaller box gets no frame."""
+"""The smallest ratio of a box's longer side to the thickness of its frame; smaller boxes get no frame."""
 
 MAX_TAG_SHARE = 4
-"""The largest ratio of a tag's area to that of its box; a larger tag, which would hide the image, is left out."""
+"""The largest ratio of a tag's area to its box's area; a larger tag, which would hide the image, is left out."""
 
 
 class Boxed(Protocol):
@@ -221,7 +221,7 @@ def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str]
 
 
 def heat(image: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
-    """Draw numbers (H, W) of 0 or more as a heat map over an image: nothing at 0, then red, yellow at the greatest."""
+    """Draw numbers (H, W) as a heat map over an image: transparent at 0, then red, yellow at the largest."""
     greatest = float(values.max(initial=0.0))
     share = Image.fromarray(grayscale(values / greatest if greatest else values))
     colors = ImageOps.colorize(share, black=(90, 0, 90), mid=(230, 60, 20), white=(255, 235, 60))
@@ -251,7 +251,7 @@ def _scaled(image: RGBImage, width: int) -> Image.Image:
 
 
 def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) whose right or lower neighbor has another class, neither of them ignored."""
+    """Return the pixels (H, W) whose right or lower neighbor has another class; both must not be ignored."""
     valid = label_map != IGNORE_INDEX
     edges = np.zeros(label_map.shape, dtype=bool)
     edges[:, :-1] |= (label_map[:, :-1] != label_map[:, 1:]) & valid[:, :-1] & valid[:, 1:]
@@ -276,7 +276,7 @@ def _ink_on(color: Color) -> Color:
 
 
 def _printable(classes: ClassSet, index: int) -> str:
-    """Return the class's name in ASCII, which the built-in font is limited to: without accents, or "class N"."""
+    """Return the name of a class in ASCII, the limit of the built-in font: without accents, or "class N"."""
     if index == IGNORE_INDEX:
         return "no class"
     letters = unicodedata.normalize("NFKD", classes.names[index].replace("ß", "ss"))

@@ -117,4 +117,4 @@ def test_a_bug_is_reported_with_debug_as_the_remedy_if_no_file_can_be_written(mo
     (tmp_path / "cache").write_text("in the way")
     monkeypatch.setattr("maskpencil.cli.info.command", fail_with(ZeroDivisionError("zero")))
     assert main(["info"]) == 1
-    assert capsys.readouterr().err.endswith("please report it with what it prints with --debug added\n")
+    assert capsys.readouterr().err.endswith("please report it with the output of the same command with --debug\n")

@@ -26,7 +26,7 @@ HINTS = {
     "predict M --source x.jpg": "IMAGES is given without an option: maskpencil predict MODEL photo.jpg",
     "predict M x.jpg --output o": "use --out;",
     "evaluate M DATA --output o": "use --json;",
-    "train DATA --num-classes 3": "the classes are those of classes.yaml",
+    "train DATA --num-classes 3": "the number of classes follows from classes.yaml",
     "train DATA --num-workers 4": "use --workers;",
     "check DATA --num-workers 4": "use --processes;",
     "train DATA --pretrained": "use --weights imagenet;",
@@ -46,12 +46,12 @@ HINTS = {
     "train DATA --precision 16-mixed": "use --precision fp16",
     "convert DATA --to pascal_voc": "use --to voc",
     "evaluate M DATA --split validation": "use --split val",
-    "train DATA --loss focal": "got 'focal'; the nearest is ohem",
-    "train DATA --loss ce": "got 'ce'; the nearest is cross-entropy",
-    "train DATA --loss cross_entropy": "the nearest is cross-entropy",
-    "train DATA --loss DiceLoss": "the nearest is dice",
+    "train DATA --loss focal": "got 'focal'; the most similar is ohem",
+    "train DATA --loss ce": "got 'ce'; the most similar is cross-entropy",
+    "train DATA --loss cross_entropy": "the most similar is cross-entropy",
+    "train DATA --loss DiceLoss": "the most similar is dice",
     "predict": "predict needs MODEL: maskpencil predict MODEL photo.jpg",
-    "predict M": "predict needs images after the model: maskpencil predict M photo.jpg",
+    "predict M": "predict needs an image, a folder or a video after the model, such as: maskpencil predict M photo.jpg",
     "evaluate M": "evaluate needs DATA: maskpencil evaluate MODEL DATA",
     "convert DATA": "convert needs --to: maskpencil convert DATA --to coco",
     "train DATA --epochs": "--epochs needs a value after it",
@@ -131,13 +131,13 @@ def test_something_that_is_not_a_model_is_identified(model, tiny_folder, tmp_pat
     for name, hint in (
         ("net.pth", f"maskpencil import {tmp_path}/net.pth --out NEW_MODEL"),
         ("net.pt", f"maskpencil import {tmp_path}/net.pt --out NEW_MODEL"),
-        ("net.onnx", "networks of other programs are not read"),
+        ("net.onnx", "networks in this format cannot be read"),
         ("photo.jpg", f"the model comes first: maskpencil predict MODEL {tmp_path}/photo.jpg"),
     ):
         (tmp_path / name).write_bytes(b"")
         assert hint in said(["predict", tmp_path / name, image], capsys, 1)
     weights = model / "model.safetensors"
-    assert f"a part of a model: maskpencil predict {model}" in said(["predict", weights, image], capsys, 1)
+    assert f"belongs to a model folder: maskpencil predict {model}" in said(["predict", weights, image], capsys, 1)
 
 
 def test_a_model_or_a_run_is_refused_as_data(model, tmp_path, capsys):

@@ -74,8 +74,14 @@ def test_size_tiles_and_views_are_taken(predicted, model):
         (["--image-size", "4000x4000"], "images scaled to 4000x4000 take the network some "),
         (["--image-size", "9000x9000"], "image_size must be at most 65536 pixels a side and 16 million in all"),
         (["--threshold", "0.5"], "--threshold is for one class; name it with --class"),
-        (["--smooth", "0.6"], "photo.png: is no video, and no other is given; --every"),
-        (["--masks", "video"], "photo.png: is no video, and no other is given; --every"),
+        (
+            ["--smooth", "0.6"],
+            "photo.png: is not a video, and no video is given; leave out the options for videos: --every",
+        ),
+        (
+            ["--masks", "video"],
+            "photo.png: is not a video, and no video is given; leave out the options for videos: --every",
+        ),
         (["--precision", "int8"], "maskpencil quantize"),
         (["--runtime", "openvino", "--precision", "fp16"], "fp16 needs a CUDA device"),
     ],

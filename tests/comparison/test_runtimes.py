@@ -118,7 +118,7 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
     out = tmp_path / "table.png"
     assert main(["benchmark", str(model), "--size", "64x64", "--repeats", "1", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "2 images one by one" in lines[0]
+    assert "2 images one at a time" in lines[0]
     assert lines[1].split()[:2] == ["ms", "images/s"]
     assert lines[2].split()[:3] == ["torch", "fp32,", "eager"]
     assert sum(line.startswith("* openvino") for line in lines) == 1

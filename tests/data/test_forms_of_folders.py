@@ -127,7 +127,7 @@ def test_the_full_ade20k_is_refused_as_what_it_is(save_files, lists: dict[str, s
     files: dict[str, Any] = {f"training/street/{name}": text for name, text in lists.items()}
     for name in ("1.jpg", "1_seg.png", "1_parts_1.png"):
         files[f"training/street/{name}"] = photo()
-    with pytest.raises(DataError, match=r"1_seg\.png: is of the full ADE20K.*; download ADEChallengeData2016"):
+    with pytest.raises(DataError, match=r"1_seg\.png: belongs to the full ADE20K.*; download ADEChallengeData2016"):
         open_folder(save_files(files))
 
 

@@ -408,7 +408,7 @@ def run_command(*words: object) -> None:
     with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
         code = main([str(word) for word in words])
     lines = errors.getvalue().splitlines()
-    if code not in (0, 1) or "Traceback" in errors.getvalue() or "is a fault of maskpencil" in errors.getvalue():
+    if code not in (0, 1) or "Traceback" in errors.getvalue() or "is a bug in maskpencil" in errors.getvalue():
         raise WrongResultError(f"{words[0]} ends with {code}: {lines[-1:]}")
     odd = {
         letter for letter in output.getvalue() + errors.getvalue() if not (letter.isprintable() or letter in "\r\n\t")

@@ -1,6 +1,6 @@
 """Damaged inputs of every kind: each is done or refused, in good time and memory; what is found can be replayed.
 
-A short form runs with all tests. `make fuzz MINUTES=60` goes on as long as it is given; `run.py` says how to replay.
+A short form runs with all tests. `make fuzz MINUTES=60` runs for that time; `run.py` says how to replay.
 """
 
 import json

@@ -31,7 +31,7 @@ def test_a_shape_is_compiled_when_it_comes_again(make_network):
 
 
 def test_only_the_first_shapes_are_compiled(make_network, monkeypatch):
-    monkeypatch.setattr(torch_runtime, "MOST_SHAPES", 2)
+    monkeypatch.setattr(torch_runtime, "MAX_COMPILED_SHAPES", 2)
     network = make_network()
     for _ in range(3):
         last = [factor(network, side, 4) for side in (4, 5, 6)]
@@ -53,7 +53,9 @@ def test_a_network_that_cannot_be_compiled_is_reported_with_a_remedy(monkeypatch
 
 def test_compiled_is_refused_for_a_runtime_that_always_compiles(make_segmenter, tmp_path):
     make_segmenter().save(tmp_path / "model")
-    with pytest.raises(ConfigError, match="runtime torch only, and openvino always compiles; leave it out"):
+    with pytest.raises(
+        ConfigError, match="only with runtime torch, but the runtime is openvino, which always compiles; leave it out"
+    ):
         Segmenter.from_pretrained(tmp_path / "model", device="cpu", compiled=True)
 
 

@@ -32,7 +32,7 @@ COMMANDS = {
     "convert": (["convert", "data", "--to", "voc"], False),
     "fix": (["check", "data", "--fix"], False),
 }
-"""The words of each command, and whether it goes on in the folder of one that was killed."""
+"""The words of each command, and whether it continues in the folder of one that was killed."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -17,8 +17,8 @@ from maskpencil.data.masks import encoding
 from maskpencil.training import dataset
 from maskpencil.training.dataset import (
     EpochBatches,
-    Place,
     Sample,
+    SampleIndex,
     SegmentationDataset,
     TrainingImages,
     collate,
@@ -64,7 +64,7 @@ def same(one: Sample, other: Sample) -> bool:
 def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
     dataset = SegmentationDataset(TrainingImages(folder), transform_of=lambda _: lambda *pair: pair)
     assert len(dataset) == 6
-    pixels, target, gains = dataset[Place(0, 2)]
+    pixels, target, gains = dataset[SampleIndex(0, 2)]
     image, label_map = folder.read_pair(folder.pairs("train")[2])
     assert type(pixels) is type(target) is torch.Tensor
     assert pixels.dtype == target.dtype == torch.uint8
@@ -75,13 +75,13 @@ def test_a_sample_is_the_pair_on_disk(folder: DataFolder) -> None:
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: DataFolder) -> None:
     samples = augmented(folder)
-    sample = samples[Place(3, 1)]
+    sample = samples[SampleIndex(3, 1)]
     torch.manual_seed(99)
-    for place in (Place(3, 0), Place(4, 1), Place(0, 5)):
+    for place in (SampleIndex(3, 0), SampleIndex(4, 1), SampleIndex(0, 5)):
         assert not same(samples[place], sample)
-    assert same(samples[Place(3, 1)], sample)
-    assert same(augmented(folder)[Place(3, 1)], sample)
-    assert not same(augmented(folder, seed=1)[Place(3, 1)], sample)
+    assert same(samples[SampleIndex(3, 1)], sample)
+    assert same(augmented(folder)[SampleIndex(3, 1)], sample)
+    assert not same(augmented(folder, seed=1)[SampleIndex(3, 1)], sample)
 
 
 def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
@@ -89,13 +89,13 @@ def test_the_transform_is_that_of_the_resolution(folder: DataFolder) -> None:
     dataset = SegmentationDataset(
         TrainingImages(folder), transform_of=lambda resolution: heard.append(resolution) or AUGMENT
     )
-    _ = dataset[Place(7, 0, 0.5)], dataset[Place(2, 1)]
+    _ = dataset[SampleIndex(7, 0, 0.5)], dataset[SampleIndex(2, 1)]
     assert heard == [0.5, 1.0]
 
 
 def test_drawing_a_sample_does_not_change_the_random_numbers_of_others(folder: DataFolder) -> None:
     state = torch.get_rng_state()
-    _ = augmented(folder)[Place(0, 0)]
+    _ = augmented(folder)[SampleIndex(0, 0)]
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -115,11 +115,11 @@ def test_every_file_is_read_once_where_images_are_kept(
     assert set(opened.values()) == {1}
     assert len(opened) == 2 * 9, "each image and each mask of both splits"
     kept = of_images(images)
-    samples = [kept[Place(epoch, index)] for epoch in range(2) for index in range(len(kept))]
+    samples = [kept[SampleIndex(epoch, index)] for epoch in range(2) for index in range(len(kept))]
     assert set(opened.values()) == {1}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "the file on disk has no name"
     read = of_images(TrainingImages(folder, image_size))
-    expected = [read[Place(epoch, index)] for epoch in range(2) for index in range(len(read))]
+    expected = [read[SampleIndex(epoch, index)] for epoch in range(2) for index in range(len(read))]
     assert all(same(one, other) for one, other in zip(samples, expected, strict=True))
     assert images.nbytes == sum(tensor.nbytes for index in range(len(images)) for tensor in images[index])
 
@@ -129,7 +129,7 @@ def test_images_without_room_are_decoded_in_every_epoch(folder: DataFolder, monk
     monkeypatch.setattr(dataset, "disk_usage", lambda _: SimpleNamespace(free=0))
     images, read = TrainingImages(folder), TrainingImages(folder)
     images.load()
-    assert all(same(of_images(images)[Place(0, i)], of_images(read)[Place(0, i)]) for i in range(len(read)))
+    assert all(same(of_images(images)[SampleIndex(0, i)], of_images(read)[SampleIndex(0, i)]) for i in range(len(read)))
 
 
 # batches
@@ -145,7 +145,7 @@ def test_images_without_room_are_decoded_in_every_epoch(folder: DataFolder, monk
 def test_an_epoch_shows_every_image_in_batches_that_the_processes_share(
     length: int, batch_size: int, world: int, seed: int, epoch: int
 ) -> None:
-    shares: list[list[list[Place]]] = []
+    shares: list[list[list[SampleIndex]]] = []
     for rank in range(world):
         batches = EpochBatches(length, batch_size=batch_size, seed=seed, rank=rank, world=world)
         batches.epoch = epoch
@@ -157,7 +157,7 @@ def test_an_epoch_shows_every_image_in_batches_that_the_processes_share(
         distinct = {place for share in together for place in share}
         assert len(distinct) == min(length, sum(map(len, together))), "no share repeats another's"
     places = [place for share in shares for batch in share for place in batch]
-    assert set(places) == {Place(epoch, index) for index in range(length)}
+    assert set(places) == {SampleIndex(epoch, index) for index in range(length)}
     least = min(2, batch_size) * world
     if length >= least:
         assert len(places) < length + world, "each is seen once, but for an equal share"

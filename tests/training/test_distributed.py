@@ -133,5 +133,7 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_refused(monkeypatch: pyte
     with pytest.raises(ConfigError, match=r"--tracker must be .*wandb, but got 'paper'"):
         distributed.checked_tracker("paper")
     monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
-    with pytest.raises(ConfigError, match="--tracker wandb: its package is not installed; pip install wandb"):
+    with pytest.raises(
+        ConfigError, match="--tracker wandb: its package is not installed; install it with pip install wandb"
+    ):
         distributed.checked_tracker("wandb")

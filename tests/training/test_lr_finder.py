@@ -19,7 +19,7 @@ def test_the_rate_is_where_the_loss_falls_fastest() -> None:
 
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, 4.0], [1.0], []])
 def test_a_loss_that_never_falls_is_reported(values: list[float]) -> None:
-    with pytest.raises(TrainingError, match="the loss falls at no rate"):
+    with pytest.raises(TrainingError, match="the loss does not fall at any rate"):
         steepest(dict(zip([1e-4, 1e-3, 1e-2, 1e-1], values, strict=False)))
 
 

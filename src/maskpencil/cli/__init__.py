@@ -1,4 +1,4 @@
-"""Define the command line: one file per command, which is loaded only if the command is used."""
+"""Define the command line; each command has its own file, which is loaded only if the command is used."""
 
 import importlib
 import os
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 COMMANDS = {
-    "demo": "Draw a street, train a small network on it, segment a video of a drive.",
-    "check": "Show how a folder of images and masks is read, and what is wrong with it.",
-    "convert": "Write a data set in the format of another tool.",
+    "demo": "Try everything: draw street scenes, train a small network, segment a video.",
+    "check": "Show how a folder of images and masks is read, and list its faults.",
+    "convert": "Convert a data set to the format of another tool.",
     "train": "Train a network on a folder of images and masks.",
-    "evaluate": "Score a model on a labeled folder.",
-    "quantize": "Make a model that CPUs run in int8, faster, and measure what it loses.",
-    "predict": "Segment images, folders of images and videos.",
-    "heatmap": "Show where a classifier or a model sees a class.",
-    "benchmark": "Time methods side by side on this machine.",
-    "import": "Make a model of another project's weights.",
-    "info": "Show facts about this machine, a model, the backbones or the recipes.",
+    "evaluate": "Score a model on a folder of images and masks.",
+    "quantize": "Convert a model to int8, which is faster on CPUs, and measure the loss.",
+    "predict": "Segment images, folders of images, videos, streams and cameras.",
+    "heatmap": "Draw where in an image a network detects a class.",
+    "benchmark": "Compare the speed of a model in all runtimes on this machine.",
+    "import": "Make a model folder from the weights of another project.",
+    "info": "Describe this machine, a model, the backbones or the recipes.",
 }
 
 MODULES = {"import": "import_weights"}
@@ -35,24 +35,24 @@ MODULES = {"import": "import_weights"}
 USAGE = """\
 Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
 
-From a folder of images and masks to a network that colors every pixel.
+Train segmentation networks on folders of images and masks, and apply them to images and videos.
 
 Commands:
 {commands}
 
 Options:
-  -h, --help   Show this, or after a command its own help.
+  -h, --help   Show this help, or, after a command, the help of the command.
   --version    Show the version.
-  --debug      After a command: show where an error came from.
+  --debug      After a command: print the traceback of an error.
 
-maskpencil demo shows everything at work."""
+To see all of it at work, type: maskpencil demo"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0: done. 1: the user's data or model is at fault. 2: the command line is at fault. 130: interrupted. 143: ended by
-    SIGTERM. 129: ended by SIGHUP, the terminal was closed.
+    0: success. 1: an error in the data or the model. 2: an error in the command line. 130: interrupted by Ctrl-C. 143:
+        ended by SIGTERM. 129: ended by SIGHUP, because the terminal was closed.
     """
     open_closed_streams()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that are started import nothing from the current folder

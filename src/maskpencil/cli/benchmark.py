@@ -18,30 +18,49 @@ def command(
     what: Annotated[
         str,
         Parameter(
-            help="A model folder: every runtime of this machine. Or sliding-window: the dense network beside "
-            "the classifier window by window."
+            help="A model folder, to time it in every runtime on this machine; or sliding-window, to time a classifier "
+            "as a fully convolutional network and window by window."
         ),
     ],
-    images: Annotated[tuple[Path, ...], Parameter(help="Images to run on; by default drawn streets.")] = (),
+    images: Annotated[
+        tuple[Path, ...],
+        Parameter(help="The images to run on; by default two generated street scenes.", show_default=False),
+    ] = (),
     /,
     *,
     size: Annotated[
         str | None,
-        option("Scale the images to HEIGHTxWIDTH; by default as they are, drawn ones 360x480.", INPUT, "SIZE"),
+        option(
+            "The size to which images are scaled, HEIGHTxWIDTH. By default 500x500 for sliding-window; else images are "
+            "not scaled, and generated ones are 360x480.",
+            INPUT,
+            "SIZE",
+        ),
     ] = None,
-    repeats: Annotated[int, option("Rounds; their median is shown.", OTHER, "N")] = 5,
+    repeats: Annotated[int, option("The number of timed rounds; the median is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
+        str,
+        option(
+            "For sliding-window: the classifier, a VGG, AlexNet, GoogLeNet or ResNet of torchvision.", NETWORK, "NAME"
+        ),
     ] = "vgg16",
-    weights: Annotated[str, option("For sliding-window: auto, imagenet, none or a file.", NETWORK, "WEIGHTS")] = "auto",
-    batch_size: Annotated[int, option("For sliding-window: windows per pass.", NETWORK, "N")] = 16,
+    weights: Annotated[
+        str,
+        option(
+            "For sliding-window: auto or imagenet (pretrained), none (random) or a weights file.", NETWORK, "WEIGHTS"
+        ),
+    ] = "auto",
+    batch_size: Annotated[int, option("For sliding-window: the number of windows in a batch.", NETWORK, "N")] = 16,
     out: Annotated[
         Path | None,
-        option("For a model: the PNG to draw; by default in a new folder in runs.", OUTPUT, "FILE"),
+        option("For a model: the PNG file of the chart; by default in a new folder in runs/benchmark.", OUTPUT, "FILE"),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Time methods side by side, in turns, on this machine."""
+    """Compare the speed of a model in all runtimes on this machine.
+
+    The alternatives run in turns, so that other load on the machine affects all of them.
+    """
     if what == SLIDING_WINDOW:
         _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device)
     else:
@@ -63,7 +82,7 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     results = compare_runtimes(
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
     )
-    title = f"{model}, {default.device}: {len(images)} images one by one, median of {repeats} rounds in turns"
+    title = f"{model}, {default.device}: {len(images)} images one at a time, median of {repeats} rounds"
     show(title)
     width = 2 + max(len(result.name) for result in results)
     show(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))
@@ -73,9 +92,12 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
         show(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
     plot = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
     write_image(plot, chart(results, title))
-    show(f"* is what auto stands for here; drawn in {plot}")
+    show(f"* is the choice of auto on this machine; chart: {plot}")
     if not is_installed("torch"):
-        say(f"note: torch and onnx are left out, and operations not counted: that needs {how_to_install('torch')}")
+        say(
+            "note: torch and onnx are not compared, and operations are not counted; both need "
+            f"{how_to_install('torch')}"
+        )
     for line in unused_gpu(device):
         say(line)
 
@@ -104,12 +126,18 @@ def _sliding_window(
         ("windows in batches", result.batched),
         ("windows one by one", result.single),
     ):
-        show(f"{method:<20} {1000 * seconds:10.1f} ms an image {seconds / result.dense:8.1f} times the dense net's")
-    show(f"the same class in {100 * result.agreement:.1f} % of the cells, scores correlate by {result.correlation:.3f}")
+        show(
+            f"{method:<20} {1000 * seconds:10.1f} ms per image {seconds / result.dense:8.1f} times the dense "
+            "classifier's"
+        )
+    show(
+        f"the same class in {100 * result.agreement:.1f} % of the cells; correlation of the scores "
+        f"{result.correlation:.3f}"
+    )
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """Read the images, scaled to `size` where it is given, or draw two streets of the size `drawn`."""
+    """Read the images, scaled to `size` if given; without images, draw two streets of the size `drawn`."""
     from maskpencil.images import read_image, scaled
     from maskpencil.parsing import parse_size
     from maskpencil.scenes import draw_scene

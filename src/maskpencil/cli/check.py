@@ -20,26 +20,30 @@ JSON_KEYS = ("classes", "data", "faults", "notes", "splits", "usable", "verdict"
 
 
 def command(
-    data: Annotated[Path, Parameter(help="A folder of images and masks, or a file in which it is packed.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks, or an archive of it.")],
     /,
     *,
     fix: Annotated[
-        Path | None, option("Write a clean copy to this new folder; DATA is not touched.", OUTPUT, "FOLDER")
+        Path | None,
+        option("Also write a copy without the faults to this new folder; DATA is not changed.", OUTPUT, "FOLDER"),
     ] = None,
     out: Annotated[
-        Path | None, option("The new folder for the overlays; by default runs/check/DATA.", OUTPUT, "FOLDER")
+        Path | None,
+        option("The folder for an image of example overlays; by default a new one in runs/check.", OUTPUT, "FOLDER"),
     ] = None,
     json_file: Annotated[
-        Path | None, option("Also write all findings to this file.", OUTPUT, "FILE", name="--json")
+        Path | None, option("Also write the whole report to this JSON file.", OUTPUT, "FILE", name="--json")
     ] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
-    processes: Annotated[int | None, option("Files to read at once; by default one per core.", OTHER, "N")] = None,
+    processes: Annotated[
+        int | None, option("The number of processes that read files; by default one per CPU core.", OTHER, "N")
+    ] = None,
 ) -> int:
-    """Show how a folder of images and masks is read, and what is wrong with it.
+    """Show how a folder of images and masks is read, and list its faults.
 
-    Exits with 1 if a network cannot be trained on it; with --fix, if no clean copy can be written.
+    The exit code is 1 if the data cannot be used for training, or, with --fix, if the copy cannot be written.
     """
     from maskpencil.data.check import check, overlay_sheet
     from maskpencil.data.convert import LOG, write_fixed
@@ -97,10 +101,10 @@ def processes_for(asked: int | None) -> int:
     """Return the number of processes that read files: the given number, or one per core.
 
     Raises:
-        ConfigError: less than one is asked for.
+        ConfigError: the given number is below 1.
     """
-    from maskpencil.data.check import MOST_PROCESSES
+    from maskpencil.data.check import MAX_PROCESSES
 
     if asked is not None and asked < 1:
         raise ConfigError(f"--processes must be 1 or more, but got {asked}")
-    return min(MOST_PROCESSES, asked or os.cpu_count() or 1)
+    return min(MAX_PROCESSES, asked or os.cpu_count() or 1)

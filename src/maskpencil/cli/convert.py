@@ -13,16 +13,19 @@ from maskpencil.terminal import say, show
 
 
 def command(
-    data: Annotated[Path, Parameter(help="A data set in any format that can be read.")],
+    data: Annotated[Path, Parameter(help="A data set in any format that maskpencil reads.")],
     /,
     *,
     to: Annotated[AnnotationFormat, option("The format to write.", OUTPUT)],
-    out: Annotated[Path | None, option("The new folder; by default runs/convert/DATA.", OUTPUT, "FOLDER")] = None,
+    out: Annotated[
+        Path | None,
+        option("The folder to write, which must be missing or empty; by default runs/convert/DATA.", OUTPUT, "FOLDER"),
+    ] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
 ) -> None:
-    """Write a data set in the format of another tool."""
+    """Convert a data set to the format of another tool."""
     from maskpencil.data.convert import convert
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places

@@ -18,16 +18,18 @@ IMAGES = {"train": 220, "val": 20, "test": 40}
 EPOCHS = 11
 VIDEO_SIZE, VIDEO_SECONDS, VIDEO_RATE = (240, 400), 4, 24
 DRIVE_SEED = 9007
-"""The number of the street in the video, which differs from those in the images."""
+"""The seed of the street in the video; the images show streets with other seeds."""
 
 
 def command(
     *,
-    out: Annotated[Path, option("The folder to write; numbered when taken.", OUTPUT, "FOLDER")] = Path("runs/demo"),
-    epochs: Annotated[int | None, option("Passes over the images; fewer give a worse network.", LENGTH, "N")] = None,
+    out: Annotated[Path, option("The folder to write; if it exists, a number is appended.", OUTPUT, "FOLDER")] = Path(
+        "runs/demo"
+    ),
+    epochs: Annotated[int | None, option(f"Passes over the training images; by default {EPOCHS}.", LENGTH, "N")] = None,
     device: Device = "auto",
 ) -> None:
-    """Draw a street, train a small FCN-8s on it from scratch, score it, segment a video of an unseen drive.
+    """Try everything: draw street scenes, train a small FCN-8s on them from scratch, score it, and segment a video.
 
     Everything runs on this machine and takes a few minutes; nothing is downloaded.
     """
@@ -73,7 +75,7 @@ def command(
     write_preview(folder / "unseen.png", segmenter, data, data.pairs("test"))
 
     video = folder / "drive.mp4"
-    say(f"4/4 segmenting the unseen scenes and a drive down an unseen street: {video}")
+    say(f"4/4 segmenting unseen scenes and a video of an unseen street: {video}")
     scenes = drive(DRIVE_SEED, VIDEO_SECONDS * VIDEO_RATE, VIDEO_SIZE, frame_rate=VIDEO_RATE)
     write_video(video, (scene.image for scene in scenes), frame_rate=VIDEO_RATE)
     images = [pair.image for pair in islice(data.pairs("test"), 12)]
@@ -81,9 +83,9 @@ def command(
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
     show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")
-    show(f"  {folder / 'unseen.png'}            scenes it had not seen, the truth, and what it says")
-    show(f"  {run.folder / 'preview'}         how it learned, epoch by epoch")
-    show(f"  {folder / 'data'}                  what it learned from: a folder like yours could be")
-    show("", "With your own images/ and masks/ in a folder DATA, type")
+    show(f"  {folder / 'unseen.png'}            unseen scenes, their masks, and the predictions")
+    show(f"  {run.folder / 'preview'}         how the predictions improved during training")
+    show(f"  {folder / 'data'}                  the training data, laid out as your own data can be")
+    show("", "To train on your own data, put it into DATA/images/ and DATA/masks/ and type")
     show("  maskpencil train DATA")
-    show("and on any image or video of a street like this one", f"  maskpencil predict {run.model} FILE")
+    show("To segment another image or video of such a street, type", f"  maskpencil predict {run.model} FILE")

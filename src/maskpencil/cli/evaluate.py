@@ -39,11 +39,11 @@ def command(
     data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
-    split: Annotated[Literal["train", "val", "test"], option("The images to score.", INPUT)] = "val",
+    split: Annotated[Literal["train", "val", "test"], option("The split whose images are scored.", INPUT)] = "val",
     class_name: Annotated[
         str | None,
         option(
-            "Also score this class's probability by KITTI Road's measures: MaxF1 and more.",
+            "Also score the probability of this class by the measures of the KITTI Road benchmark, such as MaxF1.",
             CLASSES,
             "CLASS",
             name="--class",
@@ -53,14 +53,17 @@ def command(
     masks: DataMasks = None,
     split_file: SplitFile = None,
     json_file: Annotated[
-        Path | None, option("Also write the scores to this file.", OUTPUT, "FILE", name="--json")
+        Path | None, option("Also write the scores to this JSON file.", OUTPUT, "FILE", name="--json")
     ] = None,
     image_size: ImageSize = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Score a model on a labeled folder: one confusion matrix over all its pixels."""
+    """Score a model on a folder of images and masks.
+
+    The scores, such as mean IoU, are computed from one confusion matrix over all pixels of the split.
+    """
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate, evaluate_class, match_classes
@@ -87,7 +90,7 @@ def command(
     show(f"the split {split}: {scores.images} of {count} images", f"on {segmenter.runtime.title}", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
-        show("", f"{class_name} by its probability", *class_table(of_class))
+        show("", f"{class_name}, scored by its probability", *class_table(of_class))
         entries["threshold_scores"] = {"class": class_name, **of_class.to_dict()}
     if json_file:
         with written_whole(json_file) as temporary:

@@ -30,9 +30,9 @@ _NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
 """Errors whose messages may contain file names, and are therefore not searched for these parts."""
 
 _LESS_MEMORY = {
-    "predict": "take less with --memory 256MiB, or a smaller --image-size",
-    "train": "take less with a smaller --batch-size, --crop-size or --image-size, or --accumulate 2",
-    "evaluate": "take less with a smaller --image-size",
+    "predict": "use --memory 256MiB or a smaller --image-size",
+    "train": "use a smaller --batch-size, --crop-size or --image-size, or --accumulate 2",
+    "evaluate": "use a smaller --image-size",
     "check": "read fewer files at once with --processes 1",
 }
 
@@ -46,8 +46,8 @@ def say_failure(error: Exception, command: str) -> None:
         return
     place = traceback.extract_tb(error.__traceback__)[-1]
     say(
-        f"error: {type(error).__name__}: {first_line(error)} ({Path(place.filename).name}, line {place.lineno}); this "
-        f"is a fault of maskpencil, please report it with {_kept_traceback(error)}"
+        f"error: {type(error).__name__}: {first_line(error)} ({Path(place.filename).name}, line {place.lineno}); "
+        f"this is a bug in maskpencil; please report it with {_kept_traceback(error)}"
     )
 
 
@@ -82,8 +82,8 @@ def _kept_traceback(error: BaseException) -> str:
         with written_whole(place) as temporary:
             temporary.write_text("\n".join(map(visible, _traceback(error))) + "\n", encoding="utf-8")
     except OutputError:
-        return "what it prints with --debug added"
-    return f"{place}, or with what it prints when --debug is added"
+        return "the output of the same command with --debug"
+    return f"{place}, or with the output of the same command with --debug"
 
 
 def _raised_limit() -> list[str]:
@@ -227,16 +227,17 @@ ARGUMENTS_MEANT = {
 """The names of options in other tools that are positional arguments here."""
 
 NOT_NEEDED = {
-    "num-classes nc n-classes classes number-of-classes": "the classes are those of classes.yaml beside the images, or "
-    "of the masks; see maskpencil check DATA",
-    "verbose v quiet q log-level progress silent": "all there is is printed; --debug shows where an error came from",
-    "multi-gpu ddp distributed nproc-per-node num-gpus world-size dp": "start many processes with torchrun "
+    "num-classes nc n-classes classes number-of-classes": "the number of classes follows from classes.yaml or from "
+    "the masks; see maskpencil check DATA",
+    "verbose v quiet q log-level progress silent": "all messages are always printed; --debug adds the "
+    "traceback of an error",
+    "multi-gpu ddp distributed nproc-per-node num-gpus world-size dp": "start several processes with torchrun "
     "--nproc-per-node 2 -m maskpencil train DATA",
     "patience early-stopping early-stop": "the best model so far is kept in any case; set --epochs or --time-budget",
-    "config cfg conf yaml hyp": "settings are options; those of a run are in its config.yaml",
-    "ignore-index ignore void": "255 is ignored, and the ignore_index of classes.yaml",
-    "yes y force overwrite exist-ok f": "nothing is overwritten: a name that is taken gets a number",
-    "fp16 half amp": "it is --precision fp16 where a command has it",
+    "config cfg conf yaml hyp": "settings are given as options; the settings of a run are in its config.yaml",
+    "ignore-index ignore void": "pixels with the value 255, or with the ignore_index in classes.yaml, are ignored",
+    "yes y force overwrite exist-ok f": "nothing is overwritten: if a folder exists, a number is appended to the name",
+    "fp16 half amp": "commands that support it have --precision fp16",
 }
 """Options of other tools without a counterpart here, and the reason."""
 

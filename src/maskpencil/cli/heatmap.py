@@ -23,27 +23,39 @@ from maskpencil.terminal import show
 
 
 def command(
-    model: Annotated[str, Parameter(help="A classifier such as vgg16 or resnet50, or a model folder.")],
+    model: Annotated[str, Parameter(help="The name of a classifier, such as vgg16 or resnet50, or a model folder.")],
     image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
-    class_name: Annotated[str, option("The class to look for, by name or number.", CLASSES, "CLASS", name="--class")],
+    class_name: Annotated[
+        str,
+        option(
+            "The name or the number of the class, such as tabby for an ImageNet classifier.",
+            CLASSES,
+            "CLASS",
+            name="--class",
+        ),
+    ],
     weights: Annotated[
         str,
-        option("The classifier's weights: auto, imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS"),
+        option(
+            "The weights of a classifier: auto or imagenet (pretrained), none (random) or a file.",
+            NETWORK,
+            "WEIGHTS",
+        ),
     ] = "auto",
     out: Annotated[
         Path | None,
-        option("The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.", OUTPUT, "FILE"),
+        option("The PNG file to write; by default heatmap.png in a new folder in runs/heatmap.", OUTPUT, "FILE"),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Show where a network sees a class, also a classifier that was never trained to say where.
+    """Draw where in an image a network detects a class.
 
-    A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
-    which is drawn over the image. A model folder's own probabilities are drawn pixel by pixel.
+    MODEL may be a classifier that was trained on whole images only: its fully connected layers are converted to
+    convolutions, which yields one probability of the class per 32 x 32 pixels. A model folder yields one per pixel.
     """
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image
@@ -73,4 +85,4 @@ def command(
     path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
     write_image(path, heat(pixels, values))
     row, column = divmod(int(values.argmax()), values.shape[1])
-    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}, on {title}: {path}")
+    show(f"{names[index]}: highest probability {values.max():.3f} at x {column}, y {row}, on {title}: {path}")

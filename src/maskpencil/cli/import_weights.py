@@ -11,26 +11,32 @@ from maskpencil.terminal import say, show
 
 
 def command(
-    file: Annotated[Path, Parameter(help="A .caffemodel, or a state dict: .safetensors, .pth or .pt.")],
+    file: Annotated[
+        Path, Parameter(help="A file of weights: a .caffemodel, or a PyTorch state dict (.safetensors, .pth or .pt).")
+    ],
     /,
     *,
     out: Annotated[
-        Path | None, option("The model folder to write; by default runs/import/FILE.", OUTPUT, "FOLDER")
+        Path | None, option("The model folder to write; by default runs/import/NAME for NAME.pth.", OUTPUT, "FOLDER")
     ] = None,
     classes: Annotated[
-        Path | None, option("A classes.yaml with the names of the classes in their order.", INPUT, "FILE")
+        Path | None,
+        option("A classes.yaml with the names of the classes in the order of the network's outputs.", INPUT, "FILE"),
     ] = None,
     at_once_scales: Annotated[
         bool | None,
         option(
-            "Whether it is the FCN-8s trained at once, if the file does not say.", INPUT, negative="--no-at-once-scales"
+            "Whether the weights are of the paper's FCN-8s trained in one stage, which scales the skip features; "
+            "needed only if the file does not say.",
+            INPUT,
+            negative="--no-at-once-scales",
         ),
     ] = None,
 ) -> None:
-    """Make a model of another project's weights.
+    """Make a model folder from the weights of another project.
 
-    Known are the FCNs that the paper's authors released, in Caffe's file or in a PyTorch port's, and torchvision's
-    fcn_resnet50 and fcn_resnet101.
+    Supported are the FCNs released by the paper's authors, as Caffe files or as files of their PyTorch port, and
+    torchvision's fcn_resnet50 and fcn_resnet101.
     """
     from maskpencil.classes import read_classes
     from maskpencil.imported import import_model

@@ -19,10 +19,12 @@ PACKAGES = ("maskpencil", "openvino", "numpy", "pillow", "av", *EXTRAS["train"])
 
 
 def command(
-    topic: Annotated[str | None, Parameter(help="A model folder, 'backbones' or 'recipes'; else this machine.")] = None,
+    topic: Annotated[
+        str | None, Parameter(help="A model folder, backbones or recipes; by default this machine.")
+    ] = None,
     /,
 ) -> None:
-    """Show facts about this machine, a model, the backbones or the recipes."""
+    """Describe this machine, a model, the backbones or the recipes."""
     if topic is None:
         lines = machine()
     elif topic == "backbones":
@@ -35,7 +37,7 @@ def command(
 
 
 def machine() -> list[str]:
-    """Versions, and what `auto` means here."""
+    """List the versions of packages, and what `auto` means on this machine."""
     from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
 
     on_cpu = computes_on_cpu()
@@ -52,10 +54,10 @@ def machine() -> list[str]:
 
 
 def backbones() -> list[str]:
-    """List the names `--backbone` takes."""
+    """List the names that `--backbone` accepts."""
     from maskpencil.models.backbones import list_backbones
 
-    return [*list_backbones(), "and every timm model that offers features at strides 8, 16 and 32, by its name"]
+    return [*list_backbones(), "and every timm model with features at strides 8, 16 and 32, by its timm name"]
 
 
 def recipes() -> list[str]:
@@ -84,7 +86,7 @@ def model(path: Path) -> list[str]:
 
 
 def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Count the numbers that a network learns; its other tensors are batch normalization's statistics and indices."""
+    """Count the trained weights of a network, without the statistics and the indices of its batch normalization."""
     statistics = (".running_mean", ".running_var")
     return sum(
         tensor.size for name, tensor in tensors.items() if tensor.dtype.kind == "f" and not name.endswith(statistics)

@@ -39,16 +39,16 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
     """Describe an option for the help.
 
     Args:
-        help: what it does; the terminal's width breaks the lines.
+        help: a description of the option; lines are wrapped at the terminal's width.
         group: the group that it is shown in.
-        metavar: the name of its value, where the type says too little.
+        metavar: the placeholder of its value in the help; by default the name of the type.
         settings: more arguments of `cyclopts.Parameter`.
     """
     return Parameter(help=help, group=group, metavar=metavar, show_default=_default, **settings)  # type: ignore[arg-type]
 
 
 def _default(value: object) -> str | None:
-    """Return a default as shown in the help; None for flags, which are off unless their help says otherwise."""
+    """Format a default for the help; return None for flags, which are off unless their help says otherwise."""
     return None if value is None or isinstance(value, bool) else str(value)
 
 
@@ -60,15 +60,15 @@ def flowed(text: str | None) -> str:
 def options_of(
     settings: type, groups: Mapping[Group, str], metavars: Mapping[str, str], *, texts: Collection[str] = ()
 ) -> type:
-    """Make a dataclass of a dataclass's settings as command-line options: a new setting is added in one place.
+    """Make a dataclass of command-line options from the fields of a dataclass of settings.
 
-    The text below each setting describes it.
+    The docstring below each field becomes the help of its option.
 
     Args:
         settings: the dataclass.
-        groups: the names of its settings that are options, in the order in which the help shows them.
-        metavars: the names of values, where the type says too little.
-        texts: the settings that are read as texts, which the dataclass parses.
+        groups: the names of the fields that become options, in the order in which the help shows them.
+        metavars: the placeholders of values in the help, for fields that need another than the name of the type.
+        texts: the fields that are strings on the command line; `settings` converts them.
     """
     body = ast.parse(inspect.getsource(settings)).body[0]
     described = {}
@@ -97,32 +97,46 @@ def options_of(
 ModelFolder = Annotated[
     Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
 ]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], option("The device to compute on.", NETWORK)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    option("The device to compute on; auto is cuda if the machine has such a GPU, else mps, else cpu.", NETWORK),
+]
 ImageSize = Annotated[
     str | None,
     option(
-        "Another size for the network to see: native, HEIGHTxWIDTH, or the longer side, to which larger images are "
-        "scaled down.",
+        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number of pixels to which longer "
+        "sides are reduced; by default the size stored in the model.",
         NETWORK,
         "SIZE",
     ),
 ]
 RuntimeName = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
-    option("The library that computes: auto is openvino on CPUs, else torch.", NETWORK, name="--runtime"),
+    option("The library that runs the network; auto is openvino on CPUs, else torch.", NETWORK, name="--runtime"),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
-    option("The precision of the convolutions; int8 for a quantized model.", NETWORK),
+    option(
+        "The number format of convolutions; auto is int8 for a quantized model on CPUs, else bf16 if the device "
+        "computes it natively, else fp32.",
+        NETWORK,
+    ),
 ]
 DataImages = Annotated[
-    Path | None, option("The folder of the images, here or in DATA, if it is not found.", INPUT, "FOLDER")
+    Path | None,
+    option("The folder of images, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
 ]
 DataMasks = Annotated[
-    Path | None, option("The folder of the masks, here or in DATA, if it is not found.", INPUT, "FOLDER")
+    Path | None,
+    option("The folder of masks, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
 ]
 SplitFile = Annotated[
-    Path | None, option("A file with a line NAME SPLIT for each image: train, val or test.", INPUT, "FILE")
+    Path | None,
+    option(
+        "A text file that assigns images to splits, one line per image: the image's name and train, val or test.",
+        INPUT,
+        "FILE",
+    ),
 ]
 
 
@@ -132,7 +146,7 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
-SOME = 10_000
+MAX_EXAMINED_FILES = 10_000
 """The number of files that are examined to find out whether a folder holds images."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -143,12 +157,12 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
 
     Args:
         model: the argument.
-        command: what was typed before it, such as "predict".
+        command: the words typed before the model, such as "predict".
         others: the arguments after it.
 
     Raises:
         ConfigError: the model is one of the `others`.
-        ModelError: the argument is a file or folder that is no model; what does not exist is left to its reader.
+        ModelError: the argument is an existing file or folder, but not a model. A missing one is returned unchanged.
     """
     if _is_model(model) or not model.exists():
         return model
@@ -158,14 +172,13 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
     for other in map(Path, others):
         if _is_model(other) or _is_model(other / "model") or str(other).startswith(PREFIX):
             raise ConfigError(
-                f"{model}: is not a model, but {other} is, and the model comes first: "
-                f"maskpencil {command} {other} {model}"
+                f"{model}: is not a model, but {other} is; give the model first: maskpencil {command} {other} {model}"
             )
     if model.is_file():
-        raise ModelError(f"{model}: is a file, and models are folders; {_model_in_place_of_file(model, command)}")
+        raise ModelError(f"{model}: is a file; expected a model folder; {_model_in_place_of_file(model, command)}")
     if CONFIG not in {path.name for path in model.iterdir()} and _holds_images(model):
         raise ModelError(
-            f"{model}: is a folder of images, and a model was expected before it: maskpencil {command} MODEL {model}"
+            f"{model}: is a folder of images; expected a model before it: maskpencil {command} MODEL {model}"
         )
     return model
 
@@ -174,7 +187,7 @@ def refuse_model_as_data(data: Path, command: str) -> None:
     """Raise an error if a model or a run is given instead of images and masks.
 
     Raises:
-        DataError: it is one of these.
+        DataError: `data` is a model or a run.
     """
     if _is_model(data):
         remedy = (
@@ -198,17 +211,17 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
     """Return the advice for a file that was given instead of a model."""
     for folder in file.absolute().parents[:2]:
         if _is_model(folder):
-            return f"this one is a part of a model: maskpencil {command} {folder}"
+            return f"the file belongs to a model folder: maskpencil {command} {folder}"
     suffix = file.suffix.lower()
     if suffix in IMPORTED_SUFFIXES:
-        return f"make one of these weights with maskpencil import {file} --out NEW_MODEL"
+        return f"convert these weights with maskpencil import {file} --out NEW_MODEL"
     if suffix in FOREIGN_SUFFIXES:
-        return "networks of other programs are not read; a model is made by maskpencil train DATA"
+        return "networks in this format cannot be read; train a model with maskpencil train DATA"
     return f"the model comes first: maskpencil {command} MODEL {file}"
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), SOME))
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), MAX_EXAMINED_FILES))
 
 
 def load_segmenter(
@@ -225,7 +238,7 @@ def load_segmenter(
     """Load a model with the given options; `image_size`, `memory` and `tile` keep their defaults if None.
 
     Raises:
-        ConfigError: an option is out of range, or the machine lacks what is asked for.
+        ConfigError: an option is out of range, or this machine does not have the device or the runtime.
         ModelError: the model cannot be read.
     """
     from maskpencil.segmenter import MEMORY, Segmenter
@@ -250,13 +263,15 @@ def load_segmenter(
 
 
 def unused_gpu(device: str) -> list[str]:
-    """Return a note, in a list, that a GPU of this machine may be unused; [] if that cannot be."""
+    """Return a list with a note if this machine may have a GPU that is not used, else []."""
     from maskpencil.hardware import may_lack_torch_for_gpu
 
     if device != "auto" or not may_lack_torch_for_gpu():
         return []
     remedy = how_to_install("torch")
-    return [f"note: computing on the CPU; a GPU, where there is one, needs {remedy}, or add --device cpu"]
+    return [
+        f"note: computing on the CPU; to use a GPU, maskpencil needs {remedy}; or add --device cpu to hide this note"
+    ]
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
@@ -266,8 +281,8 @@ def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int)
     pixels = size[0] * size[1]
     if pixels > MAX_UNTILED_PIXELS and (needed := pixels * segmenter.runtime.profile.bytes_per_pixel) > limit:
         raise ConfigError(
-            f"images scaled to {size[0]}x{size[1]} take the network some {needed / 2**30:.1f} GiB, but --memory "
-            f"allows {limit / 2**30:.1f}; give a smaller --image-size, native, or more --memory"
+            f"images scaled to {size[0]}x{size[1]} need about {needed / 2**30:.1f} GiB, but --memory allows "
+            f"{limit / 2**30:.1f} GiB; give a smaller --image-size, --image-size native, or more --memory"
         )
 
 

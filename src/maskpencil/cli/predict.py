@@ -76,7 +76,8 @@ def command(
     *sources: Annotated[
         str,
         Parameter(
-            help="Images, folders, quoted globs ('in/*.jpg'), videos, addresses (https, rtsp, ...) and camera numbers."
+            help="Images, folders, glob patterns in quotes ('in/*.jpg'), videos, URLs (https, rtsp, ...) or camera "
+            "numbers (0 is the first camera)."
         ),
     ],
     out: Annotated[
@@ -84,51 +85,76 @@ def command(
     ] = None,
     class_name: Annotated[
         str | None,
-        option("Only this class: green where it is probable enough.", CLASSES, "CLASS", name="--class"),
+        option(
+            "Segment only this class, green on overlays; all other pixels count as background.",
+            CLASSES,
+            "CLASS",
+            name="--class",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        option(f"The probability above which a pixel is --class; by default {THRESHOLD}.", CLASSES, "PROBABILITY"),
+        option(
+            f"With --class: the probability above which a pixel belongs to the class; by default {THRESHOLD}.",
+            CLASSES,
+            "PROBABILITY",
+        ),
     ] = None,
     abstain: Annotated[
-        float | None, option("Give pixels of less confidence no class: 255 in the mask.", CLASSES, "CONFIDENCE")
+        float | None,
+        option(
+            "Give pixels with a lower confidence, 0 to 1, no class; they are 255 in the mask.", CLASSES, "CONFIDENCE"
+        ),
     ] = None,
     augment: Annotated[
         list[Literal["flip", "scales"]] | None,
         option(
-            "Test-time augmentation: average over mirrored and scaled images; better and slower.",
+            "Test-time augmentation: average the predictions of the image and its mirror image (flip) or of scaled "
+            "copies (scales), or both; better, but slower.",
             NETWORK,
             consume_multiple=True,
         ),
     ] = None,
     image_size: ImageSize = None,
     memory: Annotated[
-        str, option("The memory the network may use for one image; larger images go in tiles.", NETWORK, "SIZE")
+        str,
+        option(
+            "The memory that the network may use for one image; images that need more are split into tiles.",
+            NETWORK,
+            "SIZE",
+        ),
     ] = "1GiB",
     tile: Annotated[
-        int | None, option("The side of tiles, a multiple of 32, instead of --memory.", NETWORK, "PIXELS")
+        int | None,
+        option("Instead of --memory: the side of the square tiles in pixels, a multiple of 32.", NETWORK, "PIXELS"),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Annotated[
-        bool, option("On GPUs: half a minute for each image size, then faster.", NETWORK, name="--compile")
+        bool,
+        option(
+            "Compile the network on GPUs: takes half a minute for each image size, then runs faster.",
+            NETWORK,
+            name="--compile",
+        ),
     ] = False,
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
     video: Annotated[OptionsOfVideos, Parameter(name="*")] = OptionsOfVideos(),  # noqa: B008 - frozen
 ) -> int:
     """Segment images, folders of images, videos, streams and cameras.
 
-    Masks go to OUT/masks as palette PNGs of class indices (with --class 1 for that class and 0 for all others),
-    overlays to OUT/overlays, regions to OUT/regions.json (json, coco) or OUT/regions/NAME.geojson, annotations to
-    OUT/annotations. Ctrl-C ends a stream or camera; the video up to then is complete.
+    Masks are written to masks/ as palette PNGs of class indices (with --class: 1 for the class, 0 for the rest),
+    overlays to overlays/, regions to regions.json (json, coco) or regions/NAME.geojson, and annotations to
+    annotations/, all in the folder --out. Ctrl-C ends a stream or camera; the video written so far is kept.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
 
     if not sources:
         raise ConfigError(
-            f"predict needs images after the model: maskpencil predict {model} photo.jpg, a folder or a video"
+            f"predict needs an image, a folder or a video after the model, such as: maskpencil predict {model} "
+            "photo.jpg"
         )
     if threshold is not None and not class_name:
         raise ConfigError("--threshold is for one class; name it with --class, or leave the threshold out")
@@ -140,8 +166,8 @@ def command(
     found = find_sources(sources, out=out, tell=say)
     if settings.video != VideoOptions() and all(source.kind == "image" for source in found):
         raise ConfigError(
-            f"{found[0].name}: is no video, and no other is given; --every, --start, --end, --smooth, --masks, --show, "
-            "--stdout, --hardware-decode and --reconnect are for videos; leave them out"
+            f"{found[0].name}: is not a video, and no video is given; leave out the options for videos: --every, "
+            "--start, --end, --smooth, --masks, --show, --stdout, --hardware-decode and --reconnect"
         )
     segmenter = load_segmenter(
         model,
@@ -161,7 +187,10 @@ def command(
     ):
         report = predict(predictor, found, out=out, options=settings, report=_Reporter(bar), tell=bar.say, stop=stop)
     if segmenter.has_blended:
-        bar.say("warning: this network looks at the whole image, so that tiles were blended; --memory 8GiB makes less")
+        bar.say(
+            "warning: scores of this network depend on the whole image, so its tiles were blended, which is not "
+            "exact; give more --memory, such as 8GiB, to need fewer tiles"
+        )
     for note in report.notes:
         bar.say(note)
     for warning in report.warnings:
@@ -170,7 +199,7 @@ def command(
         bar.say(f"error: {failure.message}")
     counted = ((report.images, "image"), (report.videos, "video"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
-    speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}a second"
+    speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}per second"
     summary = f"{' and '.join(done)} done at {speed} on {segmenter.runtime.title}"
     if done:
         (bar.say if settings.video.stdout else terminal.show)(f"{summary}: {report.out}" if report.out else summary)
@@ -187,8 +216,8 @@ def _wrapped(
 
     if abstain is not None and class_name:
         raise ConfigError(
-            "--abstain is for all classes and --threshold for one class; "
-            "leave out --abstain, or --class and --threshold"
+            "--abstain applies to all classes, but --class segments one class; leave out --abstain, or --class "
+            "and --threshold"
         )
     seen: Segmenter | TestTimeAugmentation = segmenter
     if augment:

@@ -26,19 +26,28 @@ def command(
     data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
-    out: Annotated[Path | None, option("The folder to write; by default MODEL-int8.", OUTPUT, "FOLDER")] = None,
-    max_drop: Annotated[float, option("The most points of mean IoU that may be lost.", MODEL, "POINTS")] = 0.5,
+    out: Annotated[Path | None, option("The model folder to write; by default MODEL-int8.", OUTPUT, "FOLDER")] = None,
+    max_drop: Annotated[
+        float,
+        option(
+            "The largest accepted loss of mean IoU, in percentage points; if more is lost, nothing is written.",
+            MODEL,
+            "POINTS",
+        ),
+    ] = 0.5,
     calibration_images: Annotated[
-        int, option("Training images to calibrate the ranges of numbers with.", MODEL, "N")
+        int, option("The number of training images on which the ranges of activations are measured.", MODEL, "N")
     ] = 100,
-    split: Annotated[Literal["train", "val", "test"], option("The images to score both models on.", INPUT)] = "val",
+    split: Annotated[
+        Literal["train", "val", "test"], option("The split on which both models are scored.", INPUT)
+    ] = "val",
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
 ) -> None:
-    """Make a model that CPUs run in int8, faster, and measure what it loses.
+    """Convert a model to int8, which is faster on CPUs, and measure the loss.
 
-    The folder that is written is a model folder as any other: predict and evaluate use it.
+    The result is a model folder, which predict and evaluate accept like any other.
     """
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places

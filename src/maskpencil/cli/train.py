@@ -30,7 +30,7 @@ from maskpencil.terminal import show
 from maskpencil.training.config import TrainConfig
 
 UNSEEN_SHARE = 0.1
-"""The duration of starting and ending the interpreter, as a share of that of loading the libraries."""
+"""The time to start and end the interpreter, as a share of the time to load the libraries."""
 
 GROUPS: Mapping[Group, str] = {
     MODEL: "recipe backbone weights init stride fully_connected learned_upsampling at_once_scales as_released dropout",
@@ -66,20 +66,23 @@ else:
 
 def command(
     data: Annotated[
-        Path | None, Parameter(help="A folder of images and masks, or a file in which it is packed.")
+        Path | None, Parameter(help="A folder of images and masks, or an archive of it; not needed with --resume.")
     ] = None,
     /,
     *,
-    out: Annotated[Path | None, option("The new run folder; by default runs/train/DATA.", OUTPUT, "FOLDER")] = None,
+    out: Annotated[
+        Path | None, option("The run folder to write; by default a new one in runs/train.", OUTPUT, "FOLDER")
+    ] = None,
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
-    resume: Annotated[Path | None, option("Continue the run in this folder.", INPUT, "RUN")] = None,
+    resume: Annotated[Path | None, option("Continue the interrupted run in this run folder.", INPUT, "RUN")] = None,
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
 ) -> int:
     """Train a network on a folder of images and masks.
 
-    Settings that are not given are the recipe's. The best model so far is in RUN/model.
+    Settings that are not given take the values of the recipe. The best model so far is kept in RUN/model, where RUN is
+    the run folder.
     """
     started = time.monotonic()  # before torch is loaded, for a time budget is that of the clock on the wall
     config = TrainConfig(**asdict(options))

@@ -1,4 +1,4 @@
-"""Compare speed: alternatives are timed in turns, so that disturbances of the machine affect all of them."""
+"""Compare speed: alternatives are timed in turns, so that other load on the machine affects all of them."""
 
 import statistics
 import time

@@ -133,8 +133,8 @@ class RuntimeResult:
         seconds: the median seconds per image.
         memory: the peak memory of a process in bytes.
         agreement: the share of pixels, 0..1, with the same class as in the first way.
-        rate: the operations per second of the convolutions (a multiplication and an addition are two); None without
-            torch.
+        rate: the operations per second of the convolutions, where a multiplication and an addition count as two; None
+            without torch.
         peak: the operations per second of a large matrix product in the same precision in the same run; None without
             torch, and if torch cannot multiply in this precision.
     """

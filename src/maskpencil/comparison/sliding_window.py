@@ -1,4 +1,4 @@
-"""Compare the speed of a dense classifier with that of the classifier on every window, which it replaces."""
+"""Compare the speed of a fully convolutional classifier with the speed of the same classifier on every window."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class SlidingWindowResult:
 
     @property
     def ratio(self) -> float:
-        """The speed of the dense classifier relative to that of windows in batches."""
+        """The speed of the dense classifier as a multiple of the speed of windows in batches."""
         return self.batched / self.dense
 
 
@@ -38,7 +38,7 @@ def windows_of(images: Tensor) -> Tensor:
 
 
 def by_windows(classifier: DenseClassifier, images: Tensor, *, batch_size: int) -> Tensor:
-    """Classify every window by itself: scores (N, K, rows, columns), at the cells of the dense classifier's."""
+    """Classify each window separately; return scores (N, K, rows, columns) on the grid of the dense classifier."""
     windows = windows_of(images)
     scores = torch.cat([classifier(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)])
     rows, columns = ((side - WINDOW) // STRIDE + 1 for side in images.shape[-2:])

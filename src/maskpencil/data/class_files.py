@@ -49,7 +49,7 @@ def find_class_file(root: Path) -> ClassFile | None:
 
 
 def find_own_class_file(root: Path) -> ClassFile | None:
-    """Find the classes.yaml in a folder; None where there is none.
+    """Find the classes.yaml in a folder; None if there is none.
 
     Raises:
         DataError: the file does not describe classes.
@@ -95,7 +95,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
     """Return the labels as classes, except those of ignored pixels.
 
-    If the last label marks ignored pixels, its number is the ignore index where masks hold class numbers and no colors.
+    If the last label marks ignored pixels, its number is the ignore index of masks that hold class numbers.
 
     Raises:
         DataError: no label is left, or there are too many.
@@ -363,7 +363,7 @@ UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.t
 def _numbered(entries: Any, first: int = 0) -> list[Any]:
     """Return the names of {number: name}; the numbers, which may be text, must count from `first` without gaps."""
     if not isinstance(entries, Mapping) or not all(_is_number(str(key)) for key in entries):
-        raise DataError(f"must hold names by number, as 0: road, 1: car, but got {str(entries)[:80]!r}")
+        raise DataError(f"must map numbers to names, such as 0: road, 1: car, but got {str(entries)[:80]!r}")
     by_number = {int(key): name for key, name in entries.items()}
     if sorted(by_number) != list(range(first, first + len(entries))):
         raise DataError(f"must number the names from {first} without gaps, but got {sorted(by_number)[:20]}")

@@ -30,7 +30,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
 
     Args:
         data: the data set.
-        out: a folder that is missing or empty; it appears whole.
+        out: the folder to write, which must be missing or empty; it is written completely or not at all.
         file_format: a key of `formats.WRITERS`.
         report: called with (done, total).
 
@@ -80,11 +80,11 @@ class Change:
 def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    `out` must be missing or empty, and appears whole. Images are copied, upright if EXIF rotates them; masks become
-    palette PNGs of class numbers; a classes.yaml names the classes. Files and annotations that cannot be read, images
-    without a mask, masks that are fully ignored or differ from their image in aspect ratio, and copies of images, first
-    those in train, are left out. Masks are rotated or scaled to fit, values without a class are ignored, and class
-    numbers that begin with 1 are changed to begin with 0.
+    `out` must be missing or empty, and is written completely or not at all. Images are copied, upright if EXIF rotates
+    them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
+    annotations that cannot be read, images without a mask, masks that are fully ignored or differ from their image in
+    aspect ratio, and copies of images, preferably the copies in train. Masks are rotated or scaled to fit, values
+    without a class are ignored, and class numbers that begin with 1 are changed to begin with 0.
 
     Args:
         report: the result of the check.
@@ -103,11 +103,11 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     with folder_written_whole(out, fresh=True) as folder:
         with write_folder(folder, encoding.classes) as add:
             for done, view in enumerate(report.seen, start=1):
-                label_map, told = (
+                label_map, texts = (
                     _mended(view, encoding) if id(view) not in copies else (None, ["left out: a copy of another image"])
                 )
                 changes += [
-                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in told
+                    Change(str(view.pair.image if label_map is None else view.pair.mask), change) for change in texts
                 ]
                 if label_map is not None:
                     name = names.free(view.split, view.pair.name)
@@ -169,21 +169,21 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map, or None where the pair cannot be used, and the changes made."""
+    """Return the label map, or None if the pair cannot be used, and the changes made."""
     if view.image.error or view.image.header is None:
         return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
         return None, [f"left out: its mask {view.mask.error}"]
-    told = []
+    texts = []
     values = view.mask.facts.values_for(encoding.kind)
     strange = [] if encoding.nearest else [value for value in values if value not in encoding.table]
     if strange:
         encoding = replace(encoding, codes={**encoding.table, **dict.fromkeys(strange, IGNORE_INDEX)})
-        told.append(
+        texts.append(
             f"{sum(values[value] for value in strange)} pixels of {encoding.shown(sorted(strange)[:5])} are ignored"
         )
     if encoding.nearest and any(value not in encoding.table for value in values):
-        told.append("compressed or smoothed: each pixel took the nearest class")
+        texts.append("compressed or smoothed: each pixel took the nearest class")
     try:
         label_map = encoding.decode(mask_pixels(view.pair.mask), view.pair.mask)
     except DataError as error:  # such as colors among numbers
@@ -191,11 +191,11 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
     if (label_map == IGNORE_INDEX).all():
         return None, ["left out: its mask is ignored throughout"]
     fitted, change = _fitted(label_map, view.image.header, drawn=isinstance(view.pair.mask, Drawing))
-    return fitted, [*told, *change]
+    return fitted, [*texts, *change]
 
 
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map at the displayed size of the image, or None where their aspect ratios differ."""
+    """Return the label map at the displayed size of the image, or None if their aspect ratios differ."""
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []

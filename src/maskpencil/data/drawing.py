@@ -145,8 +145,8 @@ class Layers:
 def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
     """Return the white area (H, W) of a black-and-white mask: pixels brighter than half of its brightest pixel.
 
-    The brightness of a color is that of its brightest channel. Transparent pixels are not white; if all other pixels
-    are black, these are the area.
+    The brightness of a color is the value of its brightest channel. Transparent pixels are not white. If all opaque
+    pixels are black, the opaque pixels are the area.
     """
     values, palette = pixels.values, pixels.palette
     if palette is not None:
@@ -163,7 +163,7 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 class ClassPages:
     """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
 
-    No pixel may belong to two pages. A number other than 1 and 255, which stand for white, is the class itself.
+    No pixel may belong to two pages. A number other than 1 and 255, which mean white, is the class itself.
     """
 
     path: Path
@@ -333,7 +333,7 @@ SAGITTA = 0.02
 """Pixels: the largest distance of an ellipse from the polygon that approximates it."""
 
 CORNERS = (16, 1024)
-"""The fewest and the most corners of an approximated ellipse."""
+"""The smallest and the largest number of corners of an approximated ellipse."""
 
 
 def box(left: float, top: float, width: float, height: float) -> Ring:

@@ -28,10 +28,10 @@ from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
 
-MOST_FOLDERS = 20
-"""In so few folders data sets are looked for, where a folder is none itself."""
+MAX_SUBFOLDERS = 20
+"""The largest number of subfolders that are searched for data sets if a folder is none itself."""
 
-FEW = 3
+MAX_NAMED_FILES = 3
 """The largest number of files named in a note."""
 
 
@@ -39,7 +39,7 @@ FEW = 3
 class DataFolder:
     """Pairs of images and masks in splits, and the encoding of the masks.
 
-    `splits` maps train, val and test, where they exist, to pairs. `notes` describes how the folder was read.
+    `splits` maps the existing splits, of train, val and test, to pairs. `notes` describes how the folder was read.
     `declared` is whether a class file names the classes.
     """
 
@@ -95,7 +95,7 @@ class DataFolder:
 
     @property
     def sizes(self) -> dict[str, list[tuple[int, int]]]:
-        """The (height, width) of the masks of each split, equal to those of the images."""
+        """The (height, width) of the masks of each split; the images have the same sizes."""
         return {split: [self.facts[pair.mask].size for pair in pairs] for split, pairs in self.splits.items()}
 
     def check_images(
@@ -155,7 +155,7 @@ class FoundFolder:
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
     def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
-        """Recognize masks that number objects in place of classes, where nothing names classes."""
+        """Recognize masks that number objects; None if they number classes, or a class file names the classes."""
         if self.recognized or self.layout.classes or (self.class_file and _fits(self.class_file, facts)):
             return None
         return find_numbered_objects(facts, choose_alpha(facts, None)[0])
@@ -185,7 +185,7 @@ class FoundFolder:
             given = given if fits else None
         if given is None and classes is None and (objects := self.numbered_objects(facts)):
             raise DataError(objects.message)
-        discovery = discover_encoding(facts, given.classes) if given else _like(classes, facts)
+        discovery = discover_encoding(facts, given.classes) if given else _infer_encoding(classes, facts)
         notes = [*on_given, *discovery.notes, f"masks are read as {discovery.encoding.kind}"]
         if not given:
             source = "the masks show" if classes is None else "using the given"
@@ -214,10 +214,12 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else _class_file(layout)
     except PermissionError as error:
-        raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
+        raise DataError(
+            f"{error.filename or root}: cannot be read (permission denied); check its permissions"
+        ) from error
     notes = [*packed.notes, *layout.notes, *stacked]
     if special:
-        shown = ", ".join(map(str, special[:FEW])) + (", ..." if len(special) > FEW else "")
+        shown = ", ".join(map(str, special[:MAX_NAMED_FILES])) + (", ..." if len(special) > MAX_NAMED_FILES else "")
         notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
@@ -228,7 +230,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _find_layout(root: Path, places: Places) -> Layout:
-    """Find pairs; where that fails, name the data sets that lie in folders of the folder.
+    """Find pairs; if there are none, raise an error that names the subfolders that are data sets.
 
     Raises:
         DataError: there are no pairs.
@@ -238,15 +240,15 @@ def _find_layout(root: Path, places: Places) -> Layout:
     except DataError as error:
         folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
         inside: dict[str, str] = {}
-        for folder in folders if places == ANYWHERE and len(folders) <= MOST_FOLDERS else ():
+        for folder in folders if places == ANYWHERE and len(folders) <= MAX_SUBFOLDERS else ():
             with suppress(DataError):
                 if recognized := recognize(folder):
                     inside[folder.name] = recognized.name
         if not inside:
             raise
-        told = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
+        listed = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
         sets = "a data set" if len(inside) == 1 else f"{len(inside)} data sets"
-        message = f"{root}: holds {sets}, {told}; name the folder of one: {root / next(iter(inside))}"
+        message = f"{root}: holds {sets}, {listed}; name the folder of one: {root / next(iter(inside))}"
         raise DataError(message) from error
 
 
@@ -332,8 +334,8 @@ def _refuse_errors(layout: Layout) -> None:
             raise DataError(one)
 
 
-def _like(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Return the encoding inferred from the masks only if it has the given classes, else the one that fits them."""
+def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
+    """Infer the encoding from the masks alone if this yields the given classes, else with the help of the classes."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):

@@ -27,17 +27,17 @@ Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
 """The color model of the visible bands."""
 
 REFLECTANCE = 10_000
-"""The number that stands for full reflectance."""
+"""The number that means full reflectance."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
-FEW = 0.001
+MAX_ABOVE_SHARE = 0.001
 """A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
 
-MOST_DECLARED_BITS = 14
-"""The most declared bits that are taken literally; for example, Sentinel-2 stores reflectance in 15 bits."""
+MAX_DECLARED_BITS = 14
+"""The largest declared number of bits that determines the range; Sentinel-2 declares 15 bits for reflectance."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
-"""Numbers of floating-point files within these limits stand for 0 to 1: reflectance may lie slightly outside."""
+"""Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class Bands:
         if self.alpha is not None:
             number = self.alpha + 1
             parts.append(
-                f"{number} is alpha, empty where 0 (if it is infrared or the like: gdal_edit.py -colorinterp_{number} "
-                "undefined FILE.tif)"
+                f"{number} is alpha, and pixels with alpha 0 are empty (if it is another band, such as infrared: "
+                f"gdal_edit.py -colorinterp_{number} undefined FILE.tif)"
             )
         if self.others:
             parts.append(f"{_listed(self.others)} {'are' if len(self.others) > 1 else 'is'} left out")
@@ -168,7 +168,7 @@ class Levels:
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False
-        return bands.dtype.kind == "f" or bands.bits > MOST_DECLARED_BITS
+        return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
         """Count the numbers (H, W, n) of a part of the file, except those of empty pixels."""
@@ -195,21 +195,21 @@ class Levels:
             factor, offset = bands.scale
             return -offset / factor, (1 - offset) / factor
         if bands.dtype.kind == "f":
-            if self._outside > FEW * self._count:
+            if self._outside > MAX_ABOVE_SHARE * self._count:
                 raise ImageError(
                     f"{name}: holds floating-point numbers from {self._least:g} to {self._most:g}; expected 0 to 1; "
                     f"rescale them, for example: gdal_translate -ot Float32 -scale {self._least:g} {self._most:g} 0 1 "
                     "IN.tif OUT.tif"
                 )
             return 0.0, 1.0
-        if bands.bits <= MOST_DECLARED_BITS:
+        if bands.bits <= MAX_DECLARED_BITS:
             return 0.0, 2.0 ** (bands.bits - (bands.dtype.kind == "i")) - 1
-        if self._above[65535] > FEW * self._count:
+        if self._above[65535] > MAX_ABOVE_SHARE * self._count:
             raise ImageError(
                 f"{name}: holds whole numbers up to {self._most:.0f}; expected at most 65535; rescale them, for "
                 f"example: gdal_translate -ot UInt16 -scale 0 {self._most:.0f} 0 65535 IN.tif OUT.tif"
             )
-        if self._above[FULL_RANGE_ABOVE] > FEW * self._count:
+        if self._above[FULL_RANGE_ABOVE] > MAX_ABOVE_SHARE * self._count:
             return 0.0, 32767.0 if bands.dtype == np.int16 else 65535.0
         return 0.0, float(REFLECTANCE)
 

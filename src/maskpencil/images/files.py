@@ -21,19 +21,20 @@ from maskpencil.images.tiff import MAGICS as TIFF_MAGICS
 from maskpencil.regular_files import refuse_special
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""The suffixes, in lower case, of files that are taken for images."""
+"""The suffixes, in lower case, of files that count as images."""
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""The only decoders of Pillow that are used for a file of any name: none starts a program or reads another file."""
+"""The only Pillow decoders in use, whatever the name of the file; none of them starts a program or reads another
+file."""
 
 for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
     import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
 
 MAX_PIXELS = 2**27
-"""The most pixels of an image; larger ones would fill the memory of a small machine when decoded."""
+"""The largest number of pixels of an image; larger images would fill the memory of a small machine."""
 
 _DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
-"""Pillow's names of the channels of PNG that it cuts to their high bytes."""
+"""Pillow's names for the channels of 16-bit PNG files, which it reduces to their high bytes."""
 
 ORIENTATION = 0x0112
 """The EXIF tag of the orientation."""
@@ -71,9 +72,9 @@ _MAGICS = (  # first bytes, kind of file, remedy
     (b"\xff\x0a", "JPEG XL", _CONVERT),
     (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
     (b"%PDF", "a PDF", "save its pages as PNG, for example: pdftoppm -png {name} page"),
-    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program it is from"),
-    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program it is from"),
+    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program that made it"),
     (b"8BPS", "a Photoshop document (PSD)", "save it as PNG or TIFF in Photoshop or GIMP"),
     (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG in GIMP"),
     (b"PK\x03\x04", "a zip archive", "unpack it, or give it its right name, ending in .zip"),
@@ -138,7 +139,7 @@ def decoding(name: str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected an image") from error
     except PermissionError as error:
-        raise ImageError(f"{name}: may not be read; check its permissions") from error
+        raise ImageError(f"{name}: cannot be read (permission denied); check its permissions") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name}: has more than {MAX_PIXELS / 1e6:.0f} million pixels; cut it into smaller images"
@@ -205,13 +206,13 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.NDArray[np.uint16] | None:
-    """Decode an opened PNG of 16 bits in several channels, of which Pillow keeps only 8; None for any other image.
+    """Decode an opened PNG with several 16-bit channels, which Pillow reduces to 8 bits; None for any other image.
 
     Returns:
-        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. As stored, not turned.
+        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. EXIF is not applied.
 
     Raises:
-        OSError, SyntaxError, ValueError: what Pillow raises on damaged files.
+        OSError, SyntaxError, ValueError: the file is damaged; raised by Pillow.
     """
     kinds = {str(tile[3]) for tile in getattr(image, "tile", ())}
     if image.format != "PNG" or not kinds & _DEEP:
@@ -232,7 +233,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         head: the first `HEAD` bytes of the file, or all of a shorter one.
 
     Returns:
-        What was found and the remedy, both as parts of an error message.
+        A description of the content and the remedy, both as parts of an error message.
     """
     if not head:
         return "is empty (0 bytes)", AGAIN
@@ -248,7 +249,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}", remedy
     if head[:4] == b"\1\0\0\0" and head[40:44] == b" EMF":
-        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program it is from"
+        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program that made it"
     for magic, kind in _IMAGES:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"
@@ -266,7 +267,7 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
     JPEG has quality 95 and 4:4:4; PNG is compressed lightly, which takes a third of the time and 6 % more space.
 
     Raises:
-        OutputError: the file cannot be written, or its suffix is not that of an image format.
+        OutputError: the file cannot be written, or its suffix does not belong to an image format.
     """
     refuse_unknown_suffix(path)
     image_format, options = _WRITING[Path(path).suffix.lower()]
@@ -288,7 +289,7 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a path whose suffix is not that of an image format.
+    """Refuse a path if its suffix does not belong to an image format.
 
     Raises:
         OutputError: the suffix is missing or unknown.
@@ -298,7 +299,7 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def _has_late_metadata(path: Path) -> bool:
-    """Return whether a PNG has other chunks than pixels and its end after the first chunk of pixels."""
+    """Return whether a PNG has chunks, such as metadata, after its pixels."""
     with path.open("rb") as file:
         file.seek(8)  # the signature
         kinds = _chunks(file)
@@ -307,7 +308,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: IO[bytes]) -> list[bytes]:
-    """Return the types of a PNG's chunks, up to its end or to where it is cut off."""
+    """Return the types of a PNG's chunks, in order; a truncated file yields those before the cut."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)

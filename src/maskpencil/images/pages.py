@@ -12,18 +12,18 @@ from PIL import Image
 
 from maskpencil.errors import ImageError
 from maskpencil.images.files import decoding, is_tiff, naming, opened_image
-from maskpencil.images.tiff import MOST_PAGES
+from maskpencil.images.tiff import MAX_PAGES
 
 PAGED_SUFFIXES = frozenset({".gif", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, of formats that may hold several pages."""
 
 _HEAD = 4096
-"""Bytes that are looked at; a PNG says before its pixels that it is animated."""
+"""The number of bytes that are examined; an animated PNG says so before its pixels."""
 
 _SUBFILE, _COMPRESSION = 254, 259
 _PLACES = {273: 279, 324: 325}  # the tags of the offsets of strips and tiles, and of their sizes
 _ELSEWHERE = frozenset({330, 34665, 34853, 40965, 513, 514, 519, 520, 521})
-"""Tags that are offsets of something else in the file."""
+"""Tags that hold offsets of other data in the file."""
 
 _OLD_JPEG = 6
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -55,7 +55,7 @@ def count_pages(path: str | os.PathLike[str]) -> int:
 def pages_of(path: str | os.PathLike[str]) -> Iterator[tuple[bytes, str]]:
     """Yield each page of an image file as a file of its own: its bytes and its suffix.
 
-    Those of a TIFF are not decoded: numbers, bands and metadata stay as they are. Frames of animations become PNG.
+    Pages of a TIFF are not decoded, so numbers, bands and metadata stay as they are. Frames of animations become PNG.
 
     Raises:
         ImageError: not a readable image, or damaged.
@@ -113,15 +113,15 @@ class _Tiff:
         self._first = self._numbers(self._word, header[8:] if self._big else header[4:8])[0]
 
     def main_pages(self, *, whole: bool = True) -> list[int]:
-        """Return the places of the pages that are images, without masks and smaller copies.
+        """Return the offsets of the pages that are images, without masks and smaller copies.
 
         Args:
-            whole: whether a list of pages that leads out of the file is an error, rather than ending there.
+            whole: whether an offset outside the file is an error; if not, the list of pages ends there.
         """
         places: dict[int, None] = {}  # in their order; a damaged file may lead back
         main = []
         place = self._first
-        while place and place not in places and len(places) < MOST_PAGES:
+        while place and place not in places and len(places) < MAX_PAGES:
             places[place] = None
             try:
                 count = self._numbers(self._count, self._read(place, struct.calcsize(self._count)))[0]
@@ -139,10 +139,10 @@ class _Tiff:
         return main or list(places)[:1]
 
     def alone(self, place: int) -> bytes:
-        """Return a TIFF file of the page at `place` alone."""
+        """Return a TIFF file that contains only the page at offset `place`."""
         tags = self._tags(place)
         if self._value(tags, _COMPRESSION) == (_OLD_JPEG,):
-            raise ImageError("holds pages in the old JPEG of TIFF; save them as files of their own")
+            raise ImageError("holds pages in the old JPEG of TIFF; save them as separate files")
         offsets = next((tag for tag in _PLACES if tag in tags), None)
         if offsets is None or _PLACES[offsets] not in tags:
             raise ImageError("is damaged or cut short (a page without pixels); replace it or remove it")
@@ -207,7 +207,7 @@ class _Tiff:
         return struct.unpack(f"{self._order}{kinds}", content)
 
     def _read(self, place: int, size: int) -> bytes:
-        """Read bytes that the file must have; what a damaged file lists may be larger than any memory."""
+        """Read bytes at an offset; a damaged file may state more bytes than it has, or than fit in memory."""
         if place + size > self._end:
             raise EOFError("it ends within a page")
         self._file.seek(place)

@@ -46,8 +46,8 @@ class Pixels:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Remarks for the user on how the file was read, as the ends of sentences about it."""
-        several = f"page 1 of {self.pages} is taken; save the others as files of their own" if self.pages > 1 else ""
+        """Remarks for the user on how the file was read; each completes a sentence that begins with the file's name."""
+        several = f"only page 1 of {self.pages} is read; save the others as separate files" if self.pages > 1 else ""
         return tuple(text for text in (self.bands, self.levels, several) if text)
 
 
@@ -68,8 +68,8 @@ class Remarks:
 
         Args:
             name: the name of the file in the printed lines.
-            texts: the remarks, each the end of a sentence about the file.
-            levels: the one of them that describes how its numbers were mapped to 0-255, if any.
+            texts: the remarks; each completes a sentence that begins with the name.
+            levels: the remark in `texts` on how the numbers of the file were mapped to 0-255, if any.
         """
         for text in texts:
             self.names.setdefault(text, []).append(name)
@@ -77,7 +77,7 @@ class Remarks:
 
     @property
     def lines(self) -> list[str]:
-        """A line for each remark, with the first file and the number of others."""
+        """A line for each remark, with the first file and the number of further files."""
         return [
             f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {text}"
             for text, names in self.names.items()
@@ -85,13 +85,13 @@ class Remarks:
 
     @property
     def warnings(self) -> list[str]:
-        """A line if the numbers of the files were mapped to 0-255 in several ways; else none."""
+        """A line in a list if the numbers of the files were mapped to 0-255 in different ways, else []."""
         if len(self.levels) < 2:
             return []
         ways = "; ".join(sorted(self.levels))
         line = (
-            f"the numbers of these files were mapped to 0 to 255 in {len(self.levels)} ways ({ways}); if the files "
-            "belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
+            f"the numbers of these files were mapped to 0 to 255 in {len(self.levels)} different ways ({ways}); "
+            "if the files belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif"
         )
         return [line]
 
@@ -108,14 +108,14 @@ def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None)
 
 
 def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """Scale an image (H, W, 3) to `size` (height, width), bilinear and anti-aliased; the same object if it fits."""
+    """Scale an image (H, W, 3) to `size` (height, width), bilinear and anti-aliased; unchanged if it has that size."""
     if image.shape[:2] == size:
         return image
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def to_pixels(image: Image.Image, name: str) -> Pixels:
-    """Convert a Pillow image, turned upright and with transparency over white; errors name it `name`.
+    """Convert a Pillow image: turn it upright by EXIF and blend it over white; errors call it `name`.
 
     Raises:
         ImageError: its numbers are floating-point, or its palette is missing.
@@ -180,7 +180,7 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse an image of floats, or one made in memory of 32-bit integers unless these are clearly 16-bit numbers."""
+    """Refuse an image of floats, and an image in memory of 32-bit integers that are not clearly 16-bit numbers."""
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)
         if image.mode == "F" or array.min() < 0 or array.max() > 65535 or 0 < array.max() <= 255:

@@ -37,10 +37,10 @@ from maskpencil.images.pixels import (
 from maskpencil.parsing import shown
 
 MAX_BYTES = 2**31
-"""The most decoded bytes of an image, which limits the number of bands."""
+"""The largest size of a decoded image in bytes, which limits the number of bands."""
 
 _SEVERAL = ("GIF", "PNG", "WEBP")
-"""Formats that may hold several images; MPO is not one, since it only adds previews and other views of the first."""
+"""Formats that may hold several images, without MPO, whose further images are only previews and other views."""
 
 JPEG2000_HEAD = 2**16
 """The number of bytes at the start of a file in which its header is searched."""
@@ -172,7 +172,7 @@ def _pages(image: Image.Image) -> int:
 
 
 def orientation_of(exif: Image.Exif) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 where there is none, or no such number."""
+    """Return EXIF's orientation, 1 to 8; 1 if it is missing or invalid."""
     value = exif.get(ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
@@ -199,7 +199,7 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
 
 
 def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
-    """Return the first page, which is the one to read.
+    """Return the first page of a TIFF file, the only one that is read.
 
     Raises:
         ImageError: the page is too large, has no pixels, or belongs to a raw photo.

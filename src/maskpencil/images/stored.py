@@ -1,4 +1,4 @@
-"""Read the numbers of an image file as they are stored, not as they are shown: what masks need."""
+"""Read the numbers of mask files as they are stored, without converting them for display."""
 
 import io
 import os
@@ -25,11 +25,11 @@ class Stored:
 
     Attributes:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
-        alpha: (H, W) uint8 or uint16; None where the file has none.
-        palette: (n, 3) uint8 colors of the numbers, where the file has them.
-        clear: the numbers whose color in the palette is fully transparent.
-        shown_inverted: whether the file is shown inverted, as a TIFF that says "white is zero".
-        bands: how many bands of numbers there are that are not marked as colors or alpha, where they are several.
+        alpha: (H, W) uint8 or uint16; None if the file has none.
+        palette: (n, 3) uint8 colors of the numbers; None if the file has none.
+        clear: the palette indices of fully transparent colors.
+        shown_inverted: whether viewers invert the numbers, as for a TIFF in which 0 is white.
+        bands: the number of bands, if there are several and they are not marked as colors or alpha.
     """
 
     values: npt.NDArray[Any]
@@ -41,7 +41,7 @@ class Stored:
 
 
 def read_stored(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Stored:
-    """Read the numbers of an image file; of several pages the first. Messages call it `name`, by default its path.
+    """Read the numbers of the first page of an image file; messages call it `name`, by default its path.
 
     Raises:
         ImageError: not a readable image, truncated, or over `MAX_PIXELS`.
@@ -79,10 +79,10 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return the greatest number that a file may hold, and what Pillow makes of it; None where they are the same.
+    """Return a number in the file and the number to which Pillow scales it; None if Pillow does not scale.
 
     Raises:
-        ImageError: Pillow would lose something.
+        ImageError: Pillow would drop bits of the numbers.
     """
     if image.format == "PPM" and image.mode in ("L", "I"):
         for *_, given in getattr(image, "tile", ()):  # where they are spread: the mode and the greatest number
@@ -92,7 +92,7 @@ def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[
         facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
         if facts.bits > 8 and facts.count > 1:
             raise ImageError(
-                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands, of which only 8 bits would be read; "
+                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands; only 8 bits of each would be read;  "
                 "convert it: gdal_translate IN.jp2 OUT.tif"
             )
         room = 16 if facts.bits > 8 else 8
@@ -102,13 +102,13 @@ def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[
 
 
 def _unscaled(values: npt.NDArray[Any], scale: tuple[int, int]) -> npt.NDArray[Any]:
-    """Return the numbers (H, W) of a file, of which Pillow made `values`; see `_scale`."""
+    """Return the numbers (H, W) as stored, computed from Pillow's scaled `values`; see `_scale`."""
     greatest, shown = scale
     return ((values.astype(np.int64) * greatest * 2 + shown) // (2 * shown)).astype(values.dtype)
 
 
 def _clear(image: Image.Image) -> tuple[int, ...]:
-    """Return the numbers of a palette that are fully transparent."""
+    """Return the palette indices of fully transparent colors."""
     transparency = image.info.get("transparency")
     if isinstance(transparency, bytes):
         return tuple(number for number, alpha in enumerate(transparency) if alpha == 0)
@@ -138,7 +138,7 @@ def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
 
 
 def _numbers(values: Samples, bands: Bands) -> Samples:
-    """Return the numbers of one band; one bit has no number but the black and white that it is shown in."""
+    """Return the numbers of one band; a 1-bit image has 0 for black and 255 for white."""
     if bands.bits > 1 or bands.model == "palette":
         return values
     white = values == (0 if bands.model == "white-is-zero" else 1)

@@ -29,8 +29,8 @@ from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-MOST_PAGES = 65_536
-"""The most pages that are counted."""
+MAX_PAGES = 65_536
+"""The largest number of pages that are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _PREDICTOR, _PALETTE = 273, 277, 278, 279, 284, 317, 320
@@ -129,7 +129,7 @@ class TiffPage:
         kind, bits = _KINDS.get(formats[0]), self.bits
         if len(set(formats)) > 1 or len(set(self._numbers(_BITS))) > 1:
             raise ImageError(
-                f"has bands of several types of numbers ({', '.join(map(str, self._numbers(_BITS)))} bits); {_RETYPE}"
+                f"has bands of different number types ({', '.join(map(str, self._numbers(_BITS)))} bits); {_RETYPE}"
             )
         size = next((size for size in (8, 16, 32, 64) if bits <= size), 0)
         if kind is None or not size or bits < 1 or (kind != "u" and bits != size) or (kind == "f" and bits == 8):
@@ -256,7 +256,7 @@ class TiffPage:
         ]
 
     def _block_bytes(self, file: IO[bytes], blocks: Sequence["_Block"]) -> npt.NDArray[np.uint8]:
-        """Decode some blocks and return their rows one below the other, (rows, bytes)."""
+        """Decode blocks, and return their rows stacked vertically, (rows, bytes)."""
         parts: list[bytes] = []
         offsets: list[int] = []
         position = 8
@@ -381,7 +381,7 @@ def is_tiff(head: bytes) -> bool:
     return head.startswith(MAGICS)
 
 
-def read_pages(file: IO[bytes], *, most: int = MOST_PAGES) -> list[TiffPage]:
+def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
     """Read the tags of all pages, or of the first `most`.
 
     Raises:
@@ -452,7 +452,7 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
-    """Return some bands of (H, W, n); the same object if they are all bands in order."""
+    """Return some bands of (H, W, n); the same array if they are all bands in order."""
     return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 

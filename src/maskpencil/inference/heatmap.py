@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # torch is imported inside functions, since the probabilities of a model folder do not need it
 
-FEW = 30
+MAX_LISTED_CLASSES = 30
 """The largest number of classes that an error message lists."""
 
 
@@ -28,7 +28,7 @@ def classifier_heatmap(
     bilinearly between these centers.
 
     Raises:
-        ConfigError: the machine lacks the device.
+        ConfigError: this machine does not have the device.
     """
     import torch
     from torch.nn import functional
@@ -60,6 +60,6 @@ def category_index(categories: tuple[str, ...], name: str) -> int:
     found = exact or [index for index, category in enumerate(categories) if wanted in category.casefold()]
     if len(found) != 1:
         meant = f"; did you mean {', '.join(categories[index] for index in found[:5])}?" if found else ""
-        few = f" ({', '.join(categories)})" if len(categories) <= FEW else ""
+        few = f" ({', '.join(categories)})" if len(categories) <= MAX_LISTED_CLASSES else ""
         raise ConfigError(f"--class must be one of the {len(categories)} classes{few}, but got {name!r}{meant}")
     return found[0]

@@ -115,7 +115,7 @@ def write_prediction(
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
-    """Yield a function that writes the regions of an image, named by a stem, into a common file or one per image."""
+    """Yield a function that writes the regions of an image into its own file or, by format, a common file."""
     if file_format is None:
         yield None
     elif file_format == "geojson":
@@ -129,7 +129,7 @@ def _region_files(
 
 @contextmanager
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
-    """Yield a function that adds an image to a data set in `folder`, which must be new or empty and appears whole."""
+    """Yield a function that adds an image to a data set in `folder`, which must be missing or empty."""
     if file_format is None:
         yield None
     else:

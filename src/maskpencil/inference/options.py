@@ -29,7 +29,8 @@ RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
 class VideoOptions:
     """Settings for videos, streams and cameras.
 
-    Numbers may be numpy's; times are seconds or texts such as `1m30s`; the fields hold plain values.
+    Numbers may be of numpy types, and times may be numbers of seconds or strings such as `1m30s`; the fields hold plain
+    Python values.
 
     Example:
         >>> mp.VideoOptions(start="1m30s", smooth=0.6).start
@@ -40,31 +41,33 @@ class VideoOptions:
     """
 
     every: int = 1
-    """Take only each N-th frame."""
+    """Use only every N-th frame; 1 uses all."""
 
     start: float = 0.0
-    """Begin here, such as 90s, 1m30s or 1:30."""
+    """The time in the video at which to begin, such as 90s, 1m30s or 1:30."""
 
     end: float | None = None
-    """Stop here."""
+    """The time in the video at which to stop, such as 90s, 1m30s or 1:30; by default its end."""
 
     smooth: float = 0.0
-    """Smooth the classes over time: the weight of the past, 0 (off) to below 1."""
+    """Smooth the class probabilities over time to reduce flicker: the weight of earlier frames, from 0 (off) to below
+    1."""
 
     masks: MaskFormat | None = None
-    """Also write masks: a lossless video of class indices, or a palette PNG per frame."""
+    """Also write the masks of a video: video (one lossless video of class indices) or png (one palette PNG per
+    frame)."""
 
     show: bool = False
-    """Show videos in a window while they are made."""
+    """Show the overlay in a window while the video is processed."""
 
     stdout: bool = False
-    """Also write one video's overlay to standard output, as raw rgb24 frames."""
+    """Also write the overlay to standard output as raw rgb24 frames; for a single video."""
 
     hardware_decode: bool = False
-    """Decode videos on the graphics chip where that works."""
+    """Decode videos on the GPU if it can decode their format, else on the CPU."""
 
     reconnect: int = 5
-    """How many times in a row to reconnect to a stream that broke off."""
+    """The number of attempts to reconnect to a stream after its connection is lost; 0 gives up at once."""
 
     def __post_init__(self) -> None:
         _set(self, "show stdout hardware_decode", read_flag)
@@ -76,20 +79,20 @@ class VideoOptions:
         if not 0 <= self.start < float("inf"):
             raise ConfigError(f"start must be 0 seconds or more, but got {self.start:g}")
         if self.end is not None and not self.start < self.end < float("inf"):
-            raise ConfigError(f"end must be after start, which is second {self.start:g}, but got {self.end:g}")
+            raise ConfigError(f"end must be after start (second {self.start:g}), but got {self.end:g}")
         if not 0 <= self.smooth < 1:
             raise ConfigError(f"smooth must be from 0 (off) to below 1, but got {self.smooth:g}")
         if self.masks is not None:
             object.__setattr__(self, "masks", read_choice("masks", self.masks, get_args(MaskFormat)))
         if self.reconnect < 0:
-            raise ConfigError(f"reconnect must be 0 (never) or more tries, but got {self.reconnect}")
+            raise ConfigError(f"reconnect must be a number of attempts, 0 (never) or more, but got {self.reconnect}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """Settings of `predict`: the files that it writes and how videos are read.
 
-    Numbers may be numpy's; the fields hold plain values.
+    Numbers may be of numpy types; the fields hold plain Python values.
 
     Example:
         >>> options = mp.PredictOptions(regions="coco", min_area=50)
@@ -97,35 +100,37 @@ class PredictOptions:
         3
 
     Raises:
-        ConfigError: a setting is out of range, or regions are chosen among but not asked for.
+        ConfigError: a setting is out of range, or `min_area` or `region_classes` is given without `regions`.
     """
 
     overlays: bool = True
-    """Draw the classes over the images; on by default."""
+    """Write overlays, the images with the class colors drawn over them; on by default."""
 
     opacity: float = 0.5
-    """The opacity of the class colors on overlays, 0 to 1."""
+    """The opacity of the class colors on overlays, from 0 (invisible) to 1 (opaque)."""
 
     confidence: bool = False
-    """Also write the confidence, as gray images."""
+    """Also write the confidence, the probability of the chosen class of each pixel, as gray images."""
 
     entropy: bool = False
-    """Also write the entropy of the class probabilities, as gray images."""
+    """Also write the entropy of the class probabilities of each pixel (bright is uncertain), as gray images."""
 
     annotations: AnnotationFormat | None = None
-    """Also write a data set for an annotation tool, to correct there and train on."""
+    """Also write images and masks as a data set in this format, to correct in an annotation tool."""
 
     geotiff: bool = False
-    """Read TIFF and JPEG2000 files of any size in windows, and write masks as GeoTIFF."""
+    """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write GeoTIFF
+    files."""
 
     regions: RegionFormat | None = None
-    """Find connected regions: boxes on the overlays and, for images, a file."""
+    """Find the connected regions of each class, draw their boxes on the overlays and, for images, write them in this
+    format."""
 
     min_area: int = 1
-    """Leave out regions of fewer pixels."""
+    """Leave out regions with fewer pixels."""
 
     region_classes: Sequence[str] | None = None
-    """Find regions of these classes only."""
+    """Find regions of only these classes; by default of all classes."""
 
     video: VideoOptions = field(default_factory=VideoOptions)
     """Settings for videos, streams and cameras."""
@@ -232,5 +237,5 @@ def _set(options: object, names: str, read: Callable[[str, Any], object]) -> Non
 
 
 def _read_seconds(name: str, value: Any) -> float:
-    """Read a time: a number of seconds, or a text such as `1m30s` from the command line or a settings file."""
+    """Read a time: a number of seconds, or a string such as `1m30s` from the command line or a settings file."""
     return read_duration(f"--{name}", value) if isinstance(value, str) else read_number(name, value)

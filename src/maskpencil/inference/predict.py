@@ -25,7 +25,7 @@ from maskpencil.segmenter import load_predictor
 RUNS = Path("runs/predict")
 """The default folder of results."""
 
-PLACE_LOST = "has a georeference, which its PNG mask cannot hold; --geotiff writes masks that do"
+GEOREFERENCE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
 
 
 def predict(
@@ -46,11 +46,11 @@ def predict(
     levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files of any size are
     read, and their masks written, window by window, as GeoTIFF with their georeference.
 
-    `options.regions` requests the connected components: boxes on the overlays, and for images, in that format, one
-    regions.json (json, coco), which after an interruption holds the completed images, or a regions/STEM.geojson each;
-    see `regions.write_regions`. For videos only the boxes are drawn, with a warning in the report.
-    `options.annotations`, a key of `data.formats.WRITERS`, requests the masks as a data set of an annotation tool in
-    OUT/annotations, for correction there and for training.
+    `options.regions` requests the connected components, drawn as boxes on the overlays. For images they are also
+    written: one regions.json for all images (json, coco), which after an interruption holds the completed images, or
+    one regions/STEM.geojson per image; see `regions.write_regions`. For videos they are only drawn, with a warning in
+    the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images and masks in
+    OUT/annotations, which can be corrected in an annotation tool and used for training.
 
     Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, the network and
     writing overlap. A source that cannot be read is reported, and the others are processed. Every file is whole, even
@@ -168,7 +168,7 @@ def _predict_images(
                 continue
             behind.submit(results.write, prediction.emptied(pixels.empty), source)
             tally.remark(source, pixels.remarks, pixels.levels)
-            tally.remark(source, (PLACE_LOST,) if pixels.has_place else ())
+            tally.remark(source, (GEOREFERENCE_LOST,) if pixels.has_place else ())
             tally.image(source)
 
 

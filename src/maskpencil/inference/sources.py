@@ -42,7 +42,7 @@ class Source:
         kind: image, video, stream or camera.
         address: the path of a file, the address of a stream, the number of a camera, or the stem of an image in memory.
         stem: the name of the results: the path below the folder or pattern by which the source was found, without
-            suffix, with / between folders. The stems of images are unique, and so are those of the other sources.
+            suffix, with / between folders. The stems of images are unique, and the stems of other sources as well.
         argument: the path, folder, pattern or address by which the source was found.
         image: the image in memory, an array or a Pillow image; None for all others.
     """
@@ -65,7 +65,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name in messages: the path, the address without its password, or "camera 0"."""
+        """The name in messages: the path, the address without its password, or a text such as "camera 0"."""
         if self.kind == "camera":
             return f"camera {self.address}"
         return without_secrets(self.address) if self.kind == "stream" else self.address
@@ -112,16 +112,16 @@ def find_sources(
 ) -> Sequence[Source]:
     """Find the images and videos in files, folders and glob patterns, and the streams and cameras.
 
-    A number is a camera, unless a file has that name; addresses are streams, also those of video files. Folders are
+    A number is a camera, unless a file has that name. Addresses are streams, even addresses of video files. Folders are
     searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
-    is named twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
+    is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
     beside images, are left out with a message to `tell`, as are named pipes, devices and sockets.
 
     Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
     of training, and `runs/COMMAND`. A folder of only results can be named to segment these, unless it is `out`.
 
-    Arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts, and Pillow images are images in memory;
-    their results are named `image`, `image-2` and so on, in their order. An array of four axes is several images.
+    Images in memory are Pillow images and arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts;
+    their results are named `image`, `image-2` and so on, in order. An array of four axes is several images.
 
     Args:
         arguments: one or several; existing `Source` objects are returned unchanged.
@@ -185,7 +185,7 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         files = without_results(path, _files_below(path, tell), out=out, tell=tell)
         items = _in_order(_Found(file, file.relative_to(path)) for file in files)
         if not items and (path / WEIGHTS).is_file():
-            raise DataError(f"{argument}: is a model; expected an image or a video; give the model first, before these")
+            raise DataError(f"{argument}: is a model; expected an image or a video; give the model before the images")
         if not items:
             raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in it or in its subfolders")
         return items
@@ -237,7 +237,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         masks = _beside_images(folders)
         for name in masks:
-            tell(f"{Path(parent, name)}: the data set's masks are left out; name this folder to have them segmented")
+            tell(f"{Path(parent, name)}: these masks of the data set are left out; to segment them, give this folder")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             path = Path(parent, name)
@@ -277,7 +277,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Return the stem of every source; if results would clash, it has more of the path or a number."""
+    """Return the stem of every source; if results would have the same name, stems get more of the path or a number."""
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
         for clash in _clashes(items, stems):
@@ -348,15 +348,15 @@ RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|
 RUN_FILES = ("config.yaml", "data.json")
 """Files that every run folder of training contains."""
 
-FEW = 3
+MAX_LISTED_FOLDERS = 3
 """The largest number of folders that a message lists."""
 
 
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
     """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
 
-    If nothing is left, the results that `root` itself records are returned, unless `root` is `out`, since whoever names
-    a folder of results wants to segment these.
+    If no other files are left and `root` is not `out`, the results that `root` itself records are returned: the user
+    named a folder of results in order to segment them.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -376,13 +376,15 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
         others[root] = len(own)
     if others:
         count = sum(others.values())
-        shown = ", ".join(map(str, list(others)[:FEW])) + (", ..." if len(others) > FEW else "")
+        shown = ", ".join(map(str, list(others)[:MAX_LISTED_FOLDERS])) + (
+            ", ..." if len(others) > MAX_LISTED_FOLDERS else ""
+        )
         tell(f"{root}: {count} file{'s' * (count > 1)} that earlier runs have written are left out (in {shown})")
     return kept
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Folder:
     """A folder, with the run folder that contains it, if any, and the records that may name its files."""
 
     run: Path | None
@@ -394,23 +396,23 @@ class _Tree:
     """The folders below a root, each read once."""
 
     root: Path
-    places: dict[Path, _Place] = field(default_factory=dict)
+    places: dict[Path, _Folder] = field(default_factory=dict)
 
     def writer_of(self, file: Path) -> Path | None:
-        """Return the folder of the run that wrote a file; None for a file of the user."""
+        """Return the folder of the run that wrote a file; None if no run wrote it."""
         place = self._place(file.parent)
         return place.run or next((results.folder for results in place.results if results.names(file)), None)
 
-    def _place(self, folder: Path) -> _Place:
+    def _place(self, folder: Path) -> _Folder:
         if folder not in self.places:
             results = find_results(folder)
             own = () if results is None else (results,)
             if folder == self.root or folder.parent == folder:
-                self.places[folder] = _Place(None, own)
+                self.places[folder] = _Folder(None, own)
             else:
                 above = self._place(folder.parent)
                 run = above.run or (folder if _is_run(folder) else None)
-                self.places[folder] = _Place(run, (*above.results, *own))
+                self.places[folder] = _Folder(run, (*above.results, *own))
         return self.places[folder]
 
 

@@ -42,7 +42,7 @@ class _Wrapper(Predictor):
 
 
 class TestTimeAugmentation(_Wrapper):
-    """A wrapper for `predict` that averages the probabilities of a segmenter over several views of each image.
+    """A wrapper that averages the probabilities of a segmenter over several views of each image.
 
     Args:
         segmenter: the segmenter that computes the probabilities of the views.

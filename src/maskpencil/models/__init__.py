@@ -2,7 +2,7 @@
 
 - `surgery`: fully connected layers into convolutions, bilinear upsampling, other input channels
 - `backbones`: classifier trunks, one family per file
-- `geometry`: the image positions of a map's cells, and crops
+- `geometry`: the image positions of the cells of feature maps, and crops
 - `fcn`: the fully convolutional network
 - `build`: networks from a configuration, from a model folder, from the tensors of another network
 - `dense_classifier`: a classifier applied to a whole image, before any training

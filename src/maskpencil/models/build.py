@@ -67,8 +67,8 @@ def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
     """Copy every tensor whose name and shape match one of the network's into it.
 
     Returns:
-        The names of the network's layers that keep some or all initial weights: skips that a coarser network lacks, and
-        score layers if the number of classes differs.
+        The names of the network's layers that keep initial weights: skip layers that a coarser network does not have,
+        and score layers if the number of classes differs.
     """
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}

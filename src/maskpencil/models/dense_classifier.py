@@ -1,4 +1,4 @@
-"""Apply a classifier to a whole image at once, before any training: the idea from which the paper starts."""
+"""Convert a classifier to a fully convolutional network that scores every window of an image, without training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +17,16 @@ from maskpencil.models.backbones.weights import AUTO, NONE, load_strictly, read_
 from maskpencil.models.surgery import convolutionalize
 
 WINDOW = 224
-"""Height and width of the classifiers' training images, and so of the window that one cell of their maps sees."""
+"""The height and width of the classifiers' training images, and of the window to which one score belongs."""
 
 STRIDE = 32
 """Pixels from one cell to the next."""
 
 _KERNELS = {**dict.fromkeys(vgg.FAMILY.names, 7), **dict.fromkeys(alexnet.FAMILY.names, 6)}
-"""The side, in cells, of a window's feature map that the fully connected layers see."""
+"""The side, in cells, of the feature map of a window, the input of the fully connected layers."""
 
 _POOLED = 7
-"""The side, in cells, of a window's feature map over which the other families average."""
+"""The side, in cells, of the feature map of a window, which the other families average."""
 
 FAMILIES = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY)
 
@@ -60,7 +60,7 @@ class DenseClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (N, 3, H, W) of `WINDOW` pixels or more to scores (N, K, h, w), one cell per window.
 
-        h is (H - 224) / 32 + 1, likewise w; if H or W is no multiple of 32, there may be one more cell.
+        h is (H - 224) / 32 + 1, likewise w; if H or W is not a multiple of 32, there may be one more cell.
         """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)
@@ -70,7 +70,8 @@ class DenseClassifier(nn.Module):
 def dense_classifier(name: str, *, weights: str | Path = AUTO) -> DenseClassifier:
     """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, with its own last layer.
 
-    `weights` is "auto", "imagenet", "none" or the file of a state dict in torchvision's form, of any classes.
+    `weights` is "auto", "imagenet", "none" or a file of a state dict with torchvision's layer names and any number of
+    classes.
 
     Raises:
         ConfigError: the classifier belongs to another family.
@@ -102,7 +103,7 @@ def _tensors(name: str, weights: str | Path) -> dict[str, Tensor]:
 def _of_fully_connected(
     name: str, tensors: dict[str, Tensor], categories: Sequence[str], *, source: str
 ) -> DenseClassifier:
-    """Create a dense VGG or AlexNet, whose fc6 sees the whole feature map of a window."""
+    """Create a dense VGG or AlexNet; the input of its fc6 is the whole feature map of a window."""
     if tensors:
         classifier = blank_classifier(name, num_classes=len(categories))
         load_strictly(classifier, tensors, unused=(), source=source, expected=f"torchvision's {name}")
@@ -124,7 +125,7 @@ def _of_fully_connected(
 def _of_pooled(
     name: str, tensors: dict[str, Tensor], categories: Sequence[str], weights: str | Path
 ) -> DenseClassifier:
-    """Create a dense GoogLeNet or ResNet, whose last layer sees the mean of a window's feature map."""
+    """Create a dense GoogLeNet or ResNet; the input of its last layer is the mean of the feature map of a window."""
     trunk = create_backbone(name, weights=weights)
     linear = nn.Linear(trunk.channels[STRIDE], len(categories))
     if tensors:

@@ -33,11 +33,11 @@ class FCNConfig:
     """The number of classes, 1 to 255."""
 
     backbone: str = "vgg16"
-    """The classifier from which it is made; `maskpencil info backbones` lists them."""
+    """The classifier that computes the features; `maskpencil info backbones` lists the names."""
 
     stride: int = 8
-    """Pixels per cell of the finest features that are used: 32 (no skip), 16 (pool4), 8 (and pool3), 4 (and pool2) or
-    2 (and pool1)."""
+    """The stride of the finest features in pixels: 32 (no skips), 16 (a skip from pool4), 8 (also from pool3), 4 (also
+    from pool2) or 2 (also from pool1)."""
 
     fully_connected: bool = True
     """Whether fc6 and fc7 are kept, as convolutions, if the backbone has them (VGG, AlexNet)."""
@@ -52,7 +52,7 @@ class FCNConfig:
     """Which upsamplings are learned: "all", "twofold" (all but the last, CVPR 2015) or "none" (released networks)."""
 
     at_once_scales: bool = False
-    """Whether pool4 and pool3 are scaled down, so that all strides can be trained at once (FCN-8s at once)."""
+    """Whether pool4 is scaled by 0.01 and pool3 by 0.0001, as in the FCN-8s that is trained in one stage (at once)."""
 
     as_released: bool = False
     """Whether images are padded by 100, pools round up and maps are cropped, as in the authors' vgg16 and alexnet.
@@ -171,7 +171,7 @@ class FCN(nn.Module):
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores at the finest: (N, K, H/s, W/s)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to scores at the finest stride, summed over all: (N, K, H/s, W/s)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -199,7 +199,7 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
 
 
 def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) -> nn.ConvTranspose2d:
-    """Make the upsampling of scores on `grid`; as released it has no padding, and its output is cropped afterwards."""
+    """Make the upsampling of scores on `grid`; with `as_released` it has no padding, and a crop follows."""
     if not config.as_released:
         return bilinear_upsampling(config.num_classes, stride, learned=learned)
     # scores centered on whole pixels (AlexNet's) need an odd kernel, 63 instead of 64, to stay on whole pixels

@@ -12,7 +12,7 @@ Window = nn.Conv2d | nn.MaxPool2d | nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Grid:
-    """The image positions of a map's cells: along either axis, cell i is centered on pixel `origin` + i * `step`."""
+    """The image positions of the cells of a map: along each axis, the center of cell i is `origin` + i * `step`."""
 
     step: float = 1.0
     origin: float = 0.0

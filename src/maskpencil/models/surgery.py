@@ -1,4 +1,4 @@
-"""Transform the layers of a classifier into those of a network for pixels."""
+"""Convert the layers of a classifier to the layers of a fully convolutional network."""
 
 import copy
 from typing import Any
@@ -12,7 +12,7 @@ RGB = 3
 
 
 def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, padding: int) -> nn.Conv2d:
-    """Convert a fully connected layer to the convolution that computes the same on every patch of a larger map.
+    """Convert a fully connected layer to a convolution that computes the same function of every patch of a larger map.
 
     The layer takes patches (in_channels, kernel_size, kernel_size), flattened in that order. The convolution shares its
     tensors. Source: Shelhamer et al., PAMI 2017, section 3.1.
@@ -52,9 +52,9 @@ def bilinear_kernel(kernel_size: int) -> Tensor:
 class BilinearUpsampling(nn.ConvTranspose2d):
     """A transposed convolution of each channel with the same, fixed bilinear kernel.
 
-    It is computed by a matrix along the columns and one along the rows, in float32, which is several times as fast,
-    forward and backward, as the convolution. It runs as a convolution if it is traced, or if tensors of another kernel
-    were loaded.
+    It is computed as two matrix products, along the columns and along the rows, in float32, which is several times as
+    fast as the convolution, forward and backward. While the network is traced, or if another kernel was loaded, it is
+    computed as a convolution.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, stride: int, padding: int) -> None:
@@ -137,7 +137,7 @@ def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
 
 
 def renormalize(conv: nn.Conv2d, *, scale: Tensor, shift: Tensor) -> None:
-    """Change a convolution so that it computes from x what it computed from x * scale + shift, both (in_channels,)."""
+    """Change a convolution f to g, so that g(x) = f(x * scale + shift); `scale` and `shift` are (in_channels,)."""
     with torch.no_grad():
         shifted = torch.einsum("ocyx,c->o", conv.weight, shift)  # before the weights are scaled
         conv.bias = nn.Parameter(shifted if conv.bias is None else conv.bias + shifted)

@@ -19,7 +19,7 @@ Polygon = tuple[Ring, ...]
 """The outer ring, then the holes."""
 
 _CELLS = 3
-"""Cells per pixel and axis in the drawing that is traced: two inside, so that its two edges differ, and one between."""
+"""Cells per pixel along each axis of the traced drawing: two for the pixel, and one for the edge to the next pixel."""
 
 
 def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]]:
@@ -151,7 +151,7 @@ class Region:
     """The mean probability of the class over the pixels, 0..1; None if no confidence was given."""
 
     polygons: tuple[Polygon, ...] = ()
-    """One for each part that is connected by the sides of pixels, see `outlines`; () if not requested."""
+    """A polygon for each part that is connected by the sides of pixels, see `outlines`; () if not requested."""
 
 
 def find_regions(

@@ -35,12 +35,12 @@ def write_regions(
 ) -> None:
     """Write the regions of images as one file, whole or not at all.
 
-    Coordinates are those of `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
+    Coordinates are as in `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
 
     - json: an object that maps each image's name to its `size` [height, width] and `regions`.
     - geojson: a FeatureCollection with a feature for each region: a Polygon, or a MultiPolygon if parts touch only at
-      corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires, which looks clockwise
-      here, where y points down; programs that draw y upwards show the image mirrored, and the winding as they expect.
+      corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires. Since y points down, they
+      are clockwise on the screen; programs that draw y upwards show the image mirrored and the rings counterclockwise.
     - coco: a data set of images, annotations and categories. Ids start at 1: class i is category i + 1. `bbox` is [x,
       y, width, height], `score` the mean confidence. Segmentations are lists of polygons; these cannot have holes, so a
       region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for both, since
@@ -211,7 +211,7 @@ def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
         ]
     )
     positions, counts = np.unique(changes, return_counts=True)
-    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run goes on
+    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run continues
     runs: list[int] = np.diff(positions, prepend=0, append=height * width).tolist()
     return runs if runs[-1] else runs[:-1]
 

@@ -1,6 +1,6 @@
 """Runtimes: run a network on a machine.
 
-- `base`: `Runtime`, from images to coarse scores and from these to label maps
+- `base`: `Runtime`, from images to coarse scores, and from coarse scores to label maps
 - `upsampling`: the last upsampling as matrices, a block of pixels at a time
 - `tiling`: images that are too large for the memory limit, in tiles
 - `torch_runtime`: run networks by torch; measure how far a network looks and how much memory a pixel takes

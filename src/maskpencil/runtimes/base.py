@@ -1,4 +1,4 @@
-"""Define `Runtime`, which computes coarse scores of images, and label maps of coarse scores."""
+"""Define `Runtime`, which computes coarse scores from images, and label maps from coarse scores."""
 
 import math
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ Finish = Literal["labels", "confidence", "probabilities", "logits"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The maps to compute besides the label map: confidence, entropy, the probability of the class `class_index`."""
+    """The maps to compute with the label map: confidence, entropy, the probability of the class `class_index`."""
 
     confidence: bool = False
     entropy: bool = False
@@ -38,7 +38,7 @@ class Wanted:
 
     @property
     def finish(self) -> Finish:
-        """The cheapest outputs of `Runtime.finish` that contain them."""
+        """The outputs of `Runtime.finish` that suffice to compute these maps with the least work."""
         if self.entropy or self.class_index is not None:
             return "probabilities"
         return "confidence" if self.confidence else "labels"
@@ -48,8 +48,8 @@ class Wanted:
 class Maps:
     """The label maps (N, H, W) uint8 of images and the other `Wanted` maps (N, H, W) float32.
 
-    `confidence` is the probability of the chosen class, `probability` that of the requested class, both 0..1; for
-    `entropy` see `relative_entropy`.
+    `confidence` is the probability of the chosen class, `probability` the probability of the requested class, both
+    0..1; for `entropy` see `relative_entropy`.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -65,8 +65,8 @@ class CoarseScores:
     Args:
         values: an array, or a tensor on the device of the runtime.
         working: the size at which the network sees the images.
-        first: the row of the whole grid at which `values` start.
-        rows: the number of rows of the whole grid, by default those of `values`.
+        first: the row of the whole grid at which `values` begin.
+        rows: the number of rows of the whole grid, by default the number of rows of `values`.
     """
 
     values: Any
@@ -89,9 +89,9 @@ class NetworkProfile:
     """The receptive field of a network and its memory use, see `torch_runtime.measure_profile`.
 
     Args:
-        receptive_radius: the distance in pixels, a multiple of `ALIGNMENT`, up to which a coarse score depends on the
-            image; None where it depends on the whole image or on the position in it.
-        bytes_per_pixel: the peak memory while the network runs.
+        receptive_radius: the largest distance in pixels, rounded up to a multiple of `ALIGNMENT`, from a coarse score
+            to a pixel on which it depends; None if scores depend on the whole image or on their position in it.
+        bytes_per_pixel: the peak memory while the network runs, per pixel of the image.
     """
 
     receptive_radius: int | None
@@ -99,12 +99,12 @@ class NetworkProfile:
 
     @property
     def exact(self) -> bool:
-        """Whether tiles with a halo give the same scores as the whole image."""
+        """Whether tiles with a halo yield exactly the scores of the whole image."""
         return self.receptive_radius is not None
 
     @property
     def halo(self) -> int:
-        """The margin in pixels around a tile that the network needs to see."""
+        """The width in pixels of the margin around each tile that the network needs as context."""
         return BLENDED_OVERLAP if self.receptive_radius is None else self.receptive_radius
 
     def tile_size(self, memory: int) -> int:
@@ -114,12 +114,12 @@ class NetworkProfile:
 
 
 class Runtime(ABC):
-    """Run a network on one device. May be used from several threads.
+    """An engine that runs a network on one device; it may be used from several threads.
 
     Args:
         upsampling: the last upsampling of the network.
         device: cpu, cuda or mps.
-        precision: of the convolutions: fp32, bf16, fp16 or int8. Everything after the coarse scores is float32.
+        precision: the number format of the convolutions: fp32, bf16, fp16 or int8. Later steps use float32.
     """
 
     name: ClassVar[str]
@@ -134,7 +134,7 @@ class Runtime(ABC):
 
     @property
     def graph_digest(self) -> str:
-        """The digest of a converted network's graph; empty for a live network."""
+        """The digest of the graph of a converted network; empty for a torch module."""
         return ""
 
     @property
@@ -176,7 +176,7 @@ class Runtime(ABC):
         """
 
     def maps(self, scores: CoarseScores, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
-        """Compute the maps of images of size `shown` (H, W), or of some of their rows, without storing all logits.
+        """Compute the maps of images of size `shown` (H, W), or of some rows of them, block by block to save memory.
 
         Raises:
             ModelError: the scores are not finite.
@@ -217,14 +217,14 @@ class Runtime(ABC):
         return result
 
     def has_numbers(self, values: Any) -> Any:
-        """Return whether the `values` of `CoarseScores` are all finite, as a value that `bool` takes later."""
+        """Return whether the `values` of `CoarseScores` are all finite, as an object that `bool` evaluates later."""
         return np.isfinite(values).all()
 
     def _refuse_unless(self, has_numbers: Any, scores: CoarseScores) -> None:
         if has_numbers:
             return
         remedy = (
-            "train again with a lower learning rate, or take an earlier model"
+            "train again with a lower learning rate, or use an earlier model"
             if self.precision == "fp32"
             else "use --precision fp32"
         )
@@ -246,7 +246,7 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
 
 
 def relative_entropy(probabilities: Floats) -> Floats:
-    """Return the entropy (N, H, W) of probabilities (N, K, H, W): 0 for a certain class, 1 for equal ones."""
+    """Return the entropy (N, H, W) of probabilities (N, K, H, W): 0 for one certain class, 1 for equal ones."""
     terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
     entropy: Floats = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
     return entropy

@@ -25,22 +25,22 @@ _EXAMPLE = (2, 64, 96, 3)
 
 
 def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
-    """Add the graph of its network to a model folder; if that fails, call `warn` with the reason."""
+    """Add the graph of the network to a model folder; if that fails, call `warn` with the reason."""
     try:
         with folder_written_whole(folder / GRAPH) as place:
             write_graph(folder, place, "openvino")
     except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
-        warn(f"warning: its first prediction on a CPU will take longer: {error}")
+        warn(f"warning: the model has no graph, so its first prediction on a CPU will take longer: {error}")
 
 
 def write_graph(folder: Path, place: Path, form: Form) -> None:
     """Write the graph of a model folder's network into the folder `place`.
 
-    OpenVINO's is written without the weights, ONNX's with them.
+    A graph for OpenVINO is written without the weights, a graph for ONNX Runtime with them.
 
     Raises:
         ConfigError: a required package is not installed.
-        ModelError: the model folder is damaged, or the form has no such layers.
+        ModelError: the model folder is damaged, or the form does not support the layers of the network.
     """
     parts = read_model_folder(folder)
     facts = facts_of(parts.model, of=folder)
@@ -49,7 +49,7 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
 
 
 def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
-    """Return the facts beside a graph, see `graph_files`, for the network of the model folder `of`."""
+    """Return the facts that are stored with a graph, see `graph_files`, for the network of the model folder `of`."""
     upsampling = upsampling_of(network)
     # coarse scores that are not in place are never cut into tiles, whatever the network needs
     profile = measure_profile(network) if upsampling.in_place else NetworkProfile(None, 1)
@@ -99,12 +99,12 @@ class _Weightless(nn.Module):
 def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
     """Write the graph from images (N, H, W, 3) uint8 of any size to coarse scores, normalization included.
 
-    OpenVINO's takes the weights as inputs, each under its name in the state dict; ONNX's contains them. The network
-    cannot be used afterwards. `source` names it in error messages.
+    A graph for OpenVINO has the weights as inputs, each under its name in the state dict; a graph for ONNX Runtime
+    contains them. The network cannot be used afterwards. `source` is its name in error messages.
 
     Raises:
         ConfigError: a required package is not installed.
-        ModelError: the form has no such layers.
+        ModelError: the form does not support the layers of the network.
     """
     normalized = _Normalized(parts.model.cpu().eval(), parts.preprocessing)
     try:

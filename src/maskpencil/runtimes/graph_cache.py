@@ -1,8 +1,8 @@
 """Convert and compile the networks of model folders, and keep the results in the user's cache.
 
-The names in the cache follow from the content of everything that is executed, and its files are checked whenever they
-are read; damaged files are made anew. So a model folder cannot change the predictions of another. The cache is used
-only if nobody else can write to it. Torch is imported only to convert.
+Names in the cache are digests of everything that is executed, and its files are verified whenever they are read;
+damaged files are replaced. A model folder therefore cannot change the predictions of another. The cache is used only if
+no other user can write to it. Torch is imported only for converting.
 """
 
 import hashlib
@@ -63,12 +63,12 @@ class PreparedNetwork:
     Args:
         weights: the `fingerprint` of the model folder.
         folder: the model folder.
-        source: the folder that the graph was read from, for messages.
+        source: the folder from which the graph was read, for messages.
         stored: the graph.
-        form: of the graph.
+        form: the form of the graph: openvino or onnx.
         upsampling: the last upsampling.
         profile: the receptive field and memory use of the network.
-        is_foreign: whether the graph came with the model folder, and was not made here.
+        is_foreign: whether the graph was part of the model folder, so that another machine may have written it.
         cache: the folder in the cache for the graph and its compiled forms; None without a cache.
     """
 
@@ -112,10 +112,10 @@ class PreparedNetwork:
     def compiled(
         self, name: str, core: "openvino.Core", graph: Callable[[], Any], settings: Mapping[str, Any]
     ) -> "openvino.CompiledModel":
-        """Compile the result of `graph`, which this network and `name` determine, or read it from the cache.
+        """Compile the graph that the function `graph` returns, or read the compiled graph `name` from the cache.
 
         Raises:
-            ModelError: OpenVINO cannot run it.
+            ModelError: OpenVINO cannot run the graph.
         """
         path = None if self.cache is None else self.cache / COMPILED / f"{name}-{_machine(core, settings)}.blob"
         kept = None if path is None else _imported(core, path, settings)
@@ -133,10 +133,10 @@ class PreparedNetwork:
         return compiled
 
     def keep(self) -> None:
-        """Keep the graph in the cache, after the weights were read.
+        """Store the graph in the cache, after the weights were read.
 
         Raises:
-            ModelError: the weights are no longer those from which the cache's name was computed.
+            ModelError: the weights have changed since the name in the cache was computed.
         """
         if fingerprint(self.folder) != self.weights:
             raise ModelError(f"{self.folder}: was changed while it was read; start again")
@@ -149,7 +149,8 @@ class ConvertedRuntime(Runtime):
 
     Args:
         prepared: the converted network.
-        precision: of the convolutions.
+        precision: the number format of the convolutions.
+
     """
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
@@ -188,14 +189,14 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
     except ModelError as error:
         raise ModelError(f"{str(error).partition(';')[0]}; {remedy}") from error
     if stored.facts["of"] != of_weights(weights):
-        raise ModelError(f"{place}: is of other weights than {folder} holds; {remedy}")
+        raise ModelError(f"{place}: belongs to other weights than those in {folder}; {remedy}")
     cache = _place(weights, stored.digest, "openvino")
     after = after_graph(stored, folder)
     return PreparedNetwork(weights, folder, place, stored, "openvino", *after, is_foreign=True, cache=cache)
 
 
 def of_weights(weights: str) -> list[object]:
-    """Return the entry in the facts of an int8 graph that names the `fingerprint` of its weights."""
+    """Return the entry of an int8 graph's facts that states the `fingerprint` of its weights."""
     return [INT8, weights]
 
 
@@ -261,8 +262,8 @@ def _converted(folder: Path, form: Form) -> StoredGraph:
         if error.name is None or (remedy := how_to_install(error.name)) is None:
             raise
         raise ModelError(
-            f"{folder}: carries no graph of its network that is whole, and making one needs {remedy}, or copy the "
-            "model folder again"
+            f"{folder}: has no complete graph of its network, and making one needs {remedy}, or copy the model "
+            "folder again"
         ) from error
 
 
@@ -292,7 +293,8 @@ def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
 def own_cache(kind: str) -> Path | None:
     """Find or create the cache folder of a `kind`; return None if it is not private to this user.
 
-    A folder that is a link, belongs to somebody else or is writable by everybody is not used: its content is executed.
+    The content of the folder is executed, so a folder that is a link, belongs to another user or is writable by all
+    users is not used.
     """
     folder = cache_folder(kind)
     try:
@@ -303,10 +305,10 @@ def own_cache(kind: str) -> Path | None:
 
 
 def is_own(folder: Path) -> bool:
-    """Return whether a path is a folder, not a link, of this user that is not writable by everybody.
+    """Return whether a path is a folder, not a link, that belongs to this user and is not writable by all users.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: the properties of the path cannot be read.
     """
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -317,7 +319,7 @@ def is_own(folder: Path) -> bool:
 def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
     """Create the folder `place` atomically with the content that `write` writes, and replace a damaged one.
 
-    Several processes may do so at the same time; if it cannot be written nothing is kept.
+    Several processes may do this at the same time. If the folder cannot be written, nothing is stored.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
@@ -334,7 +336,7 @@ def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
 
 
 def keep_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file for `read_kept` atomically; if it cannot be written nothing is kept."""
+    """Write a file for `read_kept` atomically; if it cannot be written, nothing is stored."""
     try:
         path.parent.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -350,7 +352,7 @@ def keep_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def kept_size(path: Path) -> int:
-    """Return the number of bytes that `keep_bytes` wrote; 0 if there is no private regular file."""
+    """Return the size of the content that `keep_bytes` wrote; 0 if the file is missing or not private."""
     try:
         found = path.lstat()
         return max(0, found.st_size - _TRAILER) if is_own(path.parent) and stat.S_ISREG(found.st_mode) else 0
@@ -359,7 +361,7 @@ def kept_size(path: Path) -> int:
 
 
 def read_kept(path: Path, array: Bytes) -> bool:
-    """Read a file of `keep_bytes` into an array of `kept_size`; return False if it is missing or damaged."""
+    """Read the content that `keep_bytes` wrote into an array; return False if the file is missing or damaged."""
     buffer = array.data
     try:
         with path.open("rb") as file:

@@ -1,12 +1,12 @@
 """Read, check and write a network's graph. A model folder with a graph runs on CPUs without torch.
 
-The folder `graph` holds `cells.xml` and `cells.bin`, in OpenVINO's form, whose inputs are images and, under their
-names in `model.safetensors`, the weights; and `network.json`, with the last upsampling, the receptive field and memory
-use, the `graph_fingerprint` of the network, and the digest of all this. A graph with a wrong digest or of another
-network is not used.
+The folder `graph` holds `cells.xml` and `cells.bin` in OpenVINO's form. The inputs of this graph are images and the
+weights, under their names in `model.safetensors`. The file `network.json` holds the last upsampling, the receptive
+field and memory use, the `graph_fingerprint` of the network, and a digest of all files. A graph with a wrong digest or
+of another network is not used.
 
-A graph may come from a stranger. Its XML is parsed and checked here, and OpenVINO reads only XML that is written anew
-from what was parsed.
+A graph is untrusted. Its XML is parsed and checked here, and OpenVINO reads only XML that is written from the parsed
+values.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
 from maskpencil.runtimes.upsampling import Upsampling
 
 GRAPH = "graph"
-"""The folder, in a model folder."""
+"""The name of the folder in a model folder."""
 
 Form = Literal["openvino", "onnx"]
 
 XML, CONSTANTS, FACTS = "cells.xml", "cells.bin", "network.json"
 GRAPHS: dict[Form, str] = {"openvino": XML, "onnx": "cells.onnx"}
 FILES: dict[Form, tuple[str, ...]] = {"openvino": (XML, CONSTANTS), "onnx": ("cells.onnx",)}
-"""The files of each form besides `FACTS`."""
+"""The names of the files of each form, without `FACTS`."""
 
 _VERSION = 2
 """The version of the folder's content; other versions are not used."""
@@ -51,10 +51,10 @@ PIXELS = "pixels"
 MAX_XML_BYTES = 2**26
 MAX_LAYERS = 200_000
 MAX_ELEMENTS = 2**27
-"""The limit for a tensor that does not depend on the image: fc6 of VGG16 has 2 ** 26.6 elements."""
+"""The largest number of elements of a tensor that does not depend on the image; fc6 of VGG16 has 2 ** 26.6."""
 
 MAX_PER_PIXEL = 2**12
-"""The limit per pixel for a tensor that depends on the image, of size `PROBE` (height, width)."""
+"""The largest number of elements per pixel of a tensor that depends on the image, for an image of size `PROBE`."""
 
 PROBE = (64, 96)
 
@@ -101,7 +101,7 @@ class StoredGraph:
         """Write the files into an empty folder.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: the files cannot be written.
         """
         for name, content in self.files.items():
             (place / name).write_bytes(content)
@@ -130,14 +130,14 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
     """Read the graph in the folder `place`.
 
     Raises:
-        ModelError: a file is missing, is not regular, or is not what was written.
+        ModelError: a file is missing, not regular or damaged.
     """
     try:
         facts = parse_json(read_regular(place / FACTS, limit=_MAX_FACTS_BYTES))
         limits = {XML: MAX_XML_BYTES}
         files = {name: read_regular(place / name, limit=limits.get(name, _MAX_BYTES)) for name in FILES[form]}
         if not isinstance(facts, dict) or facts.get("digest") != _digest(files, facts):
-            raise ValueError("its files are not those that were written")
+            raise ValueError("its files were changed")
         return StoredGraph(files, _checked_facts(facts, "the graph"))
     except OSError as error:
         raise damaged(place, reason_of(error)) from error
@@ -147,13 +147,11 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 def damaged(place: Path, reason: str) -> ModelError:
     """Return the error for a graph in the folder `place` that cannot be used."""
-    return ModelError(
-        f"{place}: is damaged ({reason}); remove the folder {place}; it is made again where torch is installed"
-    )
+    return ModelError(f"{place}: is damaged ({reason}); remove this folder; it is made again if torch is installed")
 
 
 def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
-    """Write the facts beside a graph's files in the folder `place`, with the digest of all.
+    """Write the facts and the digest of all files into the folder `place` of a graph.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -198,8 +196,8 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
     """Make an `openvino.Model` of a graph, read from the folder `place`, with the weights of a model folder.
 
     Raises:
-        ModelError: the weights do not fit it or are not numbers, or a graph `is_foreign`, which came with the model
-            folder, and is not one that `write_graph` writes.
+        ModelError: the weights do not fit the graph or are not numbers, or the graph came with the model folder
+            (`is_foreign`) and is not one that `write_graph` writes.
     """
     import openvino
 
@@ -219,11 +217,11 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
 def _refuse_other_output(model: Any, classes: int) -> None:
     shape = model.outputs[0].get_partial_shape()
     if shape.rank != 4 or not shape[1].is_static or shape[1].get_length() != classes:
-        raise ValueError(f"it gives {shape}, and not coarse scores of {classes} classes")
+        raise ValueError(f"it yields {shape} instead of coarse scores of {classes} classes")
 
 
 def _fill(model: Any, folder: Path) -> None:
-    """Replace the inputs of a graph that have the names of weights by the weights of a model folder."""
+    """Replace the inputs of a graph that are named after weights by the weights of a model folder."""
     import openvino
     from openvino import opset13 as op
 
@@ -247,7 +245,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     """Read tensors, by default all, of a model folder's weights without torch.
 
     Raises:
-        ModelError: they cannot be read, or hold NaN or infinity.
+        ModelError: the tensors cannot be read, or hold NaN or infinity.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -264,7 +262,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Name the network of a model folder in the facts of its graph: the version and the `graph_fingerprint`."""
+    """Return the name of a model folder's network in the facts of a graph: version and `graph_fingerprint`."""
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -326,10 +324,10 @@ def _checked_facts(value: object, what: str) -> dict[str, Any]:
 
 
 def checked_xml(content: bytes, data: int) -> bytes:
-    """Check a graph's XML, whose constants lie in a file of `data` bytes, and write it anew.
+    """Check the XML of a graph, with constants in a file of `data` bytes, and return it serialized again.
 
     Raises:
-        ValueError: it is refused.
+        ValueError: the XML is not accepted.
     """
     if b"<!" in content or content.count(b"<?") > 1 or b"\0" in content:
         raise ValueError("it has a document type, entities, comments or more than text")
@@ -352,10 +350,10 @@ def checked_xml(content: bytes, data: int) -> bytes:
 def refuse_too_large(model: Any) -> None:
     """Raise an error if an `openvino.Model` would take much memory for a small image.
 
-    The model's input for pixels is left as free as it was.
+    The shape of the model's input for pixels stays dynamic.
 
     Raises:
-        ValueError: it would, or the model has not one input for pixels and one output of coarse scores.
+        ValueError: the model is too large, or does not have one input for pixels and one output of coarse scores.
     """
     pixels = [port for port in model.inputs if PIXELS in port.get_names()]
     if len(pixels) != 1 or len(model.outputs) != 1:
@@ -376,7 +374,7 @@ def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
 
 
 def _elements(port: Any) -> int:
-    """Return the number of elements of an output, 0 where it is unknown."""
+    """Return the number of elements of an output; 0 if it is unknown."""
     shape = port.get_partial_shape()
     return math.prod(shape.to_shape()) if shape.is_static else 0
 
@@ -384,17 +382,17 @@ def _elements(port: Any) -> int:
 def _check_layer(layer: ET.Element, data: int) -> None:
     kind, opset, details = layer.get("type", ""), layer.get("version", ""), layer.find("data")
     if kind not in ALLOWED or opset not in _OPSETS:
-        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no network here has")
+        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no supported network has")
     if kind in ("Const", "Constant"):
         entries = {} if details is None else details.attrib
         offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))
         shape = [_count(side) for side in entries.get("shape", "").split(",") if side.strip()]
         if entries.get("element_type") not in _NUMBERS or offset + size > data or math.prod(shape) > 8 * max(1, size):
-            raise ValueError(f"its constant {shown(layer.get('name', ''))} does not lie in the file beside it")
+            raise ValueError(f"its constant {shown(layer.get('name', ''))} is not inside the file of constants")
 
 
 def _count(digits: str) -> int:
     digits = digits.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError(f"{shown(digits)} is not a place or a size")
+        raise ValueError(f"{shown(digits)} is not an offset or a size")
     return int(digits)

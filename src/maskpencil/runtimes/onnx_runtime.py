@@ -62,7 +62,7 @@ class OnnxRuntime(ConvertedRuntime):
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
-    """Build the graph from `scores` to a block of pixels; if `mixed`, with the matrices `rows` and `columns`."""
+    """Build the graph from coarse scores to a block of pixels; with `mixed`, the matrices are further inputs."""
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper
 

@@ -19,20 +19,21 @@ from maskpencil.runtimes.base import CoarseScores, Finish
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
-_MOST_AT_ONCE = 4
-"""The limit for simultaneous images: each takes memory."""
+_MAX_AT_ONCE = 4
+"""The largest number of images that run simultaneously; each takes memory."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
-"""Compiled layers that OpenVINO may keep in memory, each for one image size, by its hint and for each of its streams.
+"""The number of compiled layers that OpenVINO may keep in memory, by performance hint, per stream; the default is
+5,000.
 
-It keeps 5,000 unless it is limited. An image size takes about two of them, of half a MiB each: images of a hundred
-sizes are computed without compiling a layer twice.
+A layer is compiled for one image size. Each image size needs about two compiled layers, of half a MiB each, so that
+images of a hundred sizes are computed without compiling a layer twice.
 """
 
 _PRIMITIVES_KEPT = 256
-"""Compiled operations that oneDNN, which computes for OpenVINO, may keep in memory for all graphs of the process.
+"""The number of compiled operations that oneDNN, OpenVINO's library, may keep in memory for the whole process.
 
-It keeps 1,024 unless it is limited; those of the last upsampling take half a MiB for each image size.
+The default is 1,024. The operations of the last upsampling take half a MiB for each image size.
 """
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -45,7 +46,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     Args:
         prepared: the converted network.
-        precision: fp32 or bf16, or int8 where it is quantized.
+        precision: fp32, bf16, or int8 for a quantized network.
     """
 
     name: ClassVar[str] = "openvino"
@@ -59,7 +60,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     @cached_property
     def _for_many(self) -> "_Compiled":
-        """For simultaneous images, each on some of the cores: no core waits for another after every layer."""
+        """The network compiled for simultaneous images; each image runs on some of the cores."""
         return _Compiled(self.prepared, self.precision, "THROUGHPUT")
 
     @property
@@ -104,12 +105,12 @@ class OpenVINORuntime(ConvertedRuntime):
 
 
 class _Compiled:
-    """Compile the graphs of a network for this machine with one of OpenVINO's performance hints, each once."""
+    """The graphs of a network, each compiled once for this machine with one of OpenVINO's performance hints."""
 
     def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
         self._settings = {
             "PERFORMANCE_HINT": hint,
-            "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_AT_ONCE,
+            "PERFORMANCE_HINT_NUM_REQUESTS": _MAX_AT_ONCE,
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
         }
         self._prepared = prepared
@@ -133,7 +134,7 @@ class _Compiled:
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
-    """Build the graph from coarse scores to a block of pixels; if `mixed`, the matrices are inputs after the scores."""
+    """Build the graph from coarse scores to a block of pixels; with `mixed`, the matrices are further inputs."""
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
     if upsampling.kernel is not None and upsampling.stride:
@@ -168,13 +169,13 @@ def _outputs(logits: Any, kind: Finish) -> list[Any]:
 
 
 class _Requests:
-    """Run a compiled graph; simultaneous threads use separate infer requests."""
+    """A compiled graph that several threads can run at the same time, each with its own infer request."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
         self._create = compiled.create_infer_request
         self._free: LifoQueue[openvino.InferRequest] = LifoQueue()
 
-        self.at_once = min(_MOST_AT_ONCE, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        self.at_once = min(_MAX_AT_ONCE, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
 
     @contextmanager
     def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:
@@ -193,9 +194,9 @@ class _Requests:
 def _initialize_bindings() -> None:
     """Initialize OpenVINO's tables of number types in one thread, before another thread can use them.
 
-    Its Python binding makes them on first use inside a C++ static initializer, which releases the interpreter lock
-    while it imports NumPy. Of two threads that use them first at the same time, one then waits for the initializer with
-    the interpreter lock held, the other for the interpreter lock inside the initializer: neither ever continues.
+    OpenVINO's Python binding creates these tables at their first use, in a C++ static initializer that releases the
+    interpreter lock while it imports NumPy. If two threads use them first at the same time, they deadlock: one waits
+    for the initializer while it holds the interpreter lock, the other waits for the lock inside the initializer.
     """
     with _first_use:
         for number in (np.uint8, np.float32):
@@ -206,7 +207,7 @@ def _initialize_bindings() -> None:
 
 @contextmanager
 def _few_primitives_kept() -> Iterator[None]:
-    """Limit the primitive cache of oneDNN, which reads the environment variable at its first use only."""
+    """Limit the primitive cache of oneDNN, which reads the environment variable only at its first use."""
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     with _first_use:
         is_given = name in os.environ

@@ -47,10 +47,10 @@ def tiled_maps(
 ) -> Iterator[tuple[slice, Maps]]:
     """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` on.
 
-    The image is cut into tiles of `tile` pixels a side, a multiple of `ALIGNMENT`, on a grid from its corner. A tile
-    is read with as much of its surroundings as its scores depend on, so that they are the scores of the whole image. If
-    a score depends on the whole image, the scores of neighboring tiles are blended instead. Memory holds one band of
-    scores at a time.
+    The image is cut into square tiles with sides of `tile` pixels, a multiple of `ALIGNMENT`, from its upper left
+    corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores equal
+    those of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended instead.
+    Only one band of scores is in memory at a time.
     """
     height, width = image.size
     stride = runtime.upsampling.pixel_stride
@@ -122,7 +122,7 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the end index of the window's scores to keep; in the last window those of its padding are kept too."""
+    """Return the end index of the scores to keep; in the last window the scores of the padding are kept too."""
     if start + tile >= length:
         return scores - window.start // stride
     return (start + tile - window.start) // stride

@@ -22,21 +22,21 @@ from maskpencil.preprocessing import Preprocessing, stacked
 from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Finish, NetworkProfile, Runtime
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
-MOST_SHAPES = 8
-"""The number of input shapes to compile: each takes time and memory."""
+MAX_COMPILED_SHAPES = 8
+"""The largest number of input shapes to compile; each takes time and memory."""
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"triton.cudagraphs": True, "freezing": True}
 
 
 class TorchRuntime(Runtime):
-    """Run a live network: changes of its weights take effect in the next call.
+    """A runtime for a torch module; changes of its weights take effect in the next call.
 
     Args:
-        network: is moved to the device.
-        preprocessing: how images are normalized.
-        device: where to compute.
-        precision: of the convolutions: fp32, bf16 or fp16.
-        compiled: use `CompiledNetwork`; the network must not be trained any more.
+        network: the network, which is moved to the device.
+        preprocessing: the normalization of images.
+        device: the device to compute on.
+        precision: the number format of the convolutions: fp32, bf16 or fp16.
+        compiled: whether to use `CompiledNetwork`; the network must then not be trained any more.
     """
 
     name: ClassVar[str] = "torch"
@@ -71,7 +71,7 @@ class TorchRuntime(Runtime):
 
     @torch.inference_mode()
     def has_numbers(self, values: Tensor | Floats) -> Any:
-        """See `Runtime`; returns a tensor on the device, so that nothing waits for it before it is tested."""
+        """See `Runtime`; returns a tensor on the device, so that the CPU waits for the GPU only when it is tested."""
         return torch.linalg.vector_norm(torch.as_tensor(values), math.inf).isfinite()
 
     @cached_property
@@ -105,9 +105,9 @@ class TorchRuntime(Runtime):
 class CompiledNetwork:
     """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
 
-    An input shape is compiled the second time it occurs, up to `MOST_SHAPES` shapes; other shapes are run uncompiled.
-    On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network must not be
-    trained any more. May be used from several threads.
+    An input shape is compiled the second time it occurs, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
+    uncompiled. On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network
+    must not be trained any more. May be used from several threads.
     """
 
     def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
@@ -136,12 +136,12 @@ class CompiledNetwork:
                 ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies compile again: a compiled program and a lock belong to one process."""
+        """Let copies compile again, since a compiled program and a lock cannot be copied to another process."""
         return CompiledNetwork, (self._plain,)
 
     def _is_compiled(self, shape: torch.Size) -> bool:
         with self._lock:
-            if shape in self._seen and len(self.shapes) < MOST_SHAPES:
+            if shape in self._seen and len(self.shapes) < MAX_COMPILED_SHAPES:
                 self.shapes.add(shape)
             self._seen.add(shape)
             return shape in self.shapes
@@ -166,19 +166,19 @@ _LENGTHS = (1024, 4096)
 _WIDTH = 64
 _FLOAT = 4
 _WORKSPACE = 1.5
-"""The factor from the memory of the largest layer's input and output to that of a runtime."""
+"""The peak memory of a runtime as a multiple of the memory of the largest layer, its input and its output."""
 
-_ALIKE = 1e-3
-"""Scores of a strip and of a part of it that differ by more, as a share of the largest, depend on other pixels."""
+_MAX_DIFFERENCE = 1e-3
+"""The largest difference between equal scores of a strip and of a part of it, as a share of the largest score."""
 
 
 @torch.inference_mode()
 def measure_profile(network: Network) -> NetworkProfile:
     """Measure a network, in evaluation mode, on strips of images.
 
-    NaNs in a few rows of a strip appear in every score that depends on them, for any weights. The network must also
-    give the same scores for a part of a strip; networks with fixed windows (Swin transformer) or a view of the whole
-    image (squeeze and excitation) do not.
+    NaNs in a few rows of a strip appear in every score that depends on these rows, whatever the weights. In addition, a
+    part of a strip must get the same scores as in the whole strip. This is not so for networks with fixed windows (Swin
+    transformer) or with features of the whole image (squeeze and excitation).
     """
     network.eval()
     memory = _bytes_per_pixel(network)
@@ -218,7 +218,7 @@ def _along(scores: Tensor, *, upright: bool) -> Tensor:
 
 
 def _reach(network: Network, length: int, *, upright: bool) -> int | None:
-    """Return the distance in pixels up to which a tile has an effect; None where that is the end of the strip."""
+    """Return the distance in pixels up to which a tile has an effect; None if it reaches the end of the strip."""
     strip, first = _strip(network, length, upright=upright), length // 2
     strip.narrow(2 if upright else 3, first, ALIGNMENT).fill_(math.nan)
     scores = _along(network.coarse_scores(strip), upright=upright)
@@ -241,7 +241,7 @@ def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
     stride = length // len(whole)
     inner, skipped = reach // stride, start // stride
     difference = (whole[skipped + inner :] - part[inner:]).abs().max()
-    return bool(difference <= _ALIKE * whole.abs().max())
+    return bool(difference <= _MAX_DIFFERENCE * whole.abs().max())
 
 
 def _bytes_per_pixel(network: Network) -> int:

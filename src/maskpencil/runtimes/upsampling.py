@@ -26,9 +26,10 @@ class Upsampling:
 
     Args:
         classes: K.
-        stride: of the transposed convolution; None stretches the scores to the image, as torchvision's networks do.
-        kernel_size: of the transposed convolution.
-        origin: the row and column of its output at which the image starts.
+        stride: the stride of the transposed convolution; None to scale the scores to the size of the image, as
+            torchvision's networks do.
+        kernel_size: the kernel size of the transposed convolution.
+        origin: the row and column of its output at which the image begins.
         kernel: the learned kernel (K, K / groups, k, k); None for a bilinear one.
     """
 
@@ -40,12 +41,12 @@ class Upsampling:
 
     @property
     def in_place(self) -> bool:
-        """Whether each score belongs to a square of the image, so that the scores of a tile are a part of all."""
+        """Whether each score belongs to a fixed square of the image, so that tiles can be computed separately."""
         return self.stride is not None and (self.kernel_size, 2 * self.origin) == (2 * self.stride, self.stride)
 
     @property
     def pixel_stride(self) -> int:
-        """The stride of the coarse scores in pixels, where they are `in_place`."""
+        """The stride of the coarse scores in pixels, if they are `in_place`."""
         return self.kernel_size // 2
 
     @property
@@ -54,7 +55,7 @@ class Upsampling:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """Yield the blocks of pixels of the `rows` of an image of size `shown`, seen by the network at `working`.
+        """Yield the blocks of pixels in some `rows` of an image of size `shown`, scaled to `working` for the network.
 
         `grid` is the (height, width) of the coarse scores.
         """
@@ -69,9 +70,9 @@ class Upsampling:
                 yield Block((slice(first, end), slice(left, right)), down, across)
 
     def _side(self, pixels: tuple[int, int], grid: int, working: int, shown: int, *, cut: bool) -> "Side":
-        """Return one side of a block from the first pixel to the one after the last.
+        """Return the rows or columns of a block, from its first pixel to the pixel after the last.
 
-        With `cut` a learned upsampling is not scaled: its output is cut to the pixels.
+        With `cut`, the output of a learned upsampling is not scaled but only cut to the block.
         """
         places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:
@@ -101,7 +102,8 @@ class Upsampling:
 class Side:
     """The rows, or columns, of a block: the `span` of scores they depend on, and the matrix (pixels, scores).
 
-    After a learned upsampling the matrix applies to its output; without a matrix the output is cut from `offset` on.
+    With a learned upsampling, the matrix is applied to the output of the upsampling; without a matrix, the output is
+    cut from `offset` on.
     """
 
     span: slice
@@ -124,9 +126,10 @@ class Block:
 
 
 def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the two of `source` pixels that each of `pixels` of `target` is interpolated from, and their weights.
+    """Return the two source pixels from which each target pixel is interpolated, and their weights, both (n, 2).
 
-    Bilinear, with pixels as squares and the outermost repeated; both are (n, 2).
+    `source` and `target` are lengths in pixels. The interpolation is bilinear between pixel centers; border pixels are
+    repeated.
     """
     if source == target:
         return np.stack([pixels, pixels], axis=1), np.tile(np.array([1, 0], np.float32), (len(pixels), 1))
@@ -137,7 +140,7 @@ def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[np
 
 
 def _side(places: npt.NDArray[np.int64], weights: npt.NDArray[np.floating], *, length: int | None = None) -> Side:
-    """Return the matrix of weighted places, from the first to the last place used or of `length` columns."""
+    """Return the matrix of interpolation weights; its columns are the used positions, or all `length` positions."""
     first = 0 if length else int(places.min())
     end = length or int(places.max()) + 1
     matrix = np.zeros((len(places), end - first), dtype=np.float32)

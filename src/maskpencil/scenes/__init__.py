@@ -27,7 +27,7 @@ WORTH_PROCESSES = 64  # from this number of images on, starting processes is fas
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn street: `image` (H, W, 3), and `label_map` (H, W) with the class at the center of each pixel."""
+    """A generated street: `image` (H, W, 3), and `label_map` (H, W) with the class at the center of each pixel."""
 
     image: npt.NDArray[np.uint8]
     label_map: npt.NDArray[np.uint8]

@@ -76,7 +76,7 @@ class Facets(Outlines):
 
 @dataclass(frozen=True)
 class Model:
-    """An object at the origin: its facets, the share `takes` (N,) of the paint in each, the outlines of its shadow."""
+    """An object at the origin: facets, the weight `takes` (N,) of the paint in their colors, and shadow outlines."""
 
     facets: Facets
     takes: Floats
@@ -85,7 +85,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Placement:
-    """A model with its position and paint (its color); `stretch` scales it along the street."""
+    """A model with a position and a paint, the color of the object; `stretch` scales it along the street."""
 
     model: Model
     right: float
@@ -164,7 +164,7 @@ class Sketch:
 def rectangles(
     right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, near: npt.ArrayLike, far: npt.ArrayLike
 ) -> Floats:
-    """Return upright rectangles (N, 4, 3) along the street; the arguments broadcast to N."""
+    """Return upright rectangles (N, 4, 3) along the street; the arguments are broadcast to N values."""
     right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
     corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
@@ -173,7 +173,7 @@ def rectangles(
 def crosswise(
     left: npt.ArrayLike, right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, along: npt.ArrayLike
 ) -> Floats:
-    """Return upright rectangles (N, 4, 3) that face the camera; the arguments broadcast to N."""
+    """Return upright rectangles (N, 4, 3) that face the camera; the arguments are broadcast to N values."""
     left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
     corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)

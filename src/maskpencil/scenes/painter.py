@@ -256,7 +256,7 @@ class Ground:
 
 
 def _inside(margin: Canvas, pixel: Canvas) -> Canvas:
-    """Return the share of a pixel, `pixel` meters wide, inside an edge `margin` meters away."""
+    """Return the share of a pixel inside an edge, for a pixel `pixel` meters wide and `margin` meters from the edge."""
     share: Canvas = np.clip(margin / pixel + 0.5, 0, 1)
     return share
 
@@ -333,7 +333,7 @@ def _develop(view: View, canvas: Canvas, labels: Labels, rng: np.random.Generato
 
 
 def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Add blurred reflections to the wet ground, stronger at flat viewing angles."""
+    """Add blurred reflections to the wet ground; they are stronger farther away."""
     first = view.first_ground_row
     below = np.arange(view.height - first)
     above = canvas[np.maximum(first - 1 - (1.15 * below).astype(np.int64), 0)]

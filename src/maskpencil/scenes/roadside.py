@@ -104,7 +104,7 @@ class _Plans(Sketch):
         self._light = FACING_LEFT if side > 0 else FACING_RIGHT
 
     def behind(self, meters: float) -> float:
-        """Return the position `meters` behind the facade, negative in front of it."""
+        """Return the position `meters` behind the facade; negative numbers are in front of it."""
         return self._side * meters
 
     def facing(

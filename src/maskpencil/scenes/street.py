@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def road(self) -> float:
-        """Half the width of the road, up to the curb."""
+        """Half the width of the road, from its center line to the curb."""
         return self.lane + self.parking
 
     @property

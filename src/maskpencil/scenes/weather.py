@@ -12,9 +12,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Weather:
-    """The light of one street; colors are in 0..1, `light` (8, 3) multiplies the colors of facets by their light.
+    """The light and weather of one street; colors are in 0..1.
 
-    One meter of height casts a shadow of `sun` meters to the right and along the street.
+    `light` (8, 3) are the factors of the color of facets, by their kind of light. An object one meter high casts a
+    shadow of `sun` meters to the right and along the street.
     """
 
     zenith: Floats

@@ -32,7 +32,7 @@ from maskpencil.training.trainer import GradientDescent, Solver, Trainer
 from maskpencil.training.transforms import Augmentation, training_transform
 
 GPU_WORKERS = 8
-"""Processes that load images for a GPU."""
+"""The number of processes that load images for a GPU."""
 
 
 def build_trainer(
@@ -66,7 +66,7 @@ def build_trainer(
     model, started = _network(config, data, start=start)
     if start and (broken := first_not_finite(model.state_dict())):
         raise ModelError(
-            f"{config.init or config.weights}: the weights to start from are not finite numbers ({broken}); use others"
+            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use others"
         )
     origin = model.backbone.origin = model.backbone.origin or origin
     if config.freeze == "backbone":

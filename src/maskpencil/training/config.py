@@ -57,7 +57,7 @@ _NEAREST_LOSS = {
     "dicece": "dice+cross-entropy",
     "ce-dice": "cross-entropy+dice",
 }
-"""Losses of other tools, and the most similar term; ohem, like focal loss, gives hard pixels more weight."""
+"""The names of losses in other tools, and the most similar term here; ohem, like focal loss, emphasizes hard pixels."""
 
 FIND = "find"
 """The value of `learning_rate` that requests a range test."""
@@ -74,10 +74,10 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a run; the recipe decides those that are not given.
+    """The settings of a run; settings that are not given take the values of the recipe.
 
-    Accepted are also numpy and torch numbers, a `Path` for a file, a number or a pair (height, width) for a size, and a
-    `torch.device`; the fields hold plain values.
+    Values may also be numpy or torch numbers, a `Path` for a file, a number or a pair (height, width) for a size, and a
+    `torch.device`; the fields hold plain Python values.
 
     Example:
         >>> config = mp.TrainConfig(backbone="resnet18", loss="cross-entropy+dice", epochs=20)
@@ -88,147 +88,159 @@ class TrainConfig:
     """
 
     recipe: Literal["modern", "tutorial", "cvpr", "heavy"] = "modern"
-    """The preset of all settings that are not given; see `maskpencil info recipes`."""
+    """The recipe, a preset of all settings that are not given; `maskpencil info recipes` lists its values."""
 
     backbone: str = RECIPE
-    """The classifier whose trunk computes the features; see `maskpencil info backbones`."""
+    """The classifier that computes the features, such as resnet18 or vgg16; `maskpencil info backbones` lists them."""
 
     weights: str = "auto"
-    """Where the backbone's weights come from: auto (an installed package, the cache or a download), imagenet (the same,
-    of ImageNet alone), none (from scratch) or a file of the classifier's weights."""
+    """The initial weights of the backbone: auto (pretrained, from an installed package, the cache or a download),
+    imagenet (the same, but trained on ImageNet alone), none (random) or the path of a weights file."""
 
     init: str | None = None
-    """A model folder to start from instead of `weights`, such as a coarser net: every layer that fits is copied."""
+    """A trained model folder to start from instead of `weights`, such as an FCN-16s before training an FCN-8s; layers
+    with the same name and shape are copied."""
 
     stride: Literal[2, 4, 8, 16, 32] = RECIPE
-    """Pixels per cell of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for FCN-32s; 4 and 2 for structures that
-    are a few pixels wide."""
+    """The stride of the finest score map in pixels: 8 (FCN-8s), 16 (FCN-16s) or 32 (FCN-32s); a smaller stride gives
+    finer outlines. 4 and 2 are for structures that are only a few pixels wide."""
 
     fully_connected: bool = RECIPE
-    """Keep the classifier's fully connected layers, cast into convolutions, where it has them."""
+    """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """Which upsampling kernels are trained: all, twofold (all but the last) or none; the others stay bilinear."""
+    """The upsampling layers that are trained: all, twofold (all but the last) or none; the others interpolate
+    bilinearly."""
 
     at_once_scales: bool = RECIPE
-    """Scale the skips' features by the fixed factors of the FCN-8s that is trained at once."""
+    """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as the paper's FCN-8s trained in one stage does."""
 
     as_released: bool = RECIPE
-    """Pad and crop exactly as the authors' nets do, and take BGR images (vgg16, alexnet)."""
+    """Pad, crop and order color channels (BGR) as the networks released by the paper's authors; vgg16 and alexnet
+    only."""
 
     dropout: float = RECIPE
-    """The share of features dropped before the scores (and between fc6 and fc7), 0 to below 1."""
+    """The dropout probability before the layer score_fr, and after fc6 if it is kept, 0 to 0.99."""
 
     epochs: int = RECIPE
-    """Passes over the training images; auto in the modern recipe: the work of 3,700 images."""
+    """Passes over the training images. The modern recipe chooses 10 to 300, so that about 3,700 images are processed in
+    all; those at half the resolution count a quarter."""
 
     time_budget: str | None = None
-    """A time budget instead of `epochs`, such as 90s, 20m or 1h30m; it includes validating and writing the model."""
+    """The duration of the whole run instead of `epochs`, such as 90s, 20m or 1h30m; validation and saving are
+    included."""
 
     batch_size: int = RECIPE
-    """Images per step and process."""
+    """Images per optimizer step, in each process."""
 
     accumulate: int = 1
-    """Gradient accumulation: the micro-batches that a batch is computed in, to need less memory. It doubles by itself
-    where the memory of a GPU does not suffice."""
+    """The number of micro-batches that each batch is split into to save memory (gradient accumulation); it is doubled
+    automatically if a GPU runs out of memory."""
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
-    """The optimizer; sgd and muon have a momentum. Auto in the modern recipe: muon from scratch where the
-    backbone normalizes batches, else adamw. lbfgs finds the optimum on the cached features of a frozen backbone, where
-    there is only one: without dropout, learned upsampling and random views; an epoch is then one of its rounds."""
+    """The optimizer. The modern recipe uses adamw, or muon if training starts from random weights and the backbone has
+    batch normalization. lbfgs needs a frozen backbone (see `freeze`) and the loss cross-entropy. It trains without
+    dropout, random views and learned upsampling, so that the loss has a single minimum; each epoch is one round of
+    L-BFGS steps on all training images."""
 
     momentum: float = RECIPE
-    """The momentum of sgd and muon, 0 to below 1."""
+    """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
 
     learning_rate: float | str = RECIPE
-    """The greatest learning rate for a loss averaged over pixels, or sum:RATE for one summed over pixels, or find: the
-    rate at which the loss falls fastest, in a hundred steps made for it."""
+    """The highest learning rate of the schedule: a number if the loss is averaged over pixels, sum:NUMBER if it is
+    summed, or find to choose the rate by a test of a hundred steps."""
 
     backbone_rate: float = RECIPE
-    """The backbone's learning rate as a share of `learning_rate`, above 0; see `freeze`."""
+    """The learning rate of the backbone as a multiple of `learning_rate`, above 0; to keep the backbone unchanged, set
+    `freeze`."""
 
     freeze: Literal["none", "backbone"] = "none"
-    """What is not trained: with a frozen backbone the features of every image are computed once and kept on disk,
-    and the head alone is trained on them, many times faster."""
+    """The part that is not trained: none or backbone. With a frozen backbone, the features of every image are computed
+    once and cached on disk, and only the head is trained, which is many times faster."""
 
     cache_views: int = RECIPE
-    """The random views of each image whose features are cached, where the backbone is frozen: by default 1 without
-    random changes of images, else 4; 0 computes features of a new view in every step."""
+    """With a frozen backbone, the number of random views of each image whose features are cached; by default 4, or 1
+    without augmentation. 0 caches nothing and computes the features of a new view in every step."""
 
     bias_rate: float = RECIPE
-    """The learning rate of biases as a multiple of that of kernels."""
+    """The learning rate of biases as a multiple of the learning rate of kernels, 0 or more."""
 
     weight_decay: float = RECIPE
-    """Decay of all kernels: adamw's and muon's is decoupled from the loss, the others' is its L2 penalty."""
+    """The weight decay of kernels, 0 or more: decoupled in adamw and muon, an L2 penalty in sgd and adam."""
 
     clip_norm: float = RECIPE
-    """The greatest norm of the gradient of all weights together; greater ones are clipped. 0 is no limit."""
+    """The largest norm of the gradient over all weights; a larger gradient is scaled down to it. 0 turns clipping
+    off."""
 
     head_l2: float = RECIPE
-    """L2 penalty on the kernels of the head, added to the loss as half the sum of squares times this."""
+    """The factor of an L2 penalty on the kernels of the head, 0 or more: the loss grows by this factor times half the
+    sum of their squares."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
-    """The learning rate schedule: one cycle, up and down, or constant."""
+    """The schedule of the learning rate: one-cycle (it rises, then falls) or constant."""
 
     loss: str = RECIPE
-    """The loss: cross-entropy, ohem (that of the hardest quarter of the pixels), dice or lovasz, or several
-    with + between, such as cross-entropy+dice."""
+    """The loss: cross-entropy, ohem (cross-entropy of the quarter of pixels with the highest loss), dice, lovasz, or a
+    sum of them, such as cross-entropy+dice."""
 
     class_weights: str = RECIPE
-    """How much more rare classes count in the cross-entropy: none, median-frequency, sqrt-median-frequency, enet, or a
-    YAML file of a weight for each class."""
+    """The weights of classes in the cross-entropy, higher for rare classes: none, median-frequency,
+    sqrt-median-frequency, enet, or a YAML file with a weight for each class."""
 
     average: float = RECIPE
-    """The decay of the exponential moving average (EMA) of the weights, such as 0.99, which is validated and saved; 0
-    saves the last weights."""
+    """The decay of the exponential moving average (EMA) of the weights, 0 to 0.9999, such as 0.99; the average is
+    validated and saved. 0 validates and saves the weights themselves."""
 
     image_size: str = RECIPE
-    """The size the network sees, also later in prediction: native, HEIGHTxWIDTH, a number of pixels for the longer
-    side at most, or auto (native up to 1024 pixels)."""
+    """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, a number of
+    pixels to which longer sides are reduced, or auto (native, but at most 1024 pixels on the longer side)."""
 
     crop_size: str = RECIPE
-    """The training window: HEIGHTxWIDTH, a number of pixels for both sides, none (whole images) or auto (about two
-    thirds of the image's sides)."""
+    """The size of the random window cut from each training image: HEIGHTxWIDTH, a number of pixels for both sides, none
+    (whole images) or auto (about two thirds of each side of the images)."""
 
     scale: tuple[float, float] = RECIPE
-    """The random scale of training images, least and greatest factor."""
+    """The smallest and the largest factor by which training images are randomly scaled, such as 0.8 1.3; 1 1 turns it
+    off."""
 
     flip: float = RECIPE
-    """The probability of mirroring a training image left to right."""
+    """The probability that a training image is mirrored left to right, 0 to 1."""
 
     color_jitter: float = RECIPE
-    """The greatest relative change of brightness, contrast and saturation."""
+    """The largest random change of brightness, contrast and saturation, as a share of each; 0 turns it off."""
 
     coarse_share: float = RECIPE
-    """The share of the epochs, from the first on, that run at half the resolution and so four times as fast."""
+    """The share of the epochs, 0 to 1, that run at half the resolution, about four times as fast; they come first."""
 
     validate_every: int = RECIPE
-    """Epochs between validations; by default so that validation costs at most about a tenth of the training."""
+    """Epochs from one validation to the next; by default chosen such that validation takes about a tenth of the
+    time."""
 
     checkpoint_minutes: float = 10.0
-    """Minutes of training between checkpoints, which are also written after every epoch."""
+    """Minutes from one checkpoint to the next; a checkpoint is also written after every epoch."""
 
     sync_batch_norm: bool = False
-    """Batch normalization over the images of all processes together, on GPUs."""
+    """Compute the statistics of batch normalization over the images of all processes; on GPUs only."""
 
     compile: bool = False
-    """Let torch.compile fuse the network's operations: a minute or more at the start, faster steps after."""
+    """Compile the network with torch.compile: training starts a minute or more later, then runs faster."""
 
     tracker: str | None = None
-    """An experiment tracker besides TensorBoard: wandb, mlflow, aim, or another that Accelerate supports."""
+    """An experiment tracker to use in addition to TensorBoard: wandb, mlflow, aim or any other that Accelerate
+    supports."""
 
     seed: int = 0
-    """The source of all random numbers."""
+    """The seed of the random numbers, 0 or more."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute: auto is CUDA where there is a device, else MPS, else the CPU."""
+    """The device to compute on; auto is cuda if the machine has such a GPU, else mps, else cpu."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """The precision of the convolutions: auto is bf16 where the device computes it natively, else fp32. fp16 is for
-    CUDA devices without bf16; the loss is scaled so that small gradients are not lost in it."""
+    """The number format of convolutions; auto is bf16 if the device computes it natively, else fp32. fp16 is for CUDA
+    devices without bf16 and includes loss scaling, which protects small gradients."""
 
     workers: int | None = None
-    """Processes that load images; by default none on the CPU, else up to 8."""
+    """The number of extra processes that load images, 0 or more; by default 0 on the CPU, else up to 8."""
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -271,14 +283,16 @@ class TrainConfig:
             if self.validate_every is not None:
                 raise ConfigError("--validate-every has no effect with --time-budget; leave it out")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ConfigError(f"--scale must be the least and the greatest factor above 0, but got {self.scale}")
+            raise ConfigError(
+                f"--scale must be two factors above 0, the smaller first, such as 0.8 1.3, but got {self.scale}"
+            )
         if self.image_size is not None:
             parse_auto_image_size(self.image_size)
         if self.crop_size is not None:
             parse_crop_size(self.crop_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values; None if the recipe decides."""
+        """Return the settings as plain values; None for settings that take the value of the recipe."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -348,7 +362,9 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
         return read_text(option, value) if isinstance(value, str) else read_number(option, value)
     if name == "scale":
         if not is_several(value) or len(value) != 2:
-            raise ConfigError(f"{option} must be the least and the greatest factor above 0, but got {shown(value)}")
+            raise ConfigError(
+                f"{option} must be two factors above 0, the smaller first, such as 0.8 1.3, but got {shown(value)}"
+            )
         return tuple(read_number(option, each) for each in value)
     if get_origin(kind) is Literal:
         return read_choice(option, device_name(value) if name == "device" else value, get_args(kind))
@@ -393,7 +409,7 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
 
 
 def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] | None:
-    """Parse `auto`, or what `parse_image_size` parses (None for `native`).
+    """Parse `auto`, or a size in a form of `parse_image_size` (None for `native`).
 
     Raises:
         ConfigError: the text is neither.
@@ -424,7 +440,7 @@ def parse_loss(text: str) -> tuple[str, ...]:
         plain = unknown[0].lower().replace("_", "-").removesuffix("-loss").removesuffix("loss")
         close = get_close_matches(plain, LOSS_TERMS, 1, cutoff=0.65)
         nearest = _NEAREST_LOSS.get(plain) or "".join(close)
-        hint = f"; the nearest is {nearest}" if nearest else ""
+        hint = f"; the most similar is {nearest}" if nearest else ""
         raise ConfigError(
             f"--loss must be {', '.join(LOSS_TERMS)}, or several of them with + between, but got {unknown[0]!r}{hint}"
         )

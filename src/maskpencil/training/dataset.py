@@ -51,7 +51,7 @@ class Images(NamedTuple):
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
 
-class Place(NamedTuple):
+class SampleIndex(NamedTuple):
     """The index of a sample: the number of an image, the `epoch` of its augmentation, and its relative `resolution`."""
 
     epoch: int
@@ -163,12 +163,12 @@ def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
 class SegmentationDataset(Dataset[Sample]):
     """A data set of augmented images (3, H, W) uint8 and targets (H, W) uint8.
 
-    An item is indexed by its `Place`. Its random numbers depend only on epoch, image and seed, never on the order of
-    loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
+    Items are accessed by `SampleIndex`. The random numbers of an item depend only on epoch, image and seed, never on
+    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
 
     Args:
-        images: the pairs.
-        transform_of: returns the transform (torchvision v2) for a resolution.
+        images: the pairs of images and targets.
+        transform_of: a function that returns the transform (torchvision v2) for a resolution.
         color_jitter: the largest relative change of brightness, contrast and saturation.
         seed: the seed of all samples.
     """
@@ -186,7 +186,7 @@ class SegmentationDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, place: Place) -> Sample:
+    def __getitem__(self, place: SampleIndex) -> Sample:
         epoch, index, resolution = place
         image, target = self.images[index]
         with torch.random.fork_rng(devices=[]):
@@ -196,12 +196,12 @@ class SegmentationDataset(Dataset[Sample]):
         return Sample(changed.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor), gains)
 
 
-class EpochBatches(Sampler[list[Place]]):
-    """Shuffled batches of places for one of `world` processes, which split each batch among them.
+class EpochBatches(Sampler[list[SampleIndex]]):
+    """Shuffled batches of `SampleIndex` for one of `world` processes, which share each batch.
 
-    Unless `batch_size` is 1, no process gets a batch of one image, on which batch normalization cannot train: a last
-    batch that is too small is added to the one before, and a data set that is too small repeats its samples. Set
-    `epoch` and `start`, the first batch, before iterating; `resolution` may change at any time, for later batches.
+    Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch that is too small
+    is therefore merged with the previous batch, and a data set that is too small repeats its samples. Set `epoch` and
+    `start` (the first batch) before iterating; a change of `resolution` takes effect with the next batch.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -212,13 +212,15 @@ class EpochBatches(Sampler[list[Place]]):
     def __len__(self) -> int:
         return len(self._sizes())
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         first = 0
         for batch, size in enumerate(self._sizes()):
             if batch >= self.start:
                 together = order[np.arange(first, first + size) % self.length]
-                yield [Place(self.epoch, int(index), self.resolution) for index in together[self.rank :: self.world]]
+                yield [
+                    SampleIndex(self.epoch, int(index), self.resolution) for index in together[self.rank :: self.world]
+                ]
             first += size
 
     def _sizes(self) -> list[int]:
@@ -265,7 +267,7 @@ def load_batches(
 
 
 class _Collate:
-    """`collate` with its fill, picklable for worker processes."""
+    """The function `collate` with a fixed `fill`, as a class that can be pickled for worker processes."""
 
     def __init__(self, fill: tuple[int, int, int]) -> None:
         self.fill = fill

@@ -19,7 +19,7 @@ T = TypeVar("T")
 FIRST_PORT, PORTS = 20_000, 10_000
 
 PATIENCE = timedelta(hours=12)
-"""The time for which processes wait for the main one, which first reads the data and computes features."""
+"""The time for which processes wait for the main process, which first reads the data and computes features."""
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
@@ -27,7 +27,7 @@ def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | N
 
     Args:
         on_cpu: whether to train on the CPU.
-        precision: fp16 gives the accelerator a scaler of the loss on CUDA devices.
+        precision: the precision of training; with fp16 on CUDA devices the accelerator scales the loss.
         tracker: the experiment tracker, if any.
 
     Raises:
@@ -107,5 +107,7 @@ def checked_tracker(name: str) -> str:
     if name not in known:
         raise ConfigError(f"--tracker must be {', '.join(known)}, but got {name!r}")
     if name not in map(str, get_available_trackers()):
-        raise ConfigError(f"--tracker {name}: its package is not installed; pip install {name.replace('_', '-')}")
+        raise ConfigError(
+            f"--tracker {name}: its package is not installed; install it with pip install {name.replace('_', '-')}"
+        )
     return name

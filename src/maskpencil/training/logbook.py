@@ -31,7 +31,7 @@ PREVIEW_IMAGES = 4
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 BOARD_ROOM = 1 << 20
-"""TensorBoard's events, which are not essential, are written only if at least this many bytes are free."""
+"""The number of free bytes below which TensorBoard's events, which are not essential, are not written."""
 
 Track = Callable[[Mapping[str, float], int], None]
 
@@ -40,11 +40,11 @@ class Logbook:
     """The log of one run, as a context manager.
 
     Args:
-        run: the folder to write in.
+        run: the run folder.
         schedule: the length of the run.
         done: the progress at which the run starts.
         track: called with (values by name, step) for all values written to TensorBoard.
-        quiet: print nothing.
+        quiet: whether to print nothing to the terminal.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Logbook:
         """Log a step.
 
         Args:
-            progress: after the step.
+            progress: the progress after the step.
             loss: the epoch's mean loss so far.
             rate: the learning rate.
             speed: images per second.
@@ -100,7 +100,7 @@ class Logbook:
         """Log an epoch that has ended; `progress.epoch` epochs are done.
 
         Args:
-            progress: after the epoch.
+            progress: the progress after the epoch.
             loss: the epoch's mean loss.
             rate: the learning rate.
             speed: images per second, of the whole run.

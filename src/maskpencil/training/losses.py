@@ -1,4 +1,4 @@
-"""Loss functions and class weights; each loss skips `IGNORE_INDEX` and is finite without a valid pixel."""
+"""Define loss functions and class weights; each loss skips `IGNORE_INDEX` and is finite even without a valid pixel."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -17,10 +17,10 @@ from maskpencil.errors import ConfigError
 from maskpencil.training.config import CROSS_ENTROPY
 
 HARD_SHARE = 1 / 4
-"""The share of the valid pixels, those with the greatest loss, that `ohem` averages over."""
+"""The share of the valid pixels over which `ohem` averages: those with the greatest loss."""
 
 LOVASZ_PIXELS = 65_536
-"""The greatest number of pixels that `lovasz` sorts, evenly spread over the batch."""
+"""The largest number of pixels that `lovasz` sorts; of more pixels it uses an evenly spaced sample."""
 
 CLASS_WEIGHTS = ("none", "median-frequency", "sqrt-median-frequency", "enet")
 
@@ -37,7 +37,7 @@ class Loss:
     """The sum of one or more loss terms over a batch.
 
     Args:
-        terms: names of terms, cross-entropy or those of `TERMS`.
+        terms: the names of the terms: cross-entropy, or keys of `TERMS`.
         class_weights: (K,) factors of the pixels of each class in cross-entropy and ohem.
         reduction: whether the cross-entropy is averaged over the valid pixels, or summed.
     """
@@ -53,7 +53,7 @@ class Loss:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
             weight: the result of `weigh` for the whole batch, if this is a micro-batch of it. The cross-entropies of
-                all micro-batches then add up to that of the batch, and other terms to their average.
+                all micro-batches then add up to the cross-entropy of the batch, and other terms to their average.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0

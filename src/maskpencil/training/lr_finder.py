@@ -13,10 +13,10 @@ from maskpencil.training.trainer import Inputs, Trainer
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
-FIRST = 10
-"""The first step that counts; before it the smoothed loss covers only a few batches and may fall by chance."""
+FIRST_EVALUATED = 10
+"""The first step that is evaluated; before it the smoothed loss covers only a few batches and may fall by chance."""
 
-WORSE = 3.0
+STOP_FACTOR = 3.0
 """The test ends early when the loss reaches this multiple of its minimum."""
 
 
@@ -28,7 +28,7 @@ class Trial:
     losses: dict[float, float]
 
     def __str__(self) -> str:
-        return f"learning rate {self.rate:.1e}: the loss fell fastest there, of {len(self.losses)} rates tried"
+        return f"learning rate {self.rate:.1e}: the loss fell fastest at this rate, of {len(self.losses)} rates tested"
 
 
 def find_learning_rate(trainer: Trainer) -> Trial:
@@ -55,12 +55,12 @@ def find_learning_rate(trainer: Trainer) -> Trial:
             if not losses:
                 raise TrainingError(
                     f"--learning-rate find: the loss is {loss} even at the rate {rate:g}; try --precision fp32 or "
-                    "other --weights, or look at the masks"
+                    "other --weights, or check the masks"
                 )
             break
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         losses[rate] = smooth / (1 - SMOOTHING ** (progress.step + 1))
-        if losses[rate] > WORSE * min(losses.values()):
+        if losses[rate] > STOP_FACTOR * min(losses.values()):
             del losses[rate]
             break
     return Trial(steepest(losses), losses)
@@ -79,11 +79,11 @@ def steepest(losses: Mapping[float, float]) -> float:
     least = values.index(min(values)) if values else 0
     falls = {
         rates[i]: (values[i + 1] - values[i - 1]) / math.log(rates[i + 1] / rates[i - 1])
-        for i in range(FIRST, min(len(values) - 1, least))
+        for i in range(FIRST_EVALUATED, min(len(values) - 1, least))
     }
     rate = min(falls, key=lambda rate: falls[rate], default=None)
     if rate is None or falls[rate] >= 0:
-        raise TrainingError("--learning-rate find: the loss falls at no rate; look at the masks, or give a rate")
+        raise TrainingError("--learning-rate find: the loss does not fall at any rate; check the masks, or give a rate")
     return float(f"{rate:.1e}")
 
 

@@ -59,15 +59,15 @@ def build_optimizer(model: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
 class Muon(torch.optim.AdamW):
     """An optimizer that updates kernels by their orthogonalized momentum, and other parameters by AdamW.
 
-    The norm of an update is `lr` times the norm of the kernel, which is then scaled back to its norm, since batch
-    normalization cancels the norm of kernels.
+    The norm of an update is `lr` times the norm of the kernel. After the update the kernel is scaled back to its
+    previous norm, since batch normalization cancels the norm of kernels.
 
     Args:
-        groups: torch parameter groups, each with `turned`: whether its kernels (K, C, h, w) are updated by Muon.
+        groups: torch parameter groups; the entry `turned` of each says whether Muon updates its kernels (K, C, h, w).
         lr: the default learning rate of groups.
         momentum: the share of the earlier gradients in an update, 0 to below 1.
 
-    Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024. The fixed length is ours.
+    Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024, which does not fix the norm.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
@@ -106,7 +106,7 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Return whether Muon can update `parameter`, a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
+    """Return whether Muon can update `parameter`: a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
 
@@ -130,8 +130,8 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 class ExponentialMovingAverage:
     """An exponential moving average of the weights and buffers of a network; the attribute `network` is the average.
 
-    The statistics of batch normalization are averaged as well, because those of the network in training follow only
-    its last few batches.
+    The statistics of batch normalization are averaged as well, because in the trained network they reflect only the
+    last few batches.
 
     Args:
         network: the network in training, which is copied.

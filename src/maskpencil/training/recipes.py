@@ -1,17 +1,18 @@
-"""Named presets of the training configuration."""
+"""Define the recipes, named presets of the training settings."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MODERN_IMAGES = 3700
-"""Training images of the modern recipe when `epochs` is not set: repeats count, and those at half the resolution count
-a quarter."""
+"""The number of training images that the modern recipe processes if `epochs` is not set. An image counts in every
+epoch; at half the resolution it counts a quarter."""
 
 HEAVY_STEPS = 100_000
-"""Steps of the authors' heavy recipe for one net of the chain 32s, 16s, 8s; at once takes three times as many."""
+"""The number of steps in the recipe heavy for each network of the chain FCN-32s, 16s, 8s; FCN-8s at once takes three
+times as many."""
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
-"""Learning rates of the conference paper by backbone, for an FCN-32s."""
+"""The learning rates of the CVPR 2015 paper for an FCN-32s, by backbone."""
 
 _PAPER: Mapping[str, Any] = {
     "backbone": "vgg16",
@@ -38,7 +39,7 @@ _PAPER: Mapping[str, Any] = {
     "color_jitter": 0.0,
     "coarse_share": 0.0,
 }
-"""Settings that the two recipes of the paper's authors share: whole native images, SGD, biases without decay."""
+"""The settings that the recipes cvpr and heavy share: whole images at native size, SGD, biases without weight decay."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019
@@ -115,8 +116,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 DESCRIPTIONS: Mapping[str, str] = {
-    "modern": "one cycle, coarse then fine; random scale, window, mirror, color; rare classes count more",
-    "tutorial": "the course project: Adam 1e-3, keep 0.5, L2 1e-3 on the head, whole images at 160x576, 50 epochs",
-    "cvpr": "the conference paper: SGD on the averaged loss, batches of 20 whole images, 175 epochs, stride 32 first",
-    "heavy": "the released nets: SGD 0.99 on the summed loss, one whole image a step, 100,000 steps, stride 32 first",
+    "modern": "one-cycle schedule, first at half the resolution; random scale, crop, flip and color; weighted classes",
+    "tutorial": "the course project: Adam at 1e-3, dropout 0.5, whole images at 160x576, 50 epochs",
+    "cvpr": "the CVPR 2015 paper: SGD on the averaged loss, 20 whole images per step, 175 epochs; begin with stride 32",
+    "heavy": "the released networks: SGD on the summed loss, one image per step, 100,000 steps; begin with stride 32",
 }

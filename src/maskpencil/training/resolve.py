@@ -1,4 +1,4 @@
-"""Turn settings into a training plan: fill missing ones from the recipe and the images, then parse all texts."""
+"""Turn settings into a training plan: fill in missing ones from the recipe and the images, then parse strings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,15 +26,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """The complete settings of a run, with every text parsed.
+    """The complete settings of a run, with every string parsed.
 
     Args:
         config: the complete settings, as stored in config.yaml and in the model folder.
-        image_size: the working size: (height, width), the largest length of the longer side, or None for native.
+        image_size: the size to which images are scaled: (height, width), the largest length of the longer side, or
+            None.
         crop_size: (height, width) of the training window; None for whole images.
         learning_rate: the highest learning rate, and the reduction of the loss for which it is meant.
         loss_terms: names of the terms that the loss sums.
-        time_budget: seconds; None where the epochs are counted.
+        time_budget: the duration of the run in seconds; None if the run has a number of epochs.
         coarse_epochs: the number of first epochs at half the resolution; 0 with a time budget.
     """
 
@@ -71,10 +72,10 @@ def make_plan(config: TrainConfig) -> TrainPlan:
 
 
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
-    """Fill settings that are not given from the recipe, and those that are `auto` from the images and the backbone.
+    """Fill in missing settings from the recipe, and settings that are `auto` from the images and the backbone.
 
-    Every setting of the plan's config is then set, except those that may be left out, and `epochs` where there is a
-    time budget. Resolving it again changes nothing.
+    In the plan's config every setting has a value, except optional ones, and `epochs` if there is a time budget.
+    Resolving this config again changes nothing.
 
     Args:
         config: the settings as given.
@@ -116,7 +117,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
 
 
 def filled(config: TrainConfig) -> TrainConfig:
-    """Fill settings that are not given from the recipe; those that depend on the images stay unset."""
+    """Fill in settings that are not given from the recipe; settings that depend on the images stay unset."""
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
     if config.time_budget:
@@ -125,7 +126,7 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
-    """Choose Muon, about twice as fast from scratch, if batch normalization cancels the norm of kernels."""
+    """Choose Muon, about twice as fast from scratch, if the backbone has batch normalization; else AdamW."""
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
@@ -151,7 +152,7 @@ def _first_set(value: float | None, otherwise: float) -> float:
 
 
 def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Choose the share of epochs at half resolution: more than half of them, unless half a window is too small."""
+    """Choose the share of epochs at half the resolution: 0.55, or 0 if training windows would become too small."""
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs training windows; give a --crop-size, or --coarse-share 0")

@@ -46,7 +46,7 @@ class RunFolder:
         return self.path / "data.json"
 
     def read_source(self) -> dict[str, str]:
-        """Return the recorded paths: that of the training data as `data`, and `images`, `masks`, `split_file` if given.
+        """Return the recorded paths: `data` for the training data, and `images`, `masks` and `split_file` if given.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -56,7 +56,7 @@ class RunFolder:
         try:
             known = {name: text(path, name, 2**15) for name, path in mapping(source, "the source").items()}
             if "data" not in known or not SOURCE.issuperset(known):
-                raise ValueError(f"expected data and no others than {', '.join(sorted(SOURCE))}")
+                raise ValueError(f"expected the key data, and no keys except {', '.join(sorted(SOURCE))}")
         except ValueError as error:
             raise DataError(f"{self.data}: does not name the training data ({error}); {remedy}") from error
         return known
@@ -124,7 +124,7 @@ class RunFolder:
 
 
 def new_run(path: Path) -> RunFolder:
-    """Create a run folder; a number is added to its name if the name is taken.
+    """Create a run folder; if the folder exists, a number is appended to the name.
 
     Raises:
         OutputError: the folder cannot be created, or TensorBoard cannot write there.

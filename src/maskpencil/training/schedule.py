@@ -7,7 +7,7 @@ COARSE = 1 / 2
 """The resolution of the first part of a run, as a share of the full resolution."""
 
 COARSE_WORK = COARSE**2
-"""The work of a coarse image, as a share of one at full resolution."""
+"""The work for a coarse image, as a share of the work for an image at full resolution."""
 
 WARM_UP = 0.1
 """The share of the work in which the learning rate of one cycle rises."""
@@ -36,8 +36,8 @@ class Progress:
     """The progress of a run, as stored in checkpoints.
 
     Args:
-        epoch: the current epoch, from 0.
-        batch: the next batch of the epoch, from 0.
+        epoch: the index of the current epoch, from 0.
+        batch: the index of the next batch of the epoch, from 0.
         step: the number of completed steps.
         loss_sum: the sum of this epoch's losses so far.
         best_score: the best validation mean IoU; -1 before the first validation, NaN if no pixel is labeled.
@@ -72,7 +72,7 @@ class Progress:
     ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
-        """Convert the progress to `processes` processes, each of which trains on `batches` batches an epoch."""
+        """Convert the progress to another number of `processes`, which train on `batches` batches per epoch each."""
         if processes != self.processes:
             whole = self.batch
             self.batch = min(batches, self.batch * self.processes // processes)
@@ -117,7 +117,7 @@ class EpochSchedule:
         return self.epochs * self.batches
 
     def done(self, progress: Progress) -> float:
-        """Return the number of completed steps, at most those of the current epoch and all before."""
+        """Return the number of completed steps, at most to the end of the current epoch."""
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
@@ -197,7 +197,7 @@ class TimeBudgetSchedule:
         return progress.ended or (fits and spent - progress.validated >= interval)
 
     def affords_graph(self, progress: Progress) -> bool:
-        """Return whether there is time to write the graph of the model, which there is not after a slow start."""
+        """Return whether there is time to write the graph of the model; after a slow start there is none."""
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
     def epoch_text(self, epoch: int) -> str:

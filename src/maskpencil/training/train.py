@@ -115,7 +115,7 @@ def train(
         if data is None:
             raise ConfigError("train needs a folder: maskpencil train DATA, or --resume RUN")
         given = {"data": data, **places}
-        source = {name: _lasting(read_path(name, path)) for name, path in given.items() if path is not None}
+        source = {name: _absolute(read_path(name, path)) for name, path in given.items() if path is not None}
         place = read_optional_path("out", out) or Path("runs/train") / visible(short_name(source["data"]))
         trainer, run = _begin(place, _settings(config, settings), source, quiet=quiet)
     elif settings or any(each is not None for each in (data, out, config, *places.values())):
@@ -192,7 +192,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     if progress.processes != accelerator.num_processes and not quiet:
         say(
             f"warning: the run was started with {progress.processes} processes and continues with "
-            f"{accelerator.num_processes}: steps have other images, so this is not an exact continuation"
+            f"{accelerator.num_processes}: steps use other images, so this is not an exact continuation"
         )
     progress.share_among(accelerator.num_processes, batches=len(trainer.batches))
     return trainer, run
@@ -238,13 +238,13 @@ def _start(out: Path, trainer: Trainer, data: DataFolder, source: Mapping[str, s
     return run
 
 
-def _lasting(path: Path) -> str:
+def _absolute(path: Path) -> str:
     """Make an existing path absolute, so that a resumed run finds it; others may be names below the data folder."""
     return str(path.resolve() if path.exists() else path)
 
 
 def _open(source: Mapping[str, str], *, quiet: bool) -> DataFolder:
-    """Open the data of a run; `source` has the path `data` and may have those of images, masks and splits."""
+    """Open the data of a run; `source` has the path `data`, and optionally paths of images, masks and splits."""
     places = Places(**{name: Path(path) for name, path in source.items() if name != "data"})
     with ProgressBar("reading masks", 1) as bar:
         folder = open_folder(source["data"], places=places, report=None if quiet else bar.update_of)

@@ -36,10 +36,10 @@ GPU_LOG_STEPS = 10
 """Steps between two readings of the loss on a GPU, where reading waits for all pending work."""
 
 SECOND_GRAPH_SHARE = 0.5
-"""The duration of writing a graph as a share of that of the first one, which includes loading the libraries."""
+"""The time to write a graph, as a share of the time for the first graph, which includes loading the libraries."""
 
 CHECKPOINT_SHARE = 3.0
-"""The duration of writing a checkpoint, with the optimizer's state, as a multiple of that of writing a model."""
+"""The time to write a checkpoint, which includes the optimizer's state, as a multiple of the time to write a model."""
 
 Inputs = Images | Features
 
@@ -69,16 +69,16 @@ class Trainer:
     Args:
         plan: the settings.
         data: the folder with the training and validation images.
-        segmenter: the model that is validated and saved; it holds the network of `ema`, or else `network`.
+        segmenter: the model that is validated and saved; its network is the average in `ema`, or `network` without one.
         network: the network that is trained.
         model: `network`, or its head, wrapped for this machine and these processes.
         ema: the moving average of the weights, if any.
         optimizer: updates the weights of `network`; each parameter group has its highest learning rate as `peak`.
         solver: makes one update from one item of `loader`.
         batches: the images of each batch; the trainer sets epoch, start and resolution.
-        loader: (inputs, targets (N, H, W)) of the rest of an epoch, as `solver` takes them.
-        loss: the loss of logits and targets.
-        schedule: when to validate and to end, and at which resolution to train.
+        loader: yields (inputs, targets (N, H, W)) for the rest of an epoch, in the form that `solver` takes.
+        loss: the loss function of logits and targets.
+        schedule: the times of validations and of the end, and the resolution of training.
         accelerator: the processes that train together.
         notes: lines for the log on the initial weights of the network.
     """
@@ -241,7 +241,7 @@ class Trainer:
         return self._since - before
 
     def _synchronize(self) -> None:
-        """Share the clock of the main process and the signals of all, so that all processes end after the same step."""
+        """Share the main process's clock and all received signals, so that all processes end after the same step."""
         if self.accelerator.num_processes == 1:
             self.stop.agreed = self.stop.received
             return
@@ -375,7 +375,7 @@ class Trainer:
                 graph = time.monotonic() - started - model - preview
                 progress.graph_seconds = graph * SECOND_GRAPH_SHARE
         except OutputError as error:
-            log.say(f"warning: no time is reserved for writing at the end, since a trial failed: {error}")
+            log.say(f"warning: no time is reserved for writing at the end, since a test write failed: {error}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -396,7 +396,7 @@ class Trainer:
     def _diverged(self, found: str, log: Logbook) -> TrainingError:
         """Return the error for a diverged run: what was found, what to do, and which model was kept."""
         progress, run = self.progress, log.run
-        remedies = ["look at the masks"]
+        remedies = ["check the masks"]
         if self.segmenter.runtime.precision != "fp32":
             remedies.insert(0, "--precision fp32")
         if self.solver.has_learning_rate:
@@ -418,9 +418,8 @@ class GradientDescent:
     def step(self, trainer: Trainer, inputs: Inputs, targets: Tensor) -> Update:
         """Compute the gradients, by gradient accumulation if memory requires it, and update the weights.
 
-        If the memory of the device does not suffice, this batch and all later ones are split into twice as many
-        micro-batches, except with several processes, which would have to agree on it. Dropout depends only on seed,
-        step and process.
+        If the device runs out of memory, this batch and all later batches are split into twice as many micro-batches;
+        with several processes an error is raised instead. Dropout depends only on seed, step and process.
 
         Raises:
             TrainingError: the batch, or in one process a single image, needs too much memory.

@@ -15,14 +15,14 @@ from torchvision.transforms.v2 import functional
 from maskpencil.classes import IGNORE_INDEX
 
 _LUMA = (0.2989, 0.587, 0.114)
-"""The shares of red, green and blue in the gray of ITU-R BT.601, as torchvision rounds them."""
+"""The weights of red, green and blue in the luma of ITU-R BT.601, as torchvision rounds them."""
 
 Size = tuple[int, int]
 Augmentation = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 class FitSize(v2.Transform):
-    """Scale image and target to the (height, width) given by `working_size` for their size."""
+    """A transform that scales image and target to the size that the function `working_size` returns for their size."""
 
     def __init__(self, working_size: Callable[[Size], Size]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def training_transform(
 
 
 def draw_gains(most: float) -> torch.Tensor:
-    """Draw the factors (3,) of brightness, contrast and saturation, each in 1 +- `most`."""
+    """Draw random factors (3,) of brightness, contrast and saturation, each between 1 - `most` and 1 + `most`."""
     return (1 + most * (2 * torch.rand(3) - 1)).clamp(min=0)
 
 

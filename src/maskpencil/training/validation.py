@@ -21,7 +21,8 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.training.distributed import shared
 
 FIRST_PART = 4
-"""The number of images per process that are always scored; each further part doubles the total."""
+"""The number of images per process in the first part of a validation, which is always scored; each further part doubles
+the total."""
 
 TIMED_IMAGES = 3
 """The number of images from which the duration of a validation is estimated, after a slower first image."""
@@ -44,7 +45,7 @@ class Validation:
 
     @property
     def part(self) -> str:
-        """The number of scored images, such as `4 of 8`; empty where all were scored."""
+        """The number of scored images, such as `4 of 8`; empty if all were scored."""
         return "" if self.scores.images == self.images else f"{self.scores.images} of {self.images}"
 
     def is_better(self, best_score: float, best_scores: Mapping[int, float]) -> bool:

@@ -72,7 +72,7 @@ def test_a_clean_set_has_no_faults(clean: Path) -> None:
 
 @pytest.mark.slow
 def test_several_processes_see_the_same(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskpencil.data.check.inspect.FEW", 0)
+    monkeypatch.setattr("maskpencil.data.check.inspect.MAX_PAIRS_WITHOUT_PROCESSES", 0)
     (clean / "images" / "train" / "train3.png").write_bytes(b"nothing")
     alone, together = check(clean, processes=1), check(clean, processes=2)
     assert together.to_dict() == alone.to_dict()
@@ -319,7 +319,7 @@ FAULTS = {
         "warning",
         "classes in thin lines between the others, like borders to ignore: 1 (edge = 3)",
     ),
-    "slips of a brush": (specks, "specks", "note", "masks with many specks, like slips of a brush: 1"),
+    "slips of a brush": (specks, "specks", "note", "masks with many specks, such as drawing errors: 1"),
     "the same image twice": (same_image_twice, "duplicates", "warning", "(train/again = train/train0)"),
     "an image in two splits": (
         same_image_in_val,
@@ -622,10 +622,10 @@ def test_palettes_that_contradict_each_other_are_said_with_what_counts(
     (fault,) = report.faults
     assert (fault.kind, fault.severity) == ("palettes-differ", "warning")
     assert fault.what.startswith("the palettes of the masks contradict each other (number 1 is (210, 70, 50) in ")
-    assert fault.what.endswith("): the colors count, not the numbers")
+    assert fault.what.endswith("): the colors are read, not the numbers")
     assert {COLORS[1], COLORS[2]} < {*report.encoding.classes.palette}
     assert main(["convert", str(clean), "--to", "folder", "--out", str(clean.with_name("out"))]) == 0
-    assert "the colors count, not the numbers" in capsys.readouterr().err
+    assert "the colors are read, not the numbers" in capsys.readouterr().err
 
 
 def test_palettes_that_contradict_the_classes_are_said(clean: Path) -> None:
@@ -635,7 +635,7 @@ def test_palettes_that_contradict_the_classes_are_said(clean: Path) -> None:
         image.save(path)
     (fault,) = check(clean).faults
     assert fault.kind == "palettes-differ"
-    assert fault.what.endswith("the color of 'ball'): the numbers count, not the colors")
+    assert fault.what.endswith("the color of 'ball'): the numbers are read, not the colors")
 
 
 @pytest.mark.parametrize("others", ["gray", "palette"])
@@ -655,4 +655,6 @@ def test_palettes_that_show_gray_inverted_do_not_change_the_numbers(clean: Path,
     assert report.encoding.kind == "binary"
     assert report.classes["foreground"].pixels == truth
     assert kinds(report) == (["palettes-differ"] if others == "palette" else [])
-    assert any("show their numbers inverted by a palette: the numbers count" in note for note in report.notes)
+    assert any(
+        "have a palette that shows their numbers inverted: the numbers are read" in note for note in report.notes
+    )

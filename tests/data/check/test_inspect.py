@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskpencil.data.check.inspect import SPECK, _borders, _runs, _specks
+from maskpencil.data.check.inspect import MAX_SPECK_AREA, _borders, _runs, _specks
 
 
 def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
@@ -30,7 +30,7 @@ def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
 def test_specks_are_the_small_regions(numbers: np.ndarray) -> None:
     expected: dict[int, int] = {}
     for value, size in regions(numbers):
-        if size <= SPECK:
+        if size <= MAX_SPECK_AREA:
             expected[value] = expected.get(value, 0) + 1
     assert _specks(numbers, _runs(numbers)) == expected
 
@@ -48,7 +48,7 @@ def test_steps_are_the_share_of_borders_that_pass_through_other_numbers() -> Non
 
 
 def test_a_line_between_two_classes_differs_from_a_line_within_one() -> None:
-    parting = np.repeat([[0] * 20 + [9] * 3 + [1] * 20], 5, axis=0)  # a border between two classes
+    thin_shares = np.repeat([[0] * 20 + [9] * 3 + [1] * 20], 5, axis=0)  # a border between two classes
     crack = np.repeat([[0] * 20 + [9] * 3 + [0] * 20], 5, axis=0)  # a thin thing in one
-    assert _borders(parting, _runs(parting), colored=False)[1][9] == 1
+    assert _borders(thin_shares, _runs(thin_shares), colored=False)[1][9] == 1
     assert _borders(crack, _runs(crack), colored=False)[1][9] == 0

@@ -68,7 +68,7 @@ def test_training_reports_them_too_and_reads_the_same_pixels_as_prediction(data:
     heard: list[str] = []
     folder = open_folder(data)
     folder.check_images(tell=heard.append)
-    assert any(line.startswith("p1.tif: page 1 of 3 is taken") for line in heard)
+    assert any(line.startswith("p1.tif: only page 1 of 3 is read") for line in heard)
     assert any("16-bit numbers 0 to 10000 become 0 to 255" in line for line in heard)
     for pair in (pair for pairs in folder.splits.values() for pair in pairs):
         np.testing.assert_array_equal(folder.read_pair(pair)[0], read_pixels(pair.image).rgb)

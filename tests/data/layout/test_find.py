@@ -180,7 +180,7 @@ def test_a_list_that_names_what_is_not_there_is_an_error(root: Path, line: str, 
 def test_a_list_that_is_no_text_is_an_error(root: Path) -> None:
     touch(root, "{images,masks}/1.png")
     (root / "train.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"train\.txt: cannot be read .* expected one name a line"):
+    with pytest.raises(DataError, match=r"train\.txt: cannot be read .* expected one name per line"):
         find_layout(root)
 
 

@@ -222,7 +222,7 @@ def test_colors_in_another_order_than_the_classes_are_a_warning(tmp_path: Path) 
     text = "names: [back, green, red]\npalette: [[0, 0, 0], [10, 200, 10], [200, 10, 10]]\n"
     (tmp_path / "data/classes.yaml").write_text(text)
     (fault,) = [fault for fault in check(tmp_path / "data").faults if fault.severity == "warning"]
-    assert fault.what.endswith("the color of 'red'): the numbers count, not the colors")
+    assert fault.what.endswith("the color of 'red'): the numbers are read, not the colors")
 
 
 def test_more_numbers_than_classes_are_refused(tmp_path: Path) -> None:

@@ -239,7 +239,9 @@ def test_transparent_colors_of_palettes_are_one_class_where_palettes_differ(tmp_
         image.putpalette([level for color in colors for level in color])
         image.save(path, transparency=order[0])
     label_maps, notes, _ = read(paths)
-    assert notes[0].endswith("have transparent colors in their palette, which are read as black (0) where colors count")
+    assert notes[0].endswith(
+        "have transparent colors in their palette, which are read as black (0) if colors identify the classes"
+    )
     first = {1: label_maps[0][truths[0] == 1][0], 2: label_maps[0][truths[0] == 2][0]}
     for label_map, truth in zip(label_maps, truths, strict=True):
         np.testing.assert_array_equal(label_map, np.array([0, first[1], first[2]])[truth])

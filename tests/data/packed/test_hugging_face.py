@@ -240,7 +240,7 @@ def test_names_that_do_not_fit_the_masks_are_left_out_and_reported(tmp_path: Pat
     metadata = {"info": {"features": {"objects": [{"kind": {"names": ["cat", "dog"], "_type": "ClassLabel"}}]}}}
     folder = open_folder(write_parquet(tmp_path / "a.parquet", rows(0, 1, 2), metadata))
     assert len(folder.classes) == 3
-    assert "the metadata names 2 classes that are not those of the masks; left out" in folder.notes
+    assert "the metadata names 2 classes that do not fit the masks; these names are not used" in folder.notes
 
 
 LABELS = {"names": ["ground", "box"], "_type": "ClassLabel"}
@@ -282,7 +282,9 @@ def test_without_pyarrow_the_remedy_is_given(tmp_path: Path, monkeypatch: pytest
     path = write_parquet(tmp_path / "a.parquet", rows(0))
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(DataError, match=r"a\.parquet: .*not installed; pip install 'maskpencil\[parquet\]'$"):
+    with pytest.raises(
+        DataError, match=r"a\.parquet: .*not installed; install it with pip install 'maskpencil\[parquet\]'$"
+    ):
         unpacked(path)
 
 

@@ -144,7 +144,10 @@ def test_results_that_rasters_do_not_have_are_refused(make_raster, segmenter, tm
 def test_an_interrupted_raster_goes_on_where_it_stood(make_raster, tmp_path):
     values = pixels(3, 700, 300)
     path, out = make_raster("field.tif", values), tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt, match=r"field\.tif: 388 of 700 rows are kept: continue with --out .*out"):
+    with pytest.raises(
+        KeyboardInterrupt,
+        match=r"field\.tif: 388 of 700 rows are done and kept; to continue, repeat the command with --out .*out",
+    ):
         predict_raster(
             Bands(origin={"model": 1}, stop_at=388), path, out, "field", options=PredictOptions(confidence=True)
         )

@@ -39,7 +39,7 @@ def test_a_cut_file_of_any_kind_is_reported_like_a_cut_mp4(
         path.write_bytes(data[: int(len(data) * share) // 2 * 2 - 3])
         report = predict_video(segmenter, path, tmp_path / "out.mp4")
         (warning,) = [line for line in report.warnings if "damaged or cut short from second" in line]
-        assert "the file ends before the end that it states" in warning
+        assert "the file is shorter than it states" in warning
         assert 10 < report.frames <= 48
 
 
@@ -48,7 +48,7 @@ def test_a_file_cut_before_its_index_is_refused_as_cut_short(make_video: MakeVid
     path = make_video(name, pts=range(48), **AT_THE_END[name])
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 20])
-    with pytest.raises(VideoError, match=r"is cut short, and what a video's beginning needs is in the part"):
+    with pytest.raises(VideoError, match=r"is cut short, and the missing part contains the index"):
         VideoReader(path)
 
 
@@ -94,7 +94,7 @@ def test_two_mp4_in_one_file_are_noted(make_video: MakeVideo, tmp_path: Path, se
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
     assert report.frames == 12
     (warning,) = report.warnings
-    assert "another video stands behind the first one in this file and was not read" in warning
+    assert "the file contains a second video after the first, which was not read" in warning
 
 
 @pytest.mark.parametrize(("name", "codec", "sound"), [("a.ts", "libx264", "aac"), ("a.webm", "libvpx-vp9", None)])
@@ -106,7 +106,7 @@ def test_joined_videos_of_two_sizes_are_reported(
     one.write_bytes(one.read_bytes() + two.read_bytes())
     report = predict_video(segmenter, one, tmp_path / "out.mp4")
     joined, resized = report.warnings
-    assert "its times begin anew at second 2.0, as where videos were joined" in joined
+    assert "its time stamps start again at second 2.0, as where videos were joined" in joined
     assert "changes its size from 64x48 to 128x96 (width x height) at second 2.0" in resized
     assert report.frames == 48
     with VideoReader(tmp_path / "out.mp4") as reader:

@@ -121,7 +121,7 @@ def test_a_broken_stream_is_reported_and_its_frames_are_written(
         )
     assert (report.videos, report.failures) == (2, ())
     (warning,) = report.warnings
-    assert "did not come back in 1 tries" in warning
+    assert "could not be reconnected in 1 attempts" in warning
     assert [line.split(" ")[0] for line in reported] == [f"{address}:"] * 2
     name = address.removeprefix("tcp://").replace(":", "-")
     assert len(frames_of(tmp_path / f"out/overlays/{name}.mp4")) == 24
@@ -170,7 +170,7 @@ def test_sources_that_were_not_begun_before_a_stop_are_reported(tmp_path: Path, 
         sources = find_sources([address, "rtsp://10.255.255.1/never"])
         report = predict(segmenter, sources, out=tmp_path, report=after(5, stop), stop=stop)
     assert report.videos == 1
-    assert report.warnings == ("rtsp://10.255.255.1/never: was not begun, as the work was stopped before",)
+    assert report.warnings == ("rtsp://10.255.255.1/never: was not begun, because the work was stopped",)
 
 
 @pytest.mark.slow

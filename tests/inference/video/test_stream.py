@@ -56,7 +56,9 @@ def test_a_video_that_breaks_off_goes_on_where_it_was(make_video: MakeVideo, nam
         assert frame_times(reader) == frame_times(VideoReader(video))
         assert reader.gave_up is None
     assert len(reported) == 2
-    assert all("broke off at second" in line and "trying again in 0.01 s (1 of 5)" in line for line in reported)
+    assert all(
+        "was interrupted at second" in line and "reconnecting in 0.01 s (attempt 1 of 5)" in line for line in reported
+    )
 
 
 def test_a_stream_that_breaks_off_is_opened_again_and_its_times_go_on(make_video: MakeVideo) -> None:
@@ -70,7 +72,7 @@ def test_a_stream_that_breaks_off_is_opened_again_and_its_times_go_on(make_video
     assert [float(times[i] - times[i - 1]) for i in (12, 24)] == pytest.approx([1 / 12, 1 / 12], abs=0.09)
     assert [line.split("(")[-1] for line in reported] == ["1 of 2)", "1 of 2)", "1 of 2)", "2 of 2)"]
     assert reader.gave_up
-    assert "did not come back in 2 tries; what came until then is done" in reader.gave_up
+    assert "could not be reconnected in 2 attempts; the frames until then are complete" in reader.gave_up
 
 
 def test_a_live_stream_begins_with_the_first_image_that_can_be_decoded(make_video: MakeVideo, tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_a_stream_that_falls_silent_counts_as_broken(monkeypatch: pytest.MonkeyP
         reader = opened(address, tries=0, reported=reported)
         assert 0 < len(frame_times(reader)) <= 30
         silent.set()
-    assert "nothing came for 0.3 s" in str(reader.gave_up)
+    assert "no data for 0.3 s" in str(reader.gave_up)
 
 
 @pytest.mark.parametrize("kind", ["http", "rtsp", "rtmp", "tcp"])

@@ -76,7 +76,7 @@ def test_a_missing_screen_is_one_line(toolkit: SimpleNamespace) -> None:
         raise NoScreenError("no display name and no $DISPLAY environment variable")
 
     toolkit.Tk = no_screen
-    with pytest.raises(ConfigError, match="needs a screen, and there is none \\(no display name") as caught:
+    with pytest.raises(ConfigError, match="needs a screen, but there is none \\(no display name") as caught:
         Window("video")
     assert "\n" not in str(caught.value)
 

@@ -332,7 +332,7 @@ def test_two_layers_of_one_name_are_refused_where_both_have_weights(read, error_
     blob = Form().blob(np.ones(1))
     for second in (Form(), Form(v1=True)):
         content = Form().layer("conv", "Convolution", blob) + second.layer("conv", "Convolution", blob)
-        assert "(it has two layers 'conv' with weights)" in error_of(content)
+        assert "(it has two layers named 'conv' with weights)" in error_of(content)
     assert list(read(Form().layer("data", "Data") * 2 + Form().layer("a", "ReLU", blob))) == ["a.weight"]
 
 

@@ -21,7 +21,7 @@ from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
 __all__ = [
-    "MOST_PROCESSES",
+    "MAX_PROCESSES",
     "CheckReport",
     "ClassCount",
     "Fault",
@@ -30,7 +30,7 @@ __all__ = [
     "refuse_nonsense",
 ]
 
-MOST_PROCESSES = 60
+MAX_PROCESSES = 60
 """The largest number of processes for which Windows can wait."""
 
 
@@ -61,7 +61,7 @@ def check(
     """
     if not isinstance(places, Places):
         raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
-    processes = read_whole("processes", processes, least=1, most=MOST_PROCESSES)
+    processes = read_whole("processes", processes, least=1, most=MAX_PROCESSES)
     found = find_folder(read_path("root", root), places=places)
     pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
     seen = inspect_pairs(pairs, processes=processes, report=report)

@@ -13,14 +13,14 @@ from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.pairs import Pair
 
-HEAD = 2**16
+FIRST_BYTES = 2**16
 """The number of bytes at the start of each file that are compared first; they almost always differ."""
 
 
 def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
     """Return a fault for each split with images that are also in train, byte for byte, under any name.
 
-    Files are read only where a file of train and one of another split have the same size.
+    Files are read only if a file of train and a file of another split have the same size.
     """
     found = []
     for split, pairs in splits.items():
@@ -37,7 +37,7 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Return whether to remove images shared with other splits from train rather than from the others.
+    """Return whether images that are in train and in another split are removed from train; if not, from the other.
 
     The scored images then stay the same, unless this would remove most of train.
     """
@@ -45,7 +45,7 @@ def leaves_train(copies: int, train: int) -> bool:
 
 
 def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return the pairs whose image is also in train, each with the pair of train."""
+    """Return the pairs whose image is also in train, each with the pair in train that has the same image."""
     by_size: dict[int, list[Pair]] = defaultdict(list)
     for pair in train:
         with suppress(OSError):  # unreadable files are reported elsewhere
@@ -62,30 +62,30 @@ def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pa
     for pair in pairs:
         with suppress(OSError):
             others = by_size.get(pair.image.stat().st_size, [])
-            alike = [other for other in others if digest(pair, HEAD) == digest(other, HEAD)]
+            alike = [other for other in others if digest(pair, FIRST_BYTES) == digest(other, FIRST_BYTES)]
             same = [other for other in alike if digest(pair, None) == digest(other, None)]
             if same:
                 found.append((pair, next((other for other in same if other.name == pair.name), same[0])))
     return found
 
 
-NEAR = 4.0
+MAX_NEAR_DIFFERENCE = 4.0
 """Gray levels: the largest root mean square difference between thumbnails of near-duplicates."""
 
-NEAR_SHARE = 0.15
+MAX_NEAR_CONTRAST_SHARE = 0.15
 """The largest such difference as a share of the images' contrast, so that two images of low contrast do not match."""
 
-BLANK = 2.0
+MIN_CONTRAST = 2.0
 """Gray levels: an image with less contrast counts as blank."""
 
-FAR = 8.0
+MIN_OUTLIER_DEVIATIONS = 8.0
 """An image this many standard deviations from the median is an outlier."""
 
-MUCH = 0.5
+MIN_MENTIONED_SHARE = 0.5
 """The smallest share of a split in train that the message mentions."""
 
-ENOUGH = 20
-"""The least number of images for finding outliers."""
+MIN_IMAGES_FOR_OUTLIERS = 20
+"""The smallest number of images for finding outliers."""
 
 _AT_ONCE = 512
 
@@ -95,7 +95,7 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
     views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
     copies = {index for group in groups for index in group[1:]}
-    return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_unlike_the_rest(views)]
+    return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_outliers(views)]
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
@@ -163,16 +163,16 @@ def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> s
             for index in group
         )
         every = sum(view.split == split for view in views)
-        if split != "train" and shared >= MUCH * every:
+        if split != "train" and shared >= MIN_MENTIONED_SHARE * every:
             parts.append(f", {'all' if shared == every else f'{shared} of {every}'} of {split}")
     return "".join(parts)
 
 
 def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:
-    places = [i for i, view in enumerate(views) if i not in copies and view.image.contrast > BLANK]
+    places = [i for i, view in enumerate(views) if i not in copies and view.image.contrast > MIN_CONTRAST]
     across: list[str] = []
     within: list[str] = []
-    for one, other in _near([views[i] for i in places]):
+    for one, other in _near_pairs([views[i] for i in places]):
         first, second = views[places[one]], views[places[other]]
         text = f"{_name(first)} ~ {_name(second)}"
         (across if first.split != second.split else within).append(text)
@@ -194,8 +194,8 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
     ]
 
 
-def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return pairs of near-duplicates: an image and the most similar one that is not brighter, first of another split.
+def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
+    """Return near-duplicates: each image with the most similar one that is not brighter, preferably of another split.
 
     Only images of almost the same brightness are compared, since no others can be near-duplicates.
     """
@@ -207,10 +207,13 @@ def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     brightness, splits = brightness[order], np.array([view.split for view in views])[order]
     points = thumbnails[order].astype(np.float32) - 128  # (n, 256), centered for precision
     squares = np.einsum("ij,ij->i", points, points)
-    limits = np.minimum(NEAR, NEAR_SHARE * points.std(axis=1)) ** 2 * points.shape[1]
+    limits = np.minimum(MAX_NEAR_DIFFERENCE, MAX_NEAR_CONTRAST_SHARE * points.std(axis=1)) ** 2 * points.shape[1]
     pairs = []
     for start in range(0, len(points), _AT_ONCE):
-        first, end = np.searchsorted(brightness, brightness[start] - NEAR), min(start + _AT_ONCE, len(points))
+        first, end = (
+            np.searchsorted(brightness, brightness[start] - MAX_NEAR_DIFFERENCE),
+            min(start + _AT_ONCE, len(points)),
+        )
         rows, others = np.arange(start, end), np.arange(first, end)
         distances = squares[rows, None] + squares[others] - 2 * points[rows] @ points[others].T  # (rows, others)
         near = (distances <= np.minimum(limits[rows, None], limits[others])) & (others < rows[:, None])
@@ -225,7 +228,7 @@ def _near(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
 
 
 def _blank(views: Sequence[PairFacts]) -> list[Fault]:
-    blank = [view for view in views if view.image.contrast < BLANK]
+    blank = [view for view in views if view.image.contrast < MIN_CONTRAST]
     return [
         *fault(
             "blank-images",
@@ -238,36 +241,36 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
             "blank-as-read",
             "warning",
             [view.pair.image for view in blank if view.image.levels],
-            "images that are of the same brightness everywhere as their numbers are read: {n}",
+            "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: {n}",
             "give them a scale by which their numbers fill 0 to 10000: gdal_edit.py -scale FACTOR FILE.tif; or replace "
             "or remove those that are blank",
         ),
     ]
 
 
-def _unlike_the_rest(views: Sequence[PairFacts]) -> list[Fault]:
-    if len(views) < ENOUGH:
+def _outliers(views: Sequence[PairFacts]) -> list[Fault]:
+    if len(views) < MIN_IMAGES_FOR_OUTLIERS:
         return []
     outliers = [False] * len(views)
     for values in ([v.image.brightness for v in views], [v.image.contrast for v in views]):
-        outliers = [a or b for a, b in zip(outliers, _far_off(np.array(values)), strict=True)]
+        outliers = [a or b for a, b in zip(outliers, _outlier_indices(np.array(values)), strict=True)]
     return fault(
         "unlike-the-rest",
         "note",
         [
             f"{_name(view)}: brightness {view.image.brightness:.0f}, contrast {view.image.contrast:.0f}"
             for view, is_outlier in zip(views, outliers, strict=True)
-            if is_outlier and view.image.contrast >= BLANK
+            if is_outlier and view.image.contrast >= MIN_CONTRAST
         ],
-        "images whose brightness or contrast is far from that of the others: {n}",
+        "images with a brightness or contrast far from that of most images: {n}",
         "check whether they belong to the data set",
     )
 
 
-def _far_off(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _outlier_indices(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     distances = np.abs(values - np.median(values))
     spread = max(2.0, 1.4826 * float(np.median(distances)))  # the standard deviation, if the values are normal
-    return distances > FAR * spread
+    return distances > MIN_OUTLIER_DEVIATIONS * spread
 
 
 def _name(view: PairFacts) -> str:

@@ -20,21 +20,21 @@ from maskpencil.images import Header, read_header, read_pixels
 THUMBNAIL = 16
 """The side, in pixels, of the small gray copy that is kept of each image."""
 
-SPECK = 6
+MAX_SPECK_AREA = 6
 """The largest area of a speck, in pixels."""
 
-FEW = 200
-"""Up to this many pairs are read in the current process, since starting others would take longer."""
+MAX_PAIRS_WITHOUT_PROCESSES = 200
+"""The largest number of pairs that are read in the current process, since starting other processes takes longer."""
 
-MOST_SHORT = 0.25
+MAX_SHORT_SHARE = 0.25
 """The largest share of a mask's pixels in short runs; a greater one means noise or compression instead of specks."""
 
 FEW_SHORT = 10_000
 
-STEP = 2
+MAX_STEP_WIDTH = 2
 """The largest width, in pixels, of the steps that smoothing leaves between two classes."""
 
-THIN = 8
+MAX_THIN_LENGTH = 8
 """The largest length, in pixels, of a thin run."""
 
 CHUNK = 16
@@ -69,10 +69,11 @@ class MaskView:
     Attributes:
         facts: the values of the mask.
         header: the header of its file; None for a drawing.
-        specks: the number of regions of at most `SPECK` pixels, by value.
+        specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
         steps: the share of borders, 0..1, with one or two pixels whose value lies between those to the left and right,
             as smoothing leaves them.
-        parting: by value, the share of its runs in the rows, 0..1, that are thin and lie between two different values.
+        thin_shares: by value, the share, 0..1, of the runs of the value that are thin and lie between two different
+            values; runs are along the rows.
         error: the reason why it could not be read.
     """
 
@@ -80,7 +81,7 @@ class MaskView:
     header: Header | None = None
     specks: Mapping[int, int] = field(default_factory=dict)
     steps: float = 0.0
-    parting: Mapping[int, float] = field(default_factory=dict)
+    thin_shares: Mapping[int, float] = field(default_factory=dict)
     error: str = ""
 
 
@@ -102,8 +103,8 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read and measure every image and mask once.
 
-    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. No other process is started for at
-    most `FEW` pairs.
+    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. Up to `MAX_PAIRS_WITHOUT_PROCESSES`
+    pairs are read in the current process.
 
     Args:
         pairs: (split, pair) each.
@@ -119,7 +120,7 @@ def inspect_pairs(
 
 
 def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[PairFacts]:
-    if processes == 1 or len(pairs) <= FEW:
+    if processes == 1 or len(pairs) <= MAX_PAIRS_WITHOUT_PROCESSES:
         yield from map(inspect_pair, pairs)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of this process's threads
@@ -130,10 +131,10 @@ def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[Pa
 def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
     """Read and measure an image and its mask."""
     split, pair = entry
-    return PairFacts(split, pair, _see_image(pair.image), _see_mask(pair.mask))
+    return PairFacts(split, pair, _measure_image(pair.image), _measure_mask(pair.mask))
 
 
-def _see_image(path: Path) -> ImageFacts:
+def _measure_image(path: Path) -> ImageFacts:
     try:
         header, pixels = read_header(path), read_pixels(path)
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
@@ -148,7 +149,7 @@ def _see_image(path: Path) -> ImageFacts:
     return ImageFacts(header, digest, thumbnail, brightness, contrast, *seen)
 
 
-def _see_mask(mask: MaskSource) -> MaskView:
+def _measure_mask(mask: MaskSource) -> MaskView:
     try:
         header = read_header(mask) if isinstance(mask, Path) else None
         pixels = mask_pixels(mask)
@@ -158,12 +159,12 @@ def _see_mask(mask: MaskSource) -> MaskView:
         return MaskView(facts_of(mask, pixels), header)
     numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
     runs = _runs(numbers)
-    steps, parting = _borders(numbers, runs, colored=pixels.values.ndim == 3)
-    return MaskView(facts_of(mask, pixels), header, _specks(numbers, runs), steps, parting)
+    steps, thin_shares = _borders(numbers, runs, colored=pixels.values.ndim == 3)
+    return MaskView(facts_of(mask, pixels), header, _specks(numbers, runs), steps, thin_shares)
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
-    """Return the runs of equal pixels in the rows: the flat index where each begins, and its length."""
+    """Return the runs of equal pixels in the rows: the flat index of the first pixel, and the length of each."""
     starts = np.ones(numbers.shape, dtype=bool)
     np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
     firsts = np.flatnonzero(starts)
@@ -171,15 +172,15 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 
 
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
-    """Count the regions of at most `SPECK` pixels by value; pixels are connected by their sides.
+    """Count the regions of at most `MAX_SPECK_AREA` pixels by value; pixels are connected by their sides.
 
-    The pixels of short runs are numbered. Then each takes the least number of its neighbors of the same value, `SPECK`
-    times. After that all pixels of a speck share a number that no other pixel has.
+    Each pixel of a short run gets a number. Then, `MAX_SPECK_AREA` times, every pixel takes the smallest number among
+    its neighbors with the same value. After that all pixels of a speck share a number that no other pixel has.
     """
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs
-    firsts, lengths = firsts[lengths <= SPECK], lengths[lengths <= SPECK]
-    if lengths.sum() > max(MOST_SHORT * numbers.size, FEW_SHORT):
+    firsts, lengths = firsts[lengths <= MAX_SPECK_AREA], lengths[lengths <= MAX_SPECK_AREA]
+    if lengths.sum() > max(MAX_SHORT_SHARE * numbers.size, FEW_SHORT):
         return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
     labels = np.full(values.size, -1, dtype=np.int32)  # pixels of longer runs get the lowest label, which spreads
@@ -189,19 +190,19 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     neighbors = np.where(inside, places + np.array([[-1], [1], [-width], [width]]), places)  # (4, N)
     same = values[neighbors] == values[places]
     own = labels[places]
-    for _ in range(SPECK):
+    for _ in range(MAX_SPECK_AREA):
         own = np.where(same, labels[neighbors], own).min(axis=0, initial=len(places))
         labels[places] = own
     leaks = (same & (labels[neighbors] != own)).any(axis=0)
     sizes = np.bincount(own[own >= 0], minlength=len(places))
     sizes[own[leaks & (own >= 0)]] = 0
-    heads = np.flatnonzero((sizes > 0) & (sizes <= SPECK))  # a region has the number of its first pixel
+    heads = np.flatnonzero((sizes > 0) & (sizes <= MAX_SPECK_AREA))  # a region has the number of its first pixel
     found, counts = np.unique(values[places[heads]], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> tuple[float, dict[int, float]]:
-    """Return `MaskView.steps` and `MaskView.parting`."""
+    """Return `MaskView.steps` and `MaskView.thin_shares`."""
     firsts, lengths = runs
     values = numbers.ravel()[firsts]
     # runs with a neighbor on both sides in their row
@@ -209,11 +210,13 @@ def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> 
     if not len(inner):
         return 0.0, {}
     left, middle, right = (_levels(values[inner + offset], colored=colored) for offset in (-1, 0, 1))
-    between = (lengths[inner] <= STEP) & (np.minimum(left, right) < middle) & (middle < np.maximum(left, right))
-    parting = np.zeros(len(values), dtype=bool)
-    parting[inner] = (lengths[inner] <= THIN) & (values[inner - 1] != values[inner + 1])
+    between = (
+        (lengths[inner] <= MAX_STEP_WIDTH) & (np.minimum(left, right) < middle) & (middle < np.maximum(left, right))
+    )
+    thin_shares = np.zeros(len(values), dtype=bool)
+    thin_shares[inner] = (lengths[inner] <= MAX_THIN_LENGTH) & (values[inner - 1] != values[inner + 1])
     found, indices = np.unique(values, return_inverse=True)
-    shares = np.bincount(indices, parting) / np.bincount(indices)
+    shares = np.bincount(indices, thin_shares) / np.bincount(indices)
     return float(between.sum() / (len(inner) + 1)), dict(zip(found.tolist(), shares.tolist(), strict=True))
 
 

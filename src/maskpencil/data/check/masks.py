@@ -36,14 +36,14 @@ def check_classes(
         declared: whether a class file defines the classes; if not, they are inferred from the masks.
     """
     return [
-        *_alike_names(encoding),
+        *_similar_names(encoding),
         *_off_by_one(facts, encoding),
         *_never_seen(encoding, counts, declared=declared),
         *_not_in_train(splits, encoding, counts),
         *_one_class_in_val(splits, encoding, counts),
         *_unbalanced(encoding, counts),
         *_empty(facts, encoding, counts),
-        *_alike(facts),
+        *_equal_masks(facts),
         *_contradictory_palettes(facts, encoding),
     ]
 
@@ -65,13 +65,13 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     return [*check_copies(folder.splits), *faults]
 
 
-def _alike_names(encoding: MaskEncoding) -> list[Fault]:
+def _similar_names(encoding: MaskEncoding) -> list[Fault]:
     groups = [names for names in same_names(encoding.classes) if len(names) > 1]
     return fault(
         "classes-alike",
         "warning",
         [" = ".join(map(repr, names)) for names in groups],
-        "classes whose names differ only in case or blanks: {n}",
+        "classes with names that differ only in case or spaces: {n}",
         "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
     )
 
@@ -112,7 +112,7 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
             "error",
             [only],
             "all pixels are of one class",
-            "there is nothing to distinguish; check that these files are the masks, and their values",
+            "a network has nothing to distinguish; check that these files are masks, and check their values",
         )
     absent = [name for name, total in zip(encoding.classes.names, totals, strict=True) if not total]
     return fault(
@@ -149,7 +149,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
 
 
 def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
-    """Return the fault of masks for validation that show one class alone, where those to train on show more."""
+    """Return the fault of validation masks that show only one class, if the training masks show several."""
     names = np.array(splits)
     shown, asked = (counts[names == split].sum(axis=0) for split in ("train", "val"))
     if np.count_nonzero(shown) < 2 or np.count_nonzero(asked) != 1:
@@ -159,7 +159,7 @@ def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Cou
         "warning",
         [encoding.classes.names[int(asked.argmax())]],
         "all pixels of val are of one class",
-        "move images that show the others to val; its scores say nothing about them",
+        "move images of the other classes to val; without them, the scores say nothing about these classes",
     )
 
 
@@ -204,18 +204,18 @@ def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -
 
 
 NEARLY_ALL = 0.9
-ENOUGH_ALIKE = 3
+MIN_EQUAL_MASKS = 3
 """The smallest number of equal masks to report; fewer may be a coincidence."""
 
 
-def _alike(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of equal masks of different images, except masks of a single value, which are other faults."""
+def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
+    """Return the fault of equal masks of different images; masks of a single value have faults of their own."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
             alike.setdefault((fact.size, fact.digest, tuple(fact.values.items())), []).append(fact.path)
     most = max(alike.values(), key=len, default=[])
-    if len(most) < max(ENOUGH_ALIKE, NEARLY_ALL * len(facts)):
+    if len(most) < max(MIN_EQUAL_MASKS, NEARLY_ALL * len(facts)):
         return []
     count = f"all {len(facts)} masks" if len(most) == len(facts) else f"{len(most)} of {len(facts)} masks"
     return fault(
@@ -233,15 +233,15 @@ def _contradictory_palettes(facts: Sequence[MaskFacts], encoding: MaskEncoding) 
     return [Fault("palettes-differ", "warning", 1, remark, remedy)] if remark else []
 
 
-STEPS = 0.3
+MIN_SMOOTHED_SHARE = 0.3
 """The smallest share of smoothed borders at which a mask is reported."""
 
-PARTING = 0.6
+MIN_THIN_SHARE = 0.6
 """A class with this share of thin runs between other classes looks like a border to ignore."""
 
 DOUBT = 0.05
-MOST_SPECKS = 5
-"""Up to this many specks in a mask may be intended."""
+MAX_SPECKS = 5
+"""The largest number of specks in a mask that may be intended."""
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
@@ -261,9 +261,9 @@ def _strange_values(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[
         return []
     strange = []
     for fact in facts:
-        strangers = [value for value in fact.values_for(encoding.kind) if value not in encoding.table]
-        if strangers:
-            strange.append(f"{fact.path}: {encoding.shown(sorted(strangers)[:5])}{', ...' * (len(strangers) > 5)}")
+        unknown = [value for value in fact.values_for(encoding.kind) if value not in encoding.table]
+        if unknown:
+            strange.append(f"{fact.path}: {encoding.shown(sorted(unknown)[:5])}{', ...' * (len(unknown) > 5)}")
     return fault(
         "values-without-class",
         "error",
@@ -296,11 +296,11 @@ def _doubtful(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]
 def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
     if encoding.nearest:
         smoothed = [
-            view.mask.facts.path for view in seen if view.mask.facts and _has_strangers(view.mask.facts, encoding)
+            view.mask.facts.path for view in seen if view.mask.facts and _has_unknown_values(view.mask.facts, encoding)
         ]
         what = "compressed or smoothed masks, with values between those of the classes: {n}"
     else:
-        smoothed = [view.pair.mask for view in seen if view.mask.steps > STEPS]
+        smoothed = [view.pair.mask for view in seen if view.mask.steps > MIN_SMOOTHED_SHARE]
         what = "masks whose borders pass through the numbers between two classes, as if scaled with smoothing: {n}"
     return fault(
         "smoothed-borders",
@@ -311,28 +311,28 @@ def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
     )
 
 
-def _has_strangers(fact: MaskFacts, encoding: MaskEncoding) -> bool:
+def _has_unknown_values(fact: MaskFacts, encoding: MaskEncoding) -> bool:
     return bool(fact.others) or any(value not in encoding.table for value in fact.values_for(encoding.kind))
 
 
 def _looks_ignored(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
     if len(encoding.classes) < 3:
         return []
-    parting: dict[int, list[float]] = {}
+    thin_shares: dict[int, list[float]] = {}
     for view in seen:
-        for value, share in view.mask.parting.items():
-            parting.setdefault(value, []).append(share)
+        for value, share in view.mask.thin_shares.items():
+            thin_shares.setdefault(value, []).append(share)
     found = []
-    for value, shares in sorted(parting.items()):
+    for value, shares in sorted(thin_shares.items()):
         index = encoding.table.get(value, IGNORE_INDEX)
-        if index != IGNORE_INDEX and float(np.median(shares)) > PARTING:
+        if index != IGNORE_INDEX and float(np.median(shares)) > MIN_THIN_SHARE:
             found.append(f"{encoding.classes.names[index]} = {encoding.shown([value])}")
     return fault(
         "looks-ignored",
         "warning",
         found,
         "classes in thin lines between the others, like borders to ignore: {n}",
-        "if so, give them the value 255, or write ignore_index into classes.yaml",
+        "if they are borders to ignore, give them the value 255, or write ignore_index into classes.yaml",
     )
 
 
@@ -344,12 +344,12 @@ def _specks(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         count = sum(
             n for value, n in view.mask.specks.items() if encoding.table.get(value, IGNORE_INDEX) != IGNORE_INDEX
         )
-        if count > MOST_SPECKS:
+        if count > MAX_SPECKS:
             speckled[view.pair.mask] = count
     return fault(
         "specks",
         "note",
         [f"{mask}: {count}" for mask, count in speckled.most_common()],
-        "masks with many specks, like slips of a brush: {n}",
-        "look at them; a network trained on specks learns noise",
+        "masks with many specks, such as drawing errors: {n}",
+        "look at these masks, and remove the specks; a network would learn them as noise",
     )

@@ -95,7 +95,7 @@ ANNOTATION_READERS = (
     labelbox.recognize,
     labelme_web.recognize,
 )
-"""The readers that can take the images from a folder of their own, as their second argument."""
+"""The readers that accept a separate folder of images as their second argument."""
 
 WRITERS: dict[str, Writer] = {
     "folder": write_folder,
@@ -118,7 +118,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
-    """Return the result of the first reader that finds annotations in the folder `root` of images in another folder.
+    """Return the result of the first reader that finds annotations in `root` for the images in another folder.
 
     Raises:
         DataError: a reader recognizes the annotations, but nothing in them can be used.

@@ -32,7 +32,7 @@ WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the data set; `ending` is what the names of masks add to those of images."""
+    """A task of the data set; `ending` is the text that mask names add to image names."""
 
     name: str
     masks: str

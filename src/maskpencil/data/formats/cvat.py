@@ -82,7 +82,7 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
 
 
 def _is_colored(mask: Path) -> bool:
-    """Return whether the colors of a mask are its classes, and not its numbers, as in a palette of gray levels."""
+    """Return whether the colors of a mask identify its classes; in a palette of gray levels, its numbers do."""
     mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")

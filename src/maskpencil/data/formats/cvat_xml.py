@@ -56,7 +56,7 @@ class Element:
             yield from child.all(tag)
 
     def text_of(self, tag: str) -> str:
-        """Return the text of the first child with a tag; "" where there is none."""
+        """Return the text of the first child with a tag; "" if there is none."""
         return next((child.text.strip() for child in self.children if child.tag == tag), "")
 
 

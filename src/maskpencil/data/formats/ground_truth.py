@@ -43,7 +43,7 @@ def recognize(root: Path) -> Recognized | None:
     names: dict[Color, tuple[int, str]] = {}
     paired: set[Path] = set()
     for path in files:
-        for number, line in read_lines(path, "a JSON object a line"):
+        for number, line in read_lines(path, "one JSON object per line"):
             with problems.collected():
                 entry = Entry.of(path, f"line {number}", _json(path, number, line))
                 job = _job(entry)

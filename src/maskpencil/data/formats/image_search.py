@@ -72,9 +72,9 @@ class ImageSearch:
         return found or self.alike(name, split, sure=but is not None)
 
     def list_others(self, found: Found, used: Collection[Path]) -> None:
-        """List the images that are not `used`, and note the folders of other images of these.
+        """List the images that are not `used`, except in folders where every file has the name of a used image.
 
-        Such are folders of masks, or of overlays, whose files all have the names of used images.
+        These are folders of masks or overlays; a note names them.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}

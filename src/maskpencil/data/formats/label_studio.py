@@ -68,7 +68,7 @@ class Images:
         return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """Find the image with a name, as it is or as Label Studio changes it; None where there is none.
+        """Find the image with a name, as it is or as Label Studio changes it; None if it is missing.
 
         Of several images, the one that shares the most folders with the name is used.
 

@@ -1,4 +1,4 @@
-"""LabelMe, the web tool of MIT: an XML with the objects of each image, and PNG masks of those that were brushed.
+"""Read LabelMe, the web tool of MIT: an XML with the objects of each image, and PNG masks of objects drawn by brush.
 
     Images/scenes/1.jpg
     Annotations/scenes/1.xml    <annotation><filename>1.jpg</filename><object><name>car</name><polygon><pt><x>4</x>...

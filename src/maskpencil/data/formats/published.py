@@ -67,14 +67,13 @@ def _refuse_full_ade20k(root: Path) -> None:
         parts = path.with_name(stem + "_parts_1.png").is_file()
         if path.stem.endswith("_seg") and any(file.is_file() for file in lists) and (parts or lists[0].is_file()):
             raise DataError(
-                f"{path}: is of the full ADE20K, whose masks hold class numbers up to 3,688 in red and green and the "
-                f"numbers of objects in blue; at most {IGNORE_INDEX} classes are read; download "
-                f"{ADE20K_UNPACKED}, the same images with 150 classes"
+                f"{path}: belongs to the full ADE20K, with up to 3,688 classes, but at most {IGNORE_INDEX} "
+                f"classes can be read; download {ADE20K_UNPACKED}, the same images with 150 classes"
             )
 
 
 FEW = 100
-"""The most files that are looked at to recognize a data set."""
+"""The largest number of files that are examined to recognize a data set."""
 
 CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
 """The names of frames: one of the four videos and a number; no other data set has such names."""
@@ -93,7 +92,7 @@ CAMVID_OF_11_CLASSES = MaskEncoding(
 
 @dataclass(frozen=True)
 class CamVidForm:
-    """A distribution of CamVid: folders of images and masks by split; `ending` is what masks' names add to images'."""
+    """A distribution of CamVid: folders of images and masks by split; mask names add `ending` to image names."""
 
     folders: Mapping[str, tuple[str, str]]
     ending: str

@@ -41,7 +41,7 @@ TOLERANCE = 0.01
 """The distance outside 0..1 at which a coordinate is still treated as on the edge, as in Ultralytics."""
 
 OUTSIDE = 0.1
-"""The largest distance outside 0..1 of an object drawn over the edge; beyond it, coordinates are probably pixels."""
+"""The largest distance by which a coordinate may lie outside 0..1; beyond it, coordinates are probably in pixels."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 SHOWN_LENGTH = 40

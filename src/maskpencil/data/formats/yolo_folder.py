@@ -112,7 +112,7 @@ def beside(root: Path, image: Path, name: str) -> Path:
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
-    """Read the YAML file in `root` that names the classes and the folders of images; None where there is none.
+    """Read the YAML file in `root` that names the classes and the folders of images; None if it is missing.
 
     A `classes.txt` with one name per line beside `images/` and `labels/`, as Label Studio exports it, replaces the YAML
     file. Paths are found by their last parts, so a data set may have been moved. Images of an earlier split are left
@@ -138,7 +138,7 @@ def _open_without_yaml(root: Path) -> YoloFolder | None:
     path = root / "classes.txt"
     if not (path.is_file() and (root / "images").is_dir() and (root / "labels").is_dir()):
         return None
-    lines = read_lines(path, "a class a line")
+    lines = read_lines(path, "one class per line")
     return YoloFolder(root, path, {}, _names(path, [line for _, line in lines]), _usual_splits(root), ())
 
 
@@ -225,7 +225,7 @@ def _inside(place: str) -> list[str]:
 def _listed(root: Path, path: Path) -> dict[str, Path]:
     """Return the images in a list file, one path per line."""
     images = {}
-    for number, line in read_lines(path, "an image a line"):
+    for number, line in read_lines(path, "one image per line"):
         image = find_image(root, [root], line, source=path)
         if image is None:
             raise DataError(f"{path}: line {number} names {line[:80]}, which is missing; correct or remove the line")

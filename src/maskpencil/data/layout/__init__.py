@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from maskpencil.data.faults import Fault, fault
-from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose
+from maskpencil.data.layout.choice import CANDIDATE_SHARE, Choice, choose
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 from maskpencil.data.layout.search import has_own_pairs, search_pairs
 from maskpencil.data.layout.splits import (
@@ -51,7 +51,7 @@ _NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Endings of mask files that are not read."""
 
-MOST_FILES = 10_000
+MAX_EXAMINED_FILES = 10_000
 """The largest number of files that are examined to explain an error."""
 
 EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
@@ -115,14 +115,14 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     if not root.is_dir():
         found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
         raise DataError(f"{root}: {found_file}; {EXPECTED}")
-    found = _placed_pairs(root, places) if places.images or places.masks else _named_pairs(root)
+    found = _pairs_in_given_folders(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
-    return layout_of(root, found, split_file=_placed_file(root, places.split_file))
+    return layout_of(root, found, split_file=_given_file(root, places.split_file))
 
 
 def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
-    """Assign the pairs found below `root` to splits, by list files if there are any, and set some aside for val.
+    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if none are given.
 
     Args:
         root: the data folder.
@@ -162,8 +162,8 @@ Files = dict[str, dict[str, Path]]
 
 
 @dataclass(frozen=True)
-class _Sides:
-    """Images, and by name the folders that may hold their masks, the most likely first.
+class _ImagesAndMasks:
+    """Images, and the masks in each folder that may belong to them, by the name of the folder, the most likely first.
 
     `unsplit` are images and masks outside the folders of splits.
     """
@@ -176,28 +176,32 @@ class _Sides:
 def _named_pairs(root: Path) -> Found:
     """Pair the files in folders with known names."""
     images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
-    ways = [_sides_of(images, masks, _rivals(images, masks)) if images and masks else None, _sides_by_split(root)]
-    if not any(ways):
-        ways = [_sides_by_image(root)]
+    arrangements = [
+        _of_two_folders(images, masks, _other_mask_folders(images, masks)) if images and masks else None,
+        _of_split_folders(root),
+    ]
+    if not any(arrangements):
+        arrangements = [_of_image_folders(root)]
     found = Found()
-    for sides in filter(None, ways):
-        found.join(_match(root, sides))
+    for files in filter(None, arrangements):
+        found.join(_match(root, files))
     return found
 
 
-def _sides_of(images: Path, masks: Path, rivals: Sequence[Path] = ()) -> _Sides:
-    """Return the files of a folder of images, and of a folder of masks and its `rivals`, by split if they have splits.
+def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _ImagesAndMasks:
+    """Return the files of a folder of images, a folder of masks and `others` with masks, by split if they have splits.
 
-    One folder may lie inside the other. If only images or only masks have splits, the others are used in all splits.
+    One folder may be inside another. If only images or only masks have splits, the files without splits are used in all
+    splits.
     """
     found = _by_split(_outside(images, masks))
-    groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *rivals)}
+    groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *others)}
     named = {split for files in (found, *groups.values()) for split in files}
     splits = [split for split in SPLITS if split in named] or [""]
     loose, loose_masks = (
         files[""].values() if "" in files and len(files) > 1 else () for files in (found, groups[masks.name])
     )
-    return _Sides(
+    return _ImagesAndMasks(
         {split: found.get(split) or found.get("", {}) for split in splits},
         {name: {split: files.get(split) or files.get("", {}) for split in splits} for name, files in groups.items()},
         (tuple(loose), tuple(loose_masks)),
@@ -216,7 +220,7 @@ def _by_split(files: Mapping[str, Path]) -> Files:
     return found
 
 
-def _sides_by_split(root: Path) -> _Sides | None:
+def _of_split_folders(root: Path) -> _ImagesAndMasks | None:
     """Find `train/images + train/masks` or `train/ + train_labels/` for each split."""
     images: Files = {}
     masks: dict[str, Files] = {}
@@ -227,15 +231,15 @@ def _sides_by_split(root: Path) -> _Sides | None:
         inside, beside = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
         if inside and beside:
             images[split] = image_files(inside)
-            for group in (beside, *_rivals(inside, beside)):
+            for group in (beside, *_other_mask_folders(inside, beside)):
                 masks.setdefault(group.name, {})[split] = image_files(group)
         elif named := _subfolder(root, [folder.name.lower() + ending for ending in MASK_ENDINGS]):
             images[split] = image_files(folder)
             masks.setdefault("masks", {})[split] = image_files(named)
-    return _Sides(images, masks) if images else None
+    return _ImagesAndMasks(images, masks) if images else None
 
 
-def _sides_by_image(root: Path) -> _Sides | None:
+def _of_image_folders(root: Path) -> _ImagesAndMasks | None:
     """Find folders that hold one image and its masks each: `ID/images/ID.png + ID/masks/HASH.png`."""
     images: Files = {}
     masks: Files = {}
@@ -252,27 +256,27 @@ def _sides_by_image(root: Path) -> _Sides | None:
             images.setdefault(split, {})[folder.name] = own[0]
             for name, path in image_files(beside, strict=False).items() if beside else ():
                 masks.setdefault(split, {})[f"{folder.name}/{name}"] = path
-    return _Sides(images, {"masks": masks}) if images and masks else None
+    return _ImagesAndMasks(images, {"masks": masks}) if images and masks else None
 
 
-def _rivals(images: Path, masks: Path) -> list[Path]:
+def _other_mask_folders(images: Path, masks: Path) -> list[Path]:
     """Return the folders beside a folder of masks that may hold masks as well."""
     beside = sorted(path for path in masks.parent.iterdir() if path.is_dir() and not path.name.startswith("."))
     return [path for path in beside if path not in (images, masks) and path.name.lower() not in _NO_MASKS]
 
 
-def _placed_pairs(root: Path, places: Places) -> Found:
+def _pairs_in_given_folders(root: Path, places: Places) -> Found:
     """Pair the files in the folders given by the user.
 
     A folder that each split has may be given by its name. Without a folder of images, a folder with a usual name for
     images beside the masks is used, or else the data folder; without a folder of masks, the data folder is used.
     """
-    image_folders, mask_folders = (_placed(root, path) for path in (places.images, places.masks))
+    image_folders, mask_folders = (_given_folders(root, path) for path in (places.images, places.masks))
     if len(image_folders) == len(mask_folders) == 1:
         (images,), (masks,) = image_folders, mask_folders
         if places.images is None:
             images = _subfolder(masks.parent, IMAGE_FOLDERS) or root
-        return _match(root, _sides_of(images, masks))
+        return _match(root, _of_two_folders(images, masks))
     images_of: Files = {}
     masks_of: Files = {}
     for folder in mask_folders if len(mask_folders) > 1 else image_folders:
@@ -285,10 +289,10 @@ def _placed_pairs(root: Path, places: Places) -> Found:
             images, masks = named or near, folder
         images_of.setdefault(split, {}).update(_outside(images, masks))
         masks_of.setdefault(split, {}).update(_outside(masks, images))
-    return _match(root, _Sides(images_of, {"masks": masks_of}))
+    return _match(root, _ImagesAndMasks(images_of, {"masks": masks_of}))
 
 
-def _placed(root: Path, path: Path | None) -> list[Path]:
+def _given_folders(root: Path, path: Path | None) -> list[Path]:
     """Return the folder at a path, or the folders with that name in several splits."""
     if path is None:
         return [root]
@@ -301,28 +305,28 @@ def _placed(root: Path, path: Path | None) -> list[Path]:
     return named
 
 
-def _placed_file(root: Path, path: Path | None) -> Path | None:
+def _given_file(root: Path, path: Path | None) -> Path | None:
     return path if path is None or path.is_file() or not (root / path).is_file() else root / path
 
 
-def _match(root: Path, sides: _Sides) -> Found:
+def _match(root: Path, group: _ImagesAndMasks) -> Found:
     """Pair images with their masks; module `choice` chooses between folders and between several masks of one image.
 
     Raises:
         DataError: an image has several masks, and nothing shows which to read.
     """
-    found = Found({split: {} for split in sides.images})
-    images = {(split, name): path for split, files in sides.images.items() for name, path in files.items()}
+    found = Found({split: {} for split in group.images})
+    images = {(split, name): path for split, files in group.images.items() for name, path in files.items()}
     views_by_folder = {
         folder: merged(
-            [view for split, files in by_split.items() for view in views_of(split, sides.images[split], files)]
+            [view for split, files in by_split.items() for view in views_of(split, group.images[split], files)]
         )
-        for folder, by_split in sides.masks.items()
+        for folder, by_split in group.masks.items()
     }
     candidates = _candidates(views_by_folder)
     chosen, rules = Choice(), list[str]()
     for folder in candidates[1:]:
-        if any(map(has_own_pairs, sides.masks[folder].values())):
+        if any(map(has_own_pairs, group.masks[folder].values())):
             candidates.remove(folder)
             rules.append(f"{folder}/ left out: it holds images with masks of their own")
     if len(candidates) > 1:
@@ -342,12 +346,12 @@ def _match(root: Path, sides: _Sides) -> Found:
     for (split, name), mask in chosen.masks.items():
         found.splits[split][name] = Pair(name, images[split, name], mask)
     found.rules, found.classes = [*rules, *chosen.notes], chosen.classes
-    main = candidates[0] if candidates else next(iter(sides.masks), "")
+    main = candidates[0] if candidates else next(iter(group.masks), "")
     used = {path for view in views_by_folder.get(main, ()) for files_of in view.masks.values() for path in files_of}
-    every = {path for files_of in sides.masks.get(main, {}).values() for path in files_of.values()}
+    every = {path for files_of in group.masks.get(main, {}).values() for path in files_of.values()}
     paired = {pair.image for pairs in found.splits.values() for pair in pairs.values()}
-    found.images_alone = sorted({*images.values(), *sides.unsplit[0]} - paired)
-    found.masks_alone = sorted({*every, *sides.unsplit[1]} - used)
+    found.images_alone = sorted({*images.values(), *group.unsplit[0]} - paired)
+    found.masks_alone = sorted({*every, *group.unsplit[1]} - used)
     return found
 
 
@@ -361,7 +365,7 @@ def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
     return [
         folder
         for folder, count in covered.items()
-        if any(count[split] and count[split] >= RIVAL_SHARE * most[split] for split in count)
+        if any(count[split] and count[split] >= CANDIDATE_SHARE * most[split] for split in count)
     ]
 
 
@@ -374,7 +378,7 @@ def _outside(folder: Path, other: Path) -> dict[str, Path]:
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Use pairs without a split for training, and set some aside where there is no validation split."""
+    """Use pairs without a split for training, and, if there is no validation split, some of them for validation."""
     if "" in splits:
         if "train" in splits:
             raise DataError(
@@ -415,7 +419,7 @@ def _nothing_found(root: Path, found: Found) -> str:
             f"name of an image ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
-    suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MOST_FILES) if path.is_file())
+    suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MAX_EXAMINED_FILES) if path.is_file())
     strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix]]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
     return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"

@@ -1,4 +1,4 @@
-"""Decide what several masks of one image are: classes, objects, work of several people, or the same in other forms."""
+"""Decide what several masks of one image show: different classes, objects, annotators, or the same in other forms."""
 
 import re
 from collections import defaultdict
@@ -19,31 +19,31 @@ from maskpencil.label_maps import read_mask_pixels
 SAMPLE = 6
 """The number of images whose masks are compared."""
 
-RIVAL_SHARE = 0.8
+CANDIDATE_SHARE = 0.8
 """A folder is a candidate if it has masks for at least this share of the images that the best folder covers."""
 
 FEW_VALUES, SOME_VALUES = 16, 64
-EVEN, VERY_EVEN = 0.6, 0.85
-"""Shares of even pixels: a file is a mask with at most `FEW_VALUES`; with at most `SOME_VALUES` and `EVEN`; or if it is
-`VERY_EVEN`, as compressed masks are."""
+MIN_EVENNESS, MIN_CERTAIN_EVENNESS = 0.6, 0.85
+"""A file looks like a mask if it has at most `FEW_VALUES` values; or at most `SOME_VALUES` and at least the share
+`MIN_EVENNESS` of even pixels; or at least `MIN_CERTAIN_EVENNESS`, as compressed masks."""
 
-ALIKE = 0.85
-"""Masks are equal if they share this much of the pixels that do not have the most frequent value."""
+MIN_EQUAL_SHARE = 0.85
+"""Two masks count as equal if this share of the pixels without the most frequent value is equal."""
 
-AGREE = 0.5
+MIN_AGREEMENT = 0.5
 """The smallest intersection over union of masks of the same objects by several annotators."""
 
-APART = 0.2
+MAX_OVERLAP = 0.2
 """The largest share of an object that another object may cover."""
 
-INSIDE = 0.95
+MIN_INSIDE_SHARE = 0.95
 """A class with at least this share of its area inside another class is a part of it, such as the pupil of an eye."""
 
 NUMBERING = re.compile("instance|panoptic|object")
 """Words in the names of masks that number objects."""
 
 GENERIC = frozenset(("mask", "masks", "label", "labels", "gt", "annotation", "annotations", "segmentation", "target"))
-"""Words that name no class."""
+"""Words in the names of masks that are not names of classes."""
 
 Numbers = npt.NDArray[np.int32]
 
@@ -80,11 +80,11 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
     views = [view for view in views if view.masks]
     if not views:
         return Choice()
-    views = _without_strangers(views)
+    views = _joined_if_disjoint(views)
     samples = _Samples(views)
     whole: list[View] = []
     for view in views:
-        single, complaint = _single(view, samples, where, notes)
+        single, complaint = _with_one_file_per_image(view, samples, where, notes)
         if complaint:
             return Choice(complaint=complaint)
         whole.append(single)
@@ -97,7 +97,7 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
         return _chosen(views[0], [*notes, f"{left} other masks of the same images are left out"])
     views = _without(views, [v for v in views if not samples.looks_like_masks(v)], "looks like photographs", notes)
     views = _without(views, [v for v in views if samples.is_constant(v)], "is nearly the same in every image", notes)
-    views = _without(views, _repeated(views, samples), "holds the same in another encoding", notes)
+    views = _without(views, _duplicates(views, samples), "holds the same in another encoding", notes)
     views = _without(views, _instances(views, samples), "numbers objects", notes)
     if len(views) == 1:
         return _chosen(views[0], notes)
@@ -109,10 +109,10 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
         names = _class_names([view.name for view in views])
         if names and _are_classes(views, samples):
             return _classes(views, names, samples, notes)
-    return Choice(complaint=_ask(views, where, are_folders=are_folders))
+    return Choice(complaint=_request_choice(views, where, are_folders=are_folders))
 
 
-def _without_strangers(views: Sequence[View]) -> list[View]:
+def _joined_if_disjoint(views: Sequence[View]) -> list[View]:
     """Join all views if no image is in two of them, as in folders of several sites."""
     every = {image: files for view in views for image, files in view.masks.items()}
     if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
@@ -143,7 +143,7 @@ class _Samples:
         return any(self.of(view) for view in self._views)
 
     def numbers(self, path: Path) -> Numbers | None:
-        """Return the values of a mask as numbers (H, W); None where it cannot be read."""
+        """Return the values of a mask as numbers (H, W); None if it cannot be read."""
         if path not in self._numbers:
             try:
                 pixels = read_mask_pixels(path)
@@ -175,13 +175,13 @@ class _Samples:
         return joined
 
     def looks_like_masks(self, view: View) -> bool:
-        """Return whether a view has few values or is even, see `EVEN`."""
+        """Return whether the files of a view look like masks, see `MIN_EVENNESS`."""
         masks = list(self.of(view).values())
         if not masks:
             return True
         values = float(np.median([len(np.unique(numbers)) for numbers in masks]))
         even = float(np.mean([is_flat(numbers).mean() if min(numbers.shape) > 2 else 0.0 for numbers in masks]))
-        return values <= FEW_VALUES or (values <= SOME_VALUES and even >= EVEN) or even >= VERY_EVEN
+        return values <= FEW_VALUES or (values <= SOME_VALUES and even >= MIN_EVENNESS) or even >= MIN_CERTAIN_EVENNESS
 
     def is_binary(self, view: View) -> bool:
         """Return whether each mask has two values, or, if compressed, almost only very dark and very light ones."""
@@ -208,11 +208,11 @@ class _Samples:
         for one, other in combinations(masks, 2):
             either = (one != usual) | (other != usual)
             shares.append(float((one == other)[either].mean()) if either.any() else 1.0)
-        return min(shares) >= ALIKE
+        return min(shares) >= MIN_EQUAL_SHARE
 
 
-def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
-    """Find out whether the files of one image in a view are its objects, or masks by several annotators.
+def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
+    """Find out whether several files of one image in a view show different objects, or are by several annotators.
 
     Returns the view, with one file per image if they are by several annotators, and an error message if it is unclear.
     """
@@ -234,10 +234,10 @@ def _single(view: View, samples: _Samples, where: str, notes: list[str]) -> tupl
             common = int((one & other).sum())
             agreements.append(common / int((one | other).sum()))
             covers.append(common / min(int(one.sum()), int(other.sum())))
-    if agreements and float(np.median(agreements)) >= AGREE:
+    if agreements and float(np.median(agreements)) >= MIN_AGREEMENT:
         notes.append(f"each image has masks by several annotators: the first is read, such as {example[0].name}")
         return View(view.name, {image: files[:1] for image, files in view.masks.items()}, view.rule), ""
-    if not covers or float(np.median(covers)) <= APART:
+    if not covers or float(np.median(covers)) <= MAX_OVERLAP:
         notes.append(f"each mask file shows one object ({example[0].name}, ...): the files of an image are joined")
         return view, ""
     return view, f"{named} that overlap in part: neither separate objects nor the same by several annotators{unclear}"
@@ -261,10 +261,10 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
     return kept
 
 
-def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether each value of `one` always has the same value of `other` at its pixels.
+def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
+    """Return whether the value of `one` determines the value of `other` at every pixel.
 
-    In each image by itself, or with `over_all` across all images.
+    Each image is tested separately, or, with `over_all`, all images together.
     """
     together: dict[int, int] = {}
     common = [image for image in one if image in other and one[image].shape == other[image].shape]
@@ -277,27 +277,31 @@ def _function(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, o
     return bool(common)
 
 
-def _repeated(views: Sequence[View], samples: _Samples) -> list[View]:
+def _duplicates(views: Sequence[View], samples: _Samples) -> list[View]:
     """Return the views with the same contents as a better one; gray views come before colored, then short names."""
     ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
     repeated: list[View] = []
     for place, view in enumerate(ranked):
         for better in ranked[:place]:
             one, other = samples.of(better), samples.of(view)
-            if better not in repeated and _function(one, other, over_all=True) and _function(other, one, over_all=True):
+            if (
+                better not in repeated
+                and _determines(one, other, over_all=True)
+                and _determines(other, one, over_all=True)
+            ):
                 repeated.append(view)
                 break
     return repeated
 
 
-def say_the_same(views: Sequence[View]) -> bool:
+def show_same_regions(views: Sequence[View]) -> bool:
     """Return whether two views show the same regions in other numbers or colors; False for blank files."""
     samples = _Samples(views)
     one, other = map(samples.of, views)
     values = {value for numbers in one.values() for value in np.unique(numbers).tolist()}
     if len(values) < 2 or len(values) > SOME_VALUES:
         return False
-    return _function(one, other, over_all=True) and _function(other, one, over_all=True)
+    return _determines(one, other, over_all=True) and _determines(other, one, over_all=True)
 
 
 def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
@@ -307,20 +311,20 @@ def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
 def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
     """Return the views that number the objects of another view's classes.
 
-    Each value of such a view lies within one class. In addition, either some class contains several values, and the
-    values differ from image to image or the view is named after objects; or only the values of this view differ from
-    image to image.
+    Each value of such a view lies within one class of the other view. In addition, one of two conditions holds: a class
+    contains several values, and the values differ from image to image or the view is named after objects; or the values
+    of this view differ from image to image, but the values of the other view do not.
     """
     found = []
     for fine in views:
         for coarse in views:
             one, other = samples.of(fine), samples.of(coarse)
-            if fine is coarse or not _function(one, other, over_all=False):
+            if fine is coarse or not _determines(one, other, over_all=False):
                 continue
-            divides = not _function(other, one, over_all=False)
+            divides = not _determines(other, one, over_all=False)
             varies = _varies(one) and not _varies(other)
             if varies or (
-                divides and (NUMBERING.search(fine.name.lower()) or not _function(one, other, over_all=True))
+                divides and (NUMBERING.search(fine.name.lower()) or not _determines(one, other, over_all=True))
             ):
                 found.append(fine)
                 break
@@ -354,14 +358,14 @@ def _overlaps(views: Sequence[View], samples: _Samples) -> list[tuple[list[float
 def _agree(views: Sequence[View], samples: _Samples) -> bool:
     overlaps = _overlaps(views, samples)
     return all(
-        union and float(np.median(union)) >= AGREE and not _is_nested(first, second)
+        union and float(np.median(union)) >= MIN_AGREEMENT and not _is_nested(first, second)
         for union, first, second in overlaps
     )
 
 
 def _are_classes(views: Sequence[View], samples: _Samples) -> bool:
     return all(
-        not union or float(np.median(union)) < AGREE or _is_nested(first, second)
+        not union or float(np.median(union)) < MIN_AGREEMENT or _is_nested(first, second)
         for union, first, second in _overlaps(views, samples)
     )
 
@@ -369,7 +373,7 @@ def _are_classes(views: Sequence[View], samples: _Samples) -> bool:
 def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
     """Return whether, in every image, one area lies inside the other and fills only a part of it."""
     inner, outer = (first, second) if min(first) > min(second) else (second, first)
-    return min(inner) >= INSIDE and max(outer) < INSIDE
+    return min(inner) >= MIN_INSIDE_SHARE and max(outer) < MIN_INSIDE_SHARE
 
 
 def _class_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -390,15 +394,15 @@ def _classes(views: Sequence[View], names: Sequence[str], samples: _Samples, not
     for index in sorted(range(len(views)), key=lambda index: -sizes[index]):
         for image, files in views[index].masks.items():
             layers[image] += [(path, number[index]) for path in files]
-    told = ", ".join(f"{names[index]} ({views[index].name})" for index in order[:6]) + (
+    listed = ", ".join(f"{names[index]} ({views[index].name})" for index in order[:6]) + (
         ", ..." if len(order) > 6 else ""
     )
-    note = f"each class has its own mask files: {told}; where they overlap, the smaller class counts"
+    note = f"each class has its own mask files: {listed}; where they overlap, the smaller class counts"
     masks = {image: Layers(image[1], tuple(files)) for image, files in layers.items()}
     return Choice(masks, tuple(names[index] for index in order), (*notes, note))
 
 
-def _ask(views: Sequence[View], where: str, *, are_folders: bool) -> str:
+def _request_choice(views: Sequence[View], where: str, *, are_folders: bool) -> str:
     names = [view.name for view in views]
     remedy = (
         f"choose the masks to read: {' or '.join(f'--masks {name}' for name in names)}"

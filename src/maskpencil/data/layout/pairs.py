@@ -18,7 +18,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
     """Find the images below `folder` by their relative path without suffix, except hidden files and folders.
 
     Args:
-        folder: where to look.
+        folder: the folder to search.
         strict: whether two files that differ only in their suffix are an error; if not, the first one is used.
 
     Raises:

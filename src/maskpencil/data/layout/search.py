@@ -8,7 +8,7 @@ from itertools import combinations, permutations, product
 from pathlib import Path
 
 from maskpencil.data.drawing import MaskSource
-from maskpencil.data.layout.choice import RIVAL_SHARE, Choice, choose, say_the_same
+from maskpencil.data.layout.choice import CANDIDATE_SHARE, Choice, choose, show_same_regions
 from maskpencil.data.layout.pairs import Found, Pair, Pairing, image_files, longer_names, pair_names
 from maskpencil.data.layout.splits import SPLIT_ALIASES, split_in
 from maskpencil.data.layout.views import View, views_of
@@ -25,16 +25,16 @@ MASK_WORDS = re.compile(
 SAMPLE = 6
 """The number of files of each folder that are examined."""
 
-MOST_FOLDERS = 8
+MAX_COMPARED_FOLDERS = 8
 """The largest number of folders without a word for masks that are compared with each other."""
 
-CLEARLY = 0.15
+MIN_EVENNESS_GAP = 0.15
 """The smallest difference in evenness (see `evenness`) between masks and images."""
 
-BEYOND_DOUBT = 0.25
+MIN_CERTAIN_EVENNESS_GAP = 0.25
 """The smallest difference in evenness if images are as even as masks, such as X-rays on black."""
 
-MOSTLY = 0.6
+MIN_MASK_EVENNESS = 0.6
 """The smallest evenness of masks."""
 
 
@@ -79,7 +79,7 @@ class _Search:
         """Pair the files in the folder itself."""
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         ways = []
-        for sides in filter(None, (_sides_by_suffix(files), _sides_by_addition(files))):
+        for sides in filter(None, (_split_by_suffix(files), _split_by_addition(files))):
             images, masks = ({path.stem: path for path in side} for side in sides)
             ways.append((pair_names(images, masks), images, masks))
         if not ways:
@@ -102,13 +102,13 @@ class _Search:
         return any(paired)
 
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair a folder of images with the only one for masks, where these lie deeper, as in `GT/LABELS/`."""
+        """Pair a folder of images with subfolders of the only folder named like masks, such as `GT/LABELS/`."""
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:
             return False
         (masks,) = called
         others = {name: views_of("", folders[name], folders[masks]) for name in folders if name != masks}
-        least = {name: RIVAL_SHARE * len(folders[name]) for name in others}
+        least = {name: CANDIDATE_SHARE * len(folders[name]) for name in others}
         fitting = [name for name, views in others.items() if any(len(view.masks) >= least[name] for view in views)]
         if len(fitting) != 1:
             return False
@@ -122,17 +122,17 @@ class _Search:
         """Pair folders with each other, in the order of their numbers of pairs, then of the similarity of names."""
         pairings = {
             (one, other): pairing
-            for one, other in _couples(list(folders))
+            for one, other in _candidate_pairs(list(folders))
             if (pairing := pair_names(folders[one], folders[other])).masks
         }
         if not pairings:
             return False
-        has_masks = _which_have_masks({name: folders[name] for couple in pairings for name in couple})
+        has_masks = _hold_masks({name: folders[name] for couple in pairings for name in couple})
         fitting = [couple for couple in pairings if has_masks.get(couple[1]) and not has_masks.get(couple[0])]
         if not fitting:
             self.found.complaint = _neither_looks_like_masks(folder, next(iter(pairings)))
             return False
-        same = [couple for couple in fitting if say_the_same(self._sides(folders, pairings, couple))]
+        same = [couple for couple in fitting if show_same_regions(self._views_of(folders, pairings, couple))]
         if same and len(same) == len(fitting):
             one, other = same[0]
             self.found.complaint = (
@@ -141,7 +141,7 @@ class _Search:
             )
             return False
         fitting = [couple for couple in fitting if couple not in same]
-        fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_alike(*couple), couple))
+        fitting.sort(key=lambda couple: (-len(pairings[couple].masks), -_common_prefix_length(*couple), couple))
         taken: dict[str, str] = {}  # the image folder of each mask folder
         flat: list[str] = []
         for images, masks in fitting:
@@ -153,15 +153,15 @@ class _Search:
                     flat += even
                     continue
                 self.found.complaint = (
-                    f"{folder}: {rival} and {images} both hold images named as the masks in {masks}; say which are "
-                    f"meant with --images {rival} --masks {masks}, or move the others away"
+                    f"{folder}: {rival} and {images} both hold images with the names of the masks in {masks}; "
+                    f"choose with --images {rival} --masks {masks}, or move the others away"
                 )
                 return False
             if free and not rival:
                 taken[masks] = images
         for masks, images in taken.items():
             pairing = pairings[images, masks]
-            least = RIVAL_SHARE * len(pairing.masks)
+            least = CANDIDATE_SHARE * len(pairing.masks)
             own = {m: pairings[i, m] for i, m in fitting if i == images and m not in taken}
             own |= {name: pair_names(folders[images], folders[name]) for name in flat}
             others = [name for name, each in own.items() if len(each.masks) >= least]
@@ -179,7 +179,7 @@ class _Search:
                 return False
         return True
 
-    def _sides(
+    def _views_of(
         self,
         folders: Mapping[str, Mapping[str, Path]],
         pairings: Mapping[tuple[str, str], Pairing],
@@ -194,7 +194,7 @@ class _Search:
         ]
 
     def _are_even(self, files: Mapping[str, Path]) -> bool:
-        return evenness(sorted(files.values())) >= MOSTLY
+        return evenness(sorted(files.values())) >= MIN_MASK_EVENNESS
 
     def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> bool:
         """Add the pairs of a choice, or its complaint; return whether there are pairs."""
@@ -251,16 +251,16 @@ def evenness(paths: Sequence[Path]) -> float:
 
 
 def has_own_pairs(files: Mapping[str, Path]) -> bool:
-    """Return whether most files are images and masks of each other, as of a data set of its own."""
-    sides = _sides_by_addition(sorted(files.values()))
+    """Return whether most files in a folder are pairs of an image and a mask, as in a complete data set."""
+    sides = _split_by_addition(sorted(files.values()))
     if sides is None:
         return False
     images, masks = sides
     pairs = pair_names([path.stem for path in images], [path.stem for path in masks]).masks
-    return 4 * len(pairs) > len(files) and evenness(masks) - evenness(images) > CLEARLY
+    return 4 * len(pairs) > len(files) and evenness(masks) - evenness(images) > MIN_EVENNESS_GAP
 
 
-def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
+def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
     """Split files of equal names by suffix into images and masks; masks have the larger evenness."""
     suffixes: dict[str, list[Path]] = {}
     for path in files:
@@ -275,7 +275,7 @@ def _sides_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
     return suffixes[images], suffixes[masks]
 
 
-def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
+def _split_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
     """Split the files of a folder into images and masks by words for masks, or by names that extend other names."""
     called = [path for path in files if _is_called_mask(path.stem)]
     if called and len(called) < len(files):
@@ -289,30 +289,30 @@ def _sides_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] |
         return None
     images = [path for stem, path in by_stem.items() if stem not in longer]
     masks = [path for stem, path in by_stem.items() if stem in longer]
-    return (images, masks) if evenness(masks) - evenness(images) > CLEARLY else None
+    return (images, masks) if evenness(masks) - evenness(images) > MIN_EVENNESS_GAP else None
 
 
-def _couples(names: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _candidate_pairs(names: Sequence[str]) -> Iterable[tuple[str, str]]:
     """Return the possible pairs (folder of images, folder of masks)."""
     called = [name for name in names if _is_called_mask(name)]
     if called:
         return product([name for name in names if name not in called], called)
-    return permutations(names, 2) if len(names) <= MOST_FOLDERS else ()
+    return permutations(names, 2) if len(names) <= MAX_COMPARED_FOLDERS else ()
 
 
-def _which_have_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
+def _hold_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
     """Return whether each folder holds masks; empty if that is unclear."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called
     even = {name: evenness(sorted(files.values())) for name, files in folders.items()}
     least = min(even.values())
-    more = CLEARLY if least < MOSTLY else BEYOND_DOUBT
-    has_masks = {name: share >= MOSTLY and share - least > more for name, share in even.items()}
+    more = MIN_EVENNESS_GAP if least < MIN_MASK_EVENNESS else MIN_CERTAIN_EVENNESS_GAP
+    has_masks = {name: share >= MIN_MASK_EVENNESS and share - least > more for name, share in even.items()}
     return has_masks if any(has_masks.values()) else {}
 
 
-def _alike(one: str, other: str) -> int:
+def _common_prefix_length(one: str, other: str) -> int:
     """Return the length of the common beginning of two names."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 

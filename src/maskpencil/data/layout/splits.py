@@ -24,13 +24,13 @@ VAL_SHARE = 0.2
 
 
 def split_in(name: str) -> str:
-    """Return the split named by a word of a file name such as `instances_train2017`; "" where there is none."""
+    """Return the split that a word in a file name such as `instances_train2017` names; "" if there is none."""
     words = re.findall("[a-z]+", name.lower())
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
 
 def split_of_file(root: Path, path: Path, *, by_name: bool = True) -> str:
-    """Return the split that a file, or else the nearest folder of it below `root`, is named for; "" where none is."""
+    """Return the split that the file name, or else the nearest folder below `root`, contains; "" if there is none."""
     folders = [folder.name for folder in path.parents if folder.is_relative_to(root) and folder != root]
     return next(filter(None, map(split_in, [path.stem, *folders] if by_name else folders)), "")
 
@@ -158,5 +158,5 @@ def _without_suffix(name: str) -> str:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines with their numbers from 1, without empty lines and the header."""
-    lines = read_lines(path, "one name a line")
+    lines = read_lines(path, "one name per line")
     return lines[1:] if lines and {entry.lower() for entry in _entries(lines[0][1])} <= HEADINGS else lines

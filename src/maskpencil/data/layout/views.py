@@ -9,13 +9,14 @@ from pathlib import Path
 from maskpencil.data.layout.pairs import additions, pair_names
 
 FEW_LEFT = 0.1
-"""Up to this share of unmatched masks may be leftovers; if there are more, they are additional masks of the images."""
+"""The largest share of unmatched masks that count as leftovers; more of them count as additional masks of the
+images."""
 
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
 """Words in the names of masks that are numbered by class, with n in place of the number."""
 
 DIGEST = re.compile("[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{27}", re.IGNORECASE)
-"""Names that nobody reads, in which letters and numbers say nothing."""
+"""Names without meaning, such as digests, in which letters and digits carry no information."""
 
 Image = tuple[str, str]
 """The split and the name of an image."""
@@ -34,7 +35,7 @@ class View:
 
 
 def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> list[View]:
-    """Group masks by their folder and by what their names add to the names of the images.
+    """Group masks by their folder and by the text that their names add to the names of the images.
 
     Args:
         split: the split of the images.
@@ -132,7 +133,7 @@ def _difference(folder: str, own: str, holder: str) -> str:
 
 
 def _without_numbers(key: str) -> str:
-    """Return a key with N in place of numbers, and of names that nobody reads, such as digests."""
+    """Return a key with N in place of numbers and of meaningless names such as digests."""
     plain = DIGEST.sub("N", key)
     return re.sub(r"\d+", "N", plain)
 

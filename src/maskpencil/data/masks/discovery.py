@@ -18,16 +18,16 @@ from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
 
-MERGE = 24.0
+MIN_COLOR_DISTANCE = 24.0
 """The smallest distance between the colors of two classes."""
 
-LEAST_SHARE = 2e-4
+MIN_AREA_SHARE = 2e-4
 """The smallest share of all even areas that the color of a class fills."""
 
-ON_THE_WAY = 12.0
+MAX_LINE_DISTANCE = 12.0
 """The largest distance of a mixed color from the straight line between the two colors it mixes."""
 
-MIXED = 0.05
+MAX_MIXTURE_SHARE = 0.05
 """A color between two others is a mixture if it fills less than this share of the smaller of their areas."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
@@ -42,7 +42,7 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
         return False
     ends, points = points_of(solid, colored=colored), points_of(thin, colored=colored)
-    return bool(_off_the_way(points, ends).max() <= ON_THE_WAY)
+    return bool(_line_distances(points, ends).max() <= MAX_LINE_DISTANCE)
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
@@ -50,18 +50,18 @@ def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
 
     `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
-    least = LEAST_SHARE * flat.total()
+    least = MIN_AREA_SHARE * flat.total()
     found: list[int] = []
     for value, count in sorted(flat.items(), key=lambda entry: (-entry[1], entry[0])):
         if count < least:
             break
         point = points_of([value], colored=colored)
         centers = points_of(found, colored=colored)
-        if found and np.linalg.norm(centers - point, axis=1).min() < MERGE:
+        if found and np.linalg.norm(centers - point, axis=1).min() < MIN_COLOR_DISTANCE:
             continue
         if not any(
-            count < MIXED * min(flat[one], flat[other])
-            and _off_the_way(point, points_of((one, other), colored=colored))[0] <= ON_THE_WAY
+            count < MAX_MIXTURE_SHARE * min(flat[one], flat[other])
+            and _line_distances(point, points_of((one, other), colored=colored))[0] <= MAX_LINE_DISTANCE
             for one, other in combinations(found, 2)
         ):
             found.append(value)
@@ -82,8 +82,8 @@ def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
     return total
 
 
-def _off_the_way(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the distance of each point to the nearest of the straight lines between any two ends."""
+def _line_distances(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the distance of each point to the nearest straight line between two of the `ends`."""
     nearest = np.full(len(points), np.inf)
     for one, other in combinations(ends, 2):
         way = other - one
@@ -113,16 +113,16 @@ LIKE_A_PHOTOGRAPH = (
     "images and masks are not exchanged"
 )
 
-MOST_RED = 64
+MAX_RED_LEVEL = 64
 """Levels of red below this, without green and blue, are numbers: as colors they would look like black."""
 
-LEAST_MATTE = 0.05
+MIN_OPACITY_SHARE = 0.05
 """An opacity between 0 and 255 is no class if it fills less than this share of the smaller area of 0 and 255."""
 
 STRAY_SHARE = 1e-4
-"""Up to this share of pixels with other values than black and white may be mistakes."""
+"""The largest share of pixels with values other than black and white that count as mistakes."""
 
-ENOUGH_KNOWN = 20
+MIN_KNOWN_COLORS = 20
 """This many colors of a published palette, or half of its colors, identify it; fewer may be a coincidence."""
 
 
@@ -161,7 +161,9 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
     if not encoding.nearest:
         return discovery
     doubt = _doubtful_share(facts, encoding)
-    lossy = f"masks are compressed or smoothed: each pixel takes the nearest class, {doubt:.2%} are doubtful"
+    lossy = (
+        f"masks are compressed or smoothed: each pixel takes the nearest class; {doubt:.2%} of the pixels are doubtful"
+    )
     return Discovery(encoding, (*discovery.notes, lossy))
 
 
@@ -186,8 +188,8 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     with suppress(DataError):  # if there are as many gray levels as classes, the darkest is the first
         shown = _without_classes(facts)
         if shown.encoding.codes and shown.encoding.kind == "index" and len(shown.encoding.codes) == len(classes):
-            told = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
-            return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {told}",))
+            listed = ", ".join(f"{classes.names[i]} {level}" for level, i in shown.encoding.codes.items())
+            return Discovery(replace(shown.encoding, classes=classes), (f"gray levels are the classes: {listed}",))
     return Discovery(by_number)
 
 
@@ -196,7 +198,7 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
     values = totals(fact.values_for("color") for fact in facts)
     numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
     plain = not any(value & 0xFFFF for value in values) and not any(fact.others for fact in facts)
-    if not plain or not numbers or not 0 < numbers[-1] < MOST_RED or not any(fact.colored for fact in facts):
+    if not plain or not numbers or not 0 < numbers[-1] < MAX_RED_LEVEL or not any(fact.colored for fact in facts):
         return None
     if classes and (MaskEncoding("color", classes).covers(facts) or numbers[-1] >= len(classes)):
         return None
@@ -207,19 +209,19 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
 
 
 def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
-    """Return the encoding, with `nearest` where all unknown values come from compression or smoothing."""
+    """Return the encoding, with `nearest` if all unknown values come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
-    strangers = [value for value in values if value not in encoding.table]
-    if len(strangers) < (1 if _any_lossy_file(facts) else 3) or not flat:
+    unknown = [value for value in values if value not in encoding.table]
+    if len(unknown) < (1 if _any_lossy_file(facts) else 3) or not flat:
         return encoding
     nearest = MaskEncoding(encoding.kind, encoding.classes, encoding.codes, nearest=True)
-    off = [s for s, doubtful in zip(strangers, nearest.doubtful(np.array(strangers)), strict=True) if doubtful]
+    off = [s for s, doubtful in zip(unknown, nearest.doubtful(np.array(unknown)), strict=True) if doubtful]
     solid = sum(flat[value] for value in off) > FLAT_SHARE * sum(values[value] for value in off)
     mostly_off = sum(flat[value] for value in off) > FLAT_SHARE * flat.total()
     areas = totals({nearest.nearest_class(value): count} for value, count in flat.items())
     # otherwise class numbers would be read as colors close to black
-    several = sum(count >= LEAST_SHARE * flat.total() for count in areas.values()) > 1
+    several = sum(count >= MIN_AREA_SHARE * flat.total() for count in areas.values()) > 1
     return nearest if several and not (off and solid) and not mostly_off else encoding
 
 
@@ -260,7 +262,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
         void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
         codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
         codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
-        note = f"the colors are those of {name}, so are the classes; name others in a classes.yaml"
+        note = f"the colors are those of {name}, so its classes are used; to use others, name them in a classes.yaml"
         return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
     counts = {value: (value != 0, -values[value], value) for value in found}
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
@@ -276,7 +278,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
-    """Infer classes from gray levels that are well separated, even where compression or smoothing blurred them."""
+    """Infer classes from gray levels that are well separated, even if compression or smoothing blurred them."""
     flat = totals(fact.flat for fact in facts)
     lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)
@@ -349,7 +351,7 @@ def _is_matte(facts: Sequence[MaskFacts]) -> bool:
     """Return whether opacities are 0 and 255 with smooth borders between them, instead of one level for each class."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
-    return len(values) > 2 and bool(flat[0] and flat[255]) and between < LEAST_MATTE * min(flat[0], flat[255])
+    return len(values) > 2 and bool(flat[0] and flat[255]) and between < MIN_OPACITY_SHARE * min(flat[0], flat[255])
 
 
 def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
@@ -390,7 +392,7 @@ def _numbered_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> Class
 def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
     known = {color_number(color) for color in classes.palette}
     hits = known.intersection(found)
-    return len(hits) >= min(ENOUGH_KNOWN, (len(known) + 1) // 2) and {*found} <= known | {0x000000}
+    return len(hits) >= min(MIN_KNOWN_COLORS, (len(known) + 1) // 2) and {*found} <= known | {0x000000}
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
@@ -429,7 +431,7 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
     """Return a note on whether numbers or colors count, if the palettes contradict each other or the classes."""
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
-    counts = "colors count, not the numbers" if encoding.kind == "color" else "numbers count, not the colors"
+    counts = "colors are read, not the numbers" if encoding.kind == "color" else "numbers are read, not the colors"
     return differ and f"the palettes of the masks contradict each other ({differ}): the {counts}"
 
 
@@ -441,7 +443,7 @@ def _remarks(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[str]:
             files.setdefault(fact.remark, []).append(str(fact.path))
     inverted = [str(fact.path) for fact in facts if _is_inverted(fact)]
     if inverted and len(inverted) < len(facts) and encoding.kind != "color":
-        files["show their numbers inverted by a palette: the numbers count, not how they are shown"] = inverted
+        files["have a palette that shows their numbers inverted: the numbers are read, not the colors"] = inverted
     palettes = palette_remark(facts, encoding)
     return [
         *(f"{len(paths)} masks ({paths[0]}, ...) {remark}" for remark, paths in files.items()),

@@ -19,7 +19,7 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, PixelRuns
 
 MAX_VALUES = 256
-"""The largest number of values kept of a mask, the most frequent; only compressed or smoothed masks have more."""
+"""The largest number of values that are kept for a mask, the most frequent ones; only lossy masks have more."""
 
 MAX_KEPT_BYTES = 2**28
 """Memory for the pixels of measured masks; 10,000 usual masks of a megapixel fit."""
@@ -31,7 +31,7 @@ class MaskFacts:
 
     `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
     borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
-    if memory allows. `alpha` is set if pixels are transparent, `remark` is that of `MaskPixels`, and `digest` is equal
+    if memory allows. `alpha` is set if pixels are transparent, `remark` is as in `MaskPixels`, and `digest` is equal
     for masks with equal pixels.
     """
 
@@ -243,7 +243,7 @@ def color_number(color: Color) -> int:
 
 
 def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], int]:
-    """Return the most frequent values with their counts, in the order of the values, and the count of the others."""
+    """Return the most frequent values and their counts, ordered by value, and the number of remaining pixels."""
     values, counts = count_values(numbers)
     values, counts = values[counts > 0], counts[counts > 0]
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
@@ -261,7 +261,8 @@ def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 NO_CLASS = -1
 NEIGHBORHOOD = 17
-"""Pixels: the side of the square in which the class of a lossy pixel must occur; compression spreads over 16."""
+"""The side, in pixels, of the square in which the class of a lossy pixel must also occur; JPEG artifacts reach 16
+pixels."""
 
 
 @dataclass(frozen=True)
@@ -337,9 +338,9 @@ class MaskEncoding:
             DataError: a value has no class; the message names the mask.
         """
         classes = np.array([self.table.get(int(value), NO_CLASS) for value in values], dtype=np.int64)
-        strangers = [int(value) for value in values[classes == NO_CLASS]]
-        if strangers:
-            raise DataError(f"{mask}: {self.complaint(strangers)}")
+        unknown = [int(value) for value in values[classes == NO_CLASS]]
+        if unknown:
+            raise DataError(f"{mask}: {self.complaint(unknown)}")
         return classes
 
     @cached_property
@@ -376,10 +377,10 @@ class MaskEncoding:
         distances = _distances(self._points(np.array([value])), self._points(np.array(list(self.table))))
         return list(self.table.values())[int(distances.argmin())]
 
-    def complaint(self, strangers: Sequence[int]) -> str:
+    def complaint(self, unknown: Sequence[int]) -> str:
         """Return the error message, with a remedy, for a mask with values that have no class."""
-        few = strangers[:5]
-        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        few = unknown[:5]
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         shown = self.shown(few)
         if self.codes is not None:
             what = "color" if self.kind == "color" else "value"
@@ -390,9 +391,9 @@ class MaskEncoding:
         if self.kind == "color":
             return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
         if self.kind == "binary":
-            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it like them"
+            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it in the same way"
         return (
-            f"holds the value {shown}{more}, which is no class; expected 0 to {len(self.classes) - 1} "
+            f"holds the value {shown}{more}, which is not a class; expected 0 to {len(self.classes) - 1} "
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
             f"{self.classes.ignore_index} for pixels to ignore; add the class to classes.yaml or correct the mask"
         )
@@ -413,7 +414,7 @@ class MaskEncoding:
         if self.kind == "objects":
             return np.asarray(values != 0 if values.ndim == 2 else (values != 0).any(axis=2), dtype=np.uint8)
         if values.ndim != 2:
-            raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it like them")
+            raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it in the same way")
         return values
 
     def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Recognize masks with numbers of objects instead of classes, such as those of Cellpose, StarDist and panoptic PNGs."""
+"""Recognize masks with numbers of objects instead of classes, as written by Cellpose, StarDist and panoptic tools."""
 
 import math
 import statistics
@@ -19,27 +19,27 @@ MIN_OBJECTS = 3
 """At least one mask numbers this many objects."""
 
 MIN_NUMBERS = 8
-"""The least number of different values, if they are not numbers from 1."""
+"""The smallest number of different values, if the values do not count from 1."""
 
 EVEN_SHARE = 0.2
-"""The least share of pixels that equal their neighbors; photographs have fewer."""
+"""The smallest share of pixels that equal their neighbors; photographs have a smaller one."""
 
-MANY_NUMBERS = 128
+MIN_IMPOSSIBLE_CLASSES = 128
 """More values than any data set has classes that are one region each."""
 
 NEARLY_ALL = 0.95
-FEWER = 0.3
-"""The least share of masks that have fewer numbers than the mask with the most."""
+MIN_FEWER_SHARE = 0.3
+"""The smallest share of masks that must have fewer numbers than the mask with the most numbers."""
 
-ONCE = 0.8
-"""The least share of values that occur in one mask only."""
+MIN_ONCE_SHARE = 0.8
+"""The smallest share of values that occur in only one mask."""
 
 SAMPLE = 8
 
 
 @dataclass(frozen=True)
 class NumberedObjects:
-    """What is known of masks that number objects.
+    """The properties of masks that number objects instead of classes.
 
     Args:
         message: the error message, with the remedy.
@@ -53,7 +53,7 @@ class NumberedObjects:
 
     @property
     def encoding(self) -> MaskEncoding | None:
-        """The encoding that reads them as background and object; None if they have no background."""
+        """The encoding that reads the masks as background and object; None if the masks have no background."""
         two = ClassSet(("background", "object"))
         return MaskEncoding("objects", two, alpha=self.alpha) if self.has_background else None
 
@@ -99,19 +99,19 @@ def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
     fewer = [of_mask for of_mask in values if len(of_mask) < most]
     counting = [of_mask for of_mask in values if max(of_mask) == len(of_mask)]
     enough = most > MIN_OBJECTS or (most == MIN_OBJECTS and len(values) > MIN_MASKS)
-    return enough and len(fewer) >= FEWER * len(values) and len(counting) >= NEARLY_ALL * len(values)
+    return enough and len(fewer) >= MIN_FEWER_SHARE * len(values) and len(counting) >= NEARLY_ALL * len(values)
 
 
 def _occur_once(values: Sequence[set[int]]) -> bool:
     masks = Counter(value for of_mask in values for value in of_mask)
     once = sum(count == 1 for count in masks.values())
-    return len(masks) >= MIN_NUMBERS and once >= ONCE * len(masks) and len(masks) >= 2 * len(values)
+    return len(masks) >= MIN_NUMBERS and once >= MIN_ONCE_SHARE * len(masks) and len(masks) >= 2 * len(values)
 
 
 def _come_and_go(values: Sequence[set[int]]) -> bool:
     """Return whether masks share few of many values, as the pages of a volume: too many, or too sparse, for classes."""
     masks = Counter(value for of_mask in values for value in of_mask)
-    many = len(masks) > MANY_NUMBERS or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
+    many = len(masks) > MIN_IMPOSSIBLE_CLASSES or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
     of_a_mask = statistics.median(map(len, values))
     return many and of_a_mask >= MIN_NUMBERS and 2 * statistics.median(masks.values()) <= len(values)
 

@@ -10,7 +10,7 @@ from maskpencil.data.masks.encoding import Alpha, MaskFacts, color_number
 EVEN_SHARE = 0.2
 """Images with a smaller share of even areas are photographs."""
 
-MOST_PAINTED = 64
+MAX_PAINTED_VALUES = 64
 """An image with more values than this and few even areas is a photograph."""
 
 
@@ -41,7 +41,7 @@ def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[
         others += opaque.others
         if fact.alpha:
             hidden.update(replace(fact, values=fact.alpha.hidden).values_for(kind))
-    photographed = len(shown) > MOST_PAINTED and flat < EVEN_SHARE * (shown.total() + others)
+    photographed = len(shown) > MAX_PAINTED_VALUES and flat < EVEN_SHARE * (shown.total() + others)
     if photographed or set(shown) <= {0} or len({*shown, *hidden}) == 1:
         return "mask", (_as_mask(facts, varied),)
     declared = {color_number(color) for color in classes.palette} if classes else set()

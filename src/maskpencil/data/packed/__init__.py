@@ -23,9 +23,9 @@ def unpacked(root: Path) -> Unpacked:
     """Return the folder to read for `root`: the folder itself, or the cache with its unpacked content.
 
     An archive (`.zip`, `.tar`, `.tar.gz`) is unpacked. A Hugging Face data set, in `.parquet` files or as written by
-    `save_to_disk`, is converted to image files. Both go to a folder in `files.cache_folder`, which appears whole or not
-    at all, and is written again only if the packed files change. Any other path is returned unchanged, whether it
-    exists or not.
+    `save_to_disk`, is converted to image files. Both go to a folder in `files.cache_folder`, which is written
+    completely or not at all, and again only if the packed files change. Any other path is returned unchanged, whether
+    it exists or not.
 
     Raises:
         DataError: the packed data is damaged, has no images and masks, or is malicious.

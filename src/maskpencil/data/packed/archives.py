@@ -53,7 +53,7 @@ class Budget:
     Args:
         source: the archive, which messages name.
         packed_bytes: its size.
-        target: a folder on the disk to unpack to; None where nothing is written.
+        target: a folder on the disk to unpack to; None if nothing is written.
     """
 
     def __init__(self, source: Path, packed_bytes: int, target: Path | None) -> None:
@@ -315,7 +315,7 @@ def _reading(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
         raise DataError(f"{path}: is damaged, cut short or no archive ({reason}); download or pack it again") from error
     except PermissionError as error:
-        raise DataError(f"{path}: may not be read; check its permissions") from error
+        raise DataError(f"{path}: cannot be read (permission denied); check its permissions") from error
 
 
 def _key(name: str) -> str:

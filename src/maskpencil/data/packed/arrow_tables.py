@@ -112,7 +112,9 @@ def _pyarrow(path: Path) -> Any:
         import_module("pyarrow.parquet")
         return import_module("pyarrow")
     except ModuleNotFoundError as error:
-        raise DataError(f"{path}: needs pyarrow, which is not installed; pip install 'maskpencil[parquet]'") from error
+        raise DataError(
+            f"{path}: needs pyarrow, which is not installed; install it with pip install 'maskpencil[parquet]'"
+        ) from error
 
 
 @contextmanager

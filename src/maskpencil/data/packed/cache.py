@@ -27,7 +27,7 @@ def made_once(
     try:
         if not place.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(place.with_name(f".{place.name}.lock")):
+            with _exclusive(place.with_name(f".{place.name}.lock")):
                 if not place.is_dir():  # another process may have made it in the meantime
                     with folder_written_whole(place) as target:
                         notes = make(target)
@@ -50,7 +50,7 @@ def _not_written(source: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Iterator[None]:
     """Hold `lock`, after waiting for other processes; the system releases it when a process dies."""
     with lock.open("a") as file:
         if sys.platform == "win32":

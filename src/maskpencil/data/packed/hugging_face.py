@@ -39,7 +39,7 @@ SIDE_FILE = "metadata.parquet"
 
 FOLDERS_DEEP = 4
 MAX_ENTRIES = 10_000
-LOOKED_AT = 3
+SAMPLED_ROWS = 3
 """The number of rows whose images are decoded to classify the columns."""
 
 SUFFIXES = {
@@ -65,7 +65,7 @@ OTHER_WORDS = {
 """Words in the names of columns whose images are neither inputs nor masks."""
 
 MAX_MASK_COLORS = 256
-CLEARLY = 4
+MAX_COLOR_RATIO = 4
 """The largest ratio between the number of colors of a mask and of its image."""
 
 COUNTED_PIXELS = 100_000
@@ -230,7 +230,7 @@ def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
             f"as 'image' and 'mask' (found {columns:.300})"
         )
     samples: dict[str, list[bytes]] = {name: [] for name in names}
-    for contents in islice(read_rows(path, names), LOOKED_AT):
+    for contents in islice(read_rows(path, names), SAMPLED_ROWS):
         for name, content in zip(names, contents, strict=True):
             samples[name] += [] if content is None else [content]
     return choose_columns(root, samples)
@@ -241,13 +241,13 @@ def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
     classes = classes_in(read_schema(path).metadata, mask)
     if classes is None:
         return []
-    for file in sorted((target / "masks").rglob("*.*"))[:LOOKED_AT]:
+    for file in sorted((target / "masks").rglob("*.*"))[:SAMPLED_ROWS]:
         try:
             values = read_mask_pixels(file).values
         except MaskPencilError:  # reported when all masks are read
             return []
         if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
-            return [f"the metadata names {len(classes)} classes that are not those of the masks; left out"]
+            return [f"the metadata names {len(classes)} classes that do not fit the masks; these names are not used"]
     write_classes(target / CLASS_FILES[0], classes)
     return []
 
@@ -275,7 +275,7 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
         if len(images) == 1:
             return Columns(images[0], other if images == [one] else one)
         fewer, more = sorted(samples, key=lambda name: _colors(samples[name]))
-        if _colors(samples[fewer]) <= min(MAX_MASK_COLORS, _colors(samples[more]) / CLEARLY):
+        if _colors(samples[fewer]) <= min(MAX_MASK_COLORS, _colors(samples[more]) / MAX_COLOR_RATIO):
             return Columns(more, fewer)
     raise DataError(
         f"{root}: has images in the columns {', '.join(samples)}, and their names do not say which two are images "
@@ -286,8 +286,8 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
     """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, or None.
 
-    These are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
-    lists, such as those of the objects in an image. A single label per image does not describe its mask.
+    Sources are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
+    list columns, such as the objects in an image. A single label per image does not describe a mask.
     """
     try:
         content = json.loads(metadata)
@@ -314,7 +314,7 @@ def _words(name: str) -> set[str]:
 
 
 def _colors(contents: Sequence[bytes]) -> int:
-    """Return the largest number of colors in one of the images."""
+    """Return the number of colors in the image that has the most colors."""
     counts = [0]
     for content in contents:
         pixels = read_image(content).reshape(-1, 3)

@@ -16,7 +16,7 @@ from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, count_pages, pages_of
 
-MOST_BESIDE = 8
+MAX_FILES_BESIDE = 8
 """The largest number of image files in a folder that may be a single volume."""
 
 STACK_SUFFIXES = (".tif", ".tiff")
@@ -154,9 +154,9 @@ def find_lone_stack(folder: Path) -> LoneStack | None:
     """Return the single volume below a folder, such as train-volume.tif + train-labels.tif; None for other folders."""
     if not folder.is_dir():
         return None
-    files = list(islice(files_below(folder, IMAGE_SUFFIXES), MOST_BESIDE + 1))
+    files = list(islice(files_below(folder, IMAGE_SUFFIXES), MAX_FILES_BESIDE + 1))
     counts = {file: count_pages(file) for file in files if file.suffix.lower() in STACK_SUFFIXES}
-    if len(files) > MOST_BESIDE or len(counts) < 2:
+    if len(files) > MAX_FILES_BESIDE or len(counts) < 2:
         return None
     masks = [
         file
@@ -166,7 +166,11 @@ def find_lone_stack(folder: Path) -> LoneStack | None:
     if len(masks) != 1:
         return None
     mask = masks[0]
-    likely = {file: _alike(file.stem, mask.stem) for file, count in counts.items() if file != mask and count > 1}
+    likely = {
+        file: _common_prefix_length(file.stem, mask.stem)
+        for file, count in counts.items()
+        if file != mask and count > 1
+    }
     images = [file for file, alike in likely.items() if alike == max(likely.values())]
     if len(images) != 1 or counts[images[0]] != counts[mask]:
         return None
@@ -202,6 +206,6 @@ def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]
     return folder, notes, Fault("one-volume", "warning", 1, what, remedy, (str(stack.image), str(stack.mask)))
 
 
-def _alike(one: str, other: str) -> int:
+def _common_prefix_length(one: str, other: str) -> int:
     """Return the length of the common beginning of two names."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -28,7 +28,7 @@ BLOCK = 512
 """The side, in pixels, of the blocks of written files."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or addresses."""
+"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or URLs."""
 
 _CACHE_MB = 64
 
@@ -42,7 +42,7 @@ class RasterWindows:
         bands: the meaning of its bands.
         levels: scales its values to 0-255.
         remarks: how the file is read, as the ends of sentences for the user.
-        jpeg: the reader of the colors that replaces GDAL; None if GDAL reads them.
+        jpeg: the reader that decodes colors in place of GDAL; None if GDAL decodes them.
     """
 
     dataset: Any
@@ -154,7 +154,7 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Open a writer of one band, sized and placed as `like`, whole or not at all; `colors` (K, 3) are its palette."""
+    """Open a writer of a one-band file with the size and georeference of `like`; `colors` (K, 3) is its palette."""
     profile = {
         "driver": "GTiff",
         "width": like.width,
@@ -237,7 +237,7 @@ def opened_raster(path: Path) -> Iterator[RasterWindows]:
                 jpeg = tiff.JpegWindows(file, page) if page and page.has_coarse_color else None
             windows = RasterWindows(dataset, bands, Levels(bands), jpeg=jpeg)
             windows.count()
-            several = f"page 1 of {pages} is taken; save the others as files of their own" if pages > 1 else ""
+            several = f"only page 1 of {pages} is read; save the others as separate files" if pages > 1 else ""
             turned = "" if page is None or page.orientation == 1 else "its Orientation tag is not applied, as in GDAL"
             remarks = (bands.text, windows.levels.text(os.fspath(path)), several, turned)
             yield replace(windows, remarks=tuple(filter(None, remarks)))
@@ -270,7 +270,7 @@ def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
             if dataset.count < 3:
-                raise ValueError(f"its PhotometricInterpretation is one of 3 bands, and it has {dataset.count}")
+                raise ValueError(f"its PhotometricInterpretation needs 3 bands, but it has {dataset.count}")
             return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
         return bands
     marks = [mark.name for mark in dataset.colorinterp]

@@ -35,7 +35,7 @@ _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 FACTS = "facts.json"
 
 Rows = dict[str, npt.NDArray[np.uint8]]
-"""Rows (rows, W) of each result of a raster, by its kind."""
+"""The rows (rows, W) of each result of a raster, by kind of result."""
 
 Remark = Callable[[Sequence[str], str], None]
 """Called with remarks on how a file was read, as `Tally.remark` is."""
@@ -46,8 +46,8 @@ class RowsDone:
 
     Args:
         folder: the folder of the files.
-        facts: all that determines the result, as plain values: rows of an earlier run with equal facts are reused. If
-            they are unknown, None, and no rows are reused.
+        facts: everything that determines the result, as plain values; rows of an earlier run with equal facts are
+            reused. None if it is unknown: no rows are reused.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -96,7 +96,7 @@ class RowsDone:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be removed ({error.strerror}); remove it") from error
+            raise OutputError(f"{self.folder}: cannot be removed ({error.strerror}); remove it yourself") from error
 
 
 def raster_file(out: Path, kind: str, stem: str) -> Path:
@@ -125,14 +125,14 @@ def predict_raster(
     Memory is limited to the network and a band of rows, for rasters of any size. Each file is written whole or not at
     all; finished rows are kept in a hidden folder beside the mask, from which the same call resumes after an
     interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0 in
-    the confidence and 255 in the entropy. The georeference is kept: a coordinate system, a transform, ground control
-    points, RPCs; that of a world file is written into the mask.
+    the confidence and 255 in the entropy. The georeference is kept: coordinate system, transform, ground control
+    points, RPCs. A georeference in a world file is written into the mask.
 
     Args:
         segmenter: the predictor that computes bands of rows, see `Predictor.bands`.
         path: the raster.
         out: the folder to write.
-        stem: names the results.
+        stem: the name of the results, without suffix.
         options: the settings.
         on_rows: called with (rows done, rows of the raster) after each band.
         remark: called with remarks on how the file was read.
@@ -158,7 +158,8 @@ def predict_raster(
             raise
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(
-                f"{path.name}: {done.count} of {windows.size[0]} rows are kept: continue with --out {out}"
+                f"{path.name}: {done.count} of {windows.size[0]} rows are done and kept; to continue, repeat the "
+                f"command with --out {out}"
             ) from stop
         with ExitStack() as files:
             writers: dict[str, RasterWriter] = {}
@@ -178,7 +179,7 @@ def predict_raster(
                     mask, place, segmenter.classes, min_area=options.min_area, wanted=options.region_classes
                 )
                 if remark and not is_placed(mask):
-                    remark(("has no georeference for the outlines: they are in pixels",), "")
+                    remark(("has no georeference, so the outlines are in pixels",), "")
             if options.overlays:
                 height, width = windows.size
                 share = min(1.0, OVERVIEW / max(height, width))
@@ -203,7 +204,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """Return the values to write for some rows; `empty` pixels get no class, no confidence and full entropy."""
+    """Return the values to write for some rows; `empty` pixels get no class, confidence 0 and entropy 255."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])
@@ -224,16 +225,16 @@ def write_raster_regions(
     """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. If the mask has a transform or ground control
-    points but no coordinate reference system, they are in the units of these; without either, they are in pixels, x to
-    the right and y down. A feature has its class, its `area` in pixels and, if the georeference is in meters, its
-    `square_meters`.
+    points but no coordinate reference system, coordinates are in the units of the transform or the points; without any
+    georeference they are in pixels, x to the right and y down. A feature has its class, its `area` in pixels and, if
+    the georeference is in meters, its `square_meters`.
 
     Args:
         mask: the open data set.
         path: the file to write.
         classes: the classes of the mask.
-        min_area: the least pixels of a region.
-        wanted: the names of the classes to look for, by default all.
+        min_area: the smallest number of pixels of a region.
+        wanted: the names of the classes to find, by default all.
 
     Raises:
         DataError: a wanted name is not a class.

@@ -56,7 +56,10 @@ def read_structure(path: str | os.PathLike[str]) -> Structure:
 
 
 def _mp4(file: BinaryIO, size: int) -> Structure:
-    """Walk over the boxes: 32-bit size (1: a 64-bit one follows the type; 0: to the end), type."""
+    """Walk over the boxes, which begin with a size and a type.
+
+    The size has 32 bits; 1 means that a 64-bit size follows the type, 0 that the box extends to the end.
+    """
     at, starts = 0, 0
     for _ in range(_MAX_HEADERS):
         head = _read(file, at, 16)
@@ -75,7 +78,7 @@ def _mp4(file: BinaryIO, size: int) -> Structure:
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk over the elements, and into those of unknown size, as in recordings of unknown length."""
+    """Walk over the elements, and into elements of unknown size, which recordings of unknown length have."""
     at = 0
     for _ in range(_MAX_HEADERS):
         if at >= size:
@@ -99,7 +102,7 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
 
 
 def _avi_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk over the RIFF chunks, several in long files."""
+    """Walk over the RIFF chunks; long files have several."""
     at = 0
     for _ in range(_MAX_HEADERS):
         if at + 8 > size:

@@ -21,9 +21,9 @@ from maskpencil.inference.options import VideoOptions
 class VideoFacts:
     """Properties that a video file states.
 
-    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image
-    (mirroring aside). `frames` and `duration` (seconds) may be estimates, and None if unknown. `rate` is in frames per
-    second. `pixel_aspect` is the width of a shown pixel divided by its height.
+    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image,
+    regardless of mirroring. `frames` and `duration` (seconds) may be estimates, and None if unknown. `rate` is in
+    frames per second. `pixel_aspect` is the width of a shown pixel divided by its height.
     """
 
     size: tuple[int, int]
@@ -132,7 +132,7 @@ def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
 
 
 def rotation(orientation: Orientation) -> int:
-    """Return the rotation in degrees clockwise, by the direction of the stored image's x axis."""
+    """Return the rotation in degrees clockwise: the direction in which the stored x axis is shown."""
     a, b, _, _ = orientation
     return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
 
@@ -141,7 +141,7 @@ HDR_CURVES = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
 """The transfer functions of ITU-R BT.2100, as FFmpeg numbers them, and their usual names."""
 
 WHITE = 203
-"""cd/m² of HDR that become the white of SDR: the reference white of ITU-R BT.2408."""
+"""The luminance of HDR, in cd/m², that becomes the white of SDR: the reference white of ITU-R BT.2408."""
 
 _UNSPECIFIED = 2  # the code of matrices and primaries alike
 _RESERVED = frozenset({0, 3})  # codes that some writers leave behind and that say nothing; matrix 0 is RGB itself
@@ -151,16 +151,15 @@ _BT2020 = 9  # the code of the matrix (without constant luminance) and of the pr
 class ColorConverter:
     """A converter of the frames of one video to RGB of one size, by matrix, range and, for HDR, transfer function.
 
-    A frame that names no matrix is read with that of BT.601, as in FFmpeg. SDR is never tone-mapped. HDR is converted
-    to
-    light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG) and its colors to BT.709.
-    Light up to `WHITE` keeps its value, so that SDR material in an HDR video is unchanged; brighter light is white.
-    Metadata of the mastering display is not used, since FFmpeg would darken the whole image by it.
+    A frame that states no matrix is read with the matrix of BT.601, as in FFmpeg. SDR is never tone-mapped. HDR is
+    converted to light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG) and its
+    colors to BT.709. Light up to `WHITE` keeps its value, so that SDR material in an HDR video is unchanged; brighter
+    light is white. Metadata of the mastering display is not used, since FFmpeg would darken the whole image by it.
 
     `hdr` is set while converting: the curve of the first HDR frame, "PQ" or "HLG".
 
     Args:
-        name: what error messages call the video.
+        name: the name of the video in error messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -216,10 +215,10 @@ _SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
 def select(
     items: "Iterable[StoredFrame | av.Packet[Any]]", options: VideoOptions, *, time_base: Fraction, has_sound: bool
 ) -> "Iterator[StoredFrame | av.Packet[Any]]":
-    """Yield every `every`-th frame that starts between `start` and `end`, and the sound of this stretch.
+    """Yield every `every`-th frame that starts between `start` and `end`, and the sound of this period.
 
-    Times count from `start` and keep their distances. A frame lasts until the next selected one, the last one until the
-    end of the stretch. `time_base` is that of the frames, whose times must increase from 0.
+    Times count from `start` and keep their intervals. A frame lasts until the next selected frame, the last frame until
+    the end of the period. `time_base` is the time base of the frames; their times must increase from 0.
     """
     # by their decimals: the nearest binary fraction may lie just behind the frame that is meant
     first = ceil(Fraction(str(options.start)) / time_base)

@@ -42,7 +42,7 @@ class Opening:
 
 
 def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
-    """Return the parameters that open a source; a path is a video file, even if it looks like an address.
+    """Return the parameters for opening a source; a path is a video file, even if it looks like an address.
 
     Raises:
         VideoError: the camera does not exist, or the path is a named pipe, a device or a socket.
@@ -95,9 +95,9 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
 def reason_of(error: FFmpegError) -> str:
     """Describe an error in a few words without the address."""
     if isinstance(error, MemoryError):
-        return "it lists a size that no file has"
+        return "it states an impossible size"
     if isinstance(error, ExitError):  # how FFmpeg calls our time limit
-        return f"nothing came for {STALL_SECONDS:g} s"
+        return f"no data for {STALL_SECONDS:g} s"
     return (error.strerror or type(error).__name__).lower()
 
 
@@ -121,8 +121,8 @@ def _refuse_no_file(name: str) -> None:
 def _not_a_video(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
         return VideoError(
-            f"{name}: is damaged, or no video but such as a playlist or a text, which could name other files and is "
-            "not opened; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove it"
+            f"{name}: is damaged or not a video; playlists and texts are not opened, since they may refer to "
+            "other files; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove it"
         )
     try:
         is_cut = read_structure(name).is_cut
@@ -130,7 +130,7 @@ def _not_a_video(name: str, error: FFmpegError) -> VideoError:
         is_cut = False  # what keeps it from being read is the error already
     if is_cut:
         return VideoError(
-            f"{name}: is cut short, and what a video's beginning needs is in the part that is missing "
+            f"{name}: is cut short, and the missing part contains the index, without which it cannot be read "
             f"({reason_of(error)}); copy or export it again, or remove it"
         )
     return VideoError(
@@ -142,8 +142,8 @@ def _not_a_video(name: str, error: FFmpegError) -> VideoError:
 def _no_stream(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, InvalidDataError):
         return VideoError(
-            f"{name}: sends nothing that can be read as a video ({reason_of(error)}); check that the address is the "
-            "video's own and not its page's; a video that must be sought in has to be downloaded first"
+            f"{name}: sends no readable video ({reason_of(error)}); check that the address belongs to the video "
+            "and not to a web page; some videos must be downloaded first"
         )
     return VideoError(
         f"{name}: cannot be opened ({reason_of(error)}); expected a video, stream or camera that answers; check that "
@@ -243,7 +243,7 @@ def find_decoder() -> str | None:
 
 
 def accelerated(device: str) -> HWAccel:
-    """Return the argument of `av.open` to decode on a device, and in software what the device cannot."""
+    """Return the argument of `av.open` to decode on a device; formats that it cannot decode are decoded in software."""
     return HWAccel(device, allow_software_fallback=True)
 
 
@@ -268,7 +268,7 @@ def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
     """Find the camera of a number: v4l2 on Linux, avfoundation on macOS, dshow on Windows.
 
     Raises:
-        VideoError: there is no such camera, or FFmpeg cannot speak to cameras here.
+        VideoError: there is no such camera, or FFmpeg does not support cameras on this system.
     """
     if platform == "darwin":
         _need_format("avfoundation", number)
@@ -282,7 +282,10 @@ def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
     if not device.exists():
         raise _missing(number, sorted(path.name.removeprefix("video") for path in Path("/dev").glob("video[0-9]*")))
     if not os.access(device, os.R_OK | os.W_OK):
-        raise VideoError(f"camera {number}: {device} may not be read; join the group video, or check its permissions")
+        raise VideoError(
+            f"camera {number}: permission to read {device} is denied; add your user to the group video, or check its "
+            "permissions"
+        )
     return Camera(str(device), "v4l2")
 
 
@@ -291,8 +294,8 @@ def _need_format(name: str, number: int) -> None:
         av.format.ContainerFormat(name, "r")
     except ValueError as error:
         raise VideoError(
-            f"camera {number}: this build of PyAV has no {name}, by which cameras are read here; record a video and "
-            "give its path"
+            f"camera {number}: this build of PyAV has no {name}, which cameras need on this system; record a "
+            "video and give its path"
         ) from error
 
 

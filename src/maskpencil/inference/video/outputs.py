@@ -19,7 +19,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
 from maskpencil.inference.options import PredictOptions
-from maskpencil.inference.video.writers import MaskFrames, MaskVideo, RawFrames, VideoWriter, WritesMasks
+from maskpencil.inference.video.writers import MaskFrames, MaskVideo, MaskWriter, RawFrames, VideoWriter
 from maskpencil.pipeline import WriteBehind
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
@@ -47,14 +47,15 @@ class Window:
             from PIL import ImageTk
         except ImportError as error:
             raise ConfigError(
-                "--show needs Python's window toolkit tkinter, which is not here; install it (Debian and Ubuntu: "
-                "python3-tk), or leave --show out and pipe --stdout into a player"
+                "--show needs Python's window toolkit tkinter, which is not installed; install it (Debian and "
+                "Ubuntu: python3-tk), or leave --show out and pipe --stdout into a player"
             ) from error
         try:
             self._root = tk.Tk()
         except tk.TclError as error:
             raise ConfigError(
-                f"--show needs a screen, and there is none ({error}); leave it out, or pipe --stdout to where one is"
+                f"--show needs a screen, but there is none ({error}); leave it out, or pipe --stdout to a machine "
+                "that has one"
             ) from error
         self._photo_image = ImageTk.PhotoImage
         self._root.title(title)
@@ -109,7 +110,7 @@ QUEUE_DEPTH = 4
 
 @dataclass(frozen=True)
 class VideoForm:
-    """Properties of all outputs of a video; `size` is (height, width), the others are those of `VideoWriter`."""
+    """Properties of all outputs of a video; `size` is (height, width), the other fields are as in `VideoWriter`."""
 
     name: str
     size: tuple[int, int]
@@ -120,10 +121,10 @@ class VideoForm:
 
 
 class VideoOutputs:
-    """Write a video's predictions; a context manager whose end completes all files, or removes them after an error.
+    """A writer of the predictions of a video; a context manager that completes all files, or removes them on an error.
 
-    `legend` are the indices that the overlay can show. `overlay` and `masks` are the paths to write, or None; what
-    `masks` is, a file or a folder, `options` says.
+    `legend` lists the class indices that the overlay can show. `overlay` and `masks` are the paths to write, or None;
+    `options` decides whether `masks` is a file or a folder.
 
     Raises:
         ConfigError: there is no screen for a window.
@@ -147,7 +148,7 @@ class VideoOutputs:
         self._tell = tell
         self._sheet = Sheet(classes, legend, form.size)
         self._overlay: VideoWriter | None = None
-        self._masks: WritesMasks | None = None
+        self._masks: MaskWriter | None = None
         self._window: Window | None = None
         self._pipe: RawFrames | None = None
 
@@ -163,8 +164,8 @@ class VideoOutputs:
                 self._pipe = stack.enter_context(closing(RawFrames()))
                 height, width = self._form.size
                 self._tell(
-                    f"{self._form.name}: standard output gets raw rgb24 frames of {width}x{height} (width x height), "
-                    f"{float(self._form.frame_rate):g} a second in the mean"
+                    f"{self._form.name}: raw rgb24 frames are written to standard output: {width}x{height} (width "
+                    f"x height), {float(self._form.frame_rate):g} frames per second on average"
                 )
             # whoever reads standard output may pause as long as they like
             step = None if self._pipe else f"{self._form.name}: writing frames"
@@ -180,22 +181,22 @@ class VideoOutputs:
         self._stack.__exit__(kind, error, traceback)
 
     def submit(self, prediction: Prediction, *, pts: int, duration: int) -> None:
-        """Add a frame; waits while too many are not yet done."""
+        """Add a frame; wait while too many earlier frames are unfinished."""
         self._painting.submit(self._paint, prediction, pts, duration)
 
     def submit_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams, after the frames that came before."""
+        """Add a packet of one of the `sound` streams; it is written after the frames that were added before."""
         if self._overlay:
             self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
 
     def refresh(self) -> None:
-        """Update the window; must be called from the main thread, and often."""
+        """Update the window; must be called often, from the main thread."""
         if self._window:
             self._window.refresh()
 
     @property
     def is_left(self) -> bool:
-        """Whether all viewers have left and no file is to be completed."""
+        """Whether all viewers (window, pipe) are closed and there is no file to complete."""
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
         written = self._overlay or self._masks
         return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)
@@ -213,7 +214,7 @@ class VideoOutputs:
             )
         )
 
-    def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> WritesMasks:
+    def _mask_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> MaskWriter:
         if self._options.video.masks == "png":
             return stack.enter_context(MaskFrames(path, self._classes.colors))
         return stack.enter_context(
@@ -242,7 +243,7 @@ class VideoOutputs:
 
 
 class Sheet:
-    """Draw every frame on a page: the image above, the same legend below."""
+    """A painter of pages: the image above, the same legend below."""
 
     def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)

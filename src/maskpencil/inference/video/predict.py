@@ -57,26 +57,27 @@ def predict_video(
 ) -> VideoReport:
     """Draw the classes over every frame of a video and write it as MP4 with H.264, whole or not at all.
 
-    Frame times and sound are kept, rotated videos come out upright, and a legend stands below the image (unless there
-    are more than `MAX_LEGEND_CLASSES`, which would hide it). Memory does not grow with the video's length. Of a damaged
-    video all that can be decoded is written. A stream that breaks off is opened again, and the MP4 of a stream or
-    camera is written in fragments. Frames of a file go through the network side by side, unless each is smoothed by
-    those before it.
+    Frame times and sound are kept, rotated videos are written upright, and a legend is drawn below the image, unless
+    there are more than `MAX_LEGEND_CLASSES` classes. Memory does not grow with the length of the video. If a video is
+    damaged, everything that can be decoded is written. A stream that is interrupted is opened again, and the MP4 of a
+    stream or camera is written in fragments. Frames of a file go through the network in parallel, except with
+    smoothing, where each frame depends on the frames before it.
 
     Args:
-        segmenter: segments the frames.
-        source: a video's path, or one of the sources of `find_sources`.
+        segmenter: the predictor that segments the frames.
+        source: the path of a video, or a source returned by `find_sources`.
         out: the MP4 to write; None writes none.
-        masks: where label maps go if `options.video` asks for them: a .mkv file or a folder.
-        options: the settings, those of videos among them.
+        masks: the .mkv file or the folder for label maps, if `options.video` requests them.
+        options: the settings, including `options.video`.
         on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
-            or None where nothing is known.
-        tell: called with lines for the user.
-        stop: once set, a stream or camera ends as if it had no more frames, and a video is dropped.
+            or None if it is unknown.
+        tell: called with messages for the user.
+        stop: when it is set, a stream or camera is completed with the frames so far, and the result of a video file is
+            discarded.
 
     Raises:
         ConfigError: there is no screen for a window, or `segmenter` has no probabilities to smooth.
-        KeyboardInterrupt: `stop` was set, and the video was dropped.
+        KeyboardInterrupt: `stop` was set, and the result of the video was discarded.
         OutputError: the video cannot be written.
         VideoError: no frame of the video can be read, or `start` is after its end.
     """
@@ -163,19 +164,19 @@ def _opened(
     return StreamReader(opening, tries=options.reconnect, stop=stop, tell=tell, hardware=hardware)
 
 
-def _predictor(segmenter: Predictor, options: VideoOptions) -> "_Alone | Smoother":
+def _predictor(segmenter: Predictor, options: VideoOptions) -> "_FrameByFrame | Smoother":
     if not options.smooth:
-        return _Alone(segmenter)
+        return _FrameByFrame(segmenter)
     if not supports(segmenter, "probabilities_batch"):
         raise ConfigError(
-            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not give; leave "
-            "--smooth out, or --class"
+            f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not compute; "
+            "leave --smooth out, or --class"
         )
     return Smoother(segmenter, share=options.smooth)
 
 
-class _Alone:
-    """Segment each frame by itself."""
+class _FrameByFrame:
+    """Segment each frame separately, without smoothing."""
 
     flicker = None
 
@@ -192,13 +193,17 @@ def _hardware(options: VideoOptions, tell: Callable[[str], None]) -> str | None:
         return None
     device = find_decoder()
     if device is None:
-        tell("videos are decoded in software: no hardware decoder that this build of FFmpeg can use was found here")
+        tell("videos are decoded in software: no hardware decoder that FFmpeg supports was found on this machine")
     return device
 
 
 def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None]) -> None:
-    where = f"on {reader.decodes_on}" if reader.decodes_on else "in software: the hardware decoder cannot do this kind"
-    tell(f"{reader.name}: is decoded {where}")
+    where = (
+        f"on {reader.decodes_on}"
+        if reader.decodes_on
+        else "in software: the hardware decoder does not support its format"
+    )
+    tell(f"{reader.name}: is being decoded {where}")
 
 
 @contextmanager
@@ -207,7 +212,7 @@ def _muxing(name: str) -> Iterator[None]:
         yield
     except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own images
         raise VideoError(
-            f"{name}: its sound is too damaged to be copied; copy or export it again, or without sound"
+            f"{name}: its sound is too damaged to be copied; export the video again, or without sound"
         ) from error
 
 
@@ -215,12 +220,11 @@ def _nothing_taken(
     reader: VideoReader | StreamReader, options: VideoOptions, facts: VideoFacts, *, stopped: bool
 ) -> VideoError:
     if stopped:
-        return VideoError(f"{reader.name}: was stopped before a frame came, so that nothing is written")
+        return VideoError(f"{reader.name}: was stopped before the first frame, so nothing was written")
     length = "" if facts.duration is None else f", and it is {facts.duration:.1f} s long"
     until = "" if options.end is None else f" to {options.end:g}"
     return VideoError(
-        f"{reader.name}: has no frame in the stretch from second {options.start:g}{until}{length}; choose another "
-        "--start or --end"
+        f"{reader.name}: has no frame from second {options.start:g}{until}{length}; choose another --start or --end"
     )
 
 
@@ -232,20 +236,20 @@ def _losses(reader: VideoReader | StreamReader) -> Iterator[str]:
     if reader.damaged_from is not None:
         count = reader.damaged_frames
         found = [f"{count} damaged frame{'s' if count > 1 else ''}"] if count else []
-        found += ["the file ends before the end that it states"] if reader.is_cut else []
+        found += ["the file is shorter than it states"] if reader.is_cut else []
         details = f" ({'; '.join(found)})" if found else ""
         since = f"{reader.name}: is damaged or cut short from second {reader.damaged_from:.1f} on"
-        yield f"{since}{details}; what could be read was done; copy or export it again"
+        yield f"{since}{details}; everything readable was processed; copy or export it again"
     for joint in reader.joints[:1]:
         more = f", and {len(reader.joints) - 1} more times later" if len(reader.joints) > 1 else ""
         yield (
-            f"{reader.name}: its times begin anew at second {joint:.1f}{more}, as where videos were joined; the result "
-            "goes on from there"
+            f"{reader.name}: its time stamps start again at second {joint:.1f}{more}, as where videos were "
+            "joined; the result continues from there"
         )
     if reader.has_unread_video:
         yield (
-            f"{reader.name}: another video stands behind the first one in this file and was not read; join them in a "
-            "video program, or give each as a file"
+            f"{reader.name}: the file contains a second video after the first, which was not read; join them with "
+            "a video editor, or save each in its own file"
         )
 
 
@@ -264,18 +268,18 @@ def _resized(
 def _kinds(name: str, converter: FrameConverter) -> Iterator[str]:
     if converter.hdr:
         yield (
-            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and brighter "
-            "is white"
+            f"{name}: is HDR ({converter.hdr}), and was tone-mapped to SDR (BT.709), where {WHITE} cd/m² and "
+            "brighter became white"
         )
     if converter.is_interlaced:
         yield (
-            f"{name}: is interlaced, and its frames, of two moments each, were taken as they are; deinterlace it first "
-            "for clean edges of what moves"
+            f"{name}: is interlaced: each frame mixes two moments; for clean edges of moving objects, deinterlace "
+            "the video first"
         )
 
 
 def _can_be_copied(stream: AudioStream) -> bool:
-    """Return whether an audio stream can be copied into MP4; one without a sample rate is damaged and cannot."""
+    """Return whether an audio stream can be copied into MP4; a damaged stream, without a sample rate, cannot."""
     return _codec(stream) in MP4_SOUND and stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0
 
 
@@ -283,12 +287,12 @@ def _not_copied(name: str, stream: AudioStream) -> str:
     if _codec(stream) in MP4_SOUND:
         return f"{name}: the sound is damaged and was left out; copy or export the video again to keep it"
     return (
-        f"{name}: the sound is of the kind {_codec(stream)}, which is not copied into MP4, and was left out; "
-        "convert it to AAC first to keep it"
+        f"{name}: the sound (codec {_codec(stream)}) cannot be copied into MP4 and was left out; convert it to "
+        "AAC first to keep it"
     )
 
 
-def _flicker(name: str, predictor: "_Alone | Smoother") -> list[str]:
+def _flicker(name: str, predictor: "_FrameByFrame | Smoother") -> list[str]:
     measured = predictor.flicker
     if measured is None:
         return []
@@ -310,15 +314,15 @@ def predict_videos(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Segment videos; those that cannot be read, or were not begun before `stop`, are tallied.
+    """Segment videos, and record failures and videos that were not begun before `stop` in the tally.
 
     Raises:
-        KeyboardInterrupt: `stop` was set within a video, which is dropped.
+        KeyboardInterrupt: `stop` was set within a video; its result is discarded.
         OutputError: a result cannot be written.
     """
     for source in videos:
         if stop.is_set():
-            tally.warnings.append(f"{source.name}: was not begun, as the work was stopped before")
+            tally.warnings.append(f"{source.name}: was not begun, because the work was stopped")
             continue
         number = tally.begin()
 
@@ -357,7 +361,7 @@ def video_files(out: Path, videos: Sequence[Source], options: PredictOptions) ->
 
 
 def frame_folders(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
-    """List the folders that hold one mask per frame of a video, where these are asked for."""
+    """List the folders that hold one mask per frame of a video, if masks are requested in this form."""
     return [_mask_place(out, source, "png") for source in videos] if options.video.masks == "png" else []
 
 

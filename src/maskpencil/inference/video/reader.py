@@ -42,7 +42,7 @@ def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
     """Read a video's header and its first frame.
 
     Raises:
-        VideoError: the file is missing, empty, not a video, or none of it can be decoded.
+        VideoError: the file is missing, empty or not a video, or nothing in it can be decoded.
     """
     with VideoReader(path) as reader:
         return reader.facts()
@@ -51,16 +51,16 @@ def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
 class VideoReader:
     """An open video, stream or camera, to be read once from start to end; a context manager.
 
-    `damaged_frames` is counted while reading: frames that the decoder found damaged or could not decode at all. Not all
-    damage can be found: most codecs carry no checksums. `broke_off` is what ended the reading before the source's end,
-    if something did.
+    `damaged_frames` is the number of frames so far that the decoder reported as damaged or could not decode. Some
+    damage cannot be detected, since most codecs have no checksums. `broke_off` is the error that ended the reading
+    before the end of the source, or None.
 
     Args:
-        source: a video's path, or how to open something else.
-        hardware: one of `opening.DEVICES` to decode on.
+        source: the path of a video, or the parameters for opening another source.
+        hardware: the decoder to use, one of `opening.DEVICES`.
 
     Raises:
-        VideoError: the source is missing, empty, does not answer, is not a video, or holds no images.
+        VideoError: the source is missing or empty, does not answer, is not a video, or holds no images.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Opening, *, hardware: str | None = None) -> None:
@@ -74,7 +74,7 @@ class VideoReader:
         videos = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             self._container.close()
-            found = "images in a format unknown here" if videos else "no moving images"
+            found = "images in an unknown format" if videos else "no moving images"
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
         if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":
@@ -104,14 +104,14 @@ class VideoReader:
 
     @property
     def damaged_from(self) -> float | None:
-        """The second from which on something was missing or broken in what was read so far."""
+        """The time in seconds at which the first damage or gap was found so far."""
         joints = self.joints
         around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
         return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
 
     @property
     def joints(self) -> list[float]:
-        """The seconds at which the times of what was read so far began anew, as where streams were joined."""
+        """The times in seconds, so far, at which time stamps jumped back, such as joints of two streams."""
         return [joint - float(self.start) for joint in self._timeline.joints]
 
     @property
@@ -126,7 +126,7 @@ class VideoReader:
 
     @property
     def is_untimed(self) -> bool:
-        """Whether the source carries no times of its own, as simple network cameras do not."""
+        """Whether the source has no time stamps; some simple network cameras have none."""
         return Flags.no_timestamps in Flags(self._container.format.flags)
 
     @property
@@ -136,12 +136,12 @@ class VideoReader:
 
     @property
     def stated_duration(self) -> float | None:
-        """The duration in seconds where the source itself states it; None where it is an estimate."""
+        """The duration in seconds that the source itself states; None if the duration is an estimate."""
         return self.duration if self._container.format.name.startswith(_STATES_DURATION) else None
 
     @property
     def bytes(self) -> int | None:
-        """The size of the source's file in bytes, where it is known."""
+        """The size of the source's file in bytes; None if it is unknown."""
         size = self._container.size
         return size if size > 0 else None
 
@@ -155,7 +155,7 @@ class VideoReader:
         return None if software else self._hardware
 
     def seek(self, seconds: float) -> None:
-        """Seek to a time after the video's start, or to the nearest earlier one that is certain."""
+        """Seek to a time after the start of the video, or to the nearest earlier time that can be reached reliably."""
         if seconds <= 0 or not self.opening.is_file:
             return
         self._peeked.clear()
@@ -177,12 +177,12 @@ class VideoReader:
     def read(self) -> "Iterator[Frame | av.Packet[Any]]":
         """Yield frames and packets of sound in the order of the file, with times from 0.
 
-        Frames are turned upright and of one size, that of the first. Their times always grow.
+        Frames are upright and have the size of the first frame. Their times increase.
         """
         return images(self.stored(), FrameConverter(self.name))
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
-        """Yield the items of `read`, with frames as they were decoded."""
+        """Yield the items of `read`, but with frames as decoded, before the conversion to upright RGB."""
         next_pts = earliest_pts = 0
         is_timed = False
         usual_duration = max(1, round(1 / self.rate / self.time_base))
@@ -204,10 +204,10 @@ class VideoReader:
             yield StoredFrame(item, pts, duration)
 
     def facts(self) -> VideoFacts:
-        """Return the properties of the source and its first frame; `read` still yields what was read for that.
+        """Return the properties of the source and its first frame; `read` still yields all frames afterwards.
 
         Raises:
-            VideoError: none of it can be decoded.
+            VideoError: nothing in the source can be decoded.
         """
         first = self._first_frame()
         if first is None:
@@ -240,7 +240,7 @@ class VideoReader:
         yield from self._items
 
     def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
-        """Yield frames and packets of sound as stored; what cannot be decoded is left out and noted."""
+        """Yield frames and packets of sound as stored; damaged ones are left out and counted."""
         try:
             for packet in self._packets():
                 if packet.is_corrupt:
@@ -289,7 +289,7 @@ class VideoReader:
             yield frame
 
     def _sounds(self, packet: "av.Packet[Any]") -> bool:
-        """Return whether a packet of sound can be decoded: a broken one would end the writing of the video."""
+        """Return whether a packet of sound can be decoded; writing a damaged one would fail."""
         if packet.stream.codec_context is None:
             return False  # of a kind unknown here, so that nothing can be said
         try:
@@ -300,7 +300,7 @@ class VideoReader:
         return True
 
     def _place(self, item: "av.VideoFrame | av.Packet[Any]") -> None:
-        """Move an item's times to where they go on behind a joint."""
+        """Shift the times of an item so that they continue after the last joint."""
         number = item.stream_index if isinstance(item, av.Packet) else self._video.index
         shift = self._timeline.shift(number, item.pts, item.time_base or self.time_base, end=self._end)
         if shift:
@@ -341,10 +341,10 @@ class Timeline:
         """Return the shift of a stream's times, in its time base, from `pts` on.
 
         Args:
-            stream: the stream's number.
-            pts: the time as it stands; None moves as the one before.
-            time_base: its unit, in seconds.
-            end: where what came so far ends, in seconds, moved; None where that is not known.
+            stream: the index of the stream.
+            pts: the time in the file; None gets the shift of the item before.
+            time_base: the unit of `pts`, in seconds.
+            end: the end of everything read so far, in seconds after the shift; None if it is unknown.
         """
         if pts is not None:
             time = pts * time_base

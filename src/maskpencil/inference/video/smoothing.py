@@ -1,4 +1,4 @@
-"""Smooth videos: average probabilities over time, restarting at every cut."""
+"""Smooth videos: average the class probabilities over time, and restart the average at every cut."""
 
 from dataclasses import dataclass
 
@@ -12,34 +12,37 @@ from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 
 CUT_DIFFERENCE = 0.08
-"""The least difference of two scenes, as a share of the full range, averaged over their thumbnails without the light.
+"""The smallest difference at a cut: the mean absolute difference of two thumbnails, 0..1, after removing the mean
+change.
 
-Of unrelated images of streets (CamVid) 95 in 100 differ by more; frames of one drive a second apart by 0.06.
+95 % of pairs of unrelated street images (CamVid) differ by more; frames of one drive, a second apart, differ by 0.06.
 """
 
 CUT_LIGHT = 0.25
-"""The least difference of two scenes that differ only in light; less is a lamp or the camera's exposure."""
+"""The smallest mean difference at a cut between scenes that differ only in brightness; lamps and exposure change
+less."""
 
 CUT_RATIO = 3.0
-"""The least difference at a cut as a multiple of the recent ones: in a fast pan every frame differs much."""
+"""The smallest difference at a cut as a multiple of recent differences, since in a fast pan every frame differs
+much."""
 
 _THUMBNAIL = (16, 16)  # so coarse that noise averages out and small movement hardly shows
-_LATELY = 0.8  # the share of the past in what counts as the usual difference
+_PAST_SHARE = 0.8  # the share of the past in what counts as the usual difference
 
 
 @dataclass(frozen=True)
 class Flicker:
-    """The average share of pixels, 0..1, that change class from one frame to the next, cuts left out."""
+    """The average share of pixels, 0..1, that change class from one frame to the next, except at cuts."""
 
     before: float
     after: float
 
 
 class Smoother:
-    """A predictor of the frames of one video in order, with probabilities smoothed over time.
+    """A predictor for the frames of one video, in order, with probabilities smoothed over time.
 
-    The probabilities are an exponential moving average: `share` times the average of the frame before, plus
-    1 - `share` times those of the frame. The average restarts at a cut, and if the size changes.
+    The probabilities are an exponential moving average: `share` times the previous average plus 1 - `share` times the
+    probabilities of the frame. The average restarts at a cut, and if the size changes.
     """
 
     def __init__(self, segmenter: Predictor, *, share: float) -> None:
@@ -51,7 +54,7 @@ class Smoother:
 
     @property
     def flicker(self) -> Flicker | None:
-        """The flicker before and after smoothing; None before two frames of one scene."""
+        """The flicker before and after smoothing; None if no scene has had two frames yet."""
         return Flicker(*(changed / self._pairs for changed in self._changed)) if self._pairs else None
 
     def predict(self, image: RGBImage) -> Prediction:
@@ -81,7 +84,7 @@ class CutFinder:
         self._usual: float | None = None
 
     def is_cut(self, image: RGBImage) -> bool:
-        """Return whether the next frame, (H, W, 3), is the first of a new scene; the first two never are."""
+        """Return whether the next frame, (H, W, 3), begins a new scene; False for the first two frames of a video."""
         import cv2  # slow to import, and most runs never need it
 
         # (16, 16, 3) in 0..1
@@ -96,5 +99,5 @@ class CutFinder:
         drawn_difference = float(np.abs(change - change.mean(axis=(0, 1))).mean())
         is_other = drawn_difference > CUT_DIFFERENCE or difference > CUT_LIGHT
         usual = difference if self._usual is None else self._usual
-        self._usual = _LATELY * usual + (1 - _LATELY) * difference
+        self._usual = _PAST_SHARE * usual + (1 - _PAST_SHARE) * difference
         return is_other and difference > CUT_RATIO * usual

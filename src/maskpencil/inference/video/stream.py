@@ -17,27 +17,27 @@ from maskpencil.inference.video.opening import Opening, reason_of
 from maskpencil.inference.video.reader import MISSING_SECONDS, VideoReader
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the first reconnection, doubled with every try, and the most seconds."""
+"""The seconds to wait before the first reconnection, doubled with every further attempt, and the largest wait."""
 
 _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, which get those of their arrival
 
 
 class StreamReader:
-    """Read a stream or camera as `VideoReader` reads a file; a video at an address resumes where it broke off.
+    """Read a stream or camera as `VideoReader` reads a file; a video at an address resumes at the interruption.
 
-    A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After
-    a break its times go on by the clock, so that the video shows how long it was. `gave_up` is set while reading: why
-    the stream was left before its end.
+    A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After an
+    interruption its times continue by the clock, so that the gap stays visible in the video. `gave_up` is the reason
+    why reading ended before the end of the stream, if it did.
 
     Args:
-        opening: how to open it.
-        tries: the most reconnections in a row.
-        stop: once set, it ends where it is.
-        tell: called with lines for the user.
-        hardware: one of `opening.DEVICES` to decode on.
+        opening: the parameters for opening the stream.
+        tries: the largest number of attempts to reconnect in a row.
+        stop: when it is set, reading ends.
+        tell: called with messages for the user.
+        hardware: the decoder to use, one of `opening.DEVICES`.
 
     Raises:
-        VideoError: it does not answer, or holds no images.
+        VideoError: the stream does not answer, or holds no images.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class StreamReader:
         return self._reader.facts()
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
-        """See `VideoReader.stored`; over all breaks."""
+        """See `VideoReader.stored`; continues after interruptions."""
         shift = 0
         while True:
             broke_at = time.monotonic()
@@ -128,8 +128,8 @@ class StreamReader:
             wait = min(FIRST_WAIT * 2**self._failed, LONGEST_WAIT)
             self._failed += 1
             self._tell(
-                f"{self.name}: broke off at second {second:.1f} ({reason}); trying again in {wait:g} s "
-                f"({self._failed} of {self._tries})"
+                f"{self.name}: was interrupted at second {second:.1f} ({reason}); reconnecting in {wait:g} s "
+                f"(attempt {self._failed} of {self._tries})"
             )
             if self._stop.wait(wait):
                 return False
@@ -142,8 +142,8 @@ class StreamReader:
             self._reader = reader
             return True
         self.gave_up = (
-            f"{self.name}: broke off at second {second:.1f} ({reason}) and did not come back in {self._tries} tries; "
-            "what came until then is done"
+            f"{self.name}: was interrupted at second {second:.1f} ({reason}) and could not be reconnected in "
+            f"{self._tries} attempts; the frames until then are complete"
         )
         return False
 

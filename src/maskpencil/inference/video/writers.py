@@ -26,13 +26,13 @@ from maskpencil.label_maps import LabelMap, write_label_map
 from maskpencil.visualize import PAPER
 
 CRF = 19
-"""H.264 quality: 18 looks like the original, each step of 6 doubles or halves the file."""
+"""The constant rate factor of H.264: 18 looks like the original; 6 more halve the file, 6 less double it."""
 
 PRESET = "superfast"
-"""The encoder's effort: veryfast makes files a third smaller, but takes 3 ms more per frame of 720 lines."""
+"""The preset of the encoder; veryfast would make files a third smaller, but take 3 ms more per 720p frame."""
 
 MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
-"""Codecs whose packets are copied into the MP4 as they are."""
+"""The audio codecs that are copied into the MP4 unchanged."""
 
 _FRAGMENTS = {"movflags": "+frag_keyframe", "frag_duration": "2000000", "flush_packets": "1"}  # microseconds
 _BT709 = 1  # the code of matrix, primaries and transfer curve alike
@@ -40,7 +40,7 @@ _LIMITED_RANGE = 1
 
 
 class _Encoder:
-    """Encode frames into the video stream of a container; a context manager whose end completes the file."""
+    """An encoder of frames into a video stream; a context manager that completes the file at its end."""
 
     _container: OutputContainer
     _stream: VideoStream
@@ -67,16 +67,17 @@ class _Encoder:
 
 
 class VideoWriter(_Encoder):
-    """Write an MP4 file frame by frame; a context manager whose end completes the file.
+    """A writer of an MP4 file, frame by frame; a context manager that completes the file at its end.
 
     Args:
-        path: where to write.
-        size: (height, width) of the frames; an odd one gets a row or column of paper color more, as H.264 needs.
-        frame_rate: frames a second, on average.
+        path: the file to write.
+        size: (height, width) of the frames; if a side is odd, a row or column in the background color is added, since
+            H.264 requires even sides.
+        frame_rate: frames per second, on average.
         time_base: the unit of `pts` and `duration`, in seconds.
-        pixel_aspect: the width of a pixel over its height.
-        sound: streams of an open video whose packets will come; each codec must be one of `MP4_SOUND`.
-        is_live: write in fragments, each complete by itself: the index of a video without end would fill memory.
+        pixel_aspect: the width of a pixel divided by its height.
+        sound: the audio streams of an open video that are copied; each codec must be one of `MP4_SOUND`.
+        is_live: whether to write self-contained fragments, since the index of an endless video would fill memory.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class VideoWriter(_Encoder):
         self._last_dts: dict[int, int] = {}
 
     def write(self, pixels: RGBImage, *, pts: int, duration: int) -> None:
-        """Add a frame, (H, W, 3); `pts` must grow from frame to frame."""
+        """Add a frame, (H, W, 3); `pts` must increase from frame to frame."""
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(self._even(pixels), format="rgb24"),
             format="yuv420p",
@@ -121,7 +122,7 @@ class VideoWriter(_Encoder):
         self._encode(frame, pts=pts, duration=duration)
 
     def write_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams; one that is not later than the last is left out."""
+        """Add a packet of one of the `sound` streams; a packet that is not later than the previous one is left out."""
         stream = self._sound[packet.stream_index]
         if packet.dts is None or packet.dts <= self._last_dts.get(packet.stream_index, packet.dts - 1):
             return
@@ -145,7 +146,7 @@ class VideoWriter(_Encoder):
 def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, frame_rate: float | Fraction) -> None:
     """Write frames of one size, (H, W, 3) RGB each, as an MP4 video, whole or not at all.
 
-    Frames are taken one by one, so the video may be longer than memory. `frame_rate` is in frames a second.
+    Only one frame is in memory at a time. `frame_rate` is in frames per second.
 
     Raises:
         VideoError: there are no frames, or their sizes differ.
@@ -170,7 +171,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, fra
 
 
 DIGITS = 6
-"""The digits of the numbers of PNG frames, from 000001 on."""
+"""The number of digits in the names of PNG frames, which begin with 000001."""
 
 
 def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
@@ -186,8 +187,8 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
         )
 
 
-class WritesMasks(Protocol):
-    """Write a video's label maps one by one; a context manager whose end completes the file or folder."""
+class MaskWriter(Protocol):
+    """A writer of the label maps of a video; a context manager that completes the file or folder at its end."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
         """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
@@ -199,16 +200,16 @@ class WritesMasks(Protocol):
 
 
 class MaskVideo(_Encoder):
-    """Write label maps as a Matroska video of FFV1, whose gray levels are exactly the class indices.
+    """A writer of label maps as a Matroska video (FFV1) in which the gray levels are exactly the class indices.
 
-    Its times are those given, to the millisecond, which is what Matroska keeps. The file is complete at the end only.
+    Times are rounded to milliseconds, as Matroska requires. The file is complete only after the end.
 
     Args:
-        path: where to write, ending in .mkv.
+        path: the file to write, ending in .mkv.
         size: (height, width) of the label maps.
-        frame_rate: frames a second, on average.
+        frame_rate: frames per second, on average.
         time_base: the unit of `pts` and `duration`, in seconds.
-        is_live: write no index, which would grow in memory, and no duration.
+        is_live: whether to write neither an index, which would grow in memory, nor a duration.
     """
 
     def __init__(
@@ -238,10 +239,10 @@ class MaskVideo(_Encoder):
 
 
 class MaskFrames:
-    """Write label maps as a folder of palette PNGs, 000001.png and on, one per selected frame; each is complete.
+    """A writer of label maps as palette PNGs in a folder, 000001.png and so on; each file appears whole.
 
     Raises:
-        OutputError: the folder holds something already.
+        OutputError: the folder is not empty.
     """
 
     def __init__(self, folder: str | os.PathLike[str], colors: npt.NDArray[np.uint8]) -> None:
@@ -263,18 +264,19 @@ class MaskFrames:
 
 
 class RawFrames:
-    """Write frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
+    """A writer of frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
 
-    It writes past `sys.stdout`, so that what a reader who left did not take cannot fail at the program's end.
+    It bypasses the buffer of `sys.stdout`: if the reader closes the pipe, the program must not fail at its end when it
+    flushes the buffer.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = os.dup(sys.stdout.fileno() if descriptor is None else descriptor)
         self.is_closed = False
-        """Whether the reader has left."""
+        """Whether the reader has closed the pipe."""
 
     def write(self, page: RGBImage) -> None:
-        """Add a frame, (H, W, 3); waits while the reader is busy, and does nothing once it has left."""
+        """Add a frame, (H, W, 3); wait while the reader is busy, and do nothing if it has closed the pipe."""
         rest = memoryview(page.tobytes())
         try:
             while rest and not self.is_closed:

@@ -1,10 +1,9 @@
 """Read the weights files of Caffe, without Caffe and without protobuf.
 
 A `.caffemodel` is one `NetParameter` message in protobuf's wire format. A message is a sequence of fields, each with a
-number and a value; its declaration gives the meaning of the numbers. Only the parts of Caffe's messages that carry
+number and a value; its declaration gives the meaning of the numbers. Only the parts of Caffe's messages that contain
 weights are declared here; all other fields are skipped. A value is represented by the range of its bytes in the mapped
-file: nothing is copied, nothing keeps the file open, and packed numbers look like those with a field each. For why
-protobuf's package is not used, see docs/adr/0031-caffe-files-are-mapped.md.
+file, so nothing is copied. docs/adr/0031-caffe-files-are-mapped.md says why the package protobuf is not used.
 
 Sources: src/caffe/proto/caffe.proto of https://github.com/BVLC/caffe,
 https://protobuf.dev/programming-guides/encoding/
@@ -32,7 +31,7 @@ _PAYLOAD = 0b0111_1111
 _SHIFTS = range(0, 64, 7)
 
 MAX_FIELDS = 2**22
-"""The most fields of a message: networks have hundreds, and a blob with a field for each number has millions."""
+"""The largest number of fields in a message; networks have hundreds, or millions if each number has its own field."""
 
 STRING = MESSAGE = (_LENGTH,)
 INTEGER = (_VARINT,)
@@ -47,8 +46,8 @@ class FormatError(Exception):
     """A file does not have the expected format. Readers turn it into a `ModelError`.
 
     Args:
-        found: what is wrong, for the message.
-        remedy: what to do about it.
+        found: the problem, for the message.
+        remedy: the remedy, for the message.
     """
 
     def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:
@@ -91,7 +90,7 @@ _V1_TYPES = {4: _CONVOLUTION, 14: _INNER_PRODUCT, 39: _DECONVOLUTION}
 _WEIGHT, _BIAS = "weight", "bias"
 _PARAMETERS = {0: _WEIGHT, 1: _BIAS}
 _AXES = {_CONVOLUTION: {_BIAS: 1}, _DECONVOLUTION: {_BIAS: 1}, _INNER_PRODUCT: {_WEIGHT: 2, _BIAS: 1}}
-"""The number of axes of a parameter in PyTorch, for those that have more, four, in Caffe's old files."""
+"""The number of axes of a parameter in PyTorch, for layers whose parameters have four axes in old Caffe files."""
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
@@ -106,8 +105,8 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     (1, 1, 1, C_out) for the last two: their leading 1s are dropped. The arrays of other layers keep the stored shape.
     The numbers are unchanged: a network for BGR images remains one.
 
-    A file that was cut off exactly between two layers looks complete, since the format stores neither its length nor
-    the number of layers: load the tensors strictly, which lists the missing layers.
+    A file that was truncated exactly between two layers looks complete, since the format stores neither its length nor
+    the number of layers. Loading the tensors strictly reveals the missing layers.
 
     Raises:
         ModelError: the file is missing, damaged or of another kind, has no weights, or has two layers of one name.
@@ -136,7 +135,7 @@ def _read_net(content: mmap) -> dict[str, Tensor]:
             continue
         layer, parameters = _read_layer(content, value, _LAYERS[field])
         if parameters and f"{layer}.{_WEIGHT}" in tensors:
-            raise FormatError(f"it has two layers {layer!r} with weights")
+            raise FormatError(f"it has two layers named {layer!r} with weights")
         tensors |= {f"{layer}.{name}": tensor for name, tensor in parameters.items()}
     if not tensors:
         raise FormatError("it has no layer with weights")
@@ -249,7 +248,7 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
 
 
 def read_integer(content: mmap, value: range) -> int:
-    """Read the integer of an INTEGER field; negative ones, which are not valid here, become 2**64 greater."""
+    """Read the integer of an INTEGER field; negative numbers, which are not valid here, become large."""
     return _varint(content, value.start, value.stop)[0]
 
 

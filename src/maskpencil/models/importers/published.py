@@ -16,7 +16,7 @@ _SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
 
 
 def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors look like those of one of the authors' networks."""
+    """Return whether tensors have the names of one of the authors' networks."""
     return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
 
 
@@ -27,7 +27,7 @@ def load_published(tensors: Mapping[str, Tensor], *, source: str, at_once_scales
     "at once"; the state dicts of PyTorch ports lack them and need `at_once_scales`.
 
     Raises:
-        ModelError: it is not one of the authors' networks, or tensors are missing, unexpected or misshaped.
+        ModelError: the network is not one of the authors', or tensors are missing, unexpected or misshaped.
     """
     config = _config_of(tensors, source=source, at_once_scales=at_once_scales)
     model = build_fcn(config, weights=BLANK)

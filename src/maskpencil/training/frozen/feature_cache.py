@@ -18,7 +18,7 @@ from maskpencil.files import cache_folder, folder_written_whole
 from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.segmenter import Segmenter
-from maskpencil.training.dataset import Images, Pair, Place, Sample, SegmentationDataset, collate
+from maskpencil.training.dataset import Images, Pair, Sample, SampleIndex, SegmentationDataset, collate
 
 VERSION = 3
 """The version of the cache, part of every cache name; a change makes old caches invalid."""
@@ -43,7 +43,7 @@ class FeatureCache:
     Args:
         path: the folder of the files.
         images: the number of images.
-        views: random views of each image; row v * images + i is view v of image i.
+        views: the number of random views of each image; row v * images + i is view v of image i.
         tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
         targets: (views * images, H, W) uint8.
     """
@@ -59,7 +59,7 @@ class FeatureCache:
         """The (height, width) of the views."""
         return self.targets.shape[1], self.targets.shape[2]
 
-    def batch(self, places: Sequence[Place]) -> tuple[Features, torch.Tensor]:
+    def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
         """Read features and targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
@@ -69,7 +69,7 @@ class FeatureCache:
 class CachedBatches:
     """A loader of batches of features instead of images."""
 
-    def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[Place]]) -> None:
+    def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[SampleIndex]]) -> None:
         self.cache, self.batches = cache, batches
 
     def __iter__(self) -> Iterator[tuple[Features, torch.Tensor]]:
@@ -77,7 +77,7 @@ class CachedBatches:
 
 
 class Head(nn.Module):
-    """The part of an FCN that is trained on features of images of `size` (H, W)."""
+    """The head of an FCN, which is trained on features of images of `size` (H, W)."""
 
     def __init__(self, network: FCN, *, size: tuple[int, int]) -> None:
         super().__init__()
@@ -120,8 +120,8 @@ def cached_features(
 ) -> FeatureCache:
     """Compute the features of random views of each image, or reuse those of an earlier run.
 
-    They are reused for the same images and masks, weights of the backbone, precision and settings. Features are float32
-    if the network computes in float32, else float16.
+    Features are reused if the images and masks, the weights of the backbone, the precision and the settings are the
+    same. They are float32 if the network computes in float32, else float16.
 
     Args:
         segmenter: the model, whose precision and preprocessing are used.
@@ -140,7 +140,7 @@ def cached_features(
     key, largest = _identify(network, dataset, json.dumps(facts, sort_keys=True, default=str))
     place = cache_folder("features") / key
     if not (place / SHAPES).is_file():
-        places = [Place(view, index) for view in range(views.count) for index in range(len(dataset))]
+        places = [SampleIndex(view, index) for view in range(views.count) for index in range(len(dataset))]
         compute = partial(_features, segmenter, network, dataset, size=views.window or largest)
         _compute(place, places, compute, dtype, announce=announce, report=report)
     else:
@@ -150,8 +150,8 @@ def cached_features(
 
 def _compute(
     place: Path,
-    places: Sequence[Place],
-    features_of: Callable[[Sequence[Place]], tuple[dict[int, torch.Tensor], torch.Tensor]],
+    places: Sequence[SampleIndex],
+    features_of: Callable[[Sequence[SampleIndex]], tuple[dict[int, torch.Tensor], torch.Tensor]],
     dtype: torch.dtype,
     *,
     announce: Callable[[str], None],
@@ -196,7 +196,7 @@ def _features(
     segmenter: Segmenter,
     network: FCN,
     dataset: SegmentationDataset,
-    places: Sequence[Place],
+    places: Sequence[SampleIndex],
     size: tuple[int, int],
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
     """Compute features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
@@ -216,7 +216,7 @@ def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Convert features to the precision of the cache, on the CPU.
 
     Raises:
-        TrainingError: the features are not finite, or too large for it.
+        TrainingError: the features are not finite, or too large for this precision.
     """
     kept = features.to(dtype)
     if not bool(kept.isfinite().all()):
@@ -237,7 +237,7 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
 
 
 def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
-    """Derive a cache name from all that the features depend on; return it and the largest (height, width)."""
+    """Derive a cache name from everything on which the features depend; return it and the largest (height, width)."""
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
     digest.update(" ".join(weights).encode())

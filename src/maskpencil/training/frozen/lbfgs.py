@@ -14,7 +14,7 @@ from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache
 from maskpencil.training.trainer import Trainer, Update
 
 RIDGE = 1e-4
-"""The share of its variance that is added to that of every feature, since some are collinear or constant."""
+"""The share by which the variance of every feature is increased, since some features are collinear or constant."""
 
 IMAGES_AT_ONCE = 16
 """The number of images whose features are summed together."""
@@ -64,13 +64,13 @@ class Whitening:
 
     @torch.no_grad()
     def take_gradients(self) -> None:
-        """Compute the gradients of the coordinates from those of the network."""
+        """Compute the gradients of the coordinates from the gradients of the network."""
         for layer in self.layers:
             layer.take_gradients()
 
 
 class _WhitenedLayer:
-    """A 1x1 convolution w f + b of features f, represented as v u + c of whitened features u = L^-1 (f - m).
+    """A 1x1 convolution w f + b of features f, expressed as v u + c with whitened features u = L^-1 (f - m).
 
     m is the mean of the features, L L' their covariance; so w = v L^-1 and b = c - w m, computed in double precision.
     """
@@ -136,7 +136,7 @@ HISTORY = 20
 
 
 class _StopError(Exception):
-    """A stop was requested during a round."""
+    """Raised if a stop is requested during a round."""
 
 
 class WholeSet:
