@@ -137,7 +137,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [null]}', "'palette' must be a list"),
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [["1", 2, 3]]}', "whole numbers from 0 to 255"),
         ("dataset_meta.json", '{"labels": ', "is not valid JSON"),
-        ("dataset_meta.json", "[" * 200_000, "nested too deep"),
+        ("dataset_meta.json", "[" * 200_000, "nested too deeply"),
         ("id2label.json", '{"0": "a", "2": "b"}', "must number the names from 0 without gaps, but got [0, 2]"),
         ("id2label.json", '{"a": 0}', "must map numbers to names"),
         ("id2label.json", '{"' + "9" * 9000 + '": "a"}', "must map numbers to names"),

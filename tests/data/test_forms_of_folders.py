@@ -208,7 +208,7 @@ def test_labelme_files_without_any_shape_are_named(save_files) -> None:
     files: dict[str, Any] = {f"{n}.png": photo() for n in range(3)}
     files |= {f"{n}.json": shapes(f"{n}.png") for n in range(3)}
     text = lines(check(save_files(files)))
-    assert "warning: 3 labelme files have no shapes, none has any (0.json, 1.json, 2.json)" in text
+    assert "warning: no shapes in the labelme files: 3 (0.json, 1.json, 2.json)" in text
 
 
 def via(*images: tuple[str, dict[str, str]]) -> str:

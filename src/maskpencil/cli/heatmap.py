@@ -39,7 +39,7 @@ def command(
     weights: Annotated[
         str,
         option(
-            "The weights of a classifier: auto or imagenet (pretrained), none (random) or a file.",
+            "The weights of a classifier: auto (pretrained on ImageNet), none (random) or the path of a weights file.",
             NETWORK,
             "WEIGHTS",
         ),
@@ -55,7 +55,8 @@ def command(
     """Draw where in an image a network detects a class.
 
     MODEL may be a classifier that was trained on whole images only: its fully connected layers are converted to
-    convolutions, which yields one probability of the class per 32 x 32 pixels. A model folder yields one per pixel.
+    convolutions, which yields one probability of the class per 32 x 32 pixels. A model folder yields one probability
+    per pixel.
     """
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image

@@ -20,7 +20,11 @@ PACKAGES = ("maskpencil", "openvino", "numpy", "pillow", "av", *EXTRAS["train"])
 
 def command(
     topic: Annotated[
-        str | None, Parameter(help="A model folder, backbones or recipes; by default this machine.")
+        str | None,
+        Parameter(
+            help="What to describe: a model folder; the word backbones, for the names that train --backbone accepts; "
+            "or the word recipes, for the settings of every recipe. By default this machine."
+        ),
     ] = None,
     /,
 ) -> None:
@@ -86,7 +90,7 @@ def model(path: Path) -> list[str]:
 
 
 def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Count the trained weights of a network, without the statistics and the indices of its batch normalization."""
+    """Count the trained weights of a network; the statistics and counters of batch normalization are no weights."""
     statistics = (".running_mean", ".running_var")
     return sum(
         tensor.size for name, tensor in tensors.items() if tensor.dtype.kind == "f" and not name.endswith(statistics)

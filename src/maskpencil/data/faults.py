@@ -7,7 +7,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""The largest number of files named on a line of text; the JSON report names all."""
+"""The largest number of files named on a line of text; the JSON report names all files."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with one fault for `files`, or [] if there are none; `{n}` in `what` becomes their number."""
+    """Return a list with one fault of `files`, or [] if `files` is empty.
+
+    `{n}` in `what` becomes the number of files.
+    """
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []

@@ -258,7 +258,7 @@ def _refuse(error: OSError) -> None:
 def _is_regular(path: Path, tell: Callable[[str], None]) -> bool:
     kind = special_kind(path)
     if kind:
-        tell(f"{path}: is {kind} and left out")
+        tell(f"{path}: is left out, because it is {kind}")
     return kind is None
 
 

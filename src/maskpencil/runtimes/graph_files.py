@@ -382,7 +382,9 @@ def _elements(port: Any) -> int:
 def _check_layer(layer: ET.Element, data: int) -> None:
     kind, opset, details = layer.get("type", ""), layer.get("version", ""), layer.find("data")
     if kind not in ALLOWED or opset not in _OPSETS:
-        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no supported network has")
+        raise ValueError(
+            f"it has the operator {shown(kind)} of the operator set {shown(opset)}, which no supported network has"
+        )
     if kind in ("Const", "Constant"):
         entries = {} if details is None else details.attrib
         offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))

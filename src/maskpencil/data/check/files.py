@@ -23,7 +23,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def no_training_images(splits: Mapping[str, Sequence[object]]) -> list[Fault]:
-    """Return the fault of a data set whose images are all in other splits than train."""
+    """Return the fault of a data set without an image in the split train, in a list; [] if train has images."""
     if splits.get("train"):
         return []
     return fault(
@@ -46,7 +46,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of images that are read only in part or in different ways, except those with several pages."""
+    """Return the faults of images that are read only in part or in different ways, except images with several pages."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:

@@ -20,7 +20,7 @@ from maskpencil.errors import DataError
 ALMOST_ALL = 0.99
 
 Counts = npt.NDArray[np.int64]
-"""(masks, K): the pixels of each class in each mask."""
+"""(masks, K): the number of pixels of each class in each mask."""
 
 
 def check_classes(
@@ -32,7 +32,7 @@ def check_classes(
         facts: the contents of each mask.
         splits: the split of each mask.
         encoding: the encoding of the masks.
-        counts: the pixels of each class in each mask.
+        counts: the number of pixels of each class in each mask.
         declared: whether a class file defines the classes; if not, they are inferred from the masks.
     """
     return [
@@ -209,7 +209,7 @@ MIN_EQUAL_MASKS = 3
 
 
 def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of equal masks of different images; masks of a single value have faults of their own."""
+    """Return the fault of equal masks of different images; for masks of a single value there are other faults."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
@@ -237,11 +237,11 @@ MIN_SMOOTHED_SHARE = 0.3
 """The smallest share of smoothed borders at which a mask is reported."""
 
 MIN_THIN_SHARE = 0.6
-"""A class with this share of thin runs between other classes looks like a border to ignore."""
+"""A class of which at least this share of the runs is thin, between other classes, looks like a border to ignore."""
 
 DOUBT = 0.05
 MAX_SPECKS = 5
-"""The largest number of specks in a mask that may be intended."""
+"""A mask with more specks than this is reported; fewer may be intended."""
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:

@@ -109,7 +109,7 @@ WRITERS: dict[str, Writer] = {
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Return the result of the first reader that recognizes the folder; None where no reader does.
+    """Return the result of the first reader that recognizes the folder; None if no reader recognizes it.
 
     Raises:
         DataError: a reader recognizes the folder, but nothing in it can be used.
@@ -118,7 +118,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
-    """Return the result of the first reader that finds annotations in `root` for the images in another folder.
+    """Return the result of the first reader that finds annotations in `root` for the images in another folder, or None.
 
     Raises:
         DataError: a reader recognizes the annotations, but nothing in them can be used.

@@ -78,7 +78,7 @@ def copy_image(image: LabeledImage, target: Path) -> None:
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
-    """Check that a format can store the names of all images, before any of them is written.
+    """Check that a format can store the names of all images, before any image is written.
 
     Args:
         images: the image files.
@@ -97,7 +97,7 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """The names used in each split; names that differ only in case count as equal."""
+    """The names that are already used in each split; names that differ only in case count as equal."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
@@ -115,9 +115,9 @@ class FreeNames:
 def with_distinct_colors(classes: ClassSet) -> ClassSet:
     """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
 
-    The first class with a color keeps it. Others of the same color, and a class in `IGNORE_COLOR`, get the first unused
-    color of Pascal VOC, since programs that read masks by color would confuse them, such as ADE20K's road and
-    skyscraper.
+    The first class with a color keeps the color. Other classes of the same color, and a class in `IGNORE_COLOR`, get
+    the first unused color of Pascal VOC, since programs that read masks by color would confuse classes of the same
+    color, such as ADE20K's road and skyscraper.
     """
     spare = (voc_color(index) for index in range(256))  # enough, even if some of them are in use
     taken = {IGNORE_COLOR, *classes.palette}

@@ -50,7 +50,9 @@ TASKS = (
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or one of the `WRAPPERS` in it, if it holds the images and masks of a task by splits.
+    """Read `root`, or one of the `WRAPPERS` in it, if the folder holds the images and masks of a task by splits.
+
+    Otherwise return None.
 
     The test split is left out, since its masks were never published.
 

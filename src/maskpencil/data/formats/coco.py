@@ -47,15 +47,16 @@ PANOPTIC_KEY = "segments_info"
 """The key of panoptic files, which store their masks as PNG files; see `coco_panoptic`."""
 
 PREFIX = "instances"
-"""The prefix of files of instance annotations; files of captions and keypoints have others."""
+"""The prefix of the names of files of instance annotations; files of captions and keypoints have other prefixes."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files, such as one per image, is read only if the first `PEEKED` of them are COCO's."""
+"""A folder with more JSON files, such as one file per image, is read only if the first `PEEKED` files are in COCO's
+format."""
 
 PEEKED = 3
 FEW_FILES = 3
-"""If more files than this list one image each, they are named after their images and not after splits."""
+"""If more files than this list one image each, the files are named after their images and not after splits."""
 
 STRETCHING_TOOL = "Label Studio"
 """The tool whose coordinates are `Reading.STRETCHED`."""
@@ -64,6 +65,8 @@ STRETCHING_TOOL = "Label Studio"
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
 
+    Else return None.
+
     Images are looked for beside the JSON, and in folders beside it or in `images/` that are named after the JSON or its
     split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows from the JSON's
     name, else from its folder's. Images without annotations are background.
@@ -71,8 +74,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a box are left out.
     Module `orientation` describes how annotations of photographs with an EXIF orientation are read.
 
-    Classes are the categories, ordered by id, including unused ones. A category that is only the supercategory of
-    others, such as Roboflow's first, is no class. A class file must name all categories that are used.
+    Classes are the categories, ordered by id, including unused ones. A category that is only the supercategory of other
+    categories, such as Roboflow's first category, is no class. A class file must name all categories that are used.
 
     Raises:
         DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.

@@ -34,7 +34,7 @@ LABELMAP = "labelmap.txt"
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where it holds labelmap.txt and SegmentationClass/.
+    """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
     The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
     one channel the value is the line number of the label, from 0.
@@ -82,7 +82,7 @@ def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncodi
 
 
 def _is_colored(mask: Path) -> bool:
-    """Return whether the colors of a mask identify its classes; in a palette of gray levels, its numbers do."""
+    """Return whether the colors of a mask identify its classes; if its palette is gray, its numbers identify them."""
     mode = read_header(mask).mode
     if mode != "P":
         return mode.startswith("RGB")

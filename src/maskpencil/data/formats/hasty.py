@@ -21,11 +21,11 @@ EXPORT = "download the images from Hasty and put them there, in folders named as
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files below it are Hasty's.
+    """Read `root` if JSON files below it are in Hasty's format; otherwise return None.
 
-    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes are those of the file,
-    in its order and colors. Images that nobody has annotated are left out. Images are below `root`, or below `images`,
-    if given.
+    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes have the order and
+    colors of the file. Images that nobody has annotated are left out. Images are below `root`, or below `images`, if
+    given.
 
     Raises:
         DataError: an entry is not in Hasty's format, or all images are missing.

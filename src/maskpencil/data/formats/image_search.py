@@ -12,7 +12,7 @@ from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""The prefix by which Label Studio makes the names of uploaded files unique."""
+"""The prefix with which Label Studio makes the names of uploaded files unique."""
 
 OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelmaps|segmentationclass)(?![a-z])")
 """Words in the names of folders of masks, whose files may have the names of images."""
@@ -55,7 +55,7 @@ class ImageSearch:
             folders: the folders to search first.
             source: the file.
             split: the split of the file, if it is known.
-            but: an image that is preferred to images under other names.
+            but: an image that is returned rather than an image with another name.
 
         Raises:
             DataError: the name leads out of the folder by "..", and no image has it.
@@ -72,9 +72,10 @@ class ImageSearch:
         return found or self.alike(name, split, sure=but is not None)
 
     def list_others(self, found: Found, used: Collection[Path]) -> None:
-        """List the images that are not `used`, except in folders where every file has the name of a used image.
+        """Add the images that are not `used` to the images without a mask.
 
-        These are folders of masks or overlays; a note names them.
+        Images in folders where every file has the name of a used image are not added: these are folders of masks or
+        overlays, which a note names.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}
@@ -100,7 +101,10 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Return the only image with a name, in any folder, or, unless `sure`, with a similar name; else None."""
+        """Find the only image with a name, or, unless `sure`, with a similar name, in any folder.
+
+        Return None if there is no image or several.
+        """
         best = self.candidates(name, split, sure=sure)
         if len(best) != 1:
             return None
@@ -109,7 +113,7 @@ class ImageSearch:
         return best[0]
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
-        """Return the images whose paths match a name best; several if they match equally well."""
+        """Return the images whose paths match a name best; several images if they match equally well."""
         parts = PureWindowsPath(unquote(name)).parts
         if not parts or "\0" in name:
             return []
@@ -147,7 +151,8 @@ def _stem(name: str) -> str:
 
 
 KEYS = (_same, _lower, _spaced, _stem)
-"""Functions by which names are compared: two names match if their results are equal. The strictest is first."""
+"""Functions for comparing names: two names match if a function returns the same for both. The strictest function is
+first."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ REDRAW = "draw them as polygons in Labelbox, or leave them out"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if files below it are exports of Labelbox.
+    """Read `root` if files below it are exports of Labelbox; otherwise return None.
 
     Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
     are below `root`, or below `images`, if given.

@@ -15,7 +15,7 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 FOLDERS = {"training": "train", "validation": "val", "train": "train", "val": "val"}
-"""The split of each folder: as published, and as tools write them."""
+"""The split of each folder; the folders have the published names, or the names that tools write."""
 TESTING = "testing"
 IMAGES, LABELS = "images", "labels"
 
@@ -29,11 +29,13 @@ class Release:
 
 
 RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1.2"), Release("config.json", "."))
-"""The releases, the newest first; the first one that is found is read."""
+"""The releases, the newest first; the first release that is found is read."""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it has `training/images/` or `validation/images/`, and the labels and label names of a release.
+
+    Otherwise return None.
 
     Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and the images of `testing/`,
     which have no labels, are left out. Labels that the data set does not evaluate are ignored.

@@ -25,7 +25,8 @@ ADE20K_NAME = re.compile(r"ADE_(train|val)_\d{8}")
 ADE20K_ENCODING = MaskEncoding(
     "index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))}
 )
-"""0 is anything else, which the benchmark does not evaluate; the classes are numbered from 1."""
+"""The value 0 stands for everything that is no class, which the benchmark does not evaluate; the classes are numbered
+from 1."""
 
 
 def recognize_ade20k(root: Path) -> Recognized | None:
@@ -59,7 +60,7 @@ def recognize_ade20k(root: Path) -> Recognized | None:
 
 
 def _refuse_full_ade20k(root: Path) -> None:
-    """Refuse the data set with all its classes: `training/.../X.jpg`, `X_seg.png`, `X_parts_1.png`, and their lists."""
+    """Refuse ADE20K with its full set of classes: `training/.../X.jpg`, `X_seg.png`, `X_parts_1.png`."""
     folders = [root / name for name in ADE20K_FOLDERS.values() if (root / name).is_dir()] or [root / "images"]
     for path in (path for folder in folders if folder.is_dir() for path in islice(files_below(folder, {".png"}), FEW)):
         stem = path.stem.removesuffix("_seg")
@@ -76,7 +77,7 @@ FEW = 100
 """The largest number of files that are examined to recognize a data set."""
 
 CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The names of frames: one of the four videos and a number; no other data set has such names."""
+"""The names of frames: the name of one of the four videos and a number; no other data set has these names."""
 
 _CAMVID_MEANINGS = [
     CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names
@@ -202,7 +203,7 @@ def recognize_cityscapes(root: Path) -> Recognized | None:
     `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
     Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
 
-    The test split is left out: its masks were never published, and those in `gtFine/test` are dummies.
+    The test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.
@@ -239,12 +240,13 @@ def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
 
 
 KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
-"""Road has the magenta of the masks; the other class is black, since the red of the masks would hide the image."""
+"""The class road has the magenta of the masks; the class not road is black, since the red of the masks would hide the
+image."""
 
 KITTI_ROAD_ENCODING = MaskEncoding(
     "color", KITTI_ROAD_CLASSES, codes={0xFF0000: 0, 0xFF00FF: 1, 0x000000: IGNORE_INDEX}
 )
-"""Red, magenta, and black for pixels that the benchmark does not evaluate."""
+"""Red is not road, magenta is road, and black marks pixels that the benchmark does not evaluate."""
 
 # urban roads: unmarked (uu), marked with one lane per direction (um), and with several (umm)
 KITTI_ROAD_IMAGE = re.compile(r"(uu|umm?)_\d{6}")
@@ -259,7 +261,8 @@ def recognize_kitti_road(root: Path) -> Recognized | None:
     https://www.cvlibs.net/datasets/kitti/eval_road.php
 
     The data set has no splits: one in five images is set aside for validation, unless list files assign images to
-    splits, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
+    splits, see `layout.layout_of`. The masks of the lane of the camera's car, `um_lane_*`, belong to another task and
+    are left out.
 
     Raises:
         DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.
@@ -309,7 +312,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
     https://roboflow.com/formats/semantic-segmentation-masks-png
 
     Raises:
-        DataError: a `_classes.csv` is not in its format, or two splits have different ones.
+        DataError: a `_classes.csv` is not in its format, or the `_classes.csv` of two splits differ.
     """
     folders = {
         split: folder
@@ -340,7 +343,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
 
 
 def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Return the folders of splits whose masks nothing names."""
+    """Return the folders of splits with masks but without `_classes.csv`."""
     others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
     return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))
 

@@ -38,10 +38,11 @@ from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
-"""The distance outside 0..1 at which a coordinate is still treated as on the edge, as in Ultralytics."""
+"""The largest distance outside 0..1 at which a coordinate is treated as on the edge, as in Ultralytics."""
 
 OUTSIDE = 0.1
-"""The largest distance by which a coordinate may lie outside 0..1; beyond it, coordinates are probably in pixels."""
+"""The largest distance by which a coordinate may lie outside 0..1; coordinates farther outside are probably in
+pixels."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 SHOWN_LENGTH = 40
@@ -49,9 +50,9 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a label file: where it is and how it begins, for messages; and its numbers.
+    """A line of a label file: its file and line number and its first characters, for messages, and its numbers.
 
-    The numbers are None if an entry is no number.
+    `numbers` is None if an entry of the line is not a number.
     """
 
     where: str
@@ -60,7 +61,7 @@ class Row:
 
     @property
     def has_confidence(self) -> bool:
-        """Whether there is one number after the points that may be a confidence, 0..1."""
+        """Whether the line has one number after the points that may be a confidence, 0..1."""
         numbers = self.numbers
         return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
 
@@ -103,7 +104,8 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    A single such line, or some in a file with other lines, may be damaged ones: then no file is returned.
+    If only one line, or only some lines of a file, end with a confidence, these lines may be damaged; then no file is
+    returned.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -113,10 +115,11 @@ def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
 def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | None:
     """Return the object of a line, or None if it has no area; lines with 4 numbers after the class are boxes.
 
-    Objects without an area and those that leave the image a little are collected in `problems`.
+    Objects without an area, and objects that extend a little beyond the image, are collected in `problems`.
 
     Raises:
-        DataError: the line is not in its format, its class is not below `class_count`, or it leaves the image by far.
+        DataError: the line is not in its format, its class is not below `class_count`, or it extends far beyond the
+            image.
     """
     where, numbers = row.where, row.numbers
     if numbers is None or not len(numbers) % 2 or not np.isfinite(numbers).all():
@@ -155,6 +158,8 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if a YAML file in it has `names` and the folders of images, and there are labels or masks.
+
+    Otherwise return None.
 
     A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
 
@@ -357,7 +362,7 @@ def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 class _Bridges:
-    """The lines from rings to holes; each begins on an edge of a ring."""
+    """The lines from rings to holes; each line begins on an edge of a ring."""
 
     def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
         self._rings = rings
@@ -382,7 +387,10 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the corners of a ring, closed if it is a hole; where the line to a hole begins, yield its number."""
+        """Yield the corners of a ring, closed if the ring is a hole.
+
+        Where the line to a hole begins, yield the number of the hole.
+        """
         ring, first = self._rings[number], self._first[number]
         for place in range(first, first + len(ring)):
             side = place % len(ring)

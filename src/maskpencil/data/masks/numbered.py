@@ -16,16 +16,16 @@ MIN_MASKS = 3
 """With fewer masks, numbers of objects cannot be distinguished from numbers of classes."""
 
 MIN_OBJECTS = 3
-"""At least one mask numbers this many objects."""
+"""At least one mask must number this many objects."""
 
 MIN_NUMBERS = 8
 """The smallest number of different values, if the values do not count from 1."""
 
 EVEN_SHARE = 0.2
-"""The smallest share of pixels that equal their neighbors; photographs have a smaller one."""
+"""The smallest share of pixels that equal their neighbors; in photographs the share is smaller."""
 
 MIN_IMPOSSIBLE_CLASSES = 128
-"""More values than any data set has classes that are one region each."""
+"""More values than this are no classes, since no data set has more classes that are one region each."""
 
 NEARLY_ALL = 0.95
 MIN_FEWER_SHARE = 0.3
@@ -43,7 +43,7 @@ class NumberedObjects:
 
     Args:
         message: the error message, with the remedy.
-        has_background: whether 0 or black marks the pixels of no object.
+        has_background: whether 0 or black marks the pixels that belong to no object.
         alpha: the meaning of transparency, see `MaskEncoding`.
     """
 
@@ -59,10 +59,11 @@ class NumberedObjects:
 
 
 def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> NumberedObjects | None:
-    """Recognize masks whose values are numbers of objects; None for all others.
+    """Recognize masks whose values are numbers of objects; return None for all other masks.
 
-    Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
-    mask only, or they come and go as in the pages of a volume. And nearly every value is one connected region.
+    In such masks nearly every value is one connected region. In addition, the values of each mask are 1 to N without a
+    gap, where N differs from mask to mask; or most values occur in only one mask; or values appear and disappear from
+    mask to mask, as in the pages of a volume.
     """
     if alpha == "mask":  # no value counts
         return None
@@ -109,7 +110,9 @@ def _occur_once(values: Sequence[set[int]]) -> bool:
 
 
 def _come_and_go(values: Sequence[set[int]]) -> bool:
-    """Return whether masks share few of many values, as the pages of a volume: too many, or too sparse, for classes."""
+    """Return whether masks have few values in common, as pages of a volume, and too many or too sparse values for
+    classes.
+    """
     masks = Counter(value for of_mask in values for value in of_mask)
     many = len(masks) > MIN_IMPOSSIBLE_CLASSES or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
     of_a_mask = statistics.median(map(len, values))

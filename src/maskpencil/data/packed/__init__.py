@@ -45,7 +45,10 @@ def unpacked(root: Path) -> Unpacked:
 
 
 def _without_wrapping(folder: Path) -> Path:
-    """Return the single folder inside, which many archives have, unless it has a name with a meaning."""
+    """Return the only folder inside, since many archives wrap their files in a folder.
+
+    But not a folder such as images/.
+    """
     while True:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():

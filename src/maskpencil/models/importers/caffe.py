@@ -50,7 +50,9 @@ class FormatError(Exception):
         remedy: the remedy, for the message.
     """
 
-    def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:
+    def __init__(
+        self, found: str, remedy: str = "if the file should be a .caffemodel, copy or download it again"
+    ) -> None:
         super().__init__(found)
         self.remedy = remedy
 
