@@ -71,7 +71,7 @@ def evaluate_class(
     """Compute the scores of `evaluate`, and in the same pass the scores of the probability of the class `name`.
 
     Raises:
-        DataError: the model has no such class; see also `evaluate`.
+        DataError: the model has no class `name`; see also `evaluate`.
     """
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 _JOINERS = "\u200c\u200d"
-"""Invisible characters that are kept, since Persian words and emoji contain them."""
+"""Invisible characters that are kept, since Persian words and emoji contain such characters."""
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Categories of characters that move the cursor, break or reorder a line, cannot be encoded or are invisible."""
@@ -31,7 +31,7 @@ def visible(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Return the text for a cell of a CSV file: valid UTF-8 that no spreadsheet takes for a formula."""
+    """Return the text for a cell of a CSV file: valid UTF-8 that no spreadsheet reads as a formula."""
     shown = visible(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 

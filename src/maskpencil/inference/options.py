@@ -165,7 +165,7 @@ class PredictOptions:
 
     @property
     def kinds(self) -> list[str]:
-        """The folders of the files written for each image, without regions."""
+        """The folders in which each image gets a file, except the folder of regions."""
         asked = {"masks": True, "overlays": self.overlays, "confidence": self.confidence, "entropy": self.entropy}
         return [kind for kind, is_asked in asked.items() if is_asked]
 
@@ -174,7 +174,10 @@ class PredictOptions:
         return self.geotiff and source.kind == "image" and source.path.suffix.lower() in RASTER_SUFFIXES
 
     def find_regions(self, prediction: "Prediction", *, polygons: bool = True) -> "list[Region]":
-        """Find the requested regions; [] if no regions are requested. It is faster without `polygons`."""
+        """Find the requested regions; return [] if no regions are requested.
+
+        Without `polygons` the function is faster.
+        """
         if self.regions is None:
             return []
         return prediction.regions(min_area=self.min_area, wanted=self.region_classes, polygons=polygons)

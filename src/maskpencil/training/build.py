@@ -172,7 +172,7 @@ def _prepared(
 
 
 def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
-    """Compute the features of the frozen backbone, or reuse those of an earlier run."""
+    """Compute the features of the frozen backbone, or reuse the features of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:

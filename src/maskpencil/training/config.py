@@ -406,7 +406,7 @@ def parse_learning_rate(rate: float | str) -> LearningRate:
     `find` gives the rate 1, which the range test multiplies by the factors that it tests.
 
     Raises:
-        ConfigError: the rate is none of these, or not above 0.
+        ConfigError: the rate has none of these forms, or is not above 0.
     """
     text = str(rate)
     if text == FIND:
@@ -427,7 +427,7 @@ def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] 
     """Parse `auto`, or a size in a form of `parse_image_size` (None for `native`).
 
     Raises:
-        ConfigError: the text is neither.
+        ConfigError: the text has none of these forms.
     """
     return "auto" if text == "auto" else parse_image_size(text, "auto, native, a number of pixels or HEIGHTxWIDTH")
 
@@ -436,7 +436,7 @@ def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
     """Parse a crop size: `auto`, `none` (None), `240x320` (height, width) or `256` (both sides).
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: the text has none of these forms.
     """
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None

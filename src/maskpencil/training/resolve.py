@@ -1,4 +1,4 @@
-"""Turn settings into a training plan: fill in missing ones from the recipe and the images, then parse strings."""
+"""Turn settings into a training plan: fill in missing settings from the recipe and the images, then parse strings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,11 @@ class TrainPlan:
         image_size: the size to which images are scaled: (height, width), the largest length of the longer side, or
             None.
         crop_size: (height, width) of the training window; None for whole images.
-        learning_rate: the highest learning rate, and the reduction of the loss for which it is meant.
+        learning_rate: the highest learning rate, and the reduction of the loss (mean or sum) for which the rate is
+            meant.
         loss_terms: names of the terms that the loss sums.
         time_budget: the duration of the run in seconds; None if the run has a number of epochs.
-        coarse_epochs: the number of first epochs at half the resolution; 0 with a time budget.
+        coarse_epochs: the number of epochs at half the resolution, which come first; 0 with a time budget.
     """
 
     config: TrainConfig
@@ -199,7 +200,10 @@ def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None
 
 
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
-    """Choose two thirds of the median image's sides, in multiples of 32, from 64 to 512 pixels."""
+    """Return the size of training windows.
+
+    Auto is two thirds of the median image's sides, in multiples of 32, 64 to 512 pixels.
+    """
     size = parse_crop_size(config.crop_size)
     if size == "auto":
         height, width = (min(512, max(64, round(side * 2 / 3 / 32) * 32)) for side in median)
@@ -210,9 +214,9 @@ def _crop_size(config: TrainConfig, median: Size) -> Size | None:
 def _validate_every(
     config: TrainConfig, image_size: int | Size | None, crop_size: Size | None, sizes: Mapping[str, Sequence[Size]]
 ) -> int:
-    """Choose the epochs between validations so that they cost a tenth of the training.
+    """Choose the number of epochs between validations so that validations cost a tenth of the training.
 
-    A validated pixel costs a third of a trained one, since there is no backward pass.
+    Validating a pixel costs a third of training a pixel, since there is no backward pass.
     """
     trained: float = sum(math.prod(crop_size or fitted_size(size, image_size)) for size in sizes["train"])
     validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])

@@ -142,7 +142,7 @@ def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
 
 @dataclass(frozen=True)
 class LoneStack:
-    """The single labeled volume of a folder: an image file and a mask file with the same number of pages.
+    """The single labeled volume of a folder: an image file and a mask file, with the same number of pages.
 
     `others` are the other files.
     """

@@ -110,7 +110,10 @@ QUEUE_DEPTH = 4
 
 @dataclass(frozen=True)
 class VideoForm:
-    """Properties of all outputs of a video; `size` is (height, width), the other fields are as in `VideoWriter`."""
+    """Properties that all outputs of a video share.
+
+    `size` is (height, width), the other fields are as in `VideoWriter`.
+    """
 
     name: str
     size: tuple[int, int]
