@@ -261,7 +261,7 @@ def test_plain_lists_of_names_count_only_where_the_masks_fit(save_files, name: s
     folder = open_folder(root)
     assert folder.classes.names == ("class_0", "class_1", "class_2")
     assert not folder.declared
-    assert f"2 classes (road, car) from {name} left out: the masks hold others" in folder.notes
+    assert f"2 classes (road, car) from {name} left out: the masks hold other classes" in folder.notes
 
 
 def test_a_table_of_colors_gives_its_names_to_masks_of_these_colors(save_files) -> None:

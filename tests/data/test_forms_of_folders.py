@@ -48,7 +48,7 @@ def test_without_images_to_train_on_a_data_set_is_not_fit(save_files, split: str
     root = save_files(files)
     report = check(root)
     assert report.verdict.startswith("not fit for training: 1 error")
-    assert f"no images to train on, all are in other splits ({split})" in lines(report)
+    assert f"no images to train on: all images are in other splits ({split})" in lines(report)
     assert "but not in train" not in lines(report)
     assert main(["train", str(root), "--out", str(root.parent / "run")]) == 1
     assert "no images to train on" in capsys.readouterr().err

@@ -143,7 +143,7 @@ class Layers:
             if area.shape != label_map.shape:
                 raise ImageError(
                     f"{path}: is {area.shape[1]} x {area.shape[0]} pixels, but {self} is {label_map.shape[1]} x "
-                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove it"
+                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove this mask"
                 )
             label_map[area] = class_index
         return label_map

@@ -184,7 +184,7 @@ class FoundFolder:
         if given and not given.certain:
             fits = _fits(given, facts)
             known = f"{_count(given.classes)} from {given.path.name}"
-            on_given = [known if fits else f"{known} left out: the masks hold others"]
+            on_given = [known if fits else f"{known} left out: the masks hold other classes"]
             given = given if fits else None
         if given is None and classes is None and (objects := self.numbered_objects(facts)):
             raise DataError(objects.message)
@@ -320,7 +320,7 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
     if unknown:
         raise DataError(
             f"{given.path}: does not name {', '.join(unknown[:6])}, which have mask files; it names "
-            f"{_few(given.classes.names)}; add them, or move their files away"
+            f"{_few(given.classes.names)}; add these names, or move the mask files away"
         )
     codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
     return MaskEncoding("index", given.classes, codes)

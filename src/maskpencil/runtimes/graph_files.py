@@ -362,7 +362,9 @@ def refuse_too_large(model: Any) -> None:
     """
     pixels = [port for port in model.inputs if PIXELS in port.get_names()]
     if len(pixels) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"it has {len(pixels)} inputs for pixels and {len(model.outputs)} outputs, not 1 of each")
+        raise ValueError(
+            f"it has {len(pixels)} inputs for pixels and {len(model.outputs)} outputs; expected 1 input and 1 output"
+        )
     free = pixels[0].get_partial_shape()
     outputs = [(operation, port) for operation in model.get_ops() for port in operation.outputs()]
     constant = [(operation, port) for operation, port in outputs if port.get_partial_shape().is_static]

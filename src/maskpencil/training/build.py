@@ -66,7 +66,7 @@ def build_trainer(
     model, started = _network(config, data, start=start)
     if start and (broken := first_not_finite(model.state_dict())):
         raise ModelError(
-            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use others"
+            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use other weights"
         )
     origin = model.backbone.origin = model.backbone.origin or origin
     if config.freeze == "backbone":
@@ -206,7 +206,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
         what = (
             "in another order, matched by name"
             if {*theirs} == {*ours}
-            else "others, so that the scores start untrained"
+            else "different, so that the score layers start untrained"
         )
         notes.append(f"{config.init}: its classes are {what}: {', '.join(theirs)}; the data's are {', '.join(ours)}")
     return model, tuple(notes)

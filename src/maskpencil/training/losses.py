@@ -183,7 +183,7 @@ def class_weights(
 def _from_file(path: Path, classes: ClassSet) -> list[float]:
     if not path.is_file():
         raise ConfigError(
-            f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is none"
+            f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is neither"
         )
     expected = f"expected a weight above 0 for each class, such as {classes.names[0]}: 1.5"
     entries = read_yaml(path)

@@ -158,7 +158,9 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs training windows; give a --crop-size, or --coarse-share 0")
         if config.coarse_share and _cache_views(config):
-            raise ConfigError("--coarse-share needs images, not cached features; set it or --cache-views to 0")
+            raise ConfigError(
+                "--coarse-share needs images, not cached features; set --coarse-share or --cache-views to 0"
+            )
         return config.coarse_share
     whole_trunk = config.freeze == "none"  # a frozen trunk gains nothing from a coarse start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0

@@ -150,7 +150,7 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
             "warning",
             within,
             "images that occur more than once: {n}",
-            "keep one of each, as --fix does",
+            "keep one copy of each image, as --fix does",
         ),
     ]
 
@@ -187,14 +187,14 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
             "near-duplicates-across-splits",
             "warning",
             across,
-            "images almost identical to one in another split, such as frames of one video: {n}",
+            "images almost identical to an image in another split, such as frames of one video: {n}",
             "keep images of one video, place or patient in the same split; otherwise scores are too high",
         ),
         *fault(
             "near-duplicates",
             "note",
             within,
-            "images almost identical to another: {n}",
+            "images almost identical to another image: {n}",
             "copies add nothing to training; frames of a video are fine",
         ),
     ]

@@ -72,7 +72,7 @@ def _similar_names(encoding: MaskEncoding) -> list[Fault]:
         "warning",
         [" = ".join(map(repr, names)) for names in groups],
         "classes with names that differ only in case or spaces: {n}",
-        "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
+        "maskpencil check DATA --fix CLEAN writes a copy in which these names are one class",
     )
 
 
@@ -99,7 +99,7 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         [f"1 to {highest}"],
         f"the class numbers of the masks start at 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
-        "subtract 1 from all, as --fix does, if 1 is the first class",
+        "subtract 1 from all class numbers, as --fix does, if 1 is the first class",
     )
 
 
@@ -143,7 +143,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
             "warning",
             lacking,
             f"classes that occur in {split}, but not in train: {{n}}",
-            "move images with them to train; a network cannot find classes it was not trained on",
+            "move images with these classes to train; a network cannot find classes that it was not trained on",
         )
     return found
 
@@ -173,7 +173,8 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "crop the images to the other classes, or add images of them; training gives rare classes more weight",
+        "crop the images to the other classes, or add images of the other classes; training gives rare classes more "
+        "weight",
     )
 
 

@@ -214,8 +214,8 @@ class _Reader:
                 if other:
                     what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
                     raise DataError(
-                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep or "
-                        "rename one"
+                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep only "
+                        "one of the images, or rename one"
                     )
                 if image in exchanged and entry.outlines and reading is None:
                     raise undecided(f"{file.path}: image {entry.name!r}", exchanged[image])

@@ -126,7 +126,7 @@ def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
         with problems.collected():
             image_id = entry.identifier("id")
             if image_id in images:
-                raise DataError(f"{entry}: two images have this id; expected one; export the file again")
+                raise DataError(f"{entry}: two images have this id; expected one image per id; export the file again")
             images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
     return images
 

@@ -63,7 +63,8 @@ class PanopticMask(Drawing):
         if strangers:
             raise ImageError(
                 f"{self.png}: holds the segment {strangers[0]}{' and others' * (len(strangers) > 1)}, which "
-                f"segments_info of {self.path.name} does not list; expected only ids listed there; export both again"
+                f"segments_info of {self.path.name} does not list; expected only ids listed there; export the PNG and "
+                "the JSON again"
             )
         classes = np.array([self.class_of.get(number, IGNORE_INDEX) for number in found.tolist()], dtype=np.uint8)
         return np.asarray(classes[places].reshape(ids.shape))
@@ -141,7 +142,10 @@ def recognize(root: Path) -> Recognized | None:
                 continue
             with problems.collected():
                 if image in used:
-                    raise DataError(f"{mask.entry}: has the same image as another annotation, {image.name}; remove one")
+                    raise DataError(
+                        f"{mask.entry}: has the same image as another annotation, {image.name}; remove one of the two "
+                        "annotations"
+                    )
                 used.add(image)
                 class_of = {number: labels.index_of[each.name] for number, each in mask.categories.items()}
                 drawing = PanopticMask(

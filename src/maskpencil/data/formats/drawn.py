@@ -228,7 +228,7 @@ class DrawnImages:
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
         empty = [self._below(image) for image, own in drawn.items() if not own.areas and image not in self._partly]
         what = "{n} images have no annotated area and are read as background only"
-        found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
+        found.warn("images-without-area", empty, what, "remove images that nobody has annotated")
         self.search.list_others(found, {*self._drawn, *self._broken})
         self.search.warn(found)
         layout = self.problems.layout(self.root, found, use_lists=use_lists)

@@ -267,8 +267,8 @@ def _add_all(
             if image in first:
                 doubled.add(image)
                 raise DataError(
-                    f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath of "
-                    "one of them or remove it"
+                    f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath in "
+                    "one of the two files, or remove that file"
                 )
             first[image] = file.path
     for file, image in paired:

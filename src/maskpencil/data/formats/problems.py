@@ -62,7 +62,7 @@ class Problems:
             WITHOUT_AREA,
             self.without_area,
             "{n} shapes without an area left out",
-            f"draw them again if something is there; {FIXED.format('them')}",
+            f"draw the shapes again if they should cover something; {FIXED.format('them')}",
         )
         found.warn(
             CLIPPED,

@@ -354,7 +354,9 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
             elif label is None:
                 place = region.shape.place.removesuffix(": shape_attributes")
                 what = f"regions without a value of {attribute!r}"
-                remedy = "what they show is read as background; give them one in VIA, or remove their images"
+                remedy = (
+                    "what they show is read as background; give these regions a value in VIA, or remove their images"
+                )
                 found.leave_out(replace(region.shape, place=place), what, remedy)
             else:
                 areas.append(Area(label, shape))

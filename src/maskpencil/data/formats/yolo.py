@@ -135,7 +135,7 @@ def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | Non
         strange = outside[(outside < -OUTSIDE) | (outside > 1 + OUTSIDE)][0]
         raise DataError(
             f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1; divide "
-            "pixels by them, or correct the line"
+            "coordinates in pixels by the width and height, or correct the line"
         )
     corners = shares.reshape(-1, 2)
     if len(corners) == 2:

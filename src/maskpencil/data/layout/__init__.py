@@ -140,7 +140,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         splits = split_by_file(split_file, found)
         notes = [f"splits from {split_file.name}"]
         left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
-        notes += [f"{left_out} pairs that it does not name are left out"] if left_out else []
+        notes += [f"{left_out} pairs that {split_file.name} does not name are left out"] if left_out else []
     elif lists:
         listed = {split: listed_pairs(root, path, split, found) for split, path in lists.items()}
         splits = {split: pairs for split, pairs in listed.items() if pairs}
@@ -398,7 +398,7 @@ def _with_validation(
     if "" in splits:
         if "train" in splits:
             raise DataError(
-                f"{root}: has images both in train/ and outside of all splits; keep one of the two, or list the "
+                f"{root}: has images both in train/ and outside of all splits; keep one of the two groups, or list the "
                 "images of each split in train.txt and val.txt"
             )
         splits = {"train": splits.pop(""), **splits}
@@ -418,7 +418,7 @@ def _leftovers(root: Path, found: Found) -> list[Fault]:
         [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
         for files in (found.images_alone, found.masks_alone)
     )
-    remedy = "add the missing files, or remove these"
+    remedy = "add the missing files, or remove the files without a counterpart"
     return [
         *fault("images-without-mask", "warning", images, "{n} images without a mask left out", remedy),
         *fault("masks-without-image", "warning", masks, "{n} masks without an image left out", remedy),

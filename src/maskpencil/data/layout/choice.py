@@ -102,7 +102,7 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
         return _chosen(views[0], [*notes, f"{left} other masks of the same images are left out"])
     views = _without(views, [v for v in views if not samples.looks_like_masks(v)], "looks like photographs", notes)
     views = _without(views, [v for v in views if samples.is_constant(v)], "is nearly the same in every image", notes)
-    views = _without(views, _duplicates(views, samples), "holds the same in another encoding", notes)
+    views = _without(views, _duplicates(views, samples), "holds the same masks in another encoding", notes)
     views = _without(views, _instances(views, samples), "numbers objects", notes)
     if len(views) == 1:
         return _chosen(views[0], notes)
@@ -249,7 +249,10 @@ def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: l
     if not covers or float(np.median(covers)) <= MAX_OVERLAP:
         notes.append(f"each mask file shows one object ({example[0].name}, ...): the files of an image are joined")
         return view, ""
-    return view, f"{named} that overlap in part: neither separate objects nor the same by several annotators{unclear}"
+    return (
+        view,
+        f"{named} that overlap in part: neither separate objects nor the same objects by several annotators{unclear}",
+    )
 
 
 def _chosen(view: View, notes: Sequence[str]) -> Choice:

@@ -268,7 +268,10 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
         void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
         codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
         codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
-        note = f"the colors are those of {name}, so its classes are used; to use others, name them in a classes.yaml"
+        note = (
+            f"the masks have the colors of {name}, so these classes are used; to use other classes, name them in a "
+            "classes.yaml"
+        )
         return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
     counts = {value: (value != 0, -values[value], value) for value in found}
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
@@ -279,7 +282,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
     more = ", ..." if len(palette) > 6 else ""
-    note = f"{len(palette)} colors found, most frequent first: {shown}{more}; name them in a classes.yaml"
+    note = f"{len(palette)} colors found, most frequent first: {shown}{more}; name the classes in a classes.yaml"
     return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
 
 
@@ -293,7 +296,7 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
     if set(found) == {0, 255}:
         return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES), nearest=lossy))
     classes = ClassSet(tuple(f"gray_{level}" for level in found))
-    note = f"{len(found)} gray levels are the classes; name them in a classes.yaml, the darkest first"
+    note = f"{len(found)} gray levels are the classes; name the classes in a classes.yaml, the darkest first"
     codes = {level: index for index, level in enumerate(found)}
     return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
 

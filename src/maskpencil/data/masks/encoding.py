@@ -398,7 +398,7 @@ class MaskEncoding:
         if self.kind == "color":
             return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
         if self.kind == "binary":
-            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it in the same way"
+            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save this mask in the same way"
         return (
             f"holds the value {shown}{more}, which is not a class; expected 0 to {len(self.classes) - 1} "
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
@@ -421,7 +421,9 @@ class MaskEncoding:
         if self.kind == "objects":
             return np.asarray(values != 0 if values.ndim == 2 else (values != 0).any(axis=2), dtype=np.uint8)
         if values.ndim != 2:
-            raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it in the same way")
+            raise DataError(
+                f"{mask}: is colored, but the other masks hold class numbers; save this mask in the same way"
+            )
         return values
 
     def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:

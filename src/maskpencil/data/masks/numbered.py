@@ -79,10 +79,10 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
     found = f"{counts[0]} to {counts[-1]} in a mask" if counts[0] < counts[-1] else f"{counts[0]} in each mask"
     has_background = sum(0 in fact.values for fact in facts) >= NEARLY_ALL * len(facts)
     remedy = (
-        "maskpencil check DATA --fix CLEAN writes a copy with two classes, background and object; if they are classes, "
-        "name them in a classes.yaml"
+        "maskpencil check DATA --fix CLEAN writes a copy with two classes, background and object; if the numbers are "
+        "classes, name them in a classes.yaml"
         if has_background
-        else "export a mask of classes (semantic segmentation); if these are classes, name them in a classes.yaml"
+        else "export a mask of classes (semantic segmentation); if the numbers are classes, name them in a classes.yaml"
     )
     first = facts[0].path
     message = f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}"

@@ -191,7 +191,9 @@ class _Contents:
                 self._clash("/".join(parts[:end]) + "/")
         name = "/".join(parts)
         if self._taken.get(_key(name)) == name:
-            raise DataError(f"{self._path}: holds two files named {_shown(name)}; pack it again with one of them")
+            raise DataError(
+                f"{self._path}: holds two files named {_shown(name)}; pack it again with only one of the two files"
+            )
         self._clash(name)
 
     def _clash(self, name: str) -> None:
