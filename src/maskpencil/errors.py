@@ -123,7 +123,10 @@ def non_finite_weights(source: str, name: str) -> ModelError:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another package's error, at most 200 characters; if it has no message, its type."""
+    """Return the first line of another package's error, at most 200 characters.
+
+    The type of an error without a message.
+    """
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 

@@ -16,8 +16,8 @@ from maskpencil.parsing import read_whole
 class ClassScores:
     """The scores of one class.
 
-    `iou` and `accuracy` are in 0..1, None if the class does not occur; `pixels` is the number of the targets' pixels of
-    the class.
+    `iou` and `accuracy` are in 0..1, None if the class does not occur; `pixels` is the number of pixels of the class in
+    the targets.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")

@@ -92,7 +92,7 @@ class ModelParts:
 
 
 def write_model_folder(path: str | Path, parts: ModelParts) -> None:
-    """Write a model folder whole or not at all, replacing an existing one.
+    """Write a model folder whole or not at all, replacing an existing model folder.
 
     Raises:
         OutputError: the folder cannot be written.

@@ -57,7 +57,7 @@ class Predictor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """The fastest number of images of one size per call of `predict_batch`."""
+        """The number of images in a batch at which `predict_batch` is fastest."""
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
@@ -96,7 +96,10 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
 
 
 def batch_size(predictor: Predictor) -> int:
-    """Return the fastest number of images for `predict_batch`; 1 if the predictor does not define `batch_size`."""
+    """Return the number of images in a batch at which `predict_batch` is fastest.
+
+    1 if the predictor does not define it.
+    """
     return getattr(predictor, "batch_size", 1)
 
 

@@ -67,7 +67,7 @@ def quantize(
         split: the split on which the original model and the quantized model are scored.
         calibration_images: the number of training images, evenly spaced, on which the ranges of activations are
             measured.
-        report: called with (images scored, total), first for the original model, then for the quantized one.
+        report: called with (images scored, total), first for the original model, then for the quantized model.
 
     Raises:
         ConfigError: `max_drop` or `calibration_images` is out of range, or nncf is not installed.

@@ -73,7 +73,7 @@ class Results:
 
     @property
     def is_long(self) -> bool:
-        """Whether the record has so many outdated lines that it should be rewritten, see `SPARE_LINES`."""
+        """Whether the record should be rewritten without its outdated lines, see `SPARE_LINES`."""
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
@@ -201,7 +201,7 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
 
-    Calls after `close` do nothing; they come from threads of another run into the same folder, which has its own
+    Calls after `close` do nothing; such calls come from threads of another run into the same folder, which has its own
     writer.
     """
 

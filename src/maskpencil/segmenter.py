@@ -250,7 +250,7 @@ class Segmenter:
 
     @property
     def batch_size(self) -> int:
-        """The fastest number of images of one size per call of `predict_batch`."""
+        """The number of images in a batch at which `predict_batch` is fastest."""
         return self.runtime.batch_size
 
     @property
@@ -272,7 +272,7 @@ class Segmenter:
         return self.memory // self.runtime.at_once
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a model folder whole or not at all, replacing an existing one.
+        """Write a model folder whole or not at all, replacing an existing model folder.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -430,7 +430,7 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions within the block, and yield the number of threads that is fastest.
+        """Prepare for simultaneous predictions within the block, and yield the fastest number of threads.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """

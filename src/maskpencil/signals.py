@@ -32,9 +32,9 @@ class Ended:
 def ended_by_signals() -> Iterator[Ended]:
     """Raise KeyboardInterrupt in the block at the first signal of `ENDING`, so that context managers clean up.
 
-    Further signals are ignored: closing a terminal may send two. A signal that was already ignored when the process
-    started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals, the block
-    runs unchanged.
+    Further signals are ignored: closing a terminal may send two signals. A signal that was already ignored when the
+    process started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals,
+    the block runs unchanged.
     """
     ended = Ended()
     in_main = threading.current_thread() is threading.main_thread()

@@ -81,7 +81,7 @@ def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBIm
 def boxes(image: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
     """Draw a frame in the class's color within the box of each region, and a tag with its class and number.
 
-    A line one pixel wide sets each frame off from its surroundings. Small boxes are drawn over large ones; regions so
+    A line of one pixel sets each frame off from its surroundings. Small boxes are drawn over large boxes; regions so
     small that a frame would hide them get no frame. A tag lies above, in or below its box; it is left out if it would
     hide the tag of a larger box, or if it is much larger than its box. Returns (H, W, 3), the size of `image`.
     """

@@ -217,7 +217,7 @@ OPTIONS_MEANT = {
     "--dropout": "drop drop-rate dropout-rate",
     "--fix": "repair clean autofix",
 }
-"""The names of options in other tools, and the corresponding options; the first one that the command has is used."""
+"""The names of options in other tools, and the corresponding options; the first option that the command has is used."""
 
 ARGUMENTS_MEANT = {
     "DATA": "data dataset data-dir data-path data-root root dataroot dataset-dir train-dir input-dir path folder dir "

@@ -83,7 +83,7 @@ def model(path: Path) -> list[str]:
     config = read_model_config(path)
     lines = [
         f"{'network':<12} {config.title}, {count_weights(read_arrays(path)) / 1e6:.1f} million weights",
-        f"{'image size':<12} {config.preprocessing.image_size or 'as it comes'}",
+        f"{'image size':<12} {config.preprocessing.image_size or 'not scaled'}",
         f"{'classes':<12} {', '.join(map(visible, config.classes.names))}",
     ]
     return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in config.training.items()]

@@ -196,7 +196,7 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
 
     Raises:
         ConfigError: the model is one of the `others`.
-        ModelError: the argument is an existing file or folder, but not a model. A missing one is returned unchanged.
+        ModelError: the argument is an existing file or folder, but not a model. A missing path is returned unchanged.
     """
     if _is_model(model) or not model.exists():
         return model

@@ -81,7 +81,7 @@ def command(
         ),
     ],
     out: Annotated[
-        Path | None, option("The folder to write; by default a new one in runs/predict.", OUTPUT, "FOLDER")
+        Path | None, option("The folder to write; by default a new folder in runs/predict.", OUTPUT, "FOLDER")
     ] = None,
     class_name: Annotated[
         str | None,

@@ -79,7 +79,7 @@ def command(
     /,
     *,
     out: Annotated[
-        Path | None, option("The run folder to write; by default a new one in runs/train.", OUTPUT, "FOLDER")
+        Path | None, option("The run folder to write; by default a new folder in runs/train.", OUTPUT, "FOLDER")
     ] = None,
     images: DataImages = None,
     masks: DataMasks = None,

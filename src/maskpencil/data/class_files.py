@@ -95,7 +95,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 
 
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
-    """Return the labels as classes, except those of ignored pixels.
+    """Return the labels as classes, except the labels of ignored pixels.
 
     If the last label marks ignored pixels, its number is the ignore index of masks that hold class numbers.
 
@@ -268,7 +268,10 @@ def _object_info(path: Path) -> ClassSet:
 
 
 def _data_yaml(path: Path) -> ClassSet | None:
-    """Read Ultralytics' `names`, a list or by number. https://docs.ultralytics.com/datasets/"""
+    """Read Ultralytics' `names`, a list or a mapping of numbers to names; return None if there are no names.
+
+    https://docs.ultralytics.com/datasets/
+    """
     entries = read_yaml(path)
     if not isinstance(entries, Mapping) or "names" not in entries:
         return None
@@ -323,7 +326,7 @@ def _is_hex(text: str) -> bool:
 
 
 def _vistas(path: Path) -> ClassSet | None:
-    """Read Mapillary Vistas' labels.
+    """Read Mapillary Vistas' labels; return None if config.json is the file of another program.
 
     If only the last label is not evaluated, the number of that label is the ignore index.
     """

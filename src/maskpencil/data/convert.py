@@ -30,7 +30,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
 
     Args:
         data: the data set.
-        out: the folder to write, which must be missing or empty; it is written completely or not at all.
+        out: the folder to write, which must not exist or must be empty; it is written completely or not at all.
         file_format: a key of `formats.WRITERS`.
         report: called with (done, total).
 
@@ -80,8 +80,8 @@ class Change:
 def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    `out` must be missing or empty, and is written completely or not at all. Images are copied, upright if EXIF rotates
-    them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
+    `out` must not exist or must be empty, and is written completely or not at all. Images are copied, upright if EXIF
+    rotates them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
     annotations that cannot be read, images without a mask, masks that are fully ignored or differ from their image in
     aspect ratio, and repeated images, preferably in train. Masks are rotated or scaled to fit, values without a class
     are ignored, and class numbers that begin with 1 are changed to begin with 0.

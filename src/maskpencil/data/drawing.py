@@ -339,7 +339,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
 
 
 Ring = npt.NDArray[np.float64]
-"""(n, 2): points (x, y), with the last one connected to the first; y points down."""
+"""(n, 2): points (x, y), where the last point is connected to the first point; y points down."""
 
 SAGITTA = 0.02
 """Pixels: the largest distance of an ellipse from the polygon that approximates it."""

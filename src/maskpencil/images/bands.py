@@ -171,7 +171,7 @@ class Levels:
         return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
-        """Count the numbers (H, W, n) of a part of the file, except those of empty pixels."""
+        """Examine the numbers (H, W, n) of a part of the file, except the numbers of empty pixels."""
         values = colors if empty is None else colors[~empty]
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]

@@ -222,7 +222,10 @@ def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
 def _tiff_mask(
     file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
 ) -> npt.NDArray[np.generic] | None:
-    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it."""
+    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it.
+
+    None without a mask.
+    """
     within = tiff.mask_of(page, pages)
     if within:
         return within.samples(file, (0,))[..., 0]

@@ -132,7 +132,7 @@ def _region_files(
 
 @contextmanager
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
-    """Yield a function that adds an image to a data set in `folder`, which must be missing or empty.
+    """Yield a function that adds an image to a data set in `folder`, which must not exist or must be empty.
 
     Yield None without a format.
     """

@@ -57,7 +57,7 @@ def predict(
     after an interruption.
 
     Args:
-        segmenter: a segmenter, a wrapper of one, or a model folder.
+        segmenter: a segmenter, a wrapper of a segmenter, or a model folder.
         sources: a file, folder, pattern, address, array or Pillow image, or a list of several; see `find_sources`.
         out: the folder to write; by default a new folder in runs/predict, which the report names.
         options: the settings.

@@ -19,7 +19,10 @@ class Grid:
 
     @classmethod
     def in_place(cls, stride: int) -> Self:
-        """Return the grid whose cells are tiles of stride x stride pixels, the first in the image's top left corner."""
+        """Return the grid whose cells are tiles of stride x stride pixels.
+
+        The first tile lies in the image's top left corner.
+        """
         return cls(stride, (stride - 1) / 2)
 
     def through(self, *layers: Window) -> "Grid":

@@ -192,7 +192,9 @@ def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkP
     kernel = read_arrays(folder, name)[name]
     size, classes = upsampling.kernel_size, upsampling.classes
     if kernel.shape not in ((classes, 1, size, size), (classes, classes, size, size)):
-        raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} is {kernel.shape}; expected its {CONFIG}")
+        raise ModelError(
+            f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} is {kernel.shape}; copy the model folder again"
+        )
     return Upsampling(**facts["upscoring"], kernel=kernel.astype(np.float32)), profile
 
 
@@ -237,9 +239,11 @@ def _fill(model: Any, folder: Path) -> None:
         found = tensors.get(name)
         if found is None or not shape.compatible(openvino.PartialShape(found.shape)):
             misfit = "is missing" if found is None else f"is {found.shape} instead of {tuple(shape.to_shape())}"
-            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} {misfit}; expected its {CONFIG}")
+            raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} {misfit}; copy the model folder again")
         if found.dtype.kind != "f":
-            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} holds {found.dtype}; expected its {CONFIG}")
+            raise ModelError(
+                f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} holds {found.dtype}; copy the model folder again"
+            )
         numbers = found.astype(parameter.get_element_type().to_dtype(), copy=False)
         parameter.output(0).replace(op.constant(numbers, shared_memory=True).output(0))
         model.remove_parameter(parameter)
@@ -342,7 +346,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
         raise ValueError(f"it is not XML ({error})") from error
     layers = net.findall("./layers/layer")
     if net.tag != "net" or net.get("version") != "11" or not 1 <= len(layers) <= MAX_LAYERS:
-        raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in OpenVINO's form 11")
+        raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in version 11 of OpenVINO's format")
     if len(layers) != sum(element.tag == "layer" for element in net.iter()):
         raise ValueError("it has layers within layers")
     for layer in layers:

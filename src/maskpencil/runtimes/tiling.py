@@ -49,8 +49,8 @@ def tiled_maps(
 
     The image is cut into square tiles with sides of `tile` pixels, a multiple of `ALIGNMENT`, from its upper left
     corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores equal
-    those of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended instead.
-    Only one band of scores is in memory at a time.
+    the scores of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended
+    instead. Only one band of scores is in memory at a time.
     """
     height, width = image.size
     stride = runtime.upsampling.pixel_stride

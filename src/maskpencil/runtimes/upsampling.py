@@ -30,7 +30,7 @@ class Upsampling:
             torchvision's networks do.
         kernel_size: the kernel size of the transposed convolution.
         origin: the row, and equally the column, of the transposed convolution's output at which the image begins.
-        kernel: the learned kernel (K, K / groups, k, k); None for a bilinear one.
+        kernel: the learned kernel (K, K / groups, k, k); None for a bilinear kernel.
     """
 
     classes: int

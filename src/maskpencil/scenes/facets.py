@@ -37,8 +37,8 @@ class Outlines:
     """N polygons without color, which have M vertices together.
 
     `vertices` (M, 3) are in meters: to the right of the street's center line, above the ground, along the street.
-    `counts` (N,) is the number of vertices of each polygon; the vertices of a polygon follow those of the polygon
-    before it.
+    `counts` (N,) is the number of vertices of each polygon; the vertices of a polygon follow the vertices of the
+    polygon before it.
     """
 
     vertices: Floats

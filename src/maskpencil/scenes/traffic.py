@@ -345,7 +345,7 @@ class _Crowd:
         self._shape([middle + corner * (wide, high) for corner in _CIRCLE], color, whom)
 
     def _shape(self, corners: Sequence[Floats], color: Floats, whom: npt.NDArray[np.bool_] | None = None) -> None:
-        """Add a polygon of corners (P, 2) in a color (3,) or (P, 3), for all people or for those in `whom` (P,)."""
+        """Add a polygon of corners (P, 2) in a color (3,) or (P, 3), for all people or where `whom` (P,) is True."""
         points = self._on_street(np.stack(corners, axis=1))
         colors, depths = np.broadcast_to(color, (len(points), 3)), self._places[:, 2]
         if whom is not None:

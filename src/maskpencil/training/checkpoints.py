@@ -42,7 +42,7 @@ def save_checkpoint(
         scaler: the scaler of the loss in fp16.
 
     Raises:
-        OutputError: the checkpoint cannot be written; the previous one is kept.
+        OutputError: the checkpoint cannot be written; the previous checkpoint is kept.
     """
     state = {
         "progress": asdict(progress),

@@ -167,7 +167,7 @@ class SegmentationDataset(Dataset[Sample]):
     """A data set of augmented images (3, H, W) uint8 and targets (H, W) uint8.
 
     Items are accessed by `SampleIndex`. The random numbers of an item depend only on epoch, image and seed, never on
-    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
+    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted run.
 
     Args:
         images: the pairs of images and targets.

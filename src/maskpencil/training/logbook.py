@@ -157,7 +157,7 @@ def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
 
 
 class Silent(Logbook):
-    """A log that writes nothing, for all processes except the main one."""
+    """A log that writes nothing, for all processes except the main process."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run

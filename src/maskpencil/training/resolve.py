@@ -59,7 +59,7 @@ class TrainPlan:
 
 
 def make_plan(config: TrainConfig) -> TrainPlan:
-    """Parse complete settings, such as those in the config.yaml of a run."""
+    """Parse complete settings, such as the settings in the config.yaml of a run."""
     image_size, crop_size = parse_auto_image_size(config.image_size), parse_crop_size(config.crop_size)
     return TrainPlan(
         config=config,
@@ -75,7 +75,7 @@ def make_plan(config: TrainConfig) -> TrainPlan:
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
     """Fill in missing settings from the recipe, and settings that are `auto` from the images and the backbone.
 
-    In the plan's config every setting has a value, except optional ones, and `epochs` if there is a time budget.
+    In the plan's config every setting has a value, except optional settings, and `epochs` if there is a time budget.
     Resolving this config again changes nothing.
 
     Args:

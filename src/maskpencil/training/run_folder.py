@@ -243,7 +243,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
         return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with those of the run; "
+            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with the data of the run; "
             "remove the file to resume without that check"
         ) from error
 

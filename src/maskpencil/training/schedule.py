@@ -81,7 +81,9 @@ class Progress:
 
 
 def rate_factor(schedule: str, work: float) -> float:
-    """Compute the learning rate as a share, 0..1, of the highest one, after the share `work`, 0..1, of the work.
+    """Return the learning rate as a share, 0..1, of the highest learning rate.
+
+    `work`, 0..1, is the share of the work done.
 
     With `one-cycle` the share rises linearly from `LOWEST` to 1, then falls to `LOWEST` along half a cosine wave; with
     `constant` it is 1.

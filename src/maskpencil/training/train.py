@@ -1,4 +1,4 @@
-"""Train a network on a folder: start a run or resume one."""
+"""Train a network on a folder: start a run, or resume a run."""
 
 import time
 from collections.abc import Mapping

@@ -336,7 +336,9 @@ class Trainer:
         except OutputError as error:
             if needed:
                 raise
-            log.say(f"warning: checkpoint of step {self.progress.step} not saved, the previous one is kept: {error}")
+            log.say(
+                f"warning: checkpoint of step {self.progress.step} not saved, the previous checkpoint is kept: {error}"
+            )
 
     def _reserve_time(self, schedule: TimeBudgetSchedule, log: Logbook) -> None:
         """Measure how long validating and writing take, so that time is left for them at the end.
@@ -391,7 +393,7 @@ class Trainer:
         broken = first_not_finite(state)
         flag = torch.tensor(float(broken is not None), device=self.device)
         if float(self.accelerator.reduce(flag, reduction="sum")):
-            where = broken or "those of another process"
+            where = broken or "in another process"
             raise self._diverged(f"the weights or their statistics are not finite numbers ({where})", log)
 
     def _diverged(self, found: str, log: Logbook) -> TrainingError:

@@ -86,7 +86,7 @@ def validate(
             no part begins that would take longer. The first part is always scored.
     """
     world, pairs, names = int(accelerator.num_processes), data.pairs("val"), data.classes.names
-    # statistics of normalization layers differ between processes until the next step; those of the main one are used
+    # statistics of normalization layers differ between processes until the next step; the main process's are used
     broadcast(list(segmenter.network.buffers()))
     order, ends = np.arange(len(pairs)), [len(pairs)]
     if until is not None:

@@ -249,7 +249,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
             [view.pair.image for view in blank if view.image.levels],
             "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: {n}",
             "give them a scale by which their numbers fill 0 to 10000: gdal_edit.py -scale FACTOR FILE.tif; or replace "
-            "or remove those that are blank",
+            "or remove the images that are blank",
         ),
     ]
 

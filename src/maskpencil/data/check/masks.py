@@ -299,7 +299,7 @@ def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         smoothed = [
             view.mask.facts.path for view in seen if view.mask.facts and _has_unknown_values(view.mask.facts, encoding)
         ]
-        what = "compressed or smoothed masks, with values between those of the classes: {n}"
+        what = "compressed or smoothed masks, with values between the values of the classes: {n}"
     else:
         smoothed = [view.pair.mask for view in seen if view.mask.steps > MIN_SMOOTHED_SHARE]
         what = "masks whose borders pass through the numbers between two classes, as if scaled with smoothing: {n}"

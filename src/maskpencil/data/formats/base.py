@@ -41,7 +41,7 @@ used, such as test images without masks.
 class LabeledImage:
     """An image file and its label map (H, W), of the image's size.
 
-    `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix, with
+    `split` is train, val or test, or "" if there are no splits. `name` is the path below the split without suffix, with
     "/" between folders; it is unique in the split.
     """
 

@@ -67,15 +67,16 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
     Else return None.
 
-    Images are looked for beside the JSON, and in folders beside it or in `images/` that are named after the JSON or its
-    split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows from the JSON's
-    name, else from its folder's. Images without annotations are background.
-    Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like
-    any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a box are left out.
-    Module `orientation` describes how annotations of photographs with an EXIF orientation are read.
+    Images are searched for beside the JSON file, and in folders beside it or in `images/` that are named after the JSON
+    file or its split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows
+    from the JSON's name, else from its folder's. Images without annotations are background. Where annotations overlap,
+    the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like any other annotation, since
+    some tools mark masks drawn by hand this way. Annotations with only a box are left out. Module `orientation`
+    describes how annotations of photographs with an EXIF orientation are read.
 
-    Classes are the categories, ordered by id, including unused ones. A category that is only the supercategory of other
-    categories, such as Roboflow's first category, is no class. A class file must name all categories that are used.
+    Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
+    other categories, such as Roboflow's first category, is no class. A class file must name all categories that are
+    used.
 
     Raises:
         DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
@@ -152,7 +153,7 @@ def _is_single(files: Sequence[CocoFile]) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder, except hidden ones."""
+    """Return the folders in a folder, except hidden folders."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -286,7 +287,7 @@ def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     `classes.yaml` stores the order and colors of the classes. Without splits the file of annotations is
     `instances_default.json`. An annotation is a region of one class as `regions.write_regions` writes it: polygons
-    along the pixels' edges, or run lengths where it has holes. The class of pixels outside all shapes (see
+    along the pixels' edges, or run lengths if the region has holes. The class of pixels outside all shapes (see
     `annotations.undrawn_class`) has no annotations. Ignored pixels have the category `__ignore__`.
 
     Raises:

@@ -238,7 +238,9 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Decode a mask: the lengths of runs outside and inside of it in turn, along the rows of its box.
+    """Decode a mask from the lengths of its runs; return None if it is empty.
+
+    The runs are alternately outside and inside of the mask, along the rows of its box.
 
     CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
 

@@ -81,7 +81,9 @@ def _shape(label: Entry) -> Polygon | Bitmap | None:
 
 
 def _mask(label: Entry) -> Bitmap | None:
-    """Decode a mask: pairs of a run's first pixel, counted from 1 along the rows of the box, and its length.
+    """Decode a mask from its runs; return None if it is empty.
+
+    A run is a pair of numbers: the index of its first pixel, counted from 1 along the rows of the box, and its length.
 
     Raises:
         DataError: the pairs are not whole numbers, or a run leaves the box.

@@ -45,7 +45,9 @@ class ImageSearch:
     def find(
         self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
     ) -> Path | None:
-        """Find the image that the file `source` calls `name`: in `folders`, else anywhere except in other splits.
+        """Find the image that the file `source` calls `name`; return None if it is missing or ambiguous.
+
+        It is searched for in `folders`, then anywhere except in other splits.
 
         An image outside `folders`, or under a name that differs in case, in its suffix, in quoted characters (%20) or
         by the prefix of Label Studio's uploads, counts only if no other image matches as well.

@@ -136,8 +136,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's format, names no image or an ambiguous one, or all images are
-            missing.
+        DataError: a task is not in Label Studio's format, names no image or several images match the name, or all
+            images are missing.
     """
     if not root.is_dir():
         return None

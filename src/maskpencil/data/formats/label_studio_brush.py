@@ -27,7 +27,7 @@ from maskpencil.label_maps import LabelMap, read_mask_pixels
 
 @dataclass(frozen=True, eq=False)
 class BrushMasks(Drawing):
-    """The mask of an image in several PNG files with one class each; smaller areas lie over larger ones."""
+    """The mask of an image in several PNG files with one class each; smaller areas lie over larger areas."""
 
     masks: Sequence[tuple[Path, int]] = ()
 

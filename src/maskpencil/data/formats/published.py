@@ -32,6 +32,8 @@ from 1."""
 def recognize_ade20k(root: Path) -> Recognized | None:
     """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
 
+    Else return None.
+
     `images/training/ADE_train_00000001.jpg` has the mask `annotations/training/ADE_train_00000001.png`. Source: Zhou et
     al., "Scene Parsing through ADE20K Dataset", CVPR 2017; ADEChallengeData2016.zip of
     http://sceneparsing.csail.mit.edu, https://github.com/CSAILVision/sceneparsing
@@ -109,6 +111,8 @@ CAMVID_FORMS = (CAMVID_ORIGINAL, CAMVID_BY_SPLITS, CAMVID_FASTAI, CAMVID_SEGNET)
 
 def recognize_camvid(root: Path) -> Recognized | None:
     """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
+
+    Else return None.
 
     CamVid is distributed in four forms:
 
@@ -199,6 +203,8 @@ the trainIds themselves, with a table that they may change."""
 def recognize_cityscapes(root: Path) -> Recognized | None:
     """Read `root` if it holds `leftImg8bit/`, and masks with `labelIds` or `labelTrainIds` in `gtFine/`.
 
+    Else return None.
+
     `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
     `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
     Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
@@ -254,7 +260,7 @@ KITTI_ROAD_MASK = re.compile(r"(?P<road>uu|umm?)_(?P<task>road|lane)_(?P<number>
 
 
 def recognize_kitti_road(root: Path) -> Recognized | None:
-    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
+    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`; otherwise return None.
 
     `training/image_2/um_000000.png` has the mask `training/gt_image_2/um_road_000000.png`. Source: Fritsch, Kuehnl,
     Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms", ITSC 2013;
@@ -306,6 +312,8 @@ ROBOFLOW_ENDING = "_mask"
 
 def recognize_roboflow(root: Path) -> Recognized | None:
     """Read `root` if its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
+
+    Else return None.
 
     The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are `Pixel Value` and `Class`.
     The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored. Source:

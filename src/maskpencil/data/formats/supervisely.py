@@ -1,7 +1,7 @@
 """Read Supervisely: `meta.json` with the classes, and datasets with `img/NAME.jpg` and `ann/NAME.jpg.json`.
 
 Shapes are drawn as Supervisely's library draws them: points are whole pixels, and the pixels on the outer border of a
-shape belong to it, those on the border of a hole do not. Sources:
+shape belong to the shape, while the pixels on the border of a hole do not. Sources:
 https://developer.supervisely.com/getting-started/supervisely-annotation-format and, in
 https://github.com/supervisely/supervisely, `supervisely/geometry/`
 """
@@ -181,6 +181,8 @@ def _alpha_mask(entry: Entry, _size: tuple[int, int]) -> list[Bitmap | Polygon |
 
 def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
     """Decode a mask: a PNG in base64, usually compressed by zlib, whose upper left pixel is at `origin`.
+
+    Return None if it is empty.
 
     Args:
         bitmap: the object with the PNG and `origin`.

@@ -165,7 +165,7 @@ def recognize(root: Path) -> Recognized | None:
 
     Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
     without a label file are background, as for Ultralytics; a split without any label file is left out. Larger polygons
-    lie under smaller ones. Pixels of objects that have only a box are ignored.
+    lie under smaller polygons. Pixels of objects that have only a box are ignored.
 
     Masks are read if the YAML file has `masks_dir`, or if there is a `masks/` and no polygon. Values are the numbers of
     the names, 255 is ignored. If there is only one name, its value is 1, and 0 is the background. `label_mapping` maps

@@ -290,7 +290,10 @@ def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *,
 
 
 def _duplicates(views: Sequence[View], samples: _Samples) -> list[View]:
-    """Return the views with the same contents as a better one; gray views come before colored, then short names."""
+    """Return the views with the same contents as a better view.
+
+    Gray views are better than colored views, then short names than long names.
+    """
     ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
     repeated: list[View] = []
     for place, view in enumerate(ranked):

@@ -35,7 +35,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
 
 def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, except hidden ones; readers skip them."""
+    """Find the named pipes, devices and sockets below a folder, except hidden files; readers skip these files."""
     found, places = [], [folder]
     while places:
         try:

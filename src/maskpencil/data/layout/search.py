@@ -320,7 +320,7 @@ def _candidate_pairs(names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _hold_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
-    """Return by folder whether it holds masks; {} if the folders cannot be told apart."""
+    """Return by folder whether it holds masks; {} if it is unclear which folders do."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called
@@ -345,7 +345,7 @@ def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    """Return the subfolders of a folder, except hidden ones and links to a parent folder."""
+    """Return the subfolders of a folder, except hidden folders and links to a parent folder."""
     above = {folder.resolve(), *folder.resolve().parents}
     inside = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
     return sorted(path for path in inside if path.resolve() not in above)

@@ -445,7 +445,7 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
     """Return a note that says whether numbers or colors are read.
 
-    None unless the palettes contradict each other or the classes.
+    Return None unless the palettes contradict each other or the classes.
     """
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
     counts = "colors are read, not the numbers" if encoding.kind == "color" else "numbers are read, not the colors"

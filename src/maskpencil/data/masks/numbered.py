@@ -92,7 +92,7 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
     """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the largest N.
 
-    This is rare for classes, since the classes that are absent from a mask are not always the last ones.
+    This is rare for classes, since the classes that are absent from a mask are not always the last classes.
     """
     if any(fact.colored for fact in facts):
         return False

@@ -32,7 +32,7 @@ from maskpencil.label_maps import read_mask_pixels
 
 COPIED_FILES = (*CLASS_FILES, *(name for name in READERS if name not in UNCERTAIN))
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
-"""Names of splits on the Hub besides the usual ones."""
+"""Names of splits that occur on the Hub besides the usual names."""
 
 SIDE_FILE = "metadata.parquet"
 """The name of a table that describes image files beside it, and holds no images."""

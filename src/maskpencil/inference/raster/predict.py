@@ -74,7 +74,7 @@ class RowsDone:
         return int(self._files[-1].stem) if self._files else 0
 
     def add(self, rows: Rows) -> None:
-        """Store the rows that follow the finished ones.
+        """Store the rows that follow the finished rows.
 
         Raises:
             OutputError: the rows cannot be written.

@@ -32,7 +32,7 @@ class Structure:
 
     is_cut: bool = False
     has_unread_video: bool = False
-    """Whether a complete second MP4, which FFmpeg skips, follows the first one."""
+    """Whether the file holds a complete second MP4, which FFmpeg skips, after the first MP4."""
 
 
 def read_structure(path: str | os.PathLike[str]) -> Structure:

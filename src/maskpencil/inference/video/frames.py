@@ -66,7 +66,8 @@ class FrameConverter:
         self.is_interlaced = False
         """Whether any frame holds two fields of different times."""
         self.resized: tuple[int, tuple[int, int]] | None = None
-        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the first one's size."""
+        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the size of the first
+        frame of the video."""
 
     @property
     def hdr(self) -> str | None:

@@ -78,7 +78,7 @@ class Smoother:
 
 
 class CutFinder:
-    """A finder of cuts: frames that differ much from the previous one, and more than recent frames did."""
+    """A finder of cuts: frames that differ much from the previous frame, and more than recent frames differed."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None

@@ -43,7 +43,7 @@ class FeatureCache:
     Args:
         path: the folder of the files.
         images: the number of images.
-        views: the number of random views of each image; row v * images + i is view v of image i.
+        views: the number of views of each image; row v * images + i is view v of image i.
         tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
         targets: (views * images, H, W) uint8.
     """
