@@ -186,7 +186,7 @@ class WriteBehind:
 
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads, and wait for its threads after the block, unless one has stalled."""
+    """Yield a pool of threads, and wait for its threads after the block, unless a thread has stalled."""
     pool, stalled = ThreadPoolExecutor(workers, name), False
     try:
         yield pool

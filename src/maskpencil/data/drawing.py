@@ -170,8 +170,8 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 class ClassPages:
     """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
 
-    The areas of two pages may not overlap. If the number of a page is neither 1 nor 255, which mean white, it is the
-    class.
+    The areas of two pages may not overlap. If the number of a page is neither 1 nor 255, which mean white, the number
+    is the class of its pixels.
     """
 
     path: Path
@@ -326,7 +326,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
     first = np.append(0, last[:-1] + 1)[: len(last)]
     lengths = last - first + 1
     if (lengths > _LONGEST).any():
-        raise DataError("its run-length text holds a number that no image needs; export it again")
+        raise DataError("its run-length text holds a number that is too large for any image; export it again")
     if not len(digits):
         return np.zeros(0, dtype=np.int64)
     shifts = _BITS * (np.arange(len(digits)) - np.repeat(first, lengths))

@@ -258,7 +258,7 @@ def _find_layout(root: Path, places: Places) -> Layout:
 def _class_file(layout: Layout) -> ClassFile | None:
     """Return the class file in the folder, or else in the nearest folder above all images and masks.
 
-    None if there is no class file.
+    Return None if there is no class file.
     """
     files = {path for pairs in layout.splits.values() for p in pairs for path in (p.image, p.mask)}
     paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}

@@ -164,7 +164,7 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether the conversion depends on the numbers themselves, so that `count` must see all of them."""
+        """Whether the conversion depends on the numbers in the file, so that all of them must be passed to `count`."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False

@@ -168,7 +168,7 @@ def is_tiff(source: str | os.PathLike[str] | bytes) -> bool:
 
 
 def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
-    """Return the first `size` bytes of a file; all of them if `size` is -1."""
+    """Return the first `size` bytes of a file; all bytes if `size` is -1."""
     if isinstance(source, bytes):
         return source[: None if size < 0 else size]
     refuse_special(source, error=ImageError)

@@ -486,7 +486,7 @@ def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
 def _scale(metadata: str, colors: tuple[int, ...]) -> tuple[float, float] | None:
     """Return the factor and offset that convert integers to reflectance.
 
-    None unless they are the same for all visible bands.
+    Return None unless they are the same for all visible bands.
     """
     factors, offsets = (dict(_ITEMS[role].findall(metadata)) for role in ("scale", "offset"))
     found = {(_number_in(factors.get(str(band), "1")), _number_in(offsets.get(str(band), "0"))) for band in colors}

@@ -42,9 +42,9 @@ def predict(
 
     For images the results are masks/STEM.png and, if requested, overlays/STEM.jpg, confidence/STEM.png (8-bit gray,
     255 = certain) and entropy/STEM.png (8-bit gray, 0 = certain, 255 = all classes equally probable). For videos,
-    streams and cameras they are overlays/STEM.mp4 and, if `options.video` requests masks, masks/STEM.mkv (lossless gray
-    levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files of any size are
-    read, and their masks written, window by window, as GeoTIFF with their georeference.
+    streams and cameras the results are overlays/STEM.mp4 and, if `options.video` requests masks, masks/STEM.mkv
+    (lossless gray levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files
+    of any size are read, and their masks written, window by window, as GeoTIFF with their georeference.
 
     `options.regions` requests the connected components, whose boxes are drawn on the overlays. For images the regions
     are also written: one regions.json for all images (json, coco), which after an interruption holds the completed
@@ -53,8 +53,8 @@ def predict(
     and masks in OUT/annotations, which can be corrected in an annotation tool and used for training.
 
     Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, the network and
-    writing overlap. A source that cannot be read is reported, and the others are processed. Every file is whole, even
-    after an interruption.
+    writing overlap. A source that cannot be read is reported, and all other sources are processed. Every file is whole,
+    even after an interruption.
 
     Args:
         segmenter: a segmenter, a wrapper of a segmenter, or a model folder.

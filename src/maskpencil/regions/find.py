@@ -54,10 +54,11 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the regions at three times the size, separated from each other: (3 H + 1, 3 W + 1), 1 inside.
+    """Draw the regions at three times the size, separated from each other: 1 inside, 0 outside, (3 H + 1, 3 W + 1).
 
     Pixel x covers the cells 3 x + 1 and 3 x + 2. Cell 3 x lies on the edge between the pixels x - 1 and x; it is inside
-    only if both belong to the same region. It is outside where pixels touch only at a corner, which separates them.
+    only if both belong to the same region. Where pixels touch only at a corner, cell 3 x is outside, which separates
+    the pixels.
     """
     height, width = ids.shape
     cells = np.zeros((_CELLS * height + 1, _CELLS * width + 1), dtype=np.uint8)

@@ -366,7 +366,7 @@ def _rain(view: View, rng: np.random.Generator) -> Canvas:
 
 @lru_cache(maxsize=4)
 def _rim(height: int, width: int) -> Canvas:
-    """Return the vignetting of the lens (H, W, 1)."""
+    """Return the factors (H, W, 1) by which the lens darkens pixels far from the center (vignetting)."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, np.newaxis]
     x = np.linspace(-1, 1, width, dtype=np.float32)[np.newaxis]
     return np.float32(1.02) - np.float32(0.065) * ((x**2 + y**2) ** np.float32(1.5))[..., np.newaxis]

@@ -52,9 +52,7 @@ TASKS = (
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or one of the `WRAPPERS` in it, if the folder holds the images and masks of a task by splits.
 
-    Otherwise return None.
-
-    The test split is left out, since its masks were never published.
+    Otherwise return None. The test split is left out, since its masks were never published.
 
     Raises:
         DataError: no image has its mask.

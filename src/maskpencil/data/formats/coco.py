@@ -65,14 +65,13 @@ STRETCHING_TOOL = "Label Studio"
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
 
-    Else return None.
-
-    Images are searched for beside the JSON file, and in folders beside it or in `images/` that are named after the JSON
-    file or its split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows
-    from the JSON's name, else from its folder's. Images without annotations are background. Where annotations overlap,
-    the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like any other annotation, since
-    some tools mark masks drawn by hand this way. Annotations with only a box are left out. Module `orientation`
-    describes how annotations of photographs with an EXIF orientation are read.
+    Else return None. Images are searched for beside the JSON file, and in folders beside it or in `images/` that
+    are named after the JSON file or its split, then anywhere, see `ImageSearch`; or only in the folder `images`, if
+    given. The split follows from the JSON's name, else from its folder's. Images without annotations are
+    background. Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1)
+    is drawn like any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a
+    box are left out. Module `orientation` describes how annotations of photographs with an EXIF orientation are
+    read.
 
     Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
     other categories, such as Roboflow's first category, is no class. A class file must name all categories that are

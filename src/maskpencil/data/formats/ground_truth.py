@@ -28,9 +28,8 @@ EXPORT = "copy images and masks there from S3, such as by 'aws s3 sync'"
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if files below it are Ground Truth's output manifests of semantic segmentation.
 
-    Otherwise return None.
-
-    Images and masks are found in `root` by the last parts of their S3 addresses; the addresses are never opened.
+    Otherwise return None. Images and masks are found in `root` by the last parts of their S3 addresses; the
+    addresses are never opened.
 
     Raises:
         DataError: a manifest is of another task or of several jobs, a line is not in its format, one color has two

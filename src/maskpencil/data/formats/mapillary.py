@@ -35,10 +35,9 @@ RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it has `training/images/` or `validation/images/`, and the labels and label names of a release.
 
-    Otherwise return None.
-
-    Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and the images of `testing/`,
-    which have no labels, are left out. Labels that the data set does not evaluate are ignored.
+    Otherwise return None. Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and
+    the images of `testing/`, which have no labels, are left out. Labels that the data set does not evaluate are
+    ignored.
 
     Raises:
         DataError: the file of label names is not in its format, or no image has its mask.

@@ -85,7 +85,7 @@ def undecided(where: str, image: Exchanged) -> DataError:
 def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Reading | None:
     """Return the reading that the outlines of a file's images show.
 
-    None if the outlines show no reading, or different readings.
+    Return None if the outlines show no reading, or different readings.
 
     Args:
         images: images whose width and height are exchanged.

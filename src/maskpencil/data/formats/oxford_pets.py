@@ -27,11 +27,9 @@ ENCODING = MaskEncoding(
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set.
 
-    Otherwise return None.
-
-    The images in `annotations/trainval.txt` are used for training, except one in five, which is used for validation;
-    the images in `test.txt` are used for the test. Without both lists, one in five of all images is used for
-    validation.
+    Otherwise return None. The images in `annotations/trainval.txt` are used for training, except one in five, which
+    is used for validation; the images in `test.txt` are used for the test. Without both lists, one in five of all
+    images is used for validation.
 
     Raises:
         DataError: no image has its trimap, or a list cannot be read.

@@ -32,11 +32,9 @@ from 1."""
 def recognize_ade20k(root: Path) -> Recognized | None:
     """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
 
-    Else return None.
-
-    `images/training/ADE_train_00000001.jpg` has the mask `annotations/training/ADE_train_00000001.png`. Source: Zhou et
-    al., "Scene Parsing through ADE20K Dataset", CVPR 2017; ADEChallengeData2016.zip of
-    http://sceneparsing.csail.mit.edu, https://github.com/CSAILVision/sceneparsing
+    Else return None. `images/training/ADE_train_00000001.jpg` has the mask
+    `annotations/training/ADE_train_00000001.png`. Source: Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR
+    2017; ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu, https://github.com/CSAILVision/sceneparsing
 
     Raises:
         DataError: no image has its mask.
@@ -112,9 +110,7 @@ CAMVID_FORMS = (CAMVID_ORIGINAL, CAMVID_BY_SPLITS, CAMVID_FASTAI, CAMVID_SEGNET)
 def recognize_camvid(root: Path) -> Recognized | None:
     """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
 
-    Else return None.
-
-    CamVid is distributed in four forms:
+    Else return None. CamVid is distributed in four forms:
 
         701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
         train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the original by splits
@@ -203,11 +199,9 @@ the trainIds themselves, with a table that they may change."""
 def recognize_cityscapes(root: Path) -> Recognized | None:
     """Read `root` if it holds `leftImg8bit/`, and masks with `labelIds` or `labelTrainIds` in `gtFine/`.
 
-    Else return None.
-
-    `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
-    `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
-    Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
+    Else return None. `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
+    `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset
+    for Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
 
     The test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
 
@@ -313,11 +307,9 @@ ROBOFLOW_ENDING = "_mask"
 def recognize_roboflow(root: Path) -> Recognized | None:
     """Read `root` if its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
 
-    Else return None.
-
-    The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are `Pixel Value` and `Class`.
-    The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored. Source:
-    https://roboflow.com/formats/semantic-segmentation-masks-png
+    Else return None. The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are
+    `Pixel Value` and `Class`. The classes are numbered in the order of their pixel values; 255, if it is no class,
+    is ignored. Source: https://roboflow.com/formats/semantic-segmentation-masks-png
 
     Raises:
         DataError: a `_classes.csv` is not in its format, or the `_classes.csv` of two splits differ.

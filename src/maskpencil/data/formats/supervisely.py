@@ -43,11 +43,9 @@ HALF = 128
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root`, or the project folders in it, if datasets hold `ann/` with Supervisely's JSON files.
 
-    Otherwise return None.
-
-    Polygons, masks and rectangles are drawn in the order of the file. The classes are the classes in meta.json, in
-    their order and colors, or else the class titles of the shapes. Datasets named after splits are the splits. The
-    images are in `img/` beside `ann/`, or below `images`, if given.
+    Otherwise return None. Polygons, masks and rectangles are drawn in the order of the file. The classes are the
+    classes in meta.json, in their order and colors, or else the class titles of the shapes. Datasets named after
+    splits are the splits. The images are in `img/` beside `ann/`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in Supervisely's format, or all images are missing.

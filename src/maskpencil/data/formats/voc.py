@@ -46,11 +46,9 @@ BY_COLOR = MaskEncoding(
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names, year and number.
 
-    Otherwise return None.
-
-    The file names of 2007 are only six digits, which other data sets use too; therefore they are accepted only if there
-    is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with a class file of other classes;
-    a classes.yaml of 21 names gives Pascal VOC's classes other names.
+    Otherwise return None. The file names of 2007 are only six digits, which other data sets use too; therefore they
+    are accepted only if there is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with
+    a class file of other classes; a classes.yaml of 21 names gives Pascal VOC's classes other names.
 
     Raises:
         DataError: no image has its mask, or a list cannot be read.

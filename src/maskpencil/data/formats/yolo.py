@@ -159,9 +159,7 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if a YAML file in it has `names` and the folders of images, and there are labels or masks.
 
-    Otherwise return None.
-
-    A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
+    Otherwise return None. A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
 
     Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
     without a label file are background, as for Ultralytics; a split without any label file is left out. Larger polygons
@@ -294,13 +292,14 @@ DIGITS = 6
 def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
-    A line is a 4-connected part of a region, as the polygon along the edges of its pixels; cuts of zero width lead to
-    its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million columns or rows. Their error
-    is thus less than half a pixel, and reading them at pixel centers restores exactly the same label map.
+    Each line of a label file is a 4-connected part of a region, written as the polygon along the edges of its pixels;
+    cuts of zero width lead to its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million
+    columns or rows. Their error is thus less than half a pixel, and reading them at pixel centers restores exactly the
+    same label map.
 
     The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels, so they
-    become background. If no class is the background, no polygon covers them, and with classes.yaml they are read as
-    ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
+    become background. If no class is the background, no polygon covers ignored pixels, and with classes.yaml these
+    pixels are read as ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
 
     Raises:
         OutputError: a file cannot be written.

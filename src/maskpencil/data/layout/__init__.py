@@ -165,7 +165,7 @@ Files = dict[str, dict[str, Path]]
 
 @dataclass(frozen=True)
 class _ImagesAndMasks:
-    """Images, and the masks that may belong to them: by the name of their folder, the most likely folder first.
+    """Images, and the masks that may belong to them, grouped by the masks' folder; the most likely folder comes first.
 
     `unsplit` are images and masks outside the folders of splits.
     """

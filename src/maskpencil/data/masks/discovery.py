@@ -346,7 +346,7 @@ def _is_inverted(fact: MaskFacts) -> bool:
 def _palette_colors(fact: MaskFacts) -> dict[int, tuple[int, ...]]:
     """Return the palette's color of each index that occurs in a mask, except `IGNORE_INDEX`.
 
-    {} if the mask has no palette.
+    Return {} if the mask has no palette.
     """
     if fact.palette is None:
         return {}
