@@ -123,7 +123,7 @@ def test_every_form_gives_the_same_label_maps(save_files, name: str, write: Any)
     maps = {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
     np.testing.assert_array_equal(np.stack([maps["a"], maps["b"]]), np.stack([EXPECTED, EXPECTED]))
     assert not maps["c"].any()
-    assert "warning: 1 images have no annotated area and are read as background only (c.png); remove those that " in (
+    assert "warning: 1 images have no annotated area and are read as background only (c.png); remove images that " in (
         " ".join(folder.notes)
     )
 
