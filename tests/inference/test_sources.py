@@ -96,7 +96,7 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("ftp://example.org/a.mp4", "ftp addresses are not supported; expected http, https, rtsp"),
         ("file:///video.mp4", "file addresses are not supported"),
         ("/dev/null", "is not a file"),
-        ("model", "is a model; expected an image or a video; give the model first"),
+        ("model", "is a model; expected an image or a video; give the model before"),
     ],
 )
 def test_a_source_that_cannot_be_found_is_one_line(
