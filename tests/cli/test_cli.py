@@ -99,7 +99,7 @@ def test_an_interruption_is_reported_with_its_own_exit_code(monkeypatch, capsys)
     [
         (["predcit", "MODEL"], "there is no command 'predcit'; did you mean predict?\n"),
         (["paint"], "there is no command 'paint'; the commands are demo, check, convert,"),
-        (["predict", "MODEL"], "predict needs images"),
+        (["predict", "MODEL"], "predict needs an image"),
         (["predict", "MODEL", "a.png", "--threshold", "0.2"], "--threshold is for one class; name it with --class"),
         (["check", "DATA", "--processes", "0"], "--processes must be 1 or more, but got 0"),
     ],

@@ -283,5 +283,5 @@ def test_images_that_are_blank_by_their_scale_alone_are_told_so(tmp_path) -> Non
         Image.fromarray(pixels).save(tmp_path / f"images/{number}.tif")
         Image.fromarray(labels(1)).save(tmp_path / f"masks/{number}.png")
     text = lines(check(tmp_path))
-    assert "images that are of the same brightness everywhere as their numbers are read: 4" in text
+    assert "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: 4" in text
     assert "blank images" not in text

@@ -160,7 +160,10 @@ def test_an_address_that_does_not_answer_is_one_line_without_the_password(kind: 
 
 def test_a_web_page_is_refused_as_a_video(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<html>not a video</html>" * 100)
-    with file_server(tmp_path / "page.html") as address, pytest.raises(VideoError, match="check that the address is"):
+    with (
+        file_server(tmp_path / "page.html") as address,
+        pytest.raises(VideoError, match="check that the address belongs"),
+    ):
         opened(address)
 
 
