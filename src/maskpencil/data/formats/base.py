@@ -22,11 +22,20 @@ from maskpencil.plain_text import is_utf8
 
 @dataclass(frozen=True)
 class Recognized:
-    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks."""
+    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks.
+
+    `others` are further encodings in which copies of the data set occur; the first that fits all masks is used.
+    """
 
     name: str
     layout: Layout
     encoding: MaskEncoding
+    others: tuple[MaskEncoding, ...] = ()
+
+    @property
+    def encodings(self) -> tuple[MaskEncoding, ...]:
+        """All encodings, the most likely first."""
+        return (self.encoding, *self.others)
 
 
 Reader = Callable[[Path], Recognized | None]
