@@ -62,10 +62,10 @@ SUFFIXES = (".txt", ".csv", ".lst")
 HEADINGS = {"image", "images", "img", "file", "filename", "name", "mask", "masks", "label", "annotation", "split"}
 
 
-def find_lists(root: Path) -> dict[str, Path]:
+def find_lists(root: Path, folders: Sequence[str] = LIST_FOLDERS) -> dict[str, Path]:
     """Find the list file of each split, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
     found: dict[str, Path] = {}
-    for folder in LIST_FOLDERS:
+    for folder in folders:
         if not (root / folder).is_dir():
             continue
         files = sorted(path for path in (root / folder).iterdir() if path.suffix.lower() in SUFFIXES)

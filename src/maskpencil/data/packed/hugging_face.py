@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.class_files import CLASS_FILES, READERS, UNCERTAIN
+from maskpencil.data.class_files import CLASS_FILES, READERS, UNCERTAIN, names_by_value
 from maskpencil.data.formats.annotations import read_json
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.packed.archives import Budget
@@ -330,8 +331,8 @@ def _at(content: Any, key: str) -> Any:
 def _names(entry: Any) -> tuple[str, ...] | None:
     """Read class names from a list, or from a mapping of numbers to names, in which numbers may be missing."""
     if isinstance(entry, dict) and entry and all(re.fullmatch(r"\d{1,3}", key) for key in entry):
-        by_number = {int(key): name for key, name in entry.items()}
-        entry = [by_number.get(number, f"class_{number}") for number in range(max(by_number) + 1)]
+        with suppress(DataError):
+            entry = names_by_value(entry)
     if isinstance(entry, list) and entry and all(isinstance(name, str) for name in entry):
         return tuple(entry)
     return None
