@@ -29,6 +29,12 @@ def visible(text: str) -> str:
     return "".join(map(_seen, text))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun, which is in the plural unless the number is 1: "1 mask", "2 masks", "2 classes"."""
+    plural = noun + ("es" if noun.endswith(("s", "x")) else "s")
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def csv_cell(text: str) -> str:
     """Return the text for a cell of a CSV file: valid UTF-8 that no spreadsheet takes for a formula."""
     shown = visible(text)

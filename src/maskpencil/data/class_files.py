@@ -209,14 +209,6 @@ def _labelmap(path: Path) -> ClassSet:
     return classes_of_labelmap(path, read_labelmap(path))
 
 
-def _label_map(path: Path) -> ClassSet | None:
-    """Read a labelmap.txt of this other name, which files in other formats have as well."""
-    try:
-        return _labelmap(path)
-    except DataError:
-        return None
-
-
 def _dataset_meta(path: Path) -> ClassSet:
     """Read Datumaro's `labels`, or its `label_map` (index to name) with `segmentation_colors` in index order.
 
@@ -346,7 +338,6 @@ def _vistas(path: Path) -> ClassSet | None:
 
 READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "labelmap.txt": _labelmap,
-    "label_map.txt": _label_map,
     "dataset_meta.json": _dataset_meta,
     "_classes.csv": _roboflow,
     "id2label.json": _id2label,

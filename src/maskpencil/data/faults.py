@@ -10,12 +10,6 @@ EXAMPLES = 5
 """The largest number of files named on a line of text; the JSON report names all."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number and a noun, in the plural unless the number is 1: "1 mask", "2 masks", "2 classes"."""
-    many = "es" if noun.endswith(("s", "x")) else "s"
-    return f"{number:,} {noun}{'' if number == 1 else many}"
-
-
 @dataclass(frozen=True)
 class Fault:
     """A problem of a data set: what was found, in which files, and what to do.

@@ -15,7 +15,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize, recognize_annotations
+from maskpencil.data.formats import Recognized, recognize, recognize_annotations, recognize_masks
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
@@ -176,7 +176,7 @@ class FoundFolder:
         """
         given = self.class_file
         if self.recognized:
-            discovery = choose_encoding(self.recognized.encodings, facts)
+            discovery = choose_encoding(self.recognized.encodings, facts, published=self.recognized.published)
             encoding = _renamed(discovery.encoding, given) if given else discovery.encoding
             which = () if _are_alike(self.recognized) else (_count(encoding.classes),)
             return encoding, (*which, *discovery.notes, f"masks are read as {encoding.kind}")
@@ -218,6 +218,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else _class_file(layout)
+        recognized = recognized or (recognize_masks(layout) if given is None else None)
     except PermissionError as error:
         raise DataError(f"{error.filename or root}: may not be read; check its permissions") from error
     notes = [*packed.notes, *layout.notes, *stacked]

@@ -75,11 +75,12 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
     by_number = MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | dict(enumerate(meanings)))
-    colored = _is_colored(mask)
+    mode = read_header(mask).mode
+    in_palette = mode == "P" and _has_colors(mask)
     owners: dict[int, str] = {}
     for label in labels:
         owner = owners.setdefault(color_number(label.color), label.name)
-        if owner != label.name and colored:
+        if owner != label.name and (in_palette or mode.startswith("RGB")):
             raise DataError(
                 f"{labelmap}: {owner!r} and {label.name!r} have the same color, {label.color}, so the masks do not "
                 "distinguish them; give each label its own color and export again"
@@ -87,14 +88,11 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
         if owner != label.name:
             return [by_number]
     by_color = MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
-    return [by_color] if colored else [by_color, by_number]
+    return [by_color] if in_palette else [by_color, by_number]
 
 
-def _is_colored(mask: Path) -> bool:
-    """Return whether the colors of a mask are its classes, and not its numbers, as in a palette of gray levels."""
-    mode = read_header(mask).mode
-    if mode != "P":
-        return mode.startswith("RGB") and read_mask_pixels(mask).values.ndim == 3
+def _has_colors(mask: Path) -> bool:
+    """Return whether the colors of a palette are the classes, and not gray levels of the numbers."""
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 

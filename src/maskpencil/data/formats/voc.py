@@ -16,7 +16,7 @@ from pathlib import Path, PureWindowsPath
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import CLASS_FILES, IGNORED_LABELS, find_class_file
-from maskpencil.data.faults import EXAMPLES, counted
+from maskpencil.data.faults import EXAMPLES
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, with_distinct_colors
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.layout.splits import find_lists, unlisted
@@ -26,6 +26,7 @@ from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.known_classes import VOC
 from maskpencil.label_maps import IGNORE_COLOR, write_label_map
+from maskpencil.plain_text import counted
 from maskpencil.regular_files import read_lines
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
@@ -83,7 +84,7 @@ def recognize(root: Path) -> Recognized | None:
     nested = {name.partition("/")[0] for name in inside[images, chosen] if "/" in name}
     notes += [f"{chosen}/{name}/ left out" for name in sorted(nested)]
     layout = replace(layout, root=root, notes=(*notes, *layout.notes))
-    return Recognized("Pascal VOC", layout, BY_NUMBER, (BY_COLOR,))
+    return Recognized("Pascal VOC", layout, BY_NUMBER, (BY_COLOR,), published=True)
 
 
 def _has_own_classes(folder: Path) -> bool:

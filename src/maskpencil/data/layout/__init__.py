@@ -15,6 +15,7 @@ from maskpencil.data.layout.splits import (
     SPLITS,
     find_lists,
     listed_pairs,
+    names_pairs,
     split_by_file,
     split_in,
     split_names,
@@ -118,10 +119,17 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     found = _placed_pairs(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
-    return layout_of(root, found, split_file=_placed_file(root, places.split_file))
+    return layout_of(root, found, split_file=_placed_file(root, places.split_file), masks_in_lists=True)
 
 
-def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
+def layout_of(
+    root: Path,
+    found: Found,
+    *,
+    split_file: Path | None = None,
+    use_lists: bool = True,
+    masks_in_lists: bool = False,
+) -> Layout:
     """Assign the pairs found below `root` to splits, by list files if there are any, and set some aside for val.
 
     Args:
@@ -129,6 +137,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         found: the pairs.
         split_file: a file of splits, used instead of list files.
         use_lists: whether list files are read.
+        masks_in_lists: whether list files may name masks that were not found, or others than these.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.
@@ -139,8 +148,10 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         notes = [f"splits from {split_file.name}"]
         left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
         notes += [f"{left_out} pairs that it does not name are left out"] if left_out else []
-    elif lists:
-        listed = {split: listed_pairs(root, path, split, found) for split, path in lists.items()}
+    elif lists and (found or (masks_in_lists and any(map(names_pairs, lists.values())))):
+        listed = {
+            split: listed_pairs(root, path, split, found, with_masks=masks_in_lists) for split, path in lists.items()
+        }
         splits = {split: pairs for split, pairs in listed.items() if pairs}
         taken = {pair.image for pairs in splits.values() for pair in pairs}
         others = [pair.name for pairs in found.splits.values() for pair in pairs.values() if pair.image not in taken]
