@@ -189,7 +189,7 @@ def test_overlays_of_the_images_of_coco_are_no_images_without_a_mask(save_files,
     files["photos/3.jpg"] = photo()
     text = lines(check(save_files(files)))
     assert f"{others}/ left out: its files are named as the images" in text
-    assert "warning: 1 images without a mask left out (photos/3.jpg)" in text
+    assert "warning: 1 image without a mask left out (photos/3.jpg)" in text
 
 
 def test_folders_around_a_panoptic_file_name_its_split(save_files) -> None:

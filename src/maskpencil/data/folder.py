@@ -30,6 +30,7 @@ from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
+from maskpencil.plain_text import counted
 
 MOST_FOLDERS = 20
 """In so few folders data sets are looked for, where a folder is none itself."""
@@ -230,7 +231,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         which = f": {_count(classes)}" if _are_alike(recognized) else ""
         notes.insert(len(packed.notes), f"read as {recognized.name}{which}")
     if given and given.certain:
-        notes.append(f"{len(given.classes)} classes from {given.path.name}")
+        notes.append(f"{counted(len(given.classes), 'class')} from {given.path.name}")
     return FoundFolder(layout, recognized, given, tuple(notes))
 
 
@@ -403,7 +404,7 @@ def _are_alike(recognized: Recognized) -> bool:
 
 
 def _count(classes: ClassSet) -> str:
-    return f"{len(classes)} classes ({_few(classes.names)})"
+    return f"{counted(len(classes), 'class')} ({_few(classes.names)})"
 
 
 def _few(names: Sequence[str]) -> str:

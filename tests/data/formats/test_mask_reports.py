@@ -1,4 +1,4 @@
-"""Masks like those in reports of users of Pascal VOC, CVAT and Roboflow, each named by repository and number."""
+"""Masks like those in reports of users of Pascal VOC, CVAT and Roboflow, named by repository and number."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -258,18 +258,13 @@ def roboflow(write: Callable[[Map], Any], table: str = TABLE, pattern: str = "{}
     return files
 
 
-def root_table(files: Files) -> Files:
-    tables = {name for name in files if name.endswith(".csv")}
-    return {name: content for name, content in files.items() if name not in tables} | {"_classes.csv": TABLE}
+def without_tables(files: Files) -> Files:
+    return {name: content for name, content in files.items() if not name.endswith(".csv")}
 
 
 BLACK_AND_WHITE = {name: (label_map > 0).astype(np.uint8) for name, label_map in ROBOFLOW_MAPS.items()}
 IN_JPEG = "{}/{}.jpg {}/{}_mask.jpg"
-GAPS = {"_classes.csv": "Pixel Value, Class\n0, background\n2, car\n"} | {
-    f"{kind}/{n}.png": photo(n) if kind == "images" else stripes(0, 2, first=n)
-    for n in range(2)
-    for kind in ("images", "masks")
-}
+FROM_ONE = {f"{n}": stripes(1, 2, first=n) for n in range(2)}
 ROBOFLOW = [
     Report("luxonis/luxonis-ml: no space in the table", roboflow(plain, TABLE.replace(", ", ",")), **OF_ROBOFLOW),
     Report(
@@ -285,17 +280,29 @@ ROBOFLOW = [
         ("face", "glasses"),
     ),
     Report("roboflow/roboflow-python#165", roboflow(plain, TABLE + "3, door\n"), ROBOFLOW_MAPS),
-    Report("roboflow/notebooks#23: unpacked into a folder", nested(roboflow(plain), "Balloon.v1i"), **OF_ROBOFLOW),
+    Report("roboflow/notebooks#23: in a folder of its own", nested(roboflow(plain), "Balloon-1"), **OF_ROBOFLOW),
     Report("DLopatkin/Heracleum-Dataset#1", roboflow(gray_rgb), **OF_ROBOFLOW),
-    Report("open-mmlab/mmsegmentation#3374", root_table(roboflow(plain)), ROBOFLOW_MAPS),
+    Report(
+        "a README: folders of their own and one table",
+        without_tables(roboflow(plain, pattern="{}_images/{}.jpg {}_masks/{}_mask.png")) | {"_classes.csv": TABLE},
+        **OF_ROBOFLOW,
+    ),
     Report(
         "Jordan-Pierce/yolo-tiling#27",
         roboflow(plain, pattern="{}/images/{}.jpg {}/masks/{}_mask.png"),
         **OF_ROBOFLOW,
     ),
-    Report("open-mmlab/mmsegmentation#3411", GAPS, {"0": GAPS["masks/0.png"]}, ("background", "class_1", "car")),
+    Report("open-mmlab/mmsegmentation#3411", without_tables(roboflow(plain)), ROBOFLOW_MAPS),
     Report(
         "Junjue-Wang/LoveDA#25",
+        {f"images/{name}.png": photo() for name in FROM_ONE}
+        | {f"masks/{name}.png": label_map for name, label_map in FROM_ONE.items()}
+        | {"_classes.csv": "Pixel Value, Class\n1, background\n2, building\n"},
+        FROM_ONE,
+        ("class_0", "background", "building"),
+    ),
+    Report(
+        "CompVis/taming-transformers#8",
         roboflow(lambda mask: np.where(mask == 2, 7, mask).astype(np.uint8)),
         error="holds the value 7, which has no meaning in this data set; expected 0 to 2, 255",
     ),

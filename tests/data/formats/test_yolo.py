@@ -91,7 +91,7 @@ def test_images_without_a_label_file_are_background_and_noted(save_files, files)
     assert not maps["c"].any()
     notes = open_folder(root).notes
     assert "read as YOLO: 3 classes (background, car, road)" in notes
-    assert "1 images without a label file are background" in notes
+    assert "1 image without a label file is background" in notes
 
 
 def test_a_split_without_any_label_is_left_out_and_labels_without_an_image_are_reported(save_files, files) -> None:

@@ -165,7 +165,7 @@ def test_files_of_other_splits_are_left_out_and_reported(tmp_path: Path) -> None
     for name, numbers in (("train", (0, 1)), ("val", (2,)), ("unlabeled", (3,))):
         write_parquet(tmp_path / "set" / f"{name}.parquet", rows(*numbers))
     notes = check(tmp_path / "set", {"train": (0, 1), "val": (2,)})
-    assert "1 files of other splits left out (unlabeled.parquet)" in notes
+    assert "1 file of other splits left out (unlabeled.parquet)" in notes
 
 
 def test_several_data_sets_in_one_folder_are_an_error_that_names_them(tmp_path: Path) -> None:

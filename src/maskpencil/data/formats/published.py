@@ -99,7 +99,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
     found.warn(
         "splits-without-classes",
         [root / alias for alias in _without_table(root, folders)],
-        f"{{n}} folders with masks, but without {ROBOFLOW_CLASS_FILE} left out",
+        f"{{n}} {{folder|folders}} with masks, but without {ROBOFLOW_CLASS_FILE} left out",
         f"copy {ROBOFLOW_CLASS_FILE} there from another split",
     )
     if not any(found.splits.values()):

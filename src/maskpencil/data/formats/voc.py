@@ -26,7 +26,7 @@ from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.known_classes import VOC
 from maskpencil.label_maps import IGNORE_COLOR, write_label_map
-from maskpencil.plain_text import counted
+from maskpencil.plain_text import counted, worded
 from maskpencil.regular_files import read_lines
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
@@ -123,7 +123,9 @@ def pair_by_lists(
         if absent := [line for line, name in names.items() if name not in images or name not in masks]:
             few = ", ".join(absent[:EXAMPLES]) + (", ..." if absent[EXAMPLES:] else "")
             count = f"{len(absent)} of {counted(len(names), 'name')} in {path.name}"
-            notes.append(f"{count} have no image with a mask and are left out ({few})")
+            notes.append(
+                worded(f"{count} {{has|have}} no image with a mask and {{is|are}} left out", len(absent)) + f" ({few})"
+            )
     if found:
         notes += unlisted((images.keys() & masks.keys()).difference(*found.splits.values()))
         return found, [f"splits from {', '.join(path.name for path in lists.values())}", *notes]

@@ -24,6 +24,7 @@ from maskpencil.data.layout.splits import (
 from maskpencil.data.layout.views import View, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
+from maskpencil.plain_text import counted, worded
 
 __all__ = [
     "ANYWHERE",
@@ -147,7 +148,7 @@ def layout_of(
         splits = split_by_file(split_file, found)
         notes = [f"splits from {split_file.name}"]
         left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
-        notes += [f"{left_out} pairs that it does not name are left out"] if left_out else []
+        notes += [worded("{n} {pair|pairs} that it does not name {is|are} left out", left_out)] if left_out else []
     elif lists and (found or (masks_in_lists and any(map(names_pairs, lists.values())))):
         listed = {
             split: listed_pairs(root, path, split, found, with_masks=masks_in_lists) for split, path in lists.items()
@@ -411,8 +412,8 @@ def _leftovers(root: Path, found: Found) -> list[Fault]:
     )
     remedy = "add the missing files, or remove these"
     return [
-        *fault("images-without-mask", "warning", images, "{n} images without a mask left out", remedy),
-        *fault("masks-without-image", "warning", masks, "{n} masks without an image left out", remedy),
+        *fault("images-without-mask", "warning", images, "{n} {image|images} without a mask left out", remedy),
+        *fault("masks-without-image", "warning", masks, "{n} {mask|masks} without an image left out", remedy),
     ]
 
 
@@ -422,7 +423,8 @@ def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
-            f"{root}: has {len(found.images_alone)} images and {len(found.masks_alone)} masks, but no mask with the "
+            f"{root}: has {counted(len(found.images_alone), 'image')} and "
+            f"{counted(len(found.masks_alone), 'mask')}, but no mask with the "
             f"name of an image ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]

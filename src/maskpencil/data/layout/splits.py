@@ -10,6 +10,7 @@ from maskpencil.data.layout.pairs import Found, Pair, find_image
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.plain_text import worded
 from maskpencil.regular_files import read_lines
 
 SPLITS = ("train", "val", "test")
@@ -114,7 +115,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks
 def unlisted(names: Collection[str]) -> list[str]:
     """Return a note on the pairs of these names, if there are any, which no list has."""
     few = ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
-    return [f"{len(names)} pairs that no list names are left out ({few})"] if names else []
+    return [worded("{n} {pair|pairs} that no list names {is|are} left out", len(names)) + f" ({few})"] if names else []
 
 
 def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:

@@ -17,6 +17,7 @@ from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
+from maskpencil.plain_text import counted
 
 MERGE = 24.0
 """The smallest distance between the colors of two classes."""
@@ -267,7 +268,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
     more = ", ..." if len(palette) > 6 else ""
-    note = f"{len(palette)} colors found, most frequent first: {shown}{more}; name them in a classes.yaml"
+    note = f"{counted(len(palette), 'color')} found, most frequent first: {shown}{more}; name them in a classes.yaml"
     return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
 
 

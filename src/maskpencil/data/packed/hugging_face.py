@@ -30,6 +30,7 @@ from maskpencil.data.packed.arrow_tables import read_rows, read_schema
 from maskpencil.errors import DataError, MaskPencilError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 from maskpencil.label_maps import read_mask_pixels
+from maskpencil.plain_text import counted
 
 COPIED_FILES = (*CLASS_FILES, *(name for name in READERS if name not in UNCERTAIN))
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
@@ -142,9 +143,11 @@ def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str
             counts[shard.split] += 1
     notes = [f"images are from the column {columns.image!r}, masks from {columns.mask!r}"]
     if left_out:
-        notes.append(f"{left_out} rows without image or mask left out")
+        notes.append(f"{counted(left_out, 'row')} without image or mask left out")
     if others := [shard.path.name for shard in shards if shard not in chosen]:
-        notes.append(f"{len(others)} files of other splits left out ({others[0]}{', ...' * (len(others) > 1)})")
+        notes.append(
+            f"{counted(len(others), 'file')} of other splits left out ({others[0]}{', ...' * (len(others) > 1)})"
+        )
     if given := class_files(root):
         for path in given:
             shutil.copyfile(path, target / path.name)
@@ -248,7 +251,7 @@ def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
         except MaskPencilError:  # reported when all masks are read
             return []
         if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
-            return [f"the metadata names {len(classes)} classes that are not those of the masks; left out"]
+            return [f"the metadata names {counted(len(classes), 'class')}, not those of the masks; left out"]
     write_classes(target / CLASS_FILES[0], classes)
     return []
 
