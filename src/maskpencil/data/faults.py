@@ -41,6 +41,6 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with one fault for `files`, or [] if there are none; `what` is worded for their number by `worded`."""
+    """Return a list with one fault for `files`, or [] if there are none; `worded` writes their number into `what`."""
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), worded(what, len(names)), remedy, names)] if names else []

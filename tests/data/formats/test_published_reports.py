@@ -38,7 +38,8 @@ def photo(number: int = 0) -> Map:
 
 def stripes(*values: int, first: int = 0) -> Map:
     """Stripes of the values; the upper rows hold only the first."""
-    found = np.repeat(np.array(values, dtype=np.uint8), SIZE[1] // len(values))[None].repeat(SIZE[0], axis=0)
+    row = np.array(values, dtype=np.uint8)[np.arange(SIZE[1]) * len(values) // SIZE[1]]
+    found = row[None].repeat(SIZE[0], axis=0)
     found[: 6 + first] = values[0]
     return found
 

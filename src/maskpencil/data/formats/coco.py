@@ -122,7 +122,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.warn(
         "exif-rotation-doubtful",
         reader.doubtful,
-        "{n} {image is|images are} rotated or mirrored by EXIF, and the file does not say whether its outlines are, too",
+        "{n} {image is|images are} rotated or mirrored by EXIF, and the file does not say whether its outlines are",
         "look at the overlays; where they do not match, remove the EXIF orientation from the images",
     )
     if panoptic := candidates(root, panoptic=True):

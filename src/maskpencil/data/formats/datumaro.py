@@ -108,9 +108,9 @@ class _Reader:
         if not self._used and self._found.masks_alone:
             self.problems.refuse()
             raise DataError(
-                f"{self._root}: its annotations name {counted(len(self._found.masks_alone), 'image')}, but none of them is below "
-                f"{self._search.place} ({self._found.masks_alone[0]}); put them into images/, or say where they are: "
-                "--images FOLDER"
+                f"{self._root}: its annotations name {counted(len(self._found.masks_alone), 'image')}, but none of "
+                f"them is below {self._search.place} ({self._found.masks_alone[0]}); put them into images/, "
+                "or say where they are: --images FOLDER"
             )
         layout = self.problems.layout(self._root, self._found)
         notes = []

@@ -139,7 +139,13 @@ class DrawnImages:
         return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
-        """Report an annotation that is left out; `what` describes its kind, in both numbers, see `worded`, `remedy` what to do."""
+        """Report an annotation that is left out.
+
+        Args:
+            entry: the annotation.
+            what: its kind in the singular and in the plural, as `worded` takes it.
+            remedy: what to do.
+        """
         self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
 

@@ -168,7 +168,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not by_image:
         problems.refuse()
         raise DataError(
-            f"{tasks[0].path}: names {counted(len(absent), 'image')} ({absent[0]}{', ...' * (len(absent) > 1)}), but none of them is below {known.place}; "
+            f"{tasks[0].path}: names {counted(len(absent), 'image')} ({absent[0]}{', ...' * (len(absent) > 1)}), "
+            f"but none of them is below {known.place}; "
             "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
             "--images FOLDER"
         )

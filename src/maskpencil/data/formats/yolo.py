@@ -225,7 +225,8 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
     found.warn(
         "labels-with-confidence",
         sorted(confident),
-        "{n} {label file has|label files have} an extra number at the end of every line, which is left out as a confidence",
+        "{n} {label file has|label files have} an extra number at the end of every line, which is left out as a "
+        "confidence",
         "look at the overlays; if the number is something else, correct the files",
     )
     notes = []

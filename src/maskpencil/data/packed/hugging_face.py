@@ -55,6 +55,9 @@ SUFFIXES = {
 }
 """The suffix of an image file by its first bytes."""
 
+NUMPY = b"\x93NUMPY"
+"""The first bytes of a file of a NumPy array."""
+
 MASK_WORDS = {
     *("annotation", "groundtruth", "gt", "label", "mask", "seg", "segmap", "segmentation", "semantic", "target"),
     "truth",
@@ -136,7 +139,12 @@ def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str
             if image is None or mask is None:
                 left_out += 1
                 continue
-            for side, content in (("images", image), ("masks", mask)):
+            for side, column, content in (("images", columns.image, image), ("masks", columns.mask, mask)):
+                if content.startswith(NUMPY):
+                    raise DataError(
+                        f"{shard.path}: the column {column!r} holds NumPy arrays, not images; encode them as PNG, such "
+                        "as by the data set's cast_column with the feature Image, and save it again"
+                    )
                 budget.claim(len(content))
                 name = f"{counts[shard.split]:06}{_suffix(content)}"
                 (target / side / shard.split / name).write_bytes(content)
