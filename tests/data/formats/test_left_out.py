@@ -206,7 +206,7 @@ def test_of_many_entries_five_are_named_with_their_number(save_files) -> None:
 )
 def test_shapes_over_the_edge_are_cut_off_and_named(files: Files, save_files) -> None:
     folder = open_folder(save_files(files))
-    (line,) = (line for line in folder.notes if "extend beyond their image and are cut off" in line)
+    (line,) = (line for line in folder.notes if "extends beyond its image and is cut off" in line)
     assert line.startswith("warning: 1 shape ")
     pair = next(pair for pairs in folder.splits.values() for pair in pairs if pair.name == "0")
     expected = BOXED.copy()

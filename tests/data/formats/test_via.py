@@ -340,7 +340,7 @@ def test_circles_ellipses_and_points_of_version_3(save_files) -> None:
     np.testing.assert_array_equal(maps[0], maps[1])
     distances = np.hypot(*(np.indices(SIZE) + 0.5 - np.array([16, 20])[:, None, None]))
     np.testing.assert_array_equal(maps[0], distances < 8)
-    assert sum("which have no area, left out" in note for note in folder.notes) == 2
+    assert sum("which has no area, left out" in note for note in folder.notes) == 2
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_names_that_do_not_fit_the_masks_are_left_out_and_reported(tmp_path: Pat
     metadata = {"info": {"features": {"objects": [{"kind": {"names": ["cat", "dog"], "_type": "ClassLabel"}}]}}}
     folder = open_folder(write_parquet(tmp_path / "a.parquet", rows(0, 1, 2), metadata))
     assert len(folder.classes) == 3
-    assert "the metadata names 2 classes that are not those of the masks; left out" in folder.notes
+    assert "the metadata names 2 classes, not those of the masks; left out" in folder.notes
 
 
 LABELS = {"names": ["ground", "box"], "_type": "ClassLabel"}

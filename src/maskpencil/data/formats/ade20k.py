@@ -64,7 +64,7 @@ FULL = re.compile(r"ADE_(train|val|frame)_\d+_seg\.png")
 """The names of the masks of the full data set, which hold thousands of classes."""
 
 DEEP = 7
-"""So many folders below the data set lie the masks of the full data set at most."""
+"""The most folders between the data set and the masks of the full data set."""
 
 
 def _refuse_full(root: Path) -> None:

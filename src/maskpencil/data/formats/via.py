@@ -355,7 +355,7 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
                 found.without_area(region.shape)
             elif label is None:
                 place = region.shape.place.removesuffix(": shape_attributes")
-                what = f"regions without a value of {attribute!r}"
+                what = f"{{region|regions}} without a value of {attribute!r}"
                 remedy = "what they show is read as background; give them one in VIA, or remove their images"
                 found.leave_out(replace(region.shape, place=place), what, remedy)
             else:

@@ -233,7 +233,9 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
     if unlabeled:
         notes.append(worded("{n} {image|images} without a label file {is|are} background", unlabeled))
     if boxes:
-        notes.append(f"{boxes} objects have a box and no polygon; their pixels are ignored")
+        notes.append(
+            worded("{n} {object has|objects have} a box and no polygon; {its|their} pixels are ignored", boxes)
+        )
     layout = problems.layout(folder.root, found, use_lists=not folder.has_splits)
     return Recognized("YOLO", _noted(folder, layout, notes), MaskEncoding("index", labels.classes))
 
