@@ -101,8 +101,8 @@ def test_what_has_no_area_or_no_image_is_named(open_with) -> None:
     flat = box("Car", 1, 1, 0, 5)
     notes = open_with(row("a.png", label(line, flat, CAR)), row("b.png"), row("gone.png", label(CAR))).notes
     warnings = [re.sub(r" \(export.*?\);.*", "", note) for note in notes if note.startswith("warning")]
-    assert "warning: 1 objects of the type ImagePolyline, which have no area, left out" in warnings
-    assert "warning: 1 shapes without an area left out" in warnings
+    assert "warning: 1 object of the type ImagePolyline, which has no area, left out" in warnings
+    assert "warning: 1 shape without an area left out" in warnings
     assert left_out(notes, "masks without an image") == ["gone.png"]
 
 

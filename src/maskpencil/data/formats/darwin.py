@@ -69,7 +69,9 @@ def _add(content: Entry, found: DrawnImages) -> None:
         name = str(item.fields.get("original_filename") or item.text("filename"))
     annotations = content.entries("annotations", "annotation")
     if str(place.fields.get("type", "image")) != "image" or any("frames" in a for a in annotations) or len(slots) > 1:
-        found.leave_out(content, "files of videos or of several images side by side", "export their frames as images")
+        found.leave_out(
+            content, "{file|files} of videos or of several images side by side", "export their frames as images"
+        )
         return
     folder = str(item.fields.get("path") or "/").strip("/")
     image = found.find(content, name, found.search.place / "images" / folder, found.search.place / folder)
@@ -95,7 +97,9 @@ def _areas(
     if kind is None:
         other = next((kind for kind in FLAT if kind in annotation), "unknown")
         if other != "tag":  # a tag describes the whole image
-            found.leave_out(annotation, f"annotations of the kind {other}, which have no area,", REDRAW)
+            found.leave_out(
+                annotation, f"{{annotation|annotations}} of the kind {other}, which {{has|have}} no area,", REDRAW
+            )
         return []
     shape = {"polygon": _polygon, "ellipse": _ellipse, "bounding_box": _box}[kind](annotation.inside(kind))
     if shape is None:

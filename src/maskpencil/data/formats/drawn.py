@@ -32,6 +32,7 @@ from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, Header
+from maskpencil.plain_text import counted
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
@@ -138,7 +139,13 @@ class DrawnImages:
         return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
-        """Report an annotation that is left out; `what` describes its kind in the plural, `remedy` what to do."""
+        """Report an annotation that is left out.
+
+        Args:
+            entry: the annotation.
+            what: its kind in the singular and in the plural, as `worded` takes it.
+            remedy: what to do.
+        """
         self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
 
@@ -211,7 +218,7 @@ class DrawnImages:
         if not self._drawn and not self._broken and self._absent:
             self.problems.refuse()
             (entry, name), *_ = self._absent
-            names = f"{len(self._absent)} images ({name!r}{', ...' if len(self._absent) > 1 else ''})"
+            names = f"{counted(len(self._absent), 'image')} ({name!r}{', ...' if len(self._absent) > 1 else ''})"
             raise DataError(
                 f"{entry.path}: names {names}, but none of them is below {self.search.place}; {remedy}, or say where "
                 "the images are: --images FOLDER"
@@ -226,7 +233,7 @@ class DrawnImages:
         for (what, remedy_of), places in self._left_out.items():
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
         empty = [self._below(image) for image, own in drawn.items() if not own.areas and image not in self._partly]
-        what = "{n} images have no annotated area and are read as background only"
+        what = "{n} {image has|images have} no annotated area and {is|are} read as background only"
         found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
         self.search.list_others(found, {*self._drawn, *self._broken})
         self.search.warn(found)

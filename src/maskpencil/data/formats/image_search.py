@@ -95,7 +95,7 @@ class ImageSearch:
         found.warn(
             "images-renamed",
             self.renamed,
-            "{n} images have other names than in the annotations",
+            "{n} {image has|images have} other names than in the annotations",
             "make sure that they are the same images",
         )
 

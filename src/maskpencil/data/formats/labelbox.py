@@ -124,7 +124,7 @@ def _add(row: Entry, objects: Sequence[Entry], found: DrawnImages) -> None:
             label = entry.text("name") if "name" in entry else entry.text("value")
             if "polygon" not in entry and "bounding_box" not in entry:
                 kind = str(entry.fields.get("annotation_kind"))
-                found.leave_out(entry, f"objects of the type {kind}, which have no area,", REDRAW)
+                found.leave_out(entry, f"{{object|objects}} of the type {kind}, which {{has|have}} no area,", REDRAW)
             elif shape := _shape(entry):
                 areas.append(Area(label, shape))
             else:

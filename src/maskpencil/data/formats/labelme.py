@@ -50,6 +50,7 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, Header, opened_image
 from maskpencil.label_maps import LabelMap
+from maskpencil.plain_text import worded
 from maskpencil.regions import Region, find_regions
 from maskpencil.regions.find import Ring
 
@@ -115,7 +116,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     _add_all(found, root, paired, labels, problems)
     if not any(file.shapes for file, _ in paired):
         bare = [file.path.relative_to(root) for file, _ in paired]
-        what = "{n} labelme files have no shapes, none has any"
+        what = "{n} {labelme file has|labelme files have} no shapes, none has any"
         found.warn("images-without-area", bare, what, "draw what is to be learned; labels of whole images are not read")
     search.list_others(found, {image for _, image in paired})
     search.warn(found)
@@ -198,7 +199,7 @@ def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str,
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             count += 1
-    return (f"{count} images exist only inside the labelme files",)
+    return (worded("{n} {image exists|images exist} only inside the labelme files", count),)
 
 
 SUFFIX_OF = {

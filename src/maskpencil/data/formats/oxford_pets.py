@@ -64,5 +64,5 @@ def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], m
             found.add(split, Pair(name, images[name], masks[name]))
         elif not line.startswith("#"):
             absent.append(name)
-    what = f"{{n}} names in {path.name} without an image or a trimap left out"
+    what = f"{{n}} {{name|names}} in {path.name} without an image or a trimap left out"
     found.warn("listed-without-files", absent, what, "unpack images.tar.gz and annotations.tar.gz again")

@@ -109,12 +109,12 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
     if not isinstance(kind, str | None):
         raise entry.wrong("geometryType", "the name of a shape")
     if kind in TYPES_WITHOUT_AREA:
-        found.leave_out(entry, f"shapes of the type {kind}, which have no area,", REDRAW)
+        found.leave_out(entry, f"{{shape|shapes}} of the type {kind}, which {{has|have}} no area,", REDRAW)
         return []
     if kind in ("any", "None", None):
         raise DataError(f"{entry}: neither it nor its class {title!r} has a shape type; export the file again")
     if kind not in _SHAPES:
-        found.leave_out(entry, f"shapes of the unknown type {shown(kind)}", REDRAW)
+        found.leave_out(entry, f"{{shape|shapes}} of the unknown type {shown(kind)}", REDRAW)
         return []
     drawn = [shape for shape in _SHAPES[kind](entry, size) if shape]
     if not drawn:

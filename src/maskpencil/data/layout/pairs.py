@@ -297,7 +297,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning about `entries`, if there are any; `{n}` in `what` becomes their number."""
+        """Add a warning about `entries`, if there are any; `what` is worded for their number, see `worded`."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

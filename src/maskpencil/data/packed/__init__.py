@@ -35,7 +35,7 @@ def unpacked(root: Path) -> Unpacked:
     notes: tuple[str, ...] = ()
     if is_archive(root):
         folder, notes = made_once(root, [root], partial(unpack_archive, root))
-        folder = _without_wrapping(folder)
+        folder = without_wrapping(folder)
     shards = find_shards(folder)
     if shards:
         packed = [shard.path for shard in shards] + class_files(folder)
@@ -44,9 +44,12 @@ def unpacked(root: Path) -> Unpacked:
     return Unpacked(folder, notes)
 
 
-def _without_wrapping(folder: Path) -> Path:
-    """Return the single folder inside, which many archives have, unless it has a name with a meaning."""
-    while True:
+def without_wrapping(folder: Path) -> Path:
+    """Return the single folder inside, which many archives have, unless it has a name with a meaning.
+
+    A path that is no folder is returned unchanged.
+    """
+    while folder.is_dir():
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():
             return folder
@@ -54,3 +57,4 @@ def _without_wrapping(folder: Path) -> Path:
         if name in (*IMAGE_FOLDERS, *MASK_FOLDERS) or any(name in aliases for aliases in SPLIT_ALIASES.values()):
             return folder
         folder = inside[0]
+    return folder
