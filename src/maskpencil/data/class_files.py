@@ -234,16 +234,25 @@ def _id2label(path: Path) -> ClassSet:
     return ClassSet.from_dict({"names": _numbered(_json(path))})
 
 
-def _label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`.
+def read_label_colors(path: Path) -> ClassSet:
+    """Read CamVid's lines `64 128 64<tab>Animal`, or, where no line has a color, Datumaro's lines with names alone.
 
+    Classes without colors get those of Pascal VOC, as Datumaro colors them.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
+
+    Raises:
+        DataError: a line has another form, or the names cannot be classes.
     """
+    lines = numbered_lines(_text(path))
+    rows = [(number, line, line.split(maxsplit=3)) for number, line in lines]
+    if rows and not any(_is_number(level) for _, _, parts in rows for level in parts[:3]):
+        return ClassSet(tuple(line for _, line in lines), tuple(map(voc_color, range(len(lines)))))
     names, palette = [], []
-    for number, line in numbered_lines(_text(path)):
-        parts = line.split(maxsplit=3)
+    for number, line, parts in rows:
         if len(parts) < 4:
-            raise DataError(f"line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'")
+            raise DataError(
+                f"{path}: line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'"
+            )
         names.append(parts[3])
         palette.append(_color(path, number, parts[:3]))
     return ClassSet(tuple(names), tuple(palette))
@@ -338,7 +347,7 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "dataset_meta.json": _dataset_meta,
     "_classes.csv": _roboflow,
     "id2label.json": _id2label,
-    "label_colors.txt": _label_colors,
+    "label_colors.txt": read_label_colors,
     "codes.txt": read_codes,
     "objectInfo150.txt": _object_info,
     "data.yaml": _data_yaml,

@@ -21,8 +21,8 @@ from tests.helpers import label_maps
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.convert import convert
 from maskpencil.data.folder import open_folder
-from maskpencil.data.formats.base import write_folder
 from maskpencil.data.formats import LabeledImage
+from maskpencil.data.formats.base import write_folder
 
 LabelMap = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -77,7 +77,9 @@ class Pair:
     def save(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         height, width = self.label_map.shape
-        shown = Image.fromarray(np.arange(height * width * 3, dtype=np.uint32).astype(np.uint8).reshape(height, width, 3))
+        shown = Image.fromarray(
+            np.arange(height * width * 3, dtype=np.uint32).astype(np.uint8).reshape(height, width, 3)
+        )
         if not self.orientation:
             shown.save(folder / self.file)
             return folder / self.file
@@ -109,13 +111,15 @@ orientations = st.sampled_from([0, *TRANSPOSED])
 
 
 @st.composite
-def two_pairs(draw: st.DrawFn, *, turned: bool = True, ignored: bool = True) -> list[Pair]:
-    """Two images: one that EXIF may turn, and a PNG, of sizes from 1 x 1 on; masks may hold any class or none."""
+def two_pairs(draw: st.DrawFn, *, turned: bool = True, ignored: bool = True, empty: bool = True) -> list[Pair]:
+    """Two images of sizes from 1 x 1 on: `turned` lets EXIF turn the first, `ignored` and `empty` allow such masks."""
     pairs = []
     for name in "ab":
         label_map = draw(any_label_map)
         if not ignored:
             label_map = np.where(label_map == IGNORE_INDEX, 0, label_map).astype(np.uint8)
+        if not empty and not label_map.any():
+            label_map[0, 0] = draw(st.sampled_from([1, 2]))
         pairs.append(Pair(name, label_map, draw(orientations) if turned and name == "a" else 0))
     return pairs
 
@@ -139,7 +143,11 @@ def assert_reads_as(
     """
     data = open_folder(root)
     data.check_images()
-    read = {pair.image.stem: data.read_pair(pair)[1] for own in data.splits.values() for pair in own}
+    read = {
+        pair.image.stem.removesuffix("_leftImg8bit"): data.read_pair(pair)[1]
+        for own in data.splits.values()
+        for pair in own
+    }
     assert read.keys() == {pair.name for pair in pairs}
     names = [*data.classes.names]
     assert {*names} <= {*CLASSES.names}

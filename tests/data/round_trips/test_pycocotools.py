@@ -80,7 +80,7 @@ def test_rectangles_are_filled_as_by_pycocotools(height: int, width: int, data: 
     ring = [left, top, right, top, right, bottom, left, bottom]
     pair = Pair("a", coding.decode(coding.frPyObjects([ring], height, width))[..., 0])
     with empty_folder() as root:
-        write(root, [pair, Pair("b", pair.label_map)], lambda encoded, mask: [ring])
+        write(root, [pair, Pair("b", pair.label_map)], lambda *_: [ring])
         assert_reads_as(root, [pair, Pair("b", pair.label_map)])
 
 

@@ -67,14 +67,15 @@ places = st.tuples(st.integers(-2, 26), st.integers(-2, 34))
 rings = st.lists(places, min_size=3, max_size=8)
 
 
+def at(ring: Sequence[tuple[int, int]]) -> list[Any]:
+    return [sly.PointLocation(*place) for place in ring]
+
+
 @given(st.lists(st.tuples(st.sampled_from(["tree", "car"]), rings, st.lists(rings, max_size=2)), max_size=4))
 @EXAMPLES
 def test_polygons_with_holes_are_drawn_as_by_supervisely(polygons: list[Any]) -> None:
     classes = {name: sly.ObjClass(name, sly.AnyGeometry, color=list(COLORS[name])) for name in NAMES.values()}
-    labels = [
-        sly.Label(sly.Polygon([sly.PointLocation(*p) for p in outer], [[sly.PointLocation(*p) for p in h] for h in holes]), classes[name])
-        for name, outer, holes in polygons
-    ]  # fmt: skip
+    labels = [sly.Label(sly.Polygon(at(outer), [*map(at, holes)]), classes[name]) for name, outer, holes in polygons]
     pairs = [Pair(name, np.zeros((24, 32), dtype=np.uint8)) for name in "ab"]
     with empty_folder() as root:
         drawn = write(root, pairs, [labels, []], classes)

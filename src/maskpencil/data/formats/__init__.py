@@ -12,6 +12,7 @@ from maskpencil.data.formats import (
     datumaro,
     ground_truth,
     hasty,
+    kitti_semantic,
     label_studio,
     label_studio_brush,
     labelbox,
@@ -53,6 +54,7 @@ __all__ = [
 
 READERS: tuple[Reader, ...] = (
     published.recognize_kitti_road,
+    kitti_semantic.recognize,
     published.recognize_cityscapes,
     published.recognize_ade20k,
     published.recognize_camvid,

@@ -324,7 +324,8 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
 
     A shape is the polygon around a 4-connected set of pixels of one class, `INSET` inside the edges of the pixels, so
-    that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its holes; shapes are sorted by area, so that those in the holes come later and lie over it. The class of pixels outside
+    that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its
+    holes; shapes are sorted by area, so that those in the holes come later and lie over it. The class of pixels outside
     all shapes (see `undrawn_class`) has shapes only in such holes. Ignored pixels have the label `__ignore__`. Shapes
     that meet at corners have the same group_id.
 

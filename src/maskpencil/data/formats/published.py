@@ -10,12 +10,13 @@ from pathlib import Path
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import read_codes, read_pixel_values
 from maskpencil.data.formats.base import Recognized
+from maskpencil.data.formats.kitti_semantic import CITYSCAPES_IDS, encoding_of
 from maskpencil.data.layout import Found, Pair, files_below, image_files, layout_of
 from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import opened_image
-from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
+from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES
 from maskpencil.regular_files import read_lines
 
 ADE20K_UNPACKED = "ADEChallengeData2016"
@@ -182,12 +183,9 @@ def _set_aside(found: Found, path: Path) -> None:
 CITYSCAPES_IMAGES, CITYSCAPES_MASKS = "leftImg8bit", "gtFine"
 CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
 
+CITYSCAPES_LABEL_IDS = "_gtFine_labelIds"
 CITYSCAPES_BY_ENDING = {
-    "_gtFine_labelIds": MaskEncoding(
-        "index",
-        CITYSCAPES,
-        codes={label_id % 256: train_id for label_id, train_id in CITYSCAPES_TRAIN_IDS.items()},  # -1 is 255 in a byte
-    ),
+    CITYSCAPES_LABEL_IDS: CITYSCAPES_IDS,
     "_gtFine_labelTrainIds": MaskEncoding(
         "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
     ),
@@ -203,7 +201,8 @@ def recognize_cityscapes(root: Path) -> Recognized | None:
     `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset for
     Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
 
-    The test split is left out: its masks were never published, and those in `gtFine/test` are dummies.
+    The test split is left out: its masks were never published, and those in `gtFine/test` are dummies. Where Datumaro
+    wrote `label_colors.txt` beside the folders, the label ids number its classes.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.
@@ -227,7 +226,10 @@ def recognize_cityscapes(root: Path) -> Recognized | None:
         found.match(split, _ending_with(CITYSCAPES_IMAGE_ENDING, images), _ending_with(ending, files))
     layout = layout_of(root, found)
     notes = ["test left out, its masks are dummies"] if has_test else []
-    return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), CITYSCAPES_BY_ENDING[ending])
+    encoding = CITYSCAPES_BY_ENDING[ending]
+    if ending == CITYSCAPES_LABEL_IDS:
+        encoding = encoding_of(root, encoding)
+    return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), encoding)
 
 
 def _files(folder: Path) -> dict[str, Path]:
