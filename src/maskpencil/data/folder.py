@@ -15,7 +15,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize, recognize_annotations
+from maskpencil.data.formats import Recognized, recognize, recognize_annotations, recognize_inside
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
@@ -208,7 +208,10 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
-        recognized = recognize(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
+        if places == ANYWHERE:
+            recognized = recognize(packed.folder) or recognize_inside(packed.folder)
+        else:
+            recognized = _with_images(packed.folder, places)
         layout = recognized.layout if recognized else _find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))

@@ -37,6 +37,8 @@ from maskpencil.data.formats.base import (
     refuse_names,
     write_folder,
 )
+from maskpencil.data.layout.splits import find_lists
+from maskpencil.images import IMAGE_SUFFIXES
 
 __all__ = [
     "READERS",
@@ -49,6 +51,7 @@ __all__ = [
     "Writer",
     "recognize",
     "recognize_annotations",
+    "recognize_inside",
     "refuse_names",
 ]
 
@@ -82,6 +85,23 @@ READERS: tuple[Reader, ...] = (
     yolo.recognize,
 )
 """All readers; the first that recognizes a folder reads it."""
+
+READERS_OF_FOLDERS: tuple[Reader, ...] = (
+    published.recognize_kitti_road,
+    kitti_semantic.recognize,
+    published.recognize_cityscapes,
+    published.recognize_ade20k,
+    published.recognize_camvid,
+    mapillary.recognize,
+    bdd100k.recognize,
+    oxford_pets.recognize,
+    cvat.recognize,
+    labelme_voc.recognize,
+    voc.recognize,
+    published.recognize_roboflow,
+    supervisely.recognize,
+)
+"""The readers that know a folder by the names in it, which is quick, and do not search the folders below it."""
 
 ANNOTATION_READERS = (
     coco.recognize,
@@ -117,6 +137,21 @@ def recognize(root: Path) -> Recognized | None:
         DataError: a reader recognizes the folder, but nothing in it can be used.
     """
     return next((recognized for reader in READERS if (recognized := reader(root))), None)
+
+
+def recognize_inside(root: Path) -> Recognized | None:
+    """Return what a reader recognizes in the only folder in `root`, such as `data_road/`, without images beside it.
+
+    Raises:
+        DataError: a reader recognizes the folder, but nothing in it can be used.
+    """
+    if not root.is_dir():
+        return None
+    entries = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    folders = [path for path in entries if path.is_dir()]
+    if len(folders) != 1 or any(path.suffix.lower() in IMAGE_SUFFIXES for path in entries) or find_lists(root):
+        return None
+    return next((recognized for reader in READERS_OF_FOLDERS if (recognized := reader(folders[0]))), None)
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
