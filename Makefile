@@ -36,11 +36,11 @@ TOOLS_READY := $(TOOLS)/.ready
 EXAMPLES ?= 40
 
 round-trips: $(TOOLS_READY)  ## data sets that the libraries of annotation tools write and read, in a .venv-tools of 1.7 GB
-	QT_QPA_PLATFORM=offscreen MASKPENCIL_EXAMPLES=$(EXAMPLES) $(TOOLS)/bin/python -m pytest -rs tests/data/round_trips
+	QT_QPA_PLATFORM=offscreen MASKPENCIL_EXAMPLES=$(EXAMPLES) $(TOOLS)/bin/python -m pytest -rs tests/round_trips
 
-$(TOOLS_READY): $(READY) tests/data/round_trips/requirements.lock
+$(TOOLS_READY): $(READY) tests/round_trips/requirements.lock
 	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
-	$(BIN)/uv pip sync --quiet --python $(TOOLS)/bin/python tests/data/round_trips/requirements.lock
+	$(BIN)/uv pip sync --quiet --python $(TOOLS)/bin/python tests/round_trips/requirements.lock
 	$(BIN)/uv pip install --quiet --python $(TOOLS)/bin/python --no-deps --editable .
 	touch $@
 
@@ -68,8 +68,8 @@ lock: $(READY)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra train --group dev \
 	    --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group tools \
-	    --override tests/data/round_trips/overrides.txt --no-emit-index-url --no-header \
-	    --output-file tests/data/round_trips/requirements.lock pyproject.toml
+	    --override tests/round_trips/overrides.txt --no-emit-index-url --no-header \
+	    --output-file tests/round_trips/requirements.lock pyproject.toml
 
 docs: $(READY)  ## write docs/architecture.md
 	$(BIN)/python docs/architecture.py

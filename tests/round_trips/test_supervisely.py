@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.round_trips.pairs import (
+from tests.round_trips.pairs import (
     CLASSES,
     EXAMPLES,
     IGNORED,

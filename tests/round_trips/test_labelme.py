@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.data.round_trips.pairs import (
+from tests.round_trips.pairs import (
     EXAMPLES,
     NAMES,
     Mask,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.data.round_trips.pairs import EXAMPLES, Pair, assert_reads_as, empty_folder, library, masks, two_pairs
+from tests.round_trips.pairs import EXAMPLES, Pair, assert_reads_as, empty_folder, library, masks, two_pairs
 
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError

@@ -6,7 +6,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 from hypothesis import given
-from tests.data.round_trips.pairs import EXAMPLES, Pair, assert_reads_as, empty_folder, library, masks, two_pairs
+from tests.round_trips.pairs import EXAMPLES, Pair, assert_reads_as, empty_folder, library, masks, two_pairs
 
 coding = library("cvat_sdk.masks")
 

@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from tests.data.round_trips.pairs import compared
+from tests.round_trips.pairs import compared
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
-from tests.data.round_trips.pairs import (
+from tests.round_trips.pairs import (
     CLASSES,
     EXAMPLES,
     IGNORED,
