@@ -235,18 +235,24 @@ def _id2label(path: Path) -> ClassSet:
 
 
 def read_label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`, also as CVAT writes them; there the colors may be missing in all.
+    """Read CamVid's lines `64 128 64<tab>Animal`; Datumaro and CVAT may write names alone, in all lines.
 
+    Classes without colors get those of Pascal VOC, as Datumaro colors them.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
+
+    Raises:
+        DataError: a line has another form, or the names cannot be classes.
     """
-    names, palette = [], []
     lines = [(number, line) for number, line in numbered_lines(_text(path)) if not line.startswith("#")]
-    if lines and not any(_is_number(part) for _, line in lines for part in line.split()[:3]):
-        return ClassSet(tuple(line for _, line in lines))
-    for number, line in lines:
-        parts = line.split(maxsplit=3)
+    rows = [(number, line, line.split(maxsplit=3)) for number, line in lines]
+    if rows and not any(_is_number(level) for _, _, parts in rows for level in parts[:3]):
+        return ClassSet(tuple(line for _, line in lines), tuple(map(voc_color, range(len(lines)))))
+    names, palette = [], []
+    for number, line, parts in rows:
         if len(parts) < 4:
-            raise DataError(f"line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'")
+            raise DataError(
+                f"{path}: line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'"
+            )
         names.append(parts[3])
         palette.append(_color(path, number, parts[:3]))
     return ClassSet(tuple(names), tuple(palette))

@@ -376,8 +376,14 @@ def test_background_is_drawn_only_where_something_else_would_cover_it(tmp_path: 
     ring = drawn(".....", ".###.", ".#.#.", ".###.", ".....")
     out = written(tmp_path / "out", BACKGROUND_FIRST, {("", "1"): ring, ("", "2"): drawn("..", "# ")})
     outer, hole = shapes(out / "1.json")
-    assert (outer["label"], sorted(outer["points"])) == ("tree", [[1, 1], [1, 4], [4, 1], [4, 4]])
-    assert (hole["label"], sorted(hole["points"])) == ("background", [[2, 2], [2, 3], [3, 2], [3, 3]])
+    assert (outer["label"], sorted(outer["points"])) == (
+        "tree",
+        [[1.01, 1.01], [1.01, 3.99], [3.99, 1.01], [3.99, 3.99]],
+    )
+    assert (hole["label"], sorted(hole["points"])) == (
+        "background",
+        [[2.01, 2.01], [2.01, 2.99], [2.99, 2.01], [2.99, 2.99]],
+    )
     assert [shape["label"] for shape in shapes(out / "2.json")] == ["tree", "__ignore__"]
 
 

@@ -18,7 +18,7 @@ from maskpencil.data.layout import Found, Layout, image_files, layout_of
 from maskpencil.data.layout.splits import SPLIT_ALIASES
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
-from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_TRAIN_IDS
+from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_LABELS, CITYSCAPES_TRAIN_IDS
 
 IMAGES, IMAGE_ENDING = "leftImg8bit", "_leftImg8bit"
 FINE, COARSE = "gtFine", "gtCoarse"
@@ -113,10 +113,7 @@ def recognize_masks(layout: Layout) -> Recognized | None:
 
 def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized | None:
     """Read an export of CVAT or Datumaro, whose subsets may have any names: the number of a class is its line."""
-    try:
-        classes = read_label_colors(root / LABELS)
-    except DataError as error:
-        raise DataError(f"{root / LABELS}: {str(error).removeprefix(f'{root / LABELS}: ')}") from error
+    encoding = encoding_by_labels(root)
     files, names = image_files(folder), {split: split for split in SPLIT_ALIASES}
     names |= {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
     kind = next((kind for kind in ("labelIds", "labelTrainIds") if any(each.endswith(kind) for each in files)), None)
@@ -128,8 +125,32 @@ def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized |
         masks = {each.removeprefix(f"{subset}/"): path for each, path in files.items() if each.startswith(f"{subset}/")}
         own = _ending_with(IMAGE_ENDING, _files(images / subset))
         found.match(names.get(subset.lower(), ""), own, _ending_with(f"_{name}_{kind}", masks))
-    codes = {IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(classes))}
-    return Recognized("Cityscapes' form", layout_of(root, found), MaskEncoding("index", classes, codes=codes))
+    name = "Cityscapes" if encoding is LABEL_IDS else "Cityscapes' form"
+    return Recognized(name, layout_of(root, found), encoding)
+
+
+def encoding_by_labels(root: Path) -> MaskEncoding:
+    """Return the encoding of masks whose values are line numbers, from 0, of `LABELS` in `root`.
+
+    Without that file, and if it only lists the labels of Cityscapes, it is `LABEL_IDS`.
+
+    Raises:
+        DataError: the file does not have the form of CamVid's list.
+    """
+    path = root / LABELS
+    if not path.is_file():
+        return LABEL_IDS
+    try:
+        classes = read_label_colors(path)
+    except DataError as error:
+        raise DataError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    if [*map(_plain, classes.names)] == [*map(_plain, CITYSCAPES_LABELS[: len(classes)])]:
+        return LABEL_IDS
+    return MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | {i: i for i in range(len(classes))})
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().split())  # Datumaro writes "trafficlight"
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:

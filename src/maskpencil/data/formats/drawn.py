@@ -14,7 +14,7 @@ from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.drawing import Drawing, Polygon
 from maskpencil.data.formats.annotations import Entry, Labels, are_images_and_masks, classes_of_labels, covers_nothing
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.image_search import ImageSearch, without_query
 from maskpencil.data.formats.orientation import (
     Exchanged,
     Outline,
@@ -132,7 +132,7 @@ class DrawnImages:
         source = entry.path.parent
         above = [folder for folder in (source, *source.parents) if folder.is_relative_to(self.root)]
         around = [place for folder in above for place in (folder, *(folder / inside for inside in IMAGE_FOLDERS))]
-        plain = name.partition("?")[0] if "://" in name else name
+        plain = without_query(name)
         image = self.search.find(plain, [*folders, *around], source=entry.path)
         if image is None:
             self._absent.append((entry, plain))

@@ -60,6 +60,7 @@ class ImageSearch:
         Raises:
             DataError: the name leads out of the folder by "..", and no image has it.
         """
+        name = without_query(name)
         where = [self.given] if self.given else folders
         try:
             found = find_image(self.place, where, name, source=source)
@@ -110,7 +111,7 @@ class ImageSearch:
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
         """Return the images whose paths match a name best; several if they match equally well."""
-        parts = PureWindowsPath(unquote(name)).parts
+        parts = PureWindowsPath(unquote(without_query(name))).parts
         if not parts or "\0" in name:
             return []
         for key, paths in zip(KEYS[: 1 if sure else None], self._by_key, strict=False):
@@ -125,6 +126,11 @@ class ImageSearch:
         if any(OF_MASKS.search(folder.lower()) for folder in folders):
             return False
         return not split or {split_in(folder) for folder in folders} <= {"", split}
+
+
+def without_query(name: str) -> str:
+    """Return a web address without its query, such as `?alt=media`; any other name as it is."""
+    return name.partition("?")[0] if "://" in name else name
 
 
 def _same(name: str) -> str:

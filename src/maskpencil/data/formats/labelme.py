@@ -56,6 +56,9 @@ from maskpencil.regions.find import Ring
 
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
+INSET = 0.01
+"""The distance in pixels from the edges of pixels at which polygons are written."""
+
 PEEKED = 2
 """The number of JSON files that are examined; if none of them is labelme's, the folder is left to other readers."""
 
@@ -321,7 +324,8 @@ VERSION = "5.5.0"
 def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
 
-    A shape is the polygon around a 4-connected set of pixels of one class, along the edges of the pixels. It covers its
+    A shape is the polygon around a 4-connected set of pixels of one class, `INSET` inside the edges of the pixels, so
+    that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its
     holes; shapes are sorted by area, so that those in the holes come later and lie over it. The class of pixels outside
     all shapes (see `undrawn_class`) has shapes only in such holes. Ignored pixels have the label `__ignore__`. Shapes
     that meet at corners have the same group_id.
@@ -382,7 +386,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
     return [
         {
             "label": part.region.class_name,
-            "points": [list(point) for point in part.outer],
+            "points": _inset(part.outer),
             "group_id": part.region.number if len(part.region.polygons) > 1 else None,
             "description": "",
             "shape_type": "polygon",
@@ -400,6 +404,16 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
             window, inside = Polygon(0, (np.array(part.outer, dtype=np.float32),)).fill(size)
             covered[window] |= inside
     return covered
+
+
+def _inset(ring: Ring) -> list[list[float]]:
+    """Return the points of an outer ring, which runs clockwise along the edges of pixels, `INSET` inside of them."""
+    corners = np.array(ring)
+    ahead = np.sign(np.roll(corners, -1, axis=0) - corners)  # (n, 2): the direction of the edge after each corner
+    both = np.sign(ahead + np.roll(ahead, 1, axis=0))
+    inward = np.stack([-both[:, 1], both[:, 0]], axis=1)  # the inside is on the right of either edge
+    points: list[list[float]] = np.round(corners + INSET * inward, 2).tolist()
+    return points
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:

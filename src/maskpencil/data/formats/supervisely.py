@@ -91,6 +91,9 @@ def _read_meta(meta: Entry, kinds: dict[str, str], colors: dict[str, Color]) -> 
 def _add(content: Entry, found: DrawnImages, kinds: Mapping[str, str]) -> None:
     if not all(key in content for key in KEYS):
         return  # another JSON in the folder
+    if "frames" in content or "framesCount" in content:
+        found.leave_out(content, "files of videos", "export their frames as images")
+        return
     folder, name = content.path.parent.parent / IMAGES, content.path.stem
     image = found.find(content, name, folder)
     stated = content.inside("size").size("height", "width")

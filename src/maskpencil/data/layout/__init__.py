@@ -421,6 +421,9 @@ def _leftovers(root: Path, found: Found) -> list[Fault]:
     ]
 
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+
+
 def _nothing_found(root: Path, found: Found) -> str:
     if found.complaint:
         return found.complaint
@@ -433,8 +436,10 @@ def _nothing_found(root: Path, found: Found) -> str:
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
     suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MAX_EXAMINED_FILES) if path.is_file())
-    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix]]
+    packed = [name for name in inside if name.lower().endswith(ARCHIVES)]
+    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
+    hint = f"; unpack {' and '.join(packed)}" if packed else hint
     return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
 
 
