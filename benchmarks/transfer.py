@@ -4,7 +4,7 @@
 
 Every row is a training with `maskpencil train DATA --time-budget MINUTES` and the settings shown, or a peer with the
 same encoder, weights and minutes; all are scored on the validation images. Rows that are done are not run again, so a
-call that was cut short goes on. After every row OUT/table.md and OUT/curves.svg are written anew.
+call that was cut short is resumed. After every row OUT/table.md and OUT/curves.svg are written anew.
 
 The groups are transfer (from scratch, frozen, decoder only, fine-tuned), skips (FCN-32s to FCN-2s), backbone
 (ResNet18 and VGG16) and peers (segmentation_models.pytorch's FPN and Unet at three learning rates each, where it is

@@ -79,9 +79,8 @@ def _refuse_full(root: Path) -> None:
         mask = min((name for name in entries if name.endswith("_seg.png") and _is_full(name, entries)), default="")
         if mask:
             raise DataError(
-                f"{place / mask}: is of the full ADE20K, whose masks hold class numbers up to 3,688 in red and green "
-                f"and the numbers of objects in blue; at most {IGNORE_INDEX} classes are read; download {UNPACKED}, "
-                "the same images with 150 classes"
+                f"{place / mask}: belongs to the full ADE20K, with up to 3,688 classes, but at most {IGNORE_INDEX} "
+                f"classes can be read; download {UNPACKED}, the same images with 150 classes"
             )
         inside = [name for name, is_folder in entries.items() if is_folder and not name.startswith(".")]
         if not inside:

@@ -15,7 +15,7 @@ from maskpencil.regular_files import read_lines
 
 IMAGE, MASK, NAMES = "img.png", "label.png", "label_names.txt"
 FEW = 20
-"""The most folders that are looked at to recognize a data set."""
+"""The most folders that are examined to recognize a data set."""
 
 
 def recognize(root: Path) -> Recognized | None:

@@ -44,13 +44,19 @@ def unpacked(root: Path) -> Unpacked:
     return Unpacked(folder, notes)
 
 
+HIDDEN = (".", "__MACOSX")
+DOCUMENTS = ("readme", "license", "licence", "copying", "citation", "changelog")
+"""The names, in lower case and without suffix, of files that describe a data set."""
+
+
 def without_wrapping(folder: Path) -> Path:
     """Return the single folder inside, which many archives have, unless it has a name with a meaning.
 
-    A path that is no folder is returned unchanged.
+    Files such as README.md beside it do not matter. A path that is no folder is returned unchanged.
     """
     while folder.is_dir():
-        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        inside = [path for path in folder.iterdir() if not path.name.startswith(HIDDEN)]
+        inside = [path for path in inside if path.is_dir() or path.stem.lower() not in DOCUMENTS]
         if len(inside) != 1 or not inside[0].is_dir():
             return folder
         name = inside[0].name.lower()
