@@ -285,6 +285,7 @@ def _introduction(trainer: Trainer, run: RunFolder) -> list[str]:
     lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {device}; run folder {run.path}"]
     if origin := trainer.network.backbone.origin:
         lines.append(f"pretrained weights: {origin}")
+    lines += trainer.network.backbone.loaded.notes if trainer.network.backbone.loaded else []
     lines += trainer.notes
     if trainer.progress.step:
         lines.append(f"resumed after {counted(trainer.progress.step, 'step')}")
