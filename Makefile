@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 # container images set it: every process that the tests start would compile the sources again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-fast stress fuzz lint format lock docs clean
+.PHONY: setup demo test test-fast stress fuzz round-trips lint format lock docs clean
 
 demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
@@ -30,6 +30,19 @@ FIRST ?= 0
 
 fuzz: $(READY)  ## damaged inputs of every kind for MINUTES, from the case FIRST on; what is found lies in runs/fuzz
 	MASKPENCIL_FUZZ_MINUTES=$(MINUTES) MASKPENCIL_FUZZ_FIRST=$(FIRST) $(BIN)/pytest -m fuzz tests/fuzz
+
+TOOLS := .venv-tools
+TOOLS_READY := $(TOOLS)/.ready
+EXAMPLES ?= 40
+
+round-trips: $(TOOLS_READY)  ## data sets that the libraries of annotation tools write and read, in a .venv-tools of 1.7 GB
+	QT_QPA_PLATFORM=offscreen MASKPENCIL_EXAMPLES=$(EXAMPLES) $(TOOLS)/bin/python -m pytest -rs tests/round_trips
+
+$(TOOLS_READY): $(READY) tests/round_trips/requirements.lock
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(BIN)/uv pip sync --quiet --python $(TOOLS)/bin/python tests/round_trips/requirements.lock
+	$(BIN)/uv pip install --quiet --python $(TOOLS)/bin/python --no-deps --editable .
+	touch $@
 
 lint: $(READY)  ## style, types and the layers
 	$(BIN)/ruff check .
@@ -54,9 +67,12 @@ $(READY): requirements.lock pyproject.toml
 lock: $(READY)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra train --group dev \
 	    --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group tools \
+	    --override tests/round_trips/overrides.txt --no-emit-index-url --no-header \
+	    --output-file tests/round_trips/requirements.lock pyproject.toml
 
 docs: $(READY)  ## write docs/architecture.md
 	$(BIN)/python docs/architecture.py
 
 clean:  ## remove everything that was made here, runs aside
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

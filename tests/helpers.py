@@ -28,6 +28,8 @@ from maskpencil.prediction import Prediction
 
 def left_out(lines: Iterable[str], what: str) -> list[str]:
     """Return the names of the files that a warning says were left out, such as "images without a mask"."""
+    plural, *rest = what.split(" ", 1)
+    what = " ".join((f"{plural.removesuffix('s')}s?", *rest))
     found = (re.match(rf"warning: \d+ {what} left out \(([^)]*)\); ", line) for line in lines)
     return [name.rpartition("/")[2] for match in found if match for name in match[1].split(", ")]
 

@@ -6,7 +6,7 @@ TESTS = Path(__file__).parent
 DOCS = TESTS.parent / "docs"
 SOURCE = TESTS.parent / "src" / "maskpencil"
 
-KINDS = {"fuzz", "stress"}
+KINDS = {"fuzz", "round_trips", "stress"}
 """Folders of tests of one kind, which mirror no room of the program."""
 
 

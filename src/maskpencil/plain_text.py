@@ -16,6 +16,8 @@ _MARKUP = re.compile(r"[\\`*\[\]|~$]|\b_|_\b|(?<=\bwww)\.|:(?=//)|^[#+-]")
 """The characters with a meaning in Markdown: for emphasis, code, links, tables and formulas, and, at the start of a
 line, headings and lists."""
 
+_ALTERNATIVES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -28,6 +30,18 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(map(_seen, text))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun, which is in the plural unless the number is 1: "1 mask", "2 masks", "2 classes"."""
+    plural = noun + ("es" if noun.endswith(("s", "x")) else "s")
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def worded(text: str, number: int) -> str:
+    """Write a number into a text: `{n}` becomes the number, and of `{mask|masks}` the first is used if it is 1."""
+    chosen = _ALTERNATIVES.sub(lambda match: match[1 if number == 1 else 2], text)
+    return chosen.replace("{n}", str(number))
 
 
 def csv_cell(text: str) -> str:

@@ -96,7 +96,7 @@ def test_a_color_mask_among_class_numbers(folder, capsys):
 def test_masks_of_one_class(folder, capsys):
     for path in folder.glob("masks/*/*.png"):
         Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
-    refuse_training(folder, capsys, "all pixels are of one class", "check that these files are the masks")
+    refuse_training(folder, capsys, "all pixels are of one class", "check that these files are masks")
 
 
 def test_a_truncated_jpeg(folder, capsys):

@@ -42,7 +42,7 @@ def test_the_scores_of_one_class_follow_the_usual_table(model, tiny_folder, tmp_
     assert of_class["positives"] == scores["classes"]["ball"]["pixels"]
     assert shown.removeprefix(usual).splitlines() == [
         "",
-        "ball by its probability",
+        "ball, scored by its probability",
         f"MaxF1                    {of_class['max_f1']:.4f}",
         f"at the threshold         {of_class['threshold']:.4f}",
         f"average precision        {of_class['average_precision']:.4f}",

@@ -71,7 +71,7 @@ def test_size_tiles_and_views_are_taken(predicted, model):
         (["--tile", "50"], "tile must be a multiple of 32 pixels above 0, but got 50"),
         (["--memory", "lots"], "--memory must be an amount such as 2GiB"),
         (["--image-size", "auto"], "--image-size must be native, a number of pixels or HEIGHTxWIDTH, but got 'auto'"),
-        (["--image-size", "4000x4000"], "images scaled to 4000x4000 take the network some "),
+        (["--image-size", "4000x4000"], "images scaled to 4000x4000 need about "),
         (["--image-size", "9000x9000"], "image_size must be at most 65536 pixels a side and 16 million in all"),
         (["--threshold", "0.5"], "--threshold is for one class; name it with --class"),
         (

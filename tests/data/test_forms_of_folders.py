@@ -189,7 +189,7 @@ def test_overlays_of_the_images_of_coco_are_no_images_without_a_mask(save_files,
     files["photos/3.jpg"] = photo()
     text = lines(check(save_files(files)))
     assert f"{others}/ left out: its files are named as the images" in text
-    assert "warning: 1 images without a mask left out (photos/3.jpg)" in text
+    assert "warning: 1 image without a mask left out (photos/3.jpg)" in text
 
 
 def test_folders_around_a_panoptic_file_name_its_split(save_files) -> None:
@@ -229,7 +229,7 @@ def test_images_whose_regions_have_no_class_are_not_said_to_have_none(save_files
     files: dict[str, Any] = {f"{n}.png": photo() for n in "abc"}
     files["via.json"] = via(("a.png", {"kind": "leaf"}), ("b.png", {}), ("c.png", {"kind": "stem"}))
     text = " ".join(open_folder(save_files(files)).notes)
-    assert "warning: 1 regions without a value of 'kind' left out (via.json: image 'b.png': region 1); what" in text
+    assert "warning: 1 region without a value of 'kind' left out (via.json: image 'b.png': region 1); what" in text
     assert "have no annotated area" not in text
 
 
@@ -283,5 +283,5 @@ def test_images_that_are_blank_by_their_scale_alone_are_told_so(tmp_path) -> Non
         Image.fromarray(pixels).save(tmp_path / f"images/{number}.tif")
         Image.fromarray(labels(1)).save(tmp_path / f"masks/{number}.png")
     text = lines(check(tmp_path))
-    assert "images that are of the same brightness everywhere as their numbers are read: 4" in text
+    assert "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: 4" in text
     assert "blank images" not in text

@@ -13,11 +13,11 @@ from maskpencil.inference.options import PredictOptions, VideoOptions
     [
         ({"every": 0}, "every must be 1"),
         ({"start": -1.0}, "start must be 0 seconds or more"),
-        ({"start": 5.0, "end": 5.0}, "end must be after start (second 5), but got 5"),
+        ({"start": 5.0, "end": 5.0}, "end must be after start .second 5., but got 5"),
         ({"end": float("nan")}, "end must be a finite number"),
         ({"smooth": 1.0}, r"smooth must be from 0 \(off\) to below 1, but got 1"),
         ({"masks": "gif"}, "masks must be video or png, but got 'gif'"),
-        ({"reconnect": -1}, "reconnect must be 0"),
+        ({"reconnect": -1}, "reconnect must be a number of attempts, 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:

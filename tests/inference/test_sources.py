@@ -42,7 +42,7 @@ def test_of_a_data_set_the_images_are_taken_and_the_masks_left_out(tmp_path: Pat
     found = find_sources([tmp_path], tell=reported.append)
     assert [source.stem for source in found] == ["masks/3", "set/Images/val/1", "set/other/2"]
     (line,) = reported
-    assert line.startswith(f"{tmp_path / 'set' / 'masks'}: the data set's masks are left out")
+    assert line.startswith(f"{tmp_path / 'set' / 'masks'}: these masks of the data set are left out")
     assert stems(tmp_path / "set" / "masks") == ["val/1"]
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_named_twice_is_taken_once(tmp_path: Path) -> None:
         ("ftp://example.org/a.mp4", "ftp addresses are not supported; expected http, https, rtsp"),
         ("file:///video.mp4", "file addresses are not supported"),
         ("/dev/null", "is not a file"),
-        ("model", "is a model; expected an image or a video; give the model first"),
+        ("model", "is a model; expected an image or a video; give the model before"),
     ],
 )
 def test_a_source_that_cannot_be_found_is_one_line(

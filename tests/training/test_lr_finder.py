@@ -28,4 +28,4 @@ def test_a_run_finds_its_rate_and_keeps_it(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", epochs=2, **{**SMALL, "learning_rate": "find"})
     rate = yaml.safe_load((run.folder / "config.yaml").read_text())["learning_rate"]
     assert 1e-6 < rate < 1
-    assert f"learning rate {rate:.1e}: the loss fell fastest there" in (run.folder / "train.log").read_text()
+    assert f"learning rate {rate:.1e}: the loss fell fastest at this rate" in (run.folder / "train.log").read_text()

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import numpy.typing as npt
 from cyclopts import Parameter
 
-from maskpencil.cli.options import found_model, unused_gpu
-from maskpencil.extras import EXTRAS
+from maskpencil.cli.options import INPUT, found_model, option, unused_gpu
+from maskpencil.extras import EXTRAS, needed_for
 from maskpencil.plain_text import visible
 from maskpencil.terminal import show
 
@@ -22,14 +22,22 @@ def command(
     topic: Annotated[
         str | None,
         Parameter(
-            help="What to describe: a model folder; the word backbones, for the names that train --backbone accepts; "
-            "or the word recipes, for the settings of every recipe. By default this machine."
+            help="What to describe: a model folder; a weights file, together with --backbone; the word backbones, for "
+            "the names that train --backbone accepts; or the word recipes, for the settings of every recipe. By "
+            "default "
+            "this machine."
         ),
     ] = None,
     /,
+    *,
+    backbone: Annotated[
+        str | None, option("Show which tensors of a weights file this backbone takes.", INPUT, "NAME")
+    ] = None,
 ) -> None:
-    """Describe this machine, a model, the backbones or the recipes."""
-    if topic is None:
+    """Show facts about this machine, a model, a weights file, the backbones or the recipes."""
+    if backbone is not None:
+        lines = weights(backbone, topic or "auto")
+    elif topic is None:
         lines = machine()
     elif topic == "backbones":
         lines = backbones()
@@ -62,6 +70,16 @@ def backbones() -> list[str]:
     from maskpencil.models.backbones import list_backbones
 
     return [*list_backbones(), "and every timm model with features at strides 8, 16 and 32, by its timm name"]
+
+
+def weights(backbone: str, file: str) -> list[str]:
+    """Show where a backbone's weights come from, and the names of its tensors beside those in the file."""
+    with needed_for("reading a classifier's weights"):
+        from maskpencil.models.backbones import create_backbone
+
+    network = create_backbone(backbone, weights=file)
+    loaded = network.loaded
+    return [str(network.origin), *(map(visible, (*loaded.notes, *loaded.match.table)) if loaded else ())]
 
 
 def recipes() -> list[str]:

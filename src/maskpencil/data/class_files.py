@@ -227,25 +227,34 @@ def _dataset_meta(path: Path) -> ClassSet:
 
 
 def _roboflow(path: Path) -> ClassSet:
-    """Read the classes of Roboflow's table of pixel values, which must count from 0 without gaps."""
-    return ClassSet.from_dict({"names": _numbered(read_pixel_values(path))})
+    """Read the classes of Roboflow's table of pixel values."""
+    return ClassSet.from_dict({"names": names_by_value(read_pixel_values(path))})
 
 
 def _id2label(path: Path) -> ClassSet:
     """Read Hugging Face's object `{"0": "wall", "1": "building"}`."""
-    return ClassSet.from_dict({"names": _numbered(_json(path))})
+    return ClassSet.from_dict({"names": names_by_value(_json(path))})
 
 
-def _label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`.
+def read_label_colors(path: Path) -> ClassSet:
+    """Read CamVid's lines `64 128 64<tab>Animal`; Datumaro and CVAT may write names alone, in all lines.
 
+    Classes without colors get those of Pascal VOC, as Datumaro colors them.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
+
+    Raises:
+        DataError: a line has another form, or the names cannot be classes.
     """
+    lines = [(number, line) for number, line in numbered_lines(_text(path)) if not line.startswith("#")]
+    rows = [(number, line, line.split(maxsplit=3)) for number, line in lines]
+    if rows and not any(_is_number(level) for _, _, parts in rows for level in parts[:3]):
+        return ClassSet(tuple(line for _, line in lines), tuple(map(voc_color, range(len(lines)))))
     names, palette = [], []
-    for number, line in numbered_lines(_text(path)):
-        parts = line.split(maxsplit=3)
+    for number, line, parts in rows:
         if len(parts) < 4:
-            raise DataError(f"line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'")
+            raise DataError(
+                f"{path}: line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'"
+            )
         names.append(parts[3])
         palette.append(_color(path, number, parts[:3]))
     return ClassSet(tuple(names), tuple(palette))
@@ -348,7 +357,7 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "dataset_meta.json": _dataset_meta,
     "_classes.csv": _roboflow,
     "id2label.json": _id2label,
-    "label_colors.txt": _label_colors,
+    "label_colors.txt": read_label_colors,
     "codes.txt": read_codes,
     "objectInfo150.txt": _object_info,
     "data.yaml": _data_yaml,
@@ -375,12 +384,35 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
     The numbers, which may be text, must count from `first` without gaps.
     """
-    if not isinstance(entries, Mapping) or not all(_is_number(str(key)) for key in entries):
-        raise DataError(f"must map numbers to names, such as 0: road, 1: car, but got {str(entries)[:80]!r}")
-    by_number = {int(key): name for key, name in entries.items()}
+    by_number = _by_number(entries)
     if sorted(by_number) != list(range(first, first + len(entries))):
         raise DataError(f"must number the names from {first} without gaps, but got {sorted(by_number)[:20]}")
     return [by_number[number] for number in sorted(by_number)]
+
+
+def names_by_value(entries: Any) -> list[Any]:
+    """Return the names of {value in the masks: name}; the values, which may be text, may leave out numbers.
+
+    Names for these are made up, such as class_3. Of the values 0 and 255 of black-and-white masks only these two count.
+
+    Raises:
+        DataError: a key is no number, or 255 is a value among others, where it means ignored pixels.
+    """
+    by_number = _by_number(entries)
+    if sorted(by_number) == [0, IGNORE_INDEX]:
+        return [by_number[0], by_number[IGNORE_INDEX]]
+    if max(by_number, default=0) >= MAX_CLASSES:
+        raise DataError(
+            f"names the value {max(by_number)}, but class numbers are 0 to {MAX_CLASSES - 1}, and {IGNORE_INDEX} means "
+            "ignored pixels; remove its entry, or renumber the masks"
+        )
+    return [by_number.get(number, f"class_{number}") for number in range(max(by_number, default=-1) + 1)]
+
+
+def _by_number(entries: Any) -> dict[int, Any]:
+    if not isinstance(entries, Mapping) or not all(_is_number(str(key)) for key in entries):
+        raise DataError(f"must map numbers to names, such as 0: road, 1: car, but got {str(entries)[:80]!r}")
+    return {int(key): name for key, name in entries.items()}
 
 
 def _color(path: Path, number: int, levels: Sequence[str]) -> Color:

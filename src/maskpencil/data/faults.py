@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from maskpencil.plain_text import worded
+
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
@@ -41,7 +43,7 @@ class Fault:
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
     """Return a list with one fault of `files`, or [] if `files` is empty.
 
-    `{n}` in `what` becomes the number of files.
+    `what` is worded for the number of files, see `worded`.
     """
     names = tuple(map(str, files))
-    return [Fault(kind, severity, len(names), what.replace("{n}", str(len(names))), remedy, names)] if names else []
+    return [Fault(kind, severity, len(names), worded(what, len(names)), remedy, names)] if names else []

@@ -15,18 +15,22 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize, recognize_annotations
+from maskpencil.data.formats import Recognized, recognize, recognize_annotations, recognize_masks
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
+from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
+from maskpencil.data.masks.known import choose_encoding
 from maskpencil.data.masks.numbered import NumberedObjects, find_numbered_objects
 from maskpencil.data.masks.transparency import choose_alpha
-from maskpencil.data.packed import Unpacked, unpacked
+from maskpencil.data.packed import Unpacked, unpacked, without_wrapping
+from maskpencil.data.packed.hugging_face import find_shards
 from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
+from maskpencil.plain_text import counted
 
 MAX_SUBFOLDERS = 20
 """The largest number of subfolders that are searched for data sets if the folder itself is not a data set."""
@@ -176,8 +180,10 @@ class FoundFolder:
         """
         given = self.class_file
         if self.recognized:
-            encoding = _renamed(self.recognized.encoding, given) if given else self.recognized.encoding
-            return encoding, (f"masks are read as {encoding.kind}",)
+            discovery = choose_encoding(self.recognized.encodings, facts, published=self.recognized.published)
+            encoding = _renamed(discovery.encoding, given) if given else discovery.encoding
+            which = () if _are_alike(self.recognized) else (_count(encoding.classes),)
+            return encoding, (*which, *discovery.notes, f"masks are read as {encoding.kind}")
         if self.layout.classes:
             return _of_layers(self.layout.classes, given), ()
         on_given = []
@@ -211,11 +217,12 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
-        recognized = recognize(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
+        recognized = _recognized(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
         layout = recognized.layout if recognized else _find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else _class_file(layout)
+        recognized = recognized or (recognize_masks(layout) if given is None else None)
     except PermissionError as error:
         raise DataError(
             f"{error.filename or root}: cannot be read (permission denied); check its permissions"
@@ -226,10 +233,19 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
     if recognized:
         classes = given.classes if given else recognized.encoding.classes
-        notes.insert(len(packed.notes), f"read as {recognized.name}: {_count(classes)}")
+        which = f": {_count(classes)}" if _are_alike(recognized) else ""
+        notes.insert(len(packed.notes), f"read as {recognized.name}{which}")
     if given and given.certain:
-        notes.append(f"{len(given.classes)} classes from {given.path.name}")
+        notes.append(f"{counted(len(given.classes), 'class')} from {given.path.name}")
     return FoundFolder(layout, recognized, given, tuple(notes))
+
+
+def _recognized(root: Path) -> Recognized | None:
+    """Recognize a data set in a folder, or in the single folder inside."""
+    recognized = recognize(root)
+    if recognized is None and (inside := without_wrapping(root)) != root:
+        recognized = recognize(inside)
+    return recognized
 
 
 def _find_layout(root: Path, places: Places) -> Layout:
@@ -245,8 +261,10 @@ def _find_layout(root: Path, places: Places) -> Layout:
         inside: dict[str, str] = {}
         for folder in folders if places == ANYWHERE and len(folders) <= MAX_SUBFOLDERS else ():
             with suppress(DataError):
-                if recognized := recognize(folder):
+                if recognized := _recognized(folder):
                     inside[folder.name] = recognized.name
+                elif find_shards(folder):
+                    inside[folder.name] = "Hugging Face"
         if not inside:
             raise
         listed = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
@@ -264,7 +282,16 @@ def _class_file(layout: Layout) -> ClassFile | None:
     paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}
     common = Path(os.path.commonpath(paths)) if paths else layout.root
     inside = [f for f in (common, *common.parents) if f.is_relative_to(layout.root) and f != layout.root]
-    return next((given for folder in (layout.root, *inside) if (given := find_class_file(folder))), None)
+    given = next((given for folder in (layout.root, *inside) if (given := find_class_file(folder))), None)
+    return given or _class_file_of_splits(layout)
+
+
+def _class_file_of_splits(layout: Layout) -> ClassFile | None:
+    """Return the class file in the folders of the splits, if all have one that names the same classes."""
+    folders = [path for path in sorted(layout.root.iterdir()) if split_in(path.name) in layout.splits and path.is_dir()]
+    given = [find_class_file(folder) for folder in folders]
+    same = given and all(each and given[0] and each.classes == given[0].classes for each in given)
+    return given[0] if same else None
 
 
 def open_folder(
@@ -383,8 +410,13 @@ def _renamed(encoding: MaskEncoding, given: ClassFile) -> MaskEncoding:
     return replace(encoding, classes=classes)
 
 
+def _are_alike(recognized: Recognized) -> bool:
+    """Return whether the classes of a data set are the same in all its encodings."""
+    return all(each.classes == recognized.encoding.classes for each in recognized.others)
+
+
 def _count(classes: ClassSet) -> str:
-    return f"{len(classes)} classes ({_few(classes.names)})"
+    return f"{counted(len(classes), 'class')} ({_few(classes.names)})"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Build networks from a configuration or from the architecture in a model folder, and transfer tensors to them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ _CLASS_LAYERS = ("score", "upscore")
 def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
     """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
 
-    `weights` is "auto", "imagenet", "none" or a file; see `create_backbone`.
+    fc6 and fc7 are left out if the weights have none. `weights` is "auto", "imagenet", "none" or a file, see
+    `create_backbone`.
 
     Raises:
         ConfigError: the backbone does not exist, or does not suit the configuration.
@@ -41,6 +43,8 @@ def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
         stride=min(config.stride, COMMON_STRIDE),
         as_released=config.as_released,
     )
+    if backbone.loaded and backbone.loaded.lacks_fully_connected:
+        config = replace(config, fully_connected=False)
     return FCN(config, backbone=backbone)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ def build_trainer(
         raise ModelError(
             f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use other weights"
         )
+    if config.fully_connected and not model.config.fully_connected:  # the weights have none
+        config = replace(config, fully_connected=False)
+        plan = replace(plan, config=config)
     origin = model.backbone.origin = model.backbone.origin or origin
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)

@@ -16,9 +16,8 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError, OutputError
 from maskpencil.files import numbered_folder, written_whole
 from maskpencil.models.backbones.origin import Origin
-from maskpencil.plain_text import is_utf8
+from maskpencil.plain_text import counted, is_utf8
 from maskpencil.regular_files import mapping, parse_json, read_json, read_regular, text
-from maskpencil.training.schedule import counted
 
 SOURCE = frozenset(("data", "images", "masks", "split_file"))
 """The entries of data.json."""

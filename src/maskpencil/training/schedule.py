@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+from maskpencil.plain_text import counted
+
 COARSE = 1 / 2
 """The resolution of the first part of a run, as a share of the full resolution."""
 
@@ -222,11 +224,6 @@ def coarse_time(coarse_share: float) -> float:
 def work_of_epochs(coarse_share: float) -> float:
     """Compute the average work of an epoch, as a share of the work at full resolution."""
     return 1 - coarse_share * (1 - COARSE_WORK)
-
-
-def counted(number: int, noun: str) -> str:
-    """Format a number and its noun: 1 epoch, 2 epochs."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration_text(seconds: float) -> str:

@@ -16,7 +16,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision
 from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
-from maskpencil.plain_text import visible
+from maskpencil.plain_text import counted, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.export import add_graph
 from maskpencil.runtimes.graph_files import carried_graph
@@ -39,7 +39,7 @@ from maskpencil.training.run_folder import (
     refuse_other_classes,
     write_json,
 )
-from maskpencil.training.schedule import TimeBudgetSchedule, counted
+from maskpencil.training.schedule import TimeBudgetSchedule
 from maskpencil.training.trainer import Trainer
 
 
@@ -290,6 +290,7 @@ def _introduction(trainer: Trainer, run: RunFolder) -> list[str]:
     lines = [f"{network}; {len(data.classes)} classes, {images}", f"{work} on {device}; run folder {run.path}"]
     if origin := trainer.network.backbone.origin:
         lines.append(f"pretrained weights: {origin}")
+    lines += trainer.network.backbone.loaded.notes if trainer.network.backbone.loaded else []
     lines += trainer.notes
     if trainer.progress.step:
         lines.append(f"resumed after {counted(trainer.progress.step, 'step')}")

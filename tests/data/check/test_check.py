@@ -243,13 +243,13 @@ FAULTS = {
         remove("masks/train/train0.png"),
         "images-without-mask",
         "warning",
-        "1 images without a mask left out (images/train/train0.png)",
+        "1 image without a mask left out (images/train/train0.png)",
     ),
     "a mask without an image": (
         remove("images/train/train0.png"),
         "masks-without-image",
         "warning",
-        "1 masks without an image left out (masks/train/train0.png)",
+        "1 mask without an image left out (masks/train/train0.png)",
     ),
     "an image cut short": (
         cut_short("images/train/train0.png"),

@@ -60,9 +60,9 @@ def test_subsets_called_after_splits_are_splits(save_files) -> None:
     splits = {split: [pair.name for pair in pairs] for split, pairs in folder.splits.items()}
     assert splits == {"train": ["frame_0", "frame_2"], "val": ["frame_1"]}
     assert "splits from train.txt, val.txt" in folder.notes
-    assert "1 of 2 names in val.txt have no image with a mask and are left out (frame_7)" in folder.notes
+    assert "1 of 2 names in val.txt has no image with a mask and is left out (frame_7)" in folder.notes
     files = {**export(), f"{LISTS}/train.txt": "frame_0\nframe_2\n", f"{LISTS}/val.txt": "frame_7\n"}
-    assert "1 pairs that no list names are left out (frame_1)" in open_folder(save_files(files)).notes
+    assert "1 pair that no list names is left out (frame_1)" in open_folder(save_files(files)).notes
 
 
 def test_a_label_ignored_counts_nowhere_wherever_it_stands(save_files) -> None:

@@ -294,7 +294,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b
         (content().replace("<annotations", f"{BOMB}<annotations"), r"has a document type"),
         (content(image("a.png", "<g>" * 50 + "</g>" * 50)), r"is nested more than 32 levels deep"),
         (content(element("track", id=0, label="car")), r"is a 'CVAT for video 1\.1' file.*export the task"),
-        (content(image("gone.png", CAR)), r"names 1 images \('gone\.png'\), but none of them is below .*with images"),
+        (content(image("gone.png", CAR)), r"names 1 image \('gone\.png'\), but none of them is below .*with images"),
         (content(image("../../a.png", CAR)), r"names the image '\.\./\.\./a\.png', which is outside"),
         (content(element("image", name="a.png", width=48)), r"line 2: 'height' is missing"),
         (content(element("image", name="", width=48, height=32)), r"'name' is ''; expected a text"),

@@ -138,7 +138,7 @@ def test_images_are_below_the_folders_of_their_items(save_files) -> None:
 def test_videos_are_left_out_with_a_warning(open_with) -> None:
     moving = annotation("car", frames={"0": {"polygon": {"paths": [square(1, 1, 5, 5)]}}})
     notes = open_with(CAR, **{"video.json": version_2("v.mp4", moving)}).notes
-    assert any(note.startswith("warning: 1 files of videos or of several images side by side") for note in notes)
+    assert any(note.startswith("warning: 1 file of videos or of several images side by side") for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_annotation_that_cannot_be_is_an_error_that_names_it(open_with, entry
     ("text", "message"),
     [
         (version_2("a.png", CAR, size=(8, 8)), r"states 8 x 8 pixels, but a\.png is 48 x 32"),
-        (version_2("gone.png", CAR), r"names 1 images \('gone\.png'\), but none .* pull the data set with its images"),
+        (version_2("gone.png", CAR), r"names 1 image \('gone\.png'\), but none .* pull the data set with its images"),
         (version_2("", CAR), r"item: 'name' is ''; expected a text"),
     ],
 )

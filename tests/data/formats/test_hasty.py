@@ -127,7 +127,7 @@ def test_a_label_that_cannot_be_is_an_error_that_names_it(open_with, entry: Any,
     [
         (content(image("a.png", CAT, width=5)), r"states 5 x 32 pixels, but a\.png is 48 x 32"),
         (content(image("a.png", CAT, height=None)), r"has the height None and the width 48"),
-        (content(image("gone.png", CAT)), r"names 1 images \('gone\.png'\), but none of them .* download the images"),
+        (content(image("gone.png", CAT)), r"names 1 image \('gone\.png'\), but none of them .* download the images"),
         (content(label_classes=5), r"'label_classes' is 5; expected a list"),
         (content(images=5), r"'images' is 5; expected a list"),
     ],

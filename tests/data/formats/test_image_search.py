@@ -78,7 +78,7 @@ def test_an_image_of_another_split_is_not_taken(save_files) -> None:
         "train": ["3.png", "4.png"],
         "val": ["1.png", "2.png"],
     }
-    assert "1 masks without an image left out (1.png)" in "".join(folder.notes)
+    assert "1 mask without an image left out (1.png)" in "".join(folder.notes)
 
 
 @pytest.mark.parametrize("count", [5, coco.MOST_FILES + 8])

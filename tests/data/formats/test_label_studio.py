@@ -177,7 +177,7 @@ def test_the_newest_annotation_counts_that_was_not_canceled(save_files) -> None:
     expected[5:15, 10:20] = 1
     np.testing.assert_array_equal(read(root)["a"], expected)
     notes = open_folder(root).notes
-    assert "1 images have several annotations, the newest of each is used" in notes
+    assert "1 image has several annotations, the newest is used" in notes
     assert "1 canceled annotations left out" in notes
 
 
@@ -343,9 +343,7 @@ def test_a_task_that_cannot_be_is_an_error_that_names_it(save_files, wrong: Any,
 
 def test_an_export_without_its_images_is_an_error_that_names_where_they_are(save_files) -> None:
     root = save(save_files, task("/data/upload/1/0a1b2c3d-x.png", annotation(CAR)))
-    with pytest.raises(
-        DataError, match=r"p\.json: names 1 images \(0a1b2c3d-x\.png, \.\.\.\), but none of them is below"
-    ):
+    with pytest.raises(DataError, match=r"p\.json: names 1 image \(0a1b2c3d-x\.png\), but none of them is below"):
         open_folder(root)
 
 

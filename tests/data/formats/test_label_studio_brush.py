@@ -47,7 +47,7 @@ def test_masks_belong_to_the_images_of_their_tasks(more: dict[str, Any], save_fi
     expected[12:15] = expected[:2] = 1
     np.testing.assert_array_equal(maps["a"], expected)
     np.testing.assert_array_equal(maps["b"] == 2, mask(30, 32) > 0)
-    assert "1 images have several annotations, the newest of each is used" in folder.notes
+    assert "1 image has several annotations, the newest is used" in folder.notes
     assert left_out(folder.notes, "images without a mask") == ["c.png"]
 
 

@@ -306,7 +306,7 @@ def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path,
             file([shape("a", BOX, "mask", mask=png(np.ones((4, 4), dtype=bool)))]),
             r"is 4 x 4 pixels, but its box is 21 x 21",
         ),
-        (file([shape("a", BOX[:1], "mask", mask=png(np.ones((1, 1), dtype=bool)))]), "is a mask with 1 points"),
+        (file([shape("a", BOX[:1], "mask", mask=png(np.ones((1, 1), dtype=bool)))]), "is a mask with 1 point"),
         ('{"imagePath": "1.png", "shapes": ' + "[" * 100_000, "is nested too deeply"),
         (file([])[:-1], "is not valid JSON"),
     ],
@@ -376,8 +376,14 @@ def test_background_is_drawn_only_where_something_else_would_cover_it(tmp_path: 
     ring = drawn(".....", ".###.", ".#.#.", ".###.", ".....")
     out = written(tmp_path / "out", BACKGROUND_FIRST, {("", "1"): ring, ("", "2"): drawn("..", "# ")})
     outer, hole = shapes(out / "1.json")
-    assert (outer["label"], sorted(outer["points"])) == ("tree", [[1, 1], [1, 4], [4, 1], [4, 4]])
-    assert (hole["label"], sorted(hole["points"])) == ("background", [[2, 2], [2, 3], [3, 2], [3, 3]])
+    assert (outer["label"], sorted(outer["points"])) == (
+        "tree",
+        [[1.01, 1.01], [1.01, 3.99], [3.99, 1.01], [3.99, 3.99]],
+    )
+    assert (hole["label"], sorted(hole["points"])) == (
+        "background",
+        [[2.01, 2.01], [2.01, 2.99], [2.99, 2.01], [2.99, 2.99]],
+    )
     assert [shape["label"] for shape in shapes(out / "2.json")] == ["tree", "__ignore__"]
 
 

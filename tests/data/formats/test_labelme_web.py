@@ -90,4 +90,4 @@ def test_objects_without_a_shape_are_left_out_with_a_warning(save_files) -> None
     files["a.xml"] = document("a.png", thing("car", polygon(1, 1, 5, 5)), thing("car", ""))
     files["b.xml"] = document("b.png", thing("car", polygon(1, 1, 5, 5)))
     notes = open_folder(save_files(files)).notes
-    assert "warning: 1 objects without a polygon or a mask left out" in " ".join(notes)
+    assert "warning: 1 object without a polygon or a mask left out" in " ".join(notes)

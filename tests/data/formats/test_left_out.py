@@ -80,7 +80,7 @@ def yolo(*lines: str) -> Files:
             [
                 "coco.json: annotation 1: a polygon of 2 points",
                 "coco.json: annotation 2: a polygon of 0 points",
-                "coco.json: annotation 3: a polygon of 1 points",
+                "coco.json: annotation 3: a polygon of 1 point",
                 "coco.json: annotation 4: a polygon of 4 points",
             ],
         ),
@@ -88,7 +88,7 @@ def yolo(*lines: str) -> Files:
             coco([BOX, [], [1, 2]]),
             [
                 "coco.json: annotation 0: part 2 of 3 is a polygon of 0 points",
-                "coco.json: annotation 0: part 3 of 3 is a polygon of 1 points",
+                "coco.json: annotation 0: part 3 of 3 is a polygon of 1 point",
             ],
         ),
         (
@@ -206,8 +206,8 @@ def test_of_many_entries_five_are_named_with_their_number(save_files) -> None:
 )
 def test_shapes_over_the_edge_are_cut_off_and_named(files: Files, save_files) -> None:
     folder = open_folder(save_files(files))
-    (line,) = (line for line in folder.notes if "extend beyond their image and are cut off" in line)
-    assert line.startswith("warning: 1 shapes ")
+    (line,) = (line for line in folder.notes if "extends beyond its image and is cut off" in line)
+    assert line.startswith("warning: 1 shape ")
     pair = next(pair for pairs in folder.splits.values() for pair in pairs if pair.name == "0")
     expected = BOXED.copy()
     expected[:3, 40:] = 1

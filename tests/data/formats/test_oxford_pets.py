@@ -64,7 +64,7 @@ def test_what_has_no_partner_is_named(save_files) -> None:
     notes = open_folder(save_files(files)).notes
     warning = next(note for note in notes if note.startswith("warning"))
     assert warning == (
-        "warning: 1 names in trainval.txt without an image or a trimap left out (gone_3); unpack images.tar.gz and "
+        "warning: 1 name in trainval.txt without an image or a trimap left out (gone_3); unpack images.tar.gz and "
         "annotations.tar.gz again"
     )
     files = {name: content for name, content in data_set(lists=False).items() if name != "images/Bombay_7.jpg"}

@@ -69,7 +69,7 @@ GOOD = {"segmentation": [FLAT]}
 UPRIGHT = [4, 10, 28, 10, 28, 44, 4, 44]
 STRETCHED = [value * (1.5 if place % 2 == 0 else 1 / 1.5) for place, value in enumerate(UPRIGHT)]
 COUNTS = [len(list(run)) for _, run in groupby(BOXED.T.ravel())]
-WITHOUT_AREA = "1 shapes without an area left out"
+WITHOUT_AREA = "1 shape without an area left out"
 
 COCO = [
     Report("tensorpack/tensorpack#1041", coco_of({"segmentation": [[10, 5, 30, 25]]}, GOOD), BOXED, WITHOUT_AREA),
@@ -82,7 +82,7 @@ COCO = [
         "jsbroks/coco-annotator#312",
         coco_of(GOOD, {**GOOD, "image_id": 774}),
         BOXED,
-        "1 annotations of images that are not listed left out",
+        "1 annotation of images that are not listed left out",
     ),
     Report(
         "HumanSignal/label-studio#6608",
@@ -114,7 +114,7 @@ COCO = [
             {"result.json": coco(GOOD, names=("..\\..\\label-studio\\media\\upload\\4\\cb0618f6-a.png", "b.png"))},
         ),
         BOXED,
-        "1 images have other names than in the annotations",
+        "1 image has other names than in the annotations",
     ),
     Report(
         "open-edge-platform/datumaro#1630",
@@ -159,7 +159,7 @@ def half(right: float, top: float = 0) -> str:
 
 YOLO = [
     Report("ultralytics/yolov5#10632", yolo(half(1.0021)), RIGHT_HALF),
-    Report("ultralytics/ultralytics#13924", yolo(half(1.0371)), RIGHT_HALF, "1 shapes extend beyond their image"),
+    Report("ultralytics/ultralytics#13924", yolo(half(1.0371)), RIGHT_HALF, "1 shape extends beyond its image"),
     Report("ultralytics/ultralytics#20138", yolo(half(1.857923)), None, "has the coordinate 1.85792"),
     Report("HumanSignal/label-studio#5481", yolo(half(1.0001915708812261, -0.0011254847734823994)), RIGHT_HALF),
     Report("HumanSignal/label-studio#5014", yolo("1 0.3 0.5002 0.6 1.0004", line(BOX)), None),
@@ -373,7 +373,7 @@ LABEL_STUDIO = [
         "HumanSignal/label-studio#5481",
         tasks_of(polygon([[24, 0], [52, 0], [52, 16], [24, 16]])),
         RIGHT_HALF,
-        "1 shapes extend beyond their image",
+        "1 shape extends beyond its image",
     ),
     Report("HumanSignal/label-studio#7998", tasks_of(brush(np.ones((8, 8), dtype=bool))), None, "the brush holds 256"),
     Report("HumanSignal/label-studio#2293", tasks_of(ROTATED), BOXED),

@@ -111,7 +111,7 @@ def test_a_folder_of_masks_without_a_table_is_named(save_files, files) -> None:
     del files["valid/_classes.csv"]
     root = save_files(files)
     assert any(
-        line.startswith("warning: 1 folders with masks, but without _classes.csv left out (")
+        line.startswith("warning: 1 folder with masks, but without _classes.csv left out (")
         and line.endswith("valid); copy _classes.csv there from another split")
         for line in open_folder(root).notes
     )

@@ -123,7 +123,7 @@ def test_every_form_gives_the_same_label_maps(save_files, name: str, write: Any)
     maps = {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
     np.testing.assert_array_equal(np.stack([maps["a"], maps["b"]]), np.stack([EXPECTED, EXPECTED]))
     assert not maps["c"].any()
-    assert "warning: 1 images have no annotated area and are read as background only (c.png); remove images that " in (
+    assert "warning: 1 image has no annotated area and is read as background only (c.png); remove images that " in (
         " ".join(folder.notes)
     )
 
@@ -342,7 +342,7 @@ def test_circles_ellipses_and_points_of_version_3(save_files) -> None:
     np.testing.assert_array_equal(maps[0], maps[1])
     distances = np.hypot(*(np.indices(SIZE) + 0.5 - np.array([16, 20])[:, None, None]))
     np.testing.assert_array_equal(maps[0], distances < 8)
-    assert sum("which have no area, left out" in note for note in folder.notes) == 2
+    assert sum("which has no area, left out" in note for note in folder.notes) == 2
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_images_that_are_not_there_and_others_are_named(open_with) -> None:
     notes = open_with(**{"via.json": text, "alone.png": IMAGE}).notes
     assert left_out(notes, "images without a mask") == ["alone.png"]
     assert left_out(notes, "masks without an image") == ["gone.png"]
-    with pytest.raises(DataError, match=r"names 1 images \('gone\.png'\), but none of them is below"):
+    with pytest.raises(DataError, match=r"names 1 image \('gone\.png'\), but none of them is below"):
         open_with(**{"via.json": annotations(image("gone.png", CAR))})
 
 

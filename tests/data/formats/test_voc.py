@@ -88,7 +88,7 @@ def test_listed_images_without_masks_as_in_the_test_set_are_reported(tmp_path: P
     write_list(folder, "test", "2009_000001", "2010_000002")
     opened = open_folder(folder)
     assert set(opened.splits) == {"train", "val"}
-    assert "1 of 3 names in train.txt have no image with a mask and are left out (2010_000001)" in opened.notes
+    assert "1 of 3 names in train.txt has no image with a mask and is left out (2010_000001)" in opened.notes
     assert (
         "2 of 2 names in test.txt have no image with a mask and are left out (2009_000001, 2010_000002)" in opened.notes
     )

@@ -91,7 +91,7 @@ def test_images_without_a_label_file_are_background_and_noted(save_files, files)
     assert not maps["c"].any()
     notes = open_folder(root).notes
     assert "read as YOLO: 3 classes (background, car, road)" in notes
-    assert "1 images without a label file are background" in notes
+    assert "1 image without a label file is background" in notes
 
 
 def test_a_split_without_any_label_is_left_out_and_labels_without_an_image_are_reported(save_files, files) -> None:
@@ -177,7 +177,7 @@ def test_boxes_beside_polygons_are_ignored_pixels_under_them(save_files, files) 
     expected[4:28, 8:24] = IGNORE_INDEX
     expected[15:25, 10:20] = 1
     np.testing.assert_array_equal(read(root)["d"], expected)
-    assert "1 objects have a box and no polygon; their pixels are ignored" in open_folder(root).notes
+    assert "1 object has a box and no polygon; its pixels are ignored" in open_folder(root).notes
 
 
 def test_boxes_alone_are_an_error_that_names_the_remedy(save_files, files) -> None:

@@ -486,7 +486,7 @@ def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> Non
     ):
         encoding.read(path)
     colored(RED).save(path)
-    with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save this mask"):
+    with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save this"):
         encoding.read(path)
 
 

@@ -99,7 +99,7 @@ def test_a_mask_without_transparent_pixels_is_foreground_and_that_is_said(tmp_pa
     paint = AS_MASK["objects that are cut out"]
     label_maps, notes, _ = read(write(tmp_path, [paint(seed, truth) for seed, truth in enumerate(truths)]))
     assert label_maps[2].tolist() == np.ones(SIZE, int).tolist()
-    assert notes[0].endswith("1 without transparent pixels are foreground throughout")
+    assert notes[0].endswith("1 without transparent pixels is foreground throughout")
 
 
 def test_smooth_borders_of_cut_outs_take_the_nearest_class(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_files_of_other_splits_are_left_out_and_reported(tmp_path: Path) -> None
     for name, numbers in (("train", (0, 1)), ("val", (2,)), ("unlabeled", (3,))):
         write_parquet(tmp_path / "set" / f"{name}.parquet", rows(*numbers))
     notes = check(tmp_path / "set", {"train": (0, 1), "val": (2,)})
-    assert "1 files of other splits left out (unlabeled.parquet)" in notes
+    assert "1 file of other splits left out (unlabeled.parquet)" in notes
 
 
 def test_several_data_sets_in_one_folder_are_an_error_that_names_them(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_names_that_do_not_fit_the_masks_are_left_out_and_reported(tmp_path: Pat
     metadata = {"info": {"features": {"objects": [{"kind": {"names": ["cat", "dog"], "_type": "ClassLabel"}}]}}}
     folder = open_folder(write_parquet(tmp_path / "a.parquet", rows(0, 1, 2), metadata))
     assert len(folder.classes) == 3
-    assert "the metadata names 2 classes that do not fit the masks; these names are not used" in folder.notes
+    assert "the metadata names 2 classes that do not fit the masks; not used" in folder.notes
 
 
 LABELS = {"names": ["ground", "box"], "_type": "ClassLabel"}

@@ -130,7 +130,7 @@ def test_pairs_of_other_numbers_of_pages_are_left_out_with_a_warning(tmp_path: P
     (fault,) = [fault for fault in report.faults if fault.kind == "several-pages-masks"]
     assert (fault.severity, fault.count) == ("warning", 1)
     assert fault.line.startswith(
-        "warning: 1 masks with more or fewer pages than their image left out (masks/s1.tif: 3 pages, "
+        "warning: 1 mask with more or fewer pages than their image left out (masks/s1.tif: 3 pages, "
     )
     assert sum(report.splits.values()) == 2 * PAGES
 

@@ -75,7 +75,7 @@ def installed(package, root: Path) -> Path:
 def refusal(name: str) -> str:
     started = time.monotonic()
     with pytest.raises(ModelError) as caught:
-        create_backbone(name)
+        find_weights(name, "torchvision" if name in models.list_models(models) else "timm", "auto")
     assert time.monotonic() - started < 5
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -158,7 +158,9 @@ def test_a_damaged_file_in_a_cache_is_reported_with_its_path(name, no_cache):
     ]
     for file in files:
         file.write_bytes(b"half a file")
-    message = refusal(name)
+    with pytest.raises(ModelError) as caught:
+        create_backbone(name)
+    message = str(caught.value)
     assert any(message.startswith(f"{file}: cannot be read as ") for file in files)
 
 

@@ -10,6 +10,7 @@ from maskpencil.data.check.inspect import PairFacts
 from maskpencil.data.faults import Fault
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.images import RGBImage, read_image
+from maskpencil.plain_text import counted
 from maskpencil.visualize import colorize, contact_sheet, overlay, with_legend
 
 ORDER = ("error", "warning", "note")
@@ -66,7 +67,7 @@ class CheckReport:
         if not self.usable:
             return f"not fit for training: {faults}"
         faults = f"; {faults}" if faults else ", no faults"
-        return f"fit for training: {pairs} pairs, {len(self.classes)} classes{faults}"
+        return f"fit for training: {counted(pairs, 'pair')}, {counted(len(self.classes), 'class')}{faults}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, as `maskpencil check --json` writes it."""

@@ -1,9 +1,14 @@
 """The formats of public data sets and other tools: one file per format, reading and writing together."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from maskpencil.data.drawing import Drawing
 from maskpencil.data.formats import (
+    ade20k,
     bdd100k,
+    camvid,
+    cityscapes,
     coco,
     coco_panoptic,
     cvat,
@@ -12,13 +17,16 @@ from maskpencil.data.formats import (
     datumaro,
     ground_truth,
     hasty,
+    kitti_semantic,
     label_studio,
     label_studio_brush,
     labelbox,
     labelme,
+    labelme_folders,
     labelme_voc,
     labelme_web,
     mapillary,
+    open_images,
     oxford_pets,
     published,
     supervisely,
@@ -26,6 +34,7 @@ from maskpencil.data.formats import (
     voc,
     yolo,
 )
+from maskpencil.data.formats.annotations import refuse_cut_json
 from maskpencil.data.formats.base import (
     AddImage,
     FreeNames,
@@ -36,6 +45,8 @@ from maskpencil.data.formats.base import (
     refuse_names,
     write_folder,
 )
+from maskpencil.data.formats.cityscapes import recognize_masks
+from maskpencil.errors import DataError
 
 __all__ = [
     "READERS",
@@ -48,17 +59,20 @@ __all__ = [
     "Writer",
     "recognize",
     "recognize_annotations",
+    "recognize_masks",
     "refuse_names",
 ]
 
 READERS: tuple[Reader, ...] = (
     published.recognize_kitti_road,
-    published.recognize_cityscapes,
-    published.recognize_ade20k,
-    published.recognize_camvid,
+    kitti_semantic.recognize,
+    cityscapes.recognize,
+    ade20k.recognize,
+    camvid.recognize,
     mapillary.recognize,
     bdd100k.recognize,
     oxford_pets.recognize,
+    open_images.recognize,
     cvat.recognize,
     labelme_voc.recognize,
     labelme_web.recognize,
@@ -70,6 +84,7 @@ READERS: tuple[Reader, ...] = (
     coco.recognize,
     coco_panoptic.recognize,
     labelme.recognize,
+    labelme_folders.recognize,
     via.recognize,
     hasty.recognize,
     darwin.recognize,
@@ -114,7 +129,7 @@ def recognize(root: Path) -> Recognized | None:
     Raises:
         DataError: a reader recognizes the folder, but nothing in it can be used.
     """
-    return next((recognized for reader in READERS if (recognized := reader(root))), None)
+    return _whole(root, lambda: next((recognized for reader in READERS if (recognized := reader(root))), None))
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
@@ -123,4 +138,20 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
     Raises:
         DataError: a reader recognizes the annotations, but nothing in them can be used.
     """
-    return next((recognized for read in ANNOTATION_READERS if (recognized := read(root, images))), None)
+    readers = ANNOTATION_READERS
+    return _whole(root, lambda: next((recognized for read in readers if (recognized := read(root, images))), None))
+
+
+def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
+    """Call `recognize`, and where annotations are missing refuse the file that was cut short."""
+    try:
+        recognized = recognize()
+    except DataError as error:
+        if ".json" not in str(error):  # else it names the file already
+            refuse_cut_json(root)
+        raise
+    if recognized and any(fault.kind == "images-without-mask" for fault in recognized.layout.faults):
+        pairs = (pair for pairs in recognized.layout.splits.values() for pair in pairs)
+        if isinstance(next(pairs).mask, Drawing):
+            refuse_cut_json(root)
+    return recognized

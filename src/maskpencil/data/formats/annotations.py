@@ -16,7 +16,7 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet
 from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.drawing import Points
-from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, files_below
 from maskpencil.errors import DataError
 from maskpencil.images import MAX_PIXELS
 from maskpencil.regular_files import decode_text, refuse_special
@@ -124,6 +124,11 @@ def shown(value: object) -> str:
     return reprlib.repr(value)
 
 
+ENDING_BYTES = 256
+FEW_FILES = 20
+"""Up to this many JSON files are parsed to find a broken one."""
+
+
 def mentions(path: Path, keys: Iterable[str]) -> bool:
     """Return whether all keys occur in a JSON file, without parsing the file; False if it cannot be read."""
     try:
@@ -137,6 +142,23 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
             return all(content.find(f'"{key}"'.encode(own.get(encoding, encoding))) >= 0 for key in keys)
     except OSError:
         return False
+
+
+def refuse_cut_json(root: Path) -> None:
+    """Refuse a JSON file below `root` that was cut short or is no JSON, of which the readers see too little.
+
+    Raises:
+        DataError: there is such a file.
+    """
+    files = list(files_below(root, {".json"}))
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - ENDING_BYTES))
+            ending = file.read().rstrip(b"\0 \t\r\n")
+        if not ending.endswith((b"}", b"]")):
+            raise DataError(f"{path}: is cut short: its text does not end with a bracket; export or download it again")
+    for path in files if len(files) <= FEW_FILES else ():
+        read_json(path)
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import ImageOps
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, Color, write_classes
+from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.layout import Layout
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
@@ -22,11 +23,32 @@ from maskpencil.plain_text import is_utf8
 
 @dataclass(frozen=True)
 class Recognized:
-    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks."""
+    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks.
+
+    `others` are further encodings in which copies of the data set occur; the first that fits all masks is used.
+    `published` is whether it is a public data set, beside whose files a classes.yaml may name other classes.
+    """
 
     name: str
     layout: Layout
     encoding: MaskEncoding
+    others: tuple[MaskEncoding, ...] = ()
+    published: bool = False
+
+    @property
+    def encodings(self) -> tuple[MaskEncoding, ...]:
+        """All encodings, the most likely first."""
+        return (self.encoding, *self.others)
+
+
+def has_other_classes(folder: Path, *counts: int) -> bool:
+    """Return whether a folder holds a classes.yaml with another number of classes than a public data set has.
+
+    Raises:
+        DataError: the file does not describe classes.
+    """
+    given = find_own_class_file(folder)
+    return given is not None and len(given.classes) not in counts
 
 
 Reader = Callable[[Path], Recognized | None]

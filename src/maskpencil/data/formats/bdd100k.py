@@ -13,6 +13,7 @@ from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, image_files, layout_of
 from maskpencil.data.layout.splits import SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import DataError
 from maskpencil.known_classes import CITYSCAPES
 
 TRAIN_IDS = MaskEncoding(
@@ -49,13 +50,20 @@ TASKS = (
 """The tasks in order of preference; the last is the layout of the first release."""
 
 
+OTHERS = {
+    "labels/lane/masks": "hold bits for kind, style and direction of lanes",
+    **{f"labels/{task}/bitmasks": "hold numbers of objects" for task in ("ins_seg", "pan_seg", "seg_track_20")},
+}
+"""The masks of other tasks, and what they hold: https://doc.bdd100k.com/format.html"""
+
+
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or one of the `WRAPPERS` in it, if the folder holds the images and masks of a task by splits.
 
     Otherwise return None. The test split is left out, since its masks were never published.
 
     Raises:
-        DataError: no image has its mask.
+        DataError: no image has its mask, or there are only masks of lanes or of objects.
     """
     for folder in (root / wrapper for wrapper in WRAPPERS):
         for task in TASKS:
@@ -63,6 +71,13 @@ def recognize(root: Path) -> Recognized | None:
             names = [name for files in masks.values() for name in files]
             if names and all(name.endswith(task.ending) for name in names):
                 return _recognized(root, folder, task, masks)
+        for name, meaning in OTHERS.items():
+            if (folder / "images").is_dir() and any((folder / name / split).is_dir() for split in SPLITS):
+                raise DataError(
+                    f"{folder / name}: its masks {meaning}, not the classes of pixels; download the masks of the "
+                    f"semantic segmentation or of the drivable area, {folder / TASKS[0].masks} or "
+                    f"{folder / TASKS[1].masks}"
+                )
     return None
 
 

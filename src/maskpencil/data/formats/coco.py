@@ -41,6 +41,7 @@ from maskpencil.data.layout.splits import SPLITS, split_in, split_of_file
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, Header
+from maskpencil.plain_text import counted
 from maskpencil.regions import ImageRegions, find_regions, regions_file
 
 PANOPTIC_KEY = "segments_info"
@@ -102,7 +103,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not reader.used:
         problems.refuse()
         raise DataError(
-            f"{files[0].path}: names {len(files[0].images)} images, but none of them is below {search.place}"
+            f"{files[0].path}: names {counted(len(files[0].images), 'image')}, but none of them is below "
+            f"{search.place}"
             f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}; put them there, or say where they are: "
             "--images FOLDER"
         )
@@ -111,19 +113,19 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.warn(
         "annotations-without-outline",
         boxes,
-        "{n} annotations without a segmentation left out",
+        "{n} {annotation|annotations} without a segmentation left out",
         "what they show is read as background; draw outlines instead of boxes, or remove their images",
     )
     found.warn(
         "annotations-of-unlisted-images",
         [stray for file in files for stray in file.strays],
-        "{n} annotations of images that are not listed left out",
+        "{n} {annotation|annotations} of images that are not listed left out",
         "add the images to the list of images in the file, or remove the annotations",
     )
     found.warn(
         "exif-rotation-doubtful",
         reader.doubtful,
-        "{n} images are rotated or mirrored by EXIF, and the file does not say whether its outlines are rotated too",
+        "{n} {image is|images are} rotated or mirrored by EXIF, and the file does not say whether its outlines are",
         "look at the overlays; where they do not match, remove the EXIF orientation from the images",
     )
     if panoptic := candidates(root, panoptic=True):

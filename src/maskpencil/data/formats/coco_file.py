@@ -24,6 +24,7 @@ from maskpencil.data.formats.annotations import (
 )
 from maskpencil.data.formats.problems import Problems
 from maskpencil.errors import DataError
+from maskpencil.plain_text import counted
 
 Id = int | str
 KEYS = ("images", "annotations", "categories")
@@ -222,7 +223,7 @@ def read_segmentation(
             )
         if covers_nothing(ring := numbers.reshape(-1, 2)):
             which = f"part {number} of {len(parts)} is " if len(parts) > 1 else ""
-            problems.without_area.append(f"{annotation}: {which}a polygon of {len(ring)} points")
+            problems.without_area.append(f"{annotation}: {which}a polygon of {counted(len(ring), 'point')}")
         else:
             shapes.append(Polygon(IGNORE_INDEX, (ring,)))
     return tuple(shapes)

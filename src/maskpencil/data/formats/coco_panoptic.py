@@ -165,7 +165,7 @@ def recognize(root: Path) -> Recognized | None:
     found.warn(
         "annotations-of-unlisted-images",
         [stray for file in files for stray in file.strays],
-        "{n} annotations of images that are not listed left out",
+        "{n} {annotation|annotations} of images that are not listed left out",
         "add the images to the list of images in the file, or remove the annotations",
     )
     return Recognized("COCO panoptic", problems.layout(root, found), MaskEncoding("index", labels.classes))

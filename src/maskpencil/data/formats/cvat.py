@@ -30,20 +30,21 @@ from maskpencil.images import IMAGE_SUFFIXES, read_header, write_image
 from maskpencil.known_classes import voc_color
 from maskpencil.label_maps import IGNORE_COLOR, read_mask_pixels
 
-LABELMAP = "labelmap.txt"
+LABELMAPS = ("labelmap.txt", "label_map.txt")
+"""The names of the file of labels; Datumaro's documents long called it by the second."""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
     The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
-    one channel the value is the line number of the label, from 0.
+    one channel the value is the line number of the label, from 0, unless all values are gray levels of labels.
 
     Raises:
         DataError: there are no images, no image has a mask, or labelmap.txt is not in its format or repeats a color.
     """
-    labelmap = root / LABELMAP
-    if not labelmap.is_file() or not (root / MASKS).is_dir():
+    labelmap = next((root / name for name in LABELMAPS if (root / name).is_file()), None)
+    if labelmap is None or not (root / MASKS).is_dir():
         return None
     labels = read_labelmap(labelmap)
     images, masks = _images(root), image_files(root / MASKS)
@@ -53,8 +54,9 @@ def recognize(root: Path) -> Recognized | None:
         )
     found, notes = pair_by_lists(root, images, masks)
     layout = layout_of(root, found, use_lists=False)
-    encoding = _encoding(labelmap, labels, next(iter(masks.values())))
-    return Recognized("CVAT segmentation masks", replace(layout, notes=(*notes, *layout.notes)), encoding)
+    first, *others = _encodings(labelmap, labels, next(iter(masks.values())))
+    layout = replace(layout, notes=(*notes, *layout.notes))
+    return Recognized("CVAT segmentation masks", layout, first, tuple(others))
 
 
 def _images(root: Path) -> dict[str, Path]:
@@ -65,27 +67,32 @@ def _images(root: Path) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def _encoding(labelmap: Path, labels: Sequence[Label], mask: Path) -> MaskEncoding:
+def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
+    """Return the encodings in which masks like `mask` may be, the most likely first.
+
+    Masks of one channel may hold colors as well: white or gray ones.
+    """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
-    if not _is_colored(mask):
-        return MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | dict(enumerate(meanings)))
+    by_number = MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | dict(enumerate(meanings)))
+    mode = read_header(mask).mode
+    in_palette = mode == "P" and _has_colors(mask)
     owners: dict[int, str] = {}
     for label in labels:
         owner = owners.setdefault(color_number(label.color), label.name)
-        if owner != label.name:
+        if owner != label.name and (in_palette or mode.startswith("RGB")):
             raise DataError(
                 f"{labelmap}: {owner!r} and {label.name!r} have the same color, {label.color}, so the masks do not "
                 "distinguish them; give each label its own color and export again"
             )
-    return MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
+        if owner != label.name:
+            return [by_number]
+    by_color = MaskEncoding("color", classes, codes=dict(zip(owners, meanings, strict=True)))
+    return [by_color] if in_palette else [by_color, by_number]
 
 
-def _is_colored(mask: Path) -> bool:
-    """Return whether the colors of a mask identify its classes; if its palette is gray, its numbers identify them."""
-    mode = read_header(mask).mode
-    if mode != "P":
-        return mode.startswith("RGB")
+def _has_colors(mask: Path) -> bool:
+    """Return whether the colors of a mask's palette identify its classes; if its palette is gray, its numbers do."""
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 

@@ -174,9 +174,9 @@ def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> Non
         with found.collecting_errors():
             if child.tag in FLAT:
                 if child.tag != "tag":  # a tag describes the whole image
-                    found.leave_out(shape, f"{child.tag.removesuffix('s')}s, which have no area,", REDRAW)
+                    found.leave_out(shape, f"{child.tag.removesuffix('s')}{{|s}}, which {{has|have}} no area,", REDRAW)
             elif child.tag not in _SHAPES:
-                found.leave_out(shape, f"annotations of the unknown kind {child.tag}", REDRAW)
+                found.leave_out(shape, f"{{annotation|annotations}} of the unknown kind {child.tag}", REDRAW)
             elif drawing := _SHAPES[child.tag](shape):
                 drawn.append((_number(shape, "z_order", 0), Area(shape.text("label"), drawing)))
             else:

@@ -21,7 +21,7 @@ from maskpencil.errors import DataError
 KEYS = (("annotations", "item", "slots"), ("annotations", "image", "dataset", "original_filename"))
 """The keys of version 2.0 and of 1.0."""
 
-AREAS = ("polygon", "ellipse", "bounding_box")
+AREAS = ("polygon", "complex_polygon", "ellipse", "bounding_box")
 FLAT = ("tag", "line", "keypoint", "skeleton", "cuboid", "eye", "link", "string", "graph", "table")
 EXPORT = "pull the data set with its images, such as by 'darwin dataset pull'"
 REDRAW = "draw them as polygons or masks, or remove them"
@@ -69,10 +69,15 @@ def _add(content: Entry, found: DrawnImages) -> None:
         name = str(item.fields.get("original_filename") or item.text("filename"))
     annotations = content.entries("annotations", "annotation")
     if str(place.fields.get("type", "image")) != "image" or any("frames" in a for a in annotations) or len(slots) > 1:
-        found.leave_out(content, "files of videos or of several images side by side", "export their frames as images")
+        found.leave_out(
+            content, "{file|files} of videos or of several images side by side", "export their frames as images"
+        )
         return
     folder = str(item.fields.get("path") or "/").strip("/")
-    image = found.find(content, name, found.search.place / "images" / folder, found.search.place / folder)
+    places = [found.search.place / "images" / folder, found.search.place / folder]
+    names = [name, *_original_names(slots)]  # darwin-py has stored images under either name
+    known = next((each for each in names if found.search.find(each, places, source=content.path)), name)
+    image = found.find(content, known, *places)
     stated = place.size("height", "width")
     size = stated or (header.shown_size if image and (header := known_header(image)) else None)
     areas: list[Area] = []
@@ -81,6 +86,12 @@ def _add(content: Entry, found: DrawnImages) -> None:
             areas += _areas(annotation, annotations, size, found)
     if image:
         found.add(image, content, areas, size=stated)
+
+
+def _original_names(slots: Sequence[Entry]) -> list[str]:
+    """Return the names that the files of a slot had before they were renamed in Darwin."""
+    files = [file for slot in slots if "source_files" in slot for file in slot.entries("source_files", "source file")]
+    return [file.text("file_name") for file in files if "file_name" in file]
 
 
 def _areas(
@@ -95,9 +106,12 @@ def _areas(
     if kind is None:
         other = next((kind for kind in FLAT if kind in annotation), "unknown")
         if other != "tag":  # a tag describes the whole image
-            found.leave_out(annotation, f"annotations of the kind {other}, which have no area,", REDRAW)
+            found.leave_out(
+                annotation, f"{{annotation|annotations}} of the kind {other}, which {{has|have}} no area,", REDRAW
+            )
         return []
-    shape = {"polygon": _polygon, "ellipse": _ellipse, "bounding_box": _box}[kind](annotation.inside(kind))
+    draw = {"polygon": _polygon, "complex_polygon": _polygon, "ellipse": _ellipse, "bounding_box": _box}[kind]
+    shape = draw(annotation.inside(kind))
     if shape is None:
         found.without_area(annotation)
         return []
@@ -108,8 +122,12 @@ def _polygon(polygon: Entry) -> Polygon | None:
     paths = polygon.fields.get("paths")
     if paths is None:  # of version 1
         paths = [polygon.fields.get("path"), *(polygon.fields.get("additional_paths") or [])]
+        if isinstance(paths[0], list) and paths[0] and isinstance(paths[0][0], list):  # all paths in the first
+            paths = [*paths[0], *paths[1:]]
     if not isinstance(paths, list):
         raise polygon.wrong("paths", "a list of paths")
+    if paths and all(isinstance(point, dict) for point in paths):  # one path, without the list around it
+        paths = [paths]
     return polygon_of(*(_points(path, polygon) for path in paths))
 
 

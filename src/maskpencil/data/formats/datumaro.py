@@ -29,6 +29,7 @@ from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import read_header
+from maskpencil.plain_text import counted
 
 AREAS = ("mask", "polygon", "ellipse")
 DRAWN = (*AREAS, "bbox")
@@ -107,9 +108,9 @@ class _Reader:
         if not self._used and self._found.masks_alone:
             self.problems.refuse()
             raise DataError(
-                f"{self._root}: its annotations name {len(self._found.masks_alone)} images, but none of them is below "
-                f"{self._search.place} ({self._found.masks_alone[0]}); put them into images/, or say where they are: "
-                "--images FOLDER"
+                f"{self._root}: its annotations name {counted(len(self._found.masks_alone), 'image')}, but none of "
+                f"them is below {self._search.place} ({self._found.masks_alone[0]}); put them into images/, "
+                "or say where they are: --images FOLDER"
             )
         layout = self.problems.layout(self._root, self._found)
         notes = []
@@ -143,7 +144,9 @@ class _Reader:
                 try:
                     shape = _shape(annotation, kind, self._index(annotation, names), size)
                     if isinstance(shape, Polygon) and covers_nothing(shape.rings[0]):
-                        self.problems.without_area.append(f"{annotation}: a {kind} of {len(shape.rings[0])} points")
+                        self.problems.without_area.append(
+                            f"{annotation}: a {kind} of {counted(len(shape.rings[0]), 'point')}"
+                        )
                         continue
                     if isinstance(shape, Polygon) and reaches_out(shape, size):
                         self.problems.clipped.append(f"{annotation}: {kind}")

@@ -14,7 +14,7 @@ from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.drawing import Drawing, Polygon
 from maskpencil.data.formats.annotations import Entry, Labels, are_images_and_masks, classes_of_labels, covers_nothing
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.image_search import ImageSearch
+from maskpencil.data.formats.image_search import ImageSearch, without_query
 from maskpencil.data.formats.orientation import (
     Exchanged,
     Outline,
@@ -32,6 +32,7 @@ from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, Header
+from maskpencil.plain_text import counted
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
@@ -132,14 +133,20 @@ class DrawnImages:
         source = entry.path.parent
         above = [folder for folder in (source, *source.parents) if folder.is_relative_to(self.root)]
         around = [place for folder in above for place in (folder, *(folder / inside for inside in IMAGE_FOLDERS))]
-        plain = name.partition("?")[0] if "://" in name else name
+        plain = without_query(name)
         image = self.search.find(plain, [*folders, *around], source=entry.path)
         if image is None:
             self._absent.append((entry, plain))
         return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
-        """Report an annotation that is left out; `what` describes its kind in the plural, `remedy` what to do."""
+        """Report an annotation that is left out.
+
+        Args:
+            entry: the annotation.
+            what: its kind in the singular and in the plural, as `worded` takes it.
+            remedy: what to do.
+        """
         self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
 
@@ -212,7 +219,7 @@ class DrawnImages:
         if not self._drawn and not self._broken and self._absent:
             self.problems.refuse()
             (entry, name), *_ = self._absent
-            names = f"{len(self._absent)} images ({name!r}{', ...' if len(self._absent) > 1 else ''})"
+            names = f"{counted(len(self._absent), 'image')} ({name!r}{', ...' if len(self._absent) > 1 else ''})"
             raise DataError(
                 f"{entry.path}: names {names}, but none of them is below {self.search.place}; {remedy}, or say where "
                 "the images are: --images FOLDER"
@@ -227,7 +234,7 @@ class DrawnImages:
         for (what, remedy_of), places in self._left_out.items():
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
         empty = [self._below(image) for image, own in drawn.items() if not own.areas and image not in self._partly]
-        what = "{n} images have no annotated area and are read as background only"
+        what = "{n} {image has|images have} no annotated area and {is|are} read as background only"
         found.warn("images-without-area", empty, what, "remove images that nobody has annotated")
         self.search.list_others(found, {*self._drawn, *self._broken})
         self.search.warn(found)

@@ -43,12 +43,16 @@ def recognize(root: Path) -> Recognized | None:
         return None
     names: dict[Color, tuple[int, str]] = {}
     paired: set[Path] = set()
+    failed: list[str] = []
     for path in files:
         for number, line in read_lines(path, "one JSON object per line"):
             with problems.collected():
                 entry = Entry.of(path, f"line {number}", _json(path, number, line))
+                if _failed(entry):
+                    failed.append(str(entry))
+                    continue
                 job = _job(entry)
-                image, mask = (search.find(entry.text(key), [root], source=path) for key in (SOURCE, job))
+                image, mask = (_find(search, entry.text(key), path) for key in (SOURCE, job))
                 _add_names(entry.inside(job + METADATA).inside(COLORS), names)
                 if image and mask:
                     found.add("", Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask))
@@ -61,6 +65,8 @@ def recognize(root: Path) -> Recognized | None:
     if not found:
         problems.refuse()
         raise DataError(f"{files[0]}: names images and masks, but no image with its mask is below {root}; {EXPORT}")
+    what = "{n} lines of images whose labeling failed left out"
+    found.warn("annotations-left-out", failed, what, "label them again in Ground Truth")
     found.images_alone += [path for path in search.files if path not in paired]
     return Recognized("SageMaker Ground Truth", problems.layout(root, found), _encoding(files[0], names))
 
@@ -94,6 +100,18 @@ def _job(entry: Entry) -> str:
         f"{entry}: is of a job of type {', '.join(kinds) or 'unknown'}, which has no masks; use the manifest of a "
         "semantic segmentation job"
     )
+
+
+def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
+    """Return the file of an address; names of masks hold a time, in which Windows replaces the colons."""
+    found = search.find(address, [search.root], source=source)
+    return found or search.find(address.replace(":", "_"), [search.root], source=source)
+
+
+def _failed(entry: Entry) -> bool:
+    """Return whether the labeling of an image failed, so that it has no mask."""
+    metadata = [value for key, value in entry.fields.items() if key.endswith(METADATA) and isinstance(value, dict)]
+    return any("failure-reason" in each for each in metadata) and not any(COLORS in each for each in metadata)
 
 
 def _add_names(colors: Entry, names: dict[Color, tuple[int, str]]) -> None:

@@ -52,7 +52,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 def _add(entry: Entry, found: DrawnImages) -> None:
     labels = entry.entries("labels", "label")
     if not labels and entry.fields.get("image_status") in NOT_ANNOTATED:
-        found.leave_out(entry, "images with the status new or skipped", "annotate them in Hasty and export again")
+        found.leave_out(
+            entry, "{image|images} with the status new or skipped", "annotate them in Hasty and export again"
+        )
         return
     folder = str(entry.fields.get("dataset_name") or ".")
     place = found.search.place

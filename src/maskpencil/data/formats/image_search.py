@@ -62,6 +62,7 @@ class ImageSearch:
         Raises:
             DataError: the name leads out of the folder by "..", and no image has it.
         """
+        name = without_query(name)
         where = [self.given] if self.given else folders
         try:
             found = find_image(self.place, where, name, source=source)
@@ -98,7 +99,7 @@ class ImageSearch:
         found.warn(
             "images-renamed",
             self.renamed,
-            "{n} images have other names than in the annotations",
+            "{n} {image has|images have} other names than in the annotations",
             "make sure that they are the same images",
         )
 
@@ -116,7 +117,7 @@ class ImageSearch:
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
         """Return the images whose paths match a name best; several images if they match equally well."""
-        parts = PureWindowsPath(unquote(name)).parts
+        parts = PureWindowsPath(unquote(without_query(name))).parts
         if not parts or "\0" in name:
             return []
         for key, paths in zip(KEYS[: 1 if sure else None], self._by_key, strict=False):
@@ -131,6 +132,11 @@ class ImageSearch:
         if any(OF_MASKS.search(folder.lower()) for folder in folders):
             return False
         return not split or {split_in(folder) for folder in folders} <= {"", split}
+
+
+def without_query(name: str) -> str:
+    """Return a web address without its query, such as `?alt=media`; any other name as it is."""
+    return name.partition("?")[0] if "://" in name else name
 
 
 def _same(name: str) -> str:

@@ -34,6 +34,7 @@ from maskpencil.data.layout import IMAGE_FOLDERS, Found, Pair, files_below
 from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.plain_text import counted, worded
 
 BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.*-tag-(?P<label>.*)-\d+\.png")
 """The names of masks of the export "Brush labels to PNG", which contain the task but not the image."""
@@ -172,7 +173,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not by_image:
         problems.refuse()
         raise DataError(
-            f"{tasks[0].path}: names {len(absent)} images ({absent[0]}, ...), but none of them is below {known.place}; "
+            f"{tasks[0].path}: names {counted(len(absent), 'image')} ({absent[0]}{', ...' * (len(absent) > 1)}), "
+            f"but none of them is below {known.place}; "
             "put them there, from Label Studio's media/upload/ or an export with images, or say where they are: "
             "--images FOLDER"
         )
@@ -228,7 +230,7 @@ def _notes(
 ) -> Iterator[str]:
     several = sum(len(annotations) > 1 for annotations in kept.values())
     if several:
-        yield f"{several} images have several annotations, the newest of each is used"
+        yield worded("{n} {image has|images have} several annotations, the newest {|of each }is used", several)
     canceled = sum(annotation.canceled for annotations in by_image.values() for annotation in annotations)
     if canceled:
         yield f"{canceled} canceled annotations left out"
@@ -334,7 +336,7 @@ def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Probl
         return [_bitmap(region, index, size)]
     ring = _ring(region, size).astype(np.float32)
     if covers_nothing(ring):
-        problems.without_area.append(f"{region} ({_label(region)!r}): an outline of {len(ring)} points")
+        problems.without_area.append(f"{region} ({_label(region)!r}): an outline of {counted(len(ring), 'point')}")
         return []
     polygon = Polygon(index, (ring,))
     if reaches_out(polygon, size):

@@ -23,6 +23,7 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import read_header
 from maskpencil.label_maps import LabelMap, read_mask_pixels
+from maskpencil.plain_text import worded
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.images_alone = [path for path in known if path not in used]
     several = sum(len(own) > 1 for own in by_task.values())
     if several:
-        found.rules.append(f"{several} images have several annotations, the newest of each is used")
+        found.rules.append(
+            worded("{n} {image has|images have} several annotations, the newest {|of each }is used", several)
+        )
     if not used:
         problems.refuse()
         raise DataError(

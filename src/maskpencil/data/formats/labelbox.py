@@ -17,10 +17,11 @@ from maskpencil.regular_files import decode_text, refuse_special
 
 HEAD = 2**16
 KEYS = (b'"data_row"', b'"projects"')
-KEYS_OF_VERSION_1 = (b'"Labeled Data"', b'"DataRow ID"')
+KEYS_OF_VERSION_1 = (b'"Labeled Data"', b'"Label"')
 
 EXPORT = "put the images there, by the names (external_id) of their data rows"
 SEVERAL = "images have several labels, the newest of each is used"
+NOT_LABELED = "images that nobody has labeled, or that were skipped,"
 REDRAW = "draw them as polygons in Labelbox, or leave them out"
 
 
@@ -46,7 +47,11 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         rows = []
         for row in _rows(path, found):
             with found.collecting_errors():
-                rows.append((row, _objects(row, found)))
+                objects = _objects(row, found)
+                if objects is None:
+                    found.leave_out(row, NOT_LABELED, "label them in Labelbox and export again")
+                else:
+                    rows.append((row, objects))
         _refuse_masks(path, [entry for _, objects in rows for entry in objects])
         for row, objects in rows:
             with found.collecting_errors():
@@ -90,17 +95,21 @@ def _when(label: Entry) -> str:
     return str(label.inside("label_details").fields.get("created_at")) if "label_details" in label else ""
 
 
-def _objects(row: Entry, found: DrawnImages) -> list[Entry]:
-    """Return the objects of the newest label of a data row."""
+def _objects(row: Entry, found: DrawnImages) -> list[Entry] | None:
+    """Return the objects of the newest label of a data row; None where it has no label."""
     projects = row.inside("projects")
     labels = [label for key in projects.fields for label in projects.inside(key).entries("labels", "label")]
-    kept = [label for label in labels if "annotations" in label]
+    kept = [label for label in labels if "annotations" in label and not _is_skipped(label)]
     if not kept:
-        return []
+        return None
     if len(kept) > 1 and SEVERAL not in found.notes:
         found.notes.append(SEVERAL)
     annotations = max(kept, key=_when).inside("annotations")
     return annotations.entries("objects", "object") if "objects" in annotations else []
+
+
+def _is_skipped(label: Entry) -> bool:
+    return "performance_details" in label and label.inside("performance_details").fields.get("skipped") is True
 
 
 def _refuse_masks(path: Path, objects: Sequence[Entry]) -> None:
@@ -124,7 +133,7 @@ def _add(row: Entry, objects: Sequence[Entry], found: DrawnImages) -> None:
             label = entry.text("name") if "name" in entry else entry.text("value")
             if "polygon" not in entry and "bounding_box" not in entry:
                 kind = str(entry.fields.get("annotation_kind"))
-                found.leave_out(entry, f"objects of the type {kind}, which have no area,", REDRAW)
+                found.leave_out(entry, f"{{object|objects}} of the type {kind}, which {{has|have}} no area,", REDRAW)
             elif shape := _shape(entry):
                 areas.append(Area(label, shape))
             else:

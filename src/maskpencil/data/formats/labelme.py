@@ -50,11 +50,15 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, Header, opened_image
 from maskpencil.label_maps import LabelMap
+from maskpencil.plain_text import worded
 from maskpencil.regions import Region, find_regions
 from maskpencil.regions.find import Ring
 
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
+INSET = 0.01
+"""The distance in pixels from the edges of pixels at which polygons are written."""
+
 PEEKED = 2
 """The number of JSON files that are examined; if none of them is labelme's, the folder is left to other readers."""
 
@@ -116,13 +120,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     _add_all(found, root, paired, labels, problems)
     if not any(file.shapes for file, _ in paired):
         bare = [file.path.relative_to(root) for file, _ in paired]
-        what = "no shapes in the labelme files: {n}"
-        found.warn(
-            "images-without-area",
-            bare,
-            what,
-            "draw a shape around every object to be learned; labels of whole images are not read",
-        )
+        what = "no shapes in the {labelme file|labelme files}: {n}"
+        remedy = "draw a shape around every object to be learned; labels of whole images are not read"
+        found.warn("images-without-area", bare, what, remedy)
     search.list_others(found, {image for _, image in paired})
     search.warn(found)
     read = {file.path for file, _ in paired}
@@ -204,7 +204,7 @@ def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str,
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             count += 1
-    return (f"{count} images exist only inside the labelme files",)
+    return (worded("{n} {image exists|images exist} only inside the labelme files", count),)
 
 
 SUFFIX_OF = {
@@ -326,9 +326,10 @@ VERSION = "5.5.0"
 def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
 
-    A shape is the polygon around a 4-connected set of pixels of one class, along the edges of the pixels. It covers its
+    A shape is the polygon around a 4-connected set of pixels of one class, `INSET` inside the edges of the pixels, so
+    that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its
     holes; shapes are sorted by area, so that the shapes in its holes come later and lie over it. The class of pixels
-    outside all shapes (see `undrawn_class`) has shapes only in such holes. Ignored pixels have the label `__ignore__`.
+    outside all shapes (see `undrawn_class`) has shapes only in holes. Ignored pixels have the label `__ignore__`.
     Shapes that meet at corners have the same group_id.
 
     Raises:
@@ -387,7 +388,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
     return [
         {
             "label": part.region.class_name,
-            "points": [list(point) for point in part.outer],
+            "points": _inset(part.outer),
             "group_id": part.region.number if len(part.region.polygons) > 1 else None,
             "description": "",
             "shape_type": "polygon",
@@ -408,6 +409,16 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
             window, inside = Polygon(0, (np.array(part.outer, dtype=np.float32),)).fill(size)
             covered[window] |= inside
     return covered
+
+
+def _inset(ring: Ring) -> list[list[float]]:
+    """Return the points of an outer ring, which runs clockwise along the edges of pixels, `INSET` inside of them."""
+    corners = np.array(ring)
+    ahead = np.sign(np.roll(corners, -1, axis=0) - corners)  # (n, 2): the direction of the edge after each corner
+    both = np.sign(ahead + np.roll(ahead, 1, axis=0))
+    inward = np.stack([-both[:, 1], both[:, 0]], axis=1)  # the inside is on the right of either edge
+    points: list[list[float]] = np.round(corners + INSET * inward, 2).tolist()
+    return points
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from maskpencil.data.formats.annotations import Entry, covers_nothing, shown
 from maskpencil.data.formats.problems import Problems
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import read_image
+from maskpencil.plain_text import counted
 
 LINE_WIDTH = 10
 POINT_RADIUS = 5
@@ -52,11 +53,13 @@ def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
     counts, rings = _KINDS[kind]
     shapes = rings(points) if len(points) in counts else []
     if len(points) < counts[0] or (len(points) in counts and all(map(covers_nothing, shapes))):
-        problems.without_area.append(f"{entry}: a {kind} of {len(points)} points")
+        problems.without_area.append(f"{entry}: a {kind} of {counted(len(points), 'point')}")
         return []
     if len(points) not in counts:
         wanted = f"at least {counts[0]}" if len(counts) > 2 else " or ".join(map(str, counts))
-        raise DataError(f"{entry}: is a {kind} of {len(points)} points; expected {wanted}; correct or remove it")
+        raise DataError(
+            f"{entry}: is a {kind} of {counted(len(points), 'point')}; expected {wanted}; correct or remove it"
+        )
     return [LabeledShape(label, kind, Polygon(IGNORE_INDEX, (ring,))) for ring in shapes]
 
 
@@ -66,7 +69,7 @@ def _bitmap(entry: Entry, points: Points) -> Bitmap:
     if not isinstance(encoded, str):
         raise entry.wrong("mask", "a PNG in base64")
     if len(points) != 2:
-        raise DataError(f"{entry}: is a mask with {len(points)} points; expected 2, the corners of its box")
+        raise DataError(f"{entry}: is a mask with {counted(len(points), 'point')}; expected 2, the corners of its box")
     try:
         mask = read_image(base64.b64decode(encoded))[..., 0] > 0
     except ImageError as error:

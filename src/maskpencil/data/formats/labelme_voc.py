@@ -41,7 +41,8 @@ def recognize(root: Path) -> Recognized | None:
     try:
         classes = read_class_names(root / NAMES)
     except DataError as error:
-        raise DataError(f"{root / NAMES}: {error}") from error
+        remedy = "name each label in a line of labels.txt, and run labelme2voc.py again"
+        raise DataError(f"{root / NAMES}: {error}; {remedy}") from error
     found = Found()
     found.match("", image_files(root / IMAGES), masks)
     layout = layout_of(root, found)

@@ -84,7 +84,7 @@ def _add(entry: Entry, element: Element, found: DrawnImages, masks: dict[str, Pa
             label = one.text("name")
             shapes = list(_shapes(one, child, masks))
             if not shapes:
-                found.leave_out(one, "objects without a polygon or a mask", "draw them, or remove them")
+                found.leave_out(one, "{object|objects} without a polygon or a mask", "draw them, or remove them")
             for shape in shapes:
                 if shape is None:
                     found.without_area(one)

@@ -17,7 +17,7 @@ from maskpencil.errors import DataError
 FOLDERS = {"training": "train", "validation": "val", "train": "train", "val": "val"}
 """The split of each folder; the folders have the published names, or the names that tools write."""
 TESTING = "testing"
-IMAGES, LABELS = "images", "labels"
+IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ def recognize(root: Path) -> Recognized | None:
     ignored.
 
     Raises:
-        DataError: the file of label names is not in its format, or no image has its mask.
+        DataError: the file of label names is not in its format, no image has its mask, or the only masks are those of
+            objects.
     """
     there = [release for release in RELEASES if _masks(root, release)]
     named = [release for release in there if (root / release.config).is_file()]
     if not named:
+        _refuse_without_labels(root)
         return None
     release = named[0]
     labels = read_vistas_labels(root / release.config)
@@ -67,6 +69,21 @@ def recognize(root: Path) -> Recognized | None:
         notes.append(f"{TESTING}/ left out, its images have no masks")
     name = "Mapillary Vistas" + (f" {release.folder}" if release.folder != "." else "")
     return Recognized(name, replace(layout, notes=(*notes, *layout.notes)), _encoding(root / release.config, labels))
+
+
+def _refuse_without_labels(root: Path) -> None:
+    """Refuse images whose only masks number objects; those of `panoptic/` are left to the reader of COCO panoptic."""
+    if not any((root / folder / IMAGES).is_dir() for folder in FOLDERS):
+        return
+    for release in RELEASES:
+        config, folders = root / release.config, [root / folder / release.folder for folder in FOLDERS]
+        objects = next((folder / OBJECTS for folder in folders if (folder / OBJECTS).is_dir()), None)
+        panoptic = any((folder / PANOPTIC).is_dir() for folder in folders)
+        if objects and not panoptic and config.is_file() and read_vistas_labels(config):
+            raise DataError(
+                f"{objects}: numbers the objects of Mapillary Vistas, and {LABELS}/ with their labels is missing; "
+                f"unpack it from the data set as {objects.parent / LABELS}"
+            )
 
 
 def _masks(root: Path, release: Release) -> bool:

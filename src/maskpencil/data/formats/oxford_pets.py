@@ -5,6 +5,8 @@ annotations.tar.gz: 1 is the pet, 2 the background, 3 the border between them, w
 """
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,13 @@ from maskpencil.data.formats.base import Recognized
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
 from maskpencil.data.layout.splits import unlisted
 from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import ImageError
+from maskpencil.label_maps import read_mask_pixels
 from maskpencil.regular_files import read_lines
 
 IMAGES, TRIMAPS = "images", "annotations/trimaps"
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
+PEEKED = 3
 NAME = re.compile(r"[A-Za-z_]+_\d+")
 
 ENCODING = MaskEncoding(
@@ -25,7 +30,7 @@ ENCODING = MaskEncoding(
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set.
+    """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set, and no 0.
 
     Otherwise return None. The images in `annotations/trainval.txt` are used for training, except one in five, which
     is used for validation; the images in `test.txt` are used for the test. Without both lists, one in five of all
@@ -37,7 +42,7 @@ def recognize(root: Path) -> Recognized | None:
     if not (root / IMAGES).is_dir() or not (root / TRIMAPS).is_dir():
         return None
     masks = image_files(root / TRIMAPS)
-    if not masks or not all(NAME.fullmatch(name) for name in masks):
+    if not masks or not all(NAME.fullmatch(name) for name in masks) or not _count_from_one(list(masks.values())):
         return None
     images = image_files(root / IMAGES)
     found = Found()
@@ -56,6 +61,15 @@ def recognize(root: Path) -> Recognized | None:
     return Recognized("Oxford-IIIT Pets", replace(layout, notes=(*notes, *layout.notes)), ENCODING)
 
 
+def _count_from_one(masks: Sequence[Path]) -> bool:
+    """Return whether the first trimaps hold no 0; copies for other programs count from 0."""
+    for path in masks[:PEEKED]:
+        with suppress(ImageError):  # reported when all masks are read
+            if not read_mask_pixels(path).values.all():
+                return False
+    return True
+
+
 def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
     """Add the pairs of a list file with lines "NAME CLASS SPECIES BREED", and report names without image or mask."""
     absent = []
@@ -65,5 +79,5 @@ def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], m
             found.add(split, Pair(name, images[name], masks[name]))
         elif not line.startswith("#"):
             absent.append(name)
-    what = f"{{n}} names in {path.name} without an image or a trimap left out"
+    what = f"{{n}} {{name|names}} in {path.name} without an image or a trimap left out"
     found.warn("listed-without-files", absent, what, "unpack images.tar.gz and annotations.tar.gz again")

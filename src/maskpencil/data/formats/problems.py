@@ -61,13 +61,13 @@ class Problems:
         found.warn(
             WITHOUT_AREA,
             self.without_area,
-            "{n} shapes without an area left out",
+            "{n} {shape|shapes} without an area left out",
             f"draw the shapes again if they should cover something; {FIXED.format('them')}",
         )
         found.warn(
             CLIPPED,
             self.clipped,
-            "{n} shapes extend beyond their image and are cut off at its edge",
+            "{n} {shape extends beyond its|shapes extend beyond their} image and {is|are} cut off at its edge",
             f"look at the overlays; {FIXED.format('what is outside')}",
         )
         try:
@@ -84,7 +84,7 @@ class Problems:
             NOT_UNDERSTOOD,
             "error",
             [what for what, _ in parted],
-            "{n} annotations cannot be understood",
+            "{n} {annotation|annotations} cannot be understood",
             f"{remedy or 'correct them or export them again'}; {FIXED.format('their images')}",
         )
         return found

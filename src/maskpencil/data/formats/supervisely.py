@@ -91,6 +91,9 @@ def _read_meta(meta: Entry, kinds: dict[str, str], colors: dict[str, Color]) -> 
 def _add(content: Entry, found: DrawnImages, kinds: Mapping[str, str]) -> None:
     if not all(key in content for key in KEYS):
         return  # another JSON in the folder
+    if "frames" in content or "framesCount" in content:
+        found.leave_out(content, "files of videos", "export their frames as images")
+        return
     folder, name = content.path.parent.parent / IMAGES, content.path.stem
     image = found.find(content, name, folder)
     stated = content.inside("size").size("height", "width")
@@ -109,12 +112,12 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
     if not isinstance(kind, str | None):
         raise entry.wrong("geometryType", "the name of a shape")
     if kind in TYPES_WITHOUT_AREA:
-        found.leave_out(entry, f"shapes of the type {kind}, which have no area,", REDRAW)
+        found.leave_out(entry, f"{{shape|shapes}} of the type {kind}, which {{has|have}} no area,", REDRAW)
         return []
     if kind in ("any", "None", None):
         raise DataError(f"{entry}: neither it nor its class {title!r} has a shape type; export the file again")
     if kind not in _SHAPES:
-        found.leave_out(entry, f"shapes of the unknown type {shown(kind)}", REDRAW)
+        found.leave_out(entry, f"{{shape|shapes}} of the unknown type {shown(kind)}", REDRAW)
         return []
     drawn = [shape for shape in _SHAPES[kind](entry, size) if shape]
     if not drawn:

@@ -274,7 +274,7 @@ def _read_version_3(project: Entry, found: DrawnImages) -> Iterator[_Image]:
             if file.whole("type", IMAGE_OF_VERSION_3) == IMAGE_OF_VERSION_3:
                 yield _Image(file, file.text("fname"), -1, own)
             else:
-                found.leave_out(file, "videos and sounds", "annotate their frames as images")
+                found.leave_out(file, "{video or sound|videos and sounds}", "annotate their frames as images")
 
 
 def _shape_of_version_3(region: Entry, values: list[float]) -> dict[str, Any]:
@@ -343,17 +343,19 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
         with found.collecting_errors():
             kind = region.shape.text("name")
             if kind not in _SHAPES:
-                found.leave_out(region.shape, f"regions of the shape {kind}, which have no area,", REDRAW)
+                found.leave_out(
+                    region.shape, f"{{region|regions}} of the shape {kind}, which {{has|have}} no area,", REDRAW
+                )
                 continue
             shape = _SHAPES[kind](region.shape)
             label = region.attributes.get(attribute) if attribute else _only_class(found.root)
             if shape is None and kind == "polyline":
-                found.leave_out(region.shape, "open polylines, which have no area,", REDRAW)
+                found.leave_out(region.shape, "open {polyline|polylines}, which {has|have} no area,", REDRAW)
             elif shape is None:
                 found.without_area(region.shape)
             elif label is None:
                 place = region.shape.place.removesuffix(": shape_attributes")
-                what = f"regions without a value of {attribute!r}"
+                what = f"{{region|regions}} without a value of {attribute!r}"
                 remedy = (
                     "what they show is read as background; give these regions a value in VIA, or remove their images"
                 )

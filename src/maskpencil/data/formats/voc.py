@@ -9,26 +9,36 @@ https://open-edge-platform.github.io/datumaro/, data formats, Pascal VOC
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import CLASS_FILES, IGNORED_LABELS, find_class_file
 from maskpencil.data.faults import EXAMPLES
 from maskpencil.data.formats.base import AddImage, LabeledImage, Recognized, copy_image, with_distinct_colors
 from maskpencil.data.layout import Found, Pair, image_files, layout_of
-from maskpencil.data.layout.splits import SPLITS, unlisted
+from maskpencil.data.layout.splits import find_lists, unlisted
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
-from maskpencil.images import read_header
+from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.known_classes import VOC
 from maskpencil.label_maps import IGNORE_COLOR, write_label_map
+from maskpencil.plain_text import counted, worded
 from maskpencil.regular_files import read_lines
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+
+AUGMENTED = "SegmentationClassAug"
+"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG, for more of the same images."""
+
+FOLDERS = ((IMAGES, AUGMENTED), (IMAGES, MASKS), ("img", "cls_png"))
+"""The folders of images and masks; the last are those of SBD itself, whose masks were converted to PNG."""
+
+AUGMENTED_LISTS = ("trainaug.txt", "train_aug.txt")
+"""The lists of the images for training with the masks of SBD."""
 
 NAME = re.compile(r"20\d\d_\d{6}")
 NAME_OF_2007 = re.compile(r"\d{6}")
@@ -48,26 +58,35 @@ def recognize(root: Path) -> Recognized | None:
 
     Otherwise return None. The file names of 2007 are only six digits, which other data sets use too; therefore they
     are accepted only if there is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with
-    a class file of other classes; a classes.yaml of 21 names gives Pascal VOC's classes other names.
+    a class file of other classes; a classes.yaml of 21 names gives Pascal VOC's classes other names. Of the folders
+    SegmentationClass/ and SegmentationClassAug/ the folder with more masks is read. Folders inside these folders are
+    left out.
 
     Raises:
         DataError: no image has its mask, or a list cannot be read.
     """
     years = sorted(root.glob("VOC20[0-9][0-9]"), reverse=True)
-    folder = next((f for f in (root, *years) if (f / IMAGES).is_dir() and (f / MASKS).is_dir()), None)
-    if folder is None or _has_own_classes(root) or _has_own_classes(folder):
+    both = [(f, i, m) for f in (root, *years) for i, m in FOLDERS if (f / i).is_dir() and (f / m).is_dir()]
+    if not both or _has_own_classes(root) or _has_own_classes(both[0][0]):
         return None
-    masks = image_files(folder / MASKS)
+    folder = both[0][0]
+    inside = {(i, m): image_files(f / m) for f, i, m in both if f == folder}
+    files = {key: {name: path for name, path in each.items() if "/" not in name} for key, each in inside.items()}
+    images, chosen = max(files, key=lambda key: len(files[key]))
+    masks = files[images, chosen]
     of_2007 = (folder / "Annotations").is_dir()
     if not masks or not all(NAME.fullmatch(name) or (of_2007 and NAME_OF_2007.fullmatch(name)) for name in masks):
         return None
-    found, notes = pair_by_lists(folder, image_files(folder / IMAGES), masks)
+    augmented = AUGMENTED_LISTS if chosen != MASKS else ()
+    found, notes = pair_by_lists(folder, image_files(folder / images), masks, train=augmented)
     layout = layout_of(folder, found, use_lists=False)
     if others := [year.name for year in years if year != folder]:
         notes.append(f"{', '.join(others)} left out; open each year's folder on its own")
-    colored = read_header(next(iter(masks.values()))).mode.startswith("RGB")
+    notes += [f"{key[1]}/ left out: {chosen}/ has more masks" for key in files if key[1] != chosen]
+    nested = {name.partition("/")[0] for name in inside[images, chosen] if "/" in name}
+    notes += [f"{chosen}/{name}/ left out" for name in sorted(nested)]
     layout = replace(layout, root=root, notes=(*notes, *layout.notes))
-    return Recognized("Pascal VOC", layout, BY_COLOR if colored else BY_NUMBER)
+    return Recognized("Pascal VOC", layout, BY_NUMBER, (BY_COLOR,), published=True)
 
 
 def _has_own_classes(folder: Path) -> bool:
@@ -77,32 +96,65 @@ def _has_own_classes(folder: Path) -> bool:
     return given.path.name not in CLASS_FILES or len(given.classes) != len(VOC)
 
 
-def pair_by_lists(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[Found, list[str]]:
+def pair_by_lists(
+    folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path], *, train: Sequence[str] = ()
+) -> tuple[Found, list[str]]:
     """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
-    Only train.txt, val.txt and test.txt are read. Returns the pairs, and notes on the lists, since the lists of Pascal
-    VOC and CVAT also name images without masks.
+    Lists may lie in `folder` instead, and name paths of images, or of images and masks. Returns the pairs, and notes on
+    the lists, since the lists of Pascal VOC and CVAT also name images without masks.
+
+    Args:
+        folder: the folder of the data set.
+        images: the images by their names.
+        masks: the masks by their names.
+        train: names of lists that are read in place of train.txt, if they exist.
 
     Raises:
         DataError: a list cannot be read.
     """
     found = Found()
     notes = []
-    lists = {split: path for split in SPLITS if (path := folder / LISTS / f"{split}.txt").is_file()}
+    lists = _lists(folder, train)
     for split, path in lists.items():
-        names = dict.fromkeys(name for _, name in read_lines(path, "the name of an image per line"))
-        paired = [name for name in names if name in images and name in masks]
-        for name in paired:
-            found.add(split, Pair(name, images[name], masks[name]))
-        if absent := [name for name in names if name not in images or name not in masks]:
+        lines = [line for _, line in read_lines(path, "the name of an image per line")]
+        names = {line: _name_in(line, images) for line in lines}
+        for name in names.values():
+            if name in images and name in masks:
+                found.add(split, Pair(name, images[name], masks[name]))
+        if absent := [line for line, name in names.items() if name not in images or name not in masks]:
             few = ", ".join(absent[:EXAMPLES]) + (", ..." if absent[EXAMPLES:] else "")
-            count = f"{len(absent)} of {len(names)} names in {path.name}"
-            notes.append(f"{count} have no image with a mask and are left out ({few})")
+            count = f"{len(absent)} of {counted(len(names), 'name')} in {path.name}"
+            notes.append(
+                worded(f"{count} {{has|have}} no image with a mask and {{is|are}} left out", len(absent)) + f" ({few})"
+            )
     if found:
         notes += unlisted((images.keys() & masks.keys()).difference(*found.splits.values()))
         return found, [f"splits from {', '.join(path.name for path in lists.values())}", *notes]
     found.match("", images, masks)
     return found, notes
+
+
+def _lists(folder: Path, train: Sequence[str]) -> dict[str, Path]:
+    """Return the list of each split, in ImageSets/Segmentation/ or else in the folder."""
+    for place in (folder / LISTS, folder):
+        if lists := find_lists(place, folders=(".",)):
+            named = next((place / name for name in train if (place / name).is_file()), None)
+            return lists | ({"train": named} if named else {})
+    return {}
+
+
+def _name_in(line: str, images: Mapping[str, Path]) -> str:
+    """Return the name of the image in a line of a list; the line itself where it names none."""
+    for entry in (line, line.split()[0]):  # names may hold spaces
+        parts = [part for part in PureWindowsPath(entry).parts if part not in ("\\", "/")]
+        path = Path(*parts)
+        names = {"/".join(parts[start:]) for start in range(len(parts))}
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            names |= {"/".join((*parts[start:-1], path.stem)) for start in range(len(parts))}
+        if name := max(names & images.keys(), key=len, default=""):
+            return name
+    return line
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, read_header
+from maskpencil.plain_text import worded
 from maskpencil.regions import find_regions
 from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
@@ -227,14 +228,17 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
     found.warn(
         "labels-with-confidence",
         sorted(confident),
-        "{n} label files have an extra number at the end of every line, which is left out as a confidence",
+        "{n} {label file has|label files have} an extra number at the end of every line, which is left out as a "
+        "confidence",
         "look at the overlays; if the number is something else, correct the files",
     )
     notes = []
     if unlabeled:
-        notes.append(f"{unlabeled} images without a label file are background")
+        notes.append(worded("{n} {image|images} without a label file {is|are} background", unlabeled))
     if boxes:
-        notes.append(f"{boxes} objects have a box and no polygon; their pixels are ignored")
+        notes.append(
+            worded("{n} {object has|objects have} a box and no polygon; {its|their} pixels are ignored", boxes)
+        )
     layout = problems.layout(folder.root, found, use_lists=not folder.has_splits)
     return Recognized("YOLO", _noted(folder, layout, notes), MaskEncoding("index", labels.classes))
 

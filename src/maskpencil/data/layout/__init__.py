@@ -15,6 +15,7 @@ from maskpencil.data.layout.splits import (
     SPLITS,
     find_lists,
     listed_pairs,
+    names_pairs,
     split_by_file,
     split_in,
     split_names,
@@ -23,6 +24,7 @@ from maskpencil.data.layout.splits import (
 from maskpencil.data.layout.views import View, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
+from maskpencil.plain_text import counted, worded
 
 __all__ = [
     "ANYWHERE",
@@ -120,10 +122,17 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     found = _pairs_in_given_folders(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
-    return layout_of(root, found, split_file=_given_file(root, places.split_file))
+    return layout_of(root, found, split_file=_given_file(root, places.split_file), masks_in_lists=True)
 
 
-def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_lists: bool = True) -> Layout:
+def layout_of(
+    root: Path,
+    found: Found,
+    *,
+    split_file: Path | None = None,
+    use_lists: bool = True,
+    masks_in_lists: bool = False,
+) -> Layout:
     """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if there are none.
 
     Args:
@@ -131,6 +140,7 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         found: the pairs.
         split_file: a file of splits, used instead of list files.
         use_lists: whether list files are read.
+        masks_in_lists: whether list files may name masks that were not found, or others than these.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.
@@ -140,9 +150,12 @@ def layout_of(root: Path, found: Found, *, split_file: Path | None = None, use_l
         splits = split_by_file(split_file, found)
         notes = [f"splits from {split_file.name}"]
         left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
-        notes += [f"{left_out} pairs that {split_file.name} does not name are left out"] if left_out else []
-    elif lists:
-        listed = {split: listed_pairs(root, path, split, found) for split, path in lists.items()}
+        what = f"{{n}} {{pair|pairs}} that {split_file.name} does not name {{is|are}} left out"
+        notes += [worded(what, left_out)] if left_out else []
+    elif lists and (found or (masks_in_lists and any(map(names_pairs, lists.values())))):
+        listed = {
+            split: listed_pairs(root, path, split, found, with_masks=masks_in_lists) for split, path in lists.items()
+        }
         splits = {split: pairs for split, pairs in listed.items() if pairs}
         taken = {pair.image for pairs in splits.values() for pair in pairs}
         others = [pair.name for pairs in found.splits.values() for pair in pairs.values() if pair.image not in taken]
@@ -420,9 +433,12 @@ def _leftovers(root: Path, found: Found) -> list[Fault]:
     )
     remedy = "add the missing files, or remove the files without a counterpart"
     return [
-        *fault("images-without-mask", "warning", images, "{n} images without a mask left out", remedy),
-        *fault("masks-without-image", "warning", masks, "{n} masks without an image left out", remedy),
+        *fault("images-without-mask", "warning", images, "{n} {image|images} without a mask left out", remedy),
+        *fault("masks-without-image", "warning", masks, "{n} {mask|masks} without an image left out", remedy),
     ]
+
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 def _nothing_found(root: Path, found: Found) -> str:
@@ -431,13 +447,16 @@ def _nothing_found(root: Path, found: Found) -> str:
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
-            f"{root}: has {len(found.images_alone)} images and {len(found.masks_alone)} masks, but no mask with the "
+            f"{root}: has {counted(len(found.images_alone), 'image')} and "
+            f"{counted(len(found.masks_alone), 'mask')}, but no mask with the "
             f"name of an image ({examples}); rename them, or list pairs in train.txt"
         )
     inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
     suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MAX_EXAMINED_FILES) if path.is_file())
-    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix]]
+    packed = [name for name in inside if name.lower().endswith(ARCHIVES)]
+    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
+    hint = f"; unpack {' and '.join(packed)}" if packed else hint
     return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
 
 

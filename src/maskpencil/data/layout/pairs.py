@@ -303,7 +303,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning about `entries`, unless they are empty; `{n}` in `what` becomes the number of entries."""
+        """Add a warning about `entries`, unless they are empty; `what` is worded for their number, see `worded`."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

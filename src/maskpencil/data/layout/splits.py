@@ -10,6 +10,7 @@ from maskpencil.data.layout.pairs import Found, Pair, find_image
 from maskpencil.errors import DataError
 from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.plain_text import worded
 from maskpencil.regular_files import read_lines
 
 SPLITS = ("train", "val", "test")
@@ -65,10 +66,10 @@ SUFFIXES = (".txt", ".csv", ".lst")
 HEADINGS = {"image", "images", "img", "file", "filename", "name", "mask", "masks", "label", "annotation", "split"}
 
 
-def find_lists(root: Path) -> dict[str, Path]:
+def find_lists(root: Path, folders: Sequence[str] = LIST_FOLDERS) -> dict[str, Path]:
     """Find the list file of each split, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
     found: dict[str, Path] = {}
-    for folder in LIST_FOLDERS:
+    for folder in folders:
         if not (root / folder).is_dir():
             continue
         files = sorted(path for path in (root / folder).iterdir() if path.suffix.lower() in SUFFIXES)
@@ -80,11 +81,11 @@ def find_lists(root: Path) -> dict[str, Path]:
     return found
 
 
-def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair, ...]:
+def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks: bool) -> tuple[Pair, ...]:
     """Return the pairs that a list names, by the name of a found pair or by the paths of image and mask.
 
     Only the last parts of a path such as `/home/me/data/images/1.png` count, since the list may come from another
-    machine.
+    machine. Unless `with_masks`, a path of an image only chooses a pair among the found pairs, which keeps its mask.
 
     Raises:
         DataError: the list cannot be read, or names a missing file.
@@ -100,8 +101,15 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
     numbers: dict[str, int] = {}
     for number, line in _lines(path):
         numbers.setdefault(line, number)  # a line that is repeated is looked up once
+    by_image = {} if with_masks else {pair.image: pair for pairs in found.splits.values() for pair in pairs.values()}
+
+    def at_paths(number: int, line: str) -> Pair:
+        image = None if with_masks else find_image(root, [root], _entries(line)[0], source=path)
+        known = by_image.get(image) if image else None
+        return known or _two_paths(root, path, number, line, with_masks=with_masks)
+
     pairs = (
-        by_name.get(_without_suffix(line)) or by_name.get(line) or _two_paths(root, path, number, line)
+        by_name.get(_without_suffix(line)) or by_name.get(line) or at_paths(number, line)
         for line, number in numbers.items()
     )
     return tuple({pair.image: pair for pair in pairs}.values())
@@ -110,7 +118,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found) -> tuple[Pair
 def unlisted(names: Collection[str]) -> list[str]:
     """Return a list with a note on the pairs of these names, which no list file names; [] if there are no names."""
     few = ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
-    return [f"{len(names)} pairs that no list names are left out ({few})"] if names else []
+    return [worded("{n} {pair|pairs} that no list names {is|are} left out", len(names)) + f" ({few})"] if names else []
 
 
 def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
@@ -136,9 +144,14 @@ def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
     return {split: tuple(splits[split]) for split in SPLITS if split in splits}
 
 
-def _two_paths(root: Path, path: Path, number: int, line: str) -> Pair:
+def names_pairs(path: Path) -> bool:
+    """Return whether the first line of a list has two entries, such as the paths of an image and its mask."""
+    return any(len(_entries(line)) == 2 for _, line in _lines(path)[:1])
+
+
+def _two_paths(root: Path, path: Path, number: int, line: str, *, with_masks: bool) -> Pair:
     entries = _entries(line)
-    if len(entries) != 2:
+    if len(entries) != 2 or not with_masks:
         raise DataError(
             f"{path}: line {number} names {line!r}, but no image with a mask has that name; correct or remove the line"
         )

@@ -17,6 +17,7 @@ from maskpencil.data.masks.transparency import choose_alpha
 from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
 from maskpencil.label_maps import IGNORE_COLOR
+from maskpencil.plain_text import counted
 
 MIN_COLOR_DISTANCE = 24.0
 """The smallest distance between the colors of two classes."""
@@ -161,13 +162,7 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
     discovery = Discovery(encoding, (*_remarks(facts, encoding), *notes, *discovery.notes))
     if encoding.kind == "color":
         _check_colors_differ(encoding.classes)
-    if not encoding.nearest:
-        return discovery
-    doubt = _doubtful_share(facts, encoding)
-    lossy = (
-        f"masks are compressed or smoothed: each pixel takes the nearest class; {doubt:.2%} of the pixels are doubtful"
-    )
-    return Discovery(encoding, (*discovery.notes, lossy))
+    return Discovery(encoding, (*discovery.notes, lossy_note(facts, encoding))) if encoding.nearest else discovery
 
 
 def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
@@ -175,7 +170,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     by_color = MaskEncoding("color", classes)  # gray levels can also be colors of the class file
     by_number = MaskEncoding("index", classes)
     if colored:
-        return Discovery(_nearest_if_lossy(by_color, facts))
+        return Discovery(nearest_if_lossy(by_color, facts))
     if len(classes) == 2 and {value for fact in facts for value in fact.values} == {0, 255}:
         return Discovery(by_color if by_color.covers(facts) else MaskEncoding("binary", classes))
     if by_number.covers(facts):
@@ -185,7 +180,7 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
     if _are_numbers(totals(fact.values for fact in facts), facts):
         return Discovery(by_number)  # rather than colors close to black
     others = (by_color, MaskEncoding("binary", classes)) if len(classes) == 2 else (by_color,)
-    nearest = next((e for e in (_nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
+    nearest = next((e for e in (nearest_if_lossy(encoding, facts) for encoding in others) if e.nearest), None)
     if nearest:
         return Discovery(nearest)
     with suppress(DataError):  # if there are as many gray levels as classes, the darkest is the first
@@ -214,12 +209,12 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
     return Discovery(MaskEncoding("color", named, codes=codes), (note,))
 
 
-def _nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
+def nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
     """Return the encoding; set `nearest` if all values without a class come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
     unknown = [value for value in values if value not in encoding.table]
-    if len(unknown) < (1 if _any_lossy_file(facts) else 3) or not flat:
+    if len(unknown) < (1 if any_lossy_file(facts) else 3) or not flat:
         return encoding
     nearest = MaskEncoding(encoding.kind, encoding.classes, encoding.codes, nearest=True)
     off = [s for s, doubtful in zip(unknown, nearest.doubtful(np.array(unknown)), strict=True) if doubtful]
@@ -247,7 +242,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     values = totals(fact.values_for("color") for fact in facts)
     flat = totals(fact.flat_for("color") for fact in facts)
     lossy = (
-        _any_lossy_file(facts)
+        any_lossy_file(facts)
         or len(values) > MAX_CLASSES
         or any(fact.others for fact in facts)
         or are_mixtures(values, flat, colored=True)
@@ -282,14 +277,17 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
     more = ", ..." if len(palette) > 6 else ""
-    note = f"{len(palette)} colors found, most frequent first: {shown}{more}; name the classes in a classes.yaml"
+    note = (
+        f"{counted(len(palette), 'color')} found, most frequent first: {shown}{more}; name the classes in a "
+        "classes.yaml"
+    )
     return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
 
 
 def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
     """Infer classes from gray levels that are well separated, even if compression or smoothing blurred them."""
     flat = totals(fact.flat for fact in facts)
-    lossy = _any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
+    lossy = any_lossy_file(facts) or len(values) > MAX_CLASSES // 2 or are_mixtures(values, flat, colored=False)
     found = sorted(class_values(flat, colored=False) if lossy else values)
     if not found or (lossy and flat.total() < EVEN_SHARE * values.total()) or len(found) < 2 or len(found) > 64:
         raise DataError(_not_classes(facts, values))
@@ -371,7 +369,7 @@ def _is_matte(facts: Sequence[MaskFacts]) -> bool:
 def _refuse_photographs(facts: Sequence[MaskFacts], values: Counter[int]) -> None:
     flat = sum(sum(fact.flat.values()) for fact in facts)
     has_areas = all(min(fact.size) > 2 for fact in facts)  # smaller images have no even areas
-    if has_areas and len(values) > 32 and flat < EVEN_SHARE * values.total() and not _any_lossy_file(facts):
+    if has_areas and len(values) > 32 and flat < EVEN_SHARE * values.total() and not any_lossy_file(facts):
         strangest = max(facts, key=lambda fact: len(fact.values))
         raise DataError(f"{strangest.path}: has {len(strangest.values)} gray levels {LIKE_A_PHOTOGRAPH}")
 
@@ -382,7 +380,7 @@ def _are_numbers(values: Counter[int], facts: Sequence[MaskFacts]) -> bool:
     highest = max(numbers, default=0)
     far_apart = highest > 32 and len(numbers) < (highest + 1) / 8  # like gray levels
     blurred = highest > 32 and 2 * values[255] > values.total() - values[0]  # black and white, and a little between
-    lossy = highest > 0 and _any_lossy_file(facts)
+    lossy = highest > 0 and any_lossy_file(facts)
     return highest >= MAX_CLASSES or min(numbers, default=0) < 0 or not (far_apart or blurred or lossy)
 
 
@@ -468,15 +466,20 @@ def _remarks(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[str]:
     ]
 
 
-def _doubtful_share(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> float:
+def lossy_note(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str:
+    """Return the note on masks whose pixels take the nearest class, with the share of doubtful pixels."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     doubtful = encoding.doubtful(np.array(list(values)))
     others = sum(fact.others for fact in facts)
     count = sum(count for count, doubt in zip(values.values(), doubtful, strict=True) if doubt)
-    return (count + others) / max(1, values.total() + others)
+    share = (count + others) / max(1, values.total() + others)
+    return (
+        f"masks are compressed or smoothed: each pixel takes the nearest class; {share:.2%} of the pixels are doubtful"
+    )
 
 
-def _any_lossy_file(facts: Sequence[MaskFacts]) -> bool:
+def any_lossy_file(facts: Sequence[MaskFacts]) -> bool:
+    """Return whether a mask is a JPEG file, whose compression changes values."""
     return any(isinstance(fact.path, Path) and fact.path.suffix.lower() in LOSSY_SUFFIXES for fact in facts)
 
 

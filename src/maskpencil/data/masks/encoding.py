@@ -264,6 +264,9 @@ def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 NO_CLASS = -1
+FEW = 6
+"""The largest number of colors that a message lists."""
+
 NEIGHBORHOOD = 17
 """The side, in pixels, of the square in which the class of a lossy pixel must also occur; JPEG artifacts reach 16
 pixels."""
@@ -393,7 +396,7 @@ class MaskEncoding:
             what = "color" if self.kind == "color" else "value"
             return (
                 f"holds the {what} {shown}{more}, which has no meaning in this data set; expected "
-                f"{self.shown(self.codes)}; correct the mask or remove it with its image"
+                f"{self._known}; correct the mask or remove it with its image"
             )
         if self.kind == "color":
             return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
@@ -411,6 +414,16 @@ class MaskEncoding:
         if self.kind == "color" or any(n >= 1 << 16 for n in values):  # other numbers have at most 16 bits
             return ", ".join(str((n >> 16, n >> 8 & 255, n & 255)) for n in values)
         return ", ".join(map(str, values))
+
+    @property
+    def _known(self) -> str:
+        """The values with a meaning: a few colors, or numbers as ranges."""
+        values = sorted(self.table)
+        if self.kind == "color":
+            return self.shown(list(self.table)[:FEW]) + (f" and {len(values) - FEW} more" if len(values) > FEW else "")
+        ends = [value for value in values if value + 1 not in self.table]
+        starts = [value for value in values if value - 1 not in self.table]
+        return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
 
     def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
         """Return the values (H, W) of a mask that stand for classes: numbers, or colors as 0xRRGGBB."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from maskpencil.classes import ClassSet
 from maskpencil.data.masks.encoding import Alpha, MaskFacts, color_number
+from maskpencil.plain_text import counted, worded
 
 EVEN_SHARE = 0.2
 """Images with a smaller share of even areas are photographs."""
@@ -47,7 +48,7 @@ def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[
     declared = {color_number(color) for color in classes.palette} if classes else set()
     if len(hidden) == 1 and {*hidden}.isdisjoint(shown) and {*hidden} <= {0, *declared}:
         return "unused", ()
-    count = f"{len(varied)} masks have transparent pixels, which"
+    count = worded("{n} {mask has|masks have} transparent pixels, which", len(varied))
     if any(0 in fact.alpha.covered.values for fact in varied if fact.alpha):
         return "ignored", (f"{count} are ignored: black (0) is another class",)
     if classes and any(fact.colored for fact in facts) and 0 not in declared:
@@ -57,5 +58,5 @@ def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[
 
 def _as_mask(facts: Sequence[MaskFacts], varied: Sequence[MaskFacts]) -> str:
     full = len([fact for fact in facts if fact.alpha is None])
-    rest = f"; {full} without transparent pixels are foreground throughout" if full else ""
-    return f"the transparency of {len(varied)} masks is read as the mask, their colors are not used{rest}"
+    rest = worded("; {n} without transparent pixels {is|are} foreground throughout", full) if full else ""
+    return f"the transparency of {counted(len(varied), 'mask')} is read as the mask, their colors are not used{rest}"

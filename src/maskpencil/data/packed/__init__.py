@@ -35,7 +35,7 @@ def unpacked(root: Path) -> Unpacked:
     notes: tuple[str, ...] = ()
     if is_archive(root):
         folder, notes = made_once(root, [root], partial(unpack_archive, root))
-        folder = _without_wrapping(folder)
+        folder = without_wrapping(folder)
     shards = find_shards(folder)
     if shards:
         packed = [shard.path for shard in shards] + class_files(folder)
@@ -44,16 +44,23 @@ def unpacked(root: Path) -> Unpacked:
     return Unpacked(folder, notes)
 
 
-def _without_wrapping(folder: Path) -> Path:
-    """Return the only folder inside, since many archives wrap their files in a folder.
+HIDDEN = (".", "__MACOSX")
+DOCUMENTS = ("readme", "license", "licence", "copying", "citation", "changelog")
+"""The names, in lower case and without suffix, of files that describe a data set."""
 
-    But not a folder such as images/.
+
+def without_wrapping(folder: Path) -> Path:
+    """Return the only folder inside, since many archives wrap their files in a folder; but not a folder like images/.
+
+    Files such as README.md beside the only folder do not matter. A path that is no folder is returned unchanged.
     """
-    while True:
-        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    while folder.is_dir():
+        inside = [path for path in folder.iterdir() if not path.name.startswith(HIDDEN)]
+        inside = [path for path in inside if path.is_dir() or path.stem.lower() not in DOCUMENTS]
         if len(inside) != 1 or not inside[0].is_dir():
             return folder
         name = inside[0].name.lower()
         if name in (*IMAGE_FOLDERS, *MASK_FOLDERS) or any(name in aliases for aliases in SPLIT_ALIASES.values()):
             return folder
         folder = inside[0]
+    return folder

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from maskpencil.classes import ClassSet, write_classes
-from maskpencil.data.class_files import CLASS_FILES, READERS, UNCERTAIN
+from maskpencil.data.class_files import CLASS_FILES, READERS, UNCERTAIN, names_by_value
 from maskpencil.data.formats.annotations import read_json
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.packed.archives import Budget
@@ -29,6 +30,7 @@ from maskpencil.data.packed.arrow_tables import read_rows, read_schema
 from maskpencil.errors import DataError, MaskPencilError
 from maskpencil.images import IMAGE_SUFFIXES, read_image
 from maskpencil.label_maps import read_mask_pixels
+from maskpencil.plain_text import counted
 
 COPIED_FILES = (*CLASS_FILES, *(name for name in READERS if name not in UNCERTAIN))
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
@@ -52,6 +54,9 @@ SUFFIXES = {
     b"BM": ".bmp",
 }
 """The suffix of an image file by its first bytes."""
+
+NUMPY = b"\x93NUMPY"
+"""The first bytes of a file of a NumPy array."""
 
 MASK_WORDS = {
     *("annotation", "groundtruth", "gt", "label", "mask", "seg", "segmap", "segmentation", "semantic", "target"),
@@ -134,16 +139,23 @@ def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str
             if image is None or mask is None:
                 left_out += 1
                 continue
-            for side, content in (("images", image), ("masks", mask)):
+            for side, column, content in (("images", columns.image, image), ("masks", columns.mask, mask)):
+                if content.startswith(NUMPY):
+                    raise DataError(
+                        f"{shard.path}: the column {column!r} holds NumPy arrays, not images; encode them as PNG, such "
+                        "as by the data set's cast_column with the feature Image, and save it again"
+                    )
                 budget.claim(len(content))
                 name = f"{counts[shard.split]:06}{_suffix(content)}"
                 (target / side / shard.split / name).write_bytes(content)
             counts[shard.split] += 1
     notes = [f"images are from the column {columns.image!r}, masks from {columns.mask!r}"]
     if left_out:
-        notes.append(f"{left_out} rows without image or mask left out")
+        notes.append(f"{counted(left_out, 'row')} without image or mask left out")
     if others := [shard.path.name for shard in shards if shard not in chosen]:
-        notes.append(f"{len(others)} files of other splits left out ({others[0]}{', ...' * (len(others) > 1)})")
+        notes.append(
+            f"{counted(len(others), 'file')} of other splits left out ({others[0]}{', ...' * (len(others) > 1)})"
+        )
     if given := class_files(root):
         for path in given:
             shutil.copyfile(path, target / path.name)
@@ -247,7 +259,7 @@ def _name_classes(path: Path, mask: str, target: Path) -> list[str]:
         except MaskPencilError:  # reported when all masks are read
             return []
         if values.ndim != 2 or values[values != classes.ignore_index].max(initial=0) >= len(classes):
-            return [f"the metadata names {len(classes)} classes that do not fit the masks; these names are not used"]
+            return [f"the metadata names {counted(len(classes), 'class')} that do not fit the masks; not used"]
     write_classes(target / CLASS_FILES[0], classes)
     return []
 
@@ -333,8 +345,8 @@ def _at(content: Any, key: str) -> Any:
 def _names(entry: Any) -> tuple[str, ...] | None:
     """Read class names from a list, or from a mapping of numbers to names, in which numbers may be missing."""
     if isinstance(entry, dict) and entry and all(re.fullmatch(r"\d{1,3}", key) for key in entry):
-        by_number = {int(key): name for key, name in entry.items()}
-        entry = [by_number.get(number, f"class_{number}") for number in range(max(by_number) + 1)]
+        with suppress(DataError):
+            entry = names_by_value(entry)
     if isinstance(entry, list) and entry and all(isinstance(name, str) for name in entry):
         return tuple(entry)
     return None

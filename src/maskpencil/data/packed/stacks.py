@@ -97,7 +97,7 @@ def _faults(
             "several-pages-masks",
             "warning",
             masks,
-            "{n} masks with more or fewer pages than their image left out",
+            "{n} {mask|masks} with more or fewer pages than their image left out",
             SAVE,
         ),
     ]

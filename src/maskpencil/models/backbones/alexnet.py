@@ -124,18 +124,20 @@ def create(name: str, options: BackboneOptions) -> Backbone:
     if options.as_released:
         return _create_as_released(name, options)
     classifier = blank_classifier(name)
-    origin = None
+    loaded = None
     if options.pretrained:
-        unused = ["classifier.6."] if options.fully_connected else ["classifier."]
-        origin = load_classifier(classifier, name, options.weights, unused=unused)
+        loaded = load_classifier(
+            classifier,
+            name,
+            options.weights,
+            unused=["classifier.6."] if options.fully_connected else ["classifier."],
+            optional=["classifier."] if options.fully_connected else [],
+        )
+    fully_connected = options.fully_connected and not (loaded and loaded.lacks_fully_connected)
     backbone = AlexNet(
-        name,
-        classifier,
-        fully_connected=options.fully_connected,
-        dropout=options.dropout,
-        finest=options.stride,
+        name, classifier, fully_connected=fully_connected, dropout=options.dropout, finest=options.stride
     )
-    backbone.origin = origin
+    backbone.take_record(loaded)
     backbone.take_channels(options.in_channels, "conv1")
     if options.weights == NONE:
         initialize(backbone)

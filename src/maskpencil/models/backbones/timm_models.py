@@ -7,12 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision import models
 
 from maskpencil.errors import ConfigError, ModelError
 from maskpencil.models.backbones.base import STRIDES, Backbone, BackboneOptions, Family
+from maskpencil.models.backbones.checkpoints import ClassifierFile, read_classifier
+from maskpencil.models.backbones.matching import Loaded, Match, match
 from maskpencil.models.backbones.naming import efficientnet_pytorch_names
-from maskpencil.models.backbones.sources import find_weights
-from maskpencil.models.backbones.weights import UNREADABLE, load_strictly, read_tensors, reason_of
+from maskpencil.models.backbones.sources import FoundWeights, find_weights
+from maskpencil.models.backbones.torchvision_models import blank_classifier
+from maskpencil.models.backbones.weights import UNREADABLE, load_strictly, reason_of
 from maskpencil.models.surgery import RGB
 
 PREFIX = "timm/"
@@ -21,6 +25,12 @@ PREFIX = "timm/"
 
 # arguments of timm that let a model take images of other sizes than the one it was trained at
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
+
+_FAMILY_LETTERS = 6
+"""The first letters of a network's name that both libraries spell alike."""
+
+_SETTINGS = ("eps", "stride", "padding", "dilation", "groups")
+"""What a convolution or batch normalization computes besides its tensors."""
 
 # observed errors of timm's models for unsupported sizes, arguments and uses
 _REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
@@ -74,14 +84,16 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     if not options.pretrained:
         net = timm.create_model(model, in_chans=options.in_channels, **arguments)
         return TimmModel(name, net, in_channels=options.in_channels, finest=finest)
+    loaded = None
     found = find_weights(model, "timm", options.weights)
     if found.published:
         net = _of_published(model, found.file, arguments)
     else:
         net = timm.create_model(model, **arguments)
-        _load_file(net, model, found.file)
+        loaded = _load_file(net, model, found)
     backbone = TimmModel(name, net, in_channels=RGB, finest=finest)
     backbone.origin = found.origin
+    backbone.take_record(loaded)
     backbone.take_channels(options.in_channels, *backbone.first_convolutions)
     return backbone
 
@@ -179,23 +191,75 @@ def _of_published(model: str, file: Path, arguments: Mapping[str, Any]) -> nn.Mo
         ) from error
 
 
-def _load_file(net: nn.Module, model: str, file: Path) -> None:
+def _load_file(net: nn.Module, model: str, found: FoundWeights) -> Loaded:
     """Load the weights of a features_only network from a file of the whole classifier."""
     import timm
 
+    file = read_classifier(found.file)
+    if file.kind != "torch":
+        raise ModelError(f"{found.file}: is a file of {file.kind.title()}, of which only VGG16 and VGG19 are read")
     with torch.device("meta"):
         classifier = timm.create_model(model)
     names = {_alike(name): name for name in classifier.state_dict()}
     renamed = {names[_inner(name, names)]: name for name in net.state_dict()}
+    own = net.state_dict()
     # layers after the last feature, and constants that older versions of timm saved
-    unused = {name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers())} - renamed.keys()
-    read = read_tensors(file)
+    entries = dict.fromkeys(name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers()))
     theirs = efficientnet_pytorch_names(classifier.state_dict())
-    if "_conv_stem.weight" in read:
-        ours = {other: name for name, other in theirs.items()}
-        read = {ours.get(name, name): tensor for name, tensor in read.items()}
-    tensors = {renamed.get(name, name): tensor for name, tensor in read.items() if name not in unused}
-    load_strictly(net, tensors, unused=[], source=str(file), expected=f"timm's {model}")
+    _refuse_other_padding(file, model, source=str(found.file))
+    result = match(
+        file.tensors,
+        {name: own[renamed[name]] for name in classifier.state_dict() if name in renamed},
+        unused=[name for name in entries if name not in renamed],
+        namings=[theirs, renamed],
+        source=str(found.file),
+        expected=f"timm's {model}",
+    )
+    if result.by_order:
+        _refuse_other_layers(result, net, renamed, model, source=str(found.file))
+    tensors = {renamed[name]: tensor for name, tensor in result.tensors.items()}
+    load_strictly(net, tensors, unused=[], source=str(found.file), expected=f"timm's {model}")
+    return Loaded(found.origin, result, note=file.note)
+
+
+def _refuse_other_padding(file: ClassifierFile, model: str, *, source: str) -> None:
+    """Refuse an EfficientNet of TensorFlow's padding and batch normalization for a network that has torch's.
+
+    Names and shapes agree, but the features would not.
+    """
+    if model.startswith("efficientnet_") and any(name.endswith("_conv_stem.weight") for name in file.tensors):
+        raise ModelError(
+            f"{source}: is an EfficientNet by EfficientNet-PyTorch, which pads as TensorFlow does; pass --backbone "
+            f"tf_{model.partition('.')[0]}"
+        )
+
+
+def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, str], model: str, *, source: str) -> None:
+    """Refuse torchvision's tensors for a network of timm whose layers pad or normalize in another way.
+
+    Raises:
+        ModelError: the names are those of one of torchvision's networks, and a layer of it has other settings.
+    """
+    beginning = model.removeprefix("tf_")[:_FAMILY_LETTERS]
+    theirs = {ours: name.removeprefix(result.prefix) for ours, name in result.names.items()}
+    for name in models.list_models(module=models):
+        if not name.startswith(beginning):
+            continue
+        other = blank_classifier(name)
+        shapes = {place: tensor.shape for place, tensor in other.state_dict().items()}
+        if any(shapes.get(place) != result.tensors[ours].shape for ours, place in theirs.items()):
+            continue
+        for ours, place in theirs.items():
+            layers = (
+                net.get_submodule(renamed[ours].rpartition(".")[0]),
+                other.get_submodule(place.rpartition(".")[0]),
+            )
+            one, two = ([getattr(layer, setting, None) for setting in _SETTINGS] for layer in layers)
+            if one != two:
+                raise ModelError(
+                    f"{source}: holds torchvision's {name}, whose layers compute something else than those of timm's "
+                    f"{model}, such as {place.rpartition('.')[0]}; give a file of timm's"
+                )
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:

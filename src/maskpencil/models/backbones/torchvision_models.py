@@ -1,15 +1,17 @@
 """Build the classifiers of torchvision, and load pretrained weights into them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 from torchvision import models
 
-from maskpencil.models.backbones.origin import Origin
+from maskpencil.errors import ModelError
+from maskpencil.models.backbones.checkpoints import ClassifierFile, read_classifier
+from maskpencil.models.backbones.matching import Loaded, Match, match
 from maskpencil.models.backbones.sources import find_weights
-from maskpencil.models.backbones.weights import load_strictly, read_tensors
+from maskpencil.models.backbones.weights import load_strictly
 
 
 def blank_classifier(name: str, **options: object) -> nn.Module:
@@ -18,15 +20,73 @@ def blank_classifier(name: str, **options: object) -> nn.Module:
         return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
 
-def load_classifier(classifier: nn.Module, name: str, weights: str | Path, *, unused: Collection[str]) -> Origin:
-    """Load pretrained weights into torchvision's classifier `name`, and return where they come from.
+def load_classifier(
+    classifier: nn.Module,
+    name: str,
+    weights: str | Path,
+    *,
+    unused: Collection[str],
+    optional: Collection[str] = (),
+    namings: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+) -> Loaded:
+    """Load pretrained weights into torchvision's classifier `name`.
 
-    `weights` are as in `find_weights`; `unused` are name prefixes of layers that the backbone does not use.
+    Args:
+        classifier: the network, which may be on the meta device.
+        name: its name.
+        weights: as in `find_weights`.
+        unused: name prefixes of layers that the backbone does not use.
+        optional: name prefixes of layers that a file may lack, if it lacks all of them.
+        namings: other names of the tensors by the kind of file, see `match`.
 
     Raises:
         ModelError: the weights cannot be downloaded or read, or do not fit.
     """
     found = find_weights(name, "torchvision", weights)
-    tensors = read_tensors(found.file)
-    load_strictly(classifier, tensors, unused=unused, source=str(found.file), expected=f"torchvision's {name}")
-    return found.origin
+    file = read_classifier(found.file)
+    if file.kind not in (namings or {}) and file.kind != "torch":
+        raise ModelError(f"{found.file}: is a file of {file.kind.title()}, of which only VGG16 and VGG19 are read")
+    expected = f"torchvision's {name}"
+    others = (namings or {}).get(file.kind, ())
+    left_out = [*unused]
+    try:
+        result = _matched(classifier, file, left_out, others, str(found.file), expected)
+    except ModelError as error:
+        left_out += optional
+        try:
+            result = _matched(classifier, file, left_out, others, str(found.file), expected)
+        except ModelError:
+            raise error from None
+        if _has_any(result.left, optional, others):
+            raise ModelError(
+                f"{error}; its convolutions fit: to use them alone, pass --fully-connected false"
+            ) from None
+    load_strictly(classifier, result.tensors, unused=left_out, source=str(found.file), expected=expected)
+    return Loaded(found.origin, result, left_out != [*unused], file.kind, file.note)
+
+
+def _matched(
+    classifier: nn.Module,
+    file: ClassifierFile,
+    left_out: Collection[str],
+    namings: Sequence[Mapping[str, str]],
+    source: str,
+    expected: str,
+) -> Match:
+    tensors = classifier.state_dict()
+    beginnings = tuple(left_out)
+    return match(
+        file.tensors,
+        {name: tensor for name, tensor in tensors.items() if not name.startswith(beginnings)},
+        unused=[name for name in tensors if name.startswith(beginnings)],
+        namings=namings,
+        source=source,
+        expected=expected,
+    )
+
+
+def _has_any(names: Collection[str], optional: Collection[str], namings: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether some of a file's names are those of optional layers, whatever their prefix."""
+    own = tuple(optional)
+    theirs = [name for naming in namings for ours, name in naming.items() if ours.startswith(own)]
+    return any(name.startswith(start) or f".{start}" in name for name in names for start in (*own, *theirs))

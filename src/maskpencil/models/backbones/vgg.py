@@ -1,5 +1,6 @@
 """Define VGG (Simonyan and Zisserman, ICLR 2015), the paper's main trunk, with the published layer names."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -22,6 +23,15 @@ _PUBLISHED: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
     nn.MaxPool2d: "pool",
 }
+
+
+AUTHORS_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+AUTHORS_STD = (1 / 255, 1 / 255, 1 / 255)
+"""The normalization of the RGB channels, in 0..1, by VGG's authors, which Keras and Caffe keep: minus the mean."""
+
+
+_DENSE = ("classifier.0", "classifier.3", "classifier.6")
+"""torchvision's names of the fully connected layers."""
 
 
 class VGG(Backbone):
@@ -76,6 +86,15 @@ class VGG(Backbone):
             grid = grid.through(*(layer for layer in layers if isinstance(layer, Window)))
             self.grids[2**i] = grid
 
+    def take_authors_images(self) -> None:
+        """Let weights that were trained on BGR images in 0..255 minus the mean take RGB images of the same range.
+
+        The numbers stay as they are, in another order; the normalization travels with them.
+        """
+        convolution = cast(nn.Conv2d, self.conv1_1)
+        convolution.weight = nn.Parameter(convolution.weight.detach().flip(1))
+        self.take_normalization(AUTHORS_MEAN, AUTHORS_STD)
+
     def _take_layers(self, layers: nn.Sequential) -> None:
         """Add torchvision's numbered layers under the names of the paper; a pooling layer ends a stage."""
         stage = number = 1
@@ -104,25 +123,62 @@ class VGG(Backbone):
 def create(name: str, options: BackboneOptions) -> VGG:
     """Create a VGG, see `create_backbone`."""
     classifier = blank_classifier(name)
-    origin = None
+    loaded = None
     if options.pretrained:
-        unused = ["classifier.6."] if options.fully_connected else ["classifier."]
-        origin = load_classifier(classifier, name, options.weights, unused=unused)
+        loaded = load_classifier(
+            classifier,
+            name,
+            options.weights,
+            unused=["classifier.6."] if options.fully_connected else ["classifier."],
+            optional=["classifier."] if options.fully_connected and not options.as_released else [],
+            namings=_namings(classifier),
+        )
+    fully_connected = options.fully_connected and not (loaded and loaded.lacks_fully_connected)
     backbone = VGG(
         name,
         classifier,
-        fully_connected=options.fully_connected,
+        fully_connected=fully_connected,
         dropout=options.dropout,
         finest=options.stride,
         as_released=options.as_released,
     )
-    backbone.origin = origin
+    backbone.take_record(loaded)
+    if loaded and loaded.kind != "torch":
+        backbone.take_authors_images()
     if options.as_released:
         backbone.take_released_images("conv1_1")
     backbone.take_channels(options.in_channels, "conv1_1")
     if options.weights == NONE:
         initialize(backbone)
     return backbone
+
+
+def _namings(classifier: nn.Module) -> dict[str, list[dict[str, str]]]:
+    """Return other names of the tensors of torchvision's `classifier` by the kind of file, see `load_classifier`."""
+    names, stage, number = {}, 1, 1
+    for index, layer in enumerate(cast(nn.Sequential, classifier.features)):
+        if isinstance(layer, nn.Conv2d):
+            names[f"features.{index}"] = (stage, number)
+            number += 1
+        elif isinstance(layer, nn.MaxPool2d):
+            stage, number = stage + 1, 1
+
+    def renamed(dense: Sequence[str], convolution: str | None = None) -> dict[str, str]:
+        layers = dict(zip(_DENSE, dense, strict=True))
+        if convolution:
+            layers |= {name: convolution.format(*place) for name, place in names.items()}
+        parts = {name: name.rpartition(".") for name in classifier.state_dict()}
+        return {name: f"{layers.get(layer, layer)}.{leaf}" for name, (layer, _, leaf) in parts.items()}
+
+    features = [name for name in classifier.state_dict() if name.startswith("features.")]
+    return {
+        "torch": [
+            renamed(("pre_logits.fc1", "pre_logits.fc2", "head.fc")),  # timm
+            {name: name.removeprefix("features.") for name in features},  # the sequence of convolutions alone
+        ],
+        "keras": [renamed(("fc1", "fc2", "predictions"), "block{}_conv{}")],
+        "caffe": [renamed(("fc6", "fc7", "fc8"), "conv{}_{}")],
+    }
 
 
 FAMILY = Family(

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +24,8 @@ allows it, to be loaded next."""
 
 _NAMES_SHOWN = 3
 _LONGEST_NAME = 100
-_COUNTS = "num_batches_tracked"
+COUNTS = "num_batches_tracked"
+"""The ending of the names of batch counts, which old files lack, and which are not used here."""
 
 _DTYPES = {
     "F64": torch.float64,
@@ -53,6 +55,15 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the file is missing, damaged, or holds something else.
     """
+    return checked_tensors(read_content(path), path)
+
+
+def read_content(path: str | Path) -> Any:
+    """Read a .safetensors, .pth or .pt file, without running code from it.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: there is no such weights file; expected a file, or {AUTO!r} or {NONE!r}")
@@ -62,12 +73,20 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         _refuse_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about kinds of tensors that are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as weights ({reason_of(error)}); expected a state dict in a .safetensors, .pth "
             "or .pt file; if it was one, copy or download it again"
         ) from error
+
+
+def checked_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
+    """Return the content of a weights file as a state dict.
+
+    Raises:
+        ModelError: it is something else, or the numbers of a tensor are not all stored.
+    """
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: holds {type(content).__name__}; expected a state dict, which maps names to tensors")
     others = [name for name, tensor in content.items() if not isinstance(name, str) or not isinstance(tensor, Tensor)]
@@ -134,22 +153,28 @@ def shapes_in(path: Path) -> dict[str, Tensor]:
 
 
 def refuse_misfit(
-    module: nn.Module, tensors: Mapping[str, Tensor], *, unused: Collection[str], source: str, expected: str
+    module: nn.Module | Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    *,
+    unused: Collection[str],
+    source: str,
+    expected: str,
 ) -> None:
     """Compare the names, shapes and types of `tensors` with those of a module; arguments as for `load_strictly`.
 
-    Both may be on the meta device.
+    Instead of a module, its state dict will do. Both may be on the meta device.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped, or hold integers instead of floats.
     """
     beginnings = tuple(unused)
-    wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
+    own = module.state_dict() if isinstance(module, nn.Module) else module
+    wanted = {k: v for k, v in own.items() if not k.startswith(beginnings)}
     found = {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     both = [(name, found[name], tensor) for name, tensor in wanted.items() if name in found]
     problems = {
         # files from before 2018 lack the batch counts, which are not used here
-        "missing": [name for name in wanted if name not in found and not name.endswith(_COUNTS)],
+        "missing": [name for name in wanted if name not in found and not name.endswith(COUNTS)],
         "unexpected": [name for name in found if name not in wanted],
         "misshaped": [
             f"{name} {tuple(one.shape)} instead of {tuple(other.shape)}"
@@ -208,7 +233,7 @@ def load_strictly(
     refuse_misfit(module, tensors, unused=unused, source=source, expected=expected)
     beginnings = tuple(unused)
     wanted = {k: v for k, v in module.state_dict().items() if not k.startswith(beginnings)}
-    found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith(_COUNTS)}
+    found = {k: torch.zeros_like(v, device="cpu") for k, v in wanted.items() if k.endswith(COUNTS)}
     found |= {k: v for k, v in tensors.items() if not k.startswith(beginnings)}
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in found.items()}, strict=False, assign=True)
 

@@ -1,0 +1,168 @@
+"""Read Cityscapes, and the masks that CVAT and Datumaro export in its form.
+
+    leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
+    gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png
+
+Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016;
+https://github.com/mcordts/cityscapesScripts; https://docs.cvat.ai/docs/dataset_management/formats/format-cityscapes
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.data.class_files import read_label_colors
+from maskpencil.data.formats.base import Recognized, has_other_classes
+from maskpencil.data.layout import Found, Layout, image_files, layout_of
+from maskpencil.data.layout.splits import SPLIT_ALIASES
+from maskpencil.data.masks.encoding import MaskEncoding, color_number
+from maskpencil.errors import DataError
+from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_LABELS, CITYSCAPES_TRAIN_IDS
+
+IMAGES, IMAGE_ENDING = "leftImg8bit", "_leftImg8bit"
+FINE, COARSE = "gtFine", "gtCoarse"
+LABELS = "label_colors.txt"
+"""CVAT's and Datumaro's file of labels: such an export has classes of its own."""
+
+STARTS = (FINE, COARSE, IMAGES, "imgsFine")
+"""How the names of folders begin, one of which lies in the data set's folder."""
+
+DEEP = ("", "*/")
+"""Where the folders of images and masks lie in these folders, into which each archive may be unpacked on its own."""
+
+MOST_FOLDERS = 20
+
+LABEL_IDS = MaskEncoding(
+    "index",
+    CITYSCAPES,
+    codes={label_id % 256: train_id for label_id, train_id in CITYSCAPES_TRAIN_IDS.items()},  # -1 is 255 in a byte
+)
+TRAIN_IDS = MaskEncoding(
+    "index", CITYSCAPES, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(CITYSCAPES))}
+)
+_NOT_EVALUATED = (
+    *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180), (150, 100, 100)),
+    *((150, 120, 90), (0, 0, 90), (0, 0, 110)),
+)
+"""The colors of labels that the benchmark does not evaluate; pole groups and license plates have none of their own."""
+
+COLORS = MaskEncoding(
+    "color",
+    CITYSCAPES,
+    codes={color_number(color): IGNORE_INDEX for color in _NOT_EVALUATED}
+    | {color_number(color): index for index, color in enumerate(CITYSCAPES.palette)},
+)
+
+BY_KIND = {"labelIds": LABEL_IDS, "labelTrainIds": TRAIN_IDS, "color": COLORS}
+"""The encoding of masks by the last word of their names. labelIds come first, since they are as published; users create
+the trainIds themselves, with a table that they may change, and colors do not distinguish all labels."""
+
+
+def recognize(root: Path) -> Recognized | None:
+    """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/`, or else in `gtCoarse/`.
+
+    Folders above these two, as of archives that were each unpacked on their own, do not matter. With a label_colors.txt
+    the data set is an export of CVAT or Datumaro, and the classes are its lines. Of Cityscapes itself the test split is
+    left out: its masks were never published, and those in `gtFine/test` are dummies. `train_extra` is for training.
+
+    Raises:
+        DataError: no image has its mask, for example if there is only the test split.
+    """
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+    if len(folders) > MOST_FOLDERS or not any(folder.name.startswith(STARTS) for folder in folders):
+        return None
+    images = _find(folders, IMAGES)
+    found = [(name, folder) for name in (FINE, COARSE) if (folder := _find(folders, name))]
+    if not found or images is None or has_other_classes(root, len(CITYSCAPES)):
+        return None
+    (name, folder), *others = found
+    if (root / LABELS).is_file():
+        return _of_tools(root, images, folder, name)
+    masks = {split: _files(folder / split) for split in ("train", "train_extra", "val")}
+    every = [each for files in masks.values() for each in files]
+    kind = next((kind for kind in BY_KIND if any(each.endswith(f"_{name}_{kind}") for each in every)), None)
+    has_test = (images / "test").is_dir()
+    if kind is None:
+        if not has_test or any((images / split).is_dir() for split in masks):
+            return None
+        raise DataError(
+            f"{root}: holds only the test split of Cityscapes, whose masks were never published; add train/ and val/"
+        )
+    pairs = Found()
+    for split, files in masks.items():
+        own = _ending_with(IMAGE_ENDING, _files(images / split))
+        pairs.match(split.removesuffix("_extra"), own, _ending_with(f"_{name}_{kind}", files))
+    layout = layout_of(root, pairs)
+    notes = ["test left out, its masks are dummies"] if has_test else []
+    notes += [f"{other}/ left out" for other, _ in others]
+    if kind == "color":
+        notes.append("groups of poles count as poles and license plates as cars, whose colors they have")
+    return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), BY_KIND[kind], published=True)
+
+
+def recognize_masks(layout: Layout) -> Recognized | None:
+    """Recognize masks that lie in folders of other names, by the ends of the names of all of them."""
+    masks = [pair.mask for pairs in layout.splits.values() for pair in pairs]
+    for kind, encoding in BY_KIND.items():
+        ends = tuple(f"_{name}_{kind}" for name in (FINE, COARSE))
+        if masks and all(isinstance(mask, Path) and mask.stem.endswith(ends) for mask in masks):
+            return Recognized("Cityscapes", layout, encoding)
+    return None
+
+
+def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized | None:
+    """Read an export of CVAT or Datumaro, whose subsets may have any names: the number of a class is its line."""
+    encoding = encoding_by_labels(root)
+    files, names = image_files(folder), {split: split for split in SPLIT_ALIASES}
+    names |= {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
+    kind = next((kind for kind in ("labelIds", "labelTrainIds") if any(each.endswith(kind) for each in files)), None)
+    if kind is None:
+        return None
+    found = Found()
+    subsets = {each.partition("/")[0] for each in files}
+    for subset in sorted(subsets):
+        masks = {each.removeprefix(f"{subset}/"): path for each, path in files.items() if each.startswith(f"{subset}/")}
+        own = _ending_with(IMAGE_ENDING, _files(images / subset))
+        found.match(names.get(subset.lower(), ""), own, _ending_with(f"_{name}_{kind}", masks))
+    name = "Cityscapes" if encoding is LABEL_IDS else "Cityscapes' form"
+    return Recognized(name, layout_of(root, found), encoding)
+
+
+def encoding_by_labels(root: Path) -> MaskEncoding:
+    """Return the encoding of masks whose values are line numbers, from 0, of `LABELS` in `root`.
+
+    Without that file, and if it only lists the labels of Cityscapes, it is `LABEL_IDS`.
+
+    Raises:
+        DataError: the file does not have the form of CamVid's list.
+    """
+    path = root / LABELS
+    if not path.is_file():
+        return LABEL_IDS
+    try:
+        classes = read_label_colors(path)
+    except DataError as error:
+        raise DataError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    if [*map(_plain, classes.names)] == [*map(_plain, CITYSCAPES_LABELS[: len(classes)])]:
+        return LABEL_IDS
+    return MaskEncoding("index", classes, codes={IGNORE_INDEX: IGNORE_INDEX} | {i: i for i in range(len(classes))})
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().split())  # Datumaro writes "trafficlight"
+
+
+def _find(folders: Sequence[Path], name: str) -> Path | None:
+    """Return the folder of a name: one of `folders`, or else in them."""
+    inside = (path for above in DEEP for folder in folders for path in sorted(folder.glob(f"{above}{name}")))
+    return next((path for path in (*(each for each in folders if each.name == name), *inside) if path.is_dir()), None)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return image_files(folder) if folder.is_dir() else {}
+
+
+def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files whose names have an ending, by the rest of their names, such as aachen/aachen_000000_000019."""
+    return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}

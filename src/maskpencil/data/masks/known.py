@@ -1,0 +1,60 @@
+"""Choose the encoding of the masks of a known data set, of which copies in other encodings occur."""
+
+from collections.abc import Sequence
+
+from maskpencil.data.masks.discovery import MIN_COLOR_DISTANCE, Discovery, any_lossy_file, lossy_note, nearest_if_lossy
+from maskpencil.data.masks.encoding import FEW, MaskEncoding, MaskFacts
+from maskpencil.errors import DataError
+
+
+def choose_encoding(
+    encodings: Sequence[MaskEncoding], facts: Sequence[MaskFacts], *, published: bool = False
+) -> Discovery:
+    """Return the first of the encodings in which every value of the masks has a meaning.
+
+    Where none fits, colors that were compressed or smoothed take the nearest class. If they were not, the first
+    encoding of the masks' kind is returned, whose check then names the values without a meaning.
+
+    Args:
+        encodings: one or more, the most likely first.
+        facts: the contents of each mask.
+        published: whether the data set is a public one, of which users make copies with other classes.
+
+    Raises:
+        DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public
+            data set hold values without a meaning.
+    """
+    colored = any(fact.colored for fact in facts)
+    kind = (
+        "color" if colored else encodings[0].kind
+    )  # of masks with palettes the numbers count, unless colors come first
+    possible = [each for each in encodings if each.kind == kind or (kind == "color" and not colored)]
+    possible = possible or list(encodings)
+    certain = [each for each in possible if not (any_lossy_file(facts) and _are_close(each))]
+    fitting = next((each for each in certain if each.covers(facts)), None)
+    if fitting:
+        return Discovery(fitting)
+    for each in certain:
+        nearest = nearest_if_lossy(each, facts)
+        if nearest.nearest:
+            return Discovery(nearest, (lossy_note(facts, nearest),))
+    if not certain:
+        raise DataError(
+            f"{facts[0].path}: is a JPEG file, whose compression changes class numbers; expected PNG; export the masks "
+            "as PNG"
+        )
+    first = certain[0]
+    if published and len(facts) > 1 and not any(each.covers([fact]) for fact in facts for each in certain):
+        strangers = sorted(value for value in facts[0].values_for(first.kind) if value not in first.table)
+        what = "colors" if first.kind == "color" else "values"
+        raise DataError(
+            f"{facts[0].path}: holds the {what} {first.shown(strangers[:FEW])}{', ...' * (len(strangers) > FEW)}, and "
+            f"all masks hold such {what}, which this data set does not have as published; name their classes"
+            f"{' and colors' if first.kind == 'color' else ''} in a classes.yaml"
+        )
+    return Discovery(first)
+
+
+def _are_close(encoding: MaskEncoding) -> bool:
+    """Return whether compression can turn one number of an encoding into another."""
+    return encoding.kind == "index" and 3 * encoding.margin < MIN_COLOR_DISTANCE
