@@ -39,7 +39,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def worded(text: str, number: int) -> str:
-    """Write a number into a text: `{n}` becomes the number, and of `{mask|masks}` the first is used if it is 1."""
+    """Write a number into a text: `{n}` becomes the number, `{mask|masks}` becomes "mask" for 1, else "masks"."""
     chosen = _ALTERNATIVES.sub(lambda match: match[1 if number == 1 else 2], text)
     return chosen.replace("{n}", str(number))
 

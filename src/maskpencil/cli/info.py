@@ -73,7 +73,7 @@ def backbones() -> list[str]:
 
 
 def weights(backbone: str, file: str) -> list[str]:
-    """Show where a backbone's weights come from, and the names of its tensors beside those in the file."""
+    """Show where a backbone's weights come from, and the names of its tensors beside the names in the weights file."""
     with needed_for("reading a classifier's weights"):
         from maskpencil.models.backbones import create_backbone
 

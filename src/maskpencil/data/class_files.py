@@ -237,9 +237,9 @@ def _id2label(path: Path) -> ClassSet:
 
 
 def read_label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`; Datumaro and CVAT may write names alone, in all lines.
+    """Read CamVid's lines `64 128 64<tab>Animal`; in files of Datumaro and CVAT, all lines may be names without colors.
 
-    Classes without colors get those of Pascal VOC, as Datumaro colors them.
+    Classes without colors get the colors of Pascal VOC, as in Datumaro.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
 
     Raises:
@@ -391,12 +391,13 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
 
 def names_by_value(entries: Any) -> list[Any]:
-    """Return the names of {value in the masks: name}; the values, which may be text, may leave out numbers.
+    """Return the names of a mapping {value in the masks: name}. The values, which may be text, may have gaps.
 
-    Names for these are made up, such as class_3. Of the values 0 and 255 of black-and-white masks only these two count.
+    Values without a name get one, such as class_3. The values 0 and 255 alone, of black-and-white masks, are two
+    classes without a gap.
 
     Raises:
-        DataError: a key is no number, or 255 is a value among others, where it means ignored pixels.
+        DataError: a key is not a number, or 255 is among other values, where it means ignored pixels.
     """
     by_number = _by_number(entries)
     if sorted(by_number) == [0, IGNORE_INDEX]:

@@ -241,7 +241,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _recognized(root: Path) -> Recognized | None:
-    """Recognize a data set in a folder, or in the single folder inside."""
+    """Recognize a data set in a folder, or in the only folder inside it; return None if no reader recognizes it."""
     recognized = recognize(root)
     if recognized is None and (inside := without_wrapping(root)) != root:
         recognized = recognize(inside)
@@ -287,7 +287,10 @@ def _class_file(layout: Layout) -> ClassFile | None:
 
 
 def _class_file_of_splits(layout: Layout) -> ClassFile | None:
-    """Return the class file in the folders of the splits, if all have one that names the same classes."""
+    """Return the class file in the folder of a split.
+
+    None unless the class files of all splits name the same classes.
+    """
     folders = [path for path in sorted(layout.root.iterdir()) if split_in(path.name) in layout.splits and path.is_dir()]
     given = [find_class_file(folder) for folder in folders]
     same = given and all(each and given[0] and each.classes == given[0].classes for each in given)

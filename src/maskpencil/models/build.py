@@ -27,7 +27,7 @@ _CLASS_LAYERS = ("score", "upscore")
 def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
     """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
 
-    fc6 and fc7 are left out if the weights have none. `weights` is "auto", "imagenet", "none" or a file, see
+    fc6 and fc7 are left out if the weights have no fc6 and fc7. `weights` is "auto", "imagenet", "none" or a file, see
     `create_backbone`.
 
     Raises:

@@ -143,7 +143,7 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Call `recognize`, and where annotations are missing refuse the file that was cut short."""
+    """Call `recognize`; if it finds no annotations, refuse a JSON file that was cut short."""
     try:
         recognized = recognize()
     except DataError as error:

@@ -126,7 +126,7 @@ def shown(value: object) -> str:
 
 ENDING_BYTES = 256
 FEW_FILES = 20
-"""Up to this many JSON files are parsed to find a broken one."""
+"""The largest number of JSON files that are parsed to find a broken file."""
 
 
 def mentions(path: Path, keys: Iterable[str]) -> bool:
@@ -145,10 +145,10 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def refuse_cut_json(root: Path) -> None:
-    """Refuse a JSON file below `root` that was cut short or is no JSON, of which the readers see too little.
+    """Refuse a JSON file below `root` that was cut short or is not JSON, since readers do not recognize such a file.
 
     Raises:
-        DataError: there is such a file.
+        DataError: a file was cut short or is not JSON.
     """
     files = list(files_below(root, {".json"}))
     for path in files:

@@ -26,7 +26,7 @@ class Recognized:
     """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks.
 
     `others` are further encodings in which copies of the data set occur; the first that fits all masks is used.
-    `published` is whether it is a public data set, beside whose files a classes.yaml may name other classes.
+    `published` is whether it is a public data set; a classes.yaml beside its files may then name other classes.
     """
 
     name: str

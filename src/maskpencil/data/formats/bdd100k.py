@@ -54,7 +54,7 @@ OTHERS = {
     "labels/lane/masks": "hold bits for kind, style and direction of lanes",
     **{f"labels/{task}/bitmasks": "hold numbers of objects" for task in ("ins_seg", "pan_seg", "seg_track_20")},
 }
-"""The masks of other tasks, and what they hold: https://doc.bdd100k.com/format.html"""
+"""The folders of masks of other tasks, and what the masks hold: https://doc.bdd100k.com/format.html"""
 
 
 def recognize(root: Path) -> Recognized | None:

@@ -31,7 +31,7 @@ from maskpencil.known_classes import voc_color
 from maskpencil.label_maps import IGNORE_COLOR, read_mask_pixels
 
 LABELMAPS = ("labelmap.txt", "label_map.txt")
-"""The names of the file of labels; Datumaro's documents long called it by the second."""
+"""The names of the file of labels; Datumaro's documents long called it label_map.txt."""
 
 
 def recognize(root: Path) -> Recognized | None:
@@ -70,7 +70,7 @@ def _images(root: Path) -> dict[str, Path]:
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
     """Return the encodings in which masks like `mask` may be, the most likely first.
 
-    Masks of one channel may hold colors as well: white or gray ones.
+    Masks of one channel may hold colors as well, if the colors of the labels are gray or white.
     """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]

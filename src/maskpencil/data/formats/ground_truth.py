@@ -103,7 +103,10 @@ def _job(entry: Entry) -> str:
 
 
 def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
-    """Return the file of an address; names of masks hold a time, in which Windows replaces the colons."""
+    """Find the file of an S3 address; return None if it is missing.
+
+    The names of masks contain a time, in which Windows replaces the colons.
+    """
     found = search.find(address, [search.root], source=source)
     return found or search.find(address.replace(":", "_"), [search.root], source=source)
 

@@ -135,7 +135,7 @@ class ImageSearch:
 
 
 def without_query(name: str) -> str:
-    """Return a web address without its query, such as `?alt=media`; any other name as it is."""
+    """Return a web address without its query, such as `?alt=media`; return any other name unchanged."""
     return name.partition("?")[0] if "://" in name else name
 
 

@@ -96,7 +96,7 @@ def _when(label: Entry) -> str:
 
 
 def _objects(row: Entry, found: DrawnImages) -> list[Entry] | None:
-    """Return the objects of the newest label of a data row; None where it has no label."""
+    """Return the objects of the newest label of a data row; None if it has no label."""
     projects = row.inside("projects")
     labels = [label for key in projects.fields for label in projects.inside(key).entries("labels", "label")]
     kept = [label for label in labels if "annotations" in label and not _is_skipped(label)]

@@ -40,7 +40,7 @@ def recognize(root: Path) -> Recognized | None:
     ignored.
 
     Raises:
-        DataError: the file of label names is not in its format, no image has its mask, or the only masks are those of
+        DataError: the file of label names is not in its format, no image has its mask, or there are only masks of
             objects.
     """
     there = [release for release in RELEASES if _masks(root, release)]
@@ -72,7 +72,10 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _refuse_without_labels(root: Path) -> None:
-    """Refuse images whose only masks number objects; those of `panoptic/` are left to the reader of COCO panoptic."""
+    """Refuse images whose only masks number objects.
+
+    The masks of `panoptic/` are left to the reader of COCO panoptic.
+    """
     if not any((root / folder / IMAGES).is_dir() for folder in FOLDERS):
         return
     for release in RELEASES:

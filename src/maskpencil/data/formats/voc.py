@@ -32,10 +32,11 @@ from maskpencil.regular_files import read_lines
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 AUGMENTED = "SegmentationClassAug"
-"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG, for more of the same images."""
+"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG; more images have such a mask."""
 
 FOLDERS = ((IMAGES, AUGMENTED), (IMAGES, MASKS), ("img", "cls_png"))
-"""The folders of images and masks; the last are those of SBD itself, whose masks were converted to PNG."""
+"""Pairs of a folder of images and a folder of masks; the last pair is in SBD itself, after its masks were converted to
+PNG."""
 
 AUGMENTED_LISTS = ("trainaug.txt", "train_aug.txt")
 """The lists of the images for training with the masks of SBD."""
@@ -145,7 +146,7 @@ def _lists(folder: Path, train: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_in(line: str, images: Mapping[str, Path]) -> str:
-    """Return the name of the image in a line of a list; the line itself where it names none."""
+    """Return the name of the image in a line of a list; the line itself if it names no image."""
     for entry in (line, line.split()[0]):  # names may hold spaces
         parts = [part for part in PureWindowsPath(entry).parts if part not in ("\\", "/")]
         path = Path(*parts)

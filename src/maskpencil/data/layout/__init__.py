@@ -140,7 +140,7 @@ def layout_of(
         found: the pairs.
         split_file: a file of splits, used instead of list files.
         use_lists: whether list files are read.
-        masks_in_lists: whether list files may name masks that were not found, or others than these.
+        masks_in_lists: whether list files may name masks that were not found, or other masks than the masks in `found`.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.
