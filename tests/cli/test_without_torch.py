@@ -158,11 +158,8 @@ def test_the_runtimes_that_are_there_are_timed(run, model):
     code, out, err = run("benchmark", model, "--size", "64x64", "--repeats", "1", "--device", "cpu")
     assert code == 0
     assert [line[2:].split("  ")[0] for line in out.splitlines()[2:-1]] == ["openvino fp32", "openvino bf16"]
-    need = REMEDY.replace("needs", "need")
-    assert (
-        err
-        == f"note: the runtimes torch and onnx are not compared, and operations are not counted, since this {need}\n"
-    )
+    lacking = "the runtimes torch and onnx are not compared, and operations are not counted"
+    assert err == f"note: {lacking}, since this {REMEDY}\n"
 
 
 @pytest.mark.slow

@@ -260,7 +260,7 @@ REMEDIES = [
     Remedy("put them into images/, or say where they are: --images FOLDER", datumaro, IMAGES, "6 pairs"),
     Remedy("put them there, or say where they are: --images FOLDER", apart("coco"), IMAGES, "6 pairs"),
     Remedy("--images FOLDER --masks {other}", two_forms, "check DATA --images FOLDER --masks LABELS", "3 classes"),
-    Remedy("each in a file: --split-file FILE", for_validation, "check DATA --split-file SPLITS", "6 pairs"),
+    Remedy("each image in a file: --split-file FILE", for_validation, "check DATA --split-file SPLITS", "6 pairs"),
     Remedy("writes a copy in which these names are one class", alike_names, FIX, "3 classes", "differ only in case"),
     Remedy("subtract 1 from all class numbers, as --fix does", from_one, FIX, "3 classes"),
     Remedy("writes a copy without them, renumbered", gaps, FIX, "3 classes", "never occur"),
