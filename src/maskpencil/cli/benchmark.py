@@ -30,9 +30,7 @@ def command(
         option("Scale the images to HEIGHTxWIDTH; by default as they are, drawn ones 360x480.", INPUT, "SIZE"),
     ] = None,
     repeats: Annotated[int, option("Rounds; their median is shown.", OTHER, "N")] = 5,
-    backbone: Annotated[
-        str, option("For sliding-window: torchvision's VGG, AlexNet, GoogLeNet or ResNet.", NETWORK, "NAME")
-    ] = "vgg16",
+    backbone: Annotated[str, option("For sliding-window: a classifier, as for heatmap.", NETWORK, "NAME")] = "vgg16",
     weights: Annotated[str, option("For sliding-window: auto, imagenet, none or a file.", NETWORK, "WEIGHTS")] = "auto",
     batch_size: Annotated[int, option("For sliding-window: windows per pass.", NETWORK, "N")] = 16,
     out: Annotated[

@@ -16,6 +16,7 @@ from maskpencil.cli.options import (
     load_segmenter,
     option,
 )
+from maskpencil.errors import ConfigError
 from maskpencil.extras import needed_for
 from maskpencil.files import numbered_folder
 from maskpencil.results import refuse_to_replace_file
@@ -23,18 +24,27 @@ from maskpencil.terminal import show
 
 
 def command(
-    model: Annotated[str, Parameter(help="A classifier such as vgg16 or resnet50, or a model folder.")],
+    model: Annotated[str, Parameter(help="A classifier such as tf_efficientnet_lite0 or vgg16, or a model folder.")],
     image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
-    class_name: Annotated[str, option("The class to look for, by name or number.", CLASSES, "CLASS", name="--class")],
+    class_names: Annotated[
+        list[str],
+        option(
+            "The classes to look for, by name or number.",
+            CLASSES,
+            "CLASS",
+            name=("--class", "--classes"),
+            consume_multiple=True,
+        ),
+    ],
     weights: Annotated[
         str,
         option("The classifier's weights: auto, imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS"),
     ] = "auto",
     out: Annotated[
         Path | None,
-        option("The PNG to write; by default heatmap.png in the new folder runs/heatmap/IMAGE.", OUTPUT, "FILE"),
+        option("The PNG to write, for one class; by default in the new folder runs/heatmap/IMAGE.", OUTPUT, "FILE"),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
@@ -42,8 +52,8 @@ def command(
 ) -> None:
     """Show where a network sees a class, also a classifier that was never trained to say where.
 
-    A classifier's fully connected layers become convolutions: it gives the class a probability at every 32 pixels,
-    which is drawn over the image. A model folder's own probabilities are drawn pixel by pixel.
+    A classifier becomes fully convolutional: it gives the class a probability at every 32 pixels, which is drawn over
+    the image. A model folder's own probabilities are drawn pixel by pixel.
     """
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image
@@ -52,14 +62,16 @@ def command(
 
     place = found_model(Path(model), "heatmap", [image])
     if out:  # before the network is made ready
+        if len(class_names) > 1:
+            raise ConfigError(f"--out is one file, but {len(class_names)} classes are drawn; leave it out")
         refuse_unknown_suffix(out)
         refuse_to_replace_file(out)
     pixels = read_image(image)
     if place.is_dir():
         segmenter = load_segmenter(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
-        index = category_index(names, class_name)
-        ((_, values),) = segmenter.predict_class([pixels], index)
+        indices = [category_index(names, name) for name in class_names]
+        maps = [values for index in indices for _, values in segmenter.predict_class([pixels], index)]
         title = segmenter.runtime.title
     else:
         with needed_for("the heatmap of a classifier"):
@@ -67,10 +79,13 @@ def command(
 
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
-        index = category_index(names, class_name)
-        values = classifier_heatmap(classifier, pixels, index, device=device, precision=precision)
+        indices = [category_index(names, name) for name in class_names]
+        maps = [classifier_heatmap(classifier, pixels, index, device=device, precision=precision) for index in indices]
         title = f"{choose_device(device).type} by torch"
-    path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
-    write_image(path, heat(pixels, values))
-    row, column = divmod(int(values.argmax()), values.shape[1])
-    show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}, on {title}: {path}")
+    folder = out.parent if out else numbered_folder(Path("runs/heatmap") / image.stem)
+    for index, values in zip(indices, maps, strict=True):
+        file = "heatmap.png" if len(indices) == 1 else f"heatmap-{index}.png"
+        path = out or folder / file
+        write_image(path, heat(pixels, values))
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        show(f"{names[index]}: at most {values.max():.3f}, at x {column}, y {row}, on {title}: {path}")
