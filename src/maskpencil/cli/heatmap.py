@@ -28,7 +28,7 @@ def command(
     image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
-    class_names: Annotated[
+    classes: Annotated[
         list[str],
         option(
             "The classes to look for, by name or number.",
@@ -40,7 +40,7 @@ def command(
     ],
     weights: Annotated[
         str,
-        option("The classifier's weights: auto, imagenet, none or a file in torchvision's form.", NETWORK, "WEIGHTS"),
+        option("The classifier's weights: auto, imagenet, none or a file.", NETWORK, "WEIGHTS"),
     ] = "auto",
     out: Annotated[
         Path | None,
@@ -62,15 +62,15 @@ def command(
 
     place = found_model(Path(model), "heatmap", [image])
     if out:  # before the network is made ready
-        if len(class_names) > 1:
-            raise ConfigError(f"--out is one file, but {len(class_names)} classes are drawn; leave it out")
+        if len(classes) > 1:
+            raise ConfigError(f"--out is one file, but {len(classes)} classes are drawn; leave it out")
         refuse_unknown_suffix(out)
         refuse_to_replace_file(out)
     pixels = read_image(image)
     if place.is_dir():
         segmenter = load_segmenter(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
-        indices = [category_index(names, name) for name in class_names]
+        indices = [category_index(names, name) for name in classes]
         maps = [values for index in indices for _, values in segmenter.predict_class([pixels], index)]
         title = segmenter.runtime.title
     else:
@@ -79,7 +79,7 @@ def command(
 
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
-        indices = [category_index(names, name) for name in class_names]
+        indices = [category_index(names, name) for name in classes]
         maps = [classifier_heatmap(classifier, pixels, index, device=device, precision=precision) for index in indices]
         title = f"{choose_device(device).type} by torch"
     folder = out.parent if out else numbered_folder(Path("runs/heatmap") / image.stem)
