@@ -39,16 +39,10 @@ def command(
     ] = None,
     repeats: Annotated[int, option("The number of timed rounds; the median is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str,
-        option(
-            "For sliding-window: the classifier, a VGG, AlexNet, GoogLeNet or ResNet of torchvision.", NETWORK, "NAME"
-        ),
+        str, option("For sliding-window: the classifier, the same names as for heatmap.", NETWORK, "NAME")
     ] = "vgg16",
     weights: Annotated[
-        str,
-        option(
-            "For sliding-window: auto or imagenet (pretrained), none (random) or a weights file.", NETWORK, "WEIGHTS"
-        ),
+        str, option("For sliding-window: auto (pretrained), none (random) or a weights file.", NETWORK, "WEIGHTS")
     ] = "auto",
     batch_size: Annotated[int, option("For sliding-window: the number of windows in a batch.", NETWORK, "N")] = 16,
     out: Annotated[
