@@ -48,7 +48,7 @@ def test_no_constant_of_a_module_is_given_twice() -> None:
 
 
 def named(target: ast.expr) -> list[ast.Name]:
-    """The names that an assignment gives; none where it changes an item or an attribute."""
+    """The names that an assignment gives; nothing if it changes an item or an attribute."""
     if isinstance(target, ast.Tuple):
         return [name for part in target.elts for name in named(part)]
     return [target] if isinstance(target, ast.Name) else []
@@ -72,7 +72,7 @@ def test_files_that_texts_mention_exist() -> None:
 
 
 def defined(path: Path) -> set[str]:
-    """The functions, classes, methods (as CLASS.METHOD) and constants of a file; none where there is no file."""
+    """The functions, classes, methods (as CLASS.METHOD) and constants of a file; nothing if there is no file."""
     names: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else ():
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

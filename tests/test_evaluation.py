@@ -180,7 +180,7 @@ def test_the_same_order_gives_no_line(segmenter: Segmenter, tiny_folder: Path) -
     [
         (
             "[ground, boxes, ball]",
-            "the model has no 'boxes' (did you mean box?), the data have no 'box'; if they mean the same",
+            "the model has no 'boxes' (did you mean box?), the data have no 'box'; if these classes mean the same",
         ),
         ("[ground, box, ball, tree]", "the model has no 'tree'; evaluate a model that was trained on these classes"),
     ],

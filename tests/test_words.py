@@ -44,8 +44,20 @@ PHRASES = (
     "the most pixels",
     "taken for",
     "looked at",
+    "none where",
+    "where (?:it|they) ha(?:s|ve) (?:none|no)",
+    "(?:hidden|existing|damaged|usual|unused|unlisted|larger|better|missing|ignored) ones",
+    "(?:the|an?) (?:main|missing|damaged|existing|nearest|largest|smallest|newest|usual|hidden|invalid|ambiguous) one",
+    "too deep",
+    "both need",
+    "no archive",
+    "which is none",
+    "what is to be",
+    "must be missing",
+    "random views",
+    "displayed size",
 )
-"""Phrases, as regular expressions, that readers of two papers stumbled over."""
+"""Phrases, as regular expressions, that readers of two papers stumbled over, such as private words and pronouns."""
 
 OF_OTHERS = {
     "src/maskpencil/data/packed/__init__.py": {"licence"},  # a file name

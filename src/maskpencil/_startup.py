@@ -2,8 +2,8 @@
 
 For `python -m maskpencil` Python searches the current folder before its own library, so that a file numpy.py or
 typing.py next to somebody's images would be run. A file or folder named maskpencil in the current folder is found
-before this code runs, so it cannot be kept out here; the command `maskpencil` and `python -P -m maskpencil` never
-search the current folder.
+before this code runs, so this code cannot prevent that it is run; the command `maskpencil` and `python -P -m
+maskpencil` never search the current folder.
 
 OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`, unless it cannot be
 imported. Hugging Face's client sends nothing if an environment variable is set.

@@ -18,7 +18,8 @@ from maskpencil.plain_text import is_utf8
 from maskpencil.regular_files import decode_text, read_regular, reason_of
 
 IGNORE_INDEX = 255
-"""The value of pixels that count in no loss and no metric, in memory and in the files that this package writes.
+"""The value of ignored pixels, which count in no loss and no metric, in memory and in the files that this package
+writes.
 
 Example:
     >>> target = np.array([[0, 1, mp.IGNORE_INDEX]])

@@ -28,7 +28,7 @@ class MaskPencilError(Exception):
 
 
 class ConfigError(MaskPencilError, ValueError):
-    """A setting is out of range or contradicts another.
+    """A setting is out of range or contradicts another setting.
 
     Example:
         >>> mp.TrainConfig(dropout=2)
@@ -123,11 +123,14 @@ def non_finite_weights(source: str, name: str) -> ModelError:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another package's error, at most 200 characters; its type if it has no message."""
+    """Return the first line of another package's error, at most 200 characters.
+
+    The type of an error without a message.
+    """
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line, in which OpenVINO's errors give the reason; otherwise as `first_line`."""
+    """Return the last line of an error, in which OpenVINO gives the reason, as `first_line` returns the first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

@@ -71,7 +71,7 @@ def evaluate_class(
     """Compute the scores of `evaluate`, and in the same pass the scores of the probability of the class `name`.
 
     Raises:
-        DataError: the model has no such class; see also `evaluate`.
+        DataError: the model has no class `name`; see also `evaluate`.
     """
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
@@ -144,8 +144,8 @@ def _names_differ(folder: DataFolder, classes: ClassSet) -> str:
     differing = [f"the model has no {name!r}{_hint(name, lacking)}" for name in others]
     differing += [f"the data have no {', '.join(map(repr, lacking))}"] if lacking else []
     remedy = (
-        f"if they mean the same, give them the model's names in {folder.root / 'classes.yaml'}; else train a model on "
-        "these classes"
+        f"if these classes mean the same, give them the model's names in {folder.root / 'classes.yaml'}; else train a "
+        "model on these classes"
         if len(own) == len(classes)
         else "evaluate a model that was trained on these classes"
     )

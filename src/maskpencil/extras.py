@@ -31,7 +31,7 @@ def needed_for(what: str) -> Iterator[None]:
 
 
 def how_to_install(module: str) -> str | None:
-    """Return the name of a missing module and how to install it; None if it belongs to no extra.
+    """Return the name of a missing module and how to install it; None if no extra of maskpencil installs it.
 
     If torch is missing, torch is named in place of any other module of its extra.
     """

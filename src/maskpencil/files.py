@@ -23,7 +23,7 @@ MAX_EMPTY_AGE = 1.0
 _TEMPORARY = re.compile(r"\.maskpencil-[0-9a-f]{12}(\..*)?", flags=re.DOTALL)
 
 Record = Callable[[Path, Path], None]
-"""A callback that is called with a path and the temporary path of its content, just before the file appears."""
+"""A callback that is called just before a file appears, with its path and the temporary path of its content."""
 
 _recorders: list[tuple[Path, Record]] = []
 
@@ -32,8 +32,8 @@ _recorders: list[tuple[Path, Record]] = []
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path next to `path`; after the block the file is flushed to disk and renamed to `path`.
 
-    If the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the
-    suffix, so writers that choose their format by it work. Missing parent folders are made. If the process is killed
+    If the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the suffix,
+    since some libraries choose the format by the suffix. Missing parent folders are made. If the process is killed
     meanwhile, `remove_leftovers` removes the temporary file later.
 
     Raises:
@@ -65,7 +65,7 @@ def remove_leftovers(folder: str | os.PathLike[str], *, deep: bool = True) -> No
     """Remove the temporary files of killed processes from a folder and, if `deep`, from all folders below it.
 
     The temporary files of running processes stay, and so does every file that `written_whole` did not make. Nothing is
-    removed if the file system cannot lock folders.
+    removed on file systems that cannot lock folders.
     """
     for place, folders, names in os.walk(folder):
         if not deep:
@@ -88,7 +88,8 @@ def temporary_beside(path: Path) -> Path:
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
     """Call `record`, from any thread, before a file below `folder` appears, as long as the block runs.
 
-    It is called for files of `written_whole`, and for files of `folder_written_whole` with `fresh`.
+    `record` is called for files that `written_whole` writes, and for files in folders that `folder_written_whole`
+    writes with `fresh`.
     """
     entry = (folder, record)
     _recorders.append(entry)
@@ -102,16 +103,17 @@ def recorded_below(folder: Path, record: Record) -> Iterator[None]:
 def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to `path`; after the block it replaces the folder `path`.
 
-    If the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk:
-    the old one is moved to a hidden name just before the new one is moved in, and removed after. If the process dies
-    in between, `recover_folder` repairs the folder.
+    If the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk: the
+    old folder is renamed to a hidden name just before the new folder is renamed to `path`, and is removed afterwards.
+    If the process dies in between, `recover_folder` repairs the folder.
 
     Args:
         path: the folder to write.
         fresh: require that `path` is missing or empty, so that nothing is replaced.
 
     Raises:
-        OutputError: the folder cannot be written, another process is writing it, or it should be `fresh` and is not.
+        OutputError: the folder cannot be written, another process is writing it, or `fresh` is set and the folder is
+            not empty.
     """
     path = Path(path)
     new, old = _beside(path)
@@ -165,8 +167,8 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
 def recover_folder(path: str | os.PathLike[str]) -> None:
     """Repair a folder whose writing process died within `folder_written_whole(path)`.
 
-    The old folder is brought back if the new one had not yet replaced it, and the half-written one is removed. Nothing
-    is done while another process is writing the folder.
+    The old folder is restored if the new folder had not yet replaced it, and a half-written new folder is removed.
+    Nothing is done while another process is writing the folder.
     """
     path = Path(path)
     new, _ = _beside(path)
@@ -219,15 +221,15 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
-    """Return the name under which results of a folder or file are saved: its own, for a file without suffixes."""
+    """Return the name under which results of a folder or file are saved: its name, for a file without the suffixes."""
     path = Path(path).resolve()
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
 def numbered_folder(path: str | os.PathLike[str]) -> Path:
-    """Make the folder `path`, or the first free one of `path`-2, `path`-3, ... so that nothing is overwritten.
+    """Make the folder `path`, or the first unused folder of `path`-2, `path`-3, ..., so that nothing is overwritten.
 
-    An existing empty folder counts as free.
+    An existing empty folder counts as unused.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -315,12 +317,12 @@ def _output_errors(path: Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """Return the temporary paths of the new folder and of the old one."""
+    """Return the temporary paths of the new folder and of the old folder."""
     return path.with_name(f".{path.name}.maskpencil-new"), path.with_name(f".{path.name}.maskpencil-old")
 
 
 def _restore_or_remove(path: Path) -> None:
-    """Bring the old folder back if the new one has not replaced it; otherwise remove it."""
+    """Restore the old folder if the new folder has not replaced it; otherwise remove the old folder."""
     _, old = _beside(path)
     if old.exists() and not path.exists():
         with suppress(FileNotFoundError):  # another process was faster

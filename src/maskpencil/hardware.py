@@ -23,10 +23,10 @@ _NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"})
 
 
 def device_name(device: Any) -> Any:
-    """Return the name of a `torch.device` for `choose_device`; any other value unchanged.
+    """Return the name of a `torch.device`, such as cuda, for `choose_device`; return any other value unchanged.
 
     Raises:
-        ConfigError: the device is a GPU other than the first.
+        ConfigError: the device is not the first GPU, but another GPU.
     """
     if "torch" not in sys.modules or not isinstance(device, sys.modules["torch"].device):
         return device
@@ -39,7 +39,9 @@ def device_name(device: Any) -> Any:
 
 
 def choose_device(name: str = "auto") -> "torch.device":
-    """Return the device to compute on; `auto` is CUDA if there is a GPU for it, else Apple's MPS, else the CPU.
+    """Return the device to compute on.
+
+    `auto` is CUDA if the machine has a GPU for CUDA, else Apple's MPS, else the CPU.
 
     Raises:
         ConfigError: the device is unknown or not on this machine.
@@ -57,7 +59,7 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def computes_on_cpu(name: str = "auto") -> bool:
-    """Return whether a network runs on the CPU; torch is imported only if there may be another device.
+    """Return whether a network runs on the CPU; torch is imported only if the machine may have a GPU.
 
     Only torch runs networks on GPUs, so without it `auto` is the CPU.
 

@@ -13,7 +13,7 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """Return the color of a class in Pascal VOC's masks: the bits of its index, given in turn to red, green, blue.
+    """Return the color of a class in Pascal VOC's masks; red, green and blue get the bits of its index in turn.
 
     The lowest three bits become the highest of the channels, so that neighboring classes differ most.
     """
@@ -157,7 +157,7 @@ CITYSCAPES_TRAIN_IDS: Mapping[int, int] = {
         for label_id, name in enumerate(CITYSCAPES_LABELS)
     },
 }
-"""The trainId of each label id of Cityscapes, `IGNORE_INDEX` for those that are not evaluated."""
+"""The trainId of each label id of Cityscapes; `IGNORE_INDEX` for labels that are not evaluated."""
 
 ADE20K = ClassSet(
     (

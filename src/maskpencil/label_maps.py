@@ -23,9 +23,9 @@ LabelMap = npt.NDArray[np.uint8]
 class MaskPixels:
     """The values of a mask file, before they are mapped to classes.
 
-    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for colored ones. `palette`
-    is (n, 3) uint8 if the file has one, `alpha` (H, W) the opacity, 0-255, if not all pixels are opaque. `remark`
-    describes how the file was read; it completes a sentence about files.
+    `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for color files. `palette` is
+    (n, 3) uint8, None if the file has no palette; `alpha` (H, W) is the opacity, 0-255, None if all pixels are opaque.
+    `remark` describes how the file was read; it completes a sentence about files.
     """
 
     values: npt.NDArray[np.integer]
@@ -155,7 +155,10 @@ _OBJECTS = "hold 16-bit class numbers in red and object numbers in green: the cl
 
 
 def _are_objects(values: npt.NDArray[np.integer]) -> bool:
-    """Return whether 16-bit channels (H, W, 3) hold a class, an object number that implies the class, and zeros."""
+    """Return whether 16-bit channels (H, W, 3) hold class numbers, object numbers and zeros.
+
+    Each object must have one class.
+    """
     if values.dtype != np.uint16 or values[..., 2].any() or not 0 < values[..., 0].max() < IGNORE_INDEX:
         return False
     objects = np.unique(values[..., :2][values[..., 1] > 0], axis=0)  # (n, 2): class and number
@@ -216,7 +219,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
     """Write (H, W) class indices as a palette PNG; `colors` (K, 3) are the colors of the classes.
 
-    It is compressed by run lengths only, which takes a third of the time and a quarter more space.
+    The PNG is compressed by run lengths only, which takes a third of the time of the default and a quarter more space.
 
     Raises:
         OutputError: the file cannot be written.

@@ -16,7 +16,8 @@ from maskpencil.parsing import read_whole
 class ClassScores:
     """The scores of one class.
 
-    `iou` and `accuracy` are in 0..1, None if the class does not occur; `pixels` counts the class in the targets.
+    `iou` and `accuracy` are in 0..1, None if the class does not occur; `pixels` is the number of pixels of the class in
+    the targets.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -87,7 +88,7 @@ class ConfusionMatrix:
         self.images = 0
 
     def update(self, target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]) -> None:
-        """Add one image, `target` and `prediction` (H, W); pixels whose target is no class (255) are left out.
+        """Add an image, `target` and `prediction` (H, W); pixels whose target is 255, no class, are left out.
 
         Raises:
             DataError: the shapes differ, the numbers are not whole, or the prediction of a counted pixel is no class.
@@ -164,8 +165,8 @@ class RoadScores:
     """The scores of one class against all others by its probability, as KITTI Road measures them.
 
     A pixel is assigned to the class if its probability is equal to or greater than the threshold. The best threshold is
-    the one of `THRESHOLDS` with the greatest F1, or the lowest of several. All measures are in 0..1 and count all
-    pixels that are not ignored:
+    the threshold in `THRESHOLDS` with the greatest F1; if several have the same F1, the lowest. All measures are in
+    0..1 and count all pixels that are not ignored:
 
     max_f1: the greatest F1 = 2 TP / (2 TP + FP + FN).
     threshold: the best threshold, at which F1 is `max_f1`.
@@ -175,7 +176,7 @@ class RoadScores:
     recall: TP / (TP + FN) at the best threshold.
     false_positive_rate: FP / (FP + TN) at the best threshold.
     false_negative_rate: FN / (FN + TP) at the best threshold.
-    positives, negatives: the pixels of the class and of all others.
+    positives, negatives: the number of pixels of the class, and of all other classes.
     images: the number of images.
 
     All measures are NaN if no pixel is of the class, since there is no recall and so no best threshold. If all pixels
@@ -183,7 +184,7 @@ class RoadScores:
 
     Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms",
     ITSC 2013, and the benchmark's development kit. The benchmark ranks by these measures after warping
-    images to a view from above; here they are taken in the image itself.
+    images to a view from above; here the measures are computed in the image itself.
     """
 
     max_f1: float
@@ -203,7 +204,9 @@ class RoadScores:
 
 
 class ThresholdCounts:
-    """Pixel counts of the class `positive` and of all others, by the highest threshold that their probability reaches.
+    """Numbers of pixels by the highest threshold that their probability reaches.
+
+    The pixels of the class `positive` and of all other classes are counted separately.
 
     The counts (int64) are summed over a whole data set before scores are computed.
     """
@@ -215,7 +218,9 @@ class ThresholdCounts:
         self.images = 0
 
     def update(self, target: npt.NDArray[np.integer], probability: npt.NDArray[np.floating]) -> None:
-        """Add one image: class indices and the class's probability in 0..1, both (H, W); 255 in `target` is left out.
+        """Add an image: its class indices `target` and the class's probability in 0..1, (H, W) each.
+
+        Pixels of target 255 are left out.
 
         Raises:
             DataError: the shapes differ, or the probability of a counted pixel is not in 0..1.
@@ -264,7 +269,11 @@ class ThresholdCounts:
 
 
 def _average_precision(true_positives: npt.NDArray[np.int64], false_positives: npt.NDArray[np.int64]) -> float:
-    """`RoadScores.average_precision` from counts (256,) by threshold; the first counts every positive."""
+    """Compute `RoadScores.average_precision`.
+
+    Both arguments are numbers of pixels (256,) by threshold. All pixels of the class count as true positives at the
+    first threshold, which is 0.
+    """
     # 0 where there is no positive; never the greatest, since the precision at threshold 0 is higher
     precision = true_positives / np.maximum(true_positives + false_positives, 1)
     # in integers, so that a recall of exactly 0.3 reaches the level 0.3

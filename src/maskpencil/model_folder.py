@@ -58,7 +58,8 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
         "network": partial(one_of, known=("fcn_resnet50", "fcn_resnet101")),
     },
 }
-"""The settings of each architecture, checked before its network is built; all but `num_classes` have defaults."""
+"""The settings of each architecture, which are checked before its network is built; all settings except `num_classes`
+have defaults."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class ModelParts:
 
 
 def write_model_folder(path: str | Path, parts: ModelParts) -> None:
-    """Write a model folder whole or not at all, replacing an existing one.
+    """Write a model folder whole or not at all, replacing an existing model folder.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -163,7 +164,7 @@ def _description(folder: Path) -> bytes:
 
 
 def read_model_config(path: str | Path) -> ModelConfig:
-    """Read the configuration of a model folder, and check that its weights are there.
+    """Read the configuration of a model folder, and check that the file of weights exists.
 
     Raises:
         ModelError: a file is missing or damaged, or of a newer format.

@@ -112,7 +112,7 @@ def read_flag(name: str, value: Any) -> bool:
     """Read True or False, also numpy's.
 
     Raises:
-        ConfigError: the value is neither.
+        ConfigError: the value is neither True nor False.
     """
     if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
@@ -134,7 +134,7 @@ def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
     """Read one of several strings or whole numbers.
 
     Raises:
-        ConfigError: the value is none of them; the message names the most similar one.
+        ConfigError: the value is none of the choices; the message names the most similar choice.
     """
     for choice in choices:
         if isinstance(choice, str) and isinstance(value, str) and choice == value:
@@ -201,7 +201,10 @@ def parse_time(option: str, text: Any) -> float:
 
 
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
-    """Return a hint such as "; did you mean NAME?" with the name in `known` most similar to `value`, or ""."""
+    """Return a hint such as "; did you mean NAME?" with the name in `known` that is most similar to `value`.
+
+    Return "" if none is similar.
+    """
     names = {name.casefold(): name for name in known}
     close = get_close_matches(str(value).casefold().replace("-", "_"), names, 1) if isinstance(value, str) else []
     return f"; did you mean {names[close[0]]}?" if close else ""

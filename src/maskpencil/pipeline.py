@@ -28,13 +28,13 @@ PATIENCE = 180.0
 """Seconds without a result and without computation after which a step counts as stalled."""
 
 POLL = 5.0
-"""Seconds between two checks of a step. A pause of the whole process counts as this many seconds."""
+"""Seconds between two checks of a step. While the whole process is paused, only this many seconds count."""
 
 IDLE_SHARE = 0.02
 """The share of one processor's time below which a process counts as computing nothing."""
 
 SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
-"""Returns a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
+"""A function that returns a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
 
 
 def one_by_one() -> AbstractContextManager[int]:
@@ -51,7 +51,7 @@ def read_ahead(
 def read_ahead(
     items: Iterable[T], *, depth: int, step: str | None = "reading", patience: float | None = None
 ) -> Generator[T, None, None] | Generator[T | None, None, None]:
-    """Yield the items in order, while a thread fetches up to `depth` more of them.
+    """Yield the items in order, while a thread fetches up to `depth` further items.
 
     An error of `items` is raised in place of the item. Close the generator (`contextlib.closing`) to stop the thread
     early; it ends after the current item.
@@ -113,7 +113,7 @@ def in_parallel(
     """Apply `call` to `items` in `workers` threads and yield the results in order; one worker is the caller's thread.
 
     An error of a call is raised in place of its result, an error of `items` at once. Close the generator to drop the
-    calls that have not begun. Errors name the `step`; it is None if a call may wait without end.
+    calls that have not begun. Errors name the `step`; `step` is None if a call may wait without end.
 
     Raises:
         StalledError: no call gave a result for `PATIENCE` seconds.
@@ -143,8 +143,8 @@ def in_parallel(
 class WriteBehind:
     """A thread that runs calls in order; while `depth` calls are waiting, `submit` waits as well.
 
-    It is a context manager that waits for all calls at the end of the block; if the block raises, the calls that have
-    not begun are dropped. An error of a call is raised by a later `submit` or at the end of the block.
+    The object is a context manager that waits for all calls at the end of the block; if the block raises, the calls
+    that have not begun are dropped. An error of a call is raised by a later `submit` or at the end of the block.
     """
 
     def __init__(self, *, depth: int, step: str | None = "writing") -> None:
@@ -186,7 +186,7 @@ class WriteBehind:
 
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads, and wait for its threads after the block, unless one has stalled."""
+    """Yield a pool of threads, and wait for its threads after the block, unless a thread has stalled."""
     pool, stalled = ThreadPoolExecutor(workers, name), False
     try:
         yield pool
@@ -198,7 +198,7 @@ def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Watch:
-    """Waits for the threads whose names begin with `threads`, and raises an error if they stall."""
+    """A watch over the threads whose names begin with `threads`, which raises an error if they stall."""
 
     def __init__(self, step: str | None, threads: str) -> None:
         self._step, self._threads = step, threads

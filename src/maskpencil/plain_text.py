@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 _JOINERS = "\u200c\u200d"
-"""Invisible characters that are kept, since Persian words and emoji contain them."""
+"""Invisible characters that are kept, since Persian words and emoji contain such characters."""
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Categories of characters that move the cursor, break or reorder a line, cannot be encoded or are invisible."""
@@ -39,13 +39,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def worded(text: str, number: int) -> str:
-    """Write a number into a text: `{n}` becomes the number, and of `{mask|masks}` the first is used if it is 1."""
+    """Write a number into a text: `{n}` becomes the number, `{mask|masks}` becomes "mask" for 1, else "masks"."""
     chosen = _ALTERNATIVES.sub(lambda match: match[1 if number == 1 else 2], text)
     return chosen.replace("{n}", str(number))
 
 
 def csv_cell(text: str) -> str:
-    """Return the text for a cell of a CSV file: valid UTF-8 that no spreadsheet takes for a formula."""
+    """Return the text for a cell of a CSV file: valid UTF-8 that no spreadsheet reads as a formula."""
     shown = visible(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 

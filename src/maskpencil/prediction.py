@@ -25,7 +25,8 @@ class Prediction:
         label_map: (H, W) uint8 class indices.
         confidence: (H, W) float32 in 0..1, the probability of the chosen class; None if not requested.
         classes: the classes of the label map.
-        plain: the indices of classes that overlays do not color.
+        plain: the indices of classes that overlays and legends leave out, such as the background; their pixels show the
+            image.
         entropy: (H, W) float32 from 0 (one class is certain) to 1 (all are equally likely); None if not requested.
 
     Example:
@@ -45,7 +46,7 @@ class Prediction:
     entropy: npt.NDArray[np.float32] | None = None
 
     def emptied(self, empty: npt.NDArray[np.bool_] | None) -> "Prediction":
-        """Return the prediction with no class, confidence 0 and entropy 1 at the `empty` pixels (H, W), if any."""
+        """Return the prediction with no class, confidence 0 and entropy 1 at `empty` pixels, a boolean mask (H, W)."""
         if empty is None:
             return self
         return replace(
@@ -60,8 +61,9 @@ class Prediction:
 
         Args:
             opacity: the share of the class colors, 0..1.
-            legend: whether to add the legend. It leaves out `plain` classes, and names "no class" if such pixels occur.
-            boxes: regions to draw a box around; the legend counts them.
+            legend: whether to add the legend. It names the classes except the classes in `plain`, and "no
+            class" if pixels of the label map have no class (255).
+            boxes: regions to draw a box around; the legend shows their number for each class.
         """
         opacity, drawn = read_number("opacity", opacity, least=0, most=1), self.label_map
         if self.plain:
@@ -80,7 +82,7 @@ class Prediction:
     def regions(self, *, min_area: int = 1, wanted: Sequence[str] | None = None, polygons: bool = True) -> list[Region]:
         """Find the connected components of each class, ordered by class, then by area, the largest first.
 
-        They have a mean confidence if the prediction has `confidence`.
+        The regions have a mean confidence if the prediction has `confidence`.
 
         Args:
             min_area: leave out regions with fewer pixels.

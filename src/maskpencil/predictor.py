@@ -18,8 +18,8 @@ from maskpencil.runtimes.tiling import Windows
 from maskpencil.runtimes.upsampling import Floats
 
 QUEUE_DEPTH = 2
-"""The number of images that are decoded ahead of the network, unless batches need more; further images only take
-memory."""
+"""The number of images that are decoded ahead of the network, unless batches need more images; further images would
+only take memory."""
 
 MAX_SEQUENTIAL = 3
 """The largest number of images that are predicted one by one, since preparing simultaneous predictions takes longer."""
@@ -57,11 +57,14 @@ class Predictor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """The number of images of one size per call of `predict_batch` that is fastest."""
+        """The number of images in a batch at which `predict_batch` is fastest."""
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`; by default only one at a time."""
+        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`.
+
+        By default only one prediction runs at a time.
+        """
         return one_by_one()
 
     @abstractmethod
@@ -93,12 +96,18 @@ def supports(predictor: Predictor, method: Literal["predict_class", "probabiliti
 
 
 def batch_size(predictor: Predictor) -> int:
-    """Return the number of images for `predict_batch` that is fastest; 1 if the predictor does not define it."""
+    """Return the number of images in a batch at which `predict_batch` is fastest.
+
+    1 if the predictor does not define it.
+    """
     return getattr(predictor, "batch_size", 1)
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Prepare a predictor for simultaneous predictions; only one at a time if it does not define a number."""
+    """Prepare a predictor for simultaneous predictions.
+
+    Only one prediction runs at a time if it does not define `side_by_side`.
+    """
     prepare: SideBySide = getattr(predictor, "side_by_side", one_by_one)
     return prepare()
 
@@ -111,7 +120,7 @@ def predict_each(
     *,
     batch_pixels: int = 0,
 ) -> Generator[tuple[R, P | None], None, None]:
-    """Read items ahead of the network, run it on them and yield the results in order.
+    """Read items ahead of the network, run the network on their images and yield the results in order.
 
     A thread reads the items. Consecutive images of one size form batches. With more than `MAX_SEQUENTIAL` items,
     several batches go through the network in parallel. Close the generator, or exhaust it, to end the threads.
@@ -121,9 +130,11 @@ def predict_each(
         items: the items to read, such as paths or pairs.
         read: reads an item and returns a value to yield with the result, and the image (H, W, 3) uint8, or None for an
             item that does not go through the network.
-        call: runs the network on images of one size and returns a result for each, as `predictor.predict_batch` does.
-        batch_pixels: also batch small images, up to this number of pixels in all. This is faster for many images, but
-            in bf16 a few in a million pixels with almost equal scores may get another class than in a batch of one.
+        call: runs the network on images of one size and returns a result for each image, as `predictor.predict_batch`
+            does.
+        batch_pixels: also batch small images, up to this number of pixels in a batch. Batches are faster for many
+            images, but in bf16 a few in a million pixels with almost equal scores may get another class than in a batch
+            of one.
 
     Yields:
         The value that `read` returned for each item, and the result of its image, or None if it has no image.

@@ -23,7 +23,7 @@ def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
 
 
 MIN_STD, MAX_NUMBER = 1e-6, 1e6
-"""The smallest standard deviation, and the largest mean or deviation, for which float32 is precise enough."""
+"""The smallest standard deviation, and the largest mean or standard deviation, for which float32 is precise enough."""
 
 MAX_SIDE, MAX_PIXELS = 2**16, 2**24
 """Limits of `image_size`, so that the scaled images fit into memory."""
@@ -34,8 +34,8 @@ class Preprocessing:
     """The settings with which images are prepared for a network.
 
     Attributes:
-        mean: of the RGB channels in 0..1.
-        std: their standard deviations, in 0..1.
+        mean: the means of the RGB channels, in 0..1.
+        std: the standard deviations of the RGB channels, in 0..1.
         image_size: None (each image's own size), a number (the longer side is scaled down to at most this many pixels,
             keeping the aspect ratio) or (height, width) (scaled to exactly this size).
         channel_order: the order of the channels that the network takes, rgb or bgr.
@@ -84,7 +84,10 @@ class Preprocessing:
         return scaled(image, self.working_size((image.shape[0], image.shape[1])))
 
     def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Normalize uint8 RGB images (N, 3, H, W) to float32 of mean 0 and deviation 1 per channel, channels last."""
+        """Normalize uint8 RGB images (N, 3, H, W) to float32 of mean 0 and deviation 1 per channel.
+
+        The result is stored in memory with the channels last.
+        """
         import torch
 
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255

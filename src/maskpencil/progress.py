@@ -52,7 +52,7 @@ class ProgressBar:
                 self._bar.stop()
 
     def update(self, done: float, words: str = "") -> None:
-        """Show that `done` of the steps are done, followed by `words`."""
+        """Show that `done` steps are done, followed by `words`."""
         done = min(done, self.total)  # a job may take more steps than planned
         self._first = self._first or (time.monotonic(), done)
         self.done, self.words = done, visible(words)
@@ -63,7 +63,7 @@ class ProgressBar:
             self.say(" ".join(filter(None, (self.title, f"{done:.0f}/{self.total}", self.words, self._time_left()))))
 
     def update_of(self, done: int, total: int) -> None:
-        """Set the total number of steps, and show that `done` of them are done."""
+        """Set the total number of steps, and show that `done` steps are done."""
         if total != self.total:
             self.total = total
             if self._bar:

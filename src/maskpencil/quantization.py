@@ -43,7 +43,7 @@ class Quantized:
 
     @property
     def drop(self) -> float:
-        """The loss of mean IoU in percentage points."""
+        """The drop of mean IoU in percentage points."""
         return 100 * (self.before - self.after)
 
 
@@ -57,22 +57,22 @@ def quantize(
     calibration_images: int = CALIBRATION_IMAGES,
     report: Report | None = None,
 ) -> Quantized:
-    """Write a copy of a model folder that runs in int8 on CPUs; on other devices it runs as before.
+    """Write a copy of a model folder that runs in int8 on CPUs; on other devices the copy runs like the original.
 
     Args:
         model: the model folder to quantize.
         data: labeled images for calibration and scores.
         out: the folder to write.
-        max_drop: the largest accepted loss of mean IoU, in percentage points.
-        split: the split on which both models are scored.
+        max_drop: the largest accepted drop of mean IoU, in percentage points.
+        split: the split on which the original model and the quantized model are scored.
         calibration_images: the number of training images, evenly spaced, on which the ranges of activations are
             measured.
-        report: called with (images scored, total), first for the original model, then for the quantized one.
+        report: called with (images scored, total), first for the original model, then for the quantized model.
 
     Raises:
         ConfigError: `max_drop` or `calibration_images` is out of range, or nncf is not installed.
         DataError: the data lack a split, or have other classes than the model.
-        ModelError: the model loses more than `max_drop`, or its loss cannot be measured; nothing is written.
+        ModelError: mean IoU drops by more than `max_drop`, or the drop cannot be measured; nothing is written.
         OutputError: the folder cannot be written, or is not empty.
     """
     if max_drop < 0 or calibration_images < 1:
@@ -125,7 +125,7 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
 
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
-    """Yield `count` training images, evenly spaced, reading ahead."""
+    """Yield `count` evenly spaced training images, which a thread reads ahead."""
     pairs = data.pairs("train")
     chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
     with closing(read_ahead(map(data.read_pair, chosen), depth=QUEUE_DEPTH, step="reading images")) as read:

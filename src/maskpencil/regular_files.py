@@ -1,8 +1,8 @@
 """Read untrusted files: regular files only, and JSON as plain values that are checked one by one.
 
 A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses JSON that other
-parsers read differently, or that could exhaust memory. Each function after it checks one value and returns it with its
-type, or raises `ValueError` with what was found and what was expected.
+parsers read differently, or that could exhaust memory. The functions after `read_json` each check one value and return
+it with its type, or raise `ValueError` with what was found and what was expected.
 """
 
 import errno
@@ -40,7 +40,7 @@ def refuse_special(path: str | os.PathLike[str], *, error: type[MaskPencilError]
     """Raise `error` if a path is a named pipe, device or socket.
 
     Raises:
-        MaskPencilError: the path is one of these.
+        MaskPencilError: the path is a named pipe, device or socket.
     """
     kind = special_kind(path)
     if kind:
@@ -65,7 +65,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes.
 
     Raises:
-        OSError: the file cannot be read, is not regular, or is larger.
+        OSError: the file cannot be read, is not regular, or is larger than `limit`.
     """
     with open_regular(path) as file:
         content = b"" if os.fstat(file.fileno()).st_size > limit else file.read(limit + 1)
@@ -89,11 +89,13 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
 
 
 GUESSES = {"gb18030": "GB18030", "cp1252": "WINDOWS-1252"}
-"""Encodings of Windows programs, by iconv's names: the ones used in China, and in Western Europe and America."""
+"""Encodings of Windows programs in China, and in Western Europe and America: Python's name, iconv's name."""
 
 
 def decode_text(content: bytes, path: Path, expected: str) -> str:
-    """Decode a text file in UTF-8, UTF-16 or UTF-32; a byte order mark or zero bytes at the beginning show which.
+    """Decode a text file in UTF-8, UTF-16 or UTF-32.
+
+    The encoding is found by a byte order mark or zero bytes at the beginning.
 
     Args:
         content: the bytes.
@@ -101,7 +103,7 @@ def decode_text(content: bytes, path: Path, expected: str) -> str:
         expected: a description of the expected content, for errors.
 
     Raises:
-        DataError: the encoding is not one of these.
+        DataError: the text is not in UTF-8, UTF-16 or UTF-32.
     """
     try:
         return content.decode(json.detect_encoding(content[:4])).removeprefix("\ufeff")
@@ -129,7 +131,7 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
 
 
 def reason_of(error: OSError) -> str:
-    """Return why a file cannot be read, in a few words without its name."""
+    """Return the reason why a file cannot be read, in a few words without the name of the file."""
     return error.strerror or str(error)
 
 
@@ -164,9 +166,9 @@ def read_json(
         any_text: whether strings may contain NUL and single surrogates, which encode file names that are not UTF-8.
 
     Raises:
-        MaskPencilError: of the class `error`, if the file is missing, not regular, too large or not JSON, or holds a
-            name twice, NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels, a NUL
-            or half a surrogate pair.
+        MaskPencilError: an error of the class `error`; the file is missing, not regular, too large or not JSON, or
+            holds a name twice, NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels,
+            a NUL or half a surrogate pair.
     """
     try:
         return parse_json(read_regular(path, limit=limit), any_text=any_text)
@@ -212,7 +214,7 @@ def mapping(value: object, what: str) -> dict[str, Any]:
 
 
 def one_of(value: object, what: str, known: Collection[T]) -> T:
-    """Check that a value is one of `known`, with the same type, and return it."""
+    """Check that a value equals an element of `known` of the same type, and return the value."""
     for candidate in known:
         if type(candidate) is type(value) and candidate == value:
             return candidate

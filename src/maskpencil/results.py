@@ -1,8 +1,8 @@
 """Record what each run wrote, so that later runs replace only these results and no file of the user.
 
-A folder of results holds the record `MARKER`: a line for each file, with its size and a checksum, added before the
-file appears. The record is therefore complete after every interruption, and files that the user added or changed do not
-count as results. It contains no times, so that equal runs produce equal folders.
+A folder of results holds the record `MARKER`. It has a line for each file, with the file's size and a checksum, which
+is added before the file appears. The record is therefore complete after every interruption, and files that the user
+added or changed do not count as results. It contains no times, so that equal runs produce equal folders.
 """
 
 import json
@@ -24,15 +24,17 @@ MARKER = ".maskpencil-results.jsonl"
 """The name of the record in a folder of results."""
 
 MAX_RECORD_BYTES = 2**27
-"""The largest size of a record, which has room for two million files; a larger file is not a record."""
+"""The largest size of a record in bytes, which has room for two million files; a larger file is not a record."""
 
 MAX_JSON_BYTES = 2**27
 
 SPARE_LINES = 1000
-"""A record with this many more lines than two for each file is rewritten without its outdated lines."""
+"""A record is rewritten without its outdated lines if it has more than two lines for each file and this many further
+lines."""
 
 CHECKED_BYTES = 2**18
-"""The bytes at a file's beginning, and again at its end, that its checksum covers: all of most masks and overlays."""
+"""The number of bytes at a file's beginning, and also at its end, that its checksum covers: most masks and overlays are
+covered completely."""
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """The names, in lower case, of files that desktops put into every folder."""
@@ -47,7 +49,7 @@ Stamp = tuple[int, int]
 
 
 class Results:
-    """The files that earlier runs wrote into a folder, by its record; made by `find_results`."""
+    """The files that earlier runs wrote into a folder, according to its record; `find_results` creates this object."""
 
     def __init__(self, folder: Path, stamps: Mapping[str, Sequence[Stamp]]) -> None:
         self.folder, self._stamps = folder, stamps
@@ -61,7 +63,7 @@ class Results:
 
         Args:
             path: the file.
-            status: the result of `os.lstat`, so that a link has its own status.
+            status: the result of `os.lstat`, which does not follow links.
         """
         stamps = self._stamps.get(_key(self.folder, path), ())
         if stat.S_ISREG(status.st_mode) and any(status.st_size == size for size, _ in stamps):
@@ -71,17 +73,17 @@ class Results:
 
     @property
     def is_long(self) -> bool:
-        """Whether most lines of the record are outdated."""
+        """Whether the record should be rewritten without its outdated lines, see `SPARE_LINES`."""
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record with the last two lines of each file; after a killed run either may be valid."""
+        """Return the record with the last two lines of each file, since after a killed run either line may be valid."""
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
 
 def find_results(folder: Path) -> Results | None:
-    """Read which files in a folder are results of earlier runs; None if the folder has no record."""
+    """Read which files in a folder are results of earlier runs; return None if the folder has no record."""
     path = folder / MARKER
     if not path.is_file() or path.is_symlink() or path.stat().st_size > MAX_RECORD_BYTES:
         return None
@@ -113,7 +115,7 @@ def recorded_results(folder: Path) -> Iterator[None]:
 def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Path], alone: Sequence[Path] = ()) -> None:
     """Check, before the work, that results would replace only unchanged results of earlier runs.
 
-    Temporary files of killed processes among them are removed.
+    Temporary files of killed processes in these folders are removed.
 
     Args:
         out: the folder for the results.
@@ -197,9 +199,9 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 
 
 class _Record:
-    """A writer of lines to the record of a folder, which it opens with the first line; usable from any thread.
+    """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
 
-    Calls after `close` do nothing; they come from threads of another run into the same folder, which has its own
+    Calls after `close` do nothing; such calls come from threads of another run into the same folder, which has its own
     writer.
     """
 
@@ -259,7 +261,7 @@ def _refuse_sources(replaced: Mapping[Path, os.stat_result], sources: Iterable[P
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder and the links to folders, except for hidden ones and `JUNK`."""
+    """Yield the files below a folder and the links to folders, except hidden files, hidden links and `JUNK`."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -285,7 +287,10 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the key of a file below a folder of results; it ignores case and Unicode form, as Windows and macOS do."""
+    """Return the key of a file below a folder of results.
+
+    The key ignores case and Unicode form, as Windows and macOS do.
+    """
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()
 

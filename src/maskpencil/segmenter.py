@@ -54,15 +54,15 @@ MAX_UNTILED_PIXELS = 2**21
 """Images of at most this size are never cut into tiles by the memory limit."""
 
 SizeOverride: TypeAlias = 'int | tuple[int, int] | Literal["native"] | None'
-"""An image size as in `Preprocessing.image_size`, except that None is the size in the model and "native" means
-unscaled."""
+"""An image size as in `Preprocessing.image_size`, except that None is the image size of the model, and "native" leaves
+images unscaled."""
 
 
 def load_predictor(value: Any) -> Predictor:
     """Return a predictor unchanged, or load a model folder.
 
     Raises:
-        ConfigError: the value is neither.
+        ConfigError: the value is neither a predictor nor a path.
         ModelError: the folder cannot be read.
     """
     if isinstance(value, str | os.PathLike):
@@ -78,7 +78,7 @@ class Segmenter:
     Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
 
     A segmenter can be copied, pickled and sent to other processes. A live network (a torch module) is copied with its
-    weights; any other is loaded again from its model folder with the same settings.
+    weights; any other network is loaded again from its model folder with the same settings.
 
     Args:
         runtime: the runtime, which runs the network.
@@ -101,7 +101,7 @@ class Segmenter:
         2
 
     Raises:
-        ConfigError: the parts do not fit each other, or a setting is out of range.
+        ConfigError: runtime, classes and preprocessing do not fit each other, or a setting is out of range.
     """
 
     def __init__(
@@ -152,7 +152,8 @@ class Segmenter:
             image_size: scale images to this size instead of the model's.
 
         Raises:
-            ConfigError: the parts do not fit each other, a setting is out of range, or the machine lacks the device.
+            ConfigError: network, classes and preprocessing do not fit each other, a setting is out of range, or the
+                machine lacks the device.
         """
         from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -249,12 +250,12 @@ class Segmenter:
 
     @property
     def batch_size(self) -> int:
-        """The number of images of one size per call of `predict_batch` that is fastest."""
+        """The number of images in a batch at which `predict_batch` is fastest."""
         return self.runtime.batch_size
 
     @property
     def network(self) -> "Network":
-        """The network as a torch module: the one that torch runs, or a new one read from the model folder."""
+        """The network as a torch module: the module that torch runs, or a new module read from the model folder."""
         if not isinstance(self.runtime, ConvertedRuntime):
             from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -267,11 +268,11 @@ class Segmenter:
 
     @property
     def budget(self) -> int:
-        """The memory limit in bytes for one image, while `runtime.at_once` images share `memory`."""
+        """The memory limit in bytes for one image, of `runtime.at_once` images that share `memory`."""
         return self.memory // self.runtime.at_once
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a model folder whole or not at all, replacing an existing one.
+        """Write a model folder whole or not at all, replacing an existing model folder.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -288,8 +289,8 @@ class Segmenter:
         """Segment one image or several, of any sizes; empty pixels get no class.
 
         Args:
-            image: a path, encoded bytes, a Pillow image, an array or a tensor, see `read_image`; or several: a list of
-                these, or an array or tensor with four axes.
+            image: a path, encoded bytes, a Pillow image, an array or a tensor, see `read_image`; or several images: a
+                list of images, or an array or tensor with four axes.
 
         Returns:
             The prediction, or a list of them for several images.
@@ -307,7 +308,9 @@ class Segmenter:
     @overload
     def logits(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
     def logits(self, image: Any) -> Floats | list[Floats]:
-        """Compute the logits (K, H, W) float32 of one image, or a list for several; `image` is as in `predict`.
+        """Compute the logits (K, H, W) float32 of one image, or a list of logits for several.
+
+        `image` is as in `predict`.
 
         Raises:
             ImageError: an image is not readable.
@@ -319,7 +322,9 @@ class Segmenter:
     @overload
     def probabilities(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Floats]: ...
     def probabilities(self, image: Any) -> Floats | list[Floats]:
-        """Compute the probabilities (K, H, W) float32 of one image, or a list for several; `image` is as in `predict`.
+        """Compute the probabilities (K, H, W) float32 of one image, or a list of them for several.
+
+        `image` is as in `predict`.
 
         Raises:
             ImageError: an image is not readable.
@@ -336,7 +341,8 @@ class Segmenter:
 
         Args:
             images: the images, as in `predict`, of any sizes.
-            batch_size: the largest number of images in a batch, by default the fastest; 1 gives the shortest delay.
+            batch_size: the largest number of images in a batch, by default the fastest number; 1 gives the shortest
+                delay.
             confidence: also compute the probability of the chosen class.
 
         Raises:
@@ -424,14 +430,17 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions within the block, and yield the number of threads that is fastest.
+        """Prepare for simultaneous predictions within the block, and yield the fastest number of threads.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything on which the maps of `bands` depend, as plain values; None without a model folder."""
+        """Return everything on which the maps of `bands` depend, as plain values.
+
+        Return None if the segmenter has no model folder.
+        """
         if self.folder is None:
             return None
         profile = self.runtime.profile
@@ -482,7 +491,7 @@ class Segmenter:
 
 
 def _graph_runtime(folder: Path, name: str, precision: str) -> Runtime:
-    """Return the runtime `name` (openvino or onnx) for a model folder's network in a precision, or auto.
+    """Return the runtime `name` (openvino or onnx) for a model folder's network in a `precision`, which may be auto.
 
     Raises:
         ConfigError: the runtime does not support the precision, or is not installed.
@@ -530,7 +539,7 @@ def _is_several(image: Any) -> bool:
 
 
 def _each(image: Any, compute: Callable[[Sequence[RGBImage]], Floats]) -> Floats | list[Floats]:
-    """Apply `compute`, which takes images of one size, to one image or to each of several."""
+    """Apply `compute`, which takes images of one size, to one image or to each of several images."""
 
     def computed(one: ImageSource) -> Floats:
         result: Floats = compute([read_pixels(one).rgb])[0]
@@ -545,7 +554,10 @@ def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
 
 
 def _refuse_unfit(images: Sequence[RGBImage]) -> None:
-    """Raise an error for images of another type, shape or size: floats, for example, would give a wrong label map."""
+    """Raise an error unless images are uint8 arrays (H, W, 3) of one size.
+
+    Floats, for example, would give a wrong label map.
+    """
     shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:

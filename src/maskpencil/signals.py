@@ -15,7 +15,7 @@ ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else (
 """The signals that end a process from outside. SIGHUP, which Windows lacks, is sent when the terminal is closed."""
 
 CLOSING = ENDING[1:]
-"""The signal of a closed terminal; none on Windows."""
+"""The signal of a closed terminal; () on Windows, which has no such signal."""
 
 STOPPING = (signal.SIGINT, *ENDING)
 """The signals that request a stop."""
@@ -23,7 +23,7 @@ STOPPING = (signal.SIGINT, *ENDING)
 
 @dataclass
 class Ended:
-    """The number of the signal that ended a block; 0 if none did."""
+    """The number of the signal that ended a block; 0 if no signal ended it."""
 
     number: int = 0
 
@@ -32,9 +32,9 @@ class Ended:
 def ended_by_signals() -> Iterator[Ended]:
     """Raise KeyboardInterrupt in the block at the first signal of `ENDING`, so that context managers clean up.
 
-    Further signals are ignored: closing a terminal may send two. A signal that was already ignored when the process
-    started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals, the block
-    runs unchanged.
+    Further signals are ignored: closing a terminal may send two signals. A signal that was already ignored when the
+    process started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals,
+    the block runs unchanged.
     """
     ended = Ended()
     in_main = threading.current_thread() is threading.main_thread()
@@ -63,10 +63,10 @@ class Stop(Event):
 
 @contextmanager
 def stopped_by_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
-    """Yield an event that the first signal of `STOPPING` sets; the next one raises KeyboardInterrupt.
+    """Yield an event that the first signal of `STOPPING` sets; the next signal raises KeyboardInterrupt.
 
-    `tell` is called with a message at the first signal. After the block the earlier handlers are restored. Works in the
-    main thread only.
+    `tell` is called with a message at the first signal. After the block the earlier handlers are restored. The function
+    works in the main thread only.
     """
     stop = Stop()
 
@@ -102,8 +102,8 @@ class StopRequest:
     """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
 
     `received` is the number of the signal that this process received, `agreed` the number of the signal for which all
-    processes stop; both are 0 until then. A second Ctrl-C interrupts at once. Outside the main thread, where Python
-    delivers no signals, none is received.
+    processes stop; both numbers are 0 until then. A second Ctrl-C interrupts at once. Outside the main thread Python
+    delivers no signals, so `received` stays 0.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class Results:
         return sys.stdout.encoding or "utf-8"
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal."""
+        """Return whether standard output is a terminal."""
         return sys.stdout.isatty()
 
     def fileno(self) -> int:
@@ -61,7 +61,7 @@ RESULTS = Results()
 
 
 def show(*lines: Line) -> None:
-    """Write lines to standard output; each is a string, or a sequence of strings and colors."""
+    """Write lines to standard output; each line is a string, or a sequence of strings and colors."""
     for line in lines:
         parts = [line] if isinstance(line, str) else line
         RESULTS.write("".join(_part(part) for part in parts) + "\n")

@@ -32,19 +32,19 @@ class Boxed(Protocol):
 
     @property
     def class_index(self) -> int:
-        """The index of its class, which gives the color and the name."""
+        """The index of the region's class, which gives the color and the name."""
 
     @property
     def number(self) -> int:
-        """Its number within its class."""
+        """The number of the region within its class."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """(x0, y0, x1, y1) in pixels, half open."""
+        """The box (x0, y0, x1, y1) around the region in pixels, half open."""
 
 
 def colorize(label_map: LabelMap, classes: ClassSet) -> RGBImage:
-    """Draw every class in its color: (H, W) class indices to (H, W, 3) uint8."""
+    """Draw every class in its color: turn class indices (H, W) into an image (H, W, 3) uint8."""
     return np.frombuffer(_palette(classes), np.uint8).reshape(256, 3)[label_map]
 
 
@@ -69,7 +69,8 @@ def overlay(image: RGBImage, label_map: LabelMap, classes: ClassSet, *, opacity:
 def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
     """Draw the class boundaries of a target in white and of a prediction in orange over the darkened image.
 
-    All are (H, W); returns (H, W, 3). Nothing is drawn where the target is ignored.
+    Image, target and prediction have the same height and width; returns (H, W, 3). Nothing is drawn where the target is
+    ignored.
     """
     drawn = image // 2
     for label_map, color in ((target, PAPER), (prediction, BOUNDARY)):
@@ -80,9 +81,9 @@ def boundaries(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBIm
 def boxes(image: RGBImage, regions: Sequence[Boxed], classes: ClassSet) -> RGBImage:
     """Draw a frame in the class's color within the box of each region, and a tag with its class and number.
 
-    A line one pixel wide sets each frame off from its surroundings. Small boxes are drawn over large ones; regions so
-    small that a frame would hide them get none. A tag lies above its box, in it or below it; it is left out if it would
-    hide the tag of a larger box, or is much larger than its box. Returns (H, W, 3), the size of `image`.
+    A line of one pixel sets each frame off from its surroundings. Small boxes are drawn over large boxes; regions so
+    small that a frame would hide them get no frame. A tag lies above, in or below its box; it is left out if it would
+    hide the tag of a larger box, or if it is much larger than its box. Returns (H, W, 3), the size of `image`.
     """
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
@@ -130,9 +131,9 @@ def legend(
 
     Args:
         classes: the names and colors.
-        width: in pixels.
+        width: the width of the strip in pixels.
         indices: the classes to name, by default all; `IGNORE_INDEX` gets a crossed-out swatch.
-        counts: numbers by class index that follow the names in parentheses.
+        counts: numbers by class index, which the legend shows in parentheses after the names.
     """
     chosen = tuple(range(len(classes)) if indices is None else indices)
     return _legend(classes, width, chosen, tuple((counts or {}).items()))
@@ -178,7 +179,8 @@ def with_legend(
 ) -> RGBImage:
     """Add a legend below an image; an image too narrow for a readable legend is centered on a wider sheet.
 
-    If there are many classes, only those that occur in `label_map` are named. For `indices` and `counts` see `legend`.
+    If there are many classes, only classes that occur in `label_map` are named. For `indices` and `counts` see
+    `legend`.
     """
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
         present = np.bincount(label_map.ravel(), minlength=256)
@@ -236,7 +238,7 @@ def grayscale(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 
 def _palette(classes: ClassSet) -> bytes:
-    """Return red, green and blue of all 256 indices."""
+    """Return red, green and blue of all 256 class indices, as 768 bytes."""
     table = np.full((256, 3), IGNORE_COLOR, dtype=np.uint8)
     table[: len(classes)] = classes.colors
     return table.tobytes()
@@ -251,7 +253,10 @@ def _scaled(image: RGBImage, width: int) -> Image.Image:
 
 
 def _edges(label_map: LabelMap) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) whose right or lower neighbor has another class; both must not be ignored."""
+    """Return a boolean mask (H, W) of the pixels whose right or lower neighbor has another class.
+
+    A pixel is not marked if it is ignored or if that neighbor is ignored.
+    """
     valid = label_map != IGNORE_INDEX
     edges = np.zeros(label_map.shape, dtype=bool)
     edges[:, :-1] |= (label_map[:, :-1] != label_map[:, 1:]) & valid[:, :-1] & valid[:, 1:]
@@ -270,7 +275,7 @@ def _longer_side(region: Boxed) -> int:
 
 
 def _ink_on(color: Color) -> Color:
-    """Return a dark or a light color, whichever is readable on `color`."""
+    """Return a dark or a light color for text, whichever is readable on `color`."""
     red, green, blue = color
     return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else PAPER  # about as bright as the color looks
 

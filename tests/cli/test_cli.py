@@ -46,6 +46,25 @@ def test_help_shows_options_in_groups_as_wide_as_the_terminal(capsys, monkeypatc
     assert "Usage: maskpencil train [DATA] [OPTIONS]\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_shows_help_as_an_option_and_no_placeholder_that_names_a_type(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert "│ --help -h " in shown
+    assert not {"FLOAT", "INT", "STR", "PATH"} & {*shown.split()}
+
+
+def test_help_names_other_settings_as_they_are_typed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "as a multiple of --learning-rate" in shown
+    assert "(see --freeze)" in shown
+    assert "--scale MIN MAX" in shown
+    assert "`maskpencil info recipes` lists" in shown
+
+
 def test_every_training_setting_is_in_one_group_of_the_help():
     grouped = [name for names in GROUPS.values() for name in names.split()]
     assert sorted(grouped) == sorted(field.name for field in fields(TrainConfig))

@@ -159,7 +159,10 @@ def test_the_runtimes_that_are_there_are_timed(run, model):
     assert code == 0
     assert [line[2:].split("  ")[0] for line in out.splitlines()[2:-1]] == ["openvino fp32", "openvino bf16"]
     need = REMEDY.replace("needs", "need")
-    assert err == f"note: torch and onnx are not compared, and operations are not counted; both {need}\n"
+    assert (
+        err
+        == f"note: the runtimes torch and onnx are not compared, and operations are not counted, since this {need}\n"
+    )
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [null]}', "'palette' must be a list"),
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [["1", 2, 3]]}', "whole numbers from 0 to 255"),
         ("dataset_meta.json", '{"labels": ', "is not valid JSON"),
-        ("dataset_meta.json", "[" * 200_000, "nested too deep"),
+        ("dataset_meta.json", "[" * 200_000, "nested too deeply"),
         ("id2label.json", '{"0": "a", "1": "b", "255": "c"}', "names the value 255, but class numbers are 0 to 254"),
         ("id2label.json", '{"a": 0}', "must map numbers to names"),
         ("id2label.json", '{"' + "9" * 9000 + '": "a"}', "must map numbers to names"),
@@ -261,7 +261,7 @@ def test_plain_lists_of_names_count_only_where_the_masks_fit(save_files, name: s
     folder = open_folder(root)
     assert folder.classes.names == ("class_0", "class_1", "class_2")
     assert not folder.declared
-    assert f"2 classes (road, car) from {name} left out: the masks hold others" in folder.notes
+    assert f"2 classes (road, car) from {name} left out: the masks hold other classes" in folder.notes
 
 
 def test_a_table_of_colors_gives_its_names_to_masks_of_these_colors(save_files) -> None:

@@ -48,7 +48,7 @@ def test_without_images_to_train_on_a_data_set_is_not_fit(save_files, split: str
     root = save_files(files)
     report = check(root)
     assert report.verdict.startswith("not fit for training: 1 error")
-    assert f"no images to train on, all are in other splits ({split})" in lines(report)
+    assert f"no images to train on: all images are in other splits ({split})" in lines(report)
     assert "but not in train" not in lines(report)
     assert main(["train", str(root), "--out", str(root.parent / "run")]) == 1
     assert "no images to train on" in capsys.readouterr().err
@@ -208,7 +208,7 @@ def test_labelme_files_without_any_shape_are_named(save_files) -> None:
     files: dict[str, Any] = {f"{n}.png": photo() for n in range(3)}
     files |= {f"{n}.json": shapes(f"{n}.png") for n in range(3)}
     text = lines(check(save_files(files)))
-    assert "warning: 3 labelme files have no shapes, none has any (0.json, 1.json, 2.json)" in text
+    assert "warning: no shapes in the labelme files: 3 (0.json, 1.json, 2.json)" in text
 
 
 def via(*images: tuple[str, dict[str, str]]) -> str:

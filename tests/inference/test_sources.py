@@ -155,9 +155,9 @@ def test_special_files_among_images_are_left_out_and_reported(tmp_path: Path) ->
         reported: list[str] = []
         assert [source.stem for source in find_sources([argument], tell=reported.append)] == ["1", "sub/2"]
         assert sorted(reported) == [
-            f"{tmp_path / 'pipe.png'}: is a named pipe and left out",
-            f"{tmp_path / 'sub/pipe.mp4'}: is a named pipe and left out",
-            f"{tmp_path / 'zero.jpg'}: is a device and left out",
+            f"{tmp_path / 'pipe.png'}: is left out, because it is a named pipe",
+            f"{tmp_path / 'sub/pipe.mp4'}: is left out, because it is a named pipe",
+            f"{tmp_path / 'zero.jpg'}: is left out, because it is a device",
         ]
 
 

@@ -29,5 +29,6 @@ def test_a_model_of_the_classes_in_another_order_starts_a_run_by_their_names(tin
     third = train(other, out=tmp_path / "third", init=first.model, epochs=1, **{**settings, "learning_rate": 1e-12})
     log = (third.folder / "train.log").read_text()
     assert (
-        "its classes are others, so that the scores start untrained: ground, box, ball; the data's are a, b, c" in log
+        "its classes are different, so that the score layers start untrained: ground, box, ball; the data's are a, b, c"
+        in log
     )

@@ -343,7 +343,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on(tiny_folder, tmp_path, monk
     monkeypatch.setattr(torch, "save", full_at_first)
     run = train(tiny_folder, out=tmp_path / "run", epochs=3, **SMALL)
     log = (run.folder / "train.log").read_text()
-    assert "warning: checkpoint of step 4 not saved, the previous one is kept" in log
+    assert "warning: checkpoint of step 4 not saved, the previous checkpoint is kept" in log
     assert "No space left on device" in log
     assert run.finished
     assert len(calls) == 3

@@ -21,7 +21,7 @@ COMMANDS = {
     "convert": "Convert a data set to the format of another tool.",
     "train": "Train a network on a folder of images and masks.",
     "evaluate": "Score a model on a folder of images and masks.",
-    "quantize": "Convert a model to int8, which is faster on CPUs, and measure the loss.",
+    "quantize": "Convert a model to int8, which is faster on CPUs, and measure how much mean IoU is lost.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
     "heatmap": "Draw where in an image a network detects a class.",
     "benchmark": "Compare the speed of a model in all runtimes on this machine.",

@@ -18,8 +18,9 @@ def command(
     what: Annotated[
         str,
         Parameter(
-            help="A model folder, to time it in every runtime on this machine; or sliding-window, to time a classifier "
-            "as a fully convolutional network and window by window."
+            help="A model folder, whose speed is measured in every runtime on this machine; or the word "
+            "sliding-window, to compare a classifier as a fully convolutional network with the same classifier window "
+            "by window."
         ),
     ],
     images: Annotated[
@@ -31,23 +32,34 @@ def command(
     size: Annotated[
         str | None,
         option(
-            "The size to which images are scaled, HEIGHTxWIDTH. By default 500x500 for sliding-window; else images are "
-            "not scaled, and generated ones are 360x480.",
+            "The size to which images are scaled, HEIGHTxWIDTH. By default 500x500 for sliding-window; for a model, "
+            "images are not scaled, and generated images have 360x480 pixels.",
             INPUT,
             "SIZE",
         ),
     ] = None,
-    repeats: Annotated[int, option("The number of timed rounds; the median is shown.", OTHER, "N")] = 5,
+    repeats: Annotated[int, option("The number of timed rounds; the median time is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
         str, option("For sliding-window: the classifier, the same names as for heatmap.", NETWORK, "NAME")
     ] = "vgg16",
     weights: Annotated[
-        str, option("For sliding-window: auto (pretrained), none (random) or a weights file.", NETWORK, "WEIGHTS")
+        str,
+        option(
+            "For sliding-window: the weights of the classifier: auto (pretrained on ImageNet), none (random) or the "
+            "path of a weights file.",
+            NETWORK,
+            "WEIGHTS",
+        ),
     ] = "auto",
     batch_size: Annotated[int, option("For sliding-window: the number of windows in a batch.", NETWORK, "N")] = 16,
     out: Annotated[
         Path | None,
-        option("For a model: the PNG file of the chart; by default in a new folder in runs/benchmark.", OUTPUT, "FILE"),
+        option(
+            "For a model: the PNG file to write the chart to; by default benchmark.png in a new folder in "
+            "runs/benchmark.",
+            OUTPUT,
+            "FILE",
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -89,7 +101,7 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     show(f"* is the choice of auto on this machine; chart: {plot}")
     if not is_installed("torch"):
         say(
-            "note: torch and onnx are not compared, and operations are not counted; both need "
+            "note: the runtimes torch and onnx are not compared, and operations are not counted, since this needs "
             f"{how_to_install('torch')}"
         )
     for line in unused_gpu(device):

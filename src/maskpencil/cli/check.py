@@ -29,7 +29,7 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        option("The folder for an image of example overlays; by default a new one in runs/check.", OUTPUT, "FOLDER"),
+        option("The folder for an image of example overlays; by default a new folder in runs/check.", OUTPUT, "FOLDER"),
     ] = None,
     json_file: Annotated[
         Path | None, option("Also write the whole report to this JSON file.", OUTPUT, "FILE", name="--json")
@@ -88,7 +88,7 @@ def command(
 
 
 def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) -> list[Line]:
-    """Format each class's pixels, images, share of all pixels that count, and color as aligned lines."""
+    """Format the pixels, the images, the share of the labeled pixels and the color of each class as aligned lines."""
     width = max(len(visible(name)) for name in (*counts, "class"))
     lines: list[Line] = [f"{'class':<{width}}  {'color':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
     for (name, (pixels, images, share)), color in zip(counts.items(), classes.palette, strict=True):
@@ -98,7 +98,7 @@ def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) ->
 
 
 def processes_for(asked: int | None) -> int:
-    """Return the number of processes that read files: the given number, or one per core.
+    """Return the number of processes that read files: the given number, or by default one process per core.
 
     Raises:
         ConfigError: the given number is below 1.

@@ -16,10 +16,22 @@ def command(
     data: Annotated[Path, Parameter(help="A data set in any format that maskpencil reads.")],
     /,
     *,
-    to: Annotated[AnnotationFormat, option("The format to write.", OUTPUT)],
+    to: Annotated[
+        AnnotationFormat,
+        option(
+            "The format to write: folder (images/ and masks/ with palette PNGs, the format of this program), voc "
+            "(Pascal VOC), coco (COCO JSON), labelme, cvat (CVAT's Segmentation mask 1.1) or yolo (Ultralytics YOLO).",
+            OUTPUT,
+        ),
+    ],
     out: Annotated[
         Path | None,
-        option("The folder to write, which must be missing or empty; by default runs/convert/DATA.", OUTPUT, "FOLDER"),
+        option(
+            "The folder to write, which must not exist yet or must be empty; by default runs/convert/NAME, where NAME "
+            "is the name of DATA.",
+            OUTPUT,
+            "FOLDER",
+        ),
     ] = None,
     images: DataImages = None,
     masks: DataMasks = None,

@@ -27,7 +27,7 @@ _NO_MEMORY = re.compile(
 """Parts of the messages of Python, NumPy, torch, OpenVINO, OpenCV, the linker and process pools for lack of memory."""
 
 _NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
-"""Errors whose messages may contain file names, and are therefore not searched for these parts."""
+"""Errors whose messages may contain the names of files and are therefore not searched for `_NO_MEMORY`."""
 
 _LESS_MEMORY = {
     "predict": "use --memory 256MiB or a smaller --image-size",
@@ -52,7 +52,7 @@ def say_failure(error: Exception, command: str) -> None:
 
 
 def memory_refused(error: BaseException | None) -> str:
-    """Return the message of an error or of its causes about lack of memory; empty if there is none."""
+    """Return the message about lack of memory of an error or of its causes; "" if none of them is about memory."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:  # an error may be its own cause
         seen.append(error)
@@ -76,7 +76,10 @@ def _traceback(error: BaseException) -> Sequence[str]:
 
 
 def _kept_traceback(error: BaseException) -> str:
-    """Write the traceback to the cache and return its path, since an error of a long run may be hard to reproduce."""
+    """Write the traceback to a file in the cache, and return the path of the file as text for a message.
+
+    An error of a long run may be hard to reproduce.
+    """
     place = cache_folder("errors") / "traceback.txt"
     try:
         with written_whole(place) as temporary:
@@ -87,7 +90,7 @@ def _kept_traceback(error: BaseException) -> str:
 
 
 def _raised_limit() -> list[str]:
-    """Return the advice to raise the memory limit of this process, if one is set."""
+    """Return a list with the advice to raise the memory limit of this process; [] if it has no limit."""
     if sys.platform == "win32":
         return []
     import resource
@@ -214,7 +217,7 @@ OPTIONS_MEANT = {
     "--dropout": "drop drop-rate dropout-rate",
     "--fix": "repair clean autofix",
 }
-"""The names of options in other tools, and the corresponding options; the first one that the command has is used."""
+"""The names of options in other tools, and the corresponding options; the first option that the command has is used."""
 
 ARGUMENTS_MEANT = {
     "DATA": "data dataset data-dir data-path data-root root dataroot dataset-dir train-dir input-dir path folder dir "
@@ -239,7 +242,7 @@ NOT_NEEDED = {
     "yes y force overwrite exist-ok f": "nothing is overwritten: if a folder exists, a number is appended to the name",
     "fp16 half amp": "commands that support it have --precision fp16",
 }
-"""Options of other tools without a counterpart here, and the reason."""
+"""Options of other tools that this program does not need, and the reason."""
 
 VALUES_MEANT = {
     "--device": {"cuda": "gpu gpus nvidia", "mps": "metal apple m1", "auto": "any best"},
@@ -341,7 +344,7 @@ def _typed(option: str, word: str) -> str:
 
 
 def _instead_of_value(option: str, value: str, choices: Sequence[object], name: str) -> str:
-    """Return the value to use instead of an invalid one, if it is known."""
+    """Return the advice to use another value in place of an invalid `value`; "" if no other value is known."""
     plain = value.lower().replace("_", "-")
     kind, _, number = plain.partition(":")
     if option == "--device" and (plain.replace(",", "").isdigit() or (kind in ("cuda", "gpu") and number)):

@@ -42,7 +42,11 @@ def command(
     ],
     weights: Annotated[
         str,
-        option("The weights of a classifier: auto (pretrained), none (random) or a file.", NETWORK, "WEIGHTS"),
+        option(
+            "The weights of a classifier: auto (pretrained on ImageNet), none (random) or the path of a weights file.",
+            NETWORK,
+            "WEIGHTS",
+        ),
     ] = "auto",
     out: Annotated[
         Path | None,
@@ -59,7 +63,7 @@ def command(
     """Draw where in an image a network detects a class.
 
     MODEL may be a classifier that was trained on whole images only: it is converted to a fully convolutional network,
-    which yields one probability of the class per 32 x 32 pixels. A model folder yields one per pixel.
+    which yields one probability of the class per 32 x 32 pixels. A model folder yields one probability per pixel.
     """
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image

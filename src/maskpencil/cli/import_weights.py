@@ -27,7 +27,7 @@ def command(
         bool | None,
         option(
             "Whether the weights are of the paper's FCN-8s trained in one stage, which scales the skip features; "
-            "needed only if the file does not say.",
+            "needed only for files that do not store these scales.",
             INPUT,
             negative="--no-at-once-scales",
         ),

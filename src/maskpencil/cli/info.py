@@ -21,7 +21,12 @@ PACKAGES = ("maskpencil", "openvino", "numpy", "pillow", "av", *EXTRAS["train"])
 def command(
     topic: Annotated[
         str | None,
-        Parameter(help="A model folder, 'backbones', 'recipes', or a weights file with --backbone; else this machine."),
+        Parameter(
+            help="What to describe: a model folder; a weights file, together with --backbone; the word backbones, for "
+            "the names that train --backbone accepts; or the word recipes, for the settings of every recipe. By "
+            "default "
+            "this machine."
+        ),
     ] = None,
     /,
     *,
@@ -68,7 +73,7 @@ def backbones() -> list[str]:
 
 
 def weights(backbone: str, file: str) -> list[str]:
-    """Show where a backbone's weights come from, and the names of its tensors beside those in the file."""
+    """Show where a backbone's weights come from, and the names of its tensors beside the names in the weights file."""
     with needed_for("reading a classifier's weights"):
         from maskpencil.models.backbones import create_backbone
 
@@ -96,14 +101,14 @@ def model(path: Path) -> list[str]:
     config = read_model_config(path)
     lines = [
         f"{'network':<12} {config.title}, {count_weights(read_arrays(path)) / 1e6:.1f} million weights",
-        f"{'image size':<12} {config.preprocessing.image_size or 'as it comes'}",
+        f"{'image size':<12} {config.preprocessing.image_size or 'not scaled'}",
         f"{'classes':<12} {', '.join(map(visible, config.classes.names))}",
     ]
     return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in config.training.items()]
 
 
 def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Count the trained weights of a network, without the statistics and the indices of its batch normalization."""
+    """Count the trained weights of a network; the statistics and counters of batch normalization are no weights."""
     statistics = (".running_mean", ".running_var")
     return sum(
         tensor.size for name, tensor in tensors.items() if tensor.dtype.kind == "f" and not name.endswith(statistics)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Group, Parameter
 
@@ -22,6 +22,15 @@ from maskpencil.terminal import say
 if TYPE_CHECKING:
     from maskpencil.segmenter import Segmenter, SizeOverride
 
+
+def _show_as_options(console: Any, options: Any, panel: Any) -> None:
+    """Print a group of the help; every entry is an option, also --help, which cyclopts counts as a command."""
+    from cyclopts.help import DefaultFormatter  # slow to import
+    from cyclopts.help.specs import get_default_parameter_columns
+
+    DefaultFormatter(column_specs=get_default_parameter_columns)(console, options, panel)
+
+
 INPUT = Group("Input", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
 CLASSES = Group("Classes", sort_key=3)
@@ -32,7 +41,7 @@ LENGTH = Group("Length", sort_key=4)
 OPTIMIZATION = Group("Optimization", sort_key=5)
 AUGMENTATION = Group("Augmentation", sort_key=6)
 NETWORK = Group("Network", sort_key=8)
-OTHER = Group("Other", sort_key=9)
+OTHER = Group("Other", sort_key=9, help_formatter=_show_as_options)
 
 
 def option(help: str, group: Group, metavar: str | None = None, **settings: object) -> Parameter:  # noqa: A002
@@ -40,15 +49,15 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
 
     Args:
         help: a description of the option; lines are wrapped at the terminal's width.
-        group: the group that it is shown in.
-        metavar: the placeholder of its value in the help; by default the name of the type.
+        group: the group of options in which the help shows it.
+        metavar: the placeholder of the option's value in the help; by default the name of the type.
         settings: more arguments of `cyclopts.Parameter`.
     """
     return Parameter(help=help, group=group, metavar=metavar, show_default=_default, **settings)  # type: ignore[arg-type]
 
 
 def _default(value: object) -> str | None:
-    """Format a default for the help; return None for flags, which are off unless their help says otherwise."""
+    """Format a default for the help; return None for a flag, which is off unless its help says otherwise."""
     return None if value is None or isinstance(value, bool) else str(value)
 
 
@@ -57,17 +66,27 @@ def flowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text or "").split("\n\n"))
 
 
+_METAVARS: Mapping[object, str] = {int: "N", int | None: "N", float: "NUMBER", float | None: "NUMBER"}
+"""The default placeholders of values in the help, by the type of the setting."""
+
+
+def _as_option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def options_of(
     settings: type, groups: Mapping[Group, str], metavars: Mapping[str, str], *, texts: Collection[str] = ()
 ) -> type:
     """Make a dataclass of command-line options from the fields of a dataclass of settings.
 
-    The docstring below each field becomes the help of its option.
+    The docstring below each field becomes the help of its option; the name of a field in backticks, such as
+    `batch_size`, becomes the option --batch-size.
 
     Args:
-        settings: the dataclass.
+        settings: the dataclass of settings.
         groups: the names of the fields that become options, in the order in which the help shows them.
-        metavars: the placeholders of values in the help, for fields that need another than the name of the type.
+        metavars: the placeholders of values in the help, by field; without an entry N for whole numbers, NUMBER for
+            other numbers, else the name of the type.
         texts: the fields that are strings on the command line; `settings` converts them.
     """
     body = ast.parse(inspect.getsource(settings)).body[0]
@@ -76,6 +95,7 @@ def options_of(
         if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
             described[ast.unparse(setting.target)] = " ".join(ast.literal_eval(text.value).split())
     defaults = {each.name: each.default for each in fields(settings)}
+    names_of_fields = re.compile(rf"`({'|'.join(defaults)})`")
     kinds = get_type_hints(settings)
 
     found = []
@@ -86,10 +106,11 @@ def options_of(
             if name in texts:
                 kind, default = (str | None, None) if default is None else (str, f"{default:g}")
             if kind is bool and default is not False:  # it is on, or the recipe's, and can be turned off
-                more["negative"] = f"--no-{name.replace('_', '-')}"
+                more["negative"] = _as_option(f"no_{name}")
             if kind == Sequence[str] | None:
                 kind, more["consume_multiple"] = list[str] | None, True
-            shown = option(described[name], group, metavars.get(name), **more)
+            text = names_of_fields.sub(lambda found: _as_option(found[1]), described[name])
+            shown = option(text, group, metavars.get(name) or _METAVARS.get(kind), **more)
             found.append((name, Annotated[kind, shown], field(default=default)))
     return make_dataclass("Options", found, namespace={"__module__": __name__}, frozen=True)
 
@@ -99,41 +120,54 @@ ModelFolder = Annotated[
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    option("The device to compute on; auto is cuda if the machine has such a GPU, else mps, else cpu.", NETWORK),
+    option(
+        "The device to compute on: cpu, cuda (an NVIDIA or AMD GPU) or mps (the GPU of a Mac); auto chooses cuda if "
+        "this machine has a GPU for it, else mps if possible, else cpu.",
+        NETWORK,
+    ),
 ]
 ImageSize = Annotated[
     str | None,
     option(
-        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number of pixels to which longer "
-        "sides are reduced; by default the size stored in the model.",
+        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N, which reduces images "
+        "whose longer side exceeds N pixels to N pixels on that side and keeps their aspect ratio. By default the size "
+        "stored in the model.",
         NETWORK,
         "SIZE",
     ),
 ]
 RuntimeName = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
-    option("The library that runs the network; auto is openvino on CPUs, else torch.", NETWORK, name="--runtime"),
+    option("The library that runs the network; auto chooses openvino on CPUs, else torch.", NETWORK, name="--runtime"),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
     option(
-        "The number format of convolutions; auto is int8 for a quantized model on CPUs, else bf16 if the device "
-        "computes it natively, else fp32.",
+        "The number format of convolutions; auto chooses int8 for a quantized model on CPUs, else bf16 if the device "
+        "computes bf16 natively, else fp32.",
         NETWORK,
     ),
 ]
 DataImages = Annotated[
     Path | None,
-    option("The folder of images, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
+    option(
+        "The folder of images: a path, or the name of a folder in DATA; by default found automatically.",
+        INPUT,
+        "FOLDER",
+    ),
 ]
 DataMasks = Annotated[
     Path | None,
-    option("The folder of masks, a path or a name in DATA; by default found automatically.", INPUT, "FOLDER"),
+    option(
+        "The folder of masks: a path, or the name of a folder in DATA; by default found automatically.",
+        INPUT,
+        "FOLDER",
+    ),
 ]
 SplitFile = Annotated[
     Path | None,
     option(
-        "A text file that assigns images to splits, one line per image: the image's name and train, val or test.",
+        "A text file that assigns images to splits: each line has the name of an image, then train, val or test.",
         INPUT,
         "FILE",
     ),
@@ -158,11 +192,11 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
     Args:
         model: the argument.
         command: the words typed before the model, such as "predict".
-        others: the arguments after it.
+        others: the arguments after the model.
 
     Raises:
         ConfigError: the model is one of the `others`.
-        ModelError: the argument is an existing file or folder, but not a model. A missing one is returned unchanged.
+        ModelError: the argument is an existing file or folder, but not a model. A missing path is returned unchanged.
     """
     if _is_model(model) or not model.exists():
         return model
@@ -290,7 +324,7 @@ def parse_bytes(option: str, text: str) -> int:
     """Read `2GiB`, `512M` or a number of bytes; units are powers of 1024.
 
     Raises:
-        ConfigError: it is none of these, or 0.
+        ConfigError: the text has none of these forms, or the number is 0.
     """
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), flags=re.IGNORECASE)
     count = float(parts[1]) * _UNITS[parts[2].upper()] if parts else 0.0

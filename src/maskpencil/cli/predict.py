@@ -54,7 +54,7 @@ VIDEO_GROUPS: Mapping[Group, str] = {
 METAVARS = {
     "opacity": "SHARE",
     "min_area": "PIXELS",
-    "region_classes": "CLASS",
+    "region_classes": "CLASS...",
     "every": "N",
     "start": "TIME",
     "end": "TIME",
@@ -81,7 +81,7 @@ def command(
         ),
     ],
     out: Annotated[
-        Path | None, option("The folder to write; by default a new one in runs/predict.", OUTPUT, "FOLDER")
+        Path | None, option("The folder to write; by default a new folder in runs/predict.", OUTPUT, "FOLDER")
     ] = None,
     class_name: Annotated[
         str | None,
@@ -103,14 +103,16 @@ def command(
     abstain: Annotated[
         float | None,
         option(
-            "Give pixels with a lower confidence, 0 to 1, no class; they are 255 in the mask.", CLASSES, "CONFIDENCE"
+            "Give no class to pixels whose confidence is below this value, 0 to 1; these pixels are 255 in the mask.",
+            CLASSES,
+            "CONFIDENCE",
         ),
     ] = None,
     augment: Annotated[
         list[Literal["flip", "scales"]] | None,
         option(
-            "Test-time augmentation: average the predictions of the image and its mirror image (flip) or of scaled "
-            "copies (scales), or both; better, but slower.",
+            "Test-time augmentation: average the predictions of the image and its mirror image (flip), of scaled "
+            "copies of the image (scales), or of all of these (flip scales); better, but slower.",
             NETWORK,
             consume_multiple=True,
         ),
@@ -119,7 +121,7 @@ def command(
     memory: Annotated[
         str,
         option(
-            "The memory that the network may use for one image; images that need more are split into tiles.",
+            "The memory that the network may use for one image; an image that needs more is split into tiles.",
             NETWORK,
             "SIZE",
         ),
@@ -144,9 +146,11 @@ def command(
 ) -> int:
     """Segment images, folders of images, videos, streams and cameras.
 
-    Masks are written to masks/ as palette PNGs of class indices (with --class: 1 for the class, 0 for the rest),
-    overlays to overlays/, regions to regions.json (json, coco) or regions/NAME.geojson, and annotations to
-    annotations/, all in the folder --out. Ctrl-C ends a stream or camera; the video written so far is kept.
+    All results are written below the folder --out. For an image NAME.jpg they are the mask masks/NAME.png, a palette
+    PNG of class indices (with --class: 1 for the class, 0 for all other pixels), and the overlay overlays/NAME.jpg; for
+    a video the overlay is overlays/NAME.mp4. Regions are written to regions.json (formats json and coco) or
+    regions/NAME.geojson, and annotations to annotations/. Ctrl-C ends a stream or camera; the video written so far is
+    kept.
     """
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources

@@ -30,7 +30,7 @@ def command(
     max_drop: Annotated[
         float,
         option(
-            "The largest accepted loss of mean IoU, in percentage points; if more is lost, nothing is written.",
+            "The largest accepted drop of mean IoU, in percentage points; if mean IoU drops more, nothing is written.",
             MODEL,
             "POINTS",
         ),
@@ -39,13 +39,14 @@ def command(
         int, option("The number of training images on which the ranges of activations are measured.", MODEL, "N")
     ] = 100,
     split: Annotated[
-        Literal["train", "val", "test"], option("The split on which both models are scored.", INPUT)
+        Literal["train", "val", "test"],
+        option("The split on which the model is scored before and after the conversion.", INPUT),
     ] = "val",
     images: DataImages = None,
     masks: DataMasks = None,
     split_file: SplitFile = None,
 ) -> None:
-    """Convert a model to int8, which is faster on CPUs, and measure the loss.
+    """Convert a model to int8, which is faster on CPUs, and measure how much mean IoU is lost.
 
     The result is a model folder, which predict and evaluate accept like any other.
     """

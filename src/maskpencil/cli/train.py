@@ -46,14 +46,22 @@ METAVARS = {
     "backbone": "NAME",
     "weights": "WEIGHTS",
     "init": "MODEL",
+    "dropout": "PROBABILITY",
     "time_budget": "TIME",
     "checkpoint_minutes": "MINUTES",
     "learning_rate": "RATE",
+    "backbone_rate": "FACTOR",
     "loss": "LOSS",
     "class_weights": "WEIGHTS",
+    "average": "DECAY",
+    "bias_rate": "FACTOR",
+    "head_l2": "FACTOR",
     "image_size": "SIZE",
     "crop_size": "SIZE",
-    "scale": "FACTOR",
+    "scale": "MIN MAX",
+    "flip": "PROBABILITY",
+    "color_jitter": "SHARE",
+    "coarse_share": "SHARE",
     "tracker": "NAME",
 }
 
@@ -71,7 +79,7 @@ def command(
     /,
     *,
     out: Annotated[
-        Path | None, option("The run folder to write; by default a new one in runs/train.", OUTPUT, "FOLDER")
+        Path | None, option("The run folder to write; by default a new folder in runs/train.", OUTPUT, "FOLDER")
     ] = None,
     images: DataImages = None,
     masks: DataMasks = None,

@@ -34,7 +34,10 @@ Colors = Callable[[RGBImage], LabelMap]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a model; the runtime `eager` is torch without any preparation of the network."""
+    """A way to run a model: a runtime and a precision.
+
+    The runtime `eager` is torch without any preparation of the network.
+    """
 
     runtime: str
     precision: str
@@ -43,13 +46,13 @@ class Way:
 
     @property
     def name(self) -> str:
-        """The name in tables."""
+        """The name of this way in tables."""
         if self.runtime == "eager":
             return "torch fp32, eager"
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colors:
-        """Return a function that computes the label map of an image in this way."""
+        """Load the model, and return a function that computes the label map of an image in this way."""
         if self.runtime == "eager":
             import torch
 
@@ -63,7 +66,7 @@ class Way:
 
 
 def ways_of(model: Path, device: str) -> list[Way]:
-    """List the ways to run a model on a `device` (cpu, cuda or mps), the eager one first if torch is installed."""
+    """List the ways to run a model on a `device` (cpu, cuda or mps), beginning with `eager` if torch is installed."""
     ways, has_torch = [], is_installed("torch")
     if has_torch:
         ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
@@ -81,7 +84,10 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """Measure the peak memory in bytes of a new process that segments an image twice: of the GPU, else main memory."""
+    """Measure the peak memory, in bytes, of a new process that segments an image twice.
+
+    For a GPU it is the memory of the GPU, else main memory.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, way, model, image).result()
 
@@ -100,7 +106,7 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
 def eager(
     network: "Network", preprocessing: Preprocessing, device: "torch.device", precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
-    """Return a function from images of one size to label maps (N, H, W), by a network without any preparation."""
+    """Return a function that computes label maps (N, H, W) of images of one size. The network runs as it is."""
     import torch
 
     network = network.eval().to(device)
@@ -133,8 +139,8 @@ class RuntimeResult:
         seconds: the median seconds per image.
         memory: the peak memory of a process in bytes.
         agreement: the share of pixels, 0..1, with the same class as in the first way.
-        rate: the operations per second of the convolutions, where a multiplication and an addition count as two; None
-            without torch.
+        rate: the operations per second of the convolutions, where a multiplication and an addition count as two
+            operations; None without torch.
         peak: the operations per second of a large matrix product in the same precision in the same run; None without
             torch, and if torch cannot multiply in this precision.
     """
@@ -151,7 +157,7 @@ class RuntimeResult:
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Measure each way to run a model on images (H, W, 3) of the working size, one by one; eager first, if possible.
+    """Measure each way to run a model on images (H, W, 3) of the working size, one by one; `eager` first, if possible.
 
     `default` is the (runtime, precision) that `auto` chooses.
 
@@ -188,7 +194,10 @@ def compare_runtimes(
 
 
 def cells(result: RuntimeResult, first: float) -> list[str]:
-    """Return the texts of a result for `COLUMNS`, compared with `first`, the seconds of the first way."""
+    """Return the texts of a result for the table columns `COLUMNS`.
+
+    `first` is the seconds of the first way, for comparison.
+    """
     return [
         f"{1000 * result.seconds:.1f}",
         f"{1 / result.seconds:.1f}",
@@ -200,7 +209,7 @@ def cells(result: RuntimeResult, first: float) -> list[str]:
 
 
 def chart(results: Sequence[RuntimeResult], title: str) -> RGBImage:
-    """Draw a bar for the seconds per image of every result, and the numbers of `COLUMNS`: (H, W, 3)."""
+    """Draw a chart (H, W, 3): for every result a bar for the seconds per image, and the texts of `COLUMNS`."""
     width = _NAMES + _BARS + _COLUMN * len(COLUMNS) + _ROW
     sheet = Image.new("RGB", (width, _ROW * (len(results) + 3)), PAPER)
     draw, letters = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
@@ -254,7 +263,7 @@ def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
 
 
 def _products(device: str) -> dict[str, Callable[[], object]]:
-    """Return functions that multiply two large matrices, one for each precision in which torch can do so."""
+    """Return a function that multiplies two large matrices for each precision that torch supports on the device."""
     import torch
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})

@@ -12,10 +12,13 @@ from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
 @dataclass(frozen=True)
 class SlidingWindowResult:
-    """The measurements of both methods on the same images, with a `grid` of (rows, columns) scores per image.
+    """The measurements of a dense classifier and of sliding windows on the same images.
 
-    `dense`, `batched` and `single` are seconds per image; `agreement` is the share of cells with the same class in both
-    methods, `correlation` the correlation coefficient of all their scores, -1..1.
+    Each image has a `grid` of (rows, columns) scores.
+
+    `dense` (the dense classifier), `batched` (windows in batches) and `single` (one window at a time) are seconds per
+    image. `agreement` is the share of grid cells to which the dense classifier and the windows give the same class,
+    `correlation` the correlation coefficient, -1..1, of their scores.
     """
 
     grid: tuple[int, int]

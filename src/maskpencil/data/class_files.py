@@ -16,14 +16,14 @@ from maskpencil.regular_files import decode_text, numbered_lines
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
 IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
-"""Labels of ignored pixels in a labelmap.txt; Datumaro uses the first for the borders of Pascal VOC."""
+"""Labels of ignored pixels in a labelmap.txt; Datumaro writes "ignored" for the borders of Pascal VOC."""
 
 MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """A class file and its classes; if it is not `certain`, it is used only if the masks fit it."""
+    """A class file and its classes; a file that is not `certain` is used only if the masks fit its classes."""
 
     path: Path
     classes: ClassSet
@@ -31,7 +31,9 @@ class ClassFile:
 
 
 def find_class_file(root: Path) -> ClassFile | None:
-    """Find the class file in a folder: a classes.yaml, or else a file of another tool; None if there is none.
+    """Find the class file in a folder: a classes.yaml, or else a file of another tool.
+
+    Return None if the folder has no class file.
 
     A data.yaml or dataset.yaml without `names` is skipped.
 
@@ -49,7 +51,7 @@ def find_class_file(root: Path) -> ClassFile | None:
 
 
 def find_own_class_file(root: Path) -> ClassFile | None:
-    """Find the classes.yaml in a folder; None if there is none.
+    """Find the classes.yaml in a folder; return None if the folder has no classes.yaml.
 
     Raises:
         DataError: the file does not describe classes.
@@ -60,7 +62,7 @@ def find_own_class_file(root: Path) -> ClassFile | None:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of a labelmap.txt; either all labels of a file have colors, or none has."""
+    """A line of a labelmap.txt; either every label of a file has a color, or no label has a color."""
 
     name: str
     color: Color
@@ -93,7 +95,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 
 
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
-    """Return the labels as classes, except those of ignored pixels.
+    """Return the labels as classes, except the labels of ignored pixels.
 
     If the last label marks ignored pixels, its number is the ignore index of masks that hold class numbers.
 
@@ -128,7 +130,7 @@ def read_class_names(path: Path) -> ClassSet:
 
 @dataclass(frozen=True)
 class VistasLabel:
-    """A label of Mapillary Vistas; it is a class only if it is evaluated."""
+    """A label of Mapillary Vistas; only labels that the benchmark evaluates are classes."""
 
     name: str
     color: Color
@@ -136,7 +138,7 @@ class VistasLabel:
 
 
 def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
-    """Read Mapillary Vistas' config.json: `labels` with `name`, `color` and `evaluate`; None if it has no such labels.
+    """Read the `labels` of Mapillary Vistas' config.json; return None if no label has `name`, `color` and `evaluate`.
 
     Raises:
         DataError: a label has another form.
@@ -235,9 +237,9 @@ def _id2label(path: Path) -> ClassSet:
 
 
 def read_label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`; Datumaro and CVAT may write names alone, in all lines.
+    """Read CamVid's lines `64 128 64<tab>Animal`; in files of Datumaro and CVAT, all lines may be names without colors.
 
-    Classes without colors get those of Pascal VOC, as Datumaro colors them.
+    Classes without colors get the colors of Pascal VOC, as in Datumaro.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
 
     Raises:
@@ -259,7 +261,9 @@ def read_label_colors(path: Path) -> ClassSet:
 
 
 def _object_info(path: Path) -> ClassSet:
-    """Read ADE20K's table `Idx Ratio Train Val Name`; the first of several names is used, 0 in masks is "other".
+    """Read ADE20K's table `Idx Ratio Train Val Name`; of several names of a class the first is used.
+
+    0 in masks is "other".
 
     https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
     """
@@ -273,7 +277,10 @@ def _object_info(path: Path) -> ClassSet:
 
 
 def _data_yaml(path: Path) -> ClassSet | None:
-    """Read Ultralytics' `names`, a list or by number. https://docs.ultralytics.com/datasets/"""
+    """Read Ultralytics' `names`, a list or a mapping of numbers to names; return None if there are no names.
+
+    https://docs.ultralytics.com/datasets/
+    """
     entries = read_yaml(path)
     if not isinstance(entries, Mapping) or "names" not in entries:
         return None
@@ -281,7 +288,7 @@ def _data_yaml(path: Path) -> ClassSet | None:
 
 
 def _class_dict(path: Path) -> ClassSet:
-    """Read a table of names and colors with the columns `name`, `r`, `g` and `b`; others are skipped.
+    """Read a table of names and colors with the columns `name`, `r`, `g` and `b`; other columns are skipped.
 
     https://github.com/GeorgeSeif/Semantic-Segmentation-Suite
     """
@@ -328,7 +335,10 @@ def _is_hex(text: str) -> bool:
 
 
 def _vistas(path: Path) -> ClassSet | None:
-    """Read Mapillary Vistas' labels; if only the last one is not evaluated, its number is the ignore index."""
+    """Read Mapillary Vistas' labels; return None if config.json is the file of another program.
+
+    If only the last label is not evaluated, the number of that label is the ignore index.
+    """
     try:
         labels = read_vistas_labels(path)
     except DataError:
@@ -370,7 +380,10 @@ UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.t
 
 
 def _numbered(entries: Any, first: int = 0) -> list[Any]:
-    """Return the names of {number: name}; the numbers, which may be text, must count from `first` without gaps."""
+    """Return the names of a mapping {number: name}.
+
+    The numbers, which may be text, must count from `first` without gaps.
+    """
     by_number = _by_number(entries)
     if sorted(by_number) != list(range(first, first + len(entries))):
         raise DataError(f"must number the names from {first} without gaps, but got {sorted(by_number)[:20]}")
@@ -378,12 +391,13 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
 
 def names_by_value(entries: Any) -> list[Any]:
-    """Return the names of {value in the masks: name}; the values, which may be text, may leave out numbers.
+    """Return the names of a mapping {value in the masks: name}. The values, which may be text, may have gaps.
 
-    Names for these are made up, such as class_3. Of the values 0 and 255 of black-and-white masks only these two count.
+    Values without a name get one, such as class_3. The values 0 and 255 alone, of black-and-white masks, are two
+    classes without a gap.
 
     Raises:
-        DataError: a key is no number, or 255 is a value among others, where it means ignored pixels.
+        DataError: a key is not a number, or 255 is among other values, where it means ignored pixels.
     """
     by_number = _by_number(entries)
     if sorted(by_number) == [0, IGNORE_INDEX]:
@@ -426,7 +440,7 @@ def _json(path: Path) -> Any:
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
-        raise DataError(f"{path}: is nested too deep; expected the names of classes") from error
+        raise DataError(f"{path}: is nested too deeply; expected the names of classes") from error
 
 
 def _text(path: Path) -> str:

@@ -30,7 +30,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
 
     Args:
         data: the data set.
-        out: the folder to write, which must be missing or empty; it is written completely or not at all.
+        out: the folder to write, which must not exist or must be empty; it is written completely or not at all.
         file_format: a key of `formats.WRITERS`.
         report: called with (done, total).
 
@@ -80,11 +80,11 @@ class Change:
 def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
-    `out` must be missing or empty, and is written completely or not at all. Images are copied, upright if EXIF rotates
-    them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
+    `out` must not exist or must be empty, and is written completely or not at all. Images are copied, upright if EXIF
+    rotates them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
     annotations that cannot be read, images without a mask, masks that are fully ignored or differ from their image in
-    aspect ratio, and copies of images, preferably the copies in train. Masks are rotated or scaled to fit, values
-    without a class are ignored, and class numbers that begin with 1 are changed to begin with 0.
+    aspect ratio, and repeated images, preferably in train. Masks are rotated or scaled to fit, values without a class
+    are ignored, and class numbers that begin with 1 are changed to begin with 0.
 
     Args:
         report: the result of the check.
@@ -131,7 +131,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
 
 
 def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """Return the encoding with one class for similar names, and without the numbers that no mask has.
+    """Return an encoding with one class for similar names and without the numbers that no mask has, and the changes.
 
     Numbers are kept if a class file names their classes, unless it is certain that they begin with 1.
     """
@@ -169,7 +169,10 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map, or None if the pair cannot be used, and the changes made."""
+    """Read a label map and correct its faults.
+
+    Return it, or None if the pair cannot be used, and descriptions of the changes.
+    """
     if view.image.error or view.image.header is None:
         return None, [f"left out: the image {view.image.error}"]
     if view.mask.error or view.mask.facts is None:
@@ -195,7 +198,11 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
 
 
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
-    """Return the label map at the displayed size of the image, or None if their aspect ratios differ."""
+    """Rotate or scale a label map to the size of its image as EXIF rotates the image, and describe the change.
+
+    `header` is the header of the image, and `drawn` whether the mask was drawn from shapes. Returns None as label
+    map if the aspect ratios of mask and image differ, or if it is unknown whether the shapes are rotated.
+    """
     height, width = header.shown_size
     if label_map.shape == (height, width):
         return label_map, []

@@ -29,12 +29,18 @@ class Shape(Protocol):
         """The class, or `IGNORE_INDEX`."""
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """Return the shape's pixels in an image of `size` (height, width): a window and the mask (h, w) inside it."""
+        """Return the shape in an image of `size` (height, width).
+
+        The result is a window of the image, and a boolean mask (h, w) of the shape in this window.
+        """
 
 
 @dataclass(frozen=True)
 class Polygon:
-    """The pixels whose centers lie in an odd number of the closed rings: an outer ring and its holes."""
+    """A polygon of closed rings, an outer ring and its holes.
+
+    It covers the pixels whose centers lie in an odd number of rings.
+    """
 
     class_index: int
     rings: tuple[Points, ...]
@@ -82,10 +88,10 @@ class Bitmap:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """The mask of an image of `size` (height, width): shapes, the later ones over the earlier ones.
+    """The mask of an image of `size` (height, width) as shapes; later shapes lie over earlier shapes.
 
-    `path` is the file of the shapes and `name` its entry for this image; errors name both. Pixels without a shape have
-    the class `background`, which may be `IGNORE_INDEX`.
+    `path` is the file of the shapes, and `name` the name of its entry for this image; errors name the file and the
+    entry. Pixels without a shape have the class `background`, which may be `IGNORE_INDEX`.
     """
 
     path: Path
@@ -110,7 +116,8 @@ class Drawing:
 class Layers:
     """A mask in several black-and-white files: white pixels have the class of the file, and later files lie on top.
 
-    `name` is the name of the image, and `files` are the files with their classes. Other pixels have class 0.
+    `name` is the name of the image, and `files` are the files with their classes. Pixels that are white in no file have
+    class 0.
     """
 
     name: str
@@ -128,7 +135,7 @@ class Layers:
         """Return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: a file is not a readable image, or differs in size from the first.
+            ImageError: a file is not a readable image, or differs in size from the first file.
         """
         label_map: LabelMap = np.zeros(area_of(read_mask_pixels(self.files[0][0])).shape, dtype=np.uint8)
         for path, class_index in self.files:
@@ -136,14 +143,14 @@ class Layers:
             if area.shape != label_map.shape:
                 raise ImageError(
                     f"{path}: is {area.shape[1]} x {area.shape[0]} pixels, but {self} is {label_map.shape[1]} x "
-                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove it"
+                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove this mask"
                 )
             label_map[area] = class_index
         return label_map
 
 
 def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
-    """Return the white area (H, W) of a black-and-white mask: pixels brighter than half of its brightest pixel.
+    """Return a boolean mask (H, W) of the white pixels of a mask: pixels brighter than half of its brightest pixel.
 
     The brightness of a color is the value of its brightest channel. Transparent pixels are not white. If all opaque
     pixels are black, the opaque pixels are the area.
@@ -163,7 +170,8 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 class ClassPages:
     """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
 
-    No pixel may belong to two pages. A number other than 1 and 255, which mean white, is the class itself.
+    The areas of two pages may not overlap. If the number of a page is neither 1 nor 255, which mean white, the number
+    is the class of its pixels.
     """
 
     path: Path
@@ -175,7 +183,7 @@ class ClassPages:
         """Return the label map; pixels that are white on no page are 0.
 
         Raises:
-            ImageError: a page is not black and white, or two are white at one pixel.
+            ImageError: a page is not black and white, or two pages are white at the same pixel.
         """
         label_map: LabelMap | None = None
         used: set[int] = set()
@@ -220,7 +228,10 @@ def mask_pixels(mask: MaskSource) -> MaskPixels:
 def _crossings(
     ring: npt.NDArray[np.float64], top: int, bottom: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Find where the edges of a ring cross the center lines of rows `top` to `bottom`: rows and positions x."""
+    """Find where the edges of a ring cross the center lines of rows `top` to `bottom`.
+
+    Return the rows and the positions x.
+    """
     start, end = ring, np.roll(ring, -1, axis=0)
     upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.ceil(np.clip(upper, top, bottom) - 0.5).astype(np.int64)  # the center line of row r is at r + 0.5
@@ -234,8 +245,8 @@ def _crossings(
 
 _FIRST = ord("0")
 _BITS = 5
-"""The bits of a number in one character; the next bit is set if more characters follow. The highest bit of a number is
-its sign."""
+"""The number of bits that one character stores of a number; the next bit of the character is set if more characters
+follow. The highest bit of a number is its sign."""
 
 _LONGEST = 6
 """The largest number of characters of a number: 30 bits, more than any image needs."""
@@ -257,7 +268,8 @@ class RunLengths:
         """Create a mask from the runs in a COCO file: a list of numbers, or text, see `counts_of_text`.
 
         Raises:
-            DataError: the runs are not whole numbers from 0, or do not add up to the pixels of the image.
+            DataError: the runs are not whole numbers of 0 or more, or do not add up to the number of pixels of the
+                image.
         """
         if not isinstance(counts, str) and not {*map(type, counts)} <= {int}:
             raise DataError("its run lengths are not whole numbers; export it again")
@@ -314,7 +326,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
     first = np.append(0, last[:-1] + 1)[: len(last)]
     lengths = last - first + 1
     if (lengths > _LONGEST).any():
-        raise DataError("its run-length text holds a number that no image needs; export it again")
+        raise DataError("its run-length text holds a number that is too large for any image; export it again")
     if not len(digits):
         return np.zeros(0, dtype=np.int64)
     shifts = _BITS * (np.arange(len(digits)) - np.repeat(first, lengths))
@@ -327,7 +339,7 @@ def counts_of_text(text: str) -> npt.NDArray[np.int64]:
 
 
 Ring = npt.NDArray[np.float64]
-"""(n, 2): points (x, y), with the last one connected to the first; y points down."""
+"""(n, 2): points (x, y), where the last point is connected to the first point; y points down."""
 
 SAGITTA = 0.02
 """Pixels: the largest distance of an ellipse from the polygon that approximates it."""

@@ -9,7 +9,7 @@ from maskpencil.plain_text import worded
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""The largest number of files named on a line of text; the JSON report names all."""
+"""The largest number of files named on a line of text; the JSON report names all files."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with one fault for `files`, or [] if there are none; `worded` writes their number into `what`."""
+    """Return a list with one fault of `files`, or [] if `files` is empty.
+
+    `what` is worded for the number of files, see `worded`.
+    """
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), worded(what, len(names)), remedy, names)] if names else []

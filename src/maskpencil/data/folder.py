@@ -33,7 +33,7 @@ from maskpencil.parsing import shown
 from maskpencil.plain_text import counted
 
 MAX_SUBFOLDERS = 20
-"""The largest number of subfolders that are searched for data sets if a folder is none itself."""
+"""The largest number of subfolders that are searched for data sets if the folder itself is not a data set."""
 
 MAX_NAMED_FILES = 3
 """The largest number of files named in a note."""
@@ -43,8 +43,8 @@ MAX_NAMED_FILES = 3
 class DataFolder:
     """Pairs of images and masks in splits, and the encoding of the masks.
 
-    `splits` maps the existing splits, of train, val and test, to pairs. `notes` describes how the folder was read.
-    `declared` is whether a class file names the classes.
+    `splits` maps the names of the existing splits (train, val, test) to their pairs. `notes` describes how the folder
+    was read. `declared` is whether a class file names the classes.
     """
 
     root: Path
@@ -159,7 +159,10 @@ class FoundFolder:
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
     def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
-        """Recognize masks that number objects; None if they number classes, or a class file names the classes."""
+        """Recognize masks that number objects.
+
+        Return None if the masks number classes, or if a class file names the classes.
+        """
         if self.recognized or self.layout.classes or (self.class_file and _fits(self.class_file, facts)):
             return None
         return find_numbered_objects(facts, choose_alpha(facts, None)[0])
@@ -169,11 +172,11 @@ class FoundFolder:
     ) -> tuple[MaskEncoding, tuple[str, ...]]:
         """Return the encoding of the masks, inferred from their contents, and notes on how it was found.
 
-        `classes` are used if neither a reader nor a class file names them. `encoding.check_values` reports values
-        without a class.
+        `classes` are used if neither a reader nor a class file names the classes. `encoding.check_values` reports
+        values without a class.
 
         Raises:
-            DataError: the masks cannot be understood, or a class file does not fit them.
+            DataError: the masks cannot be understood, or do not fit a class file.
         """
         given = self.class_file
         if self.recognized:
@@ -192,7 +195,7 @@ class FoundFolder:
         if given and not given.certain:
             fits = _fits(given, facts)
             known = f"{_count(given.classes)} from {given.path.name}"
-            on_given = [known if fits else f"{known} left out: the masks hold others"]
+            on_given = [known if fits else f"{known} left out: the masks hold other classes"]
             given = given if fits else None
         if given is None and classes is None and (objects := self.numbered_objects(facts)):
             raise DataError(objects.message)
@@ -243,7 +246,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _recognized(root: Path) -> Recognized | None:
-    """Recognize a data set in a folder, or in the single folder inside."""
+    """Recognize a data set in a folder, or in the only folder inside it; return None if no reader recognizes it."""
     recognized = recognize(root)
     if recognized is None and (inside := without_wrapping(root)) != root:
         recognized = recognize(inside)
@@ -251,7 +254,7 @@ def _recognized(root: Path) -> Recognized | None:
 
 
 def _find_layout(root: Path, places: Places) -> Layout:
-    """Find pairs; if there are none, raise an error that names the subfolders that are data sets.
+    """Find pairs; if the folder has no pairs, raise an error that names the subfolders that are data sets.
 
     Raises:
         DataError: there are no pairs.
@@ -276,7 +279,10 @@ def _find_layout(root: Path, places: Places) -> Layout:
 
 
 def _class_file(layout: Layout) -> ClassFile | None:
-    """Return the class file in the folder, or else in the nearest folder above all images and masks."""
+    """Return the class file in the folder, or else in the nearest folder above all images and masks.
+
+    Return None if there is no class file.
+    """
     files = {path for pairs in layout.splits.values() for p in pairs for path in (p.image, p.mask)}
     paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}
     common = Path(os.path.commonpath(paths)) if paths else layout.root
@@ -286,7 +292,10 @@ def _class_file(layout: Layout) -> ClassFile | None:
 
 
 def _class_file_of_splits(layout: Layout) -> ClassFile | None:
-    """Return the class file in the folders of the splits, if all have one that names the same classes."""
+    """Return the class file in the folder of a split.
+
+    None unless the class files of all splits name the same classes.
+    """
     folders = [path for path in sorted(layout.root.iterdir()) if split_in(path.name) in layout.splits and path.is_dir()]
     given = [find_class_file(folder) for folder in folders]
     same = given and all(each and given[0] and each.classes == given[0].classes for each in given)
@@ -306,7 +315,7 @@ def open_folder(
 
     Args:
         root: the folder or archive.
-        classes: the classes to use if neither a reader nor a class file names them.
+        classes: the classes to use if neither a reader nor a class file names classes.
         places: the locations of images, masks and splits, if they cannot be found automatically.
         report: called with (done, total).
 
@@ -335,7 +344,8 @@ def open_folder(
 def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
     """Return the encoding of masks with one file per class, numbered after the background.
 
-    A class file may set another order; pixels in no file are ignored if it names no background.
+    A class file may set another order; pixels that are white in no mask file are ignored if the class file names no
+    background.
     """
     own = ClassSet(("background", *names))
     if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # files of objects have no class names
@@ -345,14 +355,17 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
     if unknown:
         raise DataError(
             f"{given.path}: does not name {', '.join(unknown[:6])}, which have mask files; it names "
-            f"{_few(given.classes.names)}; add them, or move their files away"
+            f"{_few(given.classes.names)}; add these names, or move the mask files away"
         )
     codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
     return MaskEncoding("index", given.classes, codes)
 
 
 def _with_images(root: Path, places: Places) -> Recognized | None:
-    """Read annotations in `root` of images in another folder given by the user."""
+    """Read annotations in `root` of images in another folder, if the user named one.
+
+    Return None if there are no annotations.
+    """
     if not places.images or places.masks or places.split_file:
         return None
     folder = next((folder for folder in (places.images, root / places.images) if folder.is_dir()), None)
@@ -367,7 +380,7 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone if this yields the given classes, else with the help of the classes."""
+    """Infer the encoding from the masks alone if this yields the given classes, else from the masks and the classes."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):

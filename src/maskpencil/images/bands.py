@@ -1,13 +1,13 @@
 """Convert the bands of a raster file to RGB and find its empty pixels, by the same rule for every reader.
 
-The visible bands follow from the marks in the file, see `Bands`. `Levels` maps a range of their numbers to 0-255. The
-range depends on the type of the numbers:
+The visible bands follow from the marks in the file, see `Bands`. `Levels` maps a range of the numbers in these bands to
+0-255. The range depends on the type of the numbers:
 
-- 8 bits or fewer, and 9 to 14 bits if the file declares them: 0 to the greatest number of that many bits.
+- 8 bits or fewer, and 9 to 14 bits if the file declares 9 to 14 bits: 0 to the greatest number of that many bits.
 - Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
 - Other whole numbers of 16 or 32 bits: 0 to 10000, the usual form of reflectance; but 0 to 65535 (32767 if signed) if
-  more than one pixel in 1000 is above 16383. All pixels of the file decide, never a window of it. As there are only two
-  ranges, the files of a data set are usually read alike.
+  more than one pixel in 1000 is above 16383. All pixels of the file decide, never only a window of the file. As there
+  are only two ranges, the files of a data set are usually read alike.
 - Floating-point numbers: 0 to 1; files with other numbers are refused.
 """
 
@@ -27,7 +27,7 @@ Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
 """The color model of the visible bands."""
 
 REFLECTANCE = 10_000
-"""The number that means full reflectance."""
+"""The number that stands for full reflectance."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
 MAX_ABOVE_SHARE = 0.001
@@ -46,12 +46,12 @@ class Bands:
 
     Attributes:
         count: the number of bands.
-        dtype: the type of their numbers.
-        bits: the bits that a number uses.
+        dtype: the type of the bands' numbers.
+        bits: the number of bits of a band's number.
         model: the color model of the bands `colors`.
-        colors: the visible bands: one (gray, palette), three (red, green, blue) or four (CMYK).
+        colors: the visible bands: one band (gray, palette), three bands (red, green, blue) or four bands (CMYK).
         alpha: the band of transparency, if any.
-        marked: whether the file itself marks these bands.
+        marked: whether the file itself marks the visible bands.
         nodata: the number of an empty pixel, if any; it may be NaN.
         palette: (n, 3) uint8, for the model "palette".
         scale: factor and offset that convert the numbers to reflectance, if the file has them.
@@ -70,7 +70,7 @@ class Bands:
 
     @property
     def others(self) -> tuple[int, ...]:
-        """The bands that are not visible."""
+        """The bands that are neither visible nor alpha."""
         return tuple(band for band in range(self.count) if band not in self.colors and band != self.alpha)
 
     @property
@@ -80,7 +80,7 @@ class Bands:
 
     @property
     def text(self) -> str:
-        """A description of the visible bands; empty if there was no choice."""
+        """A description of the visible bands; "" if the file has no other bands."""
         if not self.others and self.alpha is None and self.colors == tuple(range(self.count)):
             return ""
         shown = _listed(self.colors)
@@ -109,7 +109,7 @@ def choose_bands(
     Args:
         count: the number of bands.
         marks: the mark of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
-        base: the model of the first band without such marks: gray, white-is-zero, palette or cmyk.
+        base: the model of the first band if no band has a mark of a color: gray, white-is-zero, palette or cmyk.
         alpha: the band of transparency, if known from elsewhere.
 
     Returns:
@@ -164,14 +164,14 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether the conversion depends on the numbers themselves, so that `count` must see all of them."""
+        """Whether the conversion depends on the numbers in the file, so that all of them must be passed to `count`."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False
         return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
-        """Count the numbers (H, W, n) of a part of the file, except those of empty pixels."""
+        """Examine the numbers (H, W, n) of a part of the file, except the numbers of empty pixels."""
         values = colors if empty is None else colors[~empty]
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
@@ -214,7 +214,7 @@ class Levels:
         return 0.0, float(REFLECTANCE)
 
     def text(self, name: str) -> str:
-        """Describe how the numbers are mapped to 0-255; empty if they are in this range already."""
+        """Describe how the numbers are mapped to 0-255; return "" if they are in this range already."""
         bands = self._bands
         if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
             return ""
@@ -255,7 +255,7 @@ def _to_bytes(values: Samples, low: float, high: float) -> npt.NDArray[np.uint8]
 
 
 def _equals(values: Samples, number: float) -> npt.NDArray[np.bool_]:
-    """Return which values equal a number at the precision of their type."""
+    """Return a boolean array: whether each value equals a number, at the precision of the values' type."""
     if values.dtype.kind != "f":
         info = np.iinfo(values.dtype.name)
         if not info.min <= number <= info.max or number != int(number):

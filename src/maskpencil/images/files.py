@@ -107,7 +107,7 @@ AGAIN = "copy or download it again, or remove it"
 
 @contextmanager
 def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
-    """Open an image without decoding its pixels; errors name it `name`, by default its path.
+    """Open an image without decoding its pixels; errors call the image `name`, by default its path.
 
     Raises:
         ImageError: not a readable image, or over `MAX_PIXELS`.
@@ -131,7 +131,7 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn every error that Pillow raises on a damaged file into an `ImageError` that names the file."""
+    """Turn every error that Pillow raises for a damaged file into an `ImageError` that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -168,7 +168,7 @@ def is_tiff(source: str | os.PathLike[str] | bytes) -> bool:
 
 
 def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
-    """Return the first `size` bytes of a file; all of them if `size` is -1."""
+    """Return the first `size` bytes of a file; all bytes if `size` is -1."""
     if isinstance(source, bytes):
         return source[: None if size < 0 else size]
     refuse_special(source, error=ImageError)
@@ -189,7 +189,7 @@ def check_size(size: tuple[int, int]) -> None:
     """Refuse an image of (height, width) `size` that has too many pixels.
 
     Raises:
-        ImageError: it has more than `MAX_PIXELS`.
+        ImageError: the image has more than `MAX_PIXELS` pixels.
     """
     height, width = size
     if width * height > MAX_PIXELS:
@@ -230,7 +230,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
     """Identify a file that is not a readable image by its first bytes.
 
     Args:
-        head: the first `HEAD` bytes of the file, or all of a shorter one.
+        head: the first `HEAD` bytes of the file, or all bytes of a shorter file.
 
     Returns:
         A description of the content and the remedy, both as parts of an error message.
@@ -264,7 +264,8 @@ def what_it_is(head: bytes) -> tuple[str, str]:
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
     """Write a color (H, W, 3) or gray (H, W) image in the format of the path's suffix.
 
-    JPEG has quality 95 and 4:4:4; PNG is compressed lightly, which takes a third of the time and 6 % more space.
+    JPEG has quality 95 and 4:4:4; PNG is compressed lightly, which takes a third of the time of the default and 6 %
+    more space.
 
     Raises:
         OutputError: the file cannot be written, or its suffix does not belong to an image format.
@@ -277,7 +278,8 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
     """Write a Pillow image whole or not at all, in the format of this name in Pillow, with Pillow's `options`.
 
-    It is encoded in memory, because Pillow's encoders do not notice if a full disk cuts off the end of a file.
+    The image is encoded in memory first, because Pillow's encoders do not notice if a full disk cuts off the end of a
+    file.
 
     Raises:
         OutputError: the file cannot be written.
@@ -308,7 +310,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: IO[bytes]) -> list[bytes]:
-    """Return the types of a PNG's chunks, in order; a truncated file yields those before the cut."""
+    """Return the types of a PNG's chunks, in order; for a truncated file, the types of the chunks before the cut."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)

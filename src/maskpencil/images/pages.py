@@ -18,12 +18,12 @@ PAGED_SUFFIXES = frozenset({".gif", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, of formats that may hold several pages."""
 
 _HEAD = 4096
-"""The number of bytes that are examined; an animated PNG says so before its pixels."""
+"""The number of bytes that are examined; a PNG states before its pixels whether it is animated."""
 
 _SUBFILE, _COMPRESSION = 254, 259
 _PLACES = {273: 279, 324: 325}  # the tags of the offsets of strips and tiles, and of their sizes
 _ELSEWHERE = frozenset({330, 34665, 34853, 40965, 513, 514, 519, 520, 521})
-"""Tags that hold offsets of other data in the file."""
+"""TIFF tags that hold offsets of other data in the file."""
 
 _OLD_JPEG = 6
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}

@@ -31,9 +31,9 @@ class Pixels:
     Attributes:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
         empty: (H, W), True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
-        pages: the number of images in the file; this is the first.
-        bands: a description of the visible bands; empty if there was no choice.
-        levels: a description of how numbers were mapped to 0-255; empty for 8 bits.
+        pages: the number of images in the file, of which this is the first image.
+        bands: a description of the visible bands; "" if the file has no other bands.
+        levels: a description of how numbers were mapped to 0-255; "" for 8-bit numbers.
         has_place: whether the file is georeferenced.
     """
 
@@ -57,7 +57,7 @@ class Remarks:
 
     Attributes:
         names: the names of files by remark.
-        levels: descriptions of how their numbers were mapped to 0-255.
+        levels: descriptions of how the numbers of files were mapped to 0-255.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Remarks:
 
     @property
     def warnings(self) -> list[str]:
-        """A line in a list if the numbers of the files were mapped to 0-255 in different ways, else []."""
+        """A list with a line if the numbers of the files were mapped to 0-255 in different ways, else []."""
         if len(self.levels) < 2:
             return []
         ways = "; ".join(sorted(self.levels))
@@ -99,7 +99,8 @@ class Remarks:
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
     """Return the (height, width) to which an image of `size` (height, width) is scaled for an `image_size`.
 
-    None keeps the size, a number limits the longer side to that many pixels, (height, width) sets the size.
+    `image_size` None keeps the size, a number limits the longer side to this number of pixels, (height, width) sets the
+    size.
     """
     if image_size is None or isinstance(image_size, tuple):
         return image_size or size
@@ -118,7 +119,7 @@ def to_pixels(image: Image.Image, name: str) -> Pixels:
     """Convert a Pillow image: turn it upright by EXIF and blend it over white; errors call it `name`.
 
     Raises:
-        ImageError: its numbers are floating-point, or its palette is missing.
+        ImageError: the numbers of the image are floating-point, or its palette is missing.
     """
     image = upright(image)
     if image.mode == "F":
@@ -192,7 +193,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
 
     Args:
         values: the numbers, whose range determines the expression.
-        kind: their type.
+        kind: the type of the numbers, for the message.
         what: "array", "tensor" or "image" (Pillow's), for the message.
     """
     must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"

@@ -37,7 +37,7 @@ from maskpencil.images.pixels import (
 from maskpencil.parsing import shown
 
 MAX_BYTES = 2**31
-"""The largest size of a decoded image in bytes, which limits the number of bands."""
+"""The largest size of a decoded image in bytes, which limits the number of bands of a large image."""
 
 _SEVERAL = ("GIF", "PNG", "WEBP")
 """Formats that may hold several images, without MPO, whose further images are only previews and other views."""
@@ -105,9 +105,9 @@ def read_pixels(source: ImageSource) -> Pixels:
     """Decode an image to RGB, and find its empty pixels.
 
     The image is turned upright by EXIF, and only the first of several pages is read. Transparency is blended over
-    white. In TIFF and JPEG 2000 files it only marks empty pixels, as in GDAL; `maskpencil.images.bands` describes which
-    of their bands are visible and how their numbers are mapped to 8 bits. Other 16-bit numbers are scaled from the full
-    range.
+    white. In TIFF and JPEG 2000 files transparency only marks empty pixels, as in GDAL; `maskpencil.images.bands`
+    describes which bands of these files are visible and how their numbers are mapped to 8 bits. Other 16-bit numbers
+    are scaled from the full range.
 
     Args:
         source: a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its
@@ -222,7 +222,10 @@ def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
 def _tiff_mask(
     file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
 ) -> npt.NDArray[np.generic] | None:
-    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it."""
+    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it.
+
+    None without a mask.
+    """
     within = tiff.mask_of(page, pages)
     if within:
         return within.samples(file, (0,))[..., 0]

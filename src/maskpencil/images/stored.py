@@ -25,11 +25,11 @@ class Stored:
 
     Attributes:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
-        alpha: (H, W) uint8 or uint16; None if the file has none.
-        palette: (n, 3) uint8 colors of the numbers; None if the file has none.
+        alpha: (H, W) uint8 or uint16; None if the file has no alpha channel.
+        palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
-        shown_inverted: whether viewers invert the numbers, as for a TIFF in which 0 is white.
-        bands: the number of bands, if there are several and they are not marked as colors or alpha.
+        shown_inverted: whether viewers show inverted numbers, as for a TIFF in which 0 is white.
+        bands: the number of bands that are not marked as colors or alpha, if the file has several; else 1.
     """
 
     values: npt.NDArray[Any]
@@ -79,7 +79,9 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return a number in the file and the number to which Pillow scales it; None if Pillow does not scale.
+    """Return by how much Pillow scales the numbers of a file: a number in the file, and the scaled number.
+
+    Return None if it does not.
 
     Raises:
         ImageError: Pillow would drop bits of the numbers.
@@ -138,7 +140,7 @@ def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
 
 
 def _numbers(values: Samples, bands: Bands) -> Samples:
-    """Return the numbers of one band; a 1-bit image has 0 for black and 255 for white."""
+    """Return the numbers of one band; for a 1-bit image 0 for black and 255 for white."""
     if bands.bits > 1 or bands.model == "palette":
         return values
     white = values == (0 if bands.model == "white-is-zero" else 1)

@@ -1,7 +1,8 @@
 """Read TIFF files by their tags: pages, bands, masks, and the numbers of any bands as they are stored.
 
 Pillow decodes the compressed bytes, but supports few band layouts. A losslessly compressed file is therefore presented
-to Pillow as a gray image of bytes, which are converted to numbers here. Lossy files (JPEG, ...) are left to Pillow.
+to Pillow as a gray image of bytes, and the bytes are converted to numbers here. Lossy files (JPEG, ...) are left to
+Pillow.
 
 Sources: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; GDAL's tags,
 https://gdal.org/en/stable/drivers/raster/gtiff.html
@@ -84,7 +85,7 @@ class TiffPage:
 
     @property
     def subfile(self) -> int:
-        """The bits of the tag NewSubfileType: 1 for a smaller copy, 4 for a mask."""
+        """The bits of the tag NewSubfileType: 1 for a smaller copy of the image, 4 for a mask."""
         return self._number(_SUBFILE, 0)
 
     @property
@@ -95,7 +96,7 @@ class TiffPage:
 
     @property
     def has_place(self) -> bool:
-        """Whether its tags hold a georeference."""
+        """Whether the tags of the page hold a georeference."""
         return any(tag in self.tags for tag in _PLACE_TAGS)
 
     @property
@@ -105,7 +106,7 @@ class TiffPage:
 
     @property
     def bits(self) -> int:
-        """The bits of a number."""
+        """The number of bits of a number."""
         return self._number(_BITS, 1)
 
     @property
@@ -120,7 +121,7 @@ class TiffPage:
 
     @cached_property
     def dtype(self) -> np.dtype[np.generic]:
-        """The NumPy type of its numbers.
+        """The NumPy type of the page's numbers.
 
         Raises:
             ImageError: the numbers are complex or of an unsupported size.
@@ -140,7 +141,7 @@ class TiffPage:
 
     @cached_property
     def bands(self) -> Bands:
-        """The meaning of its bands.
+        """The meaning of the page's bands.
 
         Raises:
             ImageError: the tags are damaged, or the numbers are of an unsupported type.
@@ -197,7 +198,7 @@ class TiffPage:
 
     @property
     def has_coarse_color(self) -> bool:
-        """Whether it is JPEG with chroma subsampling (color at a lower resolution than brightness)."""
+        """Whether the page is JPEG with chroma subsampling (color at a lower resolution than brightness)."""
         return (self.photometric, self.compression, self.count, self.bits) == (6, 7, 3, 8)
 
     @property
@@ -382,7 +383,7 @@ def is_tiff(head: bytes) -> bool:
 
 
 def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
-    """Read the tags of all pages, or of the first `most`.
+    """Read the tags of all pages, or of the first `most` pages.
 
     Raises:
         ImageError: the file has no page, or a tag is damaged.
@@ -418,7 +419,7 @@ def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
 
 
 def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
-    """Return the page that is the mask of another one: the next mask of its size, if any."""
+    """Return the page that is the mask of a page: the next mask page of the same size; None if there is none."""
     following = pages[pages.index(page) + 1 :]
     for other in following:
         if not other.subfile & (_REDUCED | _MASK):
@@ -452,7 +453,7 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
-    """Return some bands of (H, W, n); the same array if they are all bands in order."""
+    """Return some bands of (H, W, n); the same array if `bands` are all bands in order."""
     return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 
@@ -483,7 +484,10 @@ def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
 
 
 def _scale(metadata: str, colors: tuple[int, ...]) -> tuple[float, float] | None:
-    """Return the factor and offset of the visible bands, if all share one that converts integers to reflectance."""
+    """Return the factor and offset that convert integers to reflectance.
+
+    Return None unless they are the same for all visible bands.
+    """
     factors, offsets = (dict(_ITEMS[role].findall(metadata)) for role in ("scale", "offset"))
     found = {(_number_in(factors.get(str(band), "1")), _number_in(offsets.get(str(band), "0"))) for band in colors}
     factor, offset = found.pop()

@@ -19,7 +19,7 @@ from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file,
 from maskpencil.visualize import grayscale
 
 RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
-"""The folders of results, and the suffixes of the files in them."""
+"""The folders of results, each with the suffix of its files."""
 
 REGIONS = "regions.json"
 """The file of the regions of all images, in formats that use a single file."""
@@ -49,7 +49,7 @@ class ImageResults:
         self._stack.__exit__(kind, error, traceback)
 
     def write(self, prediction: Prediction, source: Source) -> None:
-        """Write all results of one image that the options request.
+        """Write the results of one image that the options request.
 
         Raises:
             OutputError: a file cannot be written.
@@ -97,8 +97,8 @@ def write_prediction(
 ) -> None:
     """Write the results of an image below `out`.
 
-    These are masks/STEM.png; overlays/STEM.jpg with boxes around the regions in `boxes`, unless overlays are off; and
-    confidence/STEM.png and entropy/STEM.png if the prediction has them.
+    The results are masks/STEM.png; overlays/STEM.jpg with boxes around the regions in `boxes`, unless overlays are off;
+    and confidence/STEM.png and entropy/STEM.png if the prediction has confidence and entropy.
 
     Raises:
         OutputError: a file cannot be written.
@@ -115,7 +115,10 @@ def write_prediction(
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
-    """Yield a function that writes the regions of an image into its own file or, by format, a common file."""
+    """Yield a function that writes the regions of an image; yield None without a format.
+
+    By format, an image has a file of its own, or all images share a file.
+    """
     if file_format is None:
         yield None
     elif file_format == "geojson":
@@ -129,7 +132,10 @@ def _region_files(
 
 @contextmanager
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
-    """Yield a function that adds an image to a data set in `folder`, which must be missing or empty."""
+    """Yield a function that adds an image to a data set in `folder`, which must not exist or must be empty.
+
+    Yield None without a format.
+    """
     if file_format is None:
         yield None
     else:

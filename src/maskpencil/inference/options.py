@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # `maskpencil predict --help` loads all imports of this module
 
 AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
-"""The formats of `data.formats.WRITERS`."""
+"""The names of the formats in `data.formats.WRITERS`."""
 
 MaskFormat = Literal["video", "png"]
 
@@ -47,11 +47,11 @@ class VideoOptions:
     """The time in the video at which to begin, such as 90s, 1m30s or 1:30."""
 
     end: float | None = None
-    """The time in the video at which to stop, such as 90s, 1m30s or 1:30; by default its end."""
+    """The time in the video at which to stop, such as 90s, 1m30s or 1:30; by default the end of the video."""
 
     smooth: float = 0.0
-    """Smooth the class probabilities over time to reduce flicker: the weight of earlier frames, from 0 (off) to below
-    1."""
+    """The weight of earlier frames in the class probabilities, which are averaged over time to reduce flicker: from 0
+    (off) to below 1."""
 
     masks: MaskFormat | None = None
     """Also write the masks of a video: video (one lossless video of class indices) or png (one palette PNG per
@@ -116,21 +116,23 @@ class PredictOptions:
     """Also write the entropy of the class probabilities of each pixel (bright is uncertain), as gray images."""
 
     annotations: AnnotationFormat | None = None
-    """Also write images and masks as a data set in this format, to correct in an annotation tool."""
+    """Also write the images and their masks as a data set in this format, so that the masks can be corrected in an
+    annotation tool: folder (images/ and masks/), voc (Pascal VOC), coco (COCO JSON), labelme, cvat (CVAT's Segmentation
+    mask 1.1) or yolo (Ultralytics YOLO)."""
 
     geotiff: bool = False
     """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write GeoTIFF
     files."""
 
     regions: RegionFormat | None = None
-    """Find the connected regions of each class, draw their boxes on the overlays and, for images, write them in this
-    format."""
+    """Find the connected regions of each class, draw their boxes on the overlays and, for images, write the regions in
+    this format."""
 
     min_area: int = 1
-    """Leave out regions with fewer pixels."""
+    """The smallest number of pixels of a region; smaller regions are left out."""
 
     region_classes: Sequence[str] | None = None
-    """Find regions of only these classes; by default of all classes."""
+    """The names of one or more classes whose regions are found; by default all classes."""
 
     video: VideoOptions = field(default_factory=VideoOptions)
     """Settings for videos, streams and cameras."""
@@ -163,7 +165,7 @@ class PredictOptions:
 
     @property
     def kinds(self) -> list[str]:
-        """The folders of the files written for each image, without regions."""
+        """The folders in which each image gets a file, except the folder of regions."""
         asked = {"masks": True, "overlays": self.overlays, "confidence": self.confidence, "entropy": self.entropy}
         return [kind for kind, is_asked in asked.items() if is_asked]
 
@@ -172,7 +174,10 @@ class PredictOptions:
         return self.geotiff and source.kind == "image" and source.path.suffix.lower() in RASTER_SUFFIXES
 
     def find_regions(self, prediction: "Prediction", *, polygons: bool = True) -> "list[Region]":
-        """Find the requested regions; [] if no regions are requested. It is faster without `polygons`."""
+        """Find the requested regions; return [] if no regions are requested.
+
+        Without `polygons` the function is faster.
+        """
         if self.regions is None:
             return []
         return prediction.regions(min_area=self.min_area, wanted=self.region_classes, polygons=polygons)

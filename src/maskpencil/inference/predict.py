@@ -42,24 +42,24 @@ def predict(
 
     For images the results are masks/STEM.png and, if requested, overlays/STEM.jpg, confidence/STEM.png (8-bit gray,
     255 = certain) and entropy/STEM.png (8-bit gray, 0 = certain, 255 = all classes equally probable). For videos,
-    streams and cameras they are overlays/STEM.mp4 and, if `options.video` requests masks, masks/STEM.mkv (lossless gray
-    levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files of any size are
-    read, and their masks written, window by window, as GeoTIFF with their georeference.
+    streams and cameras the results are overlays/STEM.mp4 and, if `options.video` requests masks, masks/STEM.mkv
+    (lossless gray levels, the class indices) or the folder masks/STEM. With `options.geotiff`, TIFF and JPEG2000 files
+    of any size are read, and their masks written, window by window, as GeoTIFF with their georeference.
 
-    `options.regions` requests the connected components, drawn as boxes on the overlays. For images they are also
-    written: one regions.json for all images (json, coco), which after an interruption holds the completed images, or
-    one regions/STEM.geojson per image; see `regions.write_regions`. For videos they are only drawn, with a warning in
-    the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images and masks in
-    OUT/annotations, which can be corrected in an annotation tool and used for training.
+    `options.regions` requests the connected components, whose boxes are drawn on the overlays. For images the regions
+    are also written: one regions.json for all images (json, coco), which after an interruption holds the completed
+    images, or one regions/STEM.geojson per image; see `regions.write_regions`. For videos the regions are only drawn,
+    with a warning in the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images
+    and masks in OUT/annotations, which can be corrected in an annotation tool and used for training.
 
     Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, the network and
-    writing overlap. A source that cannot be read is reported, and the others are processed. Every file is whole, even
-    after an interruption.
+    writing overlap. A source that cannot be read is reported, and all other sources are processed. Every file is whole,
+    even after an interruption.
 
     Args:
-        segmenter: a segmenter, a wrapper of one, or a model folder.
-        sources: a file, folder, pattern, address, array or Pillow image, or several of them; see `find_sources`.
-        out: the folder to write; by default the next free one in runs/predict, which the report names.
+        segmenter: a segmenter, a wrapper of a segmenter, or a model folder.
+        sources: a file, folder, pattern, address, array or Pillow image, or a list of several; see `find_sources`.
+        out: the folder to write; by default a new folder in runs/predict, which the report names.
         options: the settings.
         report: called with the progress after every image, every band of a raster and every frame of a video.
         tell: called with messages for the user, such as that a stream was interrupted.
@@ -75,7 +75,7 @@ def predict(
         ConfigError: an argument has the wrong type, or the options do not fit the segmenter or the sources.
         DataError: a source does not exist, a name in `region_classes` is not a class, or the format of annotations
             cannot store the names of the classes.
-        KeyboardInterrupt: `stop` was set among images or within a video, which is dropped.
+        KeyboardInterrupt: `stop` was set while images were segmented, or within a video, whose result is dropped.
         OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
     predictor, place = load_predictor(segmenter), None if out is None else read_path("out", out)
@@ -112,7 +112,7 @@ def predict(
 
 @contextmanager
 def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) -> Iterator[Path]:
-    """Yield the folder to write: `out`, or the next free one in `RUNS` if anything is written."""
+    """Yield the folder to write: `out`, or by default a new folder in `RUNS` if anything is written."""
     if out is not None or not is_written:
         yield out or Path()
     else:
@@ -123,7 +123,10 @@ def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) ->
 def _refuse_to_replace(
     out: Path, images: Sequence[Source], rasters: Sequence[Source], videos: Sequence[Source], options: PredictOptions
 ) -> None:
-    """Check that only earlier results are replaced, and empty the folders that hold only these; see `results`."""
+    """Check that only earlier results are replaced, and empty the folders that hold nothing but earlier results.
+
+    See `results`.
+    """
     files = [*image_files(out, images, options), *raster_files(out, rasters, options)]
     folders = [out / ANNOTATIONS] if options.annotations and images else []
     if videos:

@@ -11,7 +11,7 @@ from maskpencil.inference.sources import Source
 
 @dataclass(frozen=True)
 class Failure:
-    """A source that failed, and the reason in one line that names it."""
+    """A source that failed, and the reason in one line that names the source."""
 
     source: Source
     message: str
@@ -55,7 +55,7 @@ class PredictionReport:
         out: the folder of the results; None if nothing was written.
         images: the number of completed images.
         videos: the number of completed videos, streams and cameras.
-        frames: the number of their frames.
+        frames: the number of frames of these videos.
         seconds: the duration of the prediction.
         failures: the sources that failed.
         warnings: lines about data that were lost or left out.
@@ -123,7 +123,7 @@ class Tally:
             self.report(Progress(source, number, self.sources, done, rows, is_part=True))
 
     def result(self, out: Path | None, seconds: float) -> PredictionReport:
-        """Return the report of all sources."""
+        """Return the report on all sources."""
         return PredictionReport(
             out=out,
             images=self.images,

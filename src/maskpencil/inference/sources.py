@@ -44,7 +44,7 @@ class Source:
         stem: the name of the results: the path below the folder or pattern by which the source was found, without
             suffix, with / between folders. The stems of images are unique, and the stems of other sources as well.
         argument: the path, folder, pattern or address by which the source was found.
-        image: the image in memory, an array or a Pillow image; None for all others.
+        image: the image in memory, an array or a Pillow image; None for all other sources.
     """
 
     kind: Kind
@@ -114,22 +114,23 @@ def find_sources(
 
     A number is a camera, unless a file has that name. Addresses are streams, even addresses of video files. Folders are
     searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
-    is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks
-    beside images, are left out with a message to `tell`, as are named pipes, devices and sockets.
+    is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks/
+    beside images/, are left out with a message to `tell`. So are named pipes, devices and sockets.
 
     Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
-    of training, and `runs/COMMAND`. A folder of only results can be named to segment these, unless it is `out`.
+    of training, and `runs/COMMAND`. If a folder of nothing but results is given, the results are segmented, unless the
+    folder is `out`.
 
     Images in memory are Pillow images and arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts;
     their results are named `image`, `image-2` and so on, in order. An array of four axes is several images.
 
     Args:
-        arguments: one or several; existing `Source` objects are returned unchanged.
+        arguments: one source or several; existing `Source` objects are returned unchanged.
         out: the folder of the results.
         tell: called with messages for the user.
 
     Raises:
-        ConfigError: an argument is none of these.
+        ConfigError: an argument is not a path, pattern, address, camera number, image or `Source`.
         DataError: a path does not exist, a file is neither image nor video, a folder or pattern contains neither, or
             the scheme of an address is not supported.
     """
@@ -153,7 +154,7 @@ def find_sources(
 
 
 def results_name(source: Source) -> str:
-    """Return the name for a folder of results, from the first source; for a pattern, from its fixed part."""
+    """Return a name for a folder of results: the name of the first source, or of the fixed part of its pattern."""
     if source.is_live or source.image is not None:
         return source.stem
     path = Path(source.argument or source.address).expanduser()
@@ -246,7 +247,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _beside_images(folders: Sequence[str]) -> list[str]:
-    """Return which of the subfolders of a folder hold the masks of a data set."""
+    """Return the names of the subfolders that hold the masks of a data set: masks/ beside images/."""
     has_images = any(name.lower() in IMAGE_FOLDERS for name in folders)
     return [name for name in folders if has_images and name.lower() in MASK_FOLDERS]
 
@@ -258,7 +259,7 @@ def _refuse(error: OSError) -> None:
 def _is_regular(path: Path, tell: Callable[[str], None]) -> bool:
     kind = special_kind(path)
     if kind:
-        tell(f"{path}: is {kind} and left out")
+        tell(f"{path}: is left out, because it is {kind}")
     return kind is None
 
 
@@ -277,7 +278,10 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Return the stem of every source; if results would have the same name, stems get more of the path or a number."""
+    """Return the stem of every source.
+
+    If results of two sources would have the same name, more of the path or a number is added.
+    """
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
         for clash in _clashes(items, stems):
@@ -343,7 +347,7 @@ def stem_of(address: str) -> str:
 
 RUNS = "runs"
 RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|train)(?:-[0-9]+)?")
-"""The folders in `RUNS` that the commands write to by default."""
+"""The names of folders in `RUNS` to which the commands write by default."""
 
 RUN_FILES = ("config.yaml", "data.json")
 """Files that every run folder of training contains."""
@@ -355,8 +359,8 @@ MAX_LISTED_FOLDERS = 3
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
     """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
 
-    If no other files are left and `root` is not `out`, the results that `root` itself records are returned: the user
-    named a folder of results in order to segment them.
+    If all files are results and `root` is not `out`, the results that `root` itself records are returned: the user
+    named a folder of results in order to segment the results.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -385,7 +389,7 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder, with the run folder that contains it, if any, and the records that may name its files."""
+    """A folder: the run folder of training that contains it, if any, and the records that may name its files."""
 
     run: Path | None
     results: tuple[Results, ...]

@@ -22,7 +22,7 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 class _Wrapper(Predictor):
-    """A predictor with the classes, batch size and threads of the segmenter that it wraps."""
+    """The base of wrappers: a predictor with the classes, batch size and threads of the segmenter that it wraps."""
 
     segmenter: Predictor
 
@@ -42,7 +42,7 @@ class _Wrapper(Predictor):
 
 
 class TestTimeAugmentation(_Wrapper):
-    """A wrapper that averages the probabilities of a segmenter over several views of each image.
+    """A wrapper that averages the probabilities of a segmenter over mirrored and scaled copies (views) of each image.
 
     Args:
         segmenter: the segmenter that computes the probabilities of the views.
@@ -115,7 +115,7 @@ _OTHERS, _CLASS = 0, 1
 class SingleClass(_Wrapper):
     """A wrapper for `predict` that colors in green the pixels whose probability of one class exceeds a threshold.
 
-    The label maps have two classes: 1 for that class, 0 for all others.
+    The label maps have two classes: 1 for the selected class, 0 for all other classes.
 
     Raises:
         ConfigError: the threshold is not from 0 to below 1.
@@ -131,7 +131,7 @@ class SingleClass(_Wrapper):
 
     @property
     def classes(self) -> ClassSet:
-        """The two classes of the label maps: all others, and the selected class."""
+        """The two classes of the label maps: 0 "not NAME" for all other classes, 1 the selected class."""
         return self._classes
 
     @property
@@ -144,7 +144,8 @@ class SingleClass(_Wrapper):
     ) -> list[Prediction]:
         """Segment images of one size, (H, W, 3) uint8 each.
 
-        `confidence` also computes the probability of the class, `entropy` the entropy of the two classes.
+        With `confidence`, the confidence of a prediction is the probability of the selected class; with `entropy`, its
+        entropy is the entropy of the probabilities of the selected class and of all other classes together.
         """
         return [
             Prediction(

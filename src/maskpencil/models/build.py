@@ -27,7 +27,7 @@ _CLASS_LAYERS = ("score", "upscore")
 def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
     """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
 
-    fc6 and fc7 are left out if the weights have none. `weights` is "auto", "imagenet", "none" or a file, see
+    fc6 and fc7 are left out if the weights have no fc6 and fc7. `weights` is "auto", "imagenet", "none" or a file, see
     `create_backbone`.
 
     Raises:
@@ -54,7 +54,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def rebuild(architecture: Mapping[str, Any]) -> Network:
-    """Build the network of an architecture as `describe` returns it; its tensors are to be loaded next.
+    """Build the network of an architecture in the form that `describe` returns; the caller then loads its tensors.
 
     Raises:
         ConfigError: this version does not support the architecture, or a value is out of range.
@@ -68,7 +68,7 @@ def rebuild(architecture: Mapping[str, Any]) -> Network:
 
 
 def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
-    """Copy every tensor whose name and shape match one of the network's into it.
+    """Copy into the network every tensor whose name and shape match a tensor of the network.
 
     Returns:
         The names of the network's layers that keep initial weights: skip layers that a coarser network does not have,
@@ -86,7 +86,7 @@ def in_class_order(tensors: Mapping[str, Tensor], names: Sequence[str], wanted: 
     """Reorder the tensors of an FCN from the classes `names` to the classes `wanted`.
 
     Score layers, (K, C, 1, 1) and (K,), and upsamplings, (K, K, k, k) or (K, 1, k, k), have a channel for each class.
-    They are left out if the two lists do not hold the same classes.
+    These tensors are left out if the two lists do not hold the same classes.
     """
     if {*names} != {*wanted}:
         return {name: tensor for name, tensor in tensors.items() if not name.startswith(_CLASS_LAYERS)}

@@ -18,7 +18,8 @@ _COARSEST_STRIDE = 32
 _UPSAMPLINGS = ("all", "twofold", "none")
 RELEASED_STRIDES = (32, 16, 8)
 LAST_UPSCORE = {32: "upscore", 16: "upscore16", 8: "upscore8", 4: "upscore4", 2: "upscore_pool1"}
-"""The name of the last upsampling by stride: the published names, which for stride 2 another upsampling has."""
+"""The name of the last upsampling by stride. The names are the published names; for stride 2 the name differs, since
+`upscore2` is the name of another upsampling."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ class FCNConfig:
     """Whether fc6 and fc7 are kept, as convolutions, if the backbone has them (VGG, AlexNet)."""
 
     in_channels: int = 3
-    """Channels of the images, 1 or more."""
+    """The number of channels of the images, 1 or more."""
 
     dropout: float = 0.5
     """The dropout probability after fc6 and before score_fr, from 0 to below 1."""
 
     learned_upsampling: str = "all"
-    """Which upsamplings are learned: "all", "twofold" (all but the last, CVPR 2015) or "none" (released networks)."""
+    """The upsamplings that are learned: "all", "twofold" (all but the last, CVPR 2015) or "none" (released
+    networks)."""
 
     at_once_scales: bool = False
     """Whether pool4 is scaled by 0.01 and pool3 by 0.0001, as in the FCN-8s that is trained in one stage (at once)."""
@@ -57,7 +59,7 @@ class FCNConfig:
     as_released: bool = False
     """Whether images are padded by 100, pools round up and maps are cropped, as in the authors' vgg16 and alexnet.
 
-    These networks take BGR images. Otherwise images are padded to multiples of 32, and nothing needs cropping.
+    The authors' networks take BGR images. Other networks pad images to multiples of 32 and need no cropping.
     """
 
     def __post_init__(self) -> None:
@@ -171,7 +173,7 @@ class FCN(nn.Module):
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features {s: (N, C_s, H/s, W/s)} to scores at the finest stride, summed over all: (N, K, H/s, W/s)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to the sum of their scores at the finest stride, (N, K, H/s, W/s)."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -208,6 +210,6 @@ def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) ->
 
 
 def _padded(images: Tensor) -> Tensor:
-    """Pad right and bottom to multiples of 32 with 0, which is the mean color after normalization."""
+    """Pad normalized images on the right and at the bottom to multiples of 32 with 0, the mean color."""
     height, width = images.shape[-2:]
     return functional.pad(images, (0, -width % _COARSEST_STRIDE, 0, -height % _COARSEST_STRIDE))

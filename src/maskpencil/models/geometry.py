@@ -19,7 +19,10 @@ class Grid:
 
     @classmethod
     def in_place(cls, stride: int) -> Self:
-        """Return the grid whose cells are tiles of stride x stride pixels, the first in the image's top left corner."""
+        """Return the grid whose cells are tiles of stride x stride pixels.
+
+        The first tile lies in the image's top left corner.
+        """
         return cls(stride, (stride - 1) / 2)
 
     def through(self, *layers: Window) -> "Grid":
@@ -35,10 +38,10 @@ class Grid:
         return grid
 
     def offset_of(self, other: "Grid") -> int:
-        """Return the index of the cell in the `other` grid that coincides with the first cell of this grid.
+        """Return the index of the cell in the grid `other` that coincides with the first cell of this grid.
 
         Raises:
-            ConfigError: there is no such cell, or the steps differ.
+            ConfigError: no cell coincides with the first cell, or the steps of the grids differ.
         """
         offset = (self.origin - other.origin) / self.step
         if self.step != other.step or offset != int(offset) or offset < 0:
@@ -47,7 +50,7 @@ class Grid:
 
 
 class Crop(nn.Module):
-    """A layer that crops a map (N, C, H, W) to the size of another, `offset` cells from the top and the left."""
+    """A layer that crops a map (N, C, H, W) to the size of another map, `offset` cells from the top and the left."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()

@@ -52,9 +52,9 @@ def bilinear_kernel(kernel_size: int) -> Tensor:
 class BilinearUpsampling(nn.ConvTranspose2d):
     """A transposed convolution of each channel with the same, fixed bilinear kernel.
 
-    It is computed as two matrix products, along the columns and along the rows, in float32, which is several times as
-    fast as the convolution, forward and backward. While the network is traced, or if another kernel was loaded, it is
-    computed as a convolution.
+    The upsampling is computed as two matrix products, along the columns and along the rows, in float32, which is
+    several times as fast as the convolution, forward and backward. While the network is traced, or if another kernel
+    was loaded, the upsampling is computed as a convolution.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, stride: int, padding: int) -> None:
@@ -91,8 +91,8 @@ def bilinear_upsampling(
     """Make an upsampling by `stride`, initialized to the bilinear interpolation of each channel.
 
     By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place:
-    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, it is fixed and has no weights between channels,
-    which is several times as fast.
+    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, the upsampling is fixed and has no weights between
+    channels, which is several times as fast.
 
     Raises:
         ConfigError: channels is below 1, or stride is not an even number above 0.
@@ -114,8 +114,9 @@ def bilinear_upsampling(
 def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     """Return a copy of a network's first convolution, made for RGB, that takes `in_channels` channels.
 
-    With three or more channels, the first three keep their filters. Every new channel is initialized to the mean of the
-    RGB filters, as the depth channel in Shelhamer et al., PAMI 2017; with one or two channels all are new.
+    With three or more channels, the first three channels keep their filters. Every new channel is initialized to the
+    mean of the RGB filters, as the depth channel in Shelhamer et al., PAMI 2017; with one or two channels all channels
+    are new.
 
     Raises:
         ConfigError: in_channels is below 1, or the convolution does not take RGB.

@@ -1,7 +1,7 @@
 """Find regions in label maps and write them to files.
 
 - `find`: the connected components of each class, with box, area, centroid and confidence
-- `outlines`: their polygons with holes, along the edges of pixels
+- `outlines`: the polygons of regions, with holes, along the edges of pixels
 - `write`: JSON, GeoJSON and COCO
 """
 

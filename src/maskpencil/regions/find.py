@@ -13,7 +13,7 @@ from maskpencil.parsing import is_several, read_whole, shown
 
 Point = tuple[int, int]
 Ring = tuple[Point, ...]
-"""The corners in order, without repeating the first at the end; every side is horizontal or vertical."""
+"""The corners in order, without repeating the first corner at the end; every side is horizontal or vertical."""
 
 Polygon = tuple[Ring, ...]
 """The outer ring, then the holes."""
@@ -23,13 +23,13 @@ _CELLS = 3
 
 
 def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]]:
-    """Return the polygons of each of the regions 1 to `count` in `ids` (H, W), where 0 is no region.
+    """Return the polygons of each region 1 to `count` in `ids` (H, W), where 0 is no region.
 
     Points are (x, y) on the grid of the pixels' edges, 0..W and 0..H. Filling the outer rings without their holes gives
     exactly the pixels of the region. A polygon is a part of a region whose pixels are connected by their sides. The
     polygons are valid for geometry programs: no ring touches itself, and two rings touch in single points at most.
     Outer rings have a positive area by the shoelace formula (clockwise on the screen, since y points down), holes a
-    negative one.
+    negative area.
     """
     import cv2  # slow to import
 
@@ -54,10 +54,11 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the regions at three times the size, separated from each other: (3 H + 1, 3 W + 1), 1 inside.
+    """Draw the regions at three times the size, separated from each other: 1 inside, 0 outside, (3 H + 1, 3 W + 1).
 
     Pixel x covers the cells 3 x + 1 and 3 x + 2. Cell 3 x lies on the edge between the pixels x - 1 and x; it is inside
-    only if both belong to the same region. It is outside where pixels touch only at a corner, which separates them.
+    only if both belong to the same region. Where pixels touch only at a corner, cell 3 x is outside, which separates
+    the pixels.
     """
     height, width = ids.shape
     cells = np.zeros((_CELLS * height + 1, _CELLS * width + 1), dtype=np.uint8)
@@ -136,7 +137,7 @@ class Region:
     class_index: int
     class_name: str
     number: int
-    """The number within the class and the image, from 1; the largest region comes first."""
+    """The number of the region among the regions of its class in the image, from 1; the largest region comes first."""
 
     box: Box
     """(x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1; its area is (x1 - x0) * (y1 - y0)."""
@@ -165,12 +166,12 @@ def find_regions(
 ) -> list[Region]:
     """Find the connected components (8 neighbors) of each class, ordered by class, then by area, the largest first.
 
-    Ignored pixels (255) belong to no region. Takes 20 to 30 bytes of memory per pixel.
+    Ignored pixels (255) belong to no region. The function takes 20 to 30 bytes of memory per pixel.
 
     Args:
         label_map: (H, W) class indices.
         classes: the classes of the label map.
-        confidence: (H, W) in 0..1, from which the regions get their mean.
+        confidence: (H, W) in 0..1; a region gets the mean over its pixels.
         min_area: leave out regions with fewer pixels.
         wanted: the names of the classes to look for, for example to leave out a background; by default all.
         polygons: whether to compute the outlines as well, which takes longer.
@@ -202,7 +203,10 @@ def find_regions(
 def _components(
     label_map: npt.NDArray[np.uint8], classes: ClassSet, indices: Sequence[int], min_area: int
 ) -> tuple[npt.NDArray[np.int32], list[Region]]:
-    """Return ids (H, W), i + 1 at the pixels of the i-th region, and the regions without confidence and polygons."""
+    """Find regions, without confidence and polygons.
+
+    Return their ids (H, W), i + 1 at the pixels of the i-th region, and the regions.
+    """
     import cv2  # slow to import
 
     ids = np.zeros(label_map.shape, dtype=np.int32)

@@ -39,12 +39,13 @@ def write_regions(
 
     - json: an object that maps each image's name to its `size` [height, width] and `regions`.
     - geojson: a FeatureCollection with a feature for each region: a Polygon, or a MultiPolygon if parts touch only at
-      corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires. Since y points down, they
-      are clockwise on the screen; programs that draw y upwards show the image mirrored and the rings counterclockwise.
+      corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires. Since y points down,
+      outer rings are clockwise on the screen; programs that draw y upwards show the image mirrored and the rings
+      counterclockwise.
     - coco: a data set of images, annotations and categories. Ids start at 1: class i is category i + 1. `bbox` is [x,
-      y, width, height], `score` the mean confidence. Segmentations are lists of polygons; these cannot have holes, so a
-      region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is 0 for both, since
-      each is one object.
+      y, width, height], `score` the mean confidence. Segmentations are lists of polygons. Polygons in COCO cannot have
+      holes, so a region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is always
+      0, since each region is one object.
 
     Raises:
         ConfigError: there is no such format.

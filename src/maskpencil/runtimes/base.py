@@ -19,13 +19,14 @@ GPU_BATCH = 8
 """The batch size that keeps a GPU busy."""
 
 ALIGNMENT = 32
-"""Tiles start at multiples of this number of pixels, the stride of the coarsest features."""
+"""Tiles begin at multiples of this number of pixels, which is the stride of the coarsest features."""
 
 BLENDED_OVERLAP = 256
 """The halo in pixels for networks whose receptive field is the whole image; their tiles are blended."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
-"""The outputs for a block: labels; labels and their probability; labels and all probabilities; logits."""
+"""The outputs for a block: labels; labels and the probabilities of the chosen classes; labels and the probabilities of
+all classes; or logits."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Wanted:
 
     @property
     def finish(self) -> Finish:
-        """The outputs of `Runtime.finish` that suffice to compute these maps with the least work."""
+        """The outputs of `Runtime.finish` that suffice for the wanted maps with the least work."""
         if self.entropy or self.class_index is not None:
             return "probabilities"
         return "confidence" if self.confidence else "labels"
@@ -46,7 +47,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Maps:
-    """The label maps (N, H, W) uint8 of images and the other `Wanted` maps (N, H, W) float32.
+    """The label maps (N, H, W) uint8 of images, and the maps that `Wanted` requests, (N, H, W) float32 each.
 
     `confidence` is the probability of the chosen class, `probability` the probability of the requested class, both
     0..1; for `entropy` see `relative_entropy`.
@@ -65,7 +66,7 @@ class CoarseScores:
     Args:
         values: an array, or a tensor on the device of the runtime.
         working: the size at which the network sees the images.
-        first: the row of the whole grid at which `values` begin.
+        first: the row of the whole grid that is the first row of `values`.
         rows: the number of rows of the whole grid, by default the number of rows of `values`.
     """
 
@@ -144,7 +145,7 @@ class Runtime(ABC):
 
     @property
     def at_once(self) -> int:
-        """The number of images that are computed simultaneously, see `side_by_side`."""
+        """The largest number of images that are computed simultaneously, see `side_by_side`."""
         return 1
 
     @contextmanager
@@ -204,7 +205,7 @@ class Runtime(ABC):
         return maps
 
     def everything(self, scores: CoarseScores, shown: Size, kind: Literal["probabilities", "logits"]) -> Floats:
-        """Compute all probabilities or logits (N, K, H, W) float32 of images of size `shown` (H, W).
+        """Compute the probabilities or logits of all classes, (N, K, H, W) float32, of images of size `shown` (H, W).
 
         Raises:
             ModelError: the scores are not finite.
@@ -217,7 +218,10 @@ class Runtime(ABC):
         return result
 
     def has_numbers(self, values: Any) -> Any:
-        """Return whether the `values` of `CoarseScores` are all finite, as an object that `bool` evaluates later."""
+        """Check whether the `values` of `CoarseScores` are all finite.
+
+        The result is an object whose truth value is the answer, so that the caller need not wait for a GPU now.
+        """
         return np.isfinite(values).all()
 
     def _refuse_unless(self, has_numbers: Any, scores: CoarseScores) -> None:
@@ -246,14 +250,17 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
 
 
 def relative_entropy(probabilities: Floats) -> Floats:
-    """Return the entropy (N, H, W) of probabilities (N, K, H, W): 0 for one certain class, 1 for equal ones."""
+    """Return the entropy (N, H, W) of probabilities (N, K, H, W), 0 to 1.
+
+    It is 0 if one class is certain, and 1 if all classes are equally likely.
+    """
     terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
     entropy: Floats = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
     return entropy
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:
-    """Join bands of rows, from top to bottom, to the maps of whole images."""
+    """Join bands of rows, given from top to bottom, to the maps of whole images."""
     return _together(bands, axis=1)
 
 

@@ -36,7 +36,7 @@ def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
 def write_graph(folder: Path, place: Path, form: Form) -> None:
     """Write the graph of a model folder's network into the folder `place`.
 
-    A graph for OpenVINO is written without the weights, a graph for ONNX Runtime with them.
+    A graph for OpenVINO is written without the weights, a graph for ONNX Runtime with the weights.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -65,7 +65,7 @@ def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
 
 
 class _Normalized(nn.Module):
-    """Images (N, H, W, 3) uint8 -> coarse scores (N, K, h, w)."""
+    """A module that computes coarse scores (N, K, h, w) of images (N, H, W, 3) uint8, normalization included."""
 
     def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Normalized(nn.Module):
 
 
 class _Weightless(nn.Module):
-    """A module like `_Normalized`, but with the network's tensors of these names as inputs instead of weights."""
+    """A module like `_Normalized`, but the network's tensors with the given names are inputs instead of weights."""
 
     def __init__(self, normalized: _Normalized, names: Sequence[str]) -> None:
         super().__init__()
@@ -97,10 +97,11 @@ class _Weightless(nn.Module):
 
 
 def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
-    """Write the graph from images (N, H, W, 3) uint8 of any size to coarse scores, normalization included.
+    """Convert a network to a graph from images (N, H, W, 3) uint8 of any size to coarse scores, and write it to `path`.
 
-    A graph for OpenVINO has the weights as inputs, each under its name in the state dict; a graph for ONNX Runtime
-    contains them. The network cannot be used afterwards. `source` is its name in error messages.
+    The graph includes the normalization. A graph for OpenVINO has the weights as inputs, each under its name in the
+    state dict; a graph for ONNX Runtime contains the weights. The network cannot be used afterwards. `source` is the
+    name of the network in error messages.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -132,7 +133,7 @@ def _to_openvino(normalized: _Normalized, path: Path) -> None:
 
 
 def _numbers(network: Network) -> Mapping[str, Tensor]:
-    """Return the floating-point tensors; indices and counts follow from the architecture."""
+    """Return the floating-point tensors of a network by name; its integer tensors follow from the architecture."""
     return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 

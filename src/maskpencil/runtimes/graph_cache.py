@@ -1,8 +1,8 @@
 """Convert and compile the networks of model folders, and keep the results in the user's cache.
 
 Names in the cache are digests of everything that is executed, and its files are verified whenever they are read;
-damaged files are replaced. A model folder therefore cannot change the predictions of another. The cache is used only if
-no other user can write to it. Torch is imported only for converting.
+damaged files are replaced. A model folder therefore cannot change the predictions of another model folder. The cache is
+used only if no other user can write to it. Torch is imported only for converting.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class PreparedNetwork:
         form: the form of the graph: openvino or onnx.
         upsampling: the last upsampling.
         profile: the receptive field and memory use of the network.
-        is_foreign: whether the graph was part of the model folder, so that another machine may have written it.
+        is_foreign: whether the graph came with the model folder, so that another machine may have written it.
         cache: the folder in the cache for the graph and its compiled forms; None without a cache.
     """
 
@@ -99,7 +99,7 @@ class PreparedNetwork:
         """Compile the graph for this machine's CPU, or read it from the cache.
 
         Raises:
-            ModelError: as `openvino_model`, or OpenVINO cannot run the network.
+            ModelError: see `openvino_model`; or OpenVINO cannot run the network.
         """
 
         def graph() -> Any:
@@ -174,7 +174,7 @@ class ConvertedRuntime(Runtime):
 
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
-    """Return the int8 network of a model folder, None if it was not quantized.
+    """Return the int8 network of a model folder; None if the model was not quantized.
 
     Raises:
         ModelError: the int8 network is damaged, or belongs to other weights.
@@ -189,7 +189,7 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
     except ModelError as error:
         raise ModelError(f"{str(error).partition(';')[0]}; {remedy}") from error
     if stored.facts["of"] != of_weights(weights):
-        raise ModelError(f"{place}: belongs to other weights than those in {folder}; {remedy}")
+        raise ModelError(f"{place}: belongs to other weights than the weights in {folder}; {remedy}")
     cache = _place(weights, stored.digest, "openvino")
     after = after_graph(stored, folder)
     return PreparedNetwork(weights, folder, place, stored, "openvino", *after, is_foreign=True, cache=cache)
@@ -201,7 +201,7 @@ def of_weights(weights: str) -> list[object]:
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """Return the network of a model folder: its own graph, one from the cache, or a new one, which needs torch.
+    """Return the network of a model folder: with the folder's graph, a graph from the cache, or a new graph (by torch).
 
     Without a usable cache the network is converted for this process alone.
 
@@ -317,7 +317,7 @@ def is_own(folder: Path) -> bool:
 
 
 def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
-    """Create the folder `place` atomically with the content that `write` writes, and replace a damaged one.
+    """Create the folder `place` atomically with the content that `write` writes; a damaged folder is replaced.
 
     Several processes may do this at the same time. If the folder cannot be written, nothing is stored.
     """

@@ -29,24 +29,24 @@ from maskpencil.runtimes.base import ALIGNMENT, NetworkProfile
 from maskpencil.runtimes.upsampling import Upsampling
 
 GRAPH = "graph"
-"""The name of the folder in a model folder."""
+"""The name of the folder of the graph in a model folder."""
 
 Form = Literal["openvino", "onnx"]
 
 XML, CONSTANTS, FACTS = "cells.xml", "cells.bin", "network.json"
 GRAPHS: dict[Form, str] = {"openvino": XML, "onnx": "cells.onnx"}
 FILES: dict[Form, tuple[str, ...]] = {"openvino": (XML, CONSTANTS), "onnx": ("cells.onnx",)}
-"""The names of the files of each form, without `FACTS`."""
+"""The names of the files of each form of graph, without `FACTS`."""
 
 _VERSION = 2
-"""The version of the folder's content; other versions are not used."""
+"""The version of the graph folder's content; folders of other versions are not used."""
 
 _MAX_BYTES = 2**32
 _MAX_FACTS_BYTES = 2**16
 _MAX_STRIDE, _MAX_KERNEL, _MAX_ORIGIN, _MAX_REACH, _MAX_PIXEL_BYTES = 64, 256, 4096, 2**15, 2**20
 
 PIXELS = "pixels"
-"""The name of the input that takes images (N, H, W, 3) uint8."""
+"""The name of the graph's input that takes images (N, H, W, 3) uint8."""
 
 MAX_XML_BYTES = 2**26
 MAX_LAYERS = 200_000
@@ -78,7 +78,8 @@ _LAYER_TYPES = """
 """
 
 ALLOWED = frozenset(_LAYER_TYPES.split())
-"""The layer types of feed-forward networks, without those that loop, keep a state, draw numbers or call other code."""
+"""The layer types of feed-forward networks, without types that loop, keep a state, draw random numbers or call other
+code."""
 
 _ELEMENT_TYPES = "boolean bf16 f16 f32 f64 i4 i8 i16 i32 i64 u1 u4 u8 u16 u32 u64"
 _NUMBERS = frozenset(_ELEMENT_TYPES.split())
@@ -94,7 +95,7 @@ class StoredGraph:
 
     @property
     def digest(self) -> str:
-        """32 hexadecimal digits."""
+        """The digest of the files and facts: 32 hexadecimal digits."""
         return str(self.facts["digest"])
 
     def write(self, place: Path) -> None:
@@ -109,7 +110,10 @@ class StoredGraph:
 
 
 def carried_graph(folder: Path) -> StoredGraph | None:
-    """Read the graph of a model folder; return None if there is none, or it is damaged or of another network."""
+    """Read the graph of a model folder.
+
+    Return None if the folder has no graph, or if the graph is damaged or of another network.
+    """
     try:
         stored = read_graph(folder / GRAPH, "openvino")
     except ModelError:
@@ -164,7 +168,7 @@ def save_openvino(model: Any, path: Path) -> None:
     """Write an `openvino.Model`, uncompressed, as PATH and the .bin file beside it.
 
     Raises:
-        OSError: a file cannot be written; OpenVINO's own RuntimeError is converted.
+        OSError: a file cannot be written; raised also in place of OpenVINO's RuntimeError.
     """
     import openvino
 
@@ -175,7 +179,7 @@ def save_openvino(model: Any, path: Path) -> None:
 
 
 def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkProfile]:
-    """Return the last upsampling, with a learned kernel from the model folder, and the profile of a network.
+    """Return the last upsampling of a network and its profile; a learned kernel is read from the model folder.
 
     Raises:
         ModelError: the weights are damaged, or do not fit.
@@ -188,7 +192,9 @@ def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkP
     kernel = read_arrays(folder, name)[name]
     size, classes = upsampling.kernel_size, upsampling.classes
     if kernel.shape not in ((classes, 1, size, size), (classes, classes, size, size)):
-        raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} is {kernel.shape}; expected its {CONFIG}")
+        raise ModelError(
+            f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} is {kernel.shape}; copy the model folder again"
+        )
     return Upsampling(**facts["upscoring"], kernel=kernel.astype(np.float32)), profile
 
 
@@ -196,8 +202,8 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
     """Make an `openvino.Model` of a graph, read from the folder `place`, with the weights of a model folder.
 
     Raises:
-        ModelError: the weights do not fit the graph or are not numbers, or the graph came with the model folder
-            (`is_foreign`) and is not one that `write_graph` writes.
+        ModelError: the weights do not fit the graph or are not numbers; or the graph came with the model folder
+            (`is_foreign`) and is not a graph that `write_graph` writes.
     """
     import openvino
 
@@ -233,9 +239,11 @@ def _fill(model: Any, folder: Path) -> None:
         found = tensors.get(name)
         if found is None or not shape.compatible(openvino.PartialShape(found.shape)):
             misfit = "is missing" if found is None else f"is {found.shape} instead of {tuple(shape.to_shape())}"
-            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} {misfit}; expected its {CONFIG}")
+            raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} {misfit}; copy the model folder again")
         if found.dtype.kind != "f":
-            raise ModelError(f"{folder / WEIGHTS}: does not fit, {name} holds {found.dtype}; expected its {CONFIG}")
+            raise ModelError(
+                f"{folder / WEIGHTS}: does not fit {CONFIG}: {name} holds {found.dtype}; copy the model folder again"
+            )
         numbers = found.astype(parameter.get_element_type().to_dtype(), copy=False)
         parameter.output(0).replace(op.constant(numbers, shared_memory=True).output(0))
         model.remove_parameter(parameter)
@@ -262,7 +270,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Return the name of a model folder's network in the facts of a graph: version and `graph_fingerprint`."""
+    """Return the entry of a graph's facts that identifies its network: a version and a `graph_fingerprint`."""
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -338,7 +346,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
         raise ValueError(f"it is not XML ({error})") from error
     layers = net.findall("./layers/layer")
     if net.tag != "net" or net.get("version") != "11" or not 1 <= len(layers) <= MAX_LAYERS:
-        raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in OpenVINO's form 11")
+        raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in version 11 of OpenVINO's format")
     if len(layers) != sum(element.tag == "layer" for element in net.iter()):
         raise ValueError("it has layers within layers")
     for layer in layers:
@@ -353,11 +361,14 @@ def refuse_too_large(model: Any) -> None:
     The shape of the model's input for pixels stays dynamic.
 
     Raises:
-        ValueError: the model is too large, or does not have one input for pixels and one output of coarse scores.
+        ValueError: the model is too large, or does not have exactly one input for pixels and one output of coarse
+            scores.
     """
     pixels = [port for port in model.inputs if PIXELS in port.get_names()]
     if len(pixels) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"it has {len(pixels)} inputs for pixels and {len(model.outputs)} outputs, not 1 of each")
+        raise ValueError(
+            f"it has {len(pixels)} inputs for pixels and {len(model.outputs)} outputs; expected 1 input and 1 output"
+        )
     free = pixels[0].get_partial_shape()
     outputs = [(operation, port) for operation in model.get_ops() for port in operation.outputs()]
     constant = [(operation, port) for operation, port in outputs if port.get_partial_shape().is_static]
@@ -374,7 +385,7 @@ def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
 
 
 def _elements(port: Any) -> int:
-    """Return the number of elements of an output; 0 if it is unknown."""
+    """Return the number of elements of an output of an operation; 0 if the number is unknown."""
     shape = port.get_partial_shape()
     return math.prod(shape.to_shape()) if shape.is_static else 0
 
@@ -382,7 +393,9 @@ def _elements(port: Any) -> int:
 def _check_layer(layer: ET.Element, data: int) -> None:
     kind, opset, details = layer.get("type", ""), layer.get("version", ""), layer.find("data")
     if kind not in ALLOWED or opset not in _OPSETS:
-        raise ValueError(f"it has a layer {shown(kind)} of {shown(opset)}, which no supported network has")
+        raise ValueError(
+            f"it has the operator {shown(kind)} of the operator set {shown(opset)}, which no supported network has"
+        )
     if kind in ("Const", "Constant"):
         entries = {} if details is None else details.attrib
         offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))

@@ -62,7 +62,10 @@ class OnnxRuntime(ConvertedRuntime):
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
-    """Build the graph from coarse scores to a block of pixels; with `mixed`, the matrices are further inputs."""
+    """Build the graph from coarse scores to a block of pixels.
+
+    With `mixed`, the matrices of the block are further inputs.
+    """
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper
 

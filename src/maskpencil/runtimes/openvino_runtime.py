@@ -20,7 +20,7 @@ from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 _MAX_AT_ONCE = 4
-"""The largest number of images that run simultaneously; each takes memory."""
+"""The largest number of images that run simultaneously; each image takes memory."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
 """The number of compiled layers that OpenVINO may keep in memory, by performance hint, per stream; the default is
@@ -134,7 +134,10 @@ class _Compiled:
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
-    """Build the graph from coarse scores to a block of pixels; with `mixed`, the matrices are further inputs."""
+    """Build the graph from coarse scores to a block of pixels.
+
+    With `mixed`, the matrices of the block are further inputs.
+    """
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
     if upsampling.kernel is not None and upsampling.stride:

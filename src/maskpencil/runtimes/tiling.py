@@ -12,7 +12,7 @@ from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, NetworkProfi
 from maskpencil.runtimes.upsampling import Floats, Size
 
 Part: TypeAlias = "slice[int, int, None]"
-"""From the first row or column to the one after the last."""
+"""Some rows or columns: from the first to the one after the last."""
 
 
 class Windows(Protocol):
@@ -20,7 +20,7 @@ class Windows(Protocol):
 
     @property
     def size(self) -> Size:
-        """(H, W)."""
+        """The size (H, W) of the image."""
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
         """Read the pixels of some rows and columns, (rows, columns, 3) uint8."""
@@ -49,8 +49,8 @@ def tiled_maps(
 
     The image is cut into square tiles with sides of `tile` pixels, a multiple of `ALIGNMENT`, from its upper left
     corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores equal
-    those of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended instead.
-    Only one band of scores is in memory at a time.
+    the scores of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended
+    instead. Only one band of scores is in memory at a time.
     """
     height, width = image.size
     stride = runtime.upsampling.pixel_stride
@@ -96,7 +96,10 @@ def _exact_bands(
 def _blended_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Yield bands as `_exact_bands` does, averaging overlapping tiles with weights by the distance to their edges."""
+    """Yield bands as `_exact_bands` does.
+
+    Overlapping tiles are averaged with weights that grow with the distance to their edges.
+    """
     height, width = image.size
     total = np.zeros((1, runtime.upsampling.classes, *grid), np.float32)
     weights = np.zeros(grid, np.float32)
@@ -122,7 +125,10 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the end index of the scores to keep; in the last window the scores of the padding are kept too."""
+    """Return the index after the last score of a tile to keep.
+
+    In the last window the scores of the padding are kept too.
+    """
     if start + tile >= length:
         return scores - window.start // stride
     return (start + tile - window.start) // stride

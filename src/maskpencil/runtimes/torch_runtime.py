@@ -71,7 +71,10 @@ class TorchRuntime(Runtime):
 
     @torch.inference_mode()
     def has_numbers(self, values: Tensor | Floats) -> Any:
-        """See `Runtime`; returns a tensor on the device, so that the CPU waits for the GPU only when it is tested."""
+        """See `Runtime`.
+
+        Returns a tensor on the device, so that the CPU waits for the GPU only when the tensor is tested.
+        """
         return torch.linalg.vector_norm(torch.as_tensor(values), math.inf).isfinite()
 
     @cached_property
@@ -105,9 +108,9 @@ class TorchRuntime(Runtime):
 class CompiledNetwork:
     """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
 
-    An input shape is compiled the second time it occurs, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
+    An input shape is compiled when it occurs the second time, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
     uncompiled. On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network
-    must not be trained any more. May be used from several threads.
+    must not be trained any more. The object may be used from several threads.
     """
 
     def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
@@ -177,8 +180,8 @@ def measure_profile(network: Network) -> NetworkProfile:
     """Measure a network, in evaluation mode, on strips of images.
 
     NaNs in a few rows of a strip appear in every score that depends on these rows, whatever the weights. In addition, a
-    part of a strip must get the same scores as in the whole strip. This is not so for networks with fixed windows (Swin
-    transformer) or with features of the whole image (squeeze and excitation).
+    part of a strip must get the same scores as in the whole strip; networks with fixed windows (Swin transformer) or
+    with features of the whole image (squeeze and excitation) fail this test.
     """
     network.eval()
     memory = _bytes_per_pixel(network)
@@ -194,7 +197,7 @@ def measure_profile(network: Network) -> NetworkProfile:
 
 @contextmanager
 def _by_convolutions(network: Network) -> Iterator[None]:
-    """Compute fixed upsamplings as convolutions: in a matrix product NaNs spread through its zeros."""
+    """Compute fixed upsamplings as convolutions in the block; in a matrix product a NaN would spread too far."""
     layers = [layer for layer in network.modules() if isinstance(layer, BilinearUpsampling) and layer.is_bilinear]
     for layer in layers:
         layer.is_bilinear = False
@@ -213,12 +216,15 @@ def _strip(network: Network, length: int, *, upright: bool) -> Tensor:
 
 
 def _along(scores: Tensor, *, upright: bool) -> Tensor:
-    """Return scores (1, K, h, w) as (length, all others), along the strip."""
+    """Return the scores (1, K, h, w) of a strip as a matrix whose rows lie along the strip."""
     return scores[0].permute(1, 2, 0).flatten(1) if upright else scores[0].permute(2, 1, 0).flatten(1)
 
 
 def _reach(network: Network, length: int, *, upright: bool) -> int | None:
-    """Return the distance in pixels up to which a tile has an effect; None if it reaches the end of the strip."""
+    """Return the distance in pixels up to which a tile affects scores.
+
+    Return None if the effect reaches an end of the strip.
+    """
     strip, first = _strip(network, length, upright=upright), length // 2
     strip.narrow(2 if upright else 3, first, ALIGNMENT).fill_(math.nan)
     scores = _along(network.coarse_scores(strip), upright=upright)

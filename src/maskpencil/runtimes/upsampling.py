@@ -1,7 +1,7 @@
 """The last upsampling and the scaling to the size of the image, as matrices. Without torch.
 
-Both are interpolations along rows and columns, so together they are one matrix per side: a block of pixels is
-`down @ scores @ across.T` and depends only on the coarse scores around it.
+Upsampling and scaling are both interpolations along rows and columns, so together they are one matrix for the rows and
+one for the columns: a block of pixels is `down @ scores @ across.T` and depends only on the coarse scores around it.
 """
 
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ class Upsampling:
         stride: the stride of the transposed convolution; None to scale the scores to the size of the image, as
             torchvision's networks do.
         kernel_size: the kernel size of the transposed convolution.
-        origin: the row and column of its output at which the image begins.
-        kernel: the learned kernel (K, K / groups, k, k); None for a bilinear one.
+        origin: the row, and equally the column, of the transposed convolution's output at which the image begins.
+        kernel: the learned kernel (K, K / groups, k, k); None for a bilinear kernel.
     """
 
     classes: int
@@ -55,7 +55,9 @@ class Upsampling:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """Yield the blocks of pixels in some `rows` of an image of size `shown`, scaled to `working` for the network.
+        """Yield the blocks of pixels in some `rows` of an image.
+
+        `shown` is the size of the image, `working` the size at which the network sees it.
 
         `grid` is the (height, width) of the coarse scores.
         """
@@ -70,7 +72,9 @@ class Upsampling:
                 yield Block((slice(first, end), slice(left, right)), down, across)
 
     def _side(self, pixels: tuple[int, int], grid: int, working: int, shown: int, *, cut: bool) -> "Side":
-        """Return the rows or columns of a block, from its first pixel to the pixel after the last.
+        """Return how the rows or columns of a block are computed.
+
+        `pixels` are its first row or column and the one after its last.
 
         With `cut`, the output of a learned upsampling is not scaled but only cut to the block.
         """
@@ -100,7 +104,7 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Side:
-    """The rows, or columns, of a block: the `span` of scores they depend on, and the matrix (pixels, scores).
+    """The computation of a block's rows or columns: a matrix (pixels, scores), and the `span` of scores that it takes.
 
     With a learned upsampling, the matrix is applied to the output of the upsampling; without a matrix, the output is
     cut from `offset` on.
@@ -120,7 +124,7 @@ class Block:
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """Return this block moved down by `rows`, for scores with that many rows added in front."""
+        """Return this block for scores that have `rows` more rows in front."""
         span = slice(self.down.span.start + rows, self.down.span.stop + rows)
         return replace(self, down=replace(self.down, span=span))
 
@@ -140,7 +144,10 @@ def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[np
 
 
 def _side(places: npt.NDArray[np.int64], weights: npt.NDArray[np.floating], *, length: int | None = None) -> Side:
-    """Return the matrix of interpolation weights; its columns are the used positions, or all `length` positions."""
+    """Return the matrix of interpolation weights.
+
+    Its columns are the positions in use, or, with `length`, all positions.
+    """
     first = 0 if length else int(places.min())
     end = length or int(places.max()) + 1
     matrix = np.zeros((len(places), end - first), dtype=np.float32)

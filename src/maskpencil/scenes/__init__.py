@@ -34,9 +34,9 @@ class Scene:
 
 
 def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
-    """Draw the street of a seed at `size` (height, width) in pixels: the first frame of its drive.
+    """Draw the street of a seed at `size` (height, width) in pixels: the first frame of `drive`.
 
-    The same seed gives the same street at every size, with more detail at a larger one.
+    The same seed gives the same street at every size, with more detail at a larger size.
 
     Raises:
         ConfigError: the seed is negative, or a side is shorter than 32 pixels.

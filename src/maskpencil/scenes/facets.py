@@ -34,10 +34,11 @@ FACING_RIGHT, FACING_LEFT, FACING_CAMERA, FACING_UP, ROUND, GLASS, LAMP_WINDOW, 
 
 @dataclass(frozen=True)
 class Outlines:
-    """N polygons with M vertices in all, without color.
+    """N polygons without color, which have M vertices together.
 
     `vertices` (M, 3) are in meters: to the right of the street's center line, above the ground, along the street.
-    Polygon i has the next `counts[i]` vertices.
+    `counts` (N,) is the number of vertices of each polygon; the vertices of a polygon follow the vertices of the
+    polygon before it.
     """
 
     vertices: Floats
@@ -53,7 +54,7 @@ class Outlines:
 class Facets(Outlines):
     """Colored polygons: `colors` (N, 3) in 0..1, `labels` (classes), `lights` and `depths` (N,).
 
-    A polygon is painted over all polygons of greater depth, and over earlier ones of the same depth.
+    A polygon is painted over all polygons of greater depth, and over earlier polygons of the same depth.
     """
 
     colors: Floats
@@ -76,7 +77,10 @@ class Facets(Outlines):
 
 @dataclass(frozen=True)
 class Model:
-    """An object at the origin: facets, the weight `takes` (N,) of the paint in their colors, and shadow outlines."""
+    """An object at the origin: facets, and `casters`, outlines that cast its shadow.
+
+    `takes` (N,) is the weight with which the paint of a `Placement` is added to the color of each facet.
+    """
 
     facets: Facets
     takes: Floats
@@ -85,7 +89,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Placement:
-    """A model with a position and a paint, the color of the object; `stretch` scales it along the street."""
+    """A model with a position and a paint, the color of the object; `stretch` scales the model along the street."""
 
     model: Model
     right: float
@@ -133,9 +137,9 @@ class Sketch:
         takes: float = 0.0,
         depth: npt.ArrayLike = 0.0,
     ) -> None:
-        """Add one polygon (V, 3), or several with the same number of vertices (N, V, 3).
+        """Add a polygon (V, 3) with V vertices, or N polygons (N, V, 3) with V vertices each.
 
-        The color is `color` (3,) or (N, 3), plus `takes` times the paint of the placed model.
+        The color is `color` (3,) or (N, 3), plus `takes` times the paint of the `Placement`.
         """
         polygons = _stacked(points)
         count, corners, _ = polygons.shape
@@ -152,7 +156,7 @@ class Sketch:
         self._takes.append(np.full(count, takes))
 
     def cast(self, points: npt.ArrayLike) -> None:
-        """Add outlines (V, 3) or (N, V, 3) that cast shadows."""
+        """Add an outline (V, 3) with V vertices, or N outlines (N, V, 3), that cast shadows."""
         self._casters.extend(_stacked(points))
 
     def model(self) -> Model:
@@ -164,7 +168,7 @@ class Sketch:
 def rectangles(
     right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, near: npt.ArrayLike, far: npt.ArrayLike
 ) -> Floats:
-    """Return upright rectangles (N, 4, 3) along the street; the arguments are broadcast to N values."""
+    """Return the corners (N, 4, 3) of upright rectangles along the street; the arguments are broadcast to N values."""
     right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
     corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
@@ -173,14 +177,21 @@ def rectangles(
 def crosswise(
     left: npt.ArrayLike, right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, along: npt.ArrayLike
 ) -> Floats:
-    """Return upright rectangles (N, 4, 3) that face the camera; the arguments are broadcast to N values."""
+    """Return the corners (N, 4, 3) of upright rectangles that face the camera.
+
+    The arguments are broadcast to N values.
+    """
     left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
     corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
 
 
 def upright(shapes: npt.ArrayLike) -> Floats:
-    """Return shapes (N, V, 2), in meters to the right and up, as upright polygons across the street (N, V, 3)."""
+    """Turn flat shapes into upright polygons that face the camera, at position 0 along the street.
+
+    `shapes` (N, V, 2) are N shapes with V corners each, in meters to the right and up. Returns (N, V, 3) street
+    coordinates.
+    """
     flat = np.asarray(shapes, dtype=np.float64)
     return np.concatenate([flat, np.zeros((*flat.shape[:-1], 1))], axis=-1)
 

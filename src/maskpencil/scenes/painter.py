@@ -15,7 +15,10 @@ NEAR = 0.5  # meters: nothing nearer to the camera is drawn
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera at one moment: `focal` length in pixels, `middle` column and `horizon` row straight ahead."""
+    """A pinhole camera at one moment.
+
+    `focal` is the focal length in pixels; the column `middle` and the row `horizon` are straight ahead of the camera.
+    """
 
     moment: Moment
     height: int
@@ -96,7 +99,7 @@ def smooth_step(x: Canvas) -> Canvas:
 
 
 def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-    """Return the rows above the ground (R, W, 3), and the mask (R, W) of the woods in them."""
+    """Return the R rows above the ground (R, W, 3), and a boolean mask (R, W) of the woods in these rows."""
     moment, weather = view.moment, view.moment.look.weather
     rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
     rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
@@ -163,7 +166,7 @@ class Ground:
             self._side_street = np.maximum(self._side_street, inner)
 
     def paint(self) -> tuple[Canvas, npt.NDArray[np.uint8]]:
-        """Return colors (R, W, 3) and classes (R, W)."""
+        """Return the colors (R, W, 3) and the class indices (R, W) of the ground."""
         layout, look = self._view.moment.layout, self._view.moment.look
         # Noise finer than a pixel would flicker in a video.
         fine = np.clip(0.35 / self._long - 0.15, 0, 1) * (noise_at(9 * self._right, 9 * self._along) - 0.5)
@@ -199,7 +202,7 @@ class Ground:
         return brightness
 
     def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-        """Return the share of white paint in each pixel, and the mask of pixels whose center is painted."""
+        """Return the share of white paint in each pixel, and a boolean mask of the pixels whose center is painted."""
         layout, along, apart = self._view.moment.layout, self._along, self._apart
         dash = (
             np.floor(along / DASHES) * DASHES + DASHES / 2
@@ -333,7 +336,7 @@ def _develop(view: View, canvas: Canvas, labels: Labels, rng: np.random.Generato
 
 
 def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Add blurred reflections to the wet ground; they are stronger farther away."""
+    """Add blurred reflections to the wet ground; the reflections are stronger farther away."""
     first = view.first_ground_row
     below = np.arange(view.height - first)
     above = canvas[np.maximum(first - 1 - (1.15 * below).astype(np.int64), 0)]
@@ -363,7 +366,7 @@ def _rain(view: View, rng: np.random.Generator) -> Canvas:
 
 @lru_cache(maxsize=4)
 def _rim(height: int, width: int) -> Canvas:
-    """Return the vignetting of the lens (H, W, 1)."""
+    """Return the factors (H, W, 1) by which the lens darkens pixels far from the center (vignetting)."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, np.newaxis]
     x = np.linspace(-1, 1, width, dtype=np.float32)[np.newaxis]
     return np.float32(1.02) - np.float32(0.065) * ((x**2 + y**2) ** np.float32(1.5))[..., np.newaxis]

@@ -49,7 +49,7 @@ def house_width(design: int) -> float:
 
 @lru_cache(maxsize=4 * DESIGNS)
 def house_model(design: int, side: int, *, corner: bool) -> Model:
-    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; the paint is its wall's color.
+    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; the paint is the color of its walls.
 
     The side wall of a `corner` house, which faces a side street, has windows.
     """
@@ -86,7 +86,10 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
 
 @lru_cache(maxsize=2)
 def garden_wall_model(side: int) -> Model:
-    """Build one meter of wall, taller than a person, for the gap between two houses; the paint is its color."""
+    """Build one meter of wall, taller than a person, for the gap between two houses.
+
+    The paint is the color of the wall.
+    """
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)
     sketch.front(2.1, 2.35, 0, 1, takes=0.7)
@@ -164,7 +167,7 @@ def _walls(sketch: _Plans, trim: Floats, roof: Floats, *, shape: str, eaves: flo
 def _windows(
     sketch: _Plans, rng: np.random.Generator, trim: Floats, s: Floats, y: Floats, size: tuple[float, float]
 ) -> None:
-    """Draw windows centered at `s`, with their lower edges at `y`."""
+    """Draw windows centered at `s` along the street, with their lower edges at the height `y`, in meters."""
     width, height = size
     half = width / 2
     sketch.front(y - 0.12, y + height + 0.14, s - half - 0.13, s + half + 0.13, trim)

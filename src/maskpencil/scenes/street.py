@@ -32,7 +32,7 @@ CORNER = 17.0
 
 @dataclass(frozen=True)
 class Layout:
-    """The measures of one street in meters; both sides are equal."""
+    """The measures of one street in meters; its left and right sides are equal."""
 
     lane: float
     parking: float
@@ -62,7 +62,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """The street at one time, and the camera `along` it, `right` of its center line, `height` above the road."""
+    """The street at one time.
+
+    The position of the camera, in meters, is `along` the street, `right` of its center line, and `height` above the
+    road.
+    """
 
     time: float
     right: float
@@ -91,7 +95,7 @@ class Street:
     """An endless street, the same for the same seed.
 
     Each block, car and person is drawn at random from its own seed, so that any part of the street can be built without
-    the others.
+    the other parts.
     """
 
     def __init__(self, seed: int) -> None:

@@ -96,10 +96,10 @@ _WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 @lru_cache(maxsize=4 * len(SHAPES))
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
-    """Build one of `SHAPES` with its near end at the origin; the paint is the body's color.
+    """Build a car, one of `SHAPES`, with its near end at the origin; the paint is the color of the body.
 
-    An `oncoming` car shows its front, any other its rear. Of the two sides, as seen from the camera, only the left one
-    is drawn if `left_side`, else only the right one.
+    An `oncoming` car shows its front, any other its rear. Of the sides, as seen from the camera, only the left side is
+    drawn if `left_side`, else only the right side.
     """
     sketch = _Plans(SHAPES[number], oncoming=oncoming, left_side=left_side)
     # From far to near, as in the painter's algorithm.
@@ -188,7 +188,7 @@ class _Plans(Sketch):
         return [(self._length - s, y) for s, y in reversed(points)] if self._oncoming else list(points)
 
     def _on_cabin(self, along: float, part: float) -> tuple[float, float, float]:
-        """Return the point on the sloping side at the share `part` of the height between waist and roof."""
+        """Return a point on the sloping side of the cabin, at `along` and the share `part` of its height."""
         (near, near_waist), (_, near_roof), (_, far_roof), (far, far_waist) = self._cabin
         waist = near_waist + (far_waist - near_waist) * (along - near) / (far - near)
         height = waist + part * (max(near_roof, far_roof) - waist)
@@ -196,7 +196,11 @@ class _Plans(Sketch):
 
 
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
-    """Return the strip (4, 3) across the car's width between two points (along the car, height) of its outline."""
+    """Return a strip (4, 3) across the car's width.
+
+    It lies between `low` and `high`, points (along the car, height) of the outline, where the car has half the
+    widths `half_low` and `half_high`.
+    """
     (s0, y0), (s1, y1) = low, high
     return np.array([(-half_low, y0, s0), (-half_high, y1, s1), (half_high, y1, s1), (half_low, y0, s0)])
 
@@ -273,7 +277,7 @@ def people_facets(walkers: Sequence[Walker]) -> tuple[Facets, Outlines]:
 
 
 class _Crowd:
-    """A drawing of P people at once, each with a height of 1 and the feet at the origin."""
+    """A drawing of P people at once; each person has a height of 1 and the feet at the origin."""
 
     def __init__(self, walkers: Sequence[Walker]) -> None:
         people = [walker.person for walker in walkers]
@@ -341,7 +345,7 @@ class _Crowd:
         self._shape([middle + corner * (wide, high) for corner in _CIRCLE], color, whom)
 
     def _shape(self, corners: Sequence[Floats], color: Floats, whom: npt.NDArray[np.bool_] | None = None) -> None:
-        """Add a polygon of corners (P, 2) in a color (3,) or (P, 3), for all people or for those in `whom` (P,)."""
+        """Add a polygon of corners (P, 2) in a color (3,) or (P, 3), for all people or where `whom` (P,) is True."""
         points = self._on_street(np.stack(corners, axis=1))
         colors, depths = np.broadcast_to(color, (len(points), 3)), self._places[:, 2]
         if whom is not None:
@@ -349,12 +353,12 @@ class _Crowd:
         self._sketch.paint(points, colors, light=ROUND, depth=depths)
 
     def _on_street(self, shapes: Floats) -> Floats:
-        """Move shapes (P, V, 2) to street coordinates (P, V, 3)."""
+        """Convert shapes of P people, (P, V, 2) with V corners each, to street coordinates (P, V, 3)."""
         points = np.repeat(self._places[:, np.newaxis], shapes.shape[1], axis=1)
         points[..., :2] += shapes * self._heights[:, np.newaxis, np.newaxis]
         return points
 
 
 def _point(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
-    """Return positions (P, 2), or (2,) for two numbers."""
+    """Return positions (P, 2) from their coordinates (P,), or a position (2,) from two numbers."""
     return np.stack(np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)), axis=-1)

@@ -67,7 +67,7 @@ def build_trainer(
     model, started = _network(config, data, start=start)
     if start and (broken := first_not_finite(model.state_dict())):
         raise ModelError(
-            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use others"
+            f"{config.init or config.weights}: the initial weights are not finite numbers ({broken}); use other weights"
         )
     if config.fully_connected and not model.config.fully_connected:  # the weights have none
         config = replace(config, fully_connected=False)
@@ -176,7 +176,7 @@ def _prepared(
 
 
 def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
-    """Compute the features of the frozen backbone, or reuse those of an earlier run."""
+    """Compute the features of the frozen backbone, or reuse the features of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:
@@ -210,7 +210,7 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
         what = (
             "in another order, matched by name"
             if {*theirs} == {*ours}
-            else "others, so that the scores start untrained"
+            else "different, so that the score layers start untrained"
         )
         notes.append(f"{config.init}: its classes are {what}: {', '.join(theirs)}; the data's are {', '.join(ours)}")
     return model, tuple(notes)

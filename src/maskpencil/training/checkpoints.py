@@ -29,18 +29,20 @@ def save_checkpoint(
     average: nn.Module | None = None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Write weights, their moving average, optimizer state and progress; random numbers follow from seed and progress.
+    """Write the weights, their moving average, the state of the optimizer and the progress of a run.
+
+    The random numbers are not stored, since they follow from the seed and the progress.
 
     Args:
         path: the folder, which is replaced as a whole.
         progress: the state of the run.
         model: the network that is trained.
-        optimizer: its optimizer.
+        optimizer: the optimizer of the network.
         average: the network with the moving average of the weights.
         scaler: the scaler of the loss in fp16.
 
     Raises:
-        OutputError: the checkpoint cannot be written; the previous one is kept.
+        OutputError: the checkpoint cannot be written; the previous checkpoint is kept.
     """
     state = {
         "progress": asdict(progress),
@@ -69,7 +71,9 @@ def load_checkpoint(
     average: nn.Module | None = None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Progress | None:
-    """Restore the state that `save_checkpoint` wrote and return the progress; None if there is no checkpoint yet.
+    """Restore the state that `save_checkpoint` wrote, and return the progress.
+
+    Return None if there is no checkpoint yet.
 
     Raises:
         ModelError: the checkpoint is damaged, belongs to another network, or holds values that are not finite.
@@ -97,7 +101,7 @@ def load_checkpoint(
 
 
 def first_not_finite(state: object) -> str | None:
-    """Return the name of the first tensor in a nested state that holds NaN or infinity; None if all are finite.
+    """Return the name of the first tensor in a nested state that holds NaN or infinity; None if all tensors are finite.
 
     Args:
         state: a tensor, or mappings and sequences of tensors such as a state dict; other values are skipped.

@@ -57,7 +57,8 @@ _NEAREST_LOSS = {
     "dicece": "dice+cross-entropy",
     "ce-dice": "cross-entropy+dice",
 }
-"""The names of losses in other tools, and the most similar term here; ohem, like focal loss, emphasizes hard pixels."""
+"""The names of losses in other tools, each with the most similar term of this program; ohem, like focal loss,
+emphasizes pixels with a high loss."""
 
 FIND = "find"
 """The value of `learning_rate` that requests a range test."""
@@ -88,17 +89,20 @@ class TrainConfig:
     """
 
     recipe: Literal["modern", "tutorial", "cvpr", "heavy"] = "modern"
-    """The recipe, a preset of all settings that are not given; `maskpencil info recipes` lists its values."""
+    """The recipe, a preset of all settings that are not given: modern (fast training by current methods), tutorial (an
+    FCN-8s on VGG16 trained by Adam, as in a course project), cvpr (the CVPR 2015 paper) or heavy (the networks that the
+    paper's authors released). `maskpencil info recipes` lists the values of each recipe."""
 
     backbone: str = RECIPE
     """The classifier that computes the features, such as resnet18 or vgg16; `maskpencil info backbones` lists them."""
 
     weights: str = "auto"
     """The initial weights of the backbone: auto (pretrained, from an installed package, the cache or a download),
-    imagenet (the same, but trained on ImageNet alone), none (random) or the path of a weights file."""
+    imagenet (as auto, but only weights that were trained on ImageNet alone), none (random) or the path of a weights
+    file."""
 
     init: str | None = None
-    """A trained model folder to start from instead of `weights`, such as an FCN-16s before training an FCN-8s; layers
+    """A trained model folder to start from, in place of `weights`, such as an FCN-16s before training an FCN-8s; layers
     with the same name and shape are copied."""
 
     stride: Literal[2, 4, 8, 16, 32] = RECIPE
@@ -109,58 +113,63 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (all but the last) or none; the others interpolate
-    bilinearly."""
+    """The upsampling layers that are trained: all, twofold (all but the last) or none; layers that are not trained
+    interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
-    """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as the paper's FCN-8s trained in one stage does."""
+    """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
+    stage."""
 
     as_released: bool = RECIPE
-    """Pad, crop and order color channels (BGR) as the networks released by the paper's authors; vgg16 and alexnet
-    only."""
+    """Build the network as the paper's authors released it: images are padded by 100 pixels and have their color
+    channels in the order blue, green, red, and score maps are cropped to the image. For vgg16 and alexnet only."""
 
     dropout: float = RECIPE
-    """The dropout probability before the layer score_fr, and after fc6 if it is kept, 0 to 0.99."""
+    """The dropout probability, 0 to 0.99, before score_fr, the layer that turns the coarsest features into class
+    scores, and after fc6 if the network has fc6."""
 
     epochs: int = RECIPE
-    """Passes over the training images. The modern recipe chooses 10 to 300, so that about 3,700 images are processed in
-    all; those at half the resolution count a quarter."""
+    """The number of passes over the training images. The modern recipe chooses a number from 10 to 300, so that
+    training processes about 3,700 images in all, where an image at half the resolution counts as a quarter of an
+    image."""
 
     time_budget: str | None = None
-    """The duration of the whole run instead of `epochs`, such as 90s, 20m or 1h30m; validation and saving are
-    included."""
+    """The duration of the whole run, including validation and saving, such as 90s, 20m or 1h30m; to be given in place
+    of `epochs`."""
 
     batch_size: int = RECIPE
-    """Images per optimizer step, in each process."""
+    """The number of images per optimizer step, in each process."""
 
     accumulate: int = 1
-    """The number of micro-batches that each batch is split into to save memory (gradient accumulation); it is doubled
-    automatically if a GPU runs out of memory."""
+    """The number of micro-batches into which each batch is split to save memory (gradient accumulation); the number is
+    doubled automatically if a GPU runs out of memory."""
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The optimizer. The modern recipe uses adamw, or muon if training starts from random weights and the backbone has
-    batch normalization. lbfgs needs a frozen backbone (see `freeze`) and the loss cross-entropy. It trains without
-    dropout, random views and learned upsampling, so that the loss has a single minimum; each epoch is one round of
-    L-BFGS steps on all training images."""
+    batch normalization. lbfgs trains only the head, whose loss then has a single minimum: it needs a frozen backbone
+    (see `freeze`) and `loss` cross-entropy, and it turns off dropout, learned upsampling and repeated augmentation.
+    With lbfgs, an epoch is one round of L-BFGS steps on all training images."""
 
     momentum: float = RECIPE
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
 
     learning_rate: float | str = RECIPE
-    """The highest learning rate of the schedule: a number if the loss is averaged over pixels, sum:NUMBER if it is
-    summed, or find to choose the rate by a test of a hundred steps."""
+    """The highest learning rate of the schedule. NUMBER, such as 1e-3: the loss is averaged over the pixels of a batch.
+    sum:NUMBER, such as sum:1e-10: the loss is summed over the pixels, as in the released networks. find: a test of a
+    hundred steps at rising rates, before training, finds the rate at which the loss falls fastest."""
 
     backbone_rate: float = RECIPE
     """The learning rate of the backbone as a multiple of `learning_rate`, above 0; to keep the backbone unchanged, set
-    `freeze`."""
+    `freeze` to backbone."""
 
     freeze: Literal["none", "backbone"] = "none"
-    """The part that is not trained: none or backbone. With a frozen backbone, the features of every image are computed
-    once and cached on disk, and only the head is trained, which is many times faster."""
+    """The part of the network that is not trained: none or backbone. With a frozen backbone, the features of every
+    image are computed once and cached on disk, and only the head is trained, which is many times faster."""
 
     cache_views: int = RECIPE
-    """With a frozen backbone, the number of random views of each image whose features are cached; by default 4, or 1
-    without augmentation. 0 caches nothing and computes the features of a new view in every step."""
+    """With a frozen backbone, the number of randomly augmented versions of each image whose features are cached; by
+    default 4, or 1 without augmentation. 0 caches nothing: every step augments its images anew and computes their
+    features."""
 
     bias_rate: float = RECIPE
     """The learning rate of biases as a multiple of the learning rate of kernels, 0 or more."""
@@ -169,55 +178,60 @@ class TrainConfig:
     """The weight decay of kernels, 0 or more: decoupled in adamw and muon, an L2 penalty in sgd and adam."""
 
     clip_norm: float = RECIPE
-    """The largest norm of the gradient over all weights; a larger gradient is scaled down to it. 0 turns clipping
-    off."""
+    """The largest norm of the gradient over all weights; a larger gradient is scaled down to this norm. 0 turns
+    clipping off."""
 
     head_l2: float = RECIPE
-    """The factor of an L2 penalty on the kernels of the head, 0 or more: the loss grows by this factor times half the
-    sum of their squares."""
+    """The factor of an L2 penalty on the kernels of the head, 0 or more: this factor times half the sum of the squared
+    kernels is added to the loss."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
-    """The schedule of the learning rate: one-cycle (it rises, then falls) or constant."""
+    """The schedule of the learning rate: one-cycle (the rate rises, then falls) or constant."""
 
     loss: str = RECIPE
     """The loss: cross-entropy, ohem (cross-entropy of the quarter of pixels with the highest loss), dice, lovasz, or a
-    sum of them, such as cross-entropy+dice."""
+    sum of several of these losses, such as cross-entropy+dice."""
 
     class_weights: str = RECIPE
     """The weights of classes in the cross-entropy, higher for rare classes: none, median-frequency,
-    sqrt-median-frequency, enet, or a YAML file with a weight for each class."""
+    sqrt-median-frequency (the square roots of these weights), enet (the formula of the ENet paper), or a YAML file with
+    a weight for each class."""
 
     average: float = RECIPE
     """The decay of the exponential moving average (EMA) of the weights, 0 to 0.9999, such as 0.99; the average is
-    validated and saved. 0 validates and saves the weights themselves."""
+    validated and saved. With 0, the weights themselves are validated and saved."""
 
     image_size: str = RECIPE
-    """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, a number of
-    pixels to which longer sides are reduced, or auto (native, but at most 1024 pixels on the longer side)."""
+    """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, or a number N,
+    which reduces images whose longer side exceeds N pixels to N pixels on that side and keeps their aspect ratio; auto
+    is 1024 if the median image is larger than that, else native."""
 
     crop_size: str = RECIPE
-    """The size of the random window cut from each training image: HEIGHTxWIDTH, a number of pixels for both sides, none
-    (whole images) or auto (about two thirds of each side of the images)."""
+    """The size of the random window that is cut from each training image: HEIGHTxWIDTH, a number (the height and the
+    width in pixels), none (whole images) or auto (about two thirds of the height and width of the median image, 64 to
+    512 pixels)."""
 
     scale: tuple[float, float] = RECIPE
-    """The smallest and the largest factor by which training images are randomly scaled, such as 0.8 1.3; 1 1 turns it
-    off."""
+    """The smallest and the largest factor by which training images are randomly scaled, such as 0.8 1.3; 1 1 turns
+    scaling off."""
 
     flip: float = RECIPE
     """The probability that a training image is mirrored left to right, 0 to 1."""
 
     color_jitter: float = RECIPE
-    """The largest random change of brightness, contrast and saturation, as a share of each; 0 turns it off."""
+    """The largest random change of brightness, contrast and saturation, as a share, such as 0.15; 0 keeps the
+    colors."""
 
     coarse_share: float = RECIPE
-    """The share of the epochs, 0 to 1, that run at half the resolution, about four times as fast; they come first."""
+    """The share of the epochs, 0 to 1, that train at half the resolution, which is about four times as fast; these
+    epochs come first."""
 
     validate_every: int = RECIPE
-    """Epochs from one validation to the next; by default chosen such that validation takes about a tenth of the
-    time."""
+    """The number of epochs from one validation to the next; by default a number with which validation takes about a
+    tenth of the time."""
 
     checkpoint_minutes: float = 10.0
-    """Minutes from one checkpoint to the next; a checkpoint is also written after every epoch."""
+    """The number of minutes from one checkpoint to the next; a checkpoint is also written after every epoch."""
 
     sync_batch_norm: bool = False
     """Compute the statistics of batch normalization over the images of all processes; on GPUs only."""
@@ -233,11 +247,12 @@ class TrainConfig:
     """The seed of the random numbers, 0 or more."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """The device to compute on; auto is cuda if the machine has such a GPU, else mps, else cpu."""
+    """The device to compute on: cpu, cuda (an NVIDIA or AMD GPU) or mps (the GPU of a Mac); auto chooses cuda if this
+    machine has a GPU for it, else mps if possible, else cpu."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """The number format of convolutions; auto is bf16 if the device computes it natively, else fp32. fp16 is for CUDA
-    devices without bf16 and includes loss scaling, which protects small gradients."""
+    """The number format of convolutions; auto chooses bf16 if the device computes bf16 natively, else fp32. fp16 is for
+    CUDA devices without bf16 and includes loss scaling, which protects small gradients."""
 
     workers: int | None = None
     """The number of extra processes that load images, 0 or more; by default 0 on the CPU, else up to 8."""
@@ -334,7 +349,7 @@ def write_config(path: Path, config: TrainConfig) -> None:
 
 @cache
 def _kinds() -> Mapping[str, Any]:
-    """Map each setting to its type, with `| None` removed."""
+    """Return the type of each setting by its name, with `| None` removed."""
     hints = get_type_hints(TrainConfig)
     return {field.name: _without_none(hints[field.name]) for field in fields(TrainConfig)}
 
@@ -386,12 +401,12 @@ class LearningRate:
 
 
 def parse_learning_rate(rate: float | str) -> LearningRate:
-    """Parse a learning rate: `0.001` for a loss averaged over pixels, `sum:1e-10` for a summed one, or `find`.
+    """Parse a learning rate: `0.001` for a loss averaged over pixels, `sum:1e-10` for a summed loss, or `find`.
 
-    `find` gives the rate 1, which the range test multiplies by its factors.
+    `find` gives the rate 1, which the range test multiplies by the factors that it tests.
 
     Raises:
-        ConfigError: the rate is none of these, or not above 0.
+        ConfigError: the rate has none of these forms, or is not above 0.
     """
     text = str(rate)
     if text == FIND:
@@ -412,7 +427,7 @@ def parse_auto_image_size(text: str) -> int | tuple[int, int] | Literal["auto"] 
     """Parse `auto`, or a size in a form of `parse_image_size` (None for `native`).
 
     Raises:
-        ConfigError: the text is neither.
+        ConfigError: the text has none of these forms.
     """
     return "auto" if text == "auto" else parse_image_size(text, "auto, native, a number of pixels or HEIGHTxWIDTH")
 
@@ -421,7 +436,7 @@ def parse_crop_size(text: str) -> tuple[int, int] | Literal["auto"] | None:
     """Parse a crop size: `auto`, `none` (None), `240x320` (height, width) or `256` (both sides).
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: the text has none of these forms.
     """
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None

@@ -52,7 +52,7 @@ class Images(NamedTuple):
 
 
 class SampleIndex(NamedTuple):
-    """The index of a sample: the number of an image, the `epoch` of its augmentation, and its relative `resolution`."""
+    """The index of a sample: the index of an `image`, the `epoch` of its augmentation, and a relative `resolution`."""
 
     epoch: int
     image: int
@@ -91,8 +91,8 @@ class TrainingImages:
     ) -> None:
         """Decode every image of the data set once, to check it, and keep the training images.
 
-        They are kept in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes. Workers that
-        are forked afterwards share them.
+        The images are kept in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes.
+        Workers that are forked afterwards share the images.
 
         Args:
             report: see `DataFolder.check_images`.
@@ -142,7 +142,10 @@ def _nbytes(size: Size) -> int:
 
 
 def _slot(room: torch.Tensor, size: Size) -> Pair:
-    """View the first `_nbytes(size)` bytes as an image (3, H, W), channels last in memory, and a target (H, W)."""
+    """View the first `_nbytes(size)` bytes of `room` as an image (3, H, W) and a target (H, W).
+
+    In memory, the channels of the image are last.
+    """
     pixels = math.prod(size)
     image = room[: 3 * pixels].view(*size, 3).permute(2, 0, 1)
     return tv_tensors.Image(image), tv_tensors.Mask(room[3 * pixels : 4 * pixels].view(size))
@@ -164,7 +167,7 @@ class SegmentationDataset(Dataset[Sample]):
     """A data set of augmented images (3, H, W) uint8 and targets (H, W) uint8.
 
     Items are accessed by `SampleIndex`. The random numbers of an item depend only on epoch, image and seed, never on
-    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted one.
+    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted run.
 
     Args:
         images: the pairs of images and targets.
@@ -199,8 +202,8 @@ class SegmentationDataset(Dataset[Sample]):
 class EpochBatches(Sampler[list[SampleIndex]]):
     """Shuffled batches of `SampleIndex` for one of `world` processes, which share each batch.
 
-    Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch that is too small
-    is therefore merged with the previous batch, and a data set that is too small repeats its samples. Set `epoch` and
+    Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch of too few images
+    is therefore merged with the previous batch, and a data set of too few images repeats its samples. Set `epoch` and
     `start` (the first batch) before iterating; a change of `resolution` takes effect with the next batch.
     """
 
@@ -224,7 +227,7 @@ class EpochBatches(Sampler[list[SampleIndex]]):
             first += size
 
     def _sizes(self) -> list[int]:
-        """Return the sizes of the batches over all processes, each a multiple of their number."""
+        """Return the number of images in each batch over all processes, a multiple of the number of processes."""
         full, rest = divmod(self.length, self.batch_size * self.world)
         shares = [self.batch_size] * full
         last, least = -(-rest // self.world), min(2, self.batch_size)

@@ -23,7 +23,9 @@ PATIENCE = timedelta(hours=12)
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
-    """Join the processes started by torchrun, accelerate launch or srun; without these, use only the current process.
+    """Join the processes that torchrun, accelerate launch or srun started.
+
+    If none of them did, use only the current process.
 
     Args:
         on_cpu: whether to train on the CPU.
@@ -61,7 +63,7 @@ def shared(accelerator: Accelerator, value: T) -> T:
 
 @contextmanager
 def in_turn(accelerator: Accelerator) -> Iterator[None]:
-    """Run the block in one process after the other, the main one first."""
+    """Run the block in one process after the other, beginning with the main process."""
     for turn in range(accelerator.num_processes):
         if turn == accelerator.process_index:
             yield
@@ -73,7 +75,7 @@ def slurm_environment(environment: Mapping[str, str], *, devices: int) -> dict[s
 
     Args:
         environment: the variables of this process.
-        devices: the number of GPUs visible to this process, which may be one of several.
+        devices: the number of GPUs visible to this process.
 
     Source: the environment variables of srun's manual.
     """
@@ -90,7 +92,7 @@ def slurm_environment(environment: Mapping[str, str], *, devices: int) -> dict[s
 
 
 def first_host(hosts: str) -> str:
-    """Find the first host of SLURM's list: node07 of `node[07-09,12],login1`."""
+    """Return the first host in SLURM's list of hosts, such as node07 for `node[07-09,12],login1`."""
     found = re.match(r"([^\[,]*)(?:\[(\d+))?", hosts)
     return "".join(part or "" for part in found.groups()) if found else hosts
 

@@ -42,7 +42,7 @@ class Logbook:
     Args:
         run: the run folder.
         schedule: the length of the run.
-        done: the progress at which the run starts.
+        done: the progress at the start, which is not 0 for a resumed run.
         track: called with (values by name, step) for all values written to TensorBoard.
         quiet: whether to print nothing to the terminal.
     """
@@ -97,7 +97,7 @@ class Logbook:
     def epoch(
         self, progress: Progress, *, loss: float, rate: float, speed: float, validation: Validation | None
     ) -> None:
-        """Log an epoch that has ended; `progress.epoch` epochs are done.
+        """Log an epoch that has ended; `progress.epoch` is the number of completed epochs.
 
         Args:
             progress: the progress after the epoch.
@@ -144,7 +144,10 @@ class Logbook:
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
-    """Open TensorBoard's writer, which discards earlier events after `step`; None if the disk is full."""
+    """Open TensorBoard's writer, which discards events of an earlier run after `step`.
+
+    Return None if the disk is full.
+    """
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     with suppress(OSError):
@@ -154,7 +157,7 @@ def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
 
 
 class Silent(Logbook):
-    """A log that writes nothing, for all processes except the main one."""
+    """A log that writes nothing, for all processes except the main process."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -180,7 +183,7 @@ class Silent(Logbook):
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
-    """Return the published scores by name; {} if no pixel was labeled."""
+    """Return the four published scores by name; {} if no pixel was labeled."""
     return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 

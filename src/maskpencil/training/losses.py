@@ -17,10 +17,11 @@ from maskpencil.errors import ConfigError
 from maskpencil.training.config import CROSS_ENTROPY
 
 HARD_SHARE = 1 / 4
-"""The share of the valid pixels over which `ohem` averages: those with the greatest loss."""
+"""The share of the valid pixels over which `ohem` averages, the pixels with the greatest loss."""
 
 LOVASZ_PIXELS = 65_536
-"""The largest number of pixels that `lovasz` sorts; of more pixels it uses an evenly spaced sample."""
+"""The largest number of pixels that `lovasz` sorts; if there are more, it uses an evenly spaced sample of the
+pixels."""
 
 CLASS_WEIGHTS = ("none", "median-frequency", "sqrt-median-frequency", "enet")
 
@@ -38,7 +39,7 @@ class Loss:
 
     Args:
         terms: the names of the terms: cross-entropy, or keys of `TERMS`.
-        class_weights: (K,) factors of the pixels of each class in cross-entropy and ohem.
+        class_weights: (K,) the factor of each class's pixels in cross-entropy and ohem.
         reduction: whether the cross-entropy is averaged over the valid pixels, or summed.
     """
 
@@ -47,13 +48,14 @@ class Loss:
     reduction: Literal["mean", "sum"] = "mean"
 
     def __call__(self, logits: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        """Compute the loss, a scalar; without a valid pixel it and its gradients are 0.
+        """Compute the loss, a scalar; without a valid pixel the loss and its gradients are 0.
 
         Args:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
             weight: the result of `weigh` for the whole batch, if this is a micro-batch of it. The cross-entropies of
-                all micro-batches then add up to the cross-entropy of the batch, and other terms to their average.
+                all micro-batches then add up to the cross-entropy of the batch, and the other terms to averages over
+                the micro-batches.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
@@ -66,7 +68,7 @@ class Loss:
         return total
 
     def weigh(self, target: Tensor) -> Tensor:
-        """Sum the class weights of the valid pixels of a target (N, H, W), a scalar float32."""
+        """Return the sum of the class weights of the valid pixels of a target (N, H, W), a scalar float32."""
         if self.class_weights is None:
             return (target != IGNORE_INDEX).sum().float()
         weights = functional.pad(self.class_weights, (0, IGNORE_INDEX + 1 - len(self.class_weights)))
@@ -83,8 +85,8 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
     """Average the cross-entropy over the `HARD_SHARE` of the pixels with the greatest loss.
 
     Args:
-        logits: (P, K) of the valid pixels, as for all terms.
-        target: (P,) of the valid pixels.
+        logits: (P, K), the logits of the P valid pixels; all terms take logits in this form.
+        target: (P,), the classes of the valid pixels.
         class_weights: (K,).
 
     Source: Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016.
@@ -96,8 +98,8 @@ def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor
 def dice(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:  # noqa: ARG001 - as all terms
     """Average one minus the Dice coefficient over the classes in the target; large and small classes count equally.
 
-    The coefficient is computed over the whole batch, so that images without a class need no special case. Source:
-    Milletari et al., "V-Net", 3DV 2016.
+    The coefficient of a class is computed over the whole batch, so that images without the class need no special case.
+    Source: Milletari et al., "V-Net", 3DV 2016.
     """
     probabilities = logits.softmax(dim=1)
     pixels = torch.bincount(target, minlength=logits.shape[1]).float()
@@ -142,16 +144,17 @@ def class_weights(
 ) -> torch.Tensor | None:
     """Compute the class weights (K,), or read them from a file; None for `none`.
 
-    median-frequency: the frequency of a class is its share of the pixels of the masks that contain it; its weight is
-    the median frequency divided by its own. sqrt-median-frequency: the square root of that. Both are at most
-    `MAX_CLASS_WEIGHT`. enet: 1 / ln(1.02 + the share of the class among all labeled pixels), scaled to a mean of 1. A
-    class that never occurs weighs 1.
+    median-frequency: the frequency of a class is its share of the pixels of the masks that contain the class; the
+    weight of a class is the median of all frequencies divided by the frequency of the class. sqrt-median-frequency: the
+    square root of the weight by median-frequency. Both kinds of weight are at most `MAX_CLASS_WEIGHT`. enet: 1 /
+    ln(1.02 + the share of the class among all labeled pixels), scaled to a mean of 1. A class that never occurs weighs
+    1.
 
     Args:
         kind: one of `CLASS_WEIGHTS`, or a YAML or JSON file with a weight for each class name.
         classes: the class names that a file must give weights for.
-        counts: (masks, K) pixels of each class in the training masks.
-        sizes: (masks,) pixels of each training mask.
+        counts: (masks, K), the number of pixels of each class in each training mask.
+        sizes: (masks,), the number of pixels of each training mask.
 
     Raises:
         ConfigError: the file cannot be read, names other classes, or holds a weight that is not above 0.
@@ -180,7 +183,7 @@ def class_weights(
 def _from_file(path: Path, classes: ClassSet) -> list[float]:
     if not path.is_file():
         raise ConfigError(
-            f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is none"
+            f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is neither"
         )
     expected = f"expected a weight above 0 for each class, such as {classes.names[0]}: 1.5"
     entries = read_yaml(path)

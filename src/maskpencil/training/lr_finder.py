@@ -14,7 +14,8 @@ STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 FIRST_EVALUATED = 10
-"""The first step that is evaluated; before it the smoothed loss covers only a few batches and may fall by chance."""
+"""The first step that is evaluated; at earlier steps the smoothed loss covers only a few batches and may fall by
+chance."""
 
 STOP_FACTOR = 3.0
 """The test ends early when the loss reaches this multiple of its minimum."""

@@ -11,13 +11,14 @@ from maskpencil.models import FCN
 from maskpencil.training.resolve import TrainPlan
 
 RELATIVE_STEP = 15.0
-"""The norm of a step, as a multiple of the kernel's norm, at a learning rate of 1: 0.03 at 2e-3."""
+"""The norm of a step at a learning rate of 1, as a multiple of the kernel's norm; at 2e-3 the multiple is 0.03."""
 
 MAX_FILTERS = 256
 """Kernels with more filters are updated by AdamW, since orthogonalizing them takes longer than it saves."""
 
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
-"""Coefficients of x, x^3 and x^5; applied repeatedly it moves numbers in 0..1 near 1 (Jordan 2024)."""
+"""The coefficients of x, x^3 and x^5 of a polynomial that, applied repeatedly, moves numbers in 0..1 close to 1 (Jordan
+2024)."""
 
 _ITERATIONS = 5
 
@@ -63,7 +64,8 @@ class Muon(torch.optim.AdamW):
     previous norm, since batch normalization cancels the norm of kernels.
 
     Args:
-        groups: torch parameter groups; the entry `turned` of each says whether Muon updates its kernels (K, C, h, w).
+        groups: torch parameter groups; the entry `turned` of a group says whether its kernels (K, C, h, w) are
+            orthogonalized.
         lr: the default learning rate of groups.
         momentum: the share of the earlier gradients in an update, 0 to below 1.
 
@@ -106,7 +108,10 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Return whether Muon can update `parameter`: a nonzero kernel of several channels, up to `MAX_FILTERS` filters."""
+    """Return whether Muon can update `parameter`.
+
+    It must be a nonzero kernel of several channels and at most `MAX_FILTERS` filters.
+    """
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
 
@@ -114,7 +119,7 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """Move the singular values of a matrix (m, n) to about 0.7 to 1.2 and keep its singular vectors.
 
     Singular values below a thousandth of the matrix's norm stay smaller; a zero matrix stays zero. The polynomial is
-    evaluated on the (m, m) products, which for kernels of few filters are far smaller than (m, n).
+    evaluated on matrices (m, m), which for kernels of few filters are far smaller than (m, n).
     """
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 MODERN_IMAGES = 3700
-"""The number of training images that the modern recipe processes if `epochs` is not set. An image counts in every
-epoch; at half the resolution it counts a quarter."""
+"""The number of training images that the modern recipe processes if `epochs` is not set. An image counts once in every
+epoch; at half the resolution it counts as a quarter of an image."""
 
 HEAVY_STEPS = 100_000
-"""The number of steps in the recipe heavy for each network of the chain FCN-32s, 16s, 8s; FCN-8s at once takes three
-times as many."""
+"""The number of steps in the recipe heavy for each of FCN-32s, FCN-16s and FCN-8s, which are trained one after the
+other; an FCN-8s that is trained at once takes three times as many steps."""
 
 CVPR_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
 """The learning rates of the CVPR 2015 paper for an FCN-32s, by backbone."""

@@ -1,4 +1,4 @@
-"""Turn settings into a training plan: fill in missing ones from the recipe and the images, then parse strings."""
+"""Turn settings into a training plan: fill in missing settings from the recipe and the images, then parse strings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,11 @@ class TrainPlan:
         image_size: the size to which images are scaled: (height, width), the largest length of the longer side, or
             None.
         crop_size: (height, width) of the training window; None for whole images.
-        learning_rate: the highest learning rate, and the reduction of the loss for which it is meant.
+        learning_rate: the highest learning rate, and the reduction of the loss (mean or sum) for which the rate is
+            meant.
         loss_terms: names of the terms that the loss sums.
         time_budget: the duration of the run in seconds; None if the run has a number of epochs.
-        coarse_epochs: the number of first epochs at half the resolution; 0 with a time budget.
+        coarse_epochs: the number of epochs at half the resolution, which come first; 0 with a time budget.
     """
 
     config: TrainConfig
@@ -58,7 +59,7 @@ class TrainPlan:
 
 
 def make_plan(config: TrainConfig) -> TrainPlan:
-    """Parse complete settings, such as those in the config.yaml of a run."""
+    """Parse complete settings, such as the settings in the config.yaml of a run."""
     image_size, crop_size = parse_auto_image_size(config.image_size), parse_crop_size(config.crop_size)
     return TrainPlan(
         config=config,
@@ -74,7 +75,7 @@ def make_plan(config: TrainConfig) -> TrainPlan:
 def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
     """Fill in missing settings from the recipe, and settings that are `auto` from the images and the backbone.
 
-    In the plan's config every setting has a value, except optional ones, and `epochs` if there is a time budget.
+    In the plan's config every setting has a value, except optional settings, and `epochs` if there is a time budget.
     Resolving this config again changes nothing.
 
     Args:
@@ -157,7 +158,9 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs training windows; give a --crop-size, or --coarse-share 0")
         if config.coarse_share and _cache_views(config):
-            raise ConfigError("--coarse-share needs images, not cached features; set it or --cache-views to 0")
+            raise ConfigError(
+                "--coarse-share needs images, not cached features; set --coarse-share or --cache-views to 0"
+            )
         return config.coarse_share
     whole_trunk = config.freeze == "none"  # a frozen trunk gains nothing from a coarse start
     return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
@@ -199,7 +202,10 @@ def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None
 
 
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
-    """Choose two thirds of the median image's sides, in multiples of 32, from 64 to 512 pixels."""
+    """Return the size of training windows.
+
+    Auto is two thirds of the median image's sides, in multiples of 32, 64 to 512 pixels.
+    """
     size = parse_crop_size(config.crop_size)
     if size == "auto":
         height, width = (min(512, max(64, round(side * 2 / 3 / 32) * 32)) for side in median)
@@ -210,9 +216,9 @@ def _crop_size(config: TrainConfig, median: Size) -> Size | None:
 def _validate_every(
     config: TrainConfig, image_size: int | Size | None, crop_size: Size | None, sizes: Mapping[str, Sequence[Size]]
 ) -> int:
-    """Choose the epochs between validations so that they cost a tenth of the training.
+    """Choose the number of epochs between validations so that validations cost a tenth of the training.
 
-    A validated pixel costs a third of a trained one, since there is no backward pass.
+    Validating a pixel costs a third of training a pixel, since there is no backward pass.
     """
     trained: float = sum(math.prod(crop_size or fitted_size(size, image_size)) for size in sizes["train"])
     validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])

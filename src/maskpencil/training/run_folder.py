@@ -36,7 +36,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved settings."""
+        """The YAML file of the resolved settings."""
         return self.path / "config.yaml"
 
     @property
@@ -62,11 +62,13 @@ class RunFolder:
 
     @property
     def origin(self) -> Path:
-        """A JSON file that says where the pretrained weights came from, if the run started from any."""
+        """A JSON file that says where the pretrained weights came from, if the run started from pretrained weights."""
         return self.path / "weights.json"
 
     def read_origin(self) -> Origin | None:
-        """Return where the pretrained weights came from; None if the run started from none, or is of an early version.
+        """Return where the pretrained weights came from.
+
+        Return None if the run had no pretrained weights, or is of an early version.
 
         Raises:
             DataError: the file is damaged.
@@ -83,7 +85,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """The lines that were printed."""
+        """A text file with the lines that were printed."""
         return self.path / "train.log"
 
     @property
@@ -93,12 +95,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The checkpoint to resume from."""
+        """The folder of the checkpoint to resume from."""
         return self.path / "checkpoints" / "last"
 
     @property
     def fingerprint(self) -> Path:
-        """The fingerprint of the data at the start of the run."""
+        """The file with the fingerprint of the data at the start of the run."""
         return self.path / "fingerprint.json"
 
     @property
@@ -113,7 +115,7 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """The best model's scores on the validation images."""
+        """A JSON file with the best model's scores on the validation images."""
         return self.path / "scores.json"
 
     @property
@@ -153,7 +155,7 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """Read the rows of metrics.csv up to epoch `before`; later ones belong to epochs after the last checkpoint."""
+    """Read the rows of metrics.csv up to epoch `before`; later rows belong to epochs after the last checkpoint."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -173,9 +175,9 @@ class PairPrint:
     """The fingerprint of an image and its mask, computed without decoding the image.
 
     Args:
-        content: digest of the number of bytes of both files, the mask's size and the pixels of each class; a drawn mask
-            has no file.
-        dates: modification times of both files, in nanoseconds.
+        content: a digest of the number of bytes of the image file and of the mask file, the mask's size, and the number
+            of pixels of each class; a drawn mask has no file.
+        dates: the modification times of the image file and of the mask file, in nanoseconds.
     """
 
     content: str
@@ -224,7 +226,7 @@ class Fingerprint:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """Read a fingerprint; None if the file is missing, as in runs of early versions.
+    """Read a fingerprint; return None if the file is missing, as in runs of early versions.
 
     Raises:
         DataError: the file is damaged.
@@ -240,7 +242,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
         return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with those of the run; "
+            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with the data of the run; "
             "remove the file to resume without that check"
         ) from error
 
@@ -266,7 +268,7 @@ def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, da
 
 
 def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
-    """List what has changed in the images, as warnings."""
+    """Describe the changes of the images between two fingerprints in warnings; return () if nothing has changed."""
     old, new = before.pairs, now.pairs
     gone, added = old.keys() - new.keys(), new.keys() - old.keys()
     # an image with the same name and content in another split was moved
@@ -302,7 +304,7 @@ def _pair_print(image: Path, mask: MaskSource, size: tuple[int, int], counts: np
 
 
 def _codes(encoding: MaskEncoding) -> dict[str, int]:
-    """Map each color or number in masks to its class; empty if masks hold the class numbers."""
+    """Map each color or number in masks to its class; return {} if masks hold the class numbers."""
     if encoding.kind == "index" and encoding.codes is None:
         return {}
     shown = "#{:06x}" if encoding.kind == "color" else "{}"

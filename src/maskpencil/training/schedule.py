@@ -43,7 +43,7 @@ class Progress:
         step: the number of completed steps.
         loss_sum: the sum of this epoch's losses so far.
         best_score: the best validation mean IoU; -1 before the first validation, NaN if no pixel is labeled.
-        best_scores: the best model's mean IoU by number of images, see `Validation.by_part`.
+        best_scores: the best model's mean IoU by number of scored images, see `Validation.by_part`.
         seconds: time spent on steps.
         other_seconds: time spent on everything else.
         validation_seconds: the duration of a validation on all images.
@@ -83,9 +83,12 @@ class Progress:
 
 
 def rate_factor(schedule: str, work: float) -> float:
-    """Compute the learning rate as a share, 0..1, of the highest one, after the share `work`, 0..1, of the work.
+    """Return the learning rate as a share, 0..1, of the highest learning rate.
 
-    `one-cycle` rises linearly from `LOWEST`, then falls to it along half a cosine wave; `constant` is 1.
+    `work`, 0..1, is the share of the work done.
+
+    With `one-cycle` the share rises linearly from `LOWEST` to 1, then falls to `LOWEST` along half a cosine wave; with
+    `constant` it is 1.
 
     Source: Smith and Topin, "Super-Convergence", 2018.
     """
@@ -102,10 +105,10 @@ class EpochSchedule:
     """A schedule of a number of epochs.
 
     Args:
-        epochs: passes over the training images.
-        batches: batches of an epoch.
-        coarse_epochs: epochs, from the first on, at `COARSE` resolution.
-        validate_every: epochs between validations.
+        epochs: the number of passes over the training images.
+        batches: the number of batches of an epoch.
+        coarse_epochs: the number of epochs, from the first epoch on, at `COARSE` resolution.
+        validate_every: the number of epochs from one validation to the next.
     """
 
     epochs: int
@@ -115,11 +118,11 @@ class EpochSchedule:
 
     @property
     def total(self) -> float:
-        """The steps of the whole run."""
+        """The number of steps of the whole run."""
         return self.epochs * self.batches
 
     def done(self, progress: Progress) -> float:
-        """Return the number of completed steps, at most to the end of the current epoch."""
+        """Return the number of completed steps, limited to the end of the current epoch."""
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
@@ -153,7 +156,7 @@ class TimeBudgetSchedule:
     """A schedule of a time budget, which includes the last validation (or a part of it) and writing the model.
 
     Args:
-        budget: seconds.
+        budget: the time budget in seconds.
         coarse: the share of the training time at `COARSE` resolution.
     """
 
@@ -162,7 +165,7 @@ class TimeBudgetSchedule:
 
     @property
     def total(self) -> float:
-        """The seconds of the whole run."""
+        """The duration of the whole run in seconds."""
         return self.budget
 
     def done(self, progress: Progress) -> float:
@@ -199,7 +202,7 @@ class TimeBudgetSchedule:
         return progress.ended or (fits and spent - progress.validated >= interval)
 
     def affords_graph(self, progress: Progress) -> bool:
-        """Return whether there is time to write the graph of the model; after a slow start there is none."""
+        """Return whether there is time to write the graph of the model; after a slow start there is not."""
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
     def epoch_text(self, epoch: int) -> str:

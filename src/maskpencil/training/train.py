@@ -1,4 +1,4 @@
-"""Train a network on a folder: start a run or resume one."""
+"""Train a network on a folder: start a run, or resume a run."""
 
 import time
 from collections.abc import Mapping
@@ -51,8 +51,10 @@ class Run:
         folder: the run folder.
         model: the folder of the best model.
         mean_iou: the validation score of that model; NaN if no validation pixel is labeled.
-        scored_on: the number of scored validation images, such as "4 of 8", if a time budget left out some; else "".
-        stopped_by: the number of the signal, SIGTERM or SIGHUP, that stopped the run, which can be resumed; else 0.
+        scored_on: the number of scored validation images, such as "4 of 8", if a time budget left out some of
+        them; else "".
+        stopped_by: the number of the signal, SIGTERM or SIGHUP, that stopped the run; 0 for a completed run. A stopped
+            run can be resumed.
 
     Example:
         >>> run = mp.train("street", out="runs/train/short", epochs=1, quiet=True)
@@ -92,8 +94,8 @@ def train(
         config: all settings in one object, instead of `settings`.
         quiet: print nothing.
         since: the `time.monotonic()` from which a time budget counts; by default now.
-        settings: fields of `TrainConfig`; the recipe decides those that are not given. Also `images`, `masks` and
-            `split_file`, if these cannot be found automatically, see `data.layout.Places`.
+        settings: fields of `TrainConfig`; the recipe decides fields that are not given. Also `images`, `masks` and
+            `split_file`, if they cannot be found automatically, see `data.layout.Places`.
 
     Example:
         >>> run = mp.train("street", backbone="resnet18", epochs=20, quiet=True)
@@ -239,7 +241,10 @@ def _start(out: Path, trainer: Trainer, data: DataFolder, source: Mapping[str, s
 
 
 def _absolute(path: Path) -> str:
-    """Make an existing path absolute, so that a resumed run finds it; others may be names below the data folder."""
+    """Make an existing path absolute, so that a resumed run finds it.
+
+    Any other path may be the name of a folder in the data folder and is not changed.
+    """
     return str(path.resolve() if path.exists() else path)
 
 

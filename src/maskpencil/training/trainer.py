@@ -33,7 +33,7 @@ from maskpencil.training.schedule import CLOCK, Progress, Schedule, TimeBudgetSc
 from maskpencil.training.validation import Validation, expected_validation, validate
 
 GPU_LOG_STEPS = 10
-"""Steps between two readings of the loss on a GPU, where reading waits for all pending work."""
+"""The number of steps between two readings of the loss on a GPU, where reading waits for all pending work."""
 
 SECOND_GRAPH_SHARE = 0.5
 """The time to write a graph, as a share of the time for the first graph, which includes loading the libraries."""
@@ -46,7 +46,7 @@ Inputs = Images | Features
 
 @dataclass(frozen=True)
 class Update:
-    """The result of one update: `loss`, a scalar summed over `batches` batches, and the number of `images` in them."""
+    """The result of an update: `loss`, a scalar, is the sum over `batches` batches with `images` images in all."""
 
     loss: Tensor
     batches: int
@@ -69,13 +69,14 @@ class Trainer:
     Args:
         plan: the settings.
         data: the folder with the training and validation images.
-        segmenter: the model that is validated and saved; its network is the average in `ema`, or `network` without one.
+        segmenter: the model that is validated and saved; its network is the average in `ema`, or `network` if there is
+            no average.
         network: the network that is trained.
         model: `network`, or its head, wrapped for this machine and these processes.
         ema: the moving average of the weights, if any.
         optimizer: updates the weights of `network`; each parameter group has its highest learning rate as `peak`.
         solver: makes one update from one item of `loader`.
-        batches: the images of each batch; the trainer sets epoch, start and resolution.
+        batches: the indices of the images of each batch; the trainer sets epoch, start and resolution.
         loader: yields (inputs, targets (N, H, W)) for the rest of an epoch, in the form that `solver` takes.
         loss: the loss function of logits and targets.
         schedule: the times of validations and of the end, and the resolution of training.
@@ -236,7 +237,7 @@ class Trainer:
             losses.clear()
 
     def _lap(self) -> float:
-        """Return the seconds since the last call."""
+        """Return the number of seconds since the last call of this function."""
         before, self._since = self._since, time.monotonic()
         return self._since - before
 
@@ -291,7 +292,7 @@ class Trainer:
         return validation
 
     def _keep_if_best(self, validation: Validation, log: Logbook) -> None:
-        """Write the model with its scores if it is the best so far, and a preview.
+        """If the model is the best so far, write the model, its scores and a preview.
 
         If there are no scores, because no pixel is labeled, the last model is kept.
         """
@@ -335,7 +336,9 @@ class Trainer:
         except OutputError as error:
             if needed:
                 raise
-            log.say(f"warning: checkpoint of step {self.progress.step} not saved, the previous one is kept: {error}")
+            log.say(
+                f"warning: checkpoint of step {self.progress.step} not saved, the previous checkpoint is kept: {error}"
+            )
 
     def _reserve_time(self, schedule: TimeBudgetSchedule, log: Logbook) -> None:
         """Measure how long validating and writing take, so that time is left for them at the end.
@@ -390,7 +393,7 @@ class Trainer:
         broken = first_not_finite(state)
         flag = torch.tensor(float(broken is not None), device=self.device)
         if float(self.accelerator.reduce(flag, reduction="sum")):
-            where = broken or "those of another process"
+            where = broken or "in another process"
             raise self._diverged(f"the weights or their statistics are not finite numbers ({where})", log)
 
     def _diverged(self, found: str, log: Logbook) -> TrainingError:

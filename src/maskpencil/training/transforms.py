@@ -40,8 +40,8 @@ class FitSize(v2.Transform):
 class RandomScaleCrop(v2.Transform):
     """Scale by a random factor, log-uniform in `scale`, and cut a random window of `size` = (height, width).
 
-    A scaled image smaller than the window is placed at random inside it; the rest of the image is filled with `fill`
-    (RGB, 0-255), the rest of the target is ignored. Only the part of the image inside the window is scaled.
+    A scaled image smaller than the window is placed at random inside the window; the rest of the window is filled with
+    `fill` (RGB, 0-255), and is ignored in the target. Only the part of the image inside the window is scaled.
     """
 
     def __init__(self, size: Size, *, scale: tuple[float, float], fill: tuple[int, int, int]) -> None:
@@ -86,7 +86,7 @@ def training_transform(
     flip: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """Build the augmentation: a random scale, a window of `crop_size` (None for the whole image), mirroring.
+    """Build the augmentation: random scaling, a random window of `crop_size` (None for the whole image), mirroring.
 
     `flip` is the probability of mirroring left to right.
     """
@@ -122,8 +122,8 @@ def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
 def _resize(inpt: Any, size: list[int]) -> Any:
     """Scale an image bilinearly with anti-aliasing, a target by the nearest neighbor of each pixel's center.
 
-    torchvision's default for targets uses the neighbor above and to the left, with an error of 1.5 pixels at a quarter
-    of the size.
+    torchvision's default for targets takes the pixel above and to the left of the center, an error of 1.5 pixels if the
+    image is scaled to a quarter of its size.
     """
     if list(inpt.shape[-2:]) == size:
         return inpt

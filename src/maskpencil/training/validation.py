@@ -22,7 +22,7 @@ from maskpencil.training.distributed import shared
 
 FIRST_PART = 4
 """The number of images per process in the first part of a validation, which is always scored; each further part doubles
-the total."""
+the number of images so far."""
 
 TIMED_IMAGES = 3
 """The number of images from which the duration of a validation is estimated, after a slower first image."""
@@ -34,9 +34,9 @@ class Validation:
 
     Args:
         scores: the scores of `scores.images` images.
-        images: the images of the validation split.
+        images: the number of images in the validation split.
         by_part: the mean IoU of the first n images, by n, so that two validations can be compared on the same images if
-            one was cut short; NaN if none of their pixels is labeled.
+            one validation was cut short; NaN if no pixel of these images is labeled.
     """
 
     scores: Scores
@@ -45,11 +45,13 @@ class Validation:
 
     @property
     def part(self) -> str:
-        """The number of scored images, such as `4 of 8`; empty if all were scored."""
+        """The number of scored images, such as `4 of 8`; "" if all images were scored."""
         return "" if self.scores.images == self.images else f"{self.scores.images} of {self.images}"
 
     def is_better(self, best_score: float, best_scores: Mapping[int, float]) -> bool:
-        """Return whether the mean IoU exceeds the best one so far on the same images; also if there are no scores.
+        """Return whether the mean IoU exceeds the best mean IoU so far on the same images.
+
+        True also if there are no scores.
 
         Args:
             best_score: the best mean IoU on all images that were scored.
@@ -64,7 +66,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class _Count:
-    """The counts (K, K) of one process, whether its time ran out, and whether the network returned NaN or infinity."""
+    """The confusion counts (K, K) of one process, whether its time ran out, and whether outputs were not finite."""
 
     pixels: npt.NDArray[np.int64]
     cut: bool
@@ -74,7 +76,7 @@ class _Count:
 def validate(
     segmenter: Segmenter, data: DataFolder, accelerator: Accelerator, *, until: float | None = None
 ) -> Validation | None:
-    """Score a model on the validation images, divided among the processes; None if its outputs are not finite.
+    """Score a model on the validation images, divided among the processes; return None if its outputs are not finite.
 
     Args:
         segmenter: the model.
@@ -84,7 +86,7 @@ def validate(
             no part begins that would take longer. The first part is always scored.
     """
     world, pairs, names = int(accelerator.num_processes), data.pairs("val"), data.classes.names
-    # statistics of normalization layers differ between processes until the next step; those of the main one are used
+    # statistics of normalization layers differ between processes until the next step; the main process's are used
     broadcast(list(segmenter.network.buffers()))
     order, ends = np.arange(len(pairs)), [len(pairs)]
     if until is not None:
@@ -144,7 +146,7 @@ def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, unt
 
 
 def _sum_counts(accelerator: Accelerator, mine: _Count) -> _Count:
-    """Sum the counts of all processes; time is up for all if it is up for one."""
+    """Sum the counts of all processes; if the time of one process ran out, it ran out for all."""
     flat = torch.from_numpy(np.append(mine.pixels.ravel(), [mine.cut, mine.broken]).astype(np.int64))
     summed = accelerator.reduce(flat.to(accelerator.device), reduction="sum").cpu().numpy()
     return _Count(summed[:-2].reshape(mine.pixels.shape), cut=bool(summed[-2]), broken=bool(summed[-1]))

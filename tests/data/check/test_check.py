@@ -311,7 +311,7 @@ FAULTS = {
         smoothed_colors,
         "smoothed-borders",
         "warning",
-        "compressed or smoothed masks, with values between those of the classes: 12",
+        "compressed or smoothed masks, with values between the values of the classes: 12",
     ),
     "a border to be ignored": (
         void_borders,

@@ -17,7 +17,7 @@ NAMES = {"train": ("0004a4c0-d4dff0ad", "7d06fefd-f7be05a6"), "val": ("80a9e37d-
 
 
 def train_ids() -> npt.NDArray[np.uint8]:
-    """A row of each class, and two ignored ones."""
+    """A row of each class, and two rows of ignored pixels."""
     rows = np.arange(SIZE[0], dtype=np.uint8)
     return np.repeat(np.where(rows < 19, rows, 255).astype(np.uint8)[:, None], SIZE[1], axis=1)
 

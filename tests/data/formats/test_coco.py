@@ -362,7 +362,7 @@ CAR = annotation(1, 3, [BOX])
             instances([image(1)], [annotation(1, 3, {"size": [48, 32], "counts": [1536]})]),
             r"the run lengths of 'car' in 1\.png are of the size \[48, 32\], the image's is \[32, 48\]",
         ),
-        (instances([], [])[:-1] + ', "extra": ' + "[" * 100_000, "is nested too deep"),
+        (instances([], [])[:-1] + ', "extra": ' + "[" * 100_000, "is nested too deeply"),
         (instances([image(1)], [])[:-1], "is not valid JSON"),
     ],
 )

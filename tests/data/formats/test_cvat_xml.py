@@ -55,7 +55,9 @@ def content(*images: str, labels: tuple[tuple[str, str, str], ...] = LABELS, sub
     return head + element("annotations", "<version>1.1</version>", meta, *images)
 
 
-AGAIN = "draw them again if something is there; maskpencil check DATA --fix OUT writes the data without them"
+AGAIN = (
+    "draw the shapes again if they should cover something; maskpencil check DATA --fix OUT writes the data without them"
+)
 CAR = polygon("car", 10, 5, 20, 15)
 
 

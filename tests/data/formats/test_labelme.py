@@ -307,7 +307,7 @@ def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path,
             r"is 4 x 4 pixels, but its box is 21 x 21",
         ),
         (file([shape("a", BOX[:1], "mask", mask=png(np.ones((1, 1), dtype=bool)))]), "is a mask with 1 point"),
-        ('{"imagePath": "1.png", "shapes": ' + "[" * 100_000, "is nested too deep"),
+        ('{"imagePath": "1.png", "shapes": ' + "[" * 100_000, "is nested too deeply"),
         (file([])[:-1], "is not valid JSON"),
     ],
 )

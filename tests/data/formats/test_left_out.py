@@ -218,7 +218,7 @@ def test_shapes_over_the_edge_are_cut_off_and_named(files: Files, save_files) ->
     ("lines", "others", "read"),
     [
         ((0.9, 0.8), (0.7,), True),
-        ((0.9,), (), False),  # one line may be a damaged one
+        ((0.9,), (), False),  # one line may be damaged
         ((0.9, None), (0.7,), False),  # lines with and without in one file
         ((0.9, 5), (0.7,), False),  # no share
     ],

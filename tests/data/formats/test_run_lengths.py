@@ -76,7 +76,7 @@ def test_empty_runs_between_others_change_nothing(tmp_path_factory: pytest.TempP
         ("1 5", "damaged or cut short"),
         ("1é", "damaged or cut short"),
         ("5Q", "damaged or cut short"),  # "Q" says that more follows
-        ("Q" * 9 + "1", "a number that no image needs"),
+        ("Q" * 9 + "1", "a number that is too large for any image"),
         ("O7", "a run length is negative"),
         ("", "add up to 0 pixels"),
     ],

@@ -123,7 +123,7 @@ def test_every_form_gives_the_same_label_maps(save_files, name: str, write: Any)
     maps = {pair.name: folder.read_pair(pair)[1] for pairs in folder.splits.values() for pair in pairs}
     np.testing.assert_array_equal(np.stack([maps["a"], maps["b"]]), np.stack([EXPECTED, EXPECTED]))
     assert not maps["c"].any()
-    assert "warning: 1 image has no annotated area and is read as background only (c.png); remove those that " in (
+    assert "warning: 1 image has no annotated area and is read as background only (c.png); remove images that " in (
         " ".join(folder.notes)
     )
 
@@ -240,7 +240,9 @@ def test_regions_without_the_attribute_are_left_out_with_a_warning(open_with) ->
     assert warning.startswith(
         "warning: 4 regions without a value of 'class' left out (via.json: image 'a.png1': region"
     )
-    assert warning.endswith("what they show is read as background; give them one in VIA, or remove their images")
+    assert warning.endswith(
+        "what they show is read as background; give these regions a value in VIA, or remove their images"
+    )
 
 
 def test_folders_named_for_splits_are_the_splits(save_files) -> None:

@@ -321,7 +321,7 @@ def test_masks_that_overlap_only_in_part_are_an_error(save_files) -> None:
     files = with_images(truth)
     for name, values in truth.items():
         files |= {f"masks/{name}_{number}.png": white(np.roll(values, 5 * number, axis=1) > 0) for number in (1, 2)}
-    with pytest.raises(DataError, match="overlap in part: neither separate objects nor the same by several annotators"):
+    with pytest.raises(DataError, match="overlap in part: neither separate objects nor the same objects by"):
         open_folder(save_files(files))
 
 

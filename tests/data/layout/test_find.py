@@ -228,7 +228,9 @@ def test_two_images_of_one_name_are_an_error(root: Path) -> None:
 
 def test_training_images_in_and_out_of_a_split_are_an_error(root: Path) -> None:
     touch(root, "{images,masks}/1.png", "train/{images,masks}/1.png")
-    with pytest.raises(DataError, match=r"both in train/ and outside of all splits; keep one of the two, or list"):
+    with pytest.raises(
+        DataError, match=r"both in train/ and outside of all splits; keep one of the two groups, or list"
+    ):
         find_layout(root)
 
 

@@ -482,11 +482,11 @@ def test_a_mask_that_changed_after_the_search_is_an_error(tmp_path: Path) -> Non
     encoding = discover_encoding(scan_masks([path]), None).encoding
     gray(0, 7).save(path)
     with pytest.raises(
-        DataError, match=r"holds the value 7; the other masks hold only 0 and 255; save it in the same way"
+        DataError, match=r"holds the value 7; the other masks hold only 0 and 255; save this mask in the same way"
     ):
         encoding.read(path)
     colored(RED).save(path)
-    with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save it in"):
+    with pytest.raises(DataError, match=r"a\.png: is colored, but the other masks hold class numbers; save this"):
         encoding.read(path)
 
 

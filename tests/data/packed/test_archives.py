@@ -226,7 +226,7 @@ def test_an_archive_that_is_cut_short_is_refused(path: Path, share: float) -> No
     if path.suffix == ".tar":
         whole = whole[: whole.rindex(b"images") + 512 + 3000]  # the rest is zeros
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(DataError, match="is damaged, cut short or no archive"):
+    with pytest.raises(DataError, match="is damaged, cut short or not an archive"):
         unpack(path)
 
 

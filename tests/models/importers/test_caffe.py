@@ -290,7 +290,7 @@ OTHER_FILES = {
 
 @pytest.mark.parametrize("content", OTHER_FILES.values(), ids=OTHER_FILES)
 def test_other_files_are_refused(content, error_of):
-    assert "neither the .prototxt nor a .caffemodel.h5; if it was one, copy or download it again" in error_of(content)
+    assert "neither the .prototxt nor a .caffemodel.h5; if the file should be a .caffemodel, " in error_of(content)
 
 
 def test_an_empty_file_is_reported(error_of):

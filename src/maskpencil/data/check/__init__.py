@@ -46,8 +46,8 @@ def check(
     Args:
         root: the data set.
         places: the folders of images, masks and splits, if they cannot be found automatically.
-        processes: how many processes read files; more than one requires a script that can be imported, see Python's
-            `multiprocessing`.
+        processes: the number of processes that read files; more than one requires a script that can be imported, see
+            Python's `multiprocessing`.
         report: called with (done, total).
 
     Example:
@@ -107,7 +107,7 @@ def _by_severity(fault: Fault) -> int:
 
 
 def _below(fault: Fault, root: Path) -> Fault:
-    """Return the fault with file names relative to `root`."""
+    """Return a copy of a fault with file names relative to `root`."""
     return replace(fault, files=tuple(name.removeprefix(f"{root}{os.sep}") for name in fault.files))
 
 

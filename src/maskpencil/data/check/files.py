@@ -23,22 +23,22 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def no_training_images(splits: Mapping[str, Sequence[object]]) -> list[Fault]:
-    """Return the fault of a data set whose images are all in other splits than train."""
+    """Return the fault of a data set without an image in the split train, in a list; [] if train has images."""
     if splits.get("train"):
         return []
     return fault(
         "no-training-images",
         "error",
         [split for split, pairs in splits.items() if pairs],
-        "no images to train on, all are in other splits",
-        "add images in train/, or name the split of each in a file: --split-file FILE",
+        "no images to train on: all images are in other splits",
+        "add images in train/, or name the split of each image in a file: --split-file FILE",
     )
 
 
 def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
     broken = [f"{f.pair.image}: {f.image.error}" for f in seen if f.image.error]
     masks = [f"{f.pair.mask}: {f.mask.error}" for f in seen if f.mask.error]
-    remedy = "restore them from the source, or remove each with its mask or image"
+    remedy = "restore them from the source, or remove each file together with its mask or image"
     return [
         *fault("unreadable-images", "error", broken, "images that cannot be read: {n}", remedy),
         *fault("unreadable-masks", "error", masks, "masks that cannot be read: {n}", remedy),
@@ -46,7 +46,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of images that are read only in part or in different ways, except those with several pages."""
+    """Return the faults of images that are read only in part or in different ways, except images with several pages."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -83,7 +83,7 @@ def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
             "warning",
             differ,
             "images scaled to 0 to 255 in different ways: {n}",
-            "if they belong together, give them one scale: gdal_edit.py -scale FACTOR FILE.tif",
+            "if the files belong together, give all of them one scale: gdal_edit.py -scale FACTOR FILE.tif",
         ),
     ]
 
@@ -106,7 +106,8 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
             "error",
             differ,
             "masks that differ in size from their image: {n}",
-            "save each at its image's size, without smoothing (nearest neighbor); --fix does it for equal shapes",
+            "save each mask at the size of its image, without smoothing (nearest neighbor); --fix does so for equal "
+            "shapes",
         ),
         *fault(
             "exif-rotation",
@@ -164,7 +165,7 @@ def _names_by_case(layout: Layout) -> list[Fault]:
         "warning",
         alike,
         "file names that differ only in case: {n}",
-        "rename them: on Windows and macOS one would replace the other",
+        "rename them: on Windows and macOS one file would replace the other",
     )
 
 

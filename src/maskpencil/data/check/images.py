@@ -37,7 +37,9 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Return whether images that are in train and in another split are removed from train; if not, from the other.
+    """Return whether images that are in train and in another split are removed from train.
+
+    If not, from the other split.
 
     The scored images then stay the same, unless this would remove most of train.
     """
@@ -45,7 +47,7 @@ def leaves_train(copies: int, train: int) -> bool:
 
 
 def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return the pairs whose image is also in train, each with the pair in train that has the same image."""
+    """Return pairs whose image is also in train, each together with the pair of train that has the same image."""
     by_size: dict[int, list[Pair]] = defaultdict(list)
     for pair in train:
         with suppress(OSError):  # unreadable files are reported elsewhere
@@ -70,22 +72,23 @@ def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pa
 
 
 MAX_NEAR_DIFFERENCE = 4.0
-"""Gray levels: the largest root mean square difference between thumbnails of near-duplicates."""
+"""The largest root mean square difference, in gray levels, between the thumbnails of near-duplicates."""
 
 MAX_NEAR_CONTRAST_SHARE = 0.15
-"""The largest such difference as a share of the images' contrast, so that two images of low contrast do not match."""
+"""The largest root mean square difference as a share of the contrast, so that two images of low contrast do not
+match."""
 
 MIN_CONTRAST = 2.0
-"""Gray levels: an image with less contrast counts as blank."""
+"""The smallest contrast in gray levels; an image with less contrast counts as blank."""
 
 MIN_OUTLIER_DEVIATIONS = 8.0
-"""An image this many standard deviations from the median is an outlier."""
+"""An image whose brightness or contrast is this many standard deviations from the median is an outlier."""
 
 MIN_MENTIONED_SHARE = 0.5
-"""The smallest share of a split in train that the message mentions."""
+"""A split is named in the message if at least this share of its images is also in train."""
 
 MIN_IMAGES_FOR_OUTLIERS = 20
-"""The smallest number of images for finding outliers."""
+"""The smallest number of images among which outliers are searched for."""
 
 _AT_ONCE = 512
 
@@ -99,7 +102,7 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
-    """Return the `id` of every entry to leave out because another entry has the same image, byte for byte.
+    """Return the `id` of every entry to leave out because another entry of `seen` has the same image, byte for byte.
 
     One entry of each group stays, if possible one outside train, so that scores stay comparable and training does not
     include scored images. If this would remove most of train, the copies stay in train.
@@ -147,13 +150,16 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
             "warning",
             within,
             "images that occur more than once: {n}",
-            "keep one of each, as --fix does",
+            "keep one copy of each image, as --fix does",
         ),
     ]
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Name the splits that have many images in common with train; a group has the indices of views of one image."""
+    """Name the splits that have many images in common with train.
+
+    A group has the indices of the `views` of one image.
+    """
     parts = []
     for split in dict.fromkeys(view.split for view in views):
         shared = sum(
@@ -181,14 +187,14 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
             "near-duplicates-across-splits",
             "warning",
             across,
-            "images almost identical to one in another split, such as frames of one video: {n}",
+            "images almost identical to an image in another split, such as frames of one video: {n}",
             "keep images of one video, place or patient in the same split; otherwise scores are too high",
         ),
         *fault(
             "near-duplicates",
             "note",
             within,
-            "images almost identical to another: {n}",
+            "images almost identical to another image: {n}",
             "copies add nothing to training; frames of a video are fine",
         ),
     ]
@@ -197,7 +203,7 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     """Return near-duplicates: each image with the most similar one that is not brighter, preferably of another split.
 
-    Only images of almost the same brightness are compared, since no others can be near-duplicates.
+    Only images of almost the same brightness are compared, since images of different brightness are no near-duplicates.
     """
     if len(views) < 2:
         return []
@@ -243,7 +249,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
             [view.pair.image for view in blank if view.image.levels],
             "images that have the same brightness everywhere after their numbers are mapped to 0 to 255: {n}",
             "give them a scale by which their numbers fill 0 to 10000: gdal_edit.py -scale FACTOR FILE.tif; or replace "
-            "or remove those that are blank",
+            "or remove the images that are blank",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Read every image and mask once, in several processes, and measure what the checks need."""
+"""Read every image and mask once, in several processes, and take the measurements for the checks."""
 
 import hashlib
 import multiprocessing
@@ -27,7 +27,7 @@ MAX_PAIRS_WITHOUT_PROCESSES = 200
 """The largest number of pairs that are read in the current process, since starting other processes takes longer."""
 
 MAX_SHORT_SHARE = 0.25
-"""The largest share of a mask's pixels in short runs; a greater one means noise or compression instead of specks."""
+"""The largest share of a mask's pixels in short runs; a greater share is due to noise or compression, not to specks."""
 
 FEW_SHORT = 10_000
 
@@ -68,10 +68,10 @@ class MaskView:
 
     Attributes:
         facts: the values of the mask.
-        header: the header of its file; None for a drawing.
+        header: the header of the mask's file; None for a drawing.
         specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
-        steps: the share of borders, 0..1, with one or two pixels whose value lies between those to the left and right,
-            as smoothing leaves them.
+        steps: the share of borders, 0..1, with one or two pixels whose value lies between the values to the left and
+            right of them, as smoothing leaves them.
         thin_shares: by value, the share, 0..1, of the runs of the value that are thin and lie between two different
             values; runs are along the rows.
         error: the reason why it could not be read.
@@ -107,7 +107,7 @@ def inspect_pairs(
     pairs are read in the current process.
 
     Args:
-        pairs: (split, pair) each.
+        pairs: the pairs, each as (split, pair).
         processes: the number of processes that read.
         report: called with (done, total).
     """
@@ -202,7 +202,7 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
 
 
 def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> tuple[float, dict[int, float]]:
-    """Return `MaskView.steps` and `MaskView.thin_shares`."""
+    """Measure `MaskView.steps` and `MaskView.thin_shares` of a mask."""
     firsts, lengths = runs
     values = numbers.ravel()[firsts]
     # runs with a neighbor on both sides in their row

@@ -20,7 +20,7 @@ from maskpencil.errors import DataError
 ALMOST_ALL = 0.99
 
 Counts = npt.NDArray[np.int64]
-"""(masks, K): the pixels of each class in each mask."""
+"""(masks, K): the number of pixels of each class in each mask."""
 
 
 def check_classes(
@@ -32,7 +32,7 @@ def check_classes(
         facts: the contents of each mask.
         splits: the split of each mask.
         encoding: the encoding of the masks.
-        counts: the pixels of each class in each mask.
+        counts: the number of pixels of each class in each mask.
         declared: whether a class file defines the classes; if not, they are inferred from the masks.
     """
     return [
@@ -72,7 +72,7 @@ def _similar_names(encoding: MaskEncoding) -> list[Fault]:
         "warning",
         [" = ".join(map(repr, names)) for names in groups],
         "classes with names that differ only in case or spaces: {n}",
-        "maskpencil check DATA --fix CLEAN writes a copy in which each is one class",
+        "maskpencil check DATA --fix CLEAN writes a copy in which these names are one class",
     )
 
 
@@ -99,7 +99,7 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         [f"1 to {highest}"],
         f"the class numbers of the masks start at 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
-        "subtract 1 from all, as --fix does, if 1 is the first class",
+        "subtract 1 from all class numbers, as --fix does, if 1 is the first class",
     )
 
 
@@ -143,7 +143,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
             "warning",
             lacking,
             f"classes that occur in {split}, but not in train: {{n}}",
-            "move images with them to train; a network cannot find classes it was not trained on",
+            "move images with these classes to train; a network cannot find classes that it was not trained on",
         )
     return found
 
@@ -173,7 +173,8 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "warning",
         [encoding.classes.names[int(totals.argmax())]],
         f"one class fills {share:.2%} of all pixels",
-        "crop the images to the other classes, or add images of them; training gives rare classes more weight",
+        "crop the images to the other classes, or add images of the other classes; training gives rare classes more "
+        "weight",
     )
 
 
@@ -209,7 +210,7 @@ MIN_EQUAL_MASKS = 3
 
 
 def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of equal masks of different images; masks of a single value have faults of their own."""
+    """Return the fault of equal masks of different images; for masks of a single value there are other faults."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
@@ -237,11 +238,11 @@ MIN_SMOOTHED_SHARE = 0.3
 """The smallest share of smoothed borders at which a mask is reported."""
 
 MIN_THIN_SHARE = 0.6
-"""A class with this share of thin runs between other classes looks like a border to ignore."""
+"""A class of which at least this share of the runs is thin, between other classes, looks like a border to ignore."""
 
 DOUBT = 0.05
 MAX_SPECKS = 5
-"""The largest number of specks in a mask that may be intended."""
+"""A mask with more specks than this is reported; fewer may be intended."""
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
@@ -298,7 +299,7 @@ def _smoothed(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         smoothed = [
             view.mask.facts.path for view in seen if view.mask.facts and _has_unknown_values(view.mask.facts, encoding)
         ]
-        what = "compressed or smoothed masks, with values between those of the classes: {n}"
+        what = "compressed or smoothed masks, with values between the values of the classes: {n}"
     else:
         smoothed = [view.pair.mask for view in seen if view.mask.steps > MIN_SMOOTHED_SHARE]
         what = "masks whose borders pass through the numbers between two classes, as if scaled with smoothing: {n}"

@@ -18,7 +18,11 @@ ORDER = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class ClassCount:
-    """The frequency of a class: its pixels, their share (0..1) of all pixels that are not ignored, and its masks."""
+    """The frequency of a class.
+
+    `pixels` is the number of pixels of the class, `share` (0..1) their share of all pixels that are not ignored, and
+    `masks` the number of masks that contain the class.
+    """
 
     pixels: int
     share: float
@@ -56,7 +60,7 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """One line that says whether the data can be used, and how many faults there are."""
+        """A line that says whether the data can be used, and how many faults there are."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
         faults = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
         pairs = sum(self.splits.values())
@@ -95,10 +99,10 @@ ROWS = 6
 
 
 def overlay_sheet(report: CheckReport) -> RGBImage | None:
-    """Draw image, overlay and classes of some pairs, spread over the data set; None if no pair can be drawn.
+    """Draw image, overlay and classes of some pairs from all parts of the data set.
 
     Returns:
-        (H, W, 3).
+        The sheet (H, W, 3), or None if no pair can be drawn.
     """
     if report.encoding is None:
         return None

@@ -124,7 +124,7 @@ WRITERS: dict[str, Writer] = {
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Return the result of the first reader that recognizes the folder; None where no reader does.
+    """Return the result of the first reader that recognizes the folder; None if no reader recognizes it.
 
     Raises:
         DataError: a reader recognizes the folder, but nothing in it can be used.
@@ -133,7 +133,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
-    """Return the result of the first reader that finds annotations in `root` for the images in another folder.
+    """Return the result of the first reader that finds annotations in `root` for the images in another folder, or None.
 
     Raises:
         DataError: a reader recognizes the annotations, but nothing in them can be used.
@@ -143,7 +143,7 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Call `recognize`, and where annotations are missing refuse the file that was cut short."""
+    """Call `recognize`; if it finds no annotations, refuse a JSON file that was cut short."""
     try:
         recognized = recognize()
     except DataError as error:

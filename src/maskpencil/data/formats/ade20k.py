@@ -22,16 +22,20 @@ IMAGES, MASKS = "images", "annotations"
 NAME = re.compile(r"ADE_(train|val)_\d{8}")
 
 PUBLISHED = MaskEncoding("index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))})
-"""0 is anything else, which the benchmark does not evaluate; the classes are numbered from 1."""
+"""The published numbers: 0 stands for everything that is no class, which the benchmark does not evaluate; the classes
+are numbered from 1."""
 
 REDUCED = MaskEncoding(
     "index", ADE20K, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(ADE20K))}
 )
-"""The numbers after "reduce_zero_label", as other tools call it: 255 is anything else, the classes count from 0."""
+"""The numbers after the conversion that other tools call "reduce_zero_label": 255 stands for everything that is no
+class; the classes are numbered from 0."""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
+
+    Else return None.
 
     A folder with a classes.yaml of another number of classes is not read.
 
@@ -64,7 +68,7 @@ FULL = re.compile(r"ADE_(train|val|frame)_\d+_seg\.png")
 """The names of the masks of the full data set, which hold thousands of classes."""
 
 DEEP = 7
-"""The most folders between the data set and the masks of the full data set."""
+"""The largest number of folders between the data set and the masks of the full data set."""
 
 
 def _refuse_full(root: Path) -> None:
@@ -89,7 +93,7 @@ def _refuse_full(root: Path) -> None:
 
 
 def _is_full(mask: str, beside: Collection[str]) -> bool:
-    """Return whether a mask is of the full data set, by its name or by the files beside it."""
+    """Return whether a mask belongs to the full data set, by its name or by the files beside it."""
     stem = mask.removesuffix("_seg.png")
     parts = f"{stem}_parts_1.png" in beside and f"{stem}.json" in beside
     return bool(FULL.fullmatch(mask)) or parts or f"{stem}_atr.txt" in beside

@@ -24,7 +24,7 @@ from maskpencil.regular_files import decode_text, refuse_special
 MAX_JSON_BYTES = 2**30
 
 FARTHEST = 2**24
-"""The largest coordinate in pixels: 32-bit floats represent every whole number up to this one."""
+"""The largest coordinate in pixels: 32-bit floats represent every whole number up to this coordinate."""
 
 MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
 """Names of mask folders in which no tool puts annotation files."""
@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: the file cannot be read, is not JSON, is nested too deep or is larger than `MAX_JSON_BYTES`.
+        DataError: the file cannot be read, is not JSON, is nested too deeply or is larger than `MAX_JSON_BYTES`.
     """
     refuse_special(path)
     try:
@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
-        raise DataError(f"{path}: is nested too deep to be read; expected annotations") from error
+        raise DataError(f"{path}: is nested too deeply to be read; expected annotations") from error
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
 
 
 def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
-    """Check a list of coordinates, (n,).
+    """Check a list of coordinates, and return it as an array (n,).
 
     Raises:
         DataError: `values` is not a list of numbers, or a number is not finite or is larger than `FARTHEST`.
@@ -97,10 +97,10 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
 
 
 def checked_points(pairs: object, where: str) -> Points:
-    """Check a list of [x, y], (n, 2).
+    """Check a list of points [x, y], and return it as an array (n, 2).
 
     Raises:
-        DataError: `pairs` is not such a list, or `checked_numbers` rejects a coordinate.
+        DataError: `pairs` is not a list of points, or `checked_numbers` rejects a coordinate.
     """
     if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise DataError(f"{where}: has the points {shown(pairs)}; expected a list of [x, y]; export it again")
@@ -108,7 +108,7 @@ def checked_points(pairs: object, where: str) -> Points:
 
 
 def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
-    """Return whether a polygon (n, 2) has no area: it has fewer than 3 points, or all of them lie on one line."""
+    """Return whether a polygon (n, 2) has no area: it has fewer than 3 points, or all points lie on one line."""
     if len(ring) < 3:
         return True
     (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # usually decides it
@@ -126,11 +126,11 @@ def shown(value: object) -> str:
 
 ENDING_BYTES = 256
 FEW_FILES = 20
-"""Up to this many JSON files are parsed to find a broken one."""
+"""The largest number of JSON files that are parsed to find a broken file."""
 
 
 def mentions(path: Path, keys: Iterable[str]) -> bool:
-    """Return whether all keys occur in a JSON file, without parsing it; False where it cannot be read."""
+    """Return whether all keys occur in a JSON file, without parsing the file; False if it cannot be read."""
     try:
         if not path.is_file() or not path.stat().st_size:
             return False
@@ -145,10 +145,10 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def refuse_cut_json(root: Path) -> None:
-    """Refuse a JSON file below `root` that was cut short or is no JSON, of which the readers see too little.
+    """Refuse a JSON file below `root` that was cut short or is not JSON, since readers do not recognize such a file.
 
     Raises:
-        DataError: there is such a file.
+        DataError: a file was cut short or is not JSON.
     """
     files = list(files_below(root, {".json"}))
     for path in files:
@@ -162,7 +162,10 @@ def refuse_cut_json(root: Path) -> None:
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
-    """Return whether `root` has a folder of images and one of masks, so that `layout` reads it instead of a format."""
+    """Return whether `root` has a folder of images and a folder of masks.
+
+    `layout` reads such a folder, not the reader of a format.
+    """
     words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
 
@@ -239,7 +242,7 @@ class Entry:
             blank: whether the text may consist of spaces only.
 
         Raises:
-            DataError: the field is missing or is not such a text.
+            DataError: the field is missing, or its value is not a text, or is an empty text.
         """
         value = self.fields.get(key)
         if not isinstance(value, str) or not (value if blank else value.strip()):
@@ -250,7 +253,7 @@ class Entry:
         """Return the id of an object: a whole number or a text; the text "7" and the number 7.0 are the id 7.
 
         Raises:
-            DataError: the field is missing or is neither.
+            DataError: the field is missing, or its value is neither a whole number nor a text.
         """
         value = self.fields.get(key)
         if isinstance(value, float) and value.is_integer():
@@ -262,10 +265,12 @@ class Entry:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return a number of at most `FARTHEST`, or `default`, if given, where the field is missing or null.
+        """Return the number in a field, at most `FARTHEST`.
+
+        A `default` is returned if the field is missing or null.
 
         Raises:
-            DataError: the field is missing without a default, or is not such a number.
+            DataError: the field is missing and there is no default, or its value is not a number or is too large.
         """
         value = self.fields.get(key)
         if value is None and default is not None:
@@ -275,10 +280,10 @@ class Entry:
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """Return a whole number, otherwise like `number`.
+        """Return the whole number in a field; see `number`.
 
         Raises:
-            DataError: the field is missing without a default, or is not a whole number.
+            DataError: the field is missing and there is no default, or its value is not a whole number.
         """
         value = self.number(key, default)
         if value != int(value):
@@ -286,7 +291,7 @@ class Entry:
         return int(value)
 
     def numbers(self, key: str) -> npt.NDArray[np.float32]:
-        """Return a list of numbers as an array (n,).
+        """Return the list of numbers in a field as an array (n,).
 
         Raises:
             DataError: the field is missing or is not a list of numbers, see `checked_numbers`.
@@ -294,7 +299,7 @@ class Entry:
         return checked_numbers(self.fields.get(key), str(self))
 
     def size(self, height: str, width: str) -> tuple[int, int] | None:
-        """Return the (height, width) of an image in pixels from two fields; None where both are missing or null.
+        """Return the (height, width) of an image in pixels from two fields; None if both fields are missing or null.
 
         Raises:
             DataError: the values are not a size, see `checked_size`.
@@ -304,7 +309,7 @@ class Entry:
         return checked_size(self.fields.get(height), self.fields.get(width), str(self))
 
     def pairs(self, key: str) -> Points:
-        """Return points given as [[x, y], ...], (n, 2).
+        """Return the points in a field, given as [[x, y], ...], as an array (n, 2).
 
         Raises:
             DataError: the field is missing or is not a list of points, see `checked_points`.
@@ -312,7 +317,7 @@ class Entry:
         return checked_points(self.fields.get(key), str(self))
 
     def points(self, key: str, *, least: int = 3) -> Points:
-        """Return the corners of a polygon, given as [[x, y], ...] or as [x, y, x, y, ...], as an array (n, 2).
+        """Return the corners of the polygon in a field, (n, 2); the field holds [[x, y], ...] or [x, y, x, y, ...].
 
         Raises:
             DataError: the field is missing, is not a list of points, or has fewer than `least` points.
@@ -332,7 +337,7 @@ _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")
-"""labelme's labels for ignored pixels; the writers of this package use the first."""
+"""labelme's labels for ignored pixels; the writers of this package use `__ignore__`."""
 
 
 @dataclass(frozen=True)
@@ -347,8 +352,8 @@ class Labels:
 def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
     """Number the labels of a folder's annotations, in the given order.
 
-    With a class file in `root`, its order counts, and pixels outside all shapes get its background class, or are
-    ignored where it has none. Without a class file "background" is class 0, and the labels follow.
+    A class file in `root` sets the order of the classes; pixels outside all shapes get its background class, or are
+    ignored if it has no background class. Without a class file "background" is class 0, and the labels follow.
 
     Raises:
         DataError: the class file does not name a label.
@@ -385,7 +390,7 @@ def with_ignore_label(classes: ClassSet) -> ClassSet:
     """Return the classes and, after them, a class for ignored pixels.
 
     Raises:
-        DataError: there are too many classes to add one, or a class already has that name.
+        DataError: there are too many classes to add another class, or a class already has that name.
     """
     ignore = IGNORE_LABELS[0]
     if len(classes) == MAX_CLASSES or ignore in classes.names:

@@ -26,7 +26,7 @@ class Recognized:
     """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks.
 
     `others` are further encodings in which copies of the data set occur; the first that fits all masks is used.
-    `published` is whether it is a public data set, beside whose files a classes.yaml may name other classes.
+    `published` is whether it is a public data set; a classes.yaml beside its files may then name other classes.
     """
 
     name: str
@@ -63,7 +63,7 @@ used, such as test images without masks.
 class LabeledImage:
     """An image file and its label map (H, W), of the image's size.
 
-    `split` is train, val, test or "" where there are no splits. `name` is the path below the split without suffix, with
+    `split` is train, val or test, or "" if there are no splits. `name` is the path below the split without suffix, with
     "/" between folders; it is unique in the split.
     """
 
@@ -100,7 +100,7 @@ def copy_image(image: LabeledImage, target: Path) -> None:
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
-    """Check that a format can store the names of all images, before any of them is written.
+    """Check that a format can store the names of all images, before any image is written.
 
     Args:
         images: the image files.
@@ -119,7 +119,7 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """The names used in each split; names that differ only in case count as equal."""
+    """The names that are already used in each split; names that differ only in case count as equal."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
@@ -137,9 +137,9 @@ class FreeNames:
 def with_distinct_colors(classes: ClassSet) -> ClassSet:
     """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
 
-    The first class with a color keeps it. Others of the same color, and a class in `IGNORE_COLOR`, get the first unused
-    color of Pascal VOC, since programs that read masks by color would confuse them, such as ADE20K's road and
-    skyscraper.
+    The first class with a color keeps the color. Other classes of the same color, and a class in `IGNORE_COLOR`, get
+    the first unused color of Pascal VOC, since programs that read masks by color would confuse classes of the same
+    color, such as ADE20K's road and skyscraper.
     """
     spare = (voc_color(index) for index in range(256))  # enough, even if some of them are in use
     taken = {IGNORE_COLOR, *classes.palette}

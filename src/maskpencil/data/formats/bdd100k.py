@@ -54,13 +54,13 @@ OTHERS = {
     "labels/lane/masks": "hold bits for kind, style and direction of lanes",
     **{f"labels/{task}/bitmasks": "hold numbers of objects" for task in ("ins_seg", "pan_seg", "seg_track_20")},
 }
-"""The masks of other tasks, and what they hold: https://doc.bdd100k.com/format.html"""
+"""The folders of masks of other tasks, and what the masks hold: https://doc.bdd100k.com/format.html"""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or one of the `WRAPPERS` in it, if it holds the images and masks of a task by splits.
+    """Read `root`, or one of the `WRAPPERS` in it, if the folder holds the images and masks of a task by splits.
 
-    The test split is left out, since its masks were never published.
+    Otherwise return None. The test split is left out, since its masks were never published.
 
     Raises:
         DataError: no image has its mask, or there are only masks of lanes or of objects.

@@ -27,7 +27,7 @@ from maskpencil.known_classes import CAMVID_11, CAMVID_31, CAMVID_32
 from maskpencil.regular_files import read_lines
 
 FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The names of frames: one of the four videos and a number; no other data set has such names."""
+"""The names of frames: the name of one of the four videos and a number; no other data set has these names."""
 
 _MEANINGS = [CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names]
 BY_COLOR = MaskEncoding(
@@ -43,7 +43,8 @@ OF_11_CLASSES = MaskEncoding(
 class Form:
     """A distribution of CamVid: folders of images and masks by split.
 
-    `endings` are what masks' names may add to images' names; `encodings` are those of its copies, the usual one first.
+    `endings` are texts that the names of masks may add to the names of images; `encodings` are the encodings of copies,
+    the usual encoding first.
     """
 
     folders: Mapping[str, tuple[str, str]]
@@ -63,6 +64,8 @@ WITH_COLORS = ("class_dict.csv", "label_class_dict.csv", "label_colors.txt", "la
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
+
+    Else return None.
 
     Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
     lists of the SegNet tutorial, such as train.txt, only repeat the folders and are not read. A folder with a class
@@ -85,7 +88,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _ending(masks: Mapping[str, Mapping[str, Path]], endings: tuple[str, ...]) -> str | None:
-    """Return what all masks' names add to the names of frames; None if they are no masks of frames."""
+    """Return the text that the names of all masks add to the names of frames; None if a mask is no mask of a frame."""
     names = [name for files in masks.values() for name in files]
     for ending in endings if names else ():
         if all(re.fullmatch(FRAME + ending, name) for name in names):

@@ -1,4 +1,4 @@
-"""Read Cityscapes, and the masks that CVAT and Datumaro export in its form.
+"""Read Cityscapes, and the data sets that CVAT and Datumaro export in the format of Cityscapes.
 
     leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
     gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png
@@ -23,13 +23,14 @@ from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_LABELS, CITYSCAPES_T
 IMAGES, IMAGE_ENDING = "leftImg8bit", "_leftImg8bit"
 FINE, COARSE = "gtFine", "gtCoarse"
 LABELS = "label_colors.txt"
-"""CVAT's and Datumaro's file of labels: such an export has classes of its own."""
+"""The file of labels in exports of CVAT and Datumaro, which have their own classes."""
 
 STARTS = (FINE, COARSE, IMAGES, "imgsFine")
-"""How the names of folders begin, one of which lies in the data set's folder."""
+"""The beginnings of folder names; the folder of the data set holds at least one such folder."""
 
 DEEP = ("", "*/")
-"""Where the folders of images and masks lie in these folders, into which each archive may be unpacked on its own."""
+"""Where the folders of images and masks lie in the folders of `STARTS`, since each archive may be unpacked into its own
+folder."""
 
 MOST_FOLDERS = 20
 
@@ -45,7 +46,8 @@ _NOT_EVALUATED = (
     *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180), (150, 100, 100)),
     *((150, 120, 90), (0, 0, 90), (0, 0, 110)),
 )
-"""The colors of labels that the benchmark does not evaluate; pole groups and license plates have none of their own."""
+"""The colors of labels that the benchmark does not evaluate; pole groups and license plates have the colors of other
+labels."""
 
 COLORS = MaskEncoding(
     "color",
@@ -55,16 +57,18 @@ COLORS = MaskEncoding(
 )
 
 BY_KIND = {"labelIds": LABEL_IDS, "labelTrainIds": TRAIN_IDS, "color": COLORS}
-"""The encoding of masks by the last word of their names. labelIds come first, since they are as published; users create
-the trainIds themselves, with a table that they may change, and colors do not distinguish all labels."""
+"""The encoding of masks by the last word of their names. labelIds come first, since these masks are the published
+masks; users create the trainIds themselves, with a table that they may change, and colors do not distinguish all
+labels."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/`, or else in `gtCoarse/`.
+    """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/`, or else in `gtCoarse/`; otherwise return None.
 
-    Folders above these two, as of archives that were each unpacked on their own, do not matter. With a label_colors.txt
-    the data set is an export of CVAT or Datumaro, and the classes are its lines. Of Cityscapes itself the test split is
-    left out: its masks were never published, and those in `gtFine/test` are dummies. `train_extra` is for training.
+    Each of these folders may lie in another folder, as after unpacking each archive into its own folder. With a
+    label_colors.txt the data set is an export of CVAT or Datumaro, and the classes are its lines. Of Cityscapes itself
+    the test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
+    `train_extra` is for training.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.
@@ -102,7 +106,10 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_masks(layout: Layout) -> Recognized | None:
-    """Recognize masks that lie in folders of other names, by the ends of the names of all of them."""
+    """Recognize masks in folders of other names by the ends of the names of all masks.
+
+    Return None if a name ends differently.
+    """
     masks = [pair.mask for pairs in layout.splits.values() for pair in pairs]
     for kind, encoding in BY_KIND.items():
         ends = tuple(f"_{name}_{kind}" for name in (FINE, COARSE))
@@ -154,7 +161,7 @@ def _plain(name: str) -> str:
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
-    """Return the folder of a name: one of `folders`, or else in them."""
+    """Return the folder called `name` among `folders`, or else inside them; None if there is none."""
     inside = (path for above in DEEP for folder in folders for path in sorted(folder.glob(f"{above}{name}")))
     return next((path for path in (*(each for each in folders if each.name == name), *inside) if path.is_dir()), None)
 

@@ -48,15 +48,16 @@ PANOPTIC_KEY = "segments_info"
 """The key of panoptic files, which store their masks as PNG files; see `coco_panoptic`."""
 
 PREFIX = "instances"
-"""The prefix of files of instance annotations; files of captions and keypoints have others."""
+"""The prefix of the names of files of instance annotations; files of captions and keypoints have other prefixes."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files, such as one per image, is read only if the first `PEEKED` of them are COCO's."""
+"""A folder with more JSON files, such as one file per image, is read only if the first `PEEKED` files are in COCO's
+format."""
 
 PEEKED = 3
 FEW_FILES = 3
-"""If more files than this list one image each, they are named after their images and not after splits."""
+"""If more files than this list one image each, the files are named after their images and not after splits."""
 
 STRETCHING_TOOL = "Label Studio"
 """The tool whose coordinates are `Reading.STRETCHED`."""
@@ -65,15 +66,17 @@ STRETCHING_TOOL = "Label Studio"
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
 
-    Images are looked for beside the JSON, and in folders beside it or in `images/` that are named after the JSON or its
-    split, then anywhere, see `ImageSearch`; or only in the folder `images`, if given. The split follows from the JSON's
-    name, else from its folder's. Images without annotations are background.
-    Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1) is drawn like
-    any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a box are left out.
-    Module `orientation` describes how annotations of photographs with an EXIF orientation are read.
+    Else return None. Images are searched for beside the JSON file, and in folders beside it or in `images/` that
+    are named after the JSON file or its split, then anywhere, see `ImageSearch`; or only in the folder `images`, if
+    given. The split follows from the JSON's name, else from its folder's. Images without annotations are
+    background. Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1)
+    is drawn like any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a
+    box are left out. Module `orientation` describes how annotations of photographs with an EXIF orientation are
+    read.
 
-    Classes are the categories, ordered by id, including unused ones. A category that is only the supercategory of
-    others, such as Roboflow's first, is no class. A class file must name all categories that are used.
+    Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
+    other categories, such as Roboflow's first category, is no class. A class file must name all categories that are
+    used.
 
     Raises:
         DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
@@ -151,7 +154,7 @@ def _is_single(files: Sequence[CocoFile]) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder, except hidden ones."""
+    """Return the folders in a folder, except hidden folders."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -213,8 +216,8 @@ class _Reader:
                 if other:
                     what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
                     raise DataError(
-                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep or "
-                        "rename one"
+                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep only "
+                        "one of the images, or rename one"
                     )
                 if image in exchanged and entry.outlines and reading is None:
                     raise undecided(f"{file.path}: image {entry.name!r}", exchanged[image])
@@ -285,7 +288,7 @@ def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     `classes.yaml` stores the order and colors of the classes. Without splits the file of annotations is
     `instances_default.json`. An annotation is a region of one class as `regions.write_regions` writes it: polygons
-    along the pixels' edges, or run lengths where it has holes. The class of pixels outside all shapes (see
+    along the pixels' edges, or run lengths if the region has holes. The class of pixels outside all shapes (see
     `annotations.undrawn_class`) has no annotations. Ignored pixels have the category `__ignore__`.
 
     Raises:

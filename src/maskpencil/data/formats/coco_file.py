@@ -32,7 +32,7 @@ KEYS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class CocoCategory:
-    """A category; `above` is its supercategory, "" where it has none."""
+    """A category; `above` is its supercategory, "" if it has no supercategory."""
 
     id: Id
     name: str
@@ -41,7 +41,10 @@ class CocoCategory:
 
 @dataclass(frozen=True)
 class CocoOutline:
-    """An annotation with the name of its category and its area in pixels; its shapes have no classes yet."""
+    """An annotation: the name of its category, its area in pixels, and its shapes.
+
+    The `class_index` of the shapes is not yet valid: classes are numbered when all files are read.
+    """
 
     label: str
     area: float
@@ -74,17 +77,17 @@ class CocoFile:
 
     @property
     def outlined(self) -> bool:
-        """Whether there is any outline."""
+        """Whether any image has an outline."""
         return any(image.outlines for image in self.images)
 
 
 def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
-    """Read a file; None where it is not a JSON object with the lists of images, annotations and categories.
+    """Read a JSON file; return None if it is not an object with lists of images, annotations and categories.
 
     Entries that are not in COCO's format are collected in `problems`.
 
     Raises:
-        DataError: the file is not JSON, or its lists hold something other than objects.
+        DataError: the file cannot be parsed as JSON, or its lists hold something other than objects.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
@@ -124,7 +127,7 @@ def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
         with problems.collected():
             image_id = entry.identifier("id")
             if image_id in images:
-                raise DataError(f"{entry}: two images have this id; expected one; export the file again")
+                raise DataError(f"{entry}: two images have this id; expected one image per id; export the file again")
             images[image_id] = CocoImage(entry.text("file_name", blank=True), entry.size("height", "width"), [])
     return images
 
@@ -143,7 +146,7 @@ class ImageIds:
                 self._others.setdefault(text, image)
 
     def find(self, image_id: Id) -> CocoImage | None:
-        """Return the image with this id, or None."""
+        """Return the image with this id; None if the file lists no such image."""
         text = str(image_id)
         return self._images.get(image_id) or self._others.get(_without_zeros(text)) or self._others.get(text)
 
@@ -156,7 +159,7 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
     """Return the categories of a file by their ids.
 
     Raises:
-        DataError: some categories are not in COCO's format; the message names all of them.
+        DataError: categories are not in COCO's format; the message names all of these categories.
     """
     categories: dict[Id, CocoCategory] = {}
     problems = Problems()
@@ -174,10 +177,10 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
 def read_segmentation(
     annotation: Entry, size: tuple[int, int] | None, problems: Problems
 ) -> tuple[Polygon | RunLengths, ...]:
-    """Return the polygons or the mask of an annotation, () where it has neither.
+    """Return the polygons or the mask of an annotation; () if it has neither polygons nor a mask.
 
-    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; a single one may stand without an outer list.
-    Those without an area are left out, and collected in `problems`.
+    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; a single polygon may stand without an outer list.
+    Polygons without an area are left out, and collected in `problems`.
 
     Args:
         annotation: the annotation.
@@ -227,7 +230,10 @@ def read_segmentation(
 
 
 def _are_run_lengths(numbers: npt.NDArray[np.float32], size: tuple[int, int]) -> bool:
-    """Return whether numbers add up to the pixels of an image (height, width), and are no points inside of it."""
+    """Return whether a list of numbers is run lengths of an image of `size` (height, width) rather than points.
+
+    Run lengths add up to the number of pixels, and as points would lie outside the image.
+    """
     x, y = numbers[::2], numbers[1::2]
     outside = x.max(initial=0) > size[1] or y.max(initial=0) > size[0]
     return bool(outside) and float(numbers.sum(dtype=np.float64)) == size[0] * size[1]

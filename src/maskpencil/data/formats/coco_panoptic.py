@@ -35,12 +35,15 @@ MARK = "panoptic"
 
 NO_SEGMENT = 0
 GRAY = ("L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Modes of PNG files whose values are the ids themselves, as some converters write them."""
+"""Pillow's modes of PNG files whose gray values are the ids themselves, as some converters write them."""
 
 
 @dataclass(frozen=True, eq=False)
 class PanopticMask(Drawing):
-    """The mask of an image in a PNG of segment ids; `class_of` maps ids to classes, other pixels are ignored."""
+    """The mask of an image in a PNG of segment ids.
+
+    `class_of` maps ids to classes, and pixels with other ids are ignored.
+    """
 
     png: Path = Path()
     class_of: Mapping[int, int] = field(default_factory=dict)
@@ -60,7 +63,8 @@ class PanopticMask(Drawing):
         if strangers:
             raise ImageError(
                 f"{self.png}: holds the segment {strangers[0]}{' and others' * (len(strangers) > 1)}, which "
-                f"segments_info of {self.path.name} does not list; expected only ids listed there; export both again"
+                f"segments_info of {self.path.name} does not list; expected only ids listed there; export the PNG and "
+                "the JSON again"
             )
         classes = np.array([self.class_of.get(number, IGNORE_INDEX) for number in found.tolist()], dtype=np.uint8)
         return np.asarray(classes[places].reshape(ids.shape))
@@ -84,7 +88,7 @@ def read_ids(png: Path) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Mask:
-    """An annotation: its place in the file, its image, its PNG, and the categories of its segments by their ids."""
+    """An annotation: its entry in the file, its image, its PNG, and the categories of its segments by segment id."""
 
     entry: Entry
     image: CocoImage
@@ -94,7 +98,7 @@ class _Mask:
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a file; `lost` are missing PNGs, `strays` are annotations of unlisted images."""
+    """The content of a JSON file; `lost` are missing PNGs, `strays` are annotations of unlisted images."""
 
     path: Path
     categories: Mapping[Id, CocoCategory]
@@ -105,10 +109,14 @@ class _File:
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if a JSON file at most two folders below it has COCO's lists and `segments_info`.
+    """Read `root` if it is in the format COCO panoptic; otherwise return None.
 
-    The PNGs are in a folder named after the JSON, or beside it; images are found as in `coco`. Every category is a
-    class, in the order of the ids; pixels of no segment are ignored.
+    It is in this format if a JSON file at most two folders below it has the lists of images, annotations and
+    categories, and `segments_info`.
+
+    The PNGs are in a folder named after the JSON file, or beside the JSON file; images are found as `coco.recognize`
+    finds them. Every category is a class, in the order of the categories' ids; pixels that belong to no segment are
+    ignored.
 
     Raises:
         DataError: a file is not in its format, or all images or PNGs are missing.
@@ -134,7 +142,10 @@ def recognize(root: Path) -> Recognized | None:
                 continue
             with problems.collected():
                 if image in used:
-                    raise DataError(f"{mask.entry}: has the same image as another annotation, {image.name}; remove one")
+                    raise DataError(
+                        f"{mask.entry}: has the same image as another annotation, {image.name}; remove one of the two "
+                        "annotations"
+                    )
                 used.add(image)
                 class_of = {number: labels.index_of[each.name] for number, each in mask.categories.items()}
                 drawing = PanopticMask(
@@ -213,7 +224,10 @@ def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
 
 
 def _labels(root: Path, files: Sequence[_File]) -> Labels:
-    """Number the categories of all files by id, in the colors of the files if all categories have different ones."""
+    """Number the categories of all files in the order of their ids.
+
+    They get the colors in the files if all colors differ.
+    """
     categories = sorted(
         (category for file in files for category in file.categories.values()),
         key=lambda each: (isinstance(each.id, str), each.id),

@@ -31,11 +31,11 @@ from maskpencil.known_classes import voc_color
 from maskpencil.label_maps import IGNORE_COLOR, read_mask_pixels
 
 LABELMAPS = ("labelmap.txt", "label_map.txt")
-"""The names of the file of labels; Datumaro's documents long called it by the second."""
+"""The names of the file of labels; Datumaro's documents long called it label_map.txt."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` where it holds labelmap.txt and SegmentationClass/.
+    """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
     The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
     one channel the value is the line number of the label, from 0, unless all values are gray levels of labels.
@@ -70,7 +70,7 @@ def _images(root: Path) -> dict[str, Path]:
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
     """Return the encodings in which masks like `mask` may be, the most likely first.
 
-    Masks of one channel may hold colors as well: white or gray ones.
+    Masks of one channel may hold colors as well, if the colors of the labels are gray or white.
     """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
@@ -92,7 +92,7 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
 
 
 def _has_colors(mask: Path) -> bool:
-    """Return whether the colors of a mask's palette identify its classes; if they are gray levels, its numbers do."""
+    """Return whether the colors of a mask's palette identify its classes; if its palette is gray, its numbers do."""
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 

@@ -61,7 +61,7 @@ class Element:
 
 
 def elements(path: Path, tags: frozenset[str]) -> list[Element]:
-    """Read the elements with some tags from an XML file, with all that they contain.
+    """Read the elements with one of `tags` from an XML file, with everything inside these elements.
 
     A file with a document type is rejected, since its entities could grow without end or name other files.
 
@@ -114,7 +114,7 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if XML files below it hold CVAT's `<annotations>`.
+    """Read `root` if XML files below it hold CVAT's `<annotations>`; otherwise return None.
 
     Polygons, masks, boxes and ellipses are drawn by `z_order`, then in the order of the file. The classes are the
     task's labels, in its order and colors. Subsets named after splits are the splits. The images are below `root`, or
@@ -191,7 +191,7 @@ def _number(entry: Entry, key: str, default: float | None = None) -> float:
     """Return the number in an attribute.
 
     Raises:
-        DataError: the attribute is missing without a default, or is not a number.
+        DataError: the attribute is missing and there is no default, or its value is not a number.
     """
     text = entry.fields.get(key)
     if text is None and default is not None:
@@ -238,12 +238,14 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Decode a mask: the lengths of runs outside and inside of it in turn, along the rows of its box.
+    """Decode a mask from the lengths of its runs; return None if it is empty.
+
+    The runs are alternately outside and inside of the mask, along the rows of its box.
 
     CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
 
     Raises:
-        DataError: the runs are not whole numbers, or do not add up to the pixels of the box.
+        DataError: the runs are not whole numbers, or do not add up to the number of pixels of the box.
     """
     left, top, width, height = (_whole(entry, key) for key in ("left", "top", "width", "height"))
     try:

@@ -28,7 +28,7 @@ REDRAW = "draw them as polygons or masks, or remove them"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files below it are Darwin's.
+    """Read `root` if JSON files below it are in Darwin's format; otherwise return None.
 
     Shapes are drawn in the order of the file; a polygon of several paths is filled by the even-odd rule. The classes
     are in alphabetical order, after the background. Videos are left out. The images are below `root`, or below
@@ -152,7 +152,7 @@ def _masks(layer: Entry, annotations: Sequence[Entry], size: tuple[int, int] | N
     """Decode the masks of a raster layer: pairs of a value and the length of its run, along the rows of the image.
 
     Raises:
-        DataError: the runs do not add up to the pixels of the image, or a value belongs to no annotation.
+        DataError: the runs do not add up to the number of pixels of the image, or a value belongs to no annotation.
     """
     runs = layer.numbers("dense_rle")
     if len(runs) % 2 or (runs < 0).any() or (runs % 1).any():

@@ -36,7 +36,7 @@ DRAWN = (*AREAS, "bbox")
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if its `annotations/` holds files with Datumaro's `categories` and `items`.
+    """Read `root` if its `annotations/` holds files with Datumaro's `categories` and `items`; otherwise return None.
 
     Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the group of another shape is left
     out, since it only surrounds that shape. Subsets named after splits are the splits. Images are in `images/`, in
@@ -122,7 +122,7 @@ class _Reader:
         return replace(layout, notes=(*notes, *layout.notes))
 
     def _image(self, item: Entry, split: str) -> Path | None:
-        """Return the item's image: by its path, else by the item's id."""
+        """Find the item's image by its path, or else by the item's id; return None if it is missing."""
         media = next((item.inside(key) for key in ("image", "media") if key in item), None)
         if media and media.fields.get("path"):
             folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]

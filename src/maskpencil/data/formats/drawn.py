@@ -38,7 +38,8 @@ SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias i
 
 PEEKED = 3
 FEW = 32
-"""Up to this many files of a folder are all examined; of more files the first `PEEKED`, and the rest if one fits."""
+"""If a folder has at most this many files, all are examined; otherwise the first `PEEKED`, and the rest if one of these
+is in the format."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ class DrawnImages:
         return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
-        """Return the image of an entry by its name, or None; `recognized` reports missing images.
+        """Find the image of an entry by its name; return None if it is missing, which `recognized` reports.
 
-        The image is looked for in `folders`, then in the folder of the annotation file and those above it up to the
-        root, each with its folders of images, then anywhere, see `ImageSearch.find`.
+        The image is searched for in `folders`, then in the folder of the annotation file and the folders above it up to
+        the root, each with its folders of images, then anywhere, see `ImageSearch.find`.
 
         Raises:
             DataError: the name leads out of the root.
@@ -168,7 +169,7 @@ class DrawnImages:
         size: tuple[int, int] | None = None,
         same: object = None,
     ) -> None:
-        """Add an image with the areas of its entry, bottom first; a repeated entry counts once.
+        """Add an image with the areas of its entry, the bottom area first; an entry that is added again is ignored.
 
         Args:
             image: the image.
@@ -209,7 +210,7 @@ class DrawnImages:
         Args:
             remedy: where to get the images, for the error message if all are missing.
             labels: the labels that the format declares, in their order; other labels of areas follow, sorted.
-            colors: the colors of labels, used if there is no class file and every class has one.
+            colors: the colors of labels, used if there is no class file and every class has a color.
             use_lists: whether list files such as train.txt assign images to splits.
 
         Raises:
@@ -234,7 +235,7 @@ class DrawnImages:
             found.warn("annotations-left-out", places, f"{{n}} {what} left out", remedy_of)
         empty = [self._below(image) for image, own in drawn.items() if not own.areas and image not in self._partly]
         what = "{n} {image has|images have} no annotated area and {is|are} read as background only"
-        found.warn("images-without-area", empty, what, "remove those that nobody has annotated")
+        found.warn("images-without-area", empty, what, "remove images that nobody has annotated")
         self.search.list_others(found, {*self._drawn, *self._broken})
         self.search.warn(found)
         layout = self.problems.layout(self.root, found, use_lists=use_lists)
@@ -279,7 +280,10 @@ class DrawnImages:
         return image.relative_to(self.search.place)
 
     def _split(self, image: Path, source: Path) -> str:
-        """Return the split after which a folder of the image, or else of its annotation file, is named."""
+        """Return the split that a folder of the image, or else a folder of its annotation file, is named after.
+
+        Return "" if no folder is named after a split.
+        """
         folders = [*self._below(image).parts[:-1], *source.relative_to(self.root).parts[:-1]]
         return next((SPLIT_OF[folder.lower()] for folder in folders if folder.lower() in SPLIT_OF), "")
 

@@ -28,7 +28,8 @@ EXPORT = "copy images and masks there from S3, such as by 'aws s3 sync'"
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if files below it are Ground Truth's output manifests of semantic segmentation.
 
-    Images and masks are found by the last parts of their S3 addresses, which are never opened.
+    Otherwise return None. Images and masks are found in `root` by the last parts of their S3 addresses; the
+    addresses are never opened.
 
     Raises:
         DataError: a manifest is of another task or of several jobs, a line is not in its format, one color has two
@@ -102,7 +103,10 @@ def _job(entry: Entry) -> str:
 
 
 def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
-    """Return the file of an address; names of masks hold a time, in which Windows replaces the colons."""
+    """Find the file of an S3 address; return None if it is missing.
+
+    The names of masks contain a time, in which Windows replaces the colons.
+    """
     found = search.find(address, [search.root], source=source)
     return found or search.find(address.replace(":", "_"), [search.root], source=source)
 

@@ -21,11 +21,11 @@ EXPORT = "download the images from Hasty and put them there, in folders named as
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files below it are Hasty's.
+    """Read `root` if JSON files below it are in Hasty's format; otherwise return None.
 
-    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes are those of the file,
-    in its order and colors. Images that nobody has annotated are left out. Images are below `root`, or below `images`,
-    if given.
+    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes have the order and
+    colors of the file. Images that nobody has annotated are left out. Images are below `root`, or below `images`, if
+    given.
 
     Raises:
         DataError: an entry is not in Hasty's format, or all images are missing.
@@ -83,7 +83,9 @@ def _shape(label: Entry) -> Polygon | Bitmap | None:
 
 
 def _mask(label: Entry) -> Bitmap | None:
-    """Decode a mask: pairs of a run's first pixel, counted from 1 along the rows of the box, and its length.
+    """Decode a mask from its runs; return None if it is empty.
+
+    A run is a pair of numbers: the index of its first pixel, counted from 1 along the rows of the box, and its length.
 
     Raises:
         DataError: the pairs are not whole numbers, or a run leaves the box.

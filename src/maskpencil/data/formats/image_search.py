@@ -12,7 +12,7 @@ from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""The prefix by which Label Studio makes the names of uploaded files unique."""
+"""The prefix with which Label Studio makes the names of uploaded files unique."""
 
 OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelmaps|segmentationclass)(?![a-z])")
 """Words in the names of folders of masks, whose files may have the names of images."""
@@ -45,7 +45,9 @@ class ImageSearch:
     def find(
         self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
     ) -> Path | None:
-        """Find the image that the file `source` calls `name`: in `folders`, else anywhere except in other splits.
+        """Find the image that the file `source` calls `name`; return None if it is missing or ambiguous.
+
+        It is searched for in `folders`, then anywhere except in other splits.
 
         An image outside `folders`, or under a name that differs in case, in its suffix, in quoted characters (%20) or
         by the prefix of Label Studio's uploads, counts only if no other image matches as well.
@@ -55,7 +57,7 @@ class ImageSearch:
             folders: the folders to search first.
             source: the file.
             split: the split of the file, if it is known.
-            but: an image that is preferred to images under other names.
+            but: an image that is returned rather than an image with another name.
 
         Raises:
             DataError: the name leads out of the folder by "..", and no image has it.
@@ -73,9 +75,10 @@ class ImageSearch:
         return found or self.alike(name, split, sure=but is not None)
 
     def list_others(self, found: Found, used: Collection[Path]) -> None:
-        """List the images that are not `used`, except in folders where every file has the name of a used image.
+        """Add the images that are not `used` to the images without a mask.
 
-        These are folders of masks or overlays; a note names them.
+        Images in folders where every file has the name of a used image are not added: these are folders of masks or
+        overlays, which a note names.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}
@@ -101,7 +104,10 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Return the only image with a name, in any folder, or, unless `sure`, with a similar name; else None."""
+        """Find the only image with a name, or, unless `sure`, with a similar name, in any folder.
+
+        Return None if there is no image or several.
+        """
         best = self.candidates(name, split, sure=sure)
         if len(best) != 1:
             return None
@@ -110,7 +116,7 @@ class ImageSearch:
         return best[0]
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
-        """Return the images whose paths match a name best; several if they match equally well."""
+        """Return the images whose paths match a name best; several images if they match equally well."""
         parts = PureWindowsPath(unquote(without_query(name))).parts
         if not parts or "\0" in name:
             return []
@@ -129,7 +135,7 @@ class ImageSearch:
 
 
 def without_query(name: str) -> str:
-    """Return a web address without its query, such as `?alt=media`; any other name as it is."""
+    """Return a web address without its query, such as `?alt=media`; return any other name unchanged."""
     return name.partition("?")[0] if "://" in name else name
 
 
@@ -153,7 +159,8 @@ def _stem(name: str) -> str:
 
 
 KEYS = (_same, _lower, _spaced, _stem)
-"""Functions by which names are compared: two names match if their results are equal. The strictest is first."""
+"""Functions for comparing names: two names match if a function returns the same for both. The strictest function is
+first."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:

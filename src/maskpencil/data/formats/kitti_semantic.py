@@ -2,7 +2,7 @@
 
 Sources: Alhaija et al., "Augmented Reality Meets Computer Vision", IJCV 2018;
 https://www.cvlibs.net/datasets/kitti/eval_semseg.php?benchmark=semantics2015. Datumaro and CVAT write the same folders
-with classes of their own, named in `label_colors.txt`: https://docs.cvat.ai/docs/dataset_management/formats/format-kitti
+with other classes, which `label_colors.txt` names: https://docs.cvat.ai/docs/dataset_management/formats/format-kitti
 """
 
 from dataclasses import replace
@@ -15,11 +15,12 @@ from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 
 IMAGES, MASKS, OTHERS = "image_2", "semantic", ("semantic_rgb", "instance")
 UNSPLIT = ("training", "default", ".")
-"""Folders that are no split where they are alone: as published, as CVAT writes them, and the root itself."""
+"""Folders that are not the folder of a split if no other split has a folder: the published name, CVAT's name, and the
+root."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it, or `training/` or the folder of another split in it, holds `image_2/` and `semantic/`.
+    """Read `root` if it, or the folder of a split in it, holds `image_2/` and `semantic/`; otherwise return None.
 
     Masks hold the label ids of Cityscapes, unless `label_colors.txt` names classes by their numbers. The data set has
     no splits: one in five images is set aside for validation. `semantic_rgb/`, `instance/` and the images of

@@ -41,10 +41,10 @@ BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.
 
 
 def image_name(task: Entry) -> str | None:
-    """Return the path of the image that a task names, with "/" between folders, or None.
+    """Return the path of the image that a task names, with "/" between folders; None if it names no image.
 
-    It is the first text in the task's data with the suffix of an image, with the field `image` first: the path of
-    `/data/upload/1/1a2b3c4d-photo.jpg` or of a web address, or the part after `d=` of
+    The image is named by the first text in the task's data that ends like an image file; the field `image` is examined
+    first: the path of `/data/upload/1/1a2b3c4d-photo.jpg` or of a web address, or the part after `d=` of
     `/data/local-files/?d=photos/photo.jpg`. Each project chooses the name of the field.
     """
     data = task.inside("data").fields if isinstance(task.fields.get("data"), dict) else task.fields
@@ -69,12 +69,14 @@ class Images:
         return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """Find the image with a name, as it is or as Label Studio changes it; None if it is missing.
+        """Find the image with a name, either unchanged or as Label Studio changes names.
+
+        Return None if the image is missing.
 
         Of several images, the one that shares the most folders with the name is used.
 
         Raises:
-            DataError: two images share the same number of folders with it.
+            DataError: two images share the same number of folders with the name.
         """
         best = self._search.candidates(name)
         if len(best) > 1:
@@ -114,7 +116,10 @@ LIST = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\[")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The annotation of one image by one person: `regions` are labeled areas, `others` counts other results by type."""
+    """The annotation of an image by one person.
+
+    `regions` are labeled areas, `others` counts all other results by type.
+    """
 
     canceled: bool
     when: datetime
@@ -123,7 +128,7 @@ class Annotation:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files in it are lists of Label Studio's tasks that name images.
+    """Read `root` if JSON files in it are lists of Label Studio's tasks that name images; otherwise return None.
 
     Images are found by their names, with and without the 8 digits that Label Studio puts before them, below `root` or
     in the folder `images`, if given. Brush strokes, polygons, rectangles and ellipses are drawn in the order of the
@@ -132,8 +137,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's format, names no image or an ambiguous one, or all images are
-            missing.
+        DataError: a task is not in Label Studio's format, names no image or several images match the name, or all
+            images are missing.
     """
     if not root.is_dir():
         return None
@@ -180,7 +185,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _has_masks(root: Path) -> bool:
-    """Return whether there are masks of Label Studio's export."""
+    """Return whether `root` holds masks that Label Studio exported."""
     return any(BRUSH_MASK.fullmatch(path.name) for path in files_below(root, IMAGE_SUFFIXES))
 
 
@@ -322,7 +327,7 @@ SAME_SHAPE = 0.02
 
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
-    """Return the shape of a region in a list; the list is empty, and `problems` extended, if it has no area."""
+    """Return a list with the shape of a region; [] if the region has no area, which is added to `problems`."""
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
     _refuse_other_shape(region, size)
@@ -340,7 +345,7 @@ def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Probl
 
 
 def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
-    """Refuse a region that was drawn on an image of another aspect ratio; a scaled image is right."""
+    """Refuse a region that was drawn on an image of another aspect ratio; a scaled copy of the image is accepted."""
     if any(region.fields.get(key) is None for key in SIZE_KEYS):
         return
     height, width = (region.number(key) for key in SIZE_KEYS)
@@ -390,7 +395,9 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) of a packed RGBA image of `size` (height, width) that are not fully transparent.
+    """Unpack an RGBA image of `size` (height, width).
+
+    Return a boolean mask (H, W) of the pixels that are not fully transparent.
 
     Memory is allocated only for `size`, whatever the packed numbers claim.
 

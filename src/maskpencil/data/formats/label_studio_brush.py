@@ -28,7 +28,7 @@ from maskpencil.plain_text import worded
 
 @dataclass(frozen=True, eq=False)
 class BrushMasks(Drawing):
-    """The mask of an image in several PNG files with one class each; smaller areas lie over larger ones."""
+    """The mask of an image in several PNG files with one class each; smaller areas lie over larger areas."""
 
     masks: Sequence[tuple[Path, int]] = ()
 
@@ -54,10 +54,10 @@ class BrushMasks(Drawing):
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if it holds masks with the file names of Label Studio's exports.
+    """Read `root` if it holds masks with the file names of Label Studio's exports; otherwise return None.
 
-    The images are those of the tasks in the JSON files in `root`. Of several annotations of a task, the newest counts,
-    which has the highest number. The classes are in alphabetical order, after the background.
+    The JSON files in `root` name the image of each task. Of several annotations of a task, the newest counts, which has
+    the highest number. The classes are in alphabetical order, after the background.
 
     Raises:
         DataError: no JSON names the images of the tasks, or all of these images are missing.
@@ -107,7 +107,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _image_names(root: Path) -> Mapping[int, Entry]:
-    """Return the tasks that name an image, from all JSON files in `root`, by their numbers."""
+    """Return the tasks in all JSON files in `root` that name an image, by the numbers of the tasks."""
     tasks: dict[int, Entry] = {}
     for path in sorted(root.glob("*.json")):
         if not (path.is_file() and LIST.match(path.read_bytes()[:64]) and mentions(path, ("id",))):

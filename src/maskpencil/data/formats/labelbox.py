@@ -26,7 +26,7 @@ REDRAW = "draw them as polygons in Labelbox, or leave them out"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if files below it are exports of Labelbox.
+    """Read `root` if files below it are exports of Labelbox; otherwise return None.
 
     Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
     are below `root`, or below `images`, if given.
@@ -96,7 +96,7 @@ def _when(label: Entry) -> str:
 
 
 def _objects(row: Entry, found: DrawnImages) -> list[Entry] | None:
-    """Return the objects of the newest label of a data row; None where it has no label."""
+    """Return the objects of the newest label of a data row; None if it has no label."""
     projects = row.inside("projects")
     labels = [label for key in projects.fields for label in projects.inside(key).entries("labels", "label")]
     kept = [label for label in labels if "annotations" in label and not _is_skipped(label)]

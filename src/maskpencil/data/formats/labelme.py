@@ -63,14 +63,14 @@ PEEKED = 2
 """The number of JSON files that are examined; if none of them is labelme's, the folder is left to other readers."""
 
 KIND_FOLDERS = (*IMAGE_FOLDERS, *MASK_FOLDERS, "json", "jsons", "labelme")
-"""Names of folders that say what files they hold, and are not part of the names of pairs."""
+"""Names of folders for a kind of file, which are no part of the names of pairs."""
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a JSON: the image's name, its (height, width) if given, and the shapes, bottom first.
+    """The content of a JSON file: the image's name, its (height, width) if given, and the shapes, from bottom to top.
 
     `has_image` is whether the JSON holds a copy of the image.
     """
@@ -83,13 +83,14 @@ class _File:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files below it have the keys `shapes` and `imagePath`.
+    """Read `root` if JSON files below it have the keys `shapes` and `imagePath`; otherwise return None.
 
-    An image is looked for at `imagePath` relative to the JSON, then in folders beside it, then anywhere below `root` by
-    its name, see `ImageSearch`, then by the name of the JSON; or only in the folder `images`, if given. If there is no
-    such file, the copy in the JSON (`imageData`) is written into the cache. Folders named after splits assign the files
-    below them to these splits. The classes are the labels, sorted; later shapes lie over earlier ones. A pixel belongs
-    to a shape if its center does; lines are `LINE_WIDTH` pixels thick, points are discs of `POINT_RADIUS`.
+    An image is searched for at `imagePath` relative to the JSON file, then in folders beside the JSON file, then
+    anywhere below `root` by its name, see `ImageSearch`, then by the name of the JSON file; or only in the folder
+    `images`, if given. If no image is found, the copy in the JSON file (`imageData`) is written into the cache. Folders
+    named after splits assign the files below them to these splits. The classes are the labels, sorted; later shapes lie
+    over earlier ones. A pixel belongs to a shape if its center does; lines are `LINE_WIDTH` pixels thick, points are
+    discs of `POINT_RADIUS`.
 
     Raises:
         DataError: a file is not in labelme's format, two files name one image, or all images are missing.
@@ -119,8 +120,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     _add_all(found, root, paired, labels, problems)
     if not any(file.shapes for file, _ in paired):
         bare = [file.path.relative_to(root) for file, _ in paired]
-        what = "{n} {labelme file has|labelme files have} no shapes, none has any"
-        found.warn("images-without-area", bare, what, "draw what is to be learned; labels of whole images are not read")
+        what = "no shapes in the {labelme file|labelme files}: {n}"
+        remedy = "draw a shape around every object to be learned; labels of whole images are not read"
+        found.warn("images-without-area", bare, what, remedy)
     search.list_others(found, {image for _, image in paired})
     search.warn(found)
     read = {file.path for file, _ in paired}
@@ -136,7 +138,7 @@ def _is_labelme(path: Path) -> bool:
 
 
 def _content(path: Path) -> Entry | None:
-    """Return the content of a JSON file if it is labelme's, else None."""
+    """Return the content of a JSON file in labelme's format, or None for another file."""
     content = read_json(path) if mentions(path, KEYS) else None
     is_labelme = isinstance(content, dict) and all(key in content for key in KEYS)
     return Entry.of(path, "", content) if is_labelme else None
@@ -162,7 +164,7 @@ def _read(content: Entry, problems: Problems) -> _File:
 def _with_images(
     root: Path, files: Sequence[_File], images: "_Images", problems: Problems
 ) -> tuple[list[tuple[_File, Path]], tuple[str, ...]]:
-    """Return the files with their images, and notes on images that exist only inside the files."""
+    """Return the labelme files with their images, and notes on images that exist only inside the labelme files."""
     paired: list[tuple[_File, Path]] = []
     alone: list[_File] = []
     for file in files:
@@ -226,7 +228,7 @@ class _Images:
         self._folders: dict[Path, list[Path]] = {}
 
     def find(self, file: _File) -> Path | None:
-        """Return the image of a file."""
+        """Return the image of a labelme file; None if it is missing."""
         folder = file.path.parent
         if folder not in self._folders:
             self._folders[folder] = self._folders_for(folder)
@@ -265,8 +267,8 @@ def _add_all(
             if image in first:
                 doubled.add(image)
                 raise DataError(
-                    f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath of "
-                    "one of them or remove it"
+                    f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath in "
+                    "one of the two files, or remove that file"
                 )
             first[image] = file.path
     for file, image in paired:
@@ -326,9 +328,9 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     A shape is the polygon around a 4-connected set of pixels of one class, `INSET` inside the edges of the pixels, so
     that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its
-    holes; shapes are sorted by area, so that those in the holes come later and lie over it. The class of pixels outside
-    all shapes (see `undrawn_class`) has shapes only in such holes. Ignored pixels have the label `__ignore__`. Shapes
-    that meet at corners have the same group_id.
+    holes; shapes are sorted by area, so that the shapes in its holes come later and lie over it. The class of pixels
+    outside all shapes (see `undrawn_class`) has shapes only in holes. Ignored pixels have the label `__ignore__`.
+    Shapes that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
@@ -397,7 +399,10 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) in parts with holes, holes included; other parts cannot cover pixels of others."""
+    """Return a boolean mask (H, W) of the pixels in parts with holes, holes included.
+
+    Parts without holes cover no pixel of another part.
+    """
     covered = np.zeros(size, dtype=bool)
     for part in parts:
         if part.holes:
@@ -417,6 +422,6 @@ def _inset(ring: Ring) -> list[list[float]]:
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:
-    """Return the (row, column) of a pixel in the polygon: the leftmost one of its top row."""
+    """Return the (row, column) of a pixel in the polygon: the leftmost pixel of the polygon's top row."""
     y, x = min((y, x) for x, y in ring)
     return y, x

@@ -15,11 +15,11 @@ from maskpencil.regular_files import read_lines
 
 IMAGE, MASK, NAMES = "img.png", "label.png", "label_names.txt"
 FEW = 20
-"""The most folders that are examined to recognize a data set."""
+"""The largest number of folders that are examined to recognize a data set."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if folders in it hold img.png, label.png and label_names.txt.
+    """Read `root` if folders in it hold img.png, label.png and label_names.txt; otherwise return None.
 
     The number of a class is its line in label_names.txt, from 0; 255 is ignored.
 

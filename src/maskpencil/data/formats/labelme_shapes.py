@@ -37,7 +37,8 @@ class LabeledShape:
 def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
     """Read an entry of `shapes`: one shape, or several that make up a line.
 
-    The list is empty, and the entry is collected in `problems`, if it has no area, such as a polygon of two points.
+    If the entry has no area, such as a polygon of two points, the list is empty, and the entry is collected in
+    `problems`.
 
     Raises:
         DataError: the entry is not in labelme's format.

@@ -16,11 +16,11 @@ from maskpencil.errors import DataError
 
 IMAGES, NAMES = "JPEGImages", "class_names.txt"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
-"""The folders of masks; before version 5.3 the second holds arrays."""
+"""The folders of masks; before version 5.3, SegmentationClass/ holds arrays."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds JPEGImages/, class_names.txt and masks of old or new versions.
+    """Read `root` if it holds JPEGImages/, class_names.txt and masks of old or new versions; otherwise return None.
 
     The number of a class is its line, from 0; 255 is ignored. The overlays, arrays and masks of objects are left out.
 

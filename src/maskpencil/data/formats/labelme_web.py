@@ -27,7 +27,7 @@ KEYS = (b"<annotation>", b"<filename>")
 OBJECT_KEYS = (b"<pt>", b"<segm>", b"LabelMe Webtool")
 TAG = "annotation"
 FILE_TAGS = ("mask", "scribble_name")
-"""The elements that name files of objects."""
+"""The tags of elements that name the mask files of objects."""
 
 IMAGES = "Images"
 """The folder of images beside `Annotations/`, both with the same folders inside."""
@@ -36,13 +36,13 @@ PUT = "put the images beside the XML files"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` where XML files below it are LabelMe's.
+    """Read `root` if XML files below it are in LabelMe's format; otherwise return None.
 
     Polygons and brushed masks are drawn in the order of the file; objects that are marked as deleted are left out. The
     images are below `root`, or below `images`.
 
     Raises:
-        DataError: an entry is not in LabelMe's form, or no image is there.
+        DataError: an entry is not in LabelMe's format, or all images are missing.
     """
     files = files_in_format(root, {".xml"}, _is_of_labelme)
     if not files:
@@ -113,7 +113,7 @@ def _shapes(one: Entry, element: Element, masks: dict[str, Path]) -> Iterator[Po
 
 
 def _brushed(one: Entry, name: str, masks: dict[str, Path]) -> Bitmap | None:
-    """Return the area of a mask file."""
+    """Return the area in the mask file of an object; None if the area is empty."""
     path = masks.get(name)
     if path is None:
         raise DataError(f"{one}: names the mask {shown(name)}, which is not there; put it into Masks/")

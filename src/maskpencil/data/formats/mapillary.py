@@ -15,7 +15,7 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 FOLDERS = {"training": "train", "validation": "val", "train": "train", "val": "val"}
-"""The split of each folder: as published, and as tools write them."""
+"""The split of each folder; the folders have the published names, or the names that tools write."""
 TESTING = "testing"
 IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 
@@ -29,17 +29,18 @@ class Release:
 
 
 RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1.2"), Release("config.json", "."))
-"""The releases, the newest first; the first one that is found is read."""
+"""The releases, the newest first; the first release that is found is read."""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it has `training/images/` or `validation/images/`, and the labels and label names of a release.
 
-    Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and the images of `testing/`,
-    which have no labels, are left out. Labels that the data set does not evaluate are ignored.
+    Otherwise return None. Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and
+    the images of `testing/`, which have no labels, are left out. Labels that the data set does not evaluate are
+    ignored.
 
     Raises:
-        DataError: the file of label names is not in its format, no image has its mask, or the only masks are those of
+        DataError: the file of label names is not in its format, no image has its mask, or there are only masks of
             objects.
     """
     there = [release for release in RELEASES if _masks(root, release)]
@@ -71,7 +72,10 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _refuse_without_labels(root: Path) -> None:
-    """Refuse images whose only masks number objects; those of `panoptic/` are left to the reader of COCO panoptic."""
+    """Refuse images whose only masks number objects.
+
+    The masks of `panoptic/` are left to the reader of COCO panoptic.
+    """
     if not any((root / folder / IMAGES).is_dir() for folder in FOLDERS):
         return
     for release in RELEASES:

@@ -1,4 +1,4 @@
-"""Name Open Images, whose masks are one file per object, named by numbers, so that nothing else takes them for classes.
+"""Refuse Open Images by name. Its masks are one file per object with numbers in their names, which look like classes.
 
 Source: https://storage.googleapis.com/openimages/web/download_v7.html, "Segmentations"
 """
@@ -14,10 +14,10 @@ PLACES = (".", "annotations", "csv", "labels", "metadata")
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Refuse `root` if it holds Open Images' table of masks; return None otherwise.
+    """Refuse `root` if it holds Open Images' table of masks; otherwise return None.
 
     Raises:
-        DataError: always, if the table is there.
+        DataError: `root` holds the table of masks.
     """
     table = next((path for place in PLACES for path in sorted((root / place).glob(TABLE))), None)
     if table is None:

@@ -3,7 +3,7 @@
 Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
 Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If width and height in a file are
 exchanged, its outlines decide: an outline that exceeds the size in the file fits the image as shown, and an outline
-that exceeds the size as shown does not.
+that exceeds the size as shown cannot be an outline in the image as shown.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from maskpencil.label_maps import turned_as_shown
 Outline = Polygon | RunLengths | Bitmap
 
 MARGIN = 0.02
-"""The distance, as a share of the image side, by which outlines may leave their image by inaccuracy."""
+"""The distance, as a share of the image side, by which inaccurate outlines may extend beyond their image."""
 
 
 class Reading(Enum):
@@ -83,7 +83,9 @@ def undecided(where: str, image: Exchanged) -> DataError:
 
 
 def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Reading | None:
-    """Return the reading that the outlines of the images of a file show; None if they show none or several.
+    """Return the reading that the outlines of a file's images show.
+
+    Return None if the outlines show no reading, or different readings.
 
     Args:
         images: images whose width and height are exchanged.
@@ -98,7 +100,10 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
 
 def _vote(image: Exchanged, outline: Outline) -> Reading | None:
-    """Return the reading for which an outline is evidence; `STRETCHED` stands for any other than `SHOWN`."""
+    """Return the reading for which an outline is evidence. `STRETCHED` here means any reading except `SHOWN`.
+
+    Without evidence the result is None.
+    """
     shown = image.header.shown_size
     if isinstance(outline, RunLengths):
         known = {image.header.size: Reading.STORED, shown: Reading.SHOWN}  # equal without EXIF
@@ -120,7 +125,7 @@ def _reach(polygon: Polygon) -> tuple[float, float]:
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Return whether a polygon leaves an image of `size` (height, width) by more than `MARGIN`."""
+    """Return whether a polygon extends beyond an image of `size` (height, width) by more than `MARGIN`."""
     x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
     return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
 

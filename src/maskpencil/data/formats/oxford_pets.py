@@ -30,10 +30,11 @@ ENCODING = MaskEncoding(
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set, and no 0.
+    """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set.
 
-    The images in `annotations/trainval.txt` are used for training, one in five of them for validation, and those in
-    `test.txt` for the test. Without both lists, one in five of all images is used for validation.
+    Otherwise, or if a trimap holds a 0, return None. The images in `annotations/trainval.txt` are used for training,
+    except one in five, which is used for validation; the images in `test.txt` are used for the test. Without both
+    lists, one in five of all images is used for validation.
 
     Raises:
         DataError: no image has its trimap, or a list cannot be read.
@@ -61,7 +62,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _count_from_one(masks: Sequence[Path]) -> bool:
-    """Return whether the first trimaps hold no 0; copies for other programs count from 0."""
+    """Return whether the first trimaps hold no 0; in copies for other programs the numbers begin with 0."""
     for path in masks[:PEEKED]:
         with suppress(ImageError):  # reported when all masks are read
             if not read_mask_pixels(path).values.all():

@@ -20,11 +20,11 @@ FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
 
 @dataclass
 class Problems:
-    """Entries that were left out: file, place, and description of each.
+    """Lists of entries that were left out, each with file, place and description.
 
     Attributes:
-        errors: entries that cannot be understood. They may be objects, so their images are left out as well.
-        without_area: shapes of too few points, or of none. They cover no pixel, so their images are kept.
+        errors: entries that cannot be understood. Such an entry may be an object, so its image is left out as well.
+            without_area: shapes with too few points or no points. They cover no pixel, so their images are kept.
         clipped: shapes that leave their image a little, and are cut off at its edge.
     """
 
@@ -55,14 +55,14 @@ class Problems:
         """Assign the pairs to splits as `layout.layout_of` does, and add the entries that were left out as faults.
 
         Raises:
-            DataError: see `layout.layout_of`; or all entries cannot be understood.
+            DataError: see `layout.layout_of`; also if no entry can be understood.
         """
         self._not_understood(found)
         found.warn(
             WITHOUT_AREA,
             self.without_area,
             "{n} {shape|shapes} without an area left out",
-            f"draw them again if something is there; {FIXED.format('them')}",
+            f"draw the shapes again if they should cover something; {FIXED.format('them')}",
         )
         found.warn(
             CLIPPED,

@@ -14,12 +14,13 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
-"""Road has the magenta of the masks; the other class is black, since the red of the masks would hide the image."""
+"""The class road has the magenta of the masks; the class not road is black, since the red of the masks would hide the
+image."""
 
 KITTI_ROAD_ENCODING = MaskEncoding(
     "color", KITTI_ROAD_CLASSES, codes={0xFF0000: 0, 0xFF00FF: 1, 0x000000: IGNORE_INDEX}
 )
-"""Red, magenta, and black for pixels that the benchmark does not evaluate."""
+"""Red is not road, magenta is road, and black marks pixels that the benchmark does not evaluate."""
 
 # urban roads: unmarked (uu), marked with one lane per direction (um), and with several (umm)
 KITTI_ROAD_IMAGE = re.compile(r"(uu|umm?)_\d{6}")
@@ -27,14 +28,15 @@ KITTI_ROAD_MASK = re.compile(r"(?P<road>uu|umm?)_(?P<task>road|lane)_(?P<number>
 
 
 def recognize_kitti_road(root: Path) -> Recognized | None:
-    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`.
+    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`; otherwise return None.
 
     `training/image_2/um_000000.png` has the mask `training/gt_image_2/um_road_000000.png`. Source: Fritsch, Kuehnl,
     Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms", ITSC 2013;
     https://www.cvlibs.net/datasets/kitti/eval_road.php
 
     The data set has no splits: one in five images is set aside for validation, unless list files assign images to
-    splits, see `layout.layout_of`. The masks of the ego-lane, `um_lane_*`, belong to another task and are left out.
+    splits, see `layout.layout_of`. The masks of the lane of the camera's car, `um_lane_*`, belong to another task and
+    are left out.
 
     Raises:
         DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.
@@ -79,12 +81,12 @@ ROBOFLOW_ENDING = "_mask"
 def recognize_roboflow(root: Path) -> Recognized | None:
     """Read `root` if its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
 
-    The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are `Pixel Value` and `Class`.
-    The classes are numbered in the order of their pixel values; 255, if it is no class, is ignored. Source:
-    https://roboflow.com/formats/semantic-segmentation-masks-png
+    Else return None. The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are
+    `Pixel Value` and `Class`. The classes are numbered in the order of their pixel values; 255, if it is no class,
+    is ignored. Source: https://roboflow.com/formats/semantic-segmentation-masks-png
 
     Raises:
-        DataError: a `_classes.csv` is not in its format, or two splits have different ones.
+        DataError: a `_classes.csv` is not in its format, or the `_classes.csv` of two splits differ.
     """
     folders = {
         split: folder
@@ -115,7 +117,7 @@ def recognize_roboflow(root: Path) -> Recognized | None:
 
 
 def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Return the folders of splits whose masks nothing names."""
+    """Return the folders of splits with masks but without `_classes.csv`."""
     others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
     return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))
 

@@ -1,7 +1,7 @@
 """Read Supervisely: `meta.json` with the classes, and datasets with `img/NAME.jpg` and `ann/NAME.jpg.json`.
 
 Shapes are drawn as Supervisely's library draws them: points are whole pixels, and the pixels on the outer border of a
-shape belong to it, those on the border of a hole do not. Sources:
+shape belong to the shape, while the pixels on the border of a hole do not. Sources:
 https://developer.supervisely.com/getting-started/supervisely-annotation-format and, in
 https://github.com/supervisely/supervisely, `supervisely/geometry/`
 """
@@ -25,7 +25,7 @@ from maskpencil.images import decoding, opened_image
 
 META, IMAGES, ANNOTATIONS = "meta.json", "img", "ann"
 DEPTH = 4
-"""The deepest level of folders that is searched: a dataset may lie in `datasets/` of another one."""
+"""The deepest level of folders that is searched: a dataset may lie in `datasets/` of another dataset."""
 
 KEYS = ("size", "objects")
 MAX_BITMAP_BYTES = 2**28
@@ -43,9 +43,9 @@ HALF = 128
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root`, or the project folders in it, if datasets hold `ann/` with Supervisely's JSON files.
 
-    Polygons, masks and rectangles are drawn in the order of the file. The classes are those of meta.json, in their
-    order and colors, or else the class titles of the shapes. Datasets named after splits are the splits. The images are
-    in `img/` beside `ann/`, or below `images`, if given.
+    Otherwise return None. Polygons, masks and rectangles are drawn in the order of the file. The classes are the
+    classes in meta.json, in their order and colors, or else the class titles of the shapes. Datasets named after
+    splits are the splits. The images are in `img/` beside `ann/`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in Supervisely's format, or all images are missing.
@@ -69,13 +69,13 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Return whether the first files of a folder are Supervisely's."""
+    """Return whether the first files of a folder are in Supervisely's format."""
     files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))[:FEW]
     return any(mentions(path, KEYS) for path in files)
 
 
 def _meta_of(folder: Path, root: Path) -> Path | None:
-    """Return the meta.json of a project: the nearest one above `folder`."""
+    """Return the meta.json of a project, the nearest meta.json above `folder`; None if there is no meta.json."""
     above = [place for place in folder.parents if place.is_relative_to(root)]
     return next((place / META for place in above if (place / META).is_file()), None)
 
@@ -134,7 +134,10 @@ def _multipolygon(entry: Entry, size: tuple[int, int]) -> list[Bitmap | Polygon 
 
 
 def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
-    """Return the pixels inside the outer ring or on it, without those inside the holes or on their rings."""
+    """Return the pixels inside the outer ring or on it, without the pixels inside holes or on the rings of holes.
+
+    Return None if there is no such pixel.
+    """
     import cv2  # slow to import
 
     outer, *holes = (np.floor(ring).astype(np.int32) for ring in (rings.pairs("exterior"), *_holes(rings)))
@@ -179,6 +182,8 @@ def _alpha_mask(entry: Entry, _size: tuple[int, int]) -> list[Bitmap | Polygon |
 
 def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
     """Decode a mask: a PNG in base64, usually compressed by zlib, whose upper left pixel is at `origin`.
+
+    Return None if it is empty.
 
     Args:
         bitmap: the object with the PNG and `origin`.

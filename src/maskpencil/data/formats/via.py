@@ -29,7 +29,7 @@ MAX_CSV_BYTES = 2**29
 HEAD = 2**12
 
 UNDEFINED = re.compile(r"(?<=:)undefined(?=[,}])")
-"""What VIA 2 writes into its CSV for an attribute that was never set."""
+"""The text that VIA 2 writes into its CSV for an attribute that was never set."""
 
 KEYS = (
     ("_via_img_metadata",),
@@ -62,7 +62,7 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image: its name in the file, its size in bytes if known, and its regions, bottom first."""
+    """An image: its name in the file, its size in bytes if known, and its regions, the bottom region first."""
 
     entry: Entry
     name: str
@@ -71,11 +71,11 @@ class _Image:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if files below it are VIA's.
+    """Read `root` if files below it are in VIA's formats; otherwise return None.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class is the
-    region attribute with more than one value; of several, the one whose values are all in classes.yaml. The images are
-    below `root`, or below `images`, if given.
+    region attribute with more than one value; if several attributes have, it is the attribute whose values are all in
+    classes.yaml. The images are below `root`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
@@ -138,7 +138,7 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
     """Return the names of the options of each attribute by their ids.
 
-    Regions of version 3 store these ids; those of earlier versions only where all ids are numbers.
+    Regions of version 3 store these ids; regions of earlier versions store them only if all ids are numbers.
     """
     named = {}
     for name, attribute in attributes.items():
@@ -356,7 +356,9 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
             elif label is None:
                 place = region.shape.place.removesuffix(": shape_attributes")
                 what = f"{{region|regions}} without a value of {attribute!r}"
-                remedy = "what they show is read as background; give them one in VIA, or remove their images"
+                remedy = (
+                    "what they show is read as background; give these regions a value in VIA, or remove their images"
+                )
                 found.leave_out(replace(region.shape, place=place), what, remedy)
             else:
                 areas.append(Area(label, shape))

@@ -32,10 +32,11 @@ from maskpencil.regular_files import read_lines
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 AUGMENTED = "SegmentationClassAug"
-"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG, for more of the same images."""
+"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG; more images have such a mask."""
 
 FOLDERS = ((IMAGES, AUGMENTED), (IMAGES, MASKS), ("img", "cls_png"))
-"""The folders of images and masks; the last are those of SBD itself, whose masks were converted to PNG."""
+"""Pairs of a folder of images and a folder of masks; the last pair is in SBD itself, after its masks were converted to
+PNG."""
 
 AUGMENTED_LISTS = ("trainaug.txt", "train_aug.txt")
 """The lists of the images for training with the masks of SBD."""
@@ -54,11 +55,13 @@ BY_COLOR = MaskEncoding(
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names: year and number.
+    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names, year and number.
 
-    Names of six digits only, as in 2007, also occur elsewhere, so with these `Annotations/` must exist as in the data
-    set. A folder with a class file of other classes is not read; a classes.yaml of 21 names renames Pascal VOC's. Of
-    SegmentationClass/ and SegmentationClassAug/ the one with more masks is read. Folders inside are left out.
+    Otherwise return None. The file names of 2007 are only six digits, which other data sets use too; therefore they
+    are accepted only if there is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with
+    a class file of other classes; a classes.yaml of 21 names gives Pascal VOC's classes other names. Of the folders
+    SegmentationClass/ and SegmentationClassAug/ the folder with more masks is read. Folders inside these folders are
+    left out.
 
     Raises:
         DataError: no image has its mask, or a list cannot be read.
@@ -143,7 +146,7 @@ def _lists(folder: Path, train: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_in(line: str, images: Mapping[str, Path]) -> str:
-    """Return the name of the image in a line of a list; the line itself where it names none."""
+    """Return the name of the image in a line of a list; the line itself if it names no image."""
     for entry in (line, line.split()[0]):  # names may hold spaces
         parts = [part for part in PureWindowsPath(entry).parts if part not in ("\\", "/")]
         path = Path(*parts)

@@ -39,10 +39,11 @@ from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
-"""The distance outside 0..1 at which a coordinate is still treated as on the edge, as in Ultralytics."""
+"""The largest distance outside 0..1 at which a coordinate is treated as on the edge, as in Ultralytics."""
 
 OUTSIDE = 0.1
-"""The largest distance by which a coordinate may lie outside 0..1; beyond it, coordinates are probably in pixels."""
+"""The largest distance by which a coordinate may lie outside 0..1; coordinates farther outside are probably in
+pixels."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 SHOWN_LENGTH = 40
@@ -50,9 +51,9 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a label file: where it is and how it begins, for messages; and its numbers.
+    """A line of a label file: its file and line number and its first characters, for messages, and its numbers.
 
-    The numbers are None if an entry is no number.
+    `numbers` is None if an entry of the line is not a number.
     """
 
     where: str
@@ -61,7 +62,7 @@ class Row:
 
     @property
     def has_confidence(self) -> bool:
-        """Whether there is one number after the points that may be a confidence, 0..1."""
+        """Whether the line has one number after the points that may be a confidence, 0..1."""
         numbers = self.numbers
         return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
 
@@ -104,7 +105,8 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    A single such line, or some in a file with other lines, may be damaged ones: then no file is returned.
+    If only one line, or only some lines of a file, end with a confidence, these lines may be damaged; then no file is
+    returned.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -114,10 +116,11 @@ def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
 def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | None:
     """Return the object of a line, or None if it has no area; lines with 4 numbers after the class are boxes.
 
-    Objects without an area and those that leave the image a little are collected in `problems`.
+    Objects without an area, and objects that extend a little beyond the image, are collected in `problems`.
 
     Raises:
-        DataError: the line is not in its format, its class is not below `class_count`, or it leaves the image by far.
+        DataError: the line is not in its format, its class is not below `class_count`, or it extends far beyond the
+            image.
     """
     where, numbers = row.where, row.numbers
     if numbers is None or not len(numbers) % 2 or not np.isfinite(numbers).all():
@@ -133,7 +136,7 @@ def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | Non
         strange = outside[(outside < -OUTSIDE) | (outside > 1 + OUTSIDE)][0]
         raise DataError(
             f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1; divide "
-            "pixels by them, or correct the line"
+            "coordinates in pixels by the width and height, or correct the line"
         )
     corners = shares.reshape(-1, 2)
     if len(corners) == 2:
@@ -157,11 +160,11 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if a YAML file in it has `names` and the folders of images, and there are labels or masks.
 
-    A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
+    Otherwise return None. A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
 
     Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
     without a label file are background, as for Ultralytics; a split without any label file is left out. Larger polygons
-    lie under smaller ones. Pixels of objects that have only a box are ignored.
+    lie under smaller polygons. Pixels of objects that have only a box are ignored.
 
     Masks are read if the YAML file has `masks_dir`, or if there is a `masks/` and no polygon. Values are the numbers of
     the names, 255 is ignored. If there is only one name, its value is 1, and 0 is the background. `label_mapping` maps
@@ -293,13 +296,14 @@ DIGITS = 6
 def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
-    A line is a 4-connected part of a region, as the polygon along the edges of its pixels; cuts of zero width lead to
-    its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million columns or rows. Their error
-    is thus less than half a pixel, and reading them at pixel centers restores exactly the same label map.
+    Each line of a label file is a 4-connected part of a region, written as the polygon along the edges of its pixels;
+    cuts of zero width lead to its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million
+    columns or rows. Their error is thus less than half a pixel, and reading them at pixel centers restores exactly the
+    same label map.
 
     The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels, so they
-    become background. If no class is the background, no polygon covers them, and with classes.yaml they are read as
-    ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
+    become background. If no class is the background, no polygon covers ignored pixels, and with classes.yaml these
+    pixels are read as ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
 
     Raises:
         OutputError: a file cannot be written.
@@ -361,7 +365,7 @@ def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 class _Bridges:
-    """The lines from rings to holes; each begins on an edge of a ring."""
+    """The lines from rings to holes; each line begins on an edge of a ring."""
 
     def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
         self._rings = rings
@@ -386,7 +390,10 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the corners of a ring, closed if it is a hole; where the line to a hole begins, yield its number."""
+        """Yield the corners of a ring, closed if the ring is a hole.
+
+        Where the line to a hole begins, yield the number of the hole.
+        """
         ring, first = self._rings[number], self._first[number]
         for place in range(first, first + len(ring)):
             side = place % len(ring)

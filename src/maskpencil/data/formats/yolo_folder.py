@@ -22,12 +22,12 @@ MAX_PATH = 255
 """The longest name of a file or folder, in characters."""
 
 IGNORE_LABEL = "ignore_label"
-"""The value of ignored pixels in `label_mapping`."""
+"""The word for ignored pixels in `label_mapping`."""
 
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """A YOLO data set: its YAML file and the entries in it, the names of the classes, and its images by split and name.
+    """A YOLO data set: its YAML file with its entries, the names of the classes, and its images by split and name.
 
     `splits` has only the key "" if all paths in the YAML file are missing and no folder is named after a split. `notes`
     lists missing paths of the YAML file.
@@ -47,7 +47,7 @@ class YoloFolder:
 
     @property
     def masks_name(self) -> str | None:
-        """The name of the folder of masks, if the YAML file has one.
+        """The name of the folder of masks; None if the YAML file names no folder of masks.
 
         Raises:
             DataError: the name leads out of the folder of the data set.
@@ -91,7 +91,7 @@ class YoloFolder:
         return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """Return the files in the folders called `name` that belong to no image."""
+        """Return the files with one of `suffixes` in the folders called `name` that are not in `used`."""
         folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
         files = {file for folder in folders if name in folder.relative_to(self.root).parts for file in _files(folder)}
         return sorted(
@@ -112,11 +112,11 @@ def beside(root: Path, image: Path, name: str) -> Path:
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
-    """Read the YAML file in `root` that names the classes and the folders of images; None if it is missing.
+    """Read the YAML file in `root` that names the classes and the folders of images; return None if it is missing.
 
     A `classes.txt` with one name per line beside `images/` and `labels/`, as Label Studio exports it, replaces the YAML
     file. Paths are found by their last parts, so a data set may have been moved. Images of an earlier split are left
-    out of a later one.
+    out of later splits.
 
     Raises:
         DataError: the YAML file is not in its format, or the data set is for pose estimation.
@@ -206,7 +206,10 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def _locate(root: Path, base: str, place: str) -> Path | None:
-    """Find the folder or list file below `root` by as many last parts of the path `base/place` as exist there."""
+    """Find the folder or list file below `root` by as many last parts of the path `base/place` as exist there.
+
+    Return None if it is missing.
+    """
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
         found = root.joinpath(*parts[start:])

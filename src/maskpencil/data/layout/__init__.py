@@ -45,13 +45,14 @@ __all__ = [
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentationclass", "annotations")  # VOC has boxes in the last
 MASK_ENDINGS = ("_masks", "_mask", "_labels", "_label", "annot", "_annot")
-"""Endings that a folder of masks adds to the name of the image folder of its split, as in `train/ + trainannot/`."""
+"""Endings by which the name of a split's folder of masks differs from that of its folder of images: `train/ +
+trainannot/`."""
 
 _NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays", "overlay")
 """Names of folders that never hold masks."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
-"""Endings of mask files that are not read."""
+"""Suffixes of mask files in formats that cannot be read."""
 
 MAX_EXAMINED_FILES = 10_000
 """The largest number of files that are examined to explain an error."""
@@ -61,9 +62,9 @@ EXPECTED = "expected images/ and masks/ with files of the same names, with or wi
 
 @dataclass(frozen=True)
 class Layout:
-    """Pairs by split, notes on how they were found, and warnings about what was left out or guessed.
+    """Pairs by split, notes on how the pairs were found, and warnings about what was left out or guessed.
 
-    `classes` are the names of classes, after the background, that have mask files of their own.
+    If each class has its own mask files, `classes` are the names of the classes, without the background.
     """
 
     root: Path
@@ -77,7 +78,8 @@ class Layout:
 class Places:
     """Locations given by the user: the folder of images, the folder of masks, and a file of splits.
 
-    Folders are paths, or names below the data folder. A line of the split file has the name of an image and its split.
+    Folders are given as paths, or as names of folders in the data folder. A line of the split file has the name of an
+    image and its split.
 
     Example:
         >>> places = mp.Places(images="images/train", masks="masks/train")
@@ -104,12 +106,12 @@ ANYWHERE = Places()
 def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     """Find pairs of images and masks below `root`, and their splits.
 
-    Masks have the names of their images, or match them by one of the rules of `pairs.pair_names`, which is then noted.
-    Supported are `images/ + masks/` (or Pascal VOC's `JPEGImages/ + SegmentationClass/`) with splits inside either or
-    both, `train/images + train/masks`, `train/ + train_labels/`, and all that `search.search_pairs` finds in folders
-    with other names or in one folder. List files (see `splits.find_lists`) assign images to splits. Without a
-    validation split one in five pairs is set aside, see `splits.split_names`. The case of folder names does not
-    matter; hidden files and folders are left out.
+    A mask has the name of its image, or matches this name by one of the rules of `pairs.pair_names`; a note then names
+    the rule. Supported are `images/ + masks/` (or Pascal VOC's `JPEGImages/ + SegmentationClass/`), with splits inside
+    one of the folders or both folders, `train/images + train/masks`, `train/ + train_labels/`, and all that
+    `search.search_pairs` finds in folders with other names or in one folder. List files (see `splits.find_lists`)
+    assign images to splits. Without a validation split, one in five pairs is set aside for validation, see
+    `splits.split_names`. The case of folder names does not matter; hidden files and folders are left out.
 
     Raises:
         DataError: the folder is missing, it has no pairs, or a list names a missing file.
@@ -131,14 +133,14 @@ def layout_of(
     use_lists: bool = True,
     masks_in_lists: bool = False,
 ) -> Layout:
-    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if none are given.
+    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if there are none.
 
     Args:
         root: the data folder.
         found: the pairs.
         split_file: a file of splits, used instead of list files.
         use_lists: whether list files are read.
-        masks_in_lists: whether list files may name masks that were not found, or others than these.
+        masks_in_lists: whether list files may name masks that were not found, or other masks than the masks in `found`.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.
@@ -148,7 +150,8 @@ def layout_of(
         splits = split_by_file(split_file, found)
         notes = [f"splits from {split_file.name}"]
         left_out = sum(map(len, found.splits.values())) - sum(map(len, splits.values()))
-        notes += [worded("{n} {pair|pairs} that it does not name {is|are} left out", left_out)] if left_out else []
+        what = f"{{n}} {{pair|pairs}} that {split_file.name} does not name {{is|are}} left out"
+        notes += [worded(what, left_out)] if left_out else []
     elif lists and (found or (masks_in_lists and any(map(names_pairs, lists.values())))):
         listed = {
             split: listed_pairs(root, path, split, found, with_masks=masks_in_lists) for split, path in lists.items()
@@ -170,12 +173,12 @@ def layout_of(
 
 
 Files = dict[str, dict[str, Path]]
-"""Files by split ("" for none) and by name, a path without suffix."""
+"""Files by split ("" for files without a split) and by name, a path without suffix."""
 
 
 @dataclass(frozen=True)
 class _ImagesAndMasks:
-    """Images, and the masks in each folder that may belong to them, by the name of the folder, the most likely first.
+    """Images, and the masks that may belong to them, grouped by the masks' folder; the most likely folder comes first.
 
     `unsplit` are images and masks outside the folders of splits.
     """
@@ -201,10 +204,12 @@ def _named_pairs(root: Path) -> Found:
 
 
 def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _ImagesAndMasks:
-    """Return the files of a folder of images, a folder of masks and `others` with masks, by split if they have splits.
+    """Return the files of a folder of images and of folders of masks, by split if they have splits.
 
-    One folder may be inside another. If only images or only masks have splits, the files without splits are used in all
-    splits.
+    `others` are further folders of masks.
+
+    A folder may be inside another folder. If only the images or only the masks have splits, the files without splits
+    are used in all splits.
     """
     found = _by_split(_outside(images, masks))
     groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *others)}
@@ -221,7 +226,7 @@ def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _
 
 
 def _by_split(files: Mapping[str, Path]) -> Files:
-    """Group files by the split after which a folder in their names is named, and remove that folder from the names."""
+    """Group files by the split that a folder in their names is named after, and remove this folder from the names."""
     split_of = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
     found: Files = {}
     for name, path in files.items():
@@ -233,7 +238,10 @@ def _by_split(files: Mapping[str, Path]) -> Files:
 
 
 def _of_split_folders(root: Path) -> _ImagesAndMasks | None:
-    """Find `train/images + train/masks` or `train/ + train_labels/` for each split."""
+    """Find `train/images + train/masks` or `train/ + train_labels/` for each split.
+
+    Return None if there is no split.
+    """
     images: Files = {}
     masks: dict[str, Files] = {}
     for split, aliases in SPLIT_ALIASES.items():
@@ -252,7 +260,10 @@ def _of_split_folders(root: Path) -> _ImagesAndMasks | None:
 
 
 def _of_image_folders(root: Path) -> _ImagesAndMasks | None:
-    """Find folders that hold one image and its masks each: `ID/images/ID.png + ID/masks/HASH.png`."""
+    """Find folders with one image and its masks each, `ID/images/ID.png + ID/masks/HASH.png`.
+
+    Return None if there are none.
+    """
     images: Files = {}
     masks: Files = {}
     holders: dict[str, Path | None] = {split: _subfolder(root, names) for split, names in SPLIT_ALIASES.items()}
@@ -280,8 +291,9 @@ def _other_mask_folders(images: Path, masks: Path) -> list[Path]:
 def _pairs_in_given_folders(root: Path, places: Places) -> Found:
     """Pair the files in the folders given by the user.
 
-    A folder that each split has may be given by its name. Without a folder of images, a folder with a usual name for
-    images beside the masks is used, or else the data folder; without a folder of masks, the data folder is used.
+    If each split has its own folder, the common name of these folders may be given. If no folder of images is given, a
+    folder beside the masks with a usual name for images is used, or else the data folder; if no folder of masks is
+    given, the data folder is used.
     """
     image_folders, mask_folders = (_given_folders(root, path) for path in (places.images, places.masks))
     if len(image_folders) == len(mask_folders) == 1:
@@ -322,10 +334,12 @@ def _given_file(root: Path, path: Path | None) -> Path | None:
 
 
 def _match(root: Path, group: _ImagesAndMasks) -> Found:
-    """Pair images with their masks; module `choice` chooses between folders and between several masks of one image.
+    """Pair images with their masks.
+
+    If there are several folders or several masks of one image, module `choice` chooses.
 
     Raises:
-        DataError: an image has several masks, and nothing shows which to read.
+        DataError: an image has several masks, and nothing shows which mask to read.
     """
     found = Found({split: {} for split in group.images})
     images = {(split, name): path for split, files in group.images.items() for name, path in files.items()}
@@ -368,7 +382,7 @@ def _match(root: Path, group: _ImagesAndMasks) -> Found:
 
 
 def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
-    """Return the folders with masks for nearly the largest number of images of a split."""
+    """Return the folders that have masks for almost as many images of a split as the folder with the most masks."""
     covered = {
         folder: Counter(split for split, _ in {image for view in views for image in view.masks})
         for folder, views in views_by_folder.items()
@@ -382,7 +396,7 @@ def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
 
 
 def _outside(folder: Path, other: Path) -> dict[str, Path]:
-    """Return the images of a folder, except those in `other` inside it."""
+    """Return the images of a folder, except the images in `other`, a folder inside it."""
     files = image_files(folder, strict=not other.is_relative_to(folder))
     return {name: path for name, path in files.items() if folder == other or not path.is_relative_to(other)}
 
@@ -390,11 +404,14 @@ def _outside(folder: Path, other: Path) -> dict[str, Path]:
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Use pairs without a split for training, and, if there is no validation split, some of them for validation."""
+    """Use pairs without a split for training.
+
+    If there is no validation split, use some of these pairs for validation.
+    """
     if "" in splits:
         if "train" in splits:
             raise DataError(
-                f"{root}: has images both in train/ and outside of all splits; keep one of the two, or list the "
+                f"{root}: has images both in train/ and outside of all splits; keep one of the two groups, or list the "
                 "images of each split in train.txt and val.txt"
             )
         splits = {"train": splits.pop(""), **splits}
@@ -414,7 +431,7 @@ def _leftovers(root: Path, found: Found) -> list[Fault]:
         [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
         for files in (found.images_alone, found.masks_alone)
     )
-    remedy = "add the missing files, or remove these"
+    remedy = "add the missing files, or remove the files without a counterpart"
     return [
         *fault("images-without-mask", "warning", images, "{n} {image|images} without a mask left out", remedy),
         *fault("masks-without-image", "warning", masks, "{n} {mask|masks} without an image left out", remedy),
@@ -444,6 +461,9 @@ def _nothing_found(root: Path, found: Found) -> str:
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the subfolder whose name comes first in `names`, ignoring case as on Windows and macOS."""
+    """Return the subfolder whose name comes first in `names`, ignoring case as on Windows and macOS.
+
+    Return None if it has no such subfolder.
+    """
     found = {p.name.lower(): p for p in sorted(p for p in folder.iterdir() if p.name.lower() in names and p.is_dir())}
     return next((found[name] for name in names if name in found), None)

@@ -1,4 +1,7 @@
-"""Decide what several masks of one image show: different classes, objects, annotators, or the same in other forms."""
+"""Decide what several masks of one image show.
+
+They may show different classes, different objects, the work of several annotators, or the same mask in several forms.
+"""
 
 import re
 from collections import defaultdict
@@ -17,18 +20,19 @@ from maskpencil.errors import ImageError
 from maskpencil.label_maps import read_mask_pixels
 
 SAMPLE = 6
-"""The number of images whose masks are compared."""
+"""The largest number of images whose masks are compared."""
 
 CANDIDATE_SHARE = 0.8
 """A folder is a candidate if it has masks for at least this share of the images that the best folder covers."""
 
 FEW_VALUES, SOME_VALUES = 16, 64
 MIN_EVENNESS, MIN_CERTAIN_EVENNESS = 0.6, 0.85
-"""A file looks like a mask if it has at most `FEW_VALUES` values; or at most `SOME_VALUES` and at least the share
-`MIN_EVENNESS` of even pixels; or at least `MIN_CERTAIN_EVENNESS`, as compressed masks."""
+"""A file looks like a mask in one of three cases: it has at most `FEW_VALUES` values; it has at most `SOME_VALUES`
+values, and an evenness (see `search.evenness`) of at least `MIN_EVENNESS`; or it has an evenness of at least
+`MIN_CERTAIN_EVENNESS`, as compressed masks have."""
 
 MIN_EQUAL_SHARE = 0.85
-"""Two masks count as equal if this share of the pixels without the most frequent value is equal."""
+"""Two masks count as equal if they agree in this share of the pixels that do not have the most frequent value."""
 
 MIN_AGREEMENT = 0.5
 """The smallest intersection over union of masks of the same objects by several annotators."""
@@ -37,7 +41,8 @@ MAX_OVERLAP = 0.2
 """The largest share of an object that another object may cover."""
 
 MIN_INSIDE_SHARE = 0.95
-"""A class with at least this share of its area inside another class is a part of it, such as the pupil of an eye."""
+"""A class with at least this share of its area inside another class is a part of that class, as the pupil of the
+eye."""
 
 NUMBERING = re.compile("instance|panoptic|object")
 """Words in the names of masks that number objects."""
@@ -50,7 +55,7 @@ Numbers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Choice:
-    """The masks to read, the names of their classes if each file has one class, and notes on the choice.
+    """The masks to read, the names of the classes if each file shows one class, and notes on the choice.
 
     `source` is the name of the chosen view, and `complaint` is the error message if no choice is possible.
     """
@@ -66,15 +71,15 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
     """Choose the masks to read by the contents of the files, if images have several masks.
 
     - Views that look like photographs, or are the same for every image, are left out.
-    - Of views that differ only in their numbers or colors, one is used; views that number the objects of another view's
-      classes are left out.
-    - Black-and-white views that mostly agree are by several annotators; the first one is used.
+    - Of views that differ only in their numbers or colors, one view is used; views that number the objects of another
+      view's classes are left out.
+    - Black-and-white views that mostly agree are by several annotators; the first view is used.
     - Other black-and-white views whose names are words are classes.
 
     Args:
         views: the views, the most likely first.
         where: the folder, for messages.
-        are_folders: whether the name of a view is a folder, which --masks can select.
+        are_folders: whether the name of a view is the name of a folder, which --masks can select.
     """
     notes: list[str] = []
     views = [view for view in views if view.masks]
@@ -97,7 +102,7 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
         return _chosen(views[0], [*notes, f"{left} other masks of the same images are left out"])
     views = _without(views, [v for v in views if not samples.looks_like_masks(v)], "looks like photographs", notes)
     views = _without(views, [v for v in views if samples.is_constant(v)], "is nearly the same in every image", notes)
-    views = _without(views, _duplicates(views, samples), "holds the same in another encoding", notes)
+    views = _without(views, _duplicates(views, samples), "holds the same masks in another encoding", notes)
     views = _without(views, _instances(views, samples), "numbers objects", notes)
     if len(views) == 1:
         return _chosen(views[0], notes)
@@ -143,7 +148,7 @@ class _Samples:
         return any(self.of(view) for view in self._views)
 
     def numbers(self, path: Path) -> Numbers | None:
-        """Return the values of a mask as numbers (H, W); None if it cannot be read."""
+        """Return the values of a mask as numbers (H, W); None if the file cannot be read."""
         if path not in self._numbers:
             try:
                 pixels = read_mask_pixels(path)
@@ -155,7 +160,7 @@ class _Samples:
         return self._numbers[path]
 
     def area(self, path: Path) -> npt.NDArray[np.bool_] | None:
-        """Return the area (H, W) of a black-and-white mask."""
+        """Return a boolean mask (H, W) of the white area of a black-and-white mask; None if the file cannot be read."""
         self.numbers(path)
         return self._areas[path]
 
@@ -184,7 +189,10 @@ class _Samples:
         return values <= FEW_VALUES or (values <= SOME_VALUES and even >= MIN_EVENNESS) or even >= MIN_CERTAIN_EVENNESS
 
     def is_binary(self, view: View) -> bool:
-        """Return whether each mask has two values, or, if compressed, almost only very dark and very light ones."""
+        """Return whether each mask has two values.
+
+        If it is compressed, it may have almost only very dark and very light values.
+        """
         for path in (path for image in self.images for path in view.masks.get(image, ())):
             numbers = self.numbers(path)
             if numbers is None:
@@ -212,9 +220,10 @@ class _Samples:
 
 
 def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
-    """Find out whether several files of one image in a view show different objects, or are by several annotators.
+    """Find out whether several files of an image in a view show different objects or are by several annotators.
 
-    Returns the view, with one file per image if they are by several annotators, and an error message if it is unclear.
+    Returns the view, with only one file per image if the files are by several annotators, and an error message,
+    which is "" unless it is unclear what the files show.
     """
     several = [image for image in samples.images if len(view.masks.get(image, ())) > 1]
     if not several:
@@ -240,7 +249,10 @@ def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: l
     if not covers or float(np.median(covers)) <= MAX_OVERLAP:
         notes.append(f"each mask file shows one object ({example[0].name}, ...): the files of an image are joined")
         return view, ""
-    return view, f"{named} that overlap in part: neither separate objects nor the same by several annotators{unclear}"
+    return (
+        view,
+        f"{named} that overlap in part: neither separate objects nor the same objects by several annotators{unclear}",
+    )
 
 
 def _chosen(view: View, notes: Sequence[str]) -> Choice:
@@ -278,7 +290,10 @@ def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *,
 
 
 def _duplicates(views: Sequence[View], samples: _Samples) -> list[View]:
-    """Return the views with the same contents as a better one; gray views come before colored, then short names."""
+    """Return the views with the same contents as a better view.
+
+    Gray views are better than colored views, then short names than long names.
+    """
     ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
     repeated: list[View] = []
     for place, view in enumerate(ranked):
@@ -295,7 +310,7 @@ def _duplicates(views: Sequence[View], samples: _Samples) -> list[View]:
 
 
 def show_same_regions(views: Sequence[View]) -> bool:
-    """Return whether two views show the same regions in other numbers or colors; False for blank files."""
+    """Return whether two views show the same regions in different numbers or colors; False for blank files."""
     samples = _Samples(views)
     one, other = map(samples.of, views)
     values = {value for numbers in one.values() for value in np.unique(numbers).tolist()}
@@ -338,7 +353,11 @@ def _varies(masks: Mapping[Image, Numbers]) -> bool:
 
 
 def _overlaps(views: Sequence[View], samples: _Samples) -> list[tuple[list[float], list[float], list[float]]]:
-    """Return for each two views, by image, the intersection over union and the share of each one inside the other."""
+    """Measure how much each two views overlap; return three lists for each two views.
+
+    The lists have an entry for each image: the intersection over union, the share of the first view inside the
+    second view, and the share of the second view inside the first view.
+    """
     found = []
     for one, other in combinations(views, 2):
         areas, others = samples.areas(one), samples.areas(other)
@@ -377,7 +396,7 @@ def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def _class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the words that distinguish the names of views; empty if the names differ by something else."""
+    """Return the words that distinguish the names of views; () if the names differ in something other than words."""
     parts = [re.split(r"[/_\-. ]+", name.replace("IMAGE", "/")) for name in names]
     shared = set.intersection(*(set(words) for words in parts))
     found = tuple("_".join(word for word in words if word and word not in shared) for words in parts)
@@ -386,7 +405,7 @@ def _class_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _classes(views: Sequence[View], names: Sequence[str], samples: _Samples, notes: Sequence[str]) -> Choice:
-    """Join views with a class each; the smaller of two classes lies on top."""
+    """Join views that each show one class; where two classes overlap, the smaller class lies on top."""
     order = sorted(range(len(views)), key=lambda index: names[index].lower())
     number = {index: place for place, index in enumerate(order, start=1)}
     sizes = [float(np.mean([area.mean() for area in samples.areas(view).values()] or [0.0])) for view in views]

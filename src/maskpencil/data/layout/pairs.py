@@ -19,7 +19,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
     Args:
         folder: the folder to search.
-        strict: whether two files that differ only in their suffix are an error; if not, the first one is used.
+        strict: whether two files that differ only in their suffix are an error; if not, the first file is used.
 
     Raises:
         DataError: two files differ only in their suffix, and `strict` is set.
@@ -35,7 +35,7 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
 
 
 def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, except hidden ones; readers skip them."""
+    """Find the named pipes, devices and sockets below a folder, except hidden files; readers skip these files."""
     found, places = [], [folder]
     while places:
         try:
@@ -76,7 +76,7 @@ def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) 
     the folders are never returned.
 
     Raises:
-        DataError: the name leads out of `root` by "..", and no file in `folders` has it.
+        DataError: the name leads out of `root` by "..", and no file in `folders` has this name.
     """
     path = PureWindowsPath(name)  # accepts both kinds of slashes
     parts = [part for part in path.parts if part != path.anchor]
@@ -100,7 +100,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Pairing:
-    """The mask of each image that has one, by names, and a description of the rule if the names differ."""
+    """The mask of each image that has a mask, by their names, and a description of the rule if the names differ."""
 
     masks: Mapping[str, str]
     rule: str | None = None
@@ -109,7 +109,7 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of images and masks: paths below their folders without suffix.
 
-    The rule with the most pairs is used for all files; of several with the same number, the first:
+    The rule with the most pairs is used for all files; of several rules with the same number of pairs, the first:
 
     1. the names are equal;
     2. the names differ only in upper and lower case;
@@ -117,7 +117,7 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
        several people have drawn masks of each image;
     4. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
        and `21_manual1`;
-    5. each name contains one number, and these are equal.
+    5. each name contains one number, and these numbers are equal.
 
     No name is in two pairs.
     """
@@ -188,18 +188,21 @@ def _by_number(images: Collection[str], masks: Collection[str]) -> Pairing | Non
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Return the folder with its slash, and the last part."""
+    """Split a name into its folder, with the slash, and its last part."""
     folder, slash, last = name.rpartition("/")
     return folder + slash, last
 
 
 def _within_number(text: str, place: int) -> bool:
-    """Return whether a cut at `place` would split a number, as one after `img_1` in `img_10`."""
+    """Return whether a cut at `place` would split a number, as a cut after `img_1` would split `img_10`."""
     return 0 < place < len(text) and text[place - 1].isdigit() and text[place].isdigit()
 
 
 def _common_ends(names: Collection[str]) -> tuple[str, str]:
-    """Return the common beginning and end of the last parts of all names, without digits next to the rest."""
+    """Return the common beginning and the common end of the last parts of all names.
+
+    Digits next to the part that differs do not belong to them.
+    """
     lasts = [_split(name)[1] for name in names]
     if len(set(lasts)) < 2:
         return "", ""
@@ -224,7 +227,10 @@ def _without_ends(names: Collection[str], ends: tuple[str, str]) -> dict[str, st
 
 
 def _numbers(names: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Return folder and number of each name that contains one number, if no other name in the folder has the same."""
+    """Return the folder and the number of each name that contains one number.
+
+    A name is left out if another name in its folder has the same number.
+    """
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for name in names:
         folder, last = _split(name)
@@ -245,7 +251,7 @@ class Pair:
 
 @dataclass
 class Found:
-    """Pairs found so far by split ("" for none), the rules that made them, and what was left out.
+    """The pairs found so far by split ("" for pairs without a split), the rules of pairing, and what was left out.
 
     Attributes:
         splits: the pairs by their names.
@@ -253,7 +259,7 @@ class Found:
         images_alone: images without a mask.
         masks_alone: masks without an image.
         faults: warnings about everything else that was left out or guessed.
-        classes: the names of classes, after the background, that have mask files of their own.
+        classes: the names of the classes, without the background, if each class has its own mask files.
         complaint: the error message to use if no pairs are found.
     """
 
@@ -266,7 +272,7 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair; if another image has the same name, prepend the folder to it."""
+        """Add a pair; if another image has the same name, prepend the folder to the name."""
         pairs = self.splits.setdefault(split, {})
         for folder in pair.image.parents:
             if pair.name not in pairs or pairs[pair.name].image == pair.image:
@@ -275,7 +281,7 @@ class Found:
         pairs[pair.name] = pair
 
     def match(self, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
-        """Pair images and masks by their names, see `pair_names`, and list the others as unpaired."""
+        """Pair images and masks by their names, see `pair_names`, and list the remaining files as unpaired."""
         pairing = pair_names(images, masks)
         pairs = {name: Pair(name, images[name], masks[mask]) for name, mask in pairing.masks.items()}
         self.splits.setdefault(split, {}).update(pairs)
@@ -297,7 +303,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning about `entries`, if there are any; `what` is worded for their number, see `worded`."""
+        """Add a warning about `entries`, unless they are empty; `what` is worded for their number, see `worded`."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

@@ -26,13 +26,14 @@ SAMPLE = 6
 """The number of files of each folder that are examined."""
 
 MAX_COMPARED_FOLDERS = 8
-"""The largest number of folders without a word for masks that are compared with each other."""
+"""The largest number of folders that are compared with each other if no name has a word for masks."""
 
 MIN_EVENNESS_GAP = 0.15
 """The smallest difference in evenness (see `evenness`) between masks and images."""
 
 MIN_CERTAIN_EVENNESS_GAP = 0.25
-"""The smallest difference in evenness if images are as even as masks, such as X-rays on black."""
+"""The smallest difference in evenness if the images are as even as masks, as X-ray images with a black background
+are."""
 
 MIN_MASK_EVENNESS = 0.6
 """The smallest evenness of masks."""
@@ -42,9 +43,9 @@ def search_pairs(root: Path) -> Found:
     """Pair the images below `root` if the folders do not have known names.
 
     At each level the search tries, in order: files in one folder, where masks have longer names or another suffix;
-    folders with the same file names, if the names of some suggest masks; each subfolder separately; and the remaining
-    folders with the same file names. Masks are recognized by words in the names, else by their evenness. Folders named
-    after a split assign all files below them to it.
+    folders with the same file names, if the names of some folders suggest masks; each subfolder separately; and the
+    remaining folders with the same file names. Masks are recognized by words in the names, else by their evenness.
+    Folders named after a split assign all files below them to it.
     """
     search = _Search()
     search.look(root, "", "")
@@ -58,7 +59,10 @@ class _Search:
         self.found = Found()
 
     def look(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair the files in a folder, and return whether there are any pairs; `prefix` is put before their names."""
+        """Pair the files in a folder, and return whether pairs were found.
+
+        `prefix` is put before the names of the pairs.
+        """
         if self._within(folder, prefix, split):
             return True
         folders = {below.name: files for below in _folders(folder) if (files := image_files(below, strict=False))}
@@ -76,7 +80,7 @@ class _Search:
         return self.look(folder, prefix if called_split else f"{prefix}{folder.name}/", own or split)
 
     def _within(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair the files in the folder itself."""
+        """Pair the files in the folder itself, and return whether pairs were found."""
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         ways = []
         for sides in filter(None, (_split_by_suffix(files), _split_by_addition(files))):
@@ -94,7 +98,10 @@ class _Search:
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair the files of sibling folders with the same file names, split by split."""
+        """Pair the files of sibling folders with the same file names, split by split.
+
+        Return whether pairs were found.
+        """
         by_split: dict[str, dict[str, Mapping[str, Path]]] = {}
         for name, files in folders.items():
             by_split.setdefault(split_in(name), {})[name] = files
@@ -102,7 +109,10 @@ class _Search:
         return any(paired)
 
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair a folder of images with subfolders of the only folder named like masks, such as `GT/LABELS/`."""
+        """Pair a folder of images with subfolders of the only folder named like masks, such as `GT/LABELS/`.
+
+        Return whether pairs were found.
+        """
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:
             return False
@@ -119,7 +129,10 @@ class _Search:
         return self._add_chosen(choice, folders[images], prefix, split, rule)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair folders with each other, in the order of their numbers of pairs, then of the similarity of names."""
+        """Pair folders with each other, beginning with the most pairs, then with the most similar names.
+
+        Return whether pairs were found.
+        """
         pairings = {
             (one, other): pairing
             for one, other in _candidate_pairs(list(folders))
@@ -197,7 +210,7 @@ class _Search:
         return evenness(sorted(files.values())) >= MIN_MASK_EVENNESS
 
     def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> bool:
-        """Add the pairs of a choice, or its complaint; return whether there are pairs."""
+        """Add the pairs of a choice, or its error message; return whether it has pairs."""
         if choice.complaint:
             self.found.complaint = choice.complaint
             return False
@@ -261,7 +274,10 @@ def has_own_pairs(files: Mapping[str, Path]) -> bool:
 
 
 def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split files of equal names by suffix into images and masks; masks have the larger evenness."""
+    """Split files of equal names by suffix into images and masks, which have the larger evenness.
+
+    Return None if there are not two suffixes.
+    """
     suffixes: dict[str, list[Path]] = {}
     for path in files:
         suffixes.setdefault(path.suffix.lower(), []).append(path)
@@ -276,7 +292,10 @@ def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
 
 
 def _split_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split the files of a folder into images and masks by words for masks, or by names that extend other names."""
+    """Split the files of a folder into images and masks by words for masks, or by names that extend other names.
+
+    Return None if neither works.
+    """
     called = [path for path in files if _is_called_mask(path.stem)]
     if called and len(called) < len(files):
         called_set = set(called)
@@ -301,7 +320,7 @@ def _candidate_pairs(names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _hold_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
-    """Return whether each folder holds masks; empty if that is unclear."""
+    """Return by folder whether it holds masks; {} if it is unclear which folders do."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called
@@ -326,7 +345,7 @@ def _neither_looks_like_masks(folder: Path, couple: tuple[str, str]) -> str:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    """Return the subfolders of a folder, except hidden ones and links to a parent folder."""
+    """Return the subfolders of a folder, except hidden folders and links to a parent folder."""
     above = {folder.resolve(), *folder.resolve().parents}
     inside = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
     return sorted(path for path in inside if path.resolve() not in above)

@@ -25,13 +25,16 @@ VAL_SHARE = 0.2
 
 
 def split_in(name: str) -> str:
-    """Return the split that a word in a file name such as `instances_train2017` names; "" if there is none."""
+    """Return the split that a word in a file name names, as in `instances_train2017`; "" if no word names a split."""
     words = re.findall("[a-z]+", name.lower())
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
 
 def split_of_file(root: Path, path: Path, *, by_name: bool = True) -> str:
-    """Return the split that the file name, or else the nearest folder below `root`, contains; "" if there is none."""
+    """Return the split that the file name, or else the nearest folder below `root`, names.
+
+    Return "" if neither names a split.
+    """
     folders = [folder.name for folder in path.parents if folder.is_relative_to(root) and folder != root]
     return next(filter(None, map(split_in, [path.stem, *folders] if by_name else folders)), "")
 
@@ -40,7 +43,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     """Split names into training and validation: one in five, at least one and never all, is for validation.
 
     The choice depends only on the SHA-256 of the names, so it is the same for every command and machine, and adding or
-    removing an image moves few others. Returns (train, val), each in the order of `names`.
+    removing an image moves few other images. Returns (train, val), each in the order of `names`.
     """
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     val = set(by_hash[: min(len(names) - 1, max(1, round(len(names) * VAL_SHARE)))])
@@ -81,8 +84,8 @@ def find_lists(root: Path, folders: Sequence[str] = LIST_FOLDERS) -> dict[str, P
 def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks: bool) -> tuple[Pair, ...]:
     """Return the pairs that a list names, by the name of a found pair or by the paths of image and mask.
 
-    Only the last parts of a path such as `/home/me/data/images/1.png` count, since it may be of another machine. Unless
-    `with_masks`, paths of images only choose among the found pairs, whose masks stay.
+    Only the last parts of a path such as `/home/me/data/images/1.png` count, since the list may come from another
+    machine. Unless `with_masks`, a path of an image only chooses a pair among the found pairs, which keeps its mask.
 
     Raises:
         DataError: the list cannot be read, or names a missing file.
@@ -113,7 +116,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks
 
 
 def unlisted(names: Collection[str]) -> list[str]:
-    """Return a note on the pairs of these names, if there are any, which no list has."""
+    """Return a list with a note on the pairs of these names, which no list file names; [] if there are no names."""
     few = ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
     return [worded("{n} {pair|pairs} that no list names {is|are} left out", len(names)) + f" ({few})"] if names else []
 
@@ -161,7 +164,7 @@ def _two_paths(root: Path, path: Path, number: int, line: str, *, with_masks: bo
 
 
 def _entries(line: str) -> list[str]:
-    """Return the columns of a line, separated by commas, semicolons or tabs, else by spaces."""
+    """Split a line into columns at commas, semicolons or tabs, or else at spaces."""
     columns = re.split(r"[,;\t]", line) if re.search(r"[,;\t]", line.rstrip(",;")) else line.rstrip(",;").split()
     return [entry for column in columns if (entry := column.strip(" \"'"))]
 
@@ -171,6 +174,6 @@ def _without_suffix(name: str) -> str:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines with their numbers from 1, without empty lines and the header."""
+    """Return the lines of a list file with their line numbers, counted from 1, without empty lines and the header."""
     lines = read_lines(path, "one name per line")
     return lines[1:] if lines and {entry.lower() for entry in _entries(lines[0][1])} <= HEADINGS else lines

@@ -9,8 +9,8 @@ from pathlib import Path
 from maskpencil.data.layout.pairs import additions, pair_names
 
 FEW_LEFT = 0.1
-"""The largest share of unmatched masks that count as leftovers; more of them count as additional masks of the
-images."""
+"""If at most this share of the masks matches no image by name, these masks are left over; a larger share counts as
+additional masks of the images."""
 
 CLASS_NUMBER = re.compile("(?:class|categor(?:y|ies)|cat|channel|label)[ _-]?n")
 """Words in the names of masks that are numbered by class, with n in place of the number."""
@@ -24,9 +24,9 @@ Image = tuple[str, str]
 
 @dataclass(frozen=True)
 class View:
-    """One set of masks of the images; an image has several files if each shows one object.
+    """One set of masks of the images; an image has several files if each file shows one object.
 
-    `rule` describes how the masks are named, if not like the images.
+    `rule` describes the names of the masks, if they differ from the names of the images.
     """
 
     name: str
@@ -113,7 +113,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 
 
 def _nearest(images: Sequence[str], folder: str) -> str | None:
-    """Return the only image, or the one whose folder matches best; None if several match equally well."""
+    """Return the only image, or the image whose folder matches best; None if several images match equally well."""
     if len(images) == 1:
         return images[0]
     fitting = [image for image in images if folder.endswith(image.rpartition("/")[0])]

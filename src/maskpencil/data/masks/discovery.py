@@ -29,7 +29,7 @@ MAX_LINE_DISTANCE = 12.0
 """The largest distance of a mixed color from the straight line between the two colors it mixes."""
 
 MAX_MIXTURE_SHARE = 0.05
-"""A color between two others is a mixture if it fills less than this share of the smaller of their areas."""
+"""A color between two other colors is a mixture if it fills less than this share of the smaller of their two areas."""
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
 ROUNDING = 3
@@ -37,7 +37,7 @@ ROUNDING = 3
 
 
 def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> bool:
-    """Return whether all values that fill no area are mixtures of those that do, as after smoothing."""
+    """Return whether all values that fill no area are mixtures of values that fill areas, as after smoothing."""
     solid = [value for value in values if flat[value]]
     thin = [value for value in values if not flat[value]]
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
@@ -47,7 +47,9 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
-    """Return the values of classes, the most frequent first: values that fill areas and are not mixtures of others.
+    """Return the values of classes, the most frequent value first.
+
+    They are the values that fill areas and are not mixtures of other values.
 
     `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
     """
@@ -76,7 +78,7 @@ def points_of(values: Sequence[int], *, colored: bool) -> npt.NDArray[np.float64
 
 
 def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
-    """Return the sum of many counts."""
+    """Add up counts by value."""
     total: Counter[int] = Counter()
     for each in counts:
         total.update(each)
@@ -104,7 +106,7 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg")
 TWO_CLASSES = ("background", "foreground")
 
 FLAT_SHARE = 0.1
-"""An unknown color that fills areas with more than this share of its pixels is a class, not an artifact."""
+"""A color without a class that fills areas with more than this share of its pixels is a class, not an artifact."""
 
 EVEN_SHARE = 0.2
 """An image with a smaller share of even areas is a photograph, not a mask."""
@@ -115,16 +117,17 @@ LIKE_A_PHOTOGRAPH = (
 )
 
 MAX_RED_LEVEL = 64
-"""Levels of red below this, without green and blue, are numbers: as colors they would look like black."""
+"""Levels of red below this level, without green and blue, are class numbers: as colors they would look like black."""
 
 MIN_OPACITY_SHARE = 0.05
-"""An opacity between 0 and 255 is no class if it fills less than this share of the smaller area of 0 and 255."""
+"""An opacity between 0 and 255 is no class if it fills less than this share of the area of opacity 0 or of opacity
+255."""
 
 STRAY_SHARE = 1e-4
-"""The largest share of pixels with values other than black and white that count as mistakes."""
+"""If at most this share of the pixels is neither black nor white, these pixels are mistakes."""
 
 MIN_KNOWN_COLORS = 20
-"""This many colors of a published palette, or half of its colors, identify it; fewer may be a coincidence."""
+"""This many colors of a published palette, or half of its colors, identify the palette; fewer may be a coincidence."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> D
 
     Args:
         facts: the contents of each mask.
-        classes: the classes of a class file or a model; None to infer them as well.
+        classes: the classes of a class file or a model; None to infer the classes as well.
 
     Raises:
         DataError: the values cannot be classes, or two classes have one color.
@@ -189,7 +192,10 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
 
 
 def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery | None:
-    """Read class numbers in the red channel if green and blue are 0, as simulators write them; else return None."""
+    """Read class numbers in the red channel if green and blue are 0, as simulators write them.
+
+    Otherwise return None.
+    """
     values = totals(fact.values_for("color") for fact in facts)
     numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
     plain = not any(value & 0xFFFF for value in values) and not any(fact.others for fact in facts)
@@ -204,7 +210,7 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
 
 
 def nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
-    """Return the encoding, with `nearest` if all unknown values come from compression or smoothing."""
+    """Return the encoding; set `nearest` if all values without a class come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
     unknown = [value for value in values if value not in encoding.table]
@@ -257,7 +263,10 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
         void = {} if (0, 0, 0) in classes.palette else {0x000000: IGNORE_INDEX}
         codes = {color_number(color): index for index, color in enumerate(classes.palette)} | void
         codes.setdefault(color_number(IGNORE_COLOR), IGNORE_INDEX)
-        note = f"the colors are those of {name}, so its classes are used; to use others, name them in a classes.yaml"
+        note = (
+            f"the masks have the colors of {name}, so these classes are used; to use other classes, name them in a "
+            "classes.yaml"
+        )
         return Discovery(MaskEncoding("color", classes, codes=codes, nearest=lossy), (note,))
     counts = {value: (value != 0, -values[value], value) for value in found}
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
@@ -268,7 +277,10 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
     more = ", ..." if len(palette) > 6 else ""
-    note = f"{counted(len(palette), 'color')} found, most frequent first: {shown}{more}; name them in a classes.yaml"
+    note = (
+        f"{counted(len(palette), 'color')} found, most frequent first: {shown}{more}; name the classes in a "
+        "classes.yaml"
+    )
     return Discovery(MaskEncoding("color", classes, nearest=lossy), (note,))
 
 
@@ -282,15 +294,17 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
     if set(found) == {0, 255}:
         return Discovery(MaskEncoding("binary", ClassSet(TWO_CLASSES), nearest=lossy))
     classes = ClassSet(tuple(f"gray_{level}" for level in found))
-    note = f"{len(found)} gray levels are the classes; name them in a classes.yaml, the darkest first"
+    note = f"{len(found)} gray levels are the classes; name the classes in a classes.yaml, the darkest first"
     codes = {level: index for index, level in enumerate(found)}
     return Discovery(MaskEncoding("index", classes, codes=codes, nearest=lossy), (note,))
 
 
 def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None = None) -> str | None:
-    """Describe a number that has different colors in the palettes of different files; None if there is none.
+    """Describe an index that has different colors in the palettes of different files.
 
-    With `classes`, also describe a number in the color of another class, if all colors are colors of classes.
+    Return None if there is no such index.
+
+    With `classes`, also describe an index in the color of another class, if all colors are colors of classes.
     """
     meant: dict[int, tuple[tuple[int, ...], MaskSource]] = {}
     for fact in facts:
@@ -311,24 +325,27 @@ def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None =
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
     """Return whether a palette index has different colors in different files, so that colors identify the classes.
 
-    Palettes of gray levels, also inverted ones, are left out, since microscopy programs add them for display.
+    Palettes of gray levels, rising or falling, are left out, since microscopy programs add them for display.
     """
     return palette_contradiction(facts) is not None and not all(map(_is_ramp, facts))
 
 
 def _is_ramp(fact: MaskFacts) -> bool:
-    """Return whether a mask is gray, or its palette maps each number to the gray level of that number or inverted."""
+    """Return whether a mask is gray, or its palette shows each index i as the gray level i or 255 - i."""
     return not fact.colored and (_is_inverted(fact) or all(c == (v, v, v) for v, c in _palette_colors(fact).items()))
 
 
 def _is_inverted(fact: MaskFacts) -> bool:
-    """Return whether the palette of a mask shows its numbers as inverted gray levels."""
+    """Return whether the palette of a mask shows each index i as the gray level 255 - i."""
     palette = fact.palette
     return palette is not None and len(palette) > 1 and bool((255 - np.arange(len(palette)) == palette.T).all())
 
 
 def _palette_colors(fact: MaskFacts) -> dict[int, tuple[int, ...]]:
-    """Return the colors of the numbers that occur in a mask; {} if it has no palette."""
+    """Return the palette's color of each index that occurs in a mask, except `IGNORE_INDEX`.
+
+    Return {} if the mask has no palette.
+    """
     if fact.palette is None:
         return {}
     colors = {value: tuple(fact.palette[value].tolist()) for value in fact.values if value < len(fact.palette)}
@@ -336,14 +353,14 @@ def _palette_colors(fact: MaskFacts) -> dict[int, tuple[int, ...]]:
 
 
 def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
-    """Return whether all values except black and white are a few single pixels, too few for a class."""
+    """Return whether the pixels that are neither black nor white are few and scattered, too few for a class."""
     others = sum(count for value, count in values.items() if value not in (0, 255))
     flat = sum(count for fact in facts for value, count in fact.flat.items() if value not in (0, 255))
     return bool(values[0] and values[255]) and others < STRAY_SHARE * values.total() and not flat
 
 
 def _is_matte(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether opacities are 0 and 255 with smooth borders between them, instead of one level for each class."""
+    """Return whether the opacities are 0 and 255 with smooth borders in between, and not one opacity for each class."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
     return len(values) > 2 and bool(flat[0] and flat[255]) and between < MIN_OPACITY_SHARE * min(flat[0], flat[255])
@@ -424,7 +441,10 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
 
 
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
-    """Return a note on whether numbers or colors count, if the palettes contradict each other or the classes."""
+    """Return a note that says whether numbers or colors are read.
+
+    Return None unless the palettes contradict each other or the classes.
+    """
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
     counts = "colors are read, not the numbers" if encoding.kind == "color" else "numbers are read, not the colors"
     return differ and f"the palettes of the masks contradict each other ({differ}): the {counts}"

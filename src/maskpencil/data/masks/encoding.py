@@ -19,20 +19,21 @@ from maskpencil.errors import DataError, ImageError
 from maskpencil.label_maps import IGNORE_COLOR, LabelMap, MaskPixels, PixelRuns
 
 MAX_VALUES = 256
-"""The largest number of values that are kept for a mask, the most frequent ones; only lossy masks have more."""
+"""The largest number of values that are kept for a mask, the most frequent values; only lossy masks have more
+values."""
 
 MAX_KEPT_BYTES = 2**28
-"""Memory for the pixels of measured masks; 10,000 usual masks of a megapixel fit."""
+"""The largest number of bytes for the pixels of measured masks; 10,000 usual masks of a megapixel fit."""
 
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """The contents of one mask of `size` (height, width): value -> pixels; a color is the number 0xRRGGBB.
+    """The contents of one mask of `size` (height, width): value -> number of pixels; a color is the number 0xRRGGBB.
 
-    `flat` counts, by value, the pixels equal to their eight neighbors: values that compression and smoothing add at
-    borders have few or none. `others` is the number of pixels with values beyond `MAX_VALUES`. `kept` holds the pixels
-    if memory allows. `alpha` is set if pixels are transparent, `remark` is as in `MaskPixels`, and `digest` is equal
-    for masks with equal pixels.
+    `flat` counts, by value, the pixels that equal their eight neighbors: values that compression and smoothing add at
+    borders have few such pixels. `others` is the number of pixels whose values are not among the `MAX_VALUES` most
+    frequent values. `kept` holds the pixels if memory allows. `alpha` is set if pixels are transparent, `remark` is as
+    in `MaskPixels`, and `digest` is equal for masks with equal pixels.
     """
 
     path: MaskSource
@@ -63,7 +64,7 @@ class MaskFacts:
         return replace(self, values=values, flat=flat, others=self.alpha.covered.others)
 
     def read(self) -> MaskPixels:
-        """Return the pixels of the mask, as kept by `scan_masks`, or else read again."""
+        """Return the pixels of the mask: the pixels that `scan_masks` kept, or else read from the file again."""
         return self.kept.pixels() if self.kept else mask_pixels(self.path)
 
     def values_for(self, kind: str) -> dict[int, int]:
@@ -89,7 +90,8 @@ class MaskFacts:
 
 
 Alpha = Literal["unused", "mask", "background", "ignored"]
-"""The meaning of transparency in all files: none, the object, the first class, or ignored pixels."""
+"""The meaning of transparency in all files: "unused" no meaning, "mask" the opacity is the mask, "background"
+transparent pixels have the first class, "ignored" they are ignored."""
 
 HIDDEN = -1
 """The number given to transparent pixels, which does not occur in files."""
@@ -108,7 +110,7 @@ class Contents:
 
     @classmethod
     def of(cls, numbers: npt.NDArray[np.integer]) -> "Contents":
-        """Count the values of (H, W) numbers."""
+        """Count the values in an array of numbers (H, W)."""
         values, others = _most_frequent(numbers)
         return cls(values, _most_frequent(numbers[1:-1, 1:-1][is_flat(numbers)])[0], others)
 
@@ -136,12 +138,14 @@ class AlphaFacts:
 
     @property
     def is_varied(self) -> bool:
-        """Whether some pixels are hidden and others are not."""
+        """Whether some pixels are hidden, but not all."""
         return len(self.levels.values) > 1 and bool(self.hidden) and set(self.covered.values) != {HIDDEN}
 
 
 def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return the pixels (H, W) that are transparent, or, at smooth borders, more than half transparent.
+    """Return a boolean mask (H, W) of transparent pixels.
+
+    At smooth borders, of pixels that are more than half transparent.
 
     If whole areas are half transparent, as after painting with low opacity, only fully transparent pixels are hidden.
     """
@@ -157,10 +161,10 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
 
     Args:
         masks: the masks.
-        report: called with the number done.
+        report: called with the number of masks measured so far.
 
     Raises:
-        ImageError: files are not readable images; the message names the first of them and their number.
+        ImageError: files are not readable images; the message names the first of these files and their number.
     """
     facts, room = [], MAX_KEPT_BYTES
     errors: list[ImageError] = []
@@ -251,7 +255,7 @@ def _most_frequent(numbers: npt.NDArray[np.integer]) -> tuple[dict[int, int], in
 
 
 def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Return the mask (H - 2, W - 2) of the inner pixels that equal their eight neighbors."""
+    """Return a boolean mask (H - 2, W - 2), True at the inner pixels that equal their eight neighbors."""
     like_right = numbers[:, :-1] == numbers[:, 1:]
     in_row = like_right[:, :-1] & like_right[:, 1:]  # (H, W - 2): equal to both neighbors in the row
     like_below = (numbers[:-1] == numbers[1:])[:, 1:-1]
@@ -272,17 +276,17 @@ pixels."""
 class MaskEncoding:
     """The encoding of classes in the pixels of a mask file.
 
-    `index`: the number is the class. `binary`: 0 is the first class and 255 the second. `color`: the class is the one
-    with that color in the palette. `objects`: 0 or black is the first class, anything else the second. The ignore index
-    of the classes (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    `index`: the number is the class. `binary`: 0 is the first class and 255 the second class. `color`: the color is the
+    palette's color of the class. `objects`: 0 or black is the first class, every other value the second class. The
+    ignore index of the classes (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
 
     For public data sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its
     class or to `IGNORE_INDEX`.
 
     `alpha` is the meaning of transparency.
 
-    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. A value too far
-    from all classes, see `doubtful`, gets a class that occurs without doubt within a few pixels.
+    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. A value that is
+    too far from the values of all classes, see `doubtful`, gets a class that occurs without doubt within a few pixels.
     """
 
     kind: Literal["index", "binary", "color", "objects"]
@@ -348,7 +352,7 @@ class MaskEncoding:
 
     @cached_property
     def table(self) -> Mapping[int, int]:
-        """The class, or `IGNORE_INDEX`, of each known value; a color is the number 0xRRGGBB."""
+        """The class, or `IGNORE_INDEX`, of each value that has a class; a color is the number 0xRRGGBB."""
         if self.codes is not None:
             return self.codes
         if self.kind == "color":
@@ -363,7 +367,10 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """The distance from a known value beyond which others are doubtful: a third of the smallest gap between two."""
+        """The largest distance to the nearest value of a class at which a value's class is not in doubt.
+
+        It is a third of the smallest distance between the values of two classes.
+        """
         points = self._points(np.array(list(self.table)))
         if len(points) < 2:
             return float("inf")
@@ -371,12 +378,12 @@ class MaskEncoding:
         return float(between[~np.eye(len(points), dtype=bool)].min()) / 3
 
     def doubtful(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Return which of the values (n,) are farther than `margin` from all known values."""
+        """Return a boolean array (n,): whether each value is farther than `margin` from the values of all classes."""
         points = self._points(np.array(list(self.table)))
         return np.asarray(_distances(self._points(values), points).min(axis=1) > self.margin)
 
     def nearest_class(self, value: int) -> int:
-        """Return the class, or `IGNORE_INDEX`, of the nearest known value."""
+        """Return the class, or `IGNORE_INDEX`, of the nearest value that has a class."""
         distances = _distances(self._points(np.array([value])), self._points(np.array(list(self.table))))
         return list(self.table.values())[int(distances.argmin())]
 
@@ -394,7 +401,7 @@ class MaskEncoding:
         if self.kind == "color":
             return f"the color {shown}{more} belongs to no class; add it to the palette in classes.yaml"
         if self.kind == "binary":
-            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save it in the same way"
+            return f"holds the value {shown}{more}; the other masks hold only 0 and 255; save this mask in the same way"
         return (
             f"holds the value {shown}{more}, which is not a class; expected 0 to {len(self.classes) - 1} "
             f"({', '.join(self.classes.names[:3])}{', ...' if len(self.classes) > 3 else ''}) or "
@@ -419,7 +426,7 @@ class MaskEncoding:
         return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
 
     def _values(self, pixels: MaskPixels, mask: MaskSource) -> npt.NDArray[np.integer]:
-        """Return the values to look up, (H, W): numbers, or colors as 0xRRGGBB."""
+        """Return the values (H, W) of a mask that stand for classes: numbers, or colors as 0xRRGGBB."""
         if self.alpha == "mask":
             levels = np.full(pixels.values.shape[:2], 255, np.uint8) if pixels.alpha is None else pixels.alpha
             return as_numbers(levels, None) if self.kind == "color" else levels
@@ -427,7 +434,9 @@ class MaskEncoding:
         if self.kind == "objects":
             return np.asarray(values != 0 if values.ndim == 2 else (values != 0).any(axis=2), dtype=np.uint8)
         if values.ndim != 2:
-            raise DataError(f"{mask}: is colored, but the other masks hold class numbers; save it in the same way")
+            raise DataError(
+                f"{mask}: is colored, but the other masks hold class numbers; save this mask in the same way"
+            )
         return values
 
     def _points(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
@@ -457,7 +466,7 @@ class MaskEncoding:
 
 
 def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
-    """Check that every value in the masks has a class; with `nearest` every value has.
+    """Check that every value in the masks has a class; with `nearest` every value has a class.
 
     Raises:
         DataError: a value has no class; the message names its file.
@@ -485,5 +494,5 @@ def count_classes(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> npt.NDA
 
 
 def _distances(points: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the distances (n, m) between points (n, d) and (m, d)."""
+    """Return the distances (n, m) between all points (n, d) and all `others` (m, d)."""
     return np.asarray(np.linalg.norm(points[:, None] - others, axis=-1))

@@ -1,4 +1,4 @@
-"""Choose the encoding of the masks of a known data set, of which copies in other encodings occur."""
+"""Choose the encoding of the masks of a known data set, since copies of it may have other encodings."""
 
 from collections.abc import Sequence
 
@@ -24,14 +24,14 @@ def choose_encoding(
 ) -> Discovery:
     """Return the first of the encodings in which every value of the masks has a meaning.
 
-    Where none fits, colors that were compressed or smoothed take the nearest class. If they were not, the first
-    encoding of the masks' kind is returned, whose check then names the values without a meaning.
+    If no encoding fits, colors that were compressed or smoothed take the nearest class. If no color was changed, the
+    first encoding of the masks' kind is returned, and its check then names the values without a meaning.
 
     Args:
-        encodings: one or more, the most likely first.
+        encodings: one or more encodings, the most likely encoding first.
         facts: the contents of each mask.
-        published: whether the data set is a public one, of which users make copies with other classes.
-        given: the classes of a classes.yaml, if there is one; they are read where all masks are of such a copy.
+        published: whether the data set is a public data set, of which users make copies with other classes.
+        given: the classes of a classes.yaml, if there is one; they are read if all masks are of such a copy.
 
     Raises:
         DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public

@@ -16,16 +16,16 @@ MIN_MASKS = 3
 """With fewer masks, numbers of objects cannot be distinguished from numbers of classes."""
 
 MIN_OBJECTS = 3
-"""At least one mask numbers this many objects."""
+"""At least one mask must number this many objects."""
 
 MIN_NUMBERS = 8
 """The smallest number of different values, if the values do not count from 1."""
 
 EVEN_SHARE = 0.2
-"""The smallest share of pixels that equal their neighbors; photographs have a smaller one."""
+"""The smallest share of pixels that equal their neighbors; in photographs the share is smaller."""
 
 MIN_IMPOSSIBLE_CLASSES = 128
-"""More values than any data set has classes that are one region each."""
+"""More values than this are no classes, since no data set has more classes that are one region each."""
 
 NEARLY_ALL = 0.95
 MIN_FEWER_SHARE = 0.3
@@ -43,7 +43,7 @@ class NumberedObjects:
 
     Args:
         message: the error message, with the remedy.
-        has_background: whether 0 or black marks the pixels of no object.
+        has_background: whether 0 or black marks the pixels that belong to no object.
         alpha: the meaning of transparency, see `MaskEncoding`.
     """
 
@@ -59,10 +59,11 @@ class NumberedObjects:
 
 
 def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> NumberedObjects | None:
-    """Recognize masks whose values are numbers of objects; None for all others.
+    """Recognize masks whose values are numbers of objects; return None for all other masks.
 
-    Either the values of each mask are 1 to N without a gap, with another N in other masks, or most values occur in one
-    mask only, or they come and go as in the pages of a volume. And nearly every value is one connected region.
+    In such masks nearly every value is one connected region. In addition, the values of each mask are 1 to N without a
+    gap, where N differs from mask to mask; or most values occur in only one mask; or values appear and disappear from
+    mask to mask, as in the pages of a volume.
     """
     if alpha == "mask":  # no value counts
         return None
@@ -78,10 +79,10 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
     found = f"{counts[0]} to {counts[-1]} in a mask" if counts[0] < counts[-1] else f"{counts[0]} in each mask"
     has_background = sum(0 in fact.values for fact in facts) >= NEARLY_ALL * len(facts)
     remedy = (
-        "maskpencil check DATA --fix CLEAN writes a copy with two classes, background and object; if they are classes, "
-        "name them in a classes.yaml"
+        "maskpencil check DATA --fix CLEAN writes a copy with two classes, background and object; if the numbers are "
+        "classes, name them in a classes.yaml"
         if has_background
-        else "export a mask of classes (semantic segmentation); if these are classes, name them in a classes.yaml"
+        else "export a mask of classes (semantic segmentation); if the numbers are classes, name them in a classes.yaml"
     )
     first = facts[0].path
     message = f"{first}: numbers objects ({found}), as the other masks do, and not classes; {remedy}"
@@ -91,7 +92,7 @@ def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -
 def _count_up(facts: Sequence[MaskFacts], values: Sequence[set[int]]) -> bool:
     """Return whether the numbers of nearly every mask are 1 to N, and many masks have fewer than the largest N.
 
-    This is rare for classes, since the classes that are absent from a mask are not always the last ones.
+    This is rare for classes, since the classes that are absent from a mask are not always the last classes.
     """
     if any(fact.colored for fact in facts):
         return False
@@ -109,7 +110,10 @@ def _occur_once(values: Sequence[set[int]]) -> bool:
 
 
 def _come_and_go(values: Sequence[set[int]]) -> bool:
-    """Return whether masks share few of many values, as the pages of a volume: too many, or too sparse, for classes."""
+    """Return whether masks have few values in common, as pages of a volume do.
+
+    In addition, the values must be too many, or too sparse, for classes.
+    """
     masks = Counter(value for of_mask in values for value in of_mask)
     many = len(masks) > MIN_IMPOSSIBLE_CLASSES or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))
     of_a_mask = statistics.median(map(len, values))

@@ -1,4 +1,4 @@
-"""Infer the meaning of transparency in the masks of a folder: the object, the background, ignored pixels, or none."""
+"""Infer what transparency means in the masks of a folder: the object, the background, ignored pixels, or nothing."""
 
 from collections import Counter
 from collections.abc import Sequence

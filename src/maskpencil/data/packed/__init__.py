@@ -50,9 +50,9 @@ DOCUMENTS = ("readme", "license", "licence", "copying", "citation", "changelog")
 
 
 def without_wrapping(folder: Path) -> Path:
-    """Return the single folder inside, which many archives have, unless it has a name with a meaning.
+    """Return the only folder inside, since many archives wrap their files in a folder; but not a folder like images/.
 
-    Files such as README.md beside it do not matter. A path that is no folder is returned unchanged.
+    Files such as README.md beside the only folder do not matter. A path that is no folder is returned unchanged.
     """
     while folder.is_dir():
         inside = [path for path in folder.iterdir() if not path.name.startswith(HIDDEN)]

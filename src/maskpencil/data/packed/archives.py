@@ -23,7 +23,7 @@ from maskpencil.errors import DataError, OutputError
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 OTHER_ENDINGS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")
-"""Endings of archives that are recognized, but not unpacked."""
+"""Suffixes of archives that are recognized, but not unpacked."""
 
 MAX_DIRECTORY_BYTES = 20 * 2**20
 """The largest table of contents, enough for some 200,000 files; Python needs about twenty times as much memory."""
@@ -52,7 +52,7 @@ class Budget:
 
     Args:
         source: the archive, which messages name.
-        packed_bytes: its size.
+        packed_bytes: the size of the archive.
         target: a folder on the disk to unpack to; None if nothing is written.
     """
 
@@ -92,7 +92,7 @@ class Budget:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is an archive, by its name.
+    """Return whether the name of a file is the name of an archive.
 
     Raises:
         DataError: the file is an archive of an unsupported format.
@@ -124,7 +124,7 @@ def unpack_archive(path: Path, target: Path) -> tuple[str, ...]:
 
 
 class _Contents:
-    """The names in an archive, and the path to which each may be written."""
+    """The names in an archive, and the path to which each file may be written."""
 
     def __init__(self, path: Path, budget: Budget) -> None:
         self._path = path
@@ -136,7 +136,10 @@ class _Contents:
         self._archives: list[str] = []
 
     def place(self, name: str, kind: Kind, size: int) -> Path | None:
-        """Return the path of a file of `size` bytes, relative to the folder; None for files that are not written."""
+        """Return the path, relative to the folder, to which a file of `size` bytes is written.
+
+        Return None if it is not written.
+        """
         if size < 0:
             raise DataError(f"{self._path}: gives {_shown(name)} a size below 0; download or pack it again")
         self._budget.claim(size + HEADER_BYTES)
@@ -188,7 +191,9 @@ class _Contents:
                 self._clash("/".join(parts[:end]) + "/")
         name = "/".join(parts)
         if self._taken.get(_key(name)) == name:
-            raise DataError(f"{self._path}: holds two files named {_shown(name)}; pack it again with one of them")
+            raise DataError(
+                f"{self._path}: holds two files named {_shown(name)}; pack it again with only one of the two files"
+            )
         self._clash(name)
 
     def _clash(self, name: str) -> None:
@@ -313,7 +318,9 @@ def _reading(path: Path) -> Iterator[None]:
         *(ValueError, OverflowError, NotImplementedError, RecursionError),
     ) as error:
         reason = " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
-        raise DataError(f"{path}: is damaged, cut short or no archive ({reason}); download or pack it again") from error
+        raise DataError(
+            f"{path}: is damaged, cut short or not an archive ({reason}); download or pack it again"
+        ) from error
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read (permission denied); check its permissions") from error
 

@@ -26,7 +26,7 @@ class Schema:
 
 
 def read_schema(path: Path) -> Schema:
-    """Read the schema of a table; an image is a struct with its encoded `bytes`, or only the bytes.
+    """Read the schema of a table; an image is stored as a struct with its encoded `bytes`, or as the bytes alone.
 
     Raises:
         DataError: pyarrow is not installed, or the file is damaged.

@@ -22,7 +22,10 @@ CACHE = "unpacked"
 def made_once(
     source: Path, files: Sequence[Path], make: Callable[[Path], tuple[str, ...]]
 ) -> tuple[Path, tuple[str, ...]]:
-    """Return the cache folder of the packed `files`, filled by `make` if it does not exist yet, and the notes on it."""
+    """Return the cache folder of the packed `files` and the notes on it.
+
+    `make` fills the folder if it does not exist yet.
+    """
     place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:
         if not place.is_dir():

@@ -1,8 +1,8 @@
 """Convert Hugging Face data sets with columns of images and masks to files.
 
-They consist of `.parquet` files, as on the Hub, or are written by `save_to_disk`: `dataset_dict.json` names the splits,
-and in each split, or in the folder itself if there are no splits, `state.json` names Arrow streams. An image is a
-struct of its encoded `bytes` and a `path`, or only the bytes.
+These data sets consist of `.parquet` files, as on the Hub, or are written by `save_to_disk`: `dataset_dict.json` names
+the splits, and in each split, or in the folder itself if there are no splits, `state.json` names Arrow streams. An
+image is a struct of its encoded `bytes` and a `path`, or only the bytes.
 
 Sources: https://huggingface.co/docs/datasets/image_dataset, https://huggingface.co/docs/datasets/repository_structure
 """
@@ -34,7 +34,7 @@ from maskpencil.plain_text import counted
 
 COPIED_FILES = (*CLASS_FILES, *(name for name in READERS if name not in UNCERTAIN))
 OTHER_SPLITS = {"dev": "val", "eval": "test", "evaluation": "test"}
-"""Names of splits on the Hub besides the usual ones."""
+"""Names of splits that occur on the Hub besides the usual names."""
 
 SIDE_FILE = "metadata.parquet"
 """The name of a table that describes image files beside it, and holds no images."""
@@ -95,7 +95,7 @@ class Shard:
 def find_shards(root: Path) -> tuple[Shard, ...]:
     """Return the files of a data set in the order of its rows; () if `root` is not a Hugging Face data set.
 
-    A folder is one if `save_to_disk` wrote it, or if it holds `.parquet` files and no images.
+    A folder is a Hugging Face data set if `save_to_disk` wrote it, or if it holds `.parquet` files and no images.
 
     Raises:
         DataError: the folder holds several data sets, or files are missing.
@@ -119,8 +119,8 @@ def class_files(root: Path) -> list[Path]:
 def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str, ...]:
     """Write `images/SPLIT/000000.jpg` and `masks/SPLIT/000000.png`, and so on, into the empty folder `target`.
 
-    Images are copied byte for byte. Class files beside the data set are copied; without one, `classes.yaml` is written
-    if the metadata names the classes. Returns notes.
+    Images are copied byte for byte. Class files beside the data set are copied; without a class file, `classes.yaml` is
+    written if the metadata names the classes. Returns notes.
 
     Raises:
         DataError: pyarrow is not installed, a file is damaged, or there are no columns with images and masks.
@@ -269,9 +269,10 @@ def _suffix(content: bytes) -> str:
 
 
 def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Columns:
-    """Find the columns of images and of masks among all columns with images, given samples of two or more columns.
+    """Find the column of images and the column of masks, given sample images of two or more columns.
 
-    Their names decide. If they do not and there are two columns, the one with far fewer colors holds the masks.
+    The names of the columns decide. If the names are unclear and there are two columns, the column with far fewer
+    colors holds the masks.
 
     Raises:
         DataError: the columns cannot be identified.
@@ -296,7 +297,9 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 
 
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
-    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names, or None.
+    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names.
+
+    Return None if it names no classes.
 
     Sources are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
     list columns, such as the objects in an image. A single label per image does not describe a mask.

@@ -31,7 +31,7 @@ def split_stacks(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
     - If image and mask have the same number of pages, each page becomes a pair of files in the cache. All pages of a
       file stay in one split.
     - If each image has one page and all masks have the same number of pages, pages are classes, see `ClassPages`.
-    - If an image has several pages and its mask has one, the first page is read, with a warning.
+    - If an image has several pages and its mask has one page, the first page of the image is read, with a warning.
     - Other pairs are left out, with a warning.
 
     Raises:
@@ -142,7 +142,10 @@ def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
 
 @dataclass(frozen=True)
 class LoneStack:
-    """The single labeled volume of a folder: its image and mask files with equal page counts, and the other files."""
+    """The single labeled volume of a folder: an image file and a mask file, with the same number of pages.
+
+    `others` are the other files.
+    """
 
     image: Path
     mask: Path

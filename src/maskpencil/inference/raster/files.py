@@ -28,7 +28,7 @@ BLOCK = 512
 """The side, in pixels, of the blocks of written files."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""The only GDAL drivers in use, whatever the name of a file, since others may read further files or URLs."""
+"""The only GDAL drivers in use, whatever the name of a file, since other drivers may read further files or URLs."""
 
 _CACHE_MB = 64
 
@@ -40,8 +40,8 @@ class RasterWindows:
     Attributes:
         dataset: the open rasterio data set.
         bands: the meaning of its bands.
-        levels: scales its values to 0-255.
-        remarks: how the file is read, as the ends of sentences for the user.
+        levels: the conversion of the raster's values to 0-255.
+        remarks: remarks on how the file is read; each completes a sentence that begins with the file's name.
         jpeg: the reader that decodes colors in place of GDAL; None if GDAL decodes them.
     """
 
@@ -53,7 +53,7 @@ class RasterWindows:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The size (H, W)."""
+        """The size (height, width) of the raster."""
         return self.dataset.height, self.dataset.width
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
@@ -61,7 +61,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
     def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
-        """Find the empty pixels of whole rows, (rows, W); None if no pixel can be empty."""
+        """Return a boolean mask (rows, W) of the empty pixels of some rows; None if no pixel can be empty."""
         bands, window = self.bands, _window(rows, slice(0, self.dataset.width))
         masked = self._has_mask
         if bands.nodata is None and bands.alpha is None and not masked and bands.dtype.kind != "f":
@@ -80,7 +80,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._colors(out_shape=shape, resampling=how), self.dataset.name)
 
     def count(self) -> None:
-        """Count the values of the whole raster, if the scaling to 0-255 depends on them."""
+        """Read the whole raster to choose the scaling of its values to 0-255, if the scaling depends on the values."""
         height, width = self.size
         for top in range(0, height if self.levels.by_numbers else 0, BLOCK):
             rows = slice(top, min(height, top + BLOCK))
@@ -126,7 +126,7 @@ class RasterWriter:
         self.waiting: list[npt.NDArray[np.uint8]] = []
 
     def add(self, rows: npt.NDArray[np.uint8]) -> None:
-        """Add (rows, W)."""
+        """Add the next rows, (rows, W)."""
         self.waiting.append(rows)
         count = sum(map(len, self.waiting)) // BLOCK * BLOCK
         if count:
@@ -154,7 +154,10 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Open a writer of a one-band file with the size and georeference of `like`; `colors` (K, 3) is its palette."""
+    """Open a writer of a one-band file with the size and georeference of `like`.
+
+    `colors` (K, 3) is the palette of the file.
+    """
     profile = {
         "driver": "GTiff",
         "width": like.width,
@@ -192,7 +195,7 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
 
 
 def _refuse_cut(path: Path) -> None:
-    """Check that every block of a TIFF file lies within it, since closing a raster does not report a full disk.
+    """Check that every block of a TIFF file lies within the file, since closing a raster does not report a full disk.
 
     Raises:
         OSError: a block is incomplete.

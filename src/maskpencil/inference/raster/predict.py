@@ -38,16 +38,18 @@ Rows = dict[str, npt.NDArray[np.uint8]]
 """The rows (rows, W) of each result of a raster, by kind of result."""
 
 Remark = Callable[[Sequence[str], str], None]
-"""Called with remarks on how a file was read, as `Tally.remark` is."""
+"""A function that is called with remarks on how a file was read, as `Tally.remark` is."""
 
 
 class RowsDone:
-    """Finished bands of whole rows, from the top down, one file each, in a folder with one writer at a time.
+    """The finished bands of rows of a raster, from the top down, in a file each.
+
+    Only one object at a time may write to the folder.
 
     Args:
         folder: the folder of the files.
         facts: everything that determines the result, as plain values; rows of an earlier run with equal facts are
-            reused. None if it is unknown: no rows are reused.
+            reused. None if it is unknown; then no rows are reused.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -72,7 +74,7 @@ class RowsDone:
         return int(self._files[-1].stem) if self._files else 0
 
     def add(self, rows: Rows) -> None:
-        """Store the rows that follow the finished ones.
+        """Store the rows that follow the finished rows.
 
         Raises:
             OutputError: the rows cannot be written.
@@ -193,7 +195,7 @@ def predict_raster(
 
 
 def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
-    """Open the finished rows of a raster whose mask is `place` without its suffix."""
+    """Open the finished rows of a raster; `place` is the path of its mask without suffix."""
     origin, status = segmenter.origin(), path.stat()
     facts = origin and {
         **origin,
@@ -204,7 +206,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """Return the values to write for some rows; `empty` pixels get no class, confidence 0 and entropy 255."""
+    """Return the values to write for some rows; `empty` pixels have no class, confidence 0 and entropy 255."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])

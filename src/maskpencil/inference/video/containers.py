@@ -23,7 +23,7 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TS_SYNC, _TS_SIZES, _TS_LOOKS = 0x47, ((188, 0), (192, 4), (204, 0)), 5  # packet size, offset of the sync byte
 
 _MAX_HEADERS = 1_000_000
-"""The largest number of headers that are read, since a file of only headers would take hours."""
+"""The largest number of headers that are read, since reading a file of nothing but headers would take hours."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Structure:
 
     is_cut: bool = False
     has_unread_video: bool = False
-    """Whether a complete second MP4, which FFmpeg skips, follows the first one."""
+    """Whether the file holds a complete second MP4, which FFmpeg skips, after the first MP4."""
 
 
 def read_structure(path: str | os.PathLike[str]) -> Structure:
     """Read the sizes that an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file states.
 
-    Other files, and those with meaningless headers, count as complete.
+    Files of other kinds, and files with meaningless headers, count as complete.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -56,7 +56,7 @@ def read_structure(path: str | os.PathLike[str]) -> Structure:
 
 
 def _mp4(file: BinaryIO, size: int) -> Structure:
-    """Walk over the boxes, which begin with a size and a type.
+    """Walk over the boxes of an MP4 or MOV file, which begin with a size and a type.
 
     The size has 32 bits; 1 means that a 64-bit size follows the type, 0 that the box extends to the end.
     """
@@ -78,7 +78,10 @@ def _mp4(file: BinaryIO, size: int) -> Structure:
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk over the elements, and into elements of unknown size, which recordings of unknown length have."""
+    """Return whether a Matroska file is cut short, by walking over its elements.
+
+    The walk enters elements of unknown size, which recordings of unknown length have.
+    """
     at = 0
     for _ in range(_MAX_HEADERS):
         if at >= size:
@@ -102,7 +105,7 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
 
 
 def _avi_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk over the RIFF chunks; long files have several."""
+    """Return whether an AVI file is cut short, by walking over its RIFF chunks; long files have several."""
     at = 0
     for _ in range(_MAX_HEADERS):
         if at + 8 > size:

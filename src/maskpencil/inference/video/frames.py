@@ -22,8 +22,8 @@ class VideoFacts:
     """Properties that a video file states.
 
     `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image,
-    regardless of mirroring. `frames` and `duration` (seconds) may be estimates, and None if unknown. `rate` is in
-    frames per second. `pixel_aspect` is the width of a shown pixel divided by its height.
+    regardless of mirroring. `frames` (their number) and `duration` (seconds) may be estimates, and are None if unknown.
+    `rate` is in frames per second. `pixel_aspect` is the width of a shown pixel divided by its height.
     """
 
     size: tuple[int, int]
@@ -66,7 +66,8 @@ class FrameConverter:
         self.is_interlaced = False
         """Whether any frame holds two fields of different times."""
         self.resized: tuple[int, tuple[int, int]] | None = None
-        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the first one's size."""
+        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the size of the first
+        frame of the video."""
 
     @property
     def hdr(self) -> str | None:
@@ -94,7 +95,7 @@ class FrameConverter:
 def images(
     items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
 ) -> "Iterator[Frame | av.Packet[Any]]":
-    """Convert the frames among `items`, and yield packets unchanged."""
+    """Convert the frames among `items`, and yield packets of sound unchanged."""
     for item in items:
         yield item if isinstance(item, av.Packet) else converter.convert(item)
 
@@ -106,7 +107,7 @@ UPRIGHT = (1, 0, 0, 1)
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
-    """Return the nearest quarter turn, mirrored or not, of a frame's display matrix."""
+    """Return the quarter turn, mirrored or not, that is nearest to a frame's display matrix."""
     # frame.side_data would be kept by the frame, which it keeps: a hundred frames wait for the collector of such cycles
     matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if matrix is None:
@@ -118,7 +119,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
-    """Turn stored pixels (H, W, 3) by a display matrix; (W, H, 3) after a quarter turn."""
+    """Turn stored pixels (H, W, 3) by a display matrix; the result is (W, H, 3) after a quarter turn."""
     if orientation == UPRIGHT:
         return pixels
     a, b, c, d = orientation
@@ -154,7 +155,8 @@ class ColorConverter:
     A frame that states no matrix is read with the matrix of BT.601, as in FFmpeg. SDR is never tone-mapped. HDR is
     converted to light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG) and its
     colors to BT.709. Light up to `WHITE` keeps its value, so that SDR material in an HDR video is unchanged; brighter
-    light is white. Metadata of the mastering display is not used, since FFmpeg would darken the whole image by it.
+    light is white. The metadata on the mastering display is not used, since FFmpeg would darken the whole image with
+    it.
 
     `hdr` is set while converting: the curve of the first HDR frame, "PQ" or "HLG".
 
@@ -250,7 +252,10 @@ def select(
 
 
 def expected_frames(options: VideoOptions, frames: int | None, duration: float | None) -> int | None:
-    """Estimate the number of selected frames of a video of `frames` frames and `duration` seconds; None if unknown."""
+    """Estimate how many frames are selected from a video of `frames` frames and `duration` seconds.
+
+    Return None if unknown.
+    """
     if frames is None or not duration:
         return None
     stretch = min(duration, options.end or duration) - options.start

@@ -1,4 +1,4 @@
-"""Open a source with FFmpeg, which gets access to only that source."""
+"""Open a source with FFmpeg, which gets access to this source only."""
 
 import os
 import sys
@@ -68,7 +68,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
 
 
 def open_container(opening: Opening, *, hardware: str | None = None) -> InputContainer:
-    """Open a source; `hardware` is one of `DEVICES` to decode on.
+    """Open a source; `hardware` is the decoder to use, one of `DEVICES`.
 
     Raises:
         VideoError: the source is missing, does not answer, or is not a video.
@@ -93,7 +93,7 @@ def open_container(opening: Opening, *, hardware: str | None = None) -> InputCon
 
 
 def reason_of(error: FFmpegError) -> str:
-    """Describe an error in a few words without the address."""
+    """Describe an error of FFmpeg in a few words, without the address."""
     if isinstance(error, MemoryError):
         return "it states an impossible size"
     if isinstance(error, ExitError):  # how FFmpeg calls our time limit
@@ -183,7 +183,7 @@ FILE_DEMUXERS = frozenset(
         "webp_pipe",
     }
 )
-"""The demuxers that may read a file; each reads this one file only."""
+"""The demuxers that may read a file; none of them opens another file."""
 
 _WEB = "http,https,httpproxy,tcp,tls,crypto,data"  # redirections between the two, proxies, HLS with keys
 _PROTOCOLS = {
@@ -221,7 +221,7 @@ _STREAM_DEMUXERS = {
 
 
 def protocols(address: str) -> str:
-    """Return FFmpeg's whitelist of protocols for an address of one of `sources.SCHEMES`: never files."""
+    """Return FFmpeg's whitelist of protocols for an address of one of `sources.SCHEMES`; it never includes files."""
     return _PROTOCOLS[scheme(address) or ""]
 
 
@@ -237,7 +237,7 @@ _PROBE = "h264"  # what every one of them can decode
 
 
 def find_decoder() -> str | None:
-    """Return the first of `DEVICES` that this build of FFmpeg supports and this machine has."""
+    """Return the first of `DEVICES` that this build of FFmpeg supports and this machine has; None if there is none."""
     known = hwdevices_available()
     return next((device for device in DEVICES if device in known and _works(device)), None)
 

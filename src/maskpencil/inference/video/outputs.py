@@ -54,8 +54,8 @@ class Window:
             self._root = tk.Tk()
         except tk.TclError as error:
             raise ConfigError(
-                f"--show needs a screen, but there is none ({error}); leave it out, or pipe --stdout to a machine "
-                "that has one"
+                f"--show needs a screen, but there is none ({error}); leave --show out, or pipe --stdout to a machine "
+                "with a screen"
             ) from error
         self._photo_image = ImageTk.PhotoImage
         self._root.title(title)
@@ -110,7 +110,10 @@ QUEUE_DEPTH = 4
 
 @dataclass(frozen=True)
 class VideoForm:
-    """Properties of all outputs of a video; `size` is (height, width), the other fields are as in `VideoWriter`."""
+    """Properties that all outputs of a video share.
+
+    `size` is (height, width), the other fields are as in `VideoWriter`.
+    """
 
     name: str
     size: tuple[int, int]

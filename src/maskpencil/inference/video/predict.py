@@ -353,7 +353,7 @@ def predict_videos(
 
 
 def video_files(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
-    """List all files that are written for videos, except those in `frame_folders`."""
+    """List all files that are written for videos, except the files in `frame_folders`."""
     files = [_overlay_file(out, source) for source in videos] if options.overlays else []
     if options.video.masks == "video":
         files += [_mask_place(out, source, "video") for source in videos]
@@ -361,7 +361,7 @@ def video_files(out: Path, videos: Sequence[Source], options: PredictOptions) ->
 
 
 def frame_folders(out: Path, videos: Sequence[Source], options: PredictOptions) -> list[Path]:
-    """List the folders that hold one mask per frame of a video, if masks are requested in this form."""
+    """List the folders that hold one mask per frame of a video, if such masks are requested."""
     return [_mask_place(out, source, "png") for source in videos] if options.video.masks == "png" else []
 
 

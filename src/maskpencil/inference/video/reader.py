@@ -104,19 +104,19 @@ class VideoReader:
 
     @property
     def damaged_from(self) -> float | None:
-        """The time in seconds at which the first damage or gap was found so far."""
+        """The time in seconds of the first damage or gap so far; None if there is none."""
         joints = self.joints
         around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
         return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
 
     @property
     def joints(self) -> list[float]:
-        """The times in seconds, so far, at which time stamps jumped back, such as joints of two streams."""
+        """The times in seconds at which time stamps jumped back so far, as where two streams were joined."""
         return [joint - float(self.start) for joint in self._timeline.joints]
 
     @property
     def is_cut(self) -> bool:
-        """Whether the file, read to its end, ends earlier than its container states."""
+        """Whether the file ends earlier than its container states; known once the file was read to its end."""
         return self._structure.is_cut
 
     @property
@@ -126,7 +126,7 @@ class VideoReader:
 
     @property
     def is_untimed(self) -> bool:
-        """Whether the source has no time stamps; some simple network cameras have none."""
+        """Whether the source has no time stamps, as with some simple network cameras."""
         return Flags.no_timestamps in Flags(self._container.format.flags)
 
     @property
@@ -240,7 +240,7 @@ class VideoReader:
         yield from self._items
 
     def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
-        """Yield frames and packets of sound as stored; damaged ones are left out and counted."""
+        """Yield frames and packets of sound as stored; damaged frames and packets are left out and counted."""
         try:
             for packet in self._packets():
                 if packet.is_corrupt:
@@ -289,7 +289,7 @@ class VideoReader:
             yield frame
 
     def _sounds(self, packet: "av.Packet[Any]") -> bool:
-        """Return whether a packet of sound can be decoded; writing a damaged one would fail."""
+        """Return whether a packet of sound can be decoded; writing a damaged packet would fail."""
         if packet.stream.codec_context is None:
             return False  # of a kind unknown here, so that nothing can be said
         try:
@@ -326,7 +326,9 @@ _BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes b
 
 
 class Timeline:
-    """A time line that continues after each joint of videos; `joints` are the times of the joints, in seconds.
+    """A time line that continues where joined videos start at 0 again.
+
+    `joints` are the times of these joints, in seconds.
 
     The first stream whose times go back sets the shift for all streams, so that sound and frames stay synchronous.
     """

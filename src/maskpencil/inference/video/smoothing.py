@@ -15,7 +15,8 @@ CUT_DIFFERENCE = 0.08
 """The smallest difference at a cut: the mean absolute difference of two thumbnails, 0..1, after removing the mean
 change.
 
-95 % of pairs of unrelated street images (CamVid) differ by more; frames of one drive, a second apart, differ by 0.06.
+95 % of pairs of unrelated street images (CamVid) differ more than this; frames of one drive, a second apart, differ by
+0.06.
 """
 
 CUT_LIGHT = 0.25
@@ -58,7 +59,7 @@ class Smoother:
         return Flicker(*(changed / self._pairs for changed in self._changed)) if self._pairs else None
 
     def predict(self, image: RGBImage) -> Prediction:
-        """Segment the video's next frame, (H, W, 3)."""
+        """Segment the next frame of the video, (H, W, 3)."""
         (probabilities,) = self._segmenter.probabilities_batch([image])  # (K, H, W)
         alone = most_probable(probabilities)
         is_cut = self._cuts.is_cut(image)
@@ -77,7 +78,7 @@ class Smoother:
 
 
 class CutFinder:
-    """A finder of cuts: frames that differ much from the previous one, and more than recent frames did."""
+    """A finder of cuts: frames that differ much from the previous frame, and more than recent frames differed."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None

@@ -17,13 +17,16 @@ from maskpencil.inference.video.opening import Opening, reason_of
 from maskpencil.inference.video.reader import MISSING_SECONDS, VideoReader
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""The seconds to wait before the first reconnection, doubled with every further attempt, and the largest wait."""
+"""The seconds to wait before the first attempt to reconnect, doubled for every further attempt, and the largest
+wait."""
 
 _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, which get those of their arrival
 
 
 class StreamReader:
-    """Read a stream or camera as `VideoReader` reads a file; a video at an address resumes at the interruption.
+    """A reader of a stream or camera, with the methods of `VideoReader`.
+
+    A video at an address resumes where it was interrupted.
 
     A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After an
     interruption its times continue by the clock, so that the gap stays visible in the video. `gave_up` is the reason

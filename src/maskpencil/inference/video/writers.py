@@ -122,7 +122,10 @@ class VideoWriter(_Encoder):
         self._encode(frame, pts=pts, duration=duration)
 
     def write_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams; a packet that is not later than the previous one is left out."""
+        """Add a packet of one of the `sound` streams.
+
+        A packet that is not later than the previous packet is left out.
+        """
         stream = self._sound[packet.stream_index]
         if packet.dts is None or packet.dts <= self._last_dts.get(packet.stream_index, packet.dts - 1):
             return

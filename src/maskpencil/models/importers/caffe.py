@@ -31,7 +31,8 @@ _PAYLOAD = 0b0111_1111
 _SHIFTS = range(0, 64, 7)
 
 MAX_FIELDS = 2**22
-"""The largest number of fields in a message; networks have hundreds, or millions if each number has its own field."""
+"""The largest number of fields in a message; networks have hundreds of fields, or millions if each number has its own
+field."""
 
 STRING = MESSAGE = (_LENGTH,)
 INTEGER = (_VARINT,)
@@ -50,7 +51,9 @@ class FormatError(Exception):
         remedy: the remedy, for the message.
     """
 
-    def __init__(self, found: str, remedy: str = "if it was one, copy or download it again") -> None:
+    def __init__(
+        self, found: str, remedy: str = "if the file should be a .caffemodel, copy or download it again"
+    ) -> None:
         super().__init__(found)
         self.remedy = remedy
 
@@ -96,20 +99,20 @@ _AXES = {_CONVOLUTION: {_BIAS: 1}, _DECONVOLUTION: {_BIAS: 1}, _INNER_PRODUCT: {
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
     """Read the weights from a .caffemodel file as float32 tensors in PyTorch's form, by the published layer names.
 
-    A layer's first array is LAYER.weight, its second LAYER.bias, further ones LAYER.blob2, LAYER.blob3 and so on; so
-    mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays are left out. The tensors
-    own their memory.
+    A layer's first array is LAYER.weight, its second array LAYER.bias, further arrays LAYER.blob2, LAYER.blob3 and so
+    on; so mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays are left out. The
+    tensors own their memory.
 
     Shapes, as in PyTorch: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner
-    product (C_out, C_in), bias (C_out,). Old files store every array with four axes, (1, 1, C_out, C_in) and
-    (1, 1, 1, C_out) for the last two: their leading 1s are dropped. The arrays of other layers keep the stored shape.
-    The numbers are unchanged: a network for BGR images remains one.
+    product (C_out, C_in), bias (C_out,). Old files store every array with four axes: inner products as (1, 1, C_out,
+    C_in) and biases as (1, 1, 1, C_out), whose leading 1s are dropped. The arrays of other layers keep the stored
+    shape. The numbers are unchanged: a network for BGR images still takes BGR images.
 
     A file that was truncated exactly between two layers looks complete, since the format stores neither its length nor
     the number of layers. Loading the tensors strictly reveals the missing layers.
 
     Raises:
-        ModelError: the file is missing, damaged or of another kind, has no weights, or has two layers of one name.
+        ModelError: the file is missing, damaged or of another kind, has no weights, or has two layers of the same name.
     """
     path = Path(path)
     if not path.is_file():

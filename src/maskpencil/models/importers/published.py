@@ -16,7 +16,7 @@ _SCALES = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001}
 
 
 def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors have the names of one of the authors' networks."""
+    """Return whether tensors have the parameter names of one of the authors' networks."""
     return "score_fr.weight" in tensors and any(name in tensors for name in _TRUNKS)
 
 
@@ -66,7 +66,7 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
 
 
 def _name(name: str) -> str:
-    """Return the parameter name in `FCN` for a published one."""
+    """Return the name in `FCN` of a parameter with a published name."""
     return name if name.startswith(("score", "upscore")) else f"backbone.{name}"
 
 
@@ -77,7 +77,7 @@ def _is_per_class(kernel: Tensor) -> bool:
 
 
 def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
-    """Convert an upsampling kernel (K, K, k, k) that mixes no classes to the form (K, 1, k, k), in place."""
+    """Replace an upsampling kernel (K, K, k, k) without weights between classes by its form (K, 1, k, k), in place."""
     kernel = tensors.get(name)
     if kernel is None or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
         return  # the strict load reports it

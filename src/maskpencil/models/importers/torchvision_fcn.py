@@ -43,7 +43,7 @@ class TorchvisionFCNConfig:
 
     @property
     def in_channels(self) -> int:
-        """Channels of the images."""
+        """The number of channels of the images."""
         return 3
 
     @property
@@ -59,7 +59,7 @@ class TorchvisionFCNConfig:
 class TorchvisionFCN(nn.Module):
     """A dilated ResNet with scores at stride 8, which are upsampled in one step; without its auxiliary branch.
 
-    It is built on the meta device, without numbers, so that tensors can be loaded into it.
+    The network is built on the meta device, without memory for its tensors, until tensors are loaded into it.
 
     Source: torchvision.models.segmentation.fcn.
     """
@@ -87,7 +87,7 @@ class TorchvisionFCN(nn.Module):
 
 
 def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors look like a state dict of one of these networks."""
+    """Return whether tensors look like a state dict of one of torchvision's fully convolutional networks."""
     return "classifier.4.weight" in tensors and "backbone.layer4.0.conv1.weight" in tensors
 
 
@@ -105,7 +105,7 @@ def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> Torch
 
 
 def torchvision_fcn(name: str) -> TorchvisionFCN:
-    """Build one of the networks with the weights that torchvision publishes, from its cache or by download.
+    """Build one of torchvision's networks with the weights that torchvision publishes, from its cache or by download.
 
     Raises:
         ConfigError: there is no such network.

@@ -38,12 +38,12 @@ Features = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features and targets of random views of images, as memory-mapped files.
+    """Features and targets of randomly augmented versions (views) of images, as memory-mapped files.
 
     Args:
         path: the folder of the files.
         images: the number of images.
-        views: the number of random views of each image; row v * images + i is view v of image i.
+        views: the number of views of each image; row v * images + i is view v of image i.
         tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
         targets: (views * images, H, W) uint8.
     """
@@ -60,7 +60,7 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
-        """Read features and targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
+        """Read the features and the targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
@@ -96,11 +96,12 @@ def strides_of(network: FCN) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Views:
-    """The random views of each image whose features are cached.
+    """The randomly augmented versions (views) of each image whose features are cached.
 
     Args:
-        count: views of each image.
-        window: (height, width) of the views; if None, they are padded with the mean color to the largest image.
+        count: the number of views of each image.
+        window: (height, width) of the views; if None, the views are padded with the mean color to the size of the
+            largest image.
         settings: the other settings on which the views depend.
     """
 
@@ -118,10 +119,10 @@ def cached_features(
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None = None,
 ) -> FeatureCache:
-    """Compute the features of random views of each image, or reuse those of an earlier run.
+    """Compute the features of the `views` of each image, or reuse the features of an earlier run.
 
     Features are reused if the images and masks, the weights of the backbone, the precision and the settings are the
-    same. They are float32 if the network computes in float32, else float16.
+    same. Features are float32 if the network computes in float32, else float16.
 
     Args:
         segmenter: the model, whose precision and preprocessing are used.
@@ -237,7 +238,10 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
 
 
 def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
-    """Derive a cache name from everything on which the features depend; return it and the largest (height, width)."""
+    """Derive a cache name from everything on which the features depend.
+
+    Return the name and the largest (height, width).
+    """
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
     digest.update(" ".join(weights).encode())

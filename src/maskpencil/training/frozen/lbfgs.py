@@ -70,9 +70,10 @@ class Whitening:
 
 
 class _WhitenedLayer:
-    """A 1x1 convolution w f + b of features f, expressed as v u + c with whitened features u = L^-1 (f - m).
+    """A 1x1 convolution w f + b of features f, written as v u + c for whitened features u = L^-1 (f - m).
 
-    m is the mean of the features, L L' their covariance; so w = v L^-1 and b = c - w m, computed in double precision.
+    m is the mean of the features, and L L' is their covariance; so w = v L^-1 and b = c - w m, computed in double
+    precision.
     """
 
     def __init__(self, layer: nn.Conv2d, scale: float, features: Tensor) -> None:
@@ -159,7 +160,10 @@ class LBFGS:
         self.whitening = whitening
 
     def step(self, trainer: Trainer, inputs: CachedBatches, targets: Tensor) -> Update | None:
-        """Make one round; return None, with unchanged weights and optimizer, if a stop was requested in it."""
+        """Make one round.
+
+        Return None, with unchanged weights and optimizer, if a stop was requested during the round.
+        """
         whitening, device, optimizer = self.whitening, trainer.device, trainer.optimizer
         whitening.read()
         weight = torch.stack([trainer.loss.weigh(labels.to(device)) for _, labels in inputs]).sum().clamp_min(1.0)
