@@ -26,7 +26,14 @@ def test_the_map_has_a_cell_for_each_tile_and_a_value_for_each_pixel():
 def test_a_class_is_given_by_its_name_a_part_of_it_or_its_number():
     names = ("tabby cat", "tiger cat", "tiger", "fence")
     assert [category_index(names, name) for name in ("Tiger", "tabby", "3", "fence")] == [2, 0, 3, 3]
-    with pytest.raises(ConfigError, match="got 'cat'; did you mean tabby cat, tiger cat"):
+    with pytest.raises(ConfigError, match="got 'cat'; did you mean 'tabby cat', or 'tiger cat'"):
         category_index(names, "cat")
     with pytest.raises(ConfigError, match=r"4 classes \(tabby cat, tiger cat, tiger, fence\), but got 'dog'$"):
         category_index(names, "dog")
+
+
+def test_a_synonym_or_a_whole_word_is_enough_and_near_names_are_offered():
+    names = ("tabby, tabby cat", "coffee mug", "coffeepot", "tiger, Panthera tigris")
+    assert [category_index(names, name) for name in ("Tabby Cat", "coffee", "panthera tigris", "pot")] == [0, 1, 3, 2]
+    with pytest.raises(ConfigError, match="got 'tabbi'; did you mean 'tabby, tabby cat'"):
+        category_index(names, "tabbi")

@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from torchvision import models
 
@@ -33,9 +34,31 @@ def test_an_aligned_image_of_any_size_gets_a_cell_for_each_tile(size, cells):
     assert "tabby" in dense.categories
 
 
-def test_other_families_and_trunks_without_a_last_layer_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"'convnext_tiny' cannot be converted .* expected one of torchvision's VGG"):
-        dense_classifier("convnext_tiny")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto"])
+@torch.inference_mode()
+def test_a_window_gets_the_scores_of_timms_classifier_too(name, tmp_path):
+    torch.manual_seed(0)
+    classifier = timm.create_model(name).eval()
+    torch.save(classifier.state_dict(), tmp_path / "own.pth")
+    dense = dense_classifier(name, weights=tmp_path / "own.pth").eval()
+    images = torch.randn(2, 3, 224, 224)
+    scores = dense(images)
+    assert scores.shape == (2, 1000, 1, 1)
+    torch.testing.assert_close(scores[..., 0, 0], classifier(images), rtol=1e-4, atol=1e-5)
+    assert dense(torch.randn(1, 3, 288, 256)).shape == (1, 1000, 3, 2)
+    assert dense.categories[281] == "tabby, tabby cat"
+    config = classifier.pretrained_cfg
+    assert (dense.mean, dense.std) == (config["mean"], config["std"])
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "no_such_net"])
+def test_classifiers_that_average_nothing_of_stride_32_are_refused(name):
+    with pytest.raises(ConfigError, match=r"cannot be converted .* expected one of torchvision's VGG.* or a model of"):
+        dense_classifier(name, weights="none")
+
+
+def test_trunks_without_a_last_layer_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "trunk.pth")
     with pytest.raises(ModelError, match=r"trunk\.pth: has no last layer"):
         dense_classifier("resnet18", weights=tmp_path / "trunk.pth")

@@ -40,10 +40,7 @@ def command(
     ] = None,
     repeats: Annotated[int, option("The number of timed rounds; the median time is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str,
-        option(
-            "For sliding-window: the classifier, a VGG, AlexNet, GoogLeNet or ResNet of torchvision.", NETWORK, "NAME"
-        ),
+        str, option("For sliding-window: the classifier, the same names as for heatmap.", NETWORK, "NAME")
     ] = "vgg16",
     weights: Annotated[
         str,

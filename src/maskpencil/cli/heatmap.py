@@ -16,6 +16,7 @@ from maskpencil.cli.options import (
     load_segmenter,
     option,
 )
+from maskpencil.errors import ConfigError
 from maskpencil.extras import needed_for
 from maskpencil.files import numbered_folder
 from maskpencil.results import refuse_to_replace_file
@@ -23,17 +24,20 @@ from maskpencil.terminal import show
 
 
 def command(
-    model: Annotated[str, Parameter(help="The name of a classifier, such as vgg16 or resnet50, or a model folder.")],
+    model: Annotated[
+        str, Parameter(help="The name of a classifier, such as tf_efficientnet_lite0 or vgg16, or a model folder.")
+    ],
     image: Annotated[Path, Parameter(help="An image of any size.")],
     /,
     *,
-    class_name: Annotated[
-        str,
+    classes: Annotated[
+        list[str],
         option(
-            "The name or the number of the class, such as tabby for an ImageNet classifier.",
+            "The names or numbers of one or more classes, such as tabby for an ImageNet classifier.",
             CLASSES,
-            "CLASS",
-            name="--class",
+            "CLASS...",
+            name=("--class", "--classes"),
+            consume_multiple=True,
         ),
     ],
     weights: Annotated[
@@ -46,7 +50,11 @@ def command(
     ] = "auto",
     out: Annotated[
         Path | None,
-        option("The PNG file to write; by default heatmap.png in a new folder in runs/heatmap.", OUTPUT, "FILE"),
+        option(
+            "The PNG file to write, for a single class; by default a file per class in a new folder in runs/heatmap.",
+            OUTPUT,
+            "FILE",
+        ),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
@@ -54,9 +62,8 @@ def command(
 ) -> None:
     """Draw where in an image a network detects a class.
 
-    MODEL may be a classifier that was trained on whole images only: its fully connected layers are converted to
-    convolutions, which yields one probability of the class per 32 x 32 pixels. A model folder yields one probability
-    per pixel.
+    MODEL may be a classifier that was trained on whole images only: it is converted to a fully convolutional network,
+    which yields one probability of the class per 32 x 32 pixels. A model folder yields one probability per pixel.
     """
     from maskpencil.hardware import choose_device
     from maskpencil.images import read_image, refuse_unknown_suffix, write_image
@@ -65,14 +72,16 @@ def command(
 
     place = found_model(Path(model), "heatmap", [image])
     if out:  # before the network is made ready
+        if len(classes) > 1:
+            raise ConfigError(f"--out is one file, but {len(classes)} classes are drawn; leave it out")
         refuse_unknown_suffix(out)
         refuse_to_replace_file(out)
     pixels = read_image(image)
     if place.is_dir():
         segmenter = load_segmenter(place, runtime=runtime, device=device, precision=precision)
         names = segmenter.classes.names
-        index = category_index(names, class_name)
-        ((_, values),) = segmenter.predict_class([pixels], index)
+        indices = [category_index(names, name) for name in classes]
+        maps = [values for index in indices for _, values in segmenter.predict_class([pixels], index)]
         title = segmenter.runtime.title
     else:
         with needed_for("the heatmap of a classifier"):
@@ -80,10 +89,13 @@ def command(
 
         classifier = dense_classifier(model, weights=weights)
         names = classifier.categories
-        index = category_index(names, class_name)
-        values = classifier_heatmap(classifier, pixels, index, device=device, precision=precision)
+        indices = [category_index(names, name) for name in classes]
+        maps = [classifier_heatmap(classifier, pixels, index, device=device, precision=precision) for index in indices]
         title = f"{choose_device(device).type} by torch"
-    path = out or numbered_folder(Path("runs/heatmap") / image.stem) / "heatmap.png"
-    write_image(path, heat(pixels, values))
-    row, column = divmod(int(values.argmax()), values.shape[1])
-    show(f"{names[index]}: highest probability {values.max():.3f} at x {column}, y {row}, on {title}: {path}")
+    folder = out.parent if out else numbered_folder(Path("runs/heatmap") / image.stem)
+    for index, values in zip(indices, maps, strict=True):
+        file = "heatmap.png" if len(indices) == 1 else f"heatmap-{index}.png"
+        path = out or folder / file
+        write_image(path, heat(pixels, values))
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        show(f"{names[index]}: highest probability {values.max():.3f} at x {column}, y {row}, on {title}: {path}")

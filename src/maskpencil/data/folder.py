@@ -180,7 +180,12 @@ class FoundFolder:
         """
         given = self.class_file
         if self.recognized:
-            discovery = choose_encoding(self.recognized.encodings, facts, published=self.recognized.published)
+            discovery = choose_encoding(
+                self.recognized.encodings,
+                facts,
+                published=self.recognized.published,
+                given=given.classes if given else None,
+            )
             encoding = _renamed(discovery.encoding, given) if given else discovery.encoding
             which = () if _are_alike(self.recognized) else (_count(encoding.classes),)
             return encoding, (*which, *discovery.notes, f"masks are read as {encoding.kind}")

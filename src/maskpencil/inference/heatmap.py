@@ -1,5 +1,7 @@
 """Compute heatmaps: the probability of a class at each pixel of an image."""
 
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +50,9 @@ def classifier_heatmap(
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:
-    """Return the index of a category, given its name, a unique part of its name, or its number.
+    """Return the index of a category, given its name, one of its synonyms, a unique part of it, or its number.
+
+    Synonyms are separated by commas: "tabby, tabby cat". A whole word counts more than a part of one.
 
     Raises:
         ConfigError: no category matches, or several do.
@@ -56,10 +60,26 @@ def category_index(categories: tuple[str, ...], name: str) -> int:
     if name.isdigit() and int(name) < len(categories):
         return int(name)
     wanted = name.casefold()
-    exact = [index for index, category in enumerate(categories) if category.casefold() == wanted]
-    found = exact or [index for index, category in enumerate(categories) if wanted in category.casefold()]
+    synonyms = [[one.strip() for one in category.casefold().split(",")] for category in categories]
+    fits: tuple[Callable[[list[str]], bool], ...] = (
+        lambda words: ", ".join(words) == wanted,
+        lambda words: wanted in words,
+        lambda words: f" {wanted} " in f" {' '.join(words)} ",
+        lambda words: wanted in ", ".join(words),
+    )
+    found: list[int] = []
+    for fit in fits:
+        found = found or [index for index, words in enumerate(synonyms) if fit(words)]
     if len(found) != 1:
-        meant = f"; did you mean {', '.join(categories[index] for index in found[:5])}?" if found else ""
+        near = [categories[index] for index in found[:5]] or _near(wanted, synonyms, categories)
+        meant = f"; did you mean {', or '.join(map(repr, near))}?" if near else ""
         few = f" ({', '.join(categories)})" if len(categories) <= MAX_LISTED_CLASSES else ""
         raise ConfigError(f"--class must be one of the {len(categories)} classes{few}, but got {name!r}{meant}")
     return found[0]
+
+
+def _near(wanted: str, synonyms: Sequence[Sequence[str]], categories: Sequence[str]) -> list[str]:
+    """Return the categories of which a synonym is spelled almost as `wanted`."""
+    index_of = {word: index for index, words in enumerate(synonyms) for word in words}
+    close = get_close_matches(wanted, index_of, n=3)
+    return list(dict.fromkeys(categories[index_of[word]] for word in close))

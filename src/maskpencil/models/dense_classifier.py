@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from maskpencil.errors import ConfigError, ModelError
-from maskpencil.models.backbones import alexnet, create_backbone, googlenet, resnet, vgg
+from maskpencil.models.backbones import alexnet, create_backbone, googlenet, resnet, timm_models, vgg
 from maskpencil.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from maskpencil.models.backbones.sources import find_weights
 from maskpencil.models.backbones.torchvision_models import blank_classifier
@@ -68,20 +68,19 @@ class DenseClassifier(nn.Module):
 
 
 def dense_classifier(name: str, *, weights: str | Path = AUTO) -> DenseClassifier:
-    """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, with its own last layer.
+    """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, or from a model of timm.
 
-    `weights` is "auto", "imagenet", "none" or a file of a state dict with torchvision's layer names and any number of
-    classes.
+    Args:
+        name: the classifier. Models of timm must average their last features, of stride 32, before they classify.
+        weights: "auto", "imagenet", "none", or the file of a state dict that includes the last layer. With a network of
+            torchvision, the number of classes is the file's.
 
     Raises:
-        ConfigError: the classifier belongs to another family.
+        ConfigError: there is no such classifier, or it cannot be converted.
         ModelError: the weights cannot be downloaded or do not fit.
     """
     if not any(name in family.names for family in FAMILIES):
-        families = ", ".join(family.title for family in FAMILIES)
-        raise ConfigError(
-            f"{name!r} cannot be converted to a fully convolutional network; expected one of torchvision's {families}"
-        )
+        return timm_classifier(name, weights)
     tensors = _tensors(name, weights)
     last = next((tensors[key] for key in ("classifier.6.weight", "fc.weight") if key in tensors), None)
     if tensors and last is None:
@@ -92,6 +91,70 @@ def dense_classifier(name: str, *, weights: str | Path = AUTO) -> DenseClassifie
     if name in _KERNELS:
         return _of_fully_connected(name, tensors, categories, source=str(weights))
     return _of_pooled(name, tensors, categories, weights)
+
+
+def timm_classifier(name: str, weights: str | Path) -> DenseClassifier:
+    """Create a dense classifier from a model of timm, see `dense_classifier`."""
+    if not timm_models.is_known(name):
+        raise _not_convertible(name)
+    model = name.removeprefix(timm_models.PREFIX)
+    net, source = timm_models.load_whole(model, weights)
+    head = TimmHead(net)
+    with torch.inference_mode(), torch.device("meta"):
+        try:
+            blank = timm_models.blank(model).eval()
+            features = TimmTrunk(blank)(torch.empty(1, 3, WINDOW, WINDOW))
+            shape = TimmHead(blank)(features).shape
+        except (AttributeError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+            raise _not_convertible(name) from error
+    if features.shape[-2:] != (_POOLED, _POOLED) or shape[-2:] != (1, 1):
+        raise _not_convertible(name)
+    categories = timm_models.categories(source) or [f"class_{index}" for index in range(shape[1])]
+    return DenseClassifier(
+        TimmTrunk(net), head, categories=categories, mean=tuple(source["mean"]), std=tuple(source["std"])
+    )
+
+
+class TimmTrunk(nn.Module):
+    """The layers of a timm model before its pooling."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.channels_last = getattr(net, "output_fmt", None) == "NHWC"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalized images (N, 3, H, W) to features (N, C, h, w)."""
+        features: Tensor = cast(Any, self.net).forward_features(images)
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+
+class TimmHead(nn.Module):
+    """The layers of a timm model from its pooling on, which it applies to every window of a feature map."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = [net]  # the trunk holds its layers
+        self.pool = nn.AvgPool2d(_POOLED, stride=1)
+        self.channels_last = getattr(net, "output_fmt", None) == "NHWC"
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (N, C, h, w) to scores (N, K, h - 6, w - 6)."""
+        pooled = self.pool(features)
+        count, channels, height, width = pooled.shape
+        cells = pooled.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)  # the mean of one cell is itself
+        if self.channels_last:
+            cells = cells.permute(0, 2, 3, 1)
+        scores: Tensor = cast(Any, self.net[0]).forward_head(cells)
+        return scores.reshape(count, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _not_convertible(name: str) -> ConfigError:
+    families = ", ".join(family.title for family in FAMILIES)
+    return ConfigError(
+        f"{name!r} cannot be converted to a fully convolutional network; expected one of torchvision's {families}, or "
+        "a model of timm that averages features of stride 32, such as tf_efficientnet_lite0"
+    )
 
 
 def _tensors(name: str, weights: str | Path) -> dict[str, Tensor]:

@@ -182,7 +182,7 @@ ADE = [
     Report(
         "microsoft/CoCosNet#15",
         ade(lambda mask: ROOM_COLORS[mask]),
-        error="holds the value .* and all masks hold|holds",
+        error=r"holds the colors \(.*, and all masks hold such colors.*; name their classes and colors in a classes",
     ),
     Report("CSAILVision/placeschallenge#4", ade() | {"annotations_instance/training/x.png": photo()}, **OF_ADE),
     Report("CSAILVision/semantic-segmentation-pytorch#182", full("", 2016), error=TOO_MANY),
@@ -207,6 +207,9 @@ OWN_COLORS = np.array([(255, 182, 193), (199, 21, 133), (138, 43, 226)], dtype=n
 OWN = {frame: stripes(0, 1, 2, first=n) for n, frame in enumerate(VIDEO)}
 OWN_TABLE = "name,r,g,b,class_11\nBicyclist,255,182,193,1\nBuilding,199,21,133,1\nCar,138,43,226,1\n"
 OWN_YAML = "names: [sky, building, car]\npalette: [[255, 182, 193], [199, 21, 133], [138, 43, 226]]\n"
+AS_MANY_NAMES = ("sky", "building", "car", *(f"other_{n}" for n in range(8)))
+AS_MANY_COLORS = [*OWN_COLORS.tolist(), *([n, 1, 2] for n in range(8))]
+AS_MANY = json.dumps({"names": AS_MANY_NAMES, "palette": AS_MANY_COLORS})
 
 
 def camvid(labels: Mapping[str, Map], write: Callable[[Map], Any], pattern: str = "train/{} trainannot/{}") -> Files:
@@ -257,6 +260,12 @@ CAMVID = [
         camvid(OWN, lambda own: OWN_COLORS[own]) | {"classes.yaml": OWN_YAML},
         OWN,
         ("sky", "building", "car"),
+    ),
+    Report(
+        "ShengtianSang/AFMA#5 after the remedy, with as many classes as CamVid",
+        camvid(OWN, lambda own: OWN_COLORS[own]) | {"classes.yaml": AS_MANY},
+        OWN,
+        AS_MANY_NAMES,
     ),
     Report("yu-changqian/TorchSeg#49", camvid(LABELS_32, colored), **OF_31),
     Report(

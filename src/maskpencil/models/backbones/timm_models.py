@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from maskpencil.models.backbones.matching import Loaded, Match, match
 from maskpencil.models.backbones.naming import efficientnet_pytorch_names
 from maskpencil.models.backbones.sources import FoundWeights, find_weights
 from maskpencil.models.backbones.torchvision_models import blank_classifier
-from maskpencil.models.backbones.weights import UNREADABLE, load_strictly, reason_of
+from maskpencil.models.backbones.weights import NONE, UNREADABLE, load_strictly, reason_of
 from maskpencil.models.surgery import RGB
 
 PREFIX = "timm/"
@@ -96,6 +96,46 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     backbone.take_record(loaded)
     backbone.take_channels(options.in_channels, *backbone.first_convolutions)
     return backbone
+
+
+def load_whole(model: str, weights: str | Path) -> tuple[nn.Module, Mapping[str, Any]]:
+    """Create a timm model with its classifier, and return it with timm's configuration of it.
+
+    Raises:
+        ModelError: the weights cannot be downloaded, or do not fit.
+    """
+    import timm
+
+    net: nn.Module
+    if weights == NONE:
+        net = timm.create_model(model)
+    elif (found := find_weights(model, "timm", weights)).published:
+        net = _of_published(model, found.file, {})
+    else:
+        net = timm.create_model(model)
+        source, expected, own = str(found.file), f"timm's {model}", net.state_dict()
+        names = efficientnet_pytorch_names(own)
+        file = read_classifier(found.file)
+        result = match(file.tensors, own, unused=(), namings=[names], source=source, expected=expected)
+        load_strictly(net, result.tensors, unused=(), source=source, expected=expected)
+    return net, cast(Any, net).pretrained_cfg
+
+
+def blank(model: str) -> nn.Module:
+    """Create a timm model with its classifier; within a meta device it has no numbers."""
+    import timm
+
+    return timm.create_model(model)
+
+
+def categories(source: Mapping[str, Any]) -> list[str]:
+    """Return the names of ImageNet's classes, synonyms separated by commas, for a model of these; else []."""
+    import timm.data
+
+    info = cast(Any, timm.data).ImageNetInfo()
+    if source.get("num_classes") != info.num_classes():
+        return []
+    return [info.index_to_description(index) for index in range(info.num_classes())]
 
 
 def known_names() -> list[str]:
