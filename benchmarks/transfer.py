@@ -168,7 +168,7 @@ def train_peer(row: Row, data: DataFolder, seconds: float) -> float:
 
 
 def peer_batches(data: DataFolder, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Give batches of random views, (8, 3, H, W) normalized and (8, H, W), without end."""
+    """Yield batches of randomly augmented images, (8, 3, H, W) normalized and (8, H, W), without end."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

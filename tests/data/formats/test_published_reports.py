@@ -167,7 +167,7 @@ def full(above: str, year: int, objects: int = 0) -> Files:
 
 
 OF_ADE = {"maps": ROOM_MAPS, "names": ADE20K.names}
-TOO_MANY = r"_seg\.png: is of the full ADE20K.*; download ADEChallengeData2016"
+TOO_MANY = r"_seg\.png: belongs to the full ADE20K.*; download ADEChallengeData2016"
 ROOM_COLORS = np.array([(0, 0, 0), *ADE20K.palette], dtype=np.uint8)
 ADE = [
     Report("dmlc/gluon-cv#1547", nested(ade(), "ADEChallengeData2016"), **OF_ADE),

@@ -332,7 +332,7 @@ BDD100K = [
         | {"labels/sem_seg/masks/train/fee92217-63b3f87f.png": TRAIN_IDS},
         {name: TRAIN_IDS for name in BDD_MAPS if not name.startswith("78ac")},
         CITYSCAPES.names,
-        "1 images without a mask left out",
+        "1 image without a mask left out",
     ),
     Report(
         "bdd100k/bdd100k#127",
@@ -340,7 +340,7 @@ BDD100K = [
         without(bdd(), "78ac84ba-07bd30c2.png"),
         {name: TRAIN_IDS for name in BDD_MAPS if not name.startswith("78ac")},
         CITYSCAPES.names,
-        "1 images without a mask left out",
+        "1 image without a mask left out",
     ),
     Report(
         "ucbdrive/bdd100k#97",
@@ -379,7 +379,7 @@ BDD100K = [
         bdd("images/100k") | BDD_COLORS | {"images/100k/train/0000f77c-6257be58.jpg": IMAGE},
         BDD_MAPS,
         CITYSCAPES.names,
-        "1 images without a mask left out",
+        "1 image without a mask left out",
     ),
     Report(
         "bdd100k/bdd100k#99",
@@ -492,7 +492,7 @@ OXFORD = [
         pets() | LISTED | {"annotations/test.txt": "Sphynx_12 34 1 12\nSphynx_13 34 1 12\n"},
         PET_MAPS,
         PET_CLASSES,
-        "1 names in test.txt without an image or a trimap left out",
+        "1 name in test.txt without an image or a trimap left out",
     ),
     Report(
         "keras-team/keras-io#1200",

@@ -93,7 +93,7 @@ HASTY = [
         },
         BOTH,
         CAR,
-        "1 images with the status new or skipped left out",
+        "1 image with the status new or skipped left out",
     ),
     Report(
         "cloudfactory/hasty-python README",
@@ -285,7 +285,7 @@ DARWIN = [
         darwin_of(*RASTER) | {"v.json": darwin("v.mp4", POLYGON | {"frames": {"0": {}}, "ranges": [[0, 1]]})},
         {"a.png": HOLED, "b.png": NOTHING},
         CAR,
-        "files of videos or of several images side by side left out",
+        "file of videos or of several images side by side left out",
     ),
     Report(
         "NKI-AI/dlup#162",
@@ -297,7 +297,7 @@ DARWIN = [
         ),
         BOTH,
         CAR,
-        "annotations of the kind keypoint",
+        "annotation of the kind keypoint",
     ),
 ]
 
@@ -752,7 +752,7 @@ SUPERVISELY = [
         sly_of(figure()) | {"ds1/img/c.png": IMAGE, "ds1/ann/c.png.json": ""},
         None,
         (),
-        r"c\.png\.json: is not valid JSON",
+        r"c\.png\.json: is cut short",
     ),
 ]  # fmt: skip
 

@@ -408,7 +408,7 @@ def test_every_kind_of_georeference_is_copied_to_the_mask(
     else:
         assert (np.abs([low, high]) < 181).all()
     in_pixels = name in ("system alone", "RPCs", "nowhere")
-    assert any("they are in pixels" in note for note in report.notes) == in_pixels
+    assert any("the outlines are in pixels" in note for note in report.notes) == in_pixels
 
 
 def test_a_pixel_is_point_raster_stays_one(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_files_of_one_call_that_are_scaled_in_two_ways_cause_a_warning(tmp_path:
     write(tmp_path / "a.tif", REFLECTANCE)
     write(tmp_path / "b.tif", noise(3, "uint16"))
     report = predict(Network(), find_sources([tmp_path]), out=tmp_path / "out")
-    assert "were mapped to 0 to 255 in 2 ways (16-bit numbers 0 to 10000" in report.warnings[0]
+    assert "were mapped to 0 to 255 in 2 different ways (16-bit numbers 0 to 10000" in report.warnings[0]
     assert predict(Network(), find_sources([tmp_path / "a.tif"]), out=tmp_path / "out").warnings == ()
 
 
