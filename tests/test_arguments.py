@@ -27,7 +27,7 @@ WRONG: dict[str, list[Any]] = {
     "backbone": ["", 3, Path("resnet18"), ["resnet18"]],
     "weights": ["", None, 3],
     "init": ["", 3, b"model"],
-    "stride": [4, 8.0, "8", True, (8,)],
+    "stride": [3, 8.0, "8", True, (8,)],
     "fully_connected": [1, "yes", 0.0],
     "learned_upsampling": ["two-fold", True],
     "at_once_scales": [1],

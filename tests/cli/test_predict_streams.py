@@ -82,7 +82,7 @@ def test_standard_output_holds_frames_and_nothing_else(tmp_path, capfdbinary, ma
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "MODEL", str(make_video()), "--stdout", "--no-overlays", "--every", "4"]) == 0
     shown = capfdbinary.readouterr()
-    width, height = (int(side) for side in shown.err.decode().split(" frames of ")[1].split(" ")[0].split("x"))
+    width, height = (int(side) for side in shown.err.decode().split("standard output: ")[1].split(" ")[0].split("x"))
     assert len(shown.out) == 3 * width * height * 3
     assert "1 video done at" in shown.err.decode()
     assert not Path("runs").exists()

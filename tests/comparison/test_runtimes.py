@@ -122,7 +122,7 @@ def test_the_command_prints_a_table_and_draws_it(model, without_processes, tmp_p
     assert lines[1].split()[:2] == ["ms", "images/s"]
     assert lines[2].split()[:3] == ["torch", "fp32,", "eager"]
     assert sum(line.startswith("* openvino") for line in lines) == 1
-    assert lines[-1].endswith(f"drawn in {out}")
+    assert lines[-1].endswith(f"chart: {out}")
     assert len(np.unique(read_image(out).reshape(-1, 3), axis=0)) > 10
 
 

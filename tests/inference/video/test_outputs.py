@@ -98,7 +98,7 @@ def test_standard_output_gets_the_overlays_without_legend_and_a_line_states_thei
     assert report.frames == 12
     assert left > 0
     assert np.abs(pages.astype(int) - [frame[:height, left : left + width] for frame in frames]).mean() < 5
-    assert f" frames of {width}x{height} (width x height)" in line
+    assert f"standard output: {width}x{height} (width x height)" in line
     assert "rgb24" in line
     assert not (tmp_path / "out").exists()
 
