@@ -414,7 +414,7 @@ def test_the_remedy_for_pillow_images_of_other_numbers_works_as_it_is_typed(arra
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full((4, 6), np.nan), "float64 with NaN or infinity; correct it first"),
+        (np.full((4, 6), np.nan), "float64 with NaN or infinity; correct the image before passing it"),
         (np.full((4, 6), np.inf, dtype=np.float32), "float32 with NaN or infinity"),
         (np.zeros((0, 6, 3)), "float64 without any pixel"),
         (np.zeros((4, 6), dtype=complex), "complex128, which cannot be a brightness"),

@@ -42,7 +42,7 @@ def test_of_a_data_set_the_images_are_taken_and_the_masks_left_out(tmp_path: Pat
     found = find_sources([tmp_path], tell=reported.append)
     assert [source.stem for source in found] == ["masks/3", "set/Images/val/1", "set/other/2"]
     (line,) = reported
-    assert line.startswith(f"{tmp_path / 'set' / 'masks'}: these masks of the data set are left out")
+    assert line.startswith(f"{tmp_path / 'set' / 'masks'}: holds the masks of a data set and is skipped")
     assert stems(tmp_path / "set" / "masks") == ["val/1"]
 
 

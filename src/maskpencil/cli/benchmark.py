@@ -19,8 +19,8 @@ def command(
         str,
         Parameter(
             help="A model folder, whose speed is measured in every runtime on this machine; or the word "
-            "sliding-window, to compare a classifier as a fully convolutional network with the same classifier window "
-            "by window."
+            "sliding-window, to compare the speed of a classifier that is applied once to the whole image, as a fully "
+            "convolutional network, with that of the same classifier applied to one window after another."
         ),
     ],
     images: Annotated[
@@ -40,7 +40,7 @@ def command(
     ] = None,
     repeats: Annotated[int, option("The number of timed rounds; the median time is shown.", OTHER, "N")] = 5,
     backbone: Annotated[
-        str, option("For sliding-window: the classifier, the same names as for heatmap.", NETWORK, "NAME")
+        str, option("For sliding-window: the classifier, any name that heatmap accepts.", NETWORK, "NAME")
     ] = "vgg16",
     weights: Annotated[
         str,

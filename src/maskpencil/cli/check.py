@@ -29,7 +29,11 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        option("The folder for an image of example overlays; by default a new folder in runs/check.", OUTPUT, "FOLDER"),
+        option(
+            "The folder for an image of examples with their masks over them; by default new in runs/check.",
+            OUTPUT,
+            "FOLDER",
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, option("Also write the whole report to this JSON file.", OUTPUT, "FILE", name="--json")

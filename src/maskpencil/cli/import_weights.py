@@ -26,8 +26,8 @@ def command(
     at_once_scales: Annotated[
         bool | None,
         option(
-            "Whether the weights are of the paper's FCN-8s trained in one stage, which scales the skip features; "
-            "needed only for files that do not store these scales.",
+            "The weights are those of the FCN-8s trained in one stage (at once), which scales the skip features; "
+            "needed only if the file does not store these scales.",
             INPUT,
             negative="--no-at-once-scales",
         ),

@@ -24,14 +24,13 @@ def command(
         Parameter(
             help="What to describe: a model folder; a weights file, together with --backbone; the word backbones, for "
             "the names that train --backbone accepts; or the word recipes, for the settings of every recipe. By "
-            "default "
-            "this machine."
+            "default this machine."
         ),
     ] = None,
     /,
     *,
     backbone: Annotated[
-        str | None, option("Show which tensors of a weights file this backbone takes.", INPUT, "NAME")
+        str | None, option("With a weights file: show which of its tensors this backbone would load.", INPUT, "NAME")
     ] = None,
 ) -> None:
     """Show facts about this machine, a model, a weights file, the backbones or the recipes."""

@@ -116,7 +116,8 @@ def options_of(
 
 
 ModelFolder = Annotated[
-    Path, Parameter(help="A model folder, such as runs/train/NAME/model, or torchvision/fcn_resnet50.")
+    Path,
+    Parameter(help="A model folder, such as runs/train/NAME/model, or a published model: torchvision/fcn_resnet50."),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
@@ -129,9 +130,8 @@ Device = Annotated[
 ImageSize = Annotated[
     str | None,
     option(
-        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N, which reduces images "
-        "whose longer side exceeds N pixels to N pixels on that side and keeps their aspect ratio. By default the size "
-        "stored in the model.",
+        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N: larger images are "
+        "reduced in proportion, so that their longer side has N pixels. By default the size stored in the model.",
         NETWORK,
         "SIZE",
     ),

@@ -392,7 +392,7 @@ def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Dis
 
 
 def _fits(given: ClassFile, facts: Sequence[MaskFacts]) -> bool:
-    """Return whether every value of the masks has a class in a class file."""
+    """Return whether every value of the masks has a class in the class file `given`."""
     with suppress(DataError):
         encoding = discover_encoding(facts, given.classes).encoding
         return encoding.nearest or encoding.covers(facts)

@@ -201,7 +201,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
         return ImageError(f"{must}, which cannot be a brightness; convert it first")
     if not values.size or not np.isfinite(values).all():
         found = "with NaN or infinity" if values.size else "without any pixel"
-        return ImageError(f"{must} {found}; correct it first")
+        return ImageError(f"{must} {found}; correct the image before passing it")
     name = "numpy.array(image)" if what == "image" else what
     low, high = float(values.min()), float(values.max())
     if kind == "bool":

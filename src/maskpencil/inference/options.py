@@ -121,8 +121,8 @@ class PredictOptions:
     mask 1.1) or yolo (Ultralytics YOLO)."""
 
     geotiff: bool = False
-    """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write GeoTIFF
-    files."""
+    """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write
+    the results as GeoTIFF files."""
 
     regions: RegionFormat | None = None
     """Find the connected regions of each class, draw their boxes on the overlays and, for images, write the regions in

@@ -238,7 +238,8 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         masks = _beside_images(folders)
         for name in masks:
-            tell(f"{Path(parent, name)}: these masks of the data set are left out; to segment them, give this folder")
+            masked = Path(parent, name)
+            tell(f"{masked}: holds the masks of a data set and is skipped; to segment them, name it as a source")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             path = Path(parent, name)

@@ -39,7 +39,7 @@ class Wanted:
 
     @property
     def finish(self) -> Finish:
-        """The outputs of `Runtime.finish` that suffice for the wanted maps with the least work."""
+        """The outputs to request from `Runtime.finish`: the cheapest from which the wanted maps can be computed."""
         if self.entropy or self.class_index is not None:
             return "probabilities"
         return "confidence" if self.confidence else "labels"

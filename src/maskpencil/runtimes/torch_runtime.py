@@ -73,7 +73,7 @@ class TorchRuntime(Runtime):
     def has_numbers(self, values: Tensor | Floats) -> Any:
         """See `Runtime`.
 
-        Returns a tensor on the device, so that the CPU waits for the GPU only when the tensor is tested.
+        Returns a tensor on the device, so that the CPU waits for the GPU only when `bool` reads the tensor.
         """
         return torch.linalg.vector_norm(torch.as_tensor(values), math.inf).isfinite()
 

@@ -113,8 +113,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (all but the last) or none; layers that are not trained
-    interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (the 2x layers, all but the last) or none; layers that are
+    not trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -227,8 +227,8 @@ class TrainConfig:
     epochs come first."""
 
     validate_every: int = RECIPE
-    """The number of epochs from one validation to the next; by default a number with which validation takes about a
-    tenth of the time."""
+    """The number of epochs from one validation to the next; by default chosen so that validation takes about a tenth of
+    the time."""
 
     checkpoint_minutes: float = 10.0
     """The number of minutes from one checkpoint to the next; a checkpoint is also written after every epoch."""

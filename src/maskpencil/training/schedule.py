@@ -144,7 +144,7 @@ class EpochSchedule:
         return progress.epoch % self.validate_every == 0 or progress.ended
 
     def epoch_text(self, epoch: int) -> str:
-        """Format the number of an epoch, from 1, such as 3/10."""
+        """Format an epoch number, counted from 1, with the total, such as 3/10."""
         return f"{epoch}/{self.epochs}"
 
     def __str__(self) -> str:
@@ -206,7 +206,7 @@ class TimeBudgetSchedule:
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
     def epoch_text(self, epoch: int) -> str:
-        """Format the number of an epoch, from 1, without the total, which is unknown."""
+        """Format an epoch number, counted from 1; the total is left out because it is unknown."""
         return str(epoch)
 
     def __str__(self) -> str:

@@ -94,7 +94,7 @@ def test_scales_that_are_not_the_released_ones_are_refused(scale):
         "conv1.weight": torch.zeros(1),
         "scale_pool4.weight": scale,
     }
-    with pytest.raises(ModelError, match=r"net: scale_pool4\.weight is .*; expected the released 0\.01"):
+    with pytest.raises(ModelError, match=r"net: scale_pool4\.weight is .*; expected 0\.01, as in the released"):
         load_published(tensors, source="net")
 
 

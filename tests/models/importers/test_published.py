@@ -70,7 +70,7 @@ def test_a_network_trained_at_once_is_recognized_by_caffes_scales(alexnet):
     assert not load_published(tensors, source="net").config.at_once_scales
     scales = {"scale_pool4.weight": torch.tensor([0.01]), "scale_pool3.weight": torch.tensor([0.0001])}
     assert load_published(tensors | scales, source="net").config.at_once_scales
-    with pytest.raises(ModelError, match=r"net: scale_pool4\.weight is 0\.5; expected the released 0\.01"):
+    with pytest.raises(ModelError, match=r"net: scale_pool4\.weight is 0\.5; expected 0\.01, as in the released"):
         load_published(tensors | {"scale_pool4.weight": torch.tensor([0.5])}, source="net")
 
 

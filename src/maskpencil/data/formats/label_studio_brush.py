@@ -72,8 +72,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         by_task[int(match["task"])][int(match["annotation"])].append((path, match["label"]))
     if not names.keys() & by_task.keys():
         raise DataError(
-            f"{masks[0][0]}: is one of {len(masks)} masks that Label Studio wrote as PNG, whose names contain the task "
-            "but not the image; export the project as JSON too, and put that file beside the masks"
+            f"{masks[0][0]}: is one of {len(masks)} PNG masks of Label Studio, whose names contain the number of "
+            "the task, but not the name of the image; export the project as JSON too, and put it beside the masks"
         )
     known, problems = Images(root, images), Problems()
     newest = {task: own[max(own)] for task, own in by_task.items()}
@@ -107,7 +107,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _image_names(root: Path) -> Mapping[int, Entry]:
-    """Return the tasks in all JSON files in `root` that name an image, by the numbers of the tasks."""
+    """Map the number of each task in the JSON files in `root` to the task; tasks without an image are left out."""
     tasks: dict[int, Entry] = {}
     for path in sorted(root.glob("*.json")):
         if not (path.is_file() and LIST.match(path.read_bytes()[:64]) and mentions(path, ("id",))):

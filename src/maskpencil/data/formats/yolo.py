@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelLine:
-    """An object: its class number and its corners, (n, 2) shares of width and height; a box has exactly 4."""
+    """An object: its class number and its corners (n, 2) as fractions of the image's width and height; a box has 4."""
 
     class_number: int
     corners: npt.NDArray[np.float64]
@@ -365,7 +365,10 @@ def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 class _Bridges:
-    """The lines from rings to holes; each line begins on an edge of a ring."""
+    """The lines that connect the holes of a shape to its outline, so that one polygon can describe the shape.
+
+    Each line begins on an edge of a ring, which is the outline or another hole.
+    """
 
     def __init__(self, rings: Sequence[Sequence[Point]]) -> None:
         self._rings = rings

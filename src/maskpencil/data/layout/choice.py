@@ -206,7 +206,7 @@ class _Samples:
         return True
 
     def is_constant(self, view: View) -> bool:
-        """Return whether the masks of at least three images are nearly the same."""
+        """Return whether a view has masks of three images or more that are all nearly the same."""
         masks = list(self.of(view).values())
         if len(masks) < 3 or len({numbers.shape for numbers in masks}) > 1:
             return False

@@ -109,14 +109,14 @@ class Pairing:
 def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     """Pair the names of images and masks: paths below their folders without suffix.
 
-    The rule with the most pairs is used for all files; of several rules with the same number of pairs, the first:
+    The rule that yields the most pairs is used for all files; of rules that yield equally many, the first:
 
     1. the names are equal;
     2. the names differ only in upper and lower case;
     3. the masks add text before or after the image's name, such as `_mask`; the most frequent addition is used if
        several people have drawn masks of each image;
-    4. the names are the same without the common beginnings and ends of all images and all masks, such as `21_training`
-       and `21_manual1`;
+    4. the names are equal after removing the beginning and the end that all images share, and those that all masks
+       share, such as `21_training` and `21_manual1`;
     5. each name contains one number, and these numbers are equal.
 
     No name is in two pairs.
@@ -303,7 +303,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning about `entries`, unless they are empty; `what` is worded for their number, see `worded`."""
+        """Add a warning about `entries`, if there are any; `worded` puts `what` into the singular or the plural."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

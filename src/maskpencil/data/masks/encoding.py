@@ -138,7 +138,7 @@ class AlphaFacts:
 
     @property
     def is_varied(self) -> bool:
-        """Whether some pixels are hidden, but not all."""
+        """Whether some pixels are transparent, but not all."""
         return len(self.levels.values) > 1 and bool(self.hidden) and set(self.covered.values) != {HIDDEN}
 
 

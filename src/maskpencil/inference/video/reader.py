@@ -111,7 +111,10 @@ class VideoReader:
 
     @property
     def joints(self) -> list[float]:
-        """The times in seconds at which time stamps jumped back so far, as where two streams were joined."""
+        """The times in seconds, among the frames read so far, at which time stamps jumped back.
+
+        They do so where two streams were joined.
+        """
         return [joint - float(self.start) for joint in self._timeline.joints]
 
     @property

@@ -1,7 +1,7 @@
 """Find the weights that torchvision and timm publish: in the caches of torch and the Hugging Face hub, or by download.
 
-A file in a cache is found without any network. A download first tries for a few seconds to reach the server, since the
-libraries themselves wait without limit, or try again for half a minute.
+A file in a cache is found without any network. A download first tries for a few seconds to reach the server, since
+torch itself waits without limit, and the client of the hub tries again for half a minute.
 """
 
 import re

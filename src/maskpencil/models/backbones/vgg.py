@@ -76,7 +76,10 @@ class VGG(Backbone):
             self._pad_as_released()
 
     def _pad_as_released(self) -> None:
-        """Pad the image instead of fc6, let pools round up, and compute the new image positions of the maps' cells."""
+        """Move the padding from fc6 to the image, and let pooling round sizes up.
+
+        The position in the image of each cell of the feature maps is computed anew.
+        """
         cast(nn.Conv2d, self.conv1_1).padding = (RELEASED_PADDING, RELEASED_PADDING)
         grid = Grid()
         for i, stage in enumerate(self.stages, start=1):

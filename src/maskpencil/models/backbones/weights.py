@@ -77,7 +77,7 @@ def read_content(path: str | Path) -> Any:
     except UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as weights ({reason_of(error)}); expected a state dict in a .safetensors, .pth "
-            "or .pt file; if it was one, copy or download it again"
+            "or .pt file; if this is one, it may be damaged: copy or download it again"
         ) from error
 
 

@@ -52,7 +52,7 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
         found = tensors[name].flatten()[:1].float() if name in tensors else torch.tensor([scale])
         if not found.numel() or not torch.allclose(found, torch.tensor(scale)):
             value = f"{found[0]:g}" if found.numel() else "empty"
-            raise ModelError(f"{source}: {name} is {value}; expected the released {scale:g}")
+            raise ModelError(f"{source}: {name} is {value}; expected {scale:g}, as in the released networks")
     upscores = [tensor for name, tensor in tensors.items() if name.startswith("upscore") and len(tensor) == classes]
     scaled = any(name in tensors for name in _SCALES) if at_once_scales is None else at_once_scales
     return FCNConfig(
