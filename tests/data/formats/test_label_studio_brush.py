@@ -63,9 +63,7 @@ def test_images_may_lie_elsewhere_and_masks_of_unknown_tasks_are_named(save_file
 
 def test_without_tasks_or_of_another_size_they_are_refused(save_files) -> None:
     root = save_files({**MASKS, "a.png": IMAGE, "b.png": IMAGE})
-    with pytest.raises(
-        DataError, match=r"is one of 5 masks that Label Studio wrote as PNG, .* export the project as JSON"
-    ):
+    with pytest.raises(DataError, match=r"is one of 5 PNG masks of Label Studio, .* export the project as JSON"):
         open_folder(root)
     name = next(iter(MASKS))
     save_files({"tasks.json": tasks(), name: np.zeros((9, 9), dtype=np.uint8)})
