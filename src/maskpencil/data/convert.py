@@ -120,7 +120,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
                 if progress:
                     progress(done, len(report.seen))
             if not names.taken:
-                raise DataError(f"{report.root}: has no usable pair of image and mask; maskpencil check says why")
+                raise DataError(f"{report.root}: has no usable pair of image and mask")
         for fault in report.faults:
             if fault.kind in LEFT_OUT:
                 changes += [Change(file, LEFT_OUT[fault.kind]) for file in fault.files]

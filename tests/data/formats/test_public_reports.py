@@ -398,7 +398,7 @@ LABEL_STUDIO = [
         "HumanSignal/label-studio-sdk#368",
         with_images({"task-1-annotation-1-by-1-tag-car-0.png": BOXED * 255}),
         None,
-        "masks that Label Studio wrote as PNG, .* export the project as JSON too",
+        "PNG masks of Label Studio, .* export the project as JSON too",
     ),
 ]
 
