@@ -1,7 +1,7 @@
 """Define the interface of backbones: features at strides 32 to 2, and the normalization of their images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -102,6 +102,22 @@ class Backbone(nn.Module, ABC):
 
         H and W are multiples of 32. Backbones with their own `grids` take any size and return larger maps.
         """
+
+    def features_of(self, images: Tensor, stages: Mapping[int, Sequence[str]]) -> dict[int, Tensor]:
+        """Apply layers in a row, and return the features as `forward` does.
+
+        Args:
+            images: as for `forward`.
+            stages: for each stride, from the finest on, the names of the layers that lead to its features.
+        """
+        features = {}
+        x = images
+        for stride, stage in stages.items():
+            for layer in stage:
+                x = self.get_submodule(layer)(x)
+            if stride in self.channels:
+                features[stride] = x  # (N, C, H/stride, W/stride)
+        return features
 
     def take_released_images(self, first_convolution: str) -> None:
         """Adapt the first convolution from RGB images of its own mean and std to those of the authors' networks."""

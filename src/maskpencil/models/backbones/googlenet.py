@@ -39,14 +39,7 @@ class GoogLeNet(Backbone):
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Compute the features, see `Backbone.forward`."""
-        features = {}
-        x = images
-        for stride, stage in _STAGES.items():
-            for layer in stage:
-                x = self.get_submodule(layer)(x)
-            if stride in self.channels:
-                features[stride] = x  # (N, C, H/stride, W/stride)
-        return features
+        return self.features_of(images, _STAGES)
 
 
 def create(name: str, options: BackboneOptions) -> GoogLeNet:

@@ -113,14 +113,7 @@ class VGG(Backbone):
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Compute the features, see `Backbone.forward`."""
-        features = {}
-        x = images
-        for i, stage in enumerate(self.stages, start=1):
-            for layer in stage:
-                x = self.get_submodule(layer)(x)
-            if 2**i in self.channels:
-                features[2**i] = x  # (N, C, H/2^i, W/2^i)
-        return features
+        return self.features_of(images, {2**i: stage for i, stage in enumerate(self.stages, start=1)})
 
 
 def create(name: str, options: BackboneOptions) -> VGG:
