@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskpencil.errors import ModelError
 from maskpencil.models.backbones.keras_files import SUFFIXES as KERAS_SUFFIXES
 from maskpencil.models.backbones.keras_files import read_keras_vgg
 from maskpencil.models.backbones.weights import checked_tensors, listed, read_content
@@ -44,6 +45,15 @@ class ClassifierFile:
         """What was chosen from the file, for the log."""
         besides = f" (not {listed(self.others)})" if self.others else ""
         return f"from its entry {self.entry!r}{besides}" if self.entry else ""
+
+    def refuse_other_kinds(self, *kinds: str, source: Path) -> None:
+        """Refuse a file of a kind that the backbone does not take; `source` is its path.
+
+        Raises:
+            ModelError: its kind is not one of `kinds`.
+        """
+        if self.kind not in kinds:
+            raise ModelError(f"{source}: is a file of {self.kind.title()}, of which only VGG16 and VGG19 are read")
 
 
 def read_classifier(path: str | Path) -> ClassifierFile:

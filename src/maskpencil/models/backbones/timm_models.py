@@ -236,8 +236,7 @@ def _load_file(net: nn.Module, model: str, found: FoundWeights) -> Loaded:
     import timm
 
     file = read_classifier(found.file)
-    if file.kind != "torch":
-        raise ModelError(f"{found.file}: is a file of {file.kind.title()}, of which only VGG16 and VGG19 are read")
+    file.refuse_other_kinds("torch", source=found.file)
     with torch.device("meta"):
         classifier = timm.create_model(model)
     names = {_alike(name): name for name in classifier.state_dict()}

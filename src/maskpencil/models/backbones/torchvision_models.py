@@ -44,8 +44,7 @@ def load_classifier(
     """
     found = find_weights(name, "torchvision", weights)
     file = read_classifier(found.file)
-    if file.kind not in (namings or {}) and file.kind != "torch":
-        raise ModelError(f"{found.file}: is a file of {file.kind.title()}, of which only VGG16 and VGG19 are read")
+    file.refuse_other_kinds("torch", *(namings or {}), source=found.file)
     expected = f"torchvision's {name}"
     others = (namings or {}).get(file.kind, ())
     left_out = [*unused]
