@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Compare the speed of a model in all runtimes on this machine.
 
-    The alternatives run in turns, so that other load on the machine affects all of them.
+    All runtimes are timed in turns, so that other load on the machine affects all of them.
     """
     if what == SLIDING_WINDOW:
         _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device)
@@ -143,7 +143,13 @@ def _sliding_window(
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """Read the images, scaled to `size` if given; without images, draw two streets of the size `drawn`."""
+    """Read the images, or draw two street scenes if `paths` is empty.
+
+    Args:
+        paths: the paths of the images.
+        size: HEIGHTxWIDTH, to which images are scaled or in which they are drawn; None leaves images unscaled.
+        drawn: HEIGHTxWIDTH of drawn scenes if `size` is None.
+    """
     from maskpencil.images import read_image, scaled
     from maskpencil.parsing import parse_size
     from maskpencil.scenes import draw_scene

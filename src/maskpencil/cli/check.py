@@ -92,7 +92,10 @@ def command(
 
 
 def class_table(counts: dict[str, tuple[int, int, float]], classes: ClassSet) -> list[Line]:
-    """Format the pixels, the images, the share of the labeled pixels and the color of each class as aligned lines."""
+    """Format a table of aligned lines, with the color and the `counts` of each class.
+
+    `counts` are the number of pixels, the number of images and the share of all labeled pixels, 0..1, by class name.
+    """
     width = max(len(visible(name)) for name in (*counts, "class"))
     lines: list[Line] = [f"{'class':<{width}}  {'color':<9}  {'pixels':>14}  {'images':>7}  {'share':>7}"]
     for (name, (pixels, images, share)), color in zip(counts.items(), classes.palette, strict=True):

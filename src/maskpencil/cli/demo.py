@@ -67,7 +67,7 @@ def command(
     )
     run = train(folder / "data", out=folder / "train", config=config)
 
-    say(f"3/4 scoring it on {IMAGES['test']} scenes it has not seen")
+    say(f"3/4 scoring the network on {IMAGES['test']} test scenes")
     segmenter = Segmenter.from_pretrained(run.model, device=device)
     data = open_folder(folder / "data")
     scores = evaluate(segmenter, data, split="test")

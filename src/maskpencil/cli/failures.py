@@ -52,7 +52,7 @@ def say_failure(error: Exception, command: str) -> None:
 
 
 def memory_refused(error: BaseException | None) -> str:
-    """Return the message about lack of memory of an error or of its causes; "" if none of them is about memory."""
+    """Return the message of the first out-of-memory error among `error` and its causes; "" if there is none."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:  # an error may be its own cause
         seen.append(error)
@@ -101,7 +101,11 @@ def _raised_limit() -> list[str]:
 
 
 def as_plain_lines(*, quiet: bool) -> None:
-    """Print warnings, and log records without a handler, as plain lines; `quiet` leaves out Pillow's warnings."""
+    """Make Python print later warnings, and log records without a handler, in one line each.
+
+    Args:
+        quiet: whether to leave out Pillow's warnings.
+    """
     if quiet:  # the faults of images are reported in our own words
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.showwarning = _show_warning
@@ -281,7 +285,14 @@ def instead_of_command(word: str, commands: Iterable[str]) -> str:
 
 
 def explained(error: CycloptsError, name: str, words: Sequence[str], app: App) -> str:
-    """Explain in one line why a command line is invalid, and what to type instead."""
+    """Explain in one line why a command line is invalid, and what to type instead.
+
+    Args:
+        error: the error that cyclopts raised.
+        name: the name of the command.
+        words: the words typed after the name.
+        app: the command in cyclopts, which has its options.
+    """
     options = [option for argument in app.assemble_argument_collection() for option in argument.names]
     options = [option for option in options if option.startswith("--")]
     if isinstance(error, UnknownOptionError | MissingArgumentError | UnusedCliTokensError):
@@ -330,7 +341,7 @@ def _instead_of_option(option: str, name: str, options: Sequence[str]) -> str:
 
 
 def _typed(option: str, word: str) -> str:
-    """Return an option as the user should type it, with the value that a word such as --gpu implies."""
+    """Return `option` with the value that `word`, an option of another tool, implies: "--device cuda" for "gpu"."""
     values = {
         "--device": {"cpu": "cpu", "mps": "mps", "no-cuda": "cpu"}.get(word, "cuda"),
         "--precision": {"bf16": "bf16", "fp32": "fp32"}.get(word, "fp16"),

@@ -73,7 +73,7 @@ def command(
     place = found_model(Path(model), "heatmap", [image])
     if out:  # before the network is made ready
         if len(classes) > 1:
-            raise ConfigError(f"--out is one file, but {len(classes)} classes are drawn; leave it out")
+            raise ConfigError(f"--out is one file, but {len(classes)} classes are drawn; omit --out")
         refuse_unknown_suffix(out)
         refuse_to_replace_file(out)
     pixels = read_image(image)

@@ -48,7 +48,7 @@ def command(
 
 
 def machine() -> list[str]:
-    """List the versions of packages, and what `auto` means on this machine."""
+    """List the versions of packages, and the device, runtime and precision that `auto` chooses on this machine."""
     from maskpencil.hardware import choose_device, choose_precision, choose_runtime, computes_on_cpu
 
     on_cpu = computes_on_cpu()

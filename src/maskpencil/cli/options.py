@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _show_as_options(console: Any, options: Any, panel: Any) -> None:
-    """Print a group of the help; every entry is an option, also --help, which cyclopts counts as a command."""
+    """Print a group of the help as options; by default cyclopts prints --help as a command."""
     from cyclopts.help import DefaultFormatter  # slow to import
     from cyclopts.help.specs import get_default_parameter_columns
 
@@ -62,7 +62,7 @@ def _default(value: object) -> str | None:
 
 
 def flowed(text: str | None) -> str:
-    """Join the lines of each paragraph of a docstring, so that only the terminal's width wraps the text."""
+    """Join the lines of each paragraph of a docstring, so that the help can wrap them at the terminal's width."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text or "").split("\n\n"))
 
 
@@ -87,7 +87,7 @@ def options_of(
         groups: the names of the fields that become options, in the order in which the help shows them.
         metavars: the placeholders of values in the help, by field; without an entry N for whole numbers, NUMBER for
             other numbers, else the name of the type.
-        texts: the fields that are strings on the command line; `settings` converts them.
+        texts: the fields whose options take a string, which `settings` converts to the type of the field.
     """
     body = ast.parse(inspect.getsource(settings)).body[0]
     described = {}
@@ -187,16 +187,16 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) -> Path:
-    """Return the model folder that an argument names: itself, or the best model of a run, with a message.
+    """Return the best model of a run, and print a message, if `model` is the folder of a run; else return `model`.
 
     Args:
-        model: the argument.
+        model: the argument MODEL of the command.
         command: the words typed before the model, such as "predict".
         others: the arguments after the model.
 
     Raises:
-        ConfigError: the model is one of the `others`.
-        ModelError: the argument is an existing file or folder, but not a model. A missing path is returned unchanged.
+        ConfigError: `model` is not a model, but one of the `others` is.
+        ModelError: `model` is a file or a folder of images.
     """
     if _is_model(model) or not model.exists():
         return model

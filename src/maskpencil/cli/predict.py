@@ -215,7 +215,7 @@ def command(
 def _wrapped(
     segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
 ) -> "Predictor":
-    """Return the segmenter in the wrappers that the options request."""
+    """Wrap a segmenter for test-time augmentation, for one class or for abstaining, as the options require."""
     from maskpencil.inference.wrappers import SCALES, Abstain, SingleClass, TestTimeAugmentation
 
     if abstain is not None and class_name:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 
 
 def interleaved(alternatives: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
-    """Return the median seconds of each alternative over `repeats` rounds, after one round to warm up."""
+    """Time the functions in `alternatives` in turns, and return the median seconds of each over `repeats` rounds.
+
+    The first round, which warms up, is not counted.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     for turn in range(repeats + 1):
         for name, call in alternatives.items():

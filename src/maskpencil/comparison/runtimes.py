@@ -34,9 +34,9 @@ Colors = Callable[[RGBImage], LabelMap]
 
 @dataclass(frozen=True)
 class Way:
-    """A way to run a model: a runtime and a precision.
+    """A runtime, a precision and a device to run a model with.
 
-    The runtime `eager` is torch without any preparation of the network.
+    The runtime `eager` is torch's eager mode without any preparation of the network.
     """
 
     runtime: str
@@ -46,13 +46,13 @@ class Way:
 
     @property
     def name(self) -> str:
-        """The name of this way in tables."""
+        """The runtime and the precision as text for tables, such as "torch bf16, compiled"."""
         if self.runtime == "eager":
             return "torch fp32, eager"
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colors:
-        """Load the model, and return a function that computes the label map of an image in this way."""
+        """Load a model, and return a function that computes the label map of an image in this runtime and precision."""
         if self.runtime == "eager":
             import torch
 
@@ -66,7 +66,10 @@ class Way:
 
 
 def ways_of(model: Path, device: str) -> list[Way]:
-    """List the ways to run a model on a `device` (cpu, cuda or mps), beginning with `eager` if torch is installed."""
+    """List the runtimes and precisions to run a model with on a `device` (cpu, cuda or mps).
+
+    The list begins with `eager` if torch is installed.
+    """
     ways, has_torch = [], is_installed("torch")
     if has_torch:
         ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
@@ -84,9 +87,9 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """Measure the peak memory, in bytes, of a new process that segments an image twice.
+    """Measure the peak memory, in bytes, of a new process that segments an image twice in a runtime and precision.
 
-    For a GPU it is the memory of the GPU, else main memory.
+    On cuda the memory of the GPU is measured, else main memory.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, way, model, image).result()
@@ -106,7 +109,7 @@ def _measured(way: Way, model: Path, image: RGBImage) -> int:
 def eager(
     network: "Network", preprocessing: Preprocessing, device: "torch.device", precision: str = "fp32"
 ) -> Callable[[Sequence[RGBImage]], npt.NDArray[np.uint8]]:
-    """Return a function that computes label maps (N, H, W) of images of one size. The network runs as it is."""
+    """Return a function that computes label maps (N, H, W) of images of one size in torch's eager mode."""
     import torch
 
     network = network.eval().to(device)
@@ -131,18 +134,18 @@ _PRODUCT = "product of matrices, {}"
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """The measurements of one way to run a model.
+    """The measurements of a model in one runtime and precision.
 
     Attributes:
-        name: see `Way.name`.
-        is_default: whether `auto` chooses this way.
+        name: the runtime and the precision, see `Way.name`.
+        is_default: whether `auto` chooses this runtime and precision.
         seconds: the median seconds per image.
         memory: the peak memory of a process in bytes.
-        agreement: the share of pixels, 0..1, with the same class as in the first way.
-        rate: the operations per second of the convolutions, where a multiplication and an addition count as two
-            operations; None without torch.
-        peak: the operations per second of a large matrix product in the same precision in the same run; None without
-            torch, and if torch cannot multiply in this precision.
+        agreement: the share of pixels, 0..1, with the same class as in the first result.
+        rate: the number of operations in the network's convolutions, divided by the seconds; a multiplication and an
+            addition count as two operations. None without torch.
+        peak: the operations per second of a large matrix product in the same precision, measured for comparison with
+            `rate`; None without torch, and if torch cannot multiply in this precision.
     """
 
     name: str
@@ -157,9 +160,10 @@ class RuntimeResult:
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Measure each way to run a model on images (H, W, 3) of the working size, one by one; `eager` first, if possible.
+    """Measure a model in each runtime and precision on images (H, W, 3), one image at a time.
 
-    `default` is the (runtime, precision) that `auto` chooses.
+    Images are first scaled to the working size. The first result is `eager` if torch is installed. `default` is the
+    (runtime, precision) that `auto` chooses.
 
     Raises:
         ModelError: the model cannot be read.
@@ -196,7 +200,7 @@ def compare_runtimes(
 def cells(result: RuntimeResult, first: float) -> list[str]:
     """Return the texts of a result for the table columns `COLUMNS`.
 
-    `first` is the seconds of the first way, for comparison.
+    `first` is the seconds of the first result, for comparison.
     """
     return [
         f"{1000 * result.seconds:.1f}",
@@ -263,7 +267,7 @@ def _on_all(colors: Colors, images: Sequence[RGBImage]) -> Callable[[], object]:
 
 
 def _products(device: str) -> dict[str, Callable[[], object]]:
-    """Return a function that multiplies two large matrices for each precision that torch supports on the device."""
+    """Return, for each precision that torch supports on the device, a function that multiplies two large matrices."""
     import torch
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})

@@ -12,7 +12,7 @@ from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
 @dataclass(frozen=True)
 class SlidingWindowResult:
-    """The measurements of a dense classifier and of sliding windows on the same images.
+    """The measurements of a dense classifier, applied once to whole images, and of sliding windows on these images.
 
     Each image has a `grid` of (rows, columns) scores.
 
