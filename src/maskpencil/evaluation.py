@@ -93,9 +93,10 @@ def predict_pairs(
     *,
     report: Callable[[int, int], None] | None = None,
 ) -> Generator[tuple[LabelMap, P], None, None]:
-    """Read pairs, run `call` on their images and yield each target (H, W) with its result; see `predict_each`.
+    """Read pairs of image and mask, run `call` on the images, and yield each target (H, W) with its image's result.
 
-    `report` is called with (pairs done, total) after each result was used.
+    For `predictor` and `call` see `predict_each`. `report` is called with (pairs done, total) after each result was
+    used.
     """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:

@@ -1,4 +1,4 @@
-"""Compute the four published scores over a whole data set, and the scores of one class at every threshold."""
+"""Compute mean IoU and the other published scores over a whole data set, and the scores of one class by threshold."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,7 +32,9 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """The agreement of predictions and targets, each score in 0..1; NaN if no pixel was counted.
+    """The agreement of predictions and targets: four scores, each in 0..1, or NaN if no pixel was counted.
+
+    `images` is the number of images, `classes` the scores of each class by its name.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -88,10 +90,13 @@ class ConfusionMatrix:
         self.images = 0
 
     def update(self, target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]) -> None:
-        """Add an image, `target` and `prediction` (H, W); pixels whose target is 255, no class, are left out.
+        """Add an image: its class indices `target` and `prediction`, (H, W) each.
+
+        Pixels whose target is not a class index, such as 255, are left out.
 
         Raises:
-            DataError: the shapes differ, the numbers are not whole, or the prediction of a counted pixel is no class.
+            DataError: the shapes differ, the arrays do not hold whole numbers, or a counted pixel's prediction is not
+                a class index.
         """
         target, prediction = np.asarray(target), np.asarray(prediction)
         for name, array in (("target", target), ("prediction", prediction)):
@@ -112,7 +117,7 @@ class ConfusionMatrix:
         )
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add the pixel counts (K, K) of `images` images."""
+        """Add the pixel counts (K, K) of several images, whose number is `images`."""
         self.counts += counts
         self.images += images
 
@@ -171,7 +176,7 @@ class RoadScores:
     max_f1: the greatest F1 = 2 TP / (2 TP + FP + FN).
     threshold: the best threshold, at which F1 is `max_f1`.
     average_precision: the mean, over the recalls 0, 0.1, ..., 1, of the greatest precision at any threshold with at
-        least this recall; thresholds above the probabilities of all pixels of the class are left out.
+        least this recall; thresholds that no pixel of the class reaches are left out.
     precision: TP / (TP + FP) at the best threshold.
     recall: TP / (TP + FN) at the best threshold.
     false_positive_rate: FP / (FP + TN) at the best threshold.
@@ -204,9 +209,9 @@ class RoadScores:
 
 
 class ThresholdCounts:
-    """Numbers of pixels by the highest threshold that their probability reaches.
+    """The histogram of one class's probability: pixel counts by the highest threshold that the probability reaches.
 
-    The pixels of the class `positive` and of all other classes are counted separately.
+    The pixels of the class, whose index is `positive`, and of all other classes are counted separately.
 
     The counts (int64) are summed over a whole data set before scores are computed.
     """
@@ -239,12 +244,12 @@ class ThresholdCounts:
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add the pixel counts (2, 256) of `images` images."""
+        """Add the pixel counts (2, 256) of several images, whose number is `images`."""
         self.counts += counts
         self.images += images
 
     def scores(self) -> RoadScores:
-        """Compute the scores."""
+        """Compute the scores of the class from the counts."""
         negatives, positives = (int(total) for total in self.counts.sum(axis=1))
         if not positives:
             nan = float("nan")
@@ -271,8 +276,8 @@ class ThresholdCounts:
 def _average_precision(true_positives: npt.NDArray[np.int64], false_positives: npt.NDArray[np.int64]) -> float:
     """Compute `RoadScores.average_precision`.
 
-    Both arguments are numbers of pixels (256,) by threshold. All pixels of the class count as true positives at the
-    first threshold, which is 0.
+    Both arguments are pixel counts (256,), one for each of the `THRESHOLDS`. All pixels of the class count as true
+    positives at the first threshold, which is 0.
     """
     # 0 where there is no positive; never the greatest, since the precision at threshold 0 is higher
     precision = true_positives / np.maximum(true_positives + false_positives, 1)

@@ -1,7 +1,7 @@
-"""Read ahead of the network, form batches, run calls in parallel, and write behind the network, with short queues.
+"""Read ahead of the network, form batches, run calls in parallel, and write results in a thread, with short queues.
 
-A `step` that gives no result for `PATIENCE` seconds while the process computes nothing raises `StalledError`, so that
-no wait is endless. Its thread cannot be stopped and keeps running.
+A step, such as reading, computing or writing, that gives no result for `PATIENCE` seconds while the process computes
+nothing raises `StalledError`, so that no wait is endless. Its thread cannot be stopped and keeps running.
 """
 
 import sys
@@ -38,7 +38,7 @@ SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Return a context in which calls are made one after the other."""
+    """Return a context that yields 1, the number of simultaneous calls, for a predictor that allows only one."""
     return nullcontext(1)
 
 
@@ -59,8 +59,8 @@ def read_ahead(
     Args:
         items: the items to fetch.
         depth: the largest number of items that are fetched in advance.
-        step: the step's name in errors; None if the wait may be endless, as for a live stream.
-        patience: also yield None whenever this many seconds have passed without an item.
+        step: the name of the step in errors; None if the wait may be endless, as for a live stream: no error is raised.
+        patience: also yield None whenever this many seconds have passed without an item; None to yield only items.
 
     Raises:
         StalledError: no item came for `PATIENCE` seconds.
@@ -110,7 +110,9 @@ def equal_groups(
 def in_parallel(
     call: Callable[[T], R], items: Iterable[T], *, workers: int, step: str | None = "computing"
 ) -> Generator[R, None, None]:
-    """Apply `call` to `items` in `workers` threads and yield the results in order; one worker is the caller's thread.
+    """Apply `call` to `items` in `workers` threads and yield the results in order.
+
+    With one worker, the calls run in the caller's thread.
 
     An error of a call is raised in place of its result, an error of `items` at once. Close the generator to drop the
     calls that have not begun. Errors name the `step`; `step` is None if a call may wait without end.
@@ -186,7 +188,7 @@ class WriteBehind:
 
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads, and wait for its threads after the block, unless a thread has stalled."""
+    """Yield a pool of threads named after `name`; after the block wait for the threads, unless one has stalled."""
     pool, stalled = ThreadPoolExecutor(workers, name), False
     try:
         yield pool

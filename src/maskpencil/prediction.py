@@ -46,7 +46,10 @@ class Prediction:
     entropy: npt.NDArray[np.float32] | None = None
 
     def emptied(self, empty: npt.NDArray[np.bool_] | None) -> "Prediction":
-        """Return the prediction with no class, confidence 0 and entropy 1 at `empty` pixels, a boolean mask (H, W)."""
+        """Return the prediction with no class (255), confidence 0 and entropy 1 at pixels without image data.
+
+        `empty` (H, W) is True at these pixels; None if there are none.
+        """
         if empty is None:
             return self
         return replace(
@@ -62,8 +65,11 @@ class Prediction:
         Args:
             opacity: the share of the class colors, 0..1.
             legend: whether to add the legend. It names the classes except the classes in `plain`, and "no
-            class" if pixels of the label map have no class (255).
+                class" if pixels of the label map have no class (255).
             boxes: regions to draw a box around; the legend shows their number for each class.
+
+        Returns:
+            (H, W, 3) uint8; with a legend the image is higher, and at least 240 pixels wide.
         """
         opacity, drawn = read_number("opacity", opacity, least=0, most=1), self.label_map
         if self.plain:

@@ -1,4 +1,4 @@
-"""Define `Predictor`, the interface of `Segmenter` and its wrappers, and run one on many images by `predict_each`."""
+"""Define `Predictor`, the interface of `Segmenter` and its wrappers; `predict_each` runs a predictor on many images."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -52,7 +52,7 @@ class Predictor(Protocol):
 
     @property
     def legend(self) -> Sequence[int]:
-        """The class indices that overlays can show, see `visualize.legend`."""
+        """The indices of the classes to name in legends, see `visualize.legend`."""
         return range(len(self.classes))
 
     @property
@@ -82,11 +82,14 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute the probabilities of all classes; use a Segmenter")
 
     def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:  # noqa: ARG002
-        """Segment an image band by band, see `Segmenter.bands`."""
-        raise ConfigError(f"{type(self).__name__} does not compute images band by band; use a Segmenter")
+        """Segment a large image in bands of whole rows, see `Segmenter.bands`."""
+        raise ConfigError(f"{type(self).__name__} does not compute large images in bands of rows; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything on which the maps of `bands` depend, as plain values; None if it is unknown."""
+        """Return everything that determines the maps of `bands`, as plain values; None if it is unknown.
+
+        If two runs have equal values, the second run can reuse bands of the first run.
+        """
         return None
 
 
@@ -104,9 +107,9 @@ def batch_size(predictor: Predictor) -> int:
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Prepare a predictor for simultaneous predictions.
+    """Return a context for simultaneous predictions, which yields the number at which they are fastest.
 
-    Only one prediction runs at a time if it does not define `side_by_side`.
+    The number is 1 if the predictor does not define `side_by_side`.
     """
     prepare: SideBySide = getattr(predictor, "side_by_side", one_by_one)
     return prepare()

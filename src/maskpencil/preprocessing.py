@@ -84,9 +84,9 @@ class Preprocessing:
         return scaled(image, self.working_size((image.shape[0], image.shape[1])))
 
     def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Normalize uint8 RGB images (N, 3, H, W) to float32 of mean 0 and deviation 1 per channel.
+        """Normalize uint8 RGB images (N, 3, H, W) to float32: scale to 0..1, subtract `mean` and divide by `std`.
 
-        The result is stored in memory with the channels last.
+        The channels of the result are in `channel_order`; it is stored in memory with the channels last.
         """
         import torch
 

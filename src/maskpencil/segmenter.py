@@ -77,15 +77,15 @@ class Segmenter:
 
     Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
 
-    A segmenter can be copied, pickled and sent to other processes. A live network (a torch module) is copied with its
+    A segmenter can be copied, pickled and sent to other processes. A network that is a torch module is copied with its
     weights; any other network is loaded again from its model folder with the same settings.
 
     Args:
-        runtime: the runtime, which runs the network.
+        runtime: the network as loaded by torch, OpenVINO or ONNX Runtime.
         classes: the network's K classes.
         preprocessing: the preparation of images, as in training.
         training: a description of how the weights were made, as plain values for the model folder.
-        folder: the model folder; required for a network that is not live.
+        folder: the model folder; required for `network`, `save` and copies unless the network is a torch module.
         memory: the memory limit in bytes, for all images that the network computes at the same time.
         tile: the side of the tiles in pixels, a multiple of 32; by default it follows from `memory`.
         image_size: scale images to this size instead of the model's: (height, width), the longer side, or "native".
@@ -138,7 +138,7 @@ class Segmenter:
         tile: int | None = None,
         image_size: SizeOverride = None,
     ) -> "Segmenter":
-        """Make a segmenter that runs a live network by torch; the network is moved to the device.
+        """Make a segmenter of a torch module, which torch runs; the module is moved to the device.
 
         Args:
             parts: the network, which maps normalized images (N, 3, H, W) to logits (N, K, H, W), with its classes and
@@ -245,7 +245,7 @@ class Segmenter:
 
     @property
     def legend(self) -> Sequence[int]:
-        """The class indices that overlays can show, see `visualize.legend`."""
+        """The indices of the classes to name in legends, see `visualize.legend`."""
         return range(len(self.classes))
 
     @property
@@ -255,7 +255,7 @@ class Segmenter:
 
     @property
     def network(self) -> "Network":
-        """The network as a torch module: the module that torch runs, or a new module read from the model folder."""
+        """The network as a torch module; if torch does not run it, a new module is read from the model folder."""
         if not isinstance(self.runtime, ConvertedRuntime):
             from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -263,12 +263,12 @@ class Segmenter:
                 return self.runtime.network
         if self.folder is None:
             raise ConfigError("this segmenter has no torch network; load it with runtime='torch'")
-        with needed_for("the live network of a segmenter"):
+        with needed_for("Segmenter.network"):
             return read_model_folder(self.folder).model
 
     @property
     def budget(self) -> int:
-        """The memory limit in bytes for one image, of `runtime.at_once` images that share `memory`."""
+        """The memory limit in bytes for one image: `memory` divided by the number of simultaneous images."""
         return self.memory // self.runtime.at_once
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -286,7 +286,9 @@ class Segmenter:
     @overload
     def predict(self, image: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
     def predict(self, image: Any) -> Prediction | list[Prediction]:
-        """Segment one image or several, of any sizes; empty pixels get no class.
+        """Segment one image or several, of any sizes.
+
+        Pixels that are fully transparent, nodata or masked get no class (255).
 
         Args:
             image: a path, encoded bytes, a Pillow image, an array or a tensor, see `read_image`; or several images: a
@@ -393,7 +395,10 @@ class Segmenter:
         return self.runtime.everything(self._coarse_scores(images), _size(images), "probabilities")
 
     def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
-        """Compute the `wanted` maps of images of one size, (H, W, 3) uint8 each; in tiles if memory requires it."""
+        """Compute label maps and the `wanted` further maps of images of one size, (H, W, 3) uint8 each.
+
+        The images are computed in tiles if the memory limit requires it.
+        """
         size = _size(images)
         if self.tile_for(size) is None:
             return self.runtime.maps(self._coarse_scores(images), size, wanted)
@@ -404,6 +409,14 @@ class Segmenter:
     def bands(self, image: Windows, wanted: Wanted, *, start: int = 0) -> Iterator[tuple[slice, Maps]]:
         """Segment an image in tiles, and yield its maps in bands of whole rows, from the row `start` downwards.
 
+        Args:
+            image: the image, which is read in parts.
+            wanted: the maps to compute with the label map.
+            start: the first row to compute.
+
+        Yields:
+            The rows of a band, and its maps.
+
         Raises:
             ConfigError: the network cannot be run in tiles.
         """
@@ -411,7 +424,7 @@ class Segmenter:
             height, width = image.size
             raise ConfigError(
                 f"an image of {width} x {height} pixels cannot be segmented in tiles by this model, which scales every "
-                "image to its own size; give --image-size native, or scale the image down"
+                "image to the model's image size; give --image-size native, or scale the image down"
             )
         profile = self.runtime.profile
         self.has_blended |= not profile.exact
@@ -437,9 +450,9 @@ class Segmenter:
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything on which the maps of `bands` depend, as plain values.
+        """Return everything that determines the maps of `bands`, as plain values; None without a model folder.
 
-        Return None if the segmenter has no model folder.
+        If two runs have equal values, the second run can reuse bands of the first run.
         """
         if self.folder is None:
             return None

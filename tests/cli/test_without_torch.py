@@ -224,7 +224,7 @@ for attempt in (lambda: mp.train, lambda: mp.Run, lambda: segmenter.network,
 """
     code, out, err = run(program=("-c", script))
     assert (code, err) == (0, "")
-    names = ("maskpencil.train", "maskpencil.Run", "the live network of a segmenter", "--runtime torch")
+    names = ("maskpencil.train", "maskpencil.Run", "Segmenter.network", "--runtime torch")
     assert out.splitlines() == ["(48, 64) cpu by openvino", "3 True", *(f"{name} {REMEDY}" for name in names)]
 
 
