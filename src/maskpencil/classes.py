@@ -43,8 +43,8 @@ Color = tuple[int, int, int]
 class ClassSet:
     """Ordered classes: class i is called `names[i]` and drawn in the color `palette[i]` (red, green, blue, 0-255).
 
-    `ignore_index` is the value of ignored pixels in the mask files of these classes; in memory it is always
-    `IGNORE_INDEX`.
+    `ignore_index` is the value of ignored pixels in the mask files of these classes; in label maps, ignored
+    pixels are always `IGNORE_INDEX` (255).
 
     Example:
         >>> classes = mp.ClassSet(("road", "car"), palette=((128, 64, 128), (0, 0, 142)))
@@ -53,7 +53,7 @@ class ClassSet:
 
     Raises:
         DataError: there are no names or too many, a name repeats, the palette has the wrong form or length, or the
-            ignore index is a class.
+            ignore index is the index of a class.
     """
 
     names: tuple[str, ...]
@@ -90,7 +90,8 @@ class ClassSet:
             raise DataError(f"ignore_index must be from {-limit} to {limit}, but got {shown(self.ignore_index)}")
         if 0 <= self.ignore_index < len(self.names):
             raise DataError(
-                f"ignore_index must not be a class, but {self.ignore_index} is {self.names[self.ignore_index]!r}"
+                f"ignore_index must not be the index of a class, but {self.ignore_index} is the index of "
+                f"{self.names[self.ignore_index]!r}"
             )
 
     def __len__(self) -> int:
@@ -192,7 +193,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def write_classes(path: str | Path, classes: ClassSet) -> None:
-    """Write classes.yaml, whole or not at all.
+    """Write a classes.yaml file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
@@ -233,7 +234,7 @@ def _plain_palette(palette: Any) -> tuple[Color, ...]:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Return `count` colors that are easy to distinguish, always the same; the first is black, for a background."""
+    """Return the same `count` colors at every call, easy to distinguish; the first is black, for a background."""
     golden_angle = 0.381966  # as a share of the circle: hues never repeat
     colors: list[Color] = [(0, 0, 0)]
     for i in range(count - 1):
@@ -254,7 +255,7 @@ class _PlainLoader(yaml.SafeLoader):
         if getattr(event, "anchor", None):
             raise DataError(f"line {line} has an anchor or alias (& or *), which is not supported; write the value out")
         if getattr(event, "tag", None):
-            raise DataError(f"line {line} has the tag {event.tag!r}, which is not read; write a plain value")
+            raise DataError(f"line {line} has the tag {event.tag!r}, which is not supported; write a plain value")
         if self.depth == MAX_YAML_DEPTH:
             raise DataError(f"line {line} is nested more than {MAX_YAML_DEPTH} levels deep; expected a flat file")
         self.depth += 1

@@ -106,7 +106,7 @@ class TrainingError(MaskPencilError):
 
 
 class StalledError(MaskPencilError):
-    """A step made no progress for minutes. Its thread cannot be stopped and waits until the process ends.
+    """A step, such as reading or writing, made no progress for minutes. Its thread waits until the process ends.
 
     Example:
         >>> issubclass(mp.StalledError, mp.MaskPencilError)
@@ -123,14 +123,14 @@ def non_finite_weights(source: str, name: str) -> ModelError:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another package's error, at most 200 characters.
-
-    The type of an error without a message.
-    """
+    """Return the first line of another package's error, at most 200 characters; its type if it has no message."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error, in which OpenVINO gives the reason, as `first_line` returns the first line."""
+    """Return the last line of an error, at most 200 characters; its type if it has no message.
+
+    OpenVINO gives the reason in the last line.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

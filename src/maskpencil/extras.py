@@ -19,6 +19,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 def needed_for(what: str) -> Iterator[None]:
     """Turn the failed import of an optional package in the block into an error that names the extra to install.
 
+    Args:
+        what: the beginning of the error, before "needs torch; install it with ...".
+
     Raises:
         ConfigError: the block imported a package of an extra that is not installed.
     """

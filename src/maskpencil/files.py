@@ -86,10 +86,10 @@ def temporary_beside(path: Path) -> Path:
 
 @contextmanager
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
-    """Call `record`, from any thread, before a file below `folder` appears, as long as the block runs.
+    """Within the block, call `record` each time just before a file appears below `folder`.
 
-    `record` is called for files that `written_whole` writes, and for files in folders that `folder_written_whole`
-    writes with `fresh`.
+    `record` may be called from any thread. It is called for files that `written_whole` writes, and for files in folders
+    that `folder_written_whole` writes with `fresh`.
     """
     entry = (folder, record)
     _recorders.append(entry)
@@ -221,7 +221,7 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
-    """Return the name under which results of a folder or file are saved: its name, for a file without the suffixes."""
+    """Return the name for results of a folder or file: the name of the folder, or of the file without its suffixes."""
     path = Path(path).resolve()
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
@@ -317,7 +317,7 @@ def _output_errors(path: Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """Return the temporary paths of the new folder and of the old folder."""
+    """Return the temporary paths, next to `path`, of the new folder and of the old folder."""
     return path.with_name(f".{path.name}.maskpencil-new"), path.with_name(f".{path.name}.maskpencil-old")
 
 

@@ -26,7 +26,7 @@ def device_name(device: Any) -> Any:
     """Return the name of a `torch.device`, such as cuda, for `choose_device`; return any other value unchanged.
 
     Raises:
-        ConfigError: the device is not the first GPU, but another GPU.
+        ConfigError: the device is a GPU other than the first.
     """
     if "torch" not in sys.modules or not isinstance(device, sys.modules["torch"].device):
         return device

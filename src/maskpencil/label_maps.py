@@ -25,7 +25,8 @@ class MaskPixels:
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for color files. `palette` is
     (n, 3) uint8, None if the file has no palette; `alpha` (H, W) is the opacity, 0-255, None if all pixels are opaque.
-    `remark` describes how the file was read; it completes a sentence about files.
+    `remark` describes how the file was read, in words that follow "masks", such as "are TIFF files in which 0 is
+    white..."; it is "" for ordinary files.
     """
 
     values: npt.NDArray[np.integer]
@@ -36,7 +37,7 @@ class MaskPixels:
 
 @dataclass(frozen=True)
 class PixelRuns:
-    """The pixels of a mask as runs of equal values in reading order.
+    """The pixels of a mask as runs of equal values, row by row.
 
     Args:
         size: (height, width) of the mask.
@@ -114,7 +115,7 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
 
 
 def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
-    """Return the opacity, 0-255; None if all pixels are opaque."""
+    """Return the opacity (H, W) of a mask file, 0-255; None if all pixels are opaque."""
     alpha = stored.alpha
     if alpha is None or (alpha == np.iinfo(alpha.dtype).max).all():
         return None
@@ -155,9 +156,9 @@ _OBJECTS = "hold 16-bit class numbers in red and object numbers in green: the cl
 
 
 def _are_objects(values: npt.NDArray[np.integer]) -> bool:
-    """Return whether 16-bit channels (H, W, 3) hold class numbers, object numbers and zeros.
+    """Return whether 16-bit channels (H, W, 3) hold class numbers (red), object numbers (green) and zeros (blue).
 
-    Each object must have one class.
+    All pixels of an object must have the same class.
     """
     if values.dtype != np.uint16 or values[..., 2].any() or not 0 < values[..., 0].max() < IGNORE_INDEX:
         return False

@@ -64,7 +64,10 @@ have defaults."""
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The content of a model folder except the weights; `architecture` and `training` are plain values."""
+    """The content of a model folder except the weights.
+
+    `architecture` holds the settings of the network, `training` describes the training, both as plain values.
+    """
 
     architecture: Mapping[str, Any]
     classes: ClassSet
@@ -73,7 +76,7 @@ class ModelConfig:
 
     @property
     def title(self) -> str:
-        """The usual name of the network; equals the `title` of its configuration class, which needs torch."""
+        """The usual name of the network, such as "FCN-8s on vgg16"; it is found without importing torch."""
         entries = self.architecture
         if entries["name"] == "torchvision":
             return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
@@ -83,7 +86,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ModelParts:
-    """The content of a model folder; `training` describes how the weights were made, as plain values."""
+    """The content of a model folder; `training` is a description of the training, as plain values."""
 
     model: "Network"
     classes: ClassSet
@@ -235,7 +238,7 @@ def _described(folder: Path) -> Iterator[None]:
 
 
 def _checked_architecture(value: object) -> dict[str, Any]:
-    """Check the architecture before its network is built.
+    """Check the entry `architecture` of config.json before the network is built, and return it.
 
     Raises:
         KeyError: an entry is missing.
@@ -250,7 +253,9 @@ def _checked_architecture(value: object) -> dict[str, Any]:
         if key == "name":
             continue
         if key not in checks:
-            raise ValueError(f"an architecture {name} has no {shown(key)}; its settings are {', '.join(checks)}")
+            raise ValueError(
+                f"an architecture {name} has no setting {shown(key)}; its settings are {', '.join(checks)}"
+            )
         checks[key](entry, f"architecture.{key}")
     if "num_classes" not in architecture:
         raise KeyError("architecture.num_classes")
@@ -288,5 +293,5 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(version, int) or version < 1:
         raise ModelError(f"{path}: has no format_version; expected a model folder written by maskpencil")
     if version > FORMAT_VERSION:
-        raise ModelError(f"{path}: has format {version}, this program reads up to {FORMAT_VERSION}; update maskpencil")
+        raise ModelError(f"{path}: has format_version {version}; expected {FORMAT_VERSION} or less; update maskpencil")
     return dict(config)

@@ -51,7 +51,7 @@ def read_optional_path(name: str, value: Any) -> Path | None:
 
 
 def read_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
-    """Read a whole number from `least` to `most`, also numpy's and torch's.
+    """Read a whole number from `least` to `most`, which may also be a scalar of NumPy or torch; None is no limit.
 
     Raises:
         ConfigError: the value is not a whole number (True, 3.0 and "3" are refused too), or is out of range.
@@ -68,7 +68,7 @@ def read_whole(name: str, value: Any, *, least: int | None = None, most: int | N
 
 
 def read_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> float:
-    """Read a finite number from `least` to `most`, also numpy's and torch's.
+    """Read a finite number from `least` to `most`, which may also be a scalar of NumPy or torch; None is no limit.
 
     Raises:
         ConfigError: the value is not a number (True and "0.5" are refused too), not finite, or out of range.
@@ -109,7 +109,7 @@ def is_several(value: Any) -> bool:
 
 
 def read_flag(name: str, value: Any) -> bool:
-    """Read True or False, also numpy's.
+    """Read True or False, which may also be a scalar of NumPy.
 
     Raises:
         ConfigError: the value is neither True nor False.
@@ -174,7 +174,7 @@ def parse_image_size(
 
 
 def parse_size(option: str, text: str, expected: str) -> tuple[int, int]:
-    """Parse HEIGHTxWIDTH.
+    """Parse a size such as `360x480` to (height, width).
 
     Raises:
         ConfigError: the text is not a size; the message names the `option` and what was `expected`.

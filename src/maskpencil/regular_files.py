@@ -1,8 +1,9 @@
 """Read untrusted files: regular files only, and JSON as plain values that are checked one by one.
 
 A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses JSON that other
-parsers read differently, or that could exhaust memory. The functions after `read_json` each check one value and return
-it with its type, or raise `ValueError` with what was found and what was expected.
+parsers read differently, or that could exhaust memory. The functions after `is_clean` each check one value and return
+it with its type, or raise `ValueError` with what was found and what was expected; `what` is the name of the value in
+the error.
 """
 
 import errno
@@ -250,7 +251,7 @@ def entries_of(value: object, what: str, checks: Mapping[str, Callable[[object, 
     if missing := [name for name in checks if name not in entries]:
         raise ValueError(f"{what}: {', '.join(missing)} is missing")
     if unknown := [name for name in entries if name not in checks]:
-        raise ValueError(f"{what} has no {shown(unknown[0])}; its entries are {', '.join(checks)}")
+        raise ValueError(f"{what} has the unknown entry {shown(unknown[0])}; expected {', '.join(checks)}")
     return {name: check(entries[name], f"{what}.{name}") for name, check in checks.items()}
 
 

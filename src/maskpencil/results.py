@@ -2,7 +2,7 @@
 
 A folder of results holds the record `MARKER`. It has a line for each file, with the file's size and a checksum, which
 is added before the file appears. The record is therefore complete after every interruption, and files that the user
-added or changed do not count as results. It contains no times, so that equal runs produce equal folders.
+added or changed do not count as results. The record contains no times, so that equal runs produce equal folders.
 """
 
 import json
@@ -55,7 +55,7 @@ class Results:
         self.folder, self._stamps = folder, stamps
 
     def names(self, path: Path) -> bool:
-        """Return whether a path below the folder has the name of a result."""
+        """Return whether the record lists the path of a file below the folder, which may have been changed since."""
         return _key(self.folder, path) in self._stamps
 
     def wrote(self, path: Path, status: os.stat_result) -> bool:
@@ -120,11 +120,11 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
     Args:
         out: the folder for the results.
         files: all files to be written, in `out` itself or in folders below it, such as `out / "masks"`.
-        sources: the files to be read.
+        sources: the input files, which no result may replace.
         alone: folders below `out` that will hold only the new results; `clear` empties them.
 
     Raises:
-        OutputError: a result would replace a source or a file of the user, or lie among the user's files.
+        OutputError: a result would replace an input or a file of the user, or be written among the user's files.
     """
     if ".." in out.parts:  # also through a folder that does not exist yet
         place = out.resolve()
@@ -186,8 +186,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 
     Args:
         path: the file that the user names.
-        keys: the keys by which an existing JSON file is recognized as an earlier output and replaced; no other file is
-            ever replaced.
+        keys: an existing JSON file with all of these keys is an earlier output, which may be replaced; if None, no
+            existing file may be replaced.
 
     Raises:
         OutputError: the file cannot be written, or exists and is not an earlier output.

@@ -138,7 +138,7 @@ def is_ignored(number: int) -> bool:
 
 
 def mute_closed_terminal(number: int) -> None:
-    """Discard output that is printed after SIGHUP, unless it goes to a file.
+    """If the signal `number` is SIGHUP, discard all later output, unless it goes to a file.
 
     The terminal no longer exists, and a program at the other end of a pipe has ended with it.
     """

@@ -26,7 +26,7 @@ class Results:
 
     @property
     def encoding(self) -> str:
-        """The encoding of text."""
+        """The character encoding of standard output, such as utf-8."""
         return sys.stdout.encoding or "utf-8"
 
     def isatty(self) -> bool:
@@ -34,7 +34,7 @@ class Results:
         return sys.stdout.isatty()
 
     def fileno(self) -> int:
-        """Return the file descriptor."""
+        """Return the file descriptor of standard output."""
         return sys.stdout.fileno()
 
     def write(self, text: str) -> int:

@@ -28,7 +28,7 @@ MAX_TAG_SHARE = 4
 
 
 class Boxed(Protocol):
-    """The attributes of a region that `boxes` draws."""
+    """The attributes of a region that `boxes` needs; `Region` has them."""
 
     @property
     def class_index(self) -> int:
@@ -36,7 +36,7 @@ class Boxed(Protocol):
 
     @property
     def number(self) -> int:
-        """The number of the region within its class."""
+        """The number of the region among the regions of its class, from 1."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -179,8 +179,8 @@ def with_legend(
 ) -> RGBImage:
     """Add a legend below an image; an image too narrow for a readable legend is centered on a wider sheet.
 
-    If there are many classes, only classes that occur in `label_map` are named. For `indices` and `counts` see
-    `legend`.
+    Of more than `MAX_LEGEND_CLASSES` classes, only the most frequent classes in `label_map` are named. For `indices`
+    and `counts` see `legend`.
     """
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
         present = np.bincount(label_map.ravel(), minlength=256)
@@ -199,7 +199,7 @@ def with_legend(
 
 
 def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str], cell_width: int = 320) -> RGBImage:
-    """Lay out images in rows, each scaled to `cell_width` pixels, under one line of captions.
+    """Lay out images in rows, each `cell_width` pixels wide, below a line with a caption for each column.
 
     Rows may differ in height, but must have as many images as there are captions.
     """
@@ -223,7 +223,7 @@ def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str]
 
 
 def heat(image: RGBImage, values: npt.NDArray[np.floating]) -> RGBImage:
-    """Draw numbers (H, W) as a heat map over an image: transparent at 0, then red, yellow at the largest."""
+    """Draw numbers (H, W) as a heat map over a gray image: transparent at 0, then red, and yellow at the maximum."""
     greatest = float(values.max(initial=0.0))
     share = Image.fromarray(grayscale(values / greatest if greatest else values))
     colors = ImageOps.colorize(share, black=(90, 0, 90), mid=(230, 60, 20), white=(255, 235, 60))

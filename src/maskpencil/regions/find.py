@@ -75,7 +75,7 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Move contours, which run through the centers of the outermost cells, to the edges of the pixels."""
+    """Move contours in `_cells`, which run through the centers of the outermost cells, to the edges of the pixels."""
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
     points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
     lengths = np.array([len(contour) for contour in contours])
@@ -171,7 +171,7 @@ def find_regions(
     Args:
         label_map: (H, W) class indices.
         classes: the classes of the label map.
-        confidence: (H, W) in 0..1; a region gets the mean over its pixels.
+        confidence: (H, W) in 0..1; a region gets the mean over its pixels. If None, regions have no confidence.
         min_area: leave out regions with fewer pixels.
         wanted: the names of the classes to look for, for example to leave out a background; by default all.
         polygons: whether to compute the outlines as well, which takes longer.

@@ -97,7 +97,7 @@ def regions_file(
 
 
 class _Document(Protocol):
-    """The parts of a file in one format: the head, entries separated by commas, the tail."""
+    """The text of a file in one format: `head`, then the `entries` of all images, separated by commas, then `tail`."""
 
     head: str
 
@@ -200,7 +200,7 @@ def _segmentation(polygons: Sequence[Polygon], size: tuple[int, int]) -> list[li
 
 
 def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
-    """Return the lengths of the runs of pixels, alternately outside and inside the region, column by column."""
+    """Return the lengths of the runs of pixels, column by column: outside the region, inside, outside and so on."""
     height, width = size
     # going down a column, each horizontal side that is crossed leads into or out of the region
     changes = np.concatenate(
