@@ -26,8 +26,8 @@ def classifier_heatmap(
 ) -> npt.NDArray[np.float32]:
     """Compute the probability (H, W) of a category for an image (H, W, 3) of any size.
 
-    The classifier sees a window around the center of every tile of 32 pixels; the probabilities are interpolated
-    bilinearly between these centers.
+    The classifier computes one probability per tile of 32 x 32 pixels, from a window around the center of the tile;
+    between the centers the probabilities are interpolated bilinearly.
 
     Raises:
         ConfigError: this machine does not have the device.
@@ -50,9 +50,10 @@ def classifier_heatmap(
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:
-    """Return the index of a category, given its name, one of its synonyms, a unique part of it, or its number.
+    """Return the index of the category that `name` means.
 
-    Synonyms are separated by commas: "tabby, tabby cat". A whole word counts more than a part of one.
+    `name` is the category's index from 0, its full name, one of its synonyms (a category such as "tabby, tabby cat"
+    lists them with commas), a word, or a part of a word. The first of these that any category matches decides.
 
     Raises:
         ConfigError: no category matches, or several do.
@@ -79,7 +80,7 @@ def category_index(categories: tuple[str, ...], name: str) -> int:
 
 
 def _near(wanted: str, synonyms: Sequence[Sequence[str]], categories: Sequence[str]) -> list[str]:
-    """Return the categories of which a synonym is spelled almost as `wanted`."""
+    """Return the categories that have a synonym with almost the same spelling as `wanted`."""
     index_of = {word: index for index, words in enumerate(synonyms) for word in words}
     close = get_close_matches(wanted, index_of, n=3)
     return list(dict.fromkeys(categories[index_of[word]] for word in close))

@@ -117,7 +117,7 @@ def _region_files(
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
     """Yield a function that writes the regions of an image; yield None without a format.
 
-    By format, an image has a file of its own, or all images share a file.
+    Depending on the format, the function writes a file for each image, or adds each image to one file.
     """
     if file_format is None:
         yield None
@@ -144,6 +144,6 @@ def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) 
 
 
 def _name(source: Source) -> str:
-    """Return the file name of an image below the folder in which it was found: its stem with the suffix."""
+    """Return the path of an image, with its suffix, relative to the folder in which it was found."""
     has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
     return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"

@@ -165,18 +165,18 @@ class PredictOptions:
 
     @property
     def kinds(self) -> list[str]:
-        """The folders in which each image gets a file, except the folder of regions."""
+        """The requested results that are written as one image file per source: masks, overlays, confidence, entropy."""
         asked = {"masks": True, "overlays": self.overlays, "confidence": self.confidence, "entropy": self.entropy}
         return [kind for kind, is_asked in asked.items() if is_asked]
 
     def is_raster(self, source: "Source") -> bool:
-        """Return whether a source is read and written in windows."""
+        """Return whether a source is read and written window by window: TIFF or JPEG 2000, if `geotiff` is on."""
         return self.geotiff and source.kind == "image" and source.path.suffix.lower() in RASTER_SUFFIXES
 
     def find_regions(self, prediction: "Prediction", *, polygons: bool = True) -> "list[Region]":
         """Find the requested regions; return [] if no regions are requested.
 
-        Without `polygons` the function is faster.
+        With `polygons=False` the outlines of the regions are not computed, which is faster.
         """
         if self.regions is None:
             return []

@@ -47,17 +47,17 @@ def predict(
     of any size are read, and their masks written, window by window, as GeoTIFF with their georeference.
 
     `options.regions` requests the connected components, whose boxes are drawn on the overlays. For images the regions
-    are also written: one regions.json for all images (json, coco), which after an interruption holds the completed
-    images, or one regions/STEM.geojson per image; see `regions.write_regions`. For videos the regions are only drawn,
-    with a warning in the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images
-    and masks in OUT/annotations, which can be corrected in an annotation tool and used for training.
+    are also written: one regions.json for all images (json, coco), which holds the images completed so far if the run
+    is interrupted, or one regions/STEM.geojson per image; see `regions.write_regions`. For videos the regions are only
+    drawn, with a warning in the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of
+    images and masks in OUT/annotations, which can be corrected in an annotation tool and used for training.
 
-    Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, the network and
-    writing overlap. A source that cannot be read is reported, and all other sources are processed. Every file is whole,
-    even after an interruption.
+    Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, segmenting
+    and writing run at the same time. A source that cannot be read is reported, and all other sources are processed. No
+    file is left incomplete, even after an interruption.
 
     Args:
-        segmenter: a segmenter, a wrapper of a segmenter, or a model folder.
+        segmenter: a segmenter, a wrapper such as `Abstain`, or the path of a model folder.
         sources: a file, folder, pattern, address, array or Pillow image, or a list of several; see `find_sources`.
         out: the folder to write; by default a new folder in runs/predict, which the report names.
         options: the settings.
@@ -123,9 +123,9 @@ def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) ->
 def _refuse_to_replace(
     out: Path, images: Sequence[Source], rasters: Sequence[Source], videos: Sequence[Source], options: PredictOptions
 ) -> None:
-    """Check that only earlier results are replaced, and empty the folders that hold nothing but earlier results.
+    """Check that only results of earlier runs are replaced, and empty the folders of masks and annotations.
 
-    See `results`.
+    The checks are those of `results.refuse_to_replace`.
     """
     files = [*image_files(out, images, options), *raster_files(out, rasters, options)]
     folders = [out / ANNOTATIONS] if options.annotations and images else []
@@ -176,7 +176,7 @@ def _predict_images(
 
 
 def _predict_raster(predictor: Predictor, source: Source, out: Path, options: PredictOptions, tally: Tally) -> None:
-    """Segment one raster; if it cannot be read, count it as a failure."""
+    """Segment one raster; if it cannot be read, count it as a failure in `tally`."""
     error, number = None, tally.begin()
     try:
         with recorded_results(out):

@@ -30,7 +30,7 @@ class Progress:
         frames: the number of frames of the video, which may be an estimate, or None if unknown; 1 for an image; the
             number of rows of a raster.
         failure: the reason why the source failed, if it did.
-        is_part: whether only a part of an image is done.
+        is_part: whether only some rows of a raster are done.
     """
 
     source: Source
@@ -55,11 +55,11 @@ class PredictionReport:
         out: the folder of the results; None if nothing was written.
         images: the number of completed images.
         videos: the number of completed videos, streams and cameras.
-        frames: the number of frames of these videos.
+        frames: the number of completed frames of the videos, streams and cameras.
         seconds: the duration of the prediction.
         failures: the sources that failed.
         warnings: lines about data that were lost or left out.
-        notes: lines about measurements.
+        notes: lines about how files were read and about measurements, such as flicker.
     """
 
     out: Path | None
@@ -73,7 +73,7 @@ class PredictionReport:
 
     @property
     def frames_per_second(self) -> float:
-        """Images and frames per second, reading and writing included."""
+        """The number of images and frames per second, reading and writing included."""
         return (self.images + self.frames) / self.seconds
 
 
@@ -98,13 +98,16 @@ class Tally:
         return self.begun
 
     def image(self, source: Source, error: DataError | None = None, *, number: int | None = None) -> None:
-        """Count an image as completed, or as failed with an error; give `number` if `begin` was already called."""
+        """Count an image as completed, or as failed if `error` is given.
+
+        `number` is the number that `begin` returned for the image; by default `begin` is called here.
+        """
         number = self.begin() if number is None else number
         self.images += error is None
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
 
     def remark(self, source: Source, texts: Sequence[str], levels: str = "") -> None:
-        """Add remarks on how the file of an image was read, see `Remarks.add`."""
+        """Add remarks on how the file of an image was read; the arguments are those of `Remarks.add`."""
         self.remarks.add(source.path.name, texts, levels)
 
     def tell(
@@ -118,7 +121,7 @@ class Tally:
             self.report(Progress(source, number, self.sources, frame, frames, failure))
 
     def rows(self, source: Source, number: int, done: int, rows: int) -> None:
-        """Report the number of completed rows of a raster; `image` reports its end."""
+        """Report that `done` of the `rows` rows of a raster are completed; call `image` when the raster is complete."""
         if self.report:
             self.report(Progress(source, number, self.sources, done, rows, is_part=True))
 

@@ -60,7 +60,7 @@ class Source:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is read from a file."""
+        """Whether the source is a file: an image that is not in memory, or a video."""
         return self.kind in ("image", "video") and self.image is None
 
     @property
@@ -115,14 +115,14 @@ def find_sources(
     A number is a camera, unless a file has that name. Addresses are streams, even addresses of video files. Folders are
     searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
     is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks/
-    beside images/, are left out with a message to `tell`. So are named pipes, devices and sockets.
+    beside images/, are left out with a message to `tell`. Named pipes, devices and sockets are left out likewise.
 
     Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
     of training, and `runs/COMMAND`. If a folder of nothing but results is given, the results are segmented, unless the
     folder is `out`.
 
     Images in memory are Pillow images and arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts;
-    their results are named `image`, `image-2` and so on, in order. An array of four axes is several images.
+    their results are named `image`, `image-2` and so on, in order. An array (N, H, W, 3) is N images.
 
     Args:
         arguments: one source or several; existing `Source` objects are returned unchanged.
@@ -154,7 +154,7 @@ def find_sources(
 
 
 def results_name(source: Source) -> str:
-    """Return a name for a folder of results: the name of the first source, or of the fixed part of its pattern."""
+    """Return a name for a folder of results: the name of a source, or its folder or pattern without wildcards."""
     if source.is_live or source.image is not None:
         return source.stem
     path = Path(source.argument or source.address).expanduser()
@@ -192,7 +192,8 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         return items
     if path.is_file():
         if not _is_known(path):
-            raise DataError(f"{argument}: ends in {path.suffix or 'no suffix'!r}; {_EXPECTED}; convert it first")
+            ending = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
+            raise DataError(f"{argument}: {ending}; {_EXPECTED}; convert it first")
         return [_Found(path, Path(path.name))]
     kind = scheme(argument)
     if kind in SCHEMES:
@@ -273,7 +274,7 @@ def _in_order(items: Iterable[_Found]) -> list[_Found]:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Return a sort key that compares runs of digits as numbers; text sorts after numbers."""
+    """Return a sort key that compares digits in a row as one number; numbers sort before other text."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
     return [(int(piece), piece) if piece[0] in "0123456789" else (10**30, piece) for piece in pieces]
 
@@ -281,7 +282,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 def _stems(items: Sequence[_Found]) -> list[str]:
     """Return the stem of every source.
 
-    If results of two sources would have the same name, more of the path or a number is added.
+    If results of two sources would have the same name, the stems get the suffix, the parent folder or a number.
     """
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
@@ -304,7 +305,7 @@ _LONGER: tuple[Callable[[_Found], str], ...] = (
 
 
 def _clashes(items: Sequence[_Found], stems: Sequence[str]) -> list[list[int]]:
-    """Return the indices of sources whose results would have the same name, ignoring case."""
+    """Return groups of indices of sources whose results would have the same name, ignoring case."""
     same: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for i, (item, stem) in enumerate(zip(items, stems, strict=True)):
         same[item.kind == "image", stem.casefold()].append(i)
@@ -390,7 +391,7 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder: the run folder of training that contains it, if any, and the records that may name its files."""
+    """A folder: the run folder of training that contains it, or None, and the records of results in and above it."""
 
     run: Path | None
     results: tuple[Results, ...]
@@ -398,7 +399,7 @@ class _Folder:
 
 @dataclass
 class _Tree:
-    """The folders below a root, each read once."""
+    """A cache of the folders below `root`, to find out which run wrote a file."""
 
     root: Path
     places: dict[Path, _Folder] = field(default_factory=dict)

@@ -22,7 +22,7 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 class _Wrapper(Predictor):
-    """The base of wrappers: a predictor with the classes, batch size and threads of the segmenter that it wraps."""
+    """The base of wrappers: a predictor with the classes, batch size and number of threads of its `segmenter`."""
 
     segmenter: Predictor
 
@@ -37,7 +37,7 @@ class _Wrapper(Predictor):
         return batch_size(self.segmenter)
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare the segmenter for simultaneous predictions."""
+        """Prepare the segmenter for simultaneous predictions, see `Segmenter.side_by_side`."""
         return side_by_side(self.segmenter)
 
 
@@ -46,8 +46,9 @@ class TestTimeAugmentation(_Wrapper):
 
     Args:
         segmenter: the segmenter that computes the probabilities of the views.
-        flip: add the mirrored image of each view.
-        scales: factors of the image size, each above 0. Probabilities of scaled views are scaled back.
+        flip: whether to use each view also mirrored left to right.
+        scales: factors of the image size, each above 0, one view for each. The probabilities of a scaled view are
+            scaled back to the size of the image.
 
     Raises:
         ConfigError: a scale is not above 0.
@@ -75,7 +76,7 @@ class TestTimeAugmentation(_Wrapper):
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """See `Segmenter.predict_batch`."""
+        """Segment images of one size by the average probabilities, see `Segmenter.predict_batch`."""
         return [
             Prediction(
                 image,
@@ -88,7 +89,7 @@ class TestTimeAugmentation(_Wrapper):
         ]
 
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Segment images of one size and compute the probability (H, W) of one class."""
+        """Segment images of one size, and compute the probability (H, W) of the class `index` for each."""
         return [
             (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
             for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
@@ -96,7 +97,7 @@ class TestTimeAugmentation(_Wrapper):
 
 
 def _resized(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
-    """Scale probabilities (N, K, H, W) bilinearly to `size`, (height, width), one image and class at a time."""
+    """Scale probabilities (N, K, H, W) bilinearly to `size`, (height, width)."""
     if probabilities.shape[-2:] == size:
         return probabilities
     import cv2  # slow to import, and most runs never need it
@@ -116,6 +117,11 @@ class SingleClass(_Wrapper):
     """A wrapper for `predict` that colors in green the pixels whose probability of one class exceeds a threshold.
 
     The label maps have two classes: 1 for the selected class, 0 for all other classes.
+
+    Args:
+        segmenter: the segmenter that computes the probability.
+        name: the name of the selected class.
+        threshold: the probability that a pixel of the class must exceed, from 0 to below 1.
 
     Raises:
         ConfigError: the threshold is not from 0 to below 1.
@@ -163,6 +169,10 @@ class SingleClass(_Wrapper):
 class Abstain(_Wrapper):
     """A wrapper for `predict` that sets pixels whose confidence is below a threshold to `IGNORE_INDEX`.
 
+    Args:
+        segmenter: the segmenter that computes the label maps and their confidence.
+        below: the threshold, above 0 and below 1.
+
     Raises:
         ConfigError: the threshold is not above 0 and below 1.
     """
@@ -174,13 +184,13 @@ class Abstain(_Wrapper):
 
     @property
     def legend(self) -> Sequence[int]:
-        """See `Predictor`."""
+        """The class indices of the segmenter's legend, and `IGNORE_INDEX`."""
         return (*self.segmenter.legend, IGNORE_INDEX)
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False
     ) -> list[Prediction]:
-        """Segment images of one size, (H, W, 3) uint8 each."""
+        """Segment images of one size, (H, W, 3) uint8 each, and set uncertain pixels to `IGNORE_INDEX`."""
         results = []
         for prediction in self.segmenter.predict_batch(images, confidence=True, entropy=entropy):
             sure = prediction.confidence
@@ -191,7 +201,7 @@ class Abstain(_Wrapper):
 
 
 def most_probable(probabilities: Probabilities) -> LabelMap:
-    """Return the most probable class (H, W) of each pixel of (K, H, W); faster than argmax over axis 0."""
+    """Return the label map (H, W) of the most probable classes of (K, H, W); faster than argmax over axis 0."""
     best = probabilities[0].copy()
     labels = np.zeros(best.shape, dtype=np.uint8)
     for index in range(1, len(probabilities)):

@@ -1,4 +1,7 @@
-"""Define `Runtime`, which computes coarse scores from images, and label maps from coarse scores."""
+"""Define `Runtime`, which computes label maps from images.
+
+It first computes coarse scores, the logits before the last upsampling, and from these the label maps.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -31,7 +34,10 @@ all classes; or logits."""
 
 @dataclass(frozen=True)
 class Wanted:
-    """The maps to compute with the label map: confidence, entropy, the probability of the class `class_index`."""
+    """The maps to compute in addition to the label map.
+
+    They are the confidence, the entropy and, unless `class_index` is None, the probability of this class.
+    """
 
     confidence: bool = False
     entropy: bool = False
@@ -61,13 +67,13 @@ class Maps:
 
 @dataclass(frozen=True)
 class CoarseScores:
-    """Logits (N, K, h, w) of images of `working` size (H, W) on the finest grid, before the last upsampling.
+    """The logits (N, K, h, w) of images before the last upsampling of a network.
 
     Args:
-        values: an array, or a tensor on the device of the runtime.
-        working: the size at which the network sees the images.
-        first: the row of the whole grid that is the first row of `values`.
-        rows: the number of rows of the whole grid, by default the number of rows of `values`.
+        values: the logits, an array or a tensor on the device of the runtime; for tiled images only a band of rows.
+        working: the size (H, W) of the images as the network gets them.
+        first: the index of the first row of `values` in the logits of the whole image.
+        rows: the number of rows of the logits of the whole image; by default the number of rows of `values`.
     """
 
     values: Any
@@ -77,7 +83,7 @@ class CoarseScores:
 
     @property
     def grid(self) -> Size:
-        """(height, width) of the whole grid."""
+        """The size (h, w) of the logits of the whole image."""
         height, width = self.values.shape[-2:]
         return self.rows or int(height), int(width)
 
@@ -92,7 +98,7 @@ class NetworkProfile:
     Args:
         receptive_radius: the largest distance in pixels, rounded up to a multiple of `ALIGNMENT`, from a coarse score
             to a pixel on which it depends; None if scores depend on the whole image or on their position in it.
-        bytes_per_pixel: the peak memory while the network runs, per pixel of the image.
+        bytes_per_pixel: the estimated peak memory in bytes while the network runs, per pixel of the image.
     """
 
     receptive_radius: int | None
@@ -109,7 +115,7 @@ class NetworkProfile:
         return BLENDED_OVERLAP if self.receptive_radius is None else self.receptive_radius
 
     def tile_size(self, memory: int) -> int:
-        """Return the side in pixels of the largest tiles that take at most `memory` bytes with their halo."""
+        """Return the side in pixels of the largest square tiles that, with their halo, take at most `memory` bytes."""
         side = math.isqrt(max(1, memory // self.bytes_per_pixel)) - 2 * self.halo
         return max(ALIGNMENT, side // ALIGNMENT * ALIGNMENT)
 
@@ -140,7 +146,7 @@ class Runtime(ABC):
 
     @property
     def batch_size(self) -> int:
-        """The fastest batch size."""
+        """The number of images in a batch at which the runtime is fastest."""
         return GPU_BATCH if self.device == "cuda" else 1
 
     @property
@@ -162,7 +168,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def fetched(self, scores: CoarseScores) -> Floats:
-        """Copy the values of coarse scores to an array that no later call overwrites."""
+        """Return the values of coarse scores as an array in main memory that no later call overwrites."""
 
     @property
     @abstractmethod
@@ -173,7 +179,8 @@ class Runtime(ABC):
     def finish(self, scores: Any, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
         """Compute one block of pixels (N, rows, columns) from the `values` of `CoarseScores`.
 
-        Returns (labels,), (labels, confidence), (labels, probabilities (N, K, rows, columns)) or (logits,).
+        The result depends on `kind`: (labels,) for labels, (labels, confidence) for confidence, (labels, probabilities
+        (N, K, rows, columns)) for probabilities, (logits (N, K, rows, columns),) for logits.
         """
 
     def maps(self, scores: CoarseScores, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
@@ -220,7 +227,7 @@ class Runtime(ABC):
     def has_numbers(self, values: Any) -> Any:
         """Check whether the `values` of `CoarseScores` are all finite.
 
-        The result is an object whose truth value is the answer, so that the caller need not wait for a GPU now.
+        The result is a scalar array or tensor; only `bool` of it waits for a GPU.
         """
         return np.isfinite(values).all()
 
@@ -240,7 +247,7 @@ class Runtime(ABC):
 
 
 def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities: Floats, wanted: Wanted) -> None:
-    """Write the wanted maps of a block from its probabilities (N, K, rows, columns)."""
+    """Compute the wanted maps of a block from its probabilities (N, K, rows, columns), and write them at `place`."""
     if maps.confidence is not None:
         maps.confidence[place] = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
     if maps.probability is not None and wanted.class_index is not None:
@@ -250,7 +257,7 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
 
 
 def relative_entropy(probabilities: Floats) -> Floats:
-    """Return the entropy (N, H, W) of probabilities (N, K, H, W), 0 to 1.
+    """Return the entropy (N, H, W) of probabilities (N, K, H, W), divided by its maximum, log K.
 
     It is 0 if one class is certain, and 1 if all classes are equally likely.
     """
@@ -260,7 +267,7 @@ def relative_entropy(probabilities: Floats) -> Floats:
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:
-    """Join bands of rows, given from top to bottom, to the maps of whole images."""
+    """Join the maps of bands of rows, given from top to bottom, to the maps of whole images."""
     return _together(bands, axis=1)
 
 

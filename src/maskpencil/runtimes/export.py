@@ -49,7 +49,7 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
 
 
 def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
-    """Return the facts that are stored with a graph, see `graph_files`, for the network of the model folder `of`."""
+    """Return the content of `network.json`, see `graph_files`, for the graph of a network of the model folder `of`."""
     upsampling = upsampling_of(network)
     # coarse scores that are not in place are never cut into tiles, whatever the network needs
     profile = measure_profile(network) if upsampling.in_place else NetworkProfile(None, 1)
@@ -77,7 +77,7 @@ class _Normalized(nn.Module):
 
 
 class _Weightless(nn.Module):
-    """A module like `_Normalized`, but the network's tensors with the given names are inputs instead of weights."""
+    """A module that computes the same as `_Normalized`, but takes the weights with the given names as inputs."""
 
     def __init__(self, normalized: _Normalized, names: Sequence[str]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) 
 
     The graph includes the normalization. A graph for OpenVINO has the weights as inputs, each under its name in the
     state dict; a graph for ONNX Runtime contains the weights. The network cannot be used afterwards. `source` is the
-    name of the network in error messages.
+    model folder, for error messages.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -133,7 +133,7 @@ def _to_openvino(normalized: _Normalized, path: Path) -> None:
 
 
 def _numbers(network: Network) -> Mapping[str, Tensor]:
-    """Return the floating-point tensors of a network by name; its integer tensors follow from the architecture."""
+    """Return the floating-point tensors of a network by name; integer tensors are fixed by the architecture."""
     return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 

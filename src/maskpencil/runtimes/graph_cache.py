@@ -61,7 +61,7 @@ class PreparedNetwork:
     """A converted network: a graph from images (N, H, W, 3) uint8 to coarse scores, and the last upsampling.
 
     Args:
-        weights: the `fingerprint` of the model folder.
+        weights: the `fingerprint` of the model folder: a digest of its weights and architecture.
         folder: the model folder.
         source: the folder from which the graph was read, for messages.
         stored: the graph.
@@ -84,7 +84,7 @@ class PreparedNetwork:
 
     @property
     def graph(self) -> bytes:
-        """The content of the graph's file."""
+        """The content of the graph's XML or ONNX file."""
         return self.stored.files[GRAPHS[self.form]]
 
     def openvino_model(self) -> Any:
@@ -133,10 +133,10 @@ class PreparedNetwork:
         return compiled
 
     def keep(self) -> None:
-        """Store the graph in the cache, after the weights were read.
+        """Check that the weights, which were read before, have not changed, and store the graph in the cache.
 
         Raises:
-            ModelError: the weights have changed since the name in the cache was computed.
+            ModelError: the weights have changed since their `fingerprint` was computed.
         """
         if fingerprint(self.folder) != self.weights:
             raise ModelError(f"{self.folder}: was changed while it was read; start again")
@@ -145,7 +145,7 @@ class PreparedNetwork:
 
 
 class ConvertedRuntime(Runtime):
-    """Run a converted network on the CPU; its coarse scores are arrays.
+    """The base of runtimes of converted networks, which run on the CPU; their coarse scores are arrays.
 
     Args:
         prepared: the converted network.
@@ -158,18 +158,18 @@ class ConvertedRuntime(Runtime):
         self.prepared = prepared
 
     def fetched(self, scores: CoarseScores) -> Floats:
-        """See `Runtime`."""
+        """Return the values of coarse scores, see `Runtime.fetched`."""
         values: Floats = scores.values
         return values
 
     @property
     def profile(self) -> NetworkProfile:
-        """See `Runtime`."""
+        """The receptive field and the memory use of the network."""
         return self.prepared.profile
 
     @property
     def graph_digest(self) -> str:
-        """See `Runtime`."""
+        """The digest of the graph."""
         return self.prepared.stored.digest
 
 
@@ -196,12 +196,12 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def of_weights(weights: str) -> list[object]:
-    """Return the entry of an int8 graph's facts that states the `fingerprint` of its weights."""
+    """Return the entry `of` in the facts of an int8 graph: "int8" and the `fingerprint` of the model folder."""
     return [INT8, weights]
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """Return the network of a model folder: with the folder's graph, a graph from the cache, or a new graph (by torch).
+    """Return the network of a model folder, with the graph of the folder or of the cache, or a new graph by torch.
 
     Without a usable cache the network is converted for this process alone.
 
@@ -223,7 +223,7 @@ def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
 
 
 def _carried(folder: Path, weights: str) -> StoredGraph | None:
-    """Return the graph of a model folder; None if it has no usable graph."""
+    """Return the graph that a model folder contains; None if it contains no usable graph."""
     carried = carried_graph(folder)
     if carried is None:
         return None
@@ -284,14 +284,14 @@ def _imported(core: "openvino.Core", path: Path, settings: Mapping[str, Any]) ->
 
 
 def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
-    """Return a digest of the CPU and the settings, on which a compiled graph depends."""
+    """Return a digest of the CPU and the settings, since a compiled graph is valid only for these."""
     facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     described = repr((facts, sorted(settings.items())))
     return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
 
 
 def own_cache(kind: str) -> Path | None:
-    """Find or create the cache folder of a `kind`; return None if it is not private to this user.
+    """Find or create the folder `kind`, such as openvino, of the cache; return None if it is not private to this user.
 
     The content of the folder is executed, so a folder that is a link, belongs to another user or is writable by all
     users is not used.
@@ -336,7 +336,7 @@ def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
 
 
 def keep_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file for `read_kept` atomically; if it cannot be written, nothing is stored."""
+    """Write `content` and a checksum to a file, atomically, for `read_kept`; if that fails, nothing is stored."""
     try:
         path.parent.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -352,7 +352,7 @@ def keep_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def kept_size(path: Path) -> int:
-    """Return the size of the content that `keep_bytes` wrote; 0 if the file is missing or not private."""
+    """Return the size in bytes of the content that `keep_bytes` wrote; 0 if the file is missing or not private."""
     try:
         found = path.lstat()
         return max(0, found.st_size - _TRAILER) if is_own(path.parent) and stat.S_ISREG(found.st_mode) else 0
@@ -361,7 +361,7 @@ def kept_size(path: Path) -> int:
 
 
 def read_kept(path: Path, array: Bytes) -> bool:
-    """Read the content that `keep_bytes` wrote into an array; return False if the file is missing or damaged."""
+    """Read the content that `keep_bytes` wrote into `array`, of `kept_size`; return False if missing or damaged."""
     buffer = array.data
     try:
         with path.open("rb") as file:

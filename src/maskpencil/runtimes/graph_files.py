@@ -1,4 +1,4 @@
-"""Read, check and write a network's graph. A model folder with a graph runs on CPUs without torch.
+"""Read, check and write a network's graph of operations. A model folder with a graph runs on CPUs without torch.
 
 The folder `graph` holds `cells.xml` and `cells.bin` in OpenVINO's form. The inputs of this graph are images and the
 weights, under their names in `model.safetensors`. The file `network.json` holds the last upsampling, the receptive
@@ -88,7 +88,7 @@ _OPSETS = frozenset(f"opset{number}" for number in range(1, 17))
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph whose digest was verified: the content of its files by name, and its facts."""
+    """A graph whose digest was verified: the content of its files by name, and `facts`, those of `network.json`."""
 
     files: Mapping[str, bytes]
     facts: Mapping[str, Any]
@@ -99,7 +99,7 @@ class StoredGraph:
         return str(self.facts["digest"])
 
     def write(self, place: Path) -> None:
-        """Write the files into an empty folder.
+        """Write the files and the facts into an empty folder.
 
         Raises:
             OSError: the files cannot be written.
@@ -122,7 +122,7 @@ def carried_graph(folder: Path) -> StoredGraph | None:
 
 
 def is_sound(stored: StoredGraph) -> bool:
-    """Return whether `checked_xml` accepts a graph in OpenVINO's format."""
+    """Return whether `checked_xml` accepts the XML of a graph in OpenVINO's format."""
     try:
         checked_xml(stored.files[XML], len(stored.files[CONSTANTS]))
     except ValueError:
@@ -150,7 +150,7 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 
 def damaged(place: Path, reason: str) -> ModelError:
-    """Return the error for a graph in the folder `place` that cannot be used."""
+    """Return the error that says why the graph in the folder `place` cannot be used."""
     return ModelError(f"{place}: is damaged ({reason}); remove this folder; it is made again if torch is installed")
 
 
@@ -179,7 +179,9 @@ def save_openvino(model: Any, path: Path) -> None:
 
 
 def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkProfile]:
-    """Return the last upsampling of a network and its profile; a learned kernel is read from the model folder.
+    """Return the last upsampling, receptive field and memory use that are stored with a graph.
+
+    A learned kernel of the upsampling is read from the model folder.
 
     Raises:
         ModelError: the weights are damaged, or do not fit.
@@ -270,7 +272,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Return the entry of a graph's facts that identifies its network: a version and a `graph_fingerprint`."""
+    """Return the entry `of` in the facts of a graph, which identifies its network: a version and a fingerprint."""
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -286,7 +288,7 @@ def _digest(files: Mapping[str, bytes], facts: Mapping[str, Any]) -> str:
 
 def _of(value: object, what: str) -> list[object]:
     if not isinstance(value, list) or len(value) not in (2, 3):
-        raise ValueError(f"{what} must be a version and a name")
+        raise ValueError(f"{what} must be a list of 2 or 3 entries")
     return value
 
 
@@ -338,7 +340,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
         ValueError: the XML is not accepted.
     """
     if b"<!" in content or content.count(b"<?") > 1 or b"\0" in content:
-        raise ValueError("it has a document type, entities, comments or more than text")
+        raise ValueError("it has a document type, an entity, a comment, a processing instruction or a null byte")
     try:
         content.decode("utf-8")
         net = ET.fromstring(content)  # noqa: S314 - entities, which could grow without end, are refused above
@@ -348,7 +350,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
     if net.tag != "net" or net.get("version") != "11" or not 1 <= len(layers) <= MAX_LAYERS:
         raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in version 11 of OpenVINO's format")
     if len(layers) != sum(element.tag == "layer" for element in net.iter()):
-        raise ValueError("it has layers within layers")
+        raise ValueError("it has layers inside other layers")
     for layer in layers:
         _check_layer(layer, data)
     anew: bytes = ET.tostring(net, encoding="utf-8", xml_declaration=True)
@@ -356,7 +358,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
 
 
 def refuse_too_large(model: Any) -> None:
-    """Raise an error if an `openvino.Model` would take much memory for a small image.
+    """Check that an `openvino.Model` takes little memory for a small image.
 
     The shape of the model's input for pixels stays dynamic.
 
@@ -381,11 +383,14 @@ def refuse_too_large(model: Any) -> None:
 def _refuse_large(outputs: Iterable[tuple[Any, Any]], most: int) -> None:
     for operation, port in outputs:
         if _elements(port) > most:
-            raise ValueError(f"a layer {operation.get_type_name()} gives {_elements(port)} numbers for a small image")
+            raise ValueError(
+                f"the output of its layer {operation.get_type_name()} has {_elements(port)} elements for a small "
+                f"image; expected at most {most}"
+            )
 
 
 def _elements(port: Any) -> int:
-    """Return the number of elements of an output of an operation; 0 if the number is unknown."""
+    """Return the number of elements of an operation's output `port`; 0 if its shape is not fixed."""
     shape = port.get_partial_shape()
     return math.prod(shape.to_shape()) if shape.is_static else 0
 
@@ -407,5 +412,5 @@ def _check_layer(layer: ET.Element, data: int) -> None:
 def _count(digits: str) -> int:
     digits = digits.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError(f"{shown(digits)} is not an offset or a size")
+        raise ValueError(f"{shown(digits)} is not an offset, a size or a side of a constant")
     return int(digits)

@@ -18,7 +18,7 @@ _IR, _OPSET = 10, 18
 
 
 class OnnxRuntime(ConvertedRuntime):
-    """Run a network that was converted to ONNX, on the CPU in float32.
+    """A runtime that runs a network converted to ONNX, on the CPU in float32.
 
     Args:
         prepared: the converted network.
@@ -36,13 +36,13 @@ class OnnxRuntime(ConvertedRuntime):
         self._lock = Lock()
 
     def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
-        """See `Runtime`."""
+        """Run the network without its last upsampling, see `Runtime.coarse_scores`."""
         pixels = np.stack(images)
         (values,) = self._network.run(None, {"pixels": pixels})
         return CoarseScores(values, (pixels.shape[1], pixels.shape[2]))
 
     def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """See `Runtime`."""
+        """Compute one block of pixels from the values of coarse scores, see `Runtime.finish`."""
         down, across = block.down, block.across
         inputs = {"scores": np.ascontiguousarray(scores[..., down.span, across.span])}
         if down.matrix is not None and across.matrix is not None:
@@ -64,7 +64,8 @@ class OnnxRuntime(ConvertedRuntime):
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
     """Build the graph from coarse scores to a block of pixels.
 
-    With `mixed`, the matrices of the block are further inputs.
+    With `mixed`, the interpolation matrices of the block's rows and columns are two more inputs, and the scores are
+    multiplied by them. Without it the caller cuts the block from the output.
     """
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper

@@ -42,7 +42,7 @@ _first_use = Lock()
 
 
 class OpenVINORuntime(ConvertedRuntime):
-    """Run a network that was converted to OpenVINO's format.
+    """A runtime that runs a network converted to OpenVINO's format, on the CPU.
 
     Args:
         prepared: the converted network.
@@ -69,12 +69,12 @@ class OpenVINORuntime(ConvertedRuntime):
 
     @property
     def at_once(self) -> int:
-        """See `Runtime`."""
+        """The largest number of images that are computed simultaneously."""
         return self._for_many.network.at_once if self._many else 1
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """See `Runtime`."""
+        """Prepare for simultaneous predictions, see `Runtime.side_by_side`."""
         with self._lock:
             self._many += 1
             _ = self._for_many  # compiled by one thread alone
@@ -85,13 +85,13 @@ class OpenVINORuntime(ConvertedRuntime):
                 self._many -= 1
 
     def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
-        """See `Runtime`."""
+        """Run the network without its last upsampling, see `Runtime.coarse_scores`."""
         pixels = images[0][None] if len(images) == 1 else np.stack(images)
         with self._compiled.network.run(pixels) as (values,):
             return CoarseScores(values.copy(), (pixels.shape[1], pixels.shape[2]))
 
     def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """See `Runtime`."""
+        """Compute one block of pixels from the values of coarse scores, see `Runtime.finish`."""
         down, across = block.down, block.across
         inputs = [np.ascontiguousarray(scores[..., down.span, across.span])]
         if down.matrix is not None and across.matrix is not None:
@@ -105,7 +105,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
 
 class _Compiled:
-    """The graphs of a network, each compiled once for this machine with one of OpenVINO's performance hints."""
+    """The graphs of a network, each compiled once for this machine; `hint` is OpenVINO's performance hint."""
 
     def __init__(self, prepared: PreparedNetwork, precision: str, hint: str) -> None:
         self._settings = {
@@ -120,7 +120,7 @@ class _Compiled:
         self._lock = Lock()
 
     def finish(self, kind: Finish, *, mixed: bool) -> "_Requests":
-        """Return the compiled graph of `finish_graph`."""
+        """Return the graph that `finish_graph` builds for these arguments, compiled."""
         with self._lock:
             if (kind, mixed) not in self._finishes:
                 graph = partial(finish_graph, self._prepared.upsampling, kind, mixed=mixed)
@@ -136,7 +136,8 @@ class _Compiled:
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
     """Build the graph from coarse scores to a block of pixels.
 
-    With `mixed`, the matrices of the block are further inputs.
+    With `mixed`, the interpolation matrices of the block's rows and columns are two more inputs, and the scores are
+    multiplied by them. Without it the caller cuts the block from the output.
     """
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
@@ -157,7 +158,7 @@ def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvi
 
 
 def _outputs(logits: Any, kind: Finish) -> list[Any]:
-    """Return the output nodes for `logits` (N, K, H, W)."""
+    """Return the nodes that compute the outputs `kind`, see `Finish`, from `logits` (N, K, H, W)."""
     if kind == "logits":
         return [logits]
     axis = op.constant(np.array([1], np.int64))
@@ -182,7 +183,7 @@ class _Requests:
 
     @contextmanager
     def run(self, *inputs: npt.NDArray[Any]) -> Iterator[list[npt.NDArray[Any]]]:
-        """Yield the outputs, which are valid until the end of the block."""
+        """Run the graph and yield its outputs, which are valid only inside the `with` block."""
         try:
             request = self._free.get_nowait()
         except Empty:

@@ -16,7 +16,7 @@ Part: TypeAlias = "slice[int, int, None]"
 
 
 class Windows(Protocol):
-    """An image that is read in parts."""
+    """An image of which any rectangle of pixels (window) can be read."""
 
     @property
     def size(self) -> Size:
@@ -28,17 +28,17 @@ class Windows(Protocol):
 
 @dataclass(frozen=True)
 class ArrayWindows:
-    """An image in memory."""
+    """Windows of an image in memory."""
 
     pixels: RGBImage
 
     @property
     def size(self) -> Size:
-        """See `Windows`."""
+        """The size (H, W) of the image."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
-        """See `Windows`."""
+        """Read the pixels of some rows and columns, (rows, columns, 3) uint8."""
         return np.ascontiguousarray(self.pixels[rows, columns])
 
 
@@ -50,7 +50,7 @@ def tiled_maps(
     The image is cut into square tiles with sides of `tile` pixels, a multiple of `ALIGNMENT`, from its upper left
     corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores equal
     the scores of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended
-    instead. Only one band of scores is in memory at a time.
+    instead. Only one band of scores is in memory at a time, or all scores of the image if tiles are blended.
     """
     height, width = image.size
     stride = runtime.upsampling.pixel_stride
@@ -75,7 +75,7 @@ def tiled_maps(
 def _exact_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Yield the coarse scores (1, K, tile / stride, w) of each row of tiles, with its first row of pixels."""
+    """Yield the index of the first pixel row, and the coarse scores (1, K, tile / stride, w), of each row of tiles."""
     height, width = image.size
     halo = profile.halo
     for top in range(first, height, tile):
@@ -96,9 +96,9 @@ def _exact_bands(
 def _blended_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Yield bands as `_exact_bands` does.
+    """Yield the same as `_exact_bands`, but average the scores where tiles overlap.
 
-    Overlapping tiles are averaged with weights that grow with the distance to their edges.
+    The weight of a score grows with its distance to the edges of its tile.
     """
     height, width = image.size
     total = np.zeros((1, runtime.upsampling.classes, *grid), np.float32)
@@ -125,9 +125,9 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the index after the last score of a tile to keep.
+    """Return where to cut a window's scores behind its tile: the index after the last score to keep.
 
-    In the last window the scores of the padding are kept too.
+    At the end of the image the scores of the network's padding are kept too.
     """
     if start + tile >= length:
         return scores - window.start // stride
@@ -135,6 +135,6 @@ def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: 
 
 
 def _ramp(length: int) -> npt.NDArray[np.float32]:
-    """Return weights that grow from the ends to the middle."""
+    """Return `length` weights that grow linearly from 1 at both ends to the middle."""
     near = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1))
     return near.astype(np.float32)

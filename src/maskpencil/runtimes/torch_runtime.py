@@ -57,7 +57,7 @@ class TorchRuntime(Runtime):
 
     @torch.inference_mode()
     def coarse_scores(self, images: Sequence[RGBImage]) -> CoarseScores:
-        """See `Runtime`."""
+        """Run the network without its last upsampling, see `Runtime.coarse_scores`."""
         self.network.eval()
         pixels = stacked(images)  # (N, 3, H, W)
         with autocast(self.place, self.precision):
@@ -65,13 +65,13 @@ class TorchRuntime(Runtime):
         return CoarseScores(values.float(), (pixels.shape[-2], pixels.shape[-1]))
 
     def fetched(self, scores: CoarseScores) -> Floats:
-        """See `Runtime`."""
+        """Copy the values of coarse scores to an array, see `Runtime.fetched`."""
         values: Floats = scores.values.cpu().numpy()
         return values
 
     @torch.inference_mode()
     def has_numbers(self, values: Tensor | Floats) -> Any:
-        """See `Runtime`.
+        """Check whether the `values` of `CoarseScores` are all finite.
 
         Returns a tensor on the device, so that the CPU waits for the GPU only when `bool` reads the tensor.
         """
@@ -79,12 +79,12 @@ class TorchRuntime(Runtime):
 
     @cached_property
     def profile(self) -> NetworkProfile:
-        """See `Runtime`."""
+        """The receptive field and the memory use of the network, measured at the first access."""
         return measure_profile(self.network)
 
     @torch.inference_mode()
     def finish(self, scores: Tensor | Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """See `Runtime`."""
+        """Compute one block of pixels from the values of coarse scores, see `Runtime.finish`."""
         down, across = block.down, block.across
         logits = torch.as_tensor(scores[..., down.span, across.span]).to(self.place)
         if isinstance(self.network, FCN) and self.upsampling.kernel is not None:
@@ -106,7 +106,7 @@ class TorchRuntime(Runtime):
 
 
 class CompiledNetwork:
-    """Compile `compute`, from normalized images (N, 3, H, W) to coarse scores (N, K, h, w), with torch.compile.
+    """A network compiled by torch.compile: `compute`, from normalized images (N, 3, H, W) to scores (N, K, h, w).
 
     An input shape is compiled when it occurs the second time, up to `MAX_COMPILED_SHAPES` shapes; other shapes run
     uncompiled. On a GPU a compiled shape is replayed as one CUDA graph. The weights become constants, so the network
@@ -121,10 +121,10 @@ class CompiledNetwork:
         self._lock = Lock()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Run the network.
+        """Compute the coarse scores of normalized images (N, 3, H, W).
 
         Raises:
-            ConfigError: torch cannot compile it on this machine.
+            ConfigError: torch cannot compile the network on this machine.
         """
         if not self._is_compiled(images.shape):
             return self._plain(images)
@@ -139,7 +139,7 @@ class CompiledNetwork:
                 ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let copies compile again, since a compiled program and a lock cannot be copied to another process."""
+        """Copy or pickle only `compute`, which the copy compiles again, since a compiled program cannot be copied."""
         return CompiledNetwork, (self._plain,)
 
     def _is_compiled(self, shape: torch.Size) -> bool:
@@ -151,7 +151,7 @@ class CompiledNetwork:
 
 
 def upsampling_of(network: Network) -> Upsampling:
-    """Return the last upsampling of a network; a kernel that is still trained counts as learned."""
+    """Return the last upsampling of a network; a bilinear kernel that requires gradients counts as learned."""
     classes = network.config.num_classes
     if not isinstance(network, FCN):
         return Upsampling(classes, None)
@@ -177,11 +177,11 @@ _MAX_DIFFERENCE = 1e-3
 
 @torch.inference_mode()
 def measure_profile(network: Network) -> NetworkProfile:
-    """Measure a network, in evaluation mode, on strips of images.
+    """Measure the receptive field and memory use of a network, in evaluation mode, on long, narrow images (strips).
 
     NaNs in a few rows of a strip appear in every score that depends on these rows, whatever the weights. In addition, a
-    part of a strip must get the same scores as in the whole strip; networks with fixed windows (Swin transformer) or
-    with features of the whole image (squeeze and excitation) fail this test.
+    part of a strip must get the same scores as in the whole strip, or the receptive field counts as unlimited; networks
+    with fixed windows (Swin transformer) or with features of the whole image (squeeze and excitation) fail this test.
     """
     network.eval()
     memory = _bytes_per_pixel(network)
@@ -197,7 +197,10 @@ def measure_profile(network: Network) -> NetworkProfile:
 
 @contextmanager
 def _by_convolutions(network: Network) -> Iterator[None]:
-    """Compute fixed upsamplings as convolutions in the block; in a matrix product a NaN would spread too far."""
+    """Compute bilinear upsamplings by convolutions inside the `with` block.
+
+    As matrix products they would spread a NaN over a whole row or column.
+    """
     layers = [layer for layer in network.modules() if isinstance(layer, BilinearUpsampling) and layer.is_bilinear]
     for layer in layers:
         layer.is_bilinear = False
@@ -216,14 +219,17 @@ def _strip(network: Network, length: int, *, upright: bool) -> Tensor:
 
 
 def _along(scores: Tensor, *, upright: bool) -> Tensor:
-    """Return the scores (1, K, h, w) of a strip as a matrix whose rows lie along the strip."""
+    """Return the scores (1, K, h, w) of a strip as a matrix with one row per position along its long side.
+
+    The long side is vertical if `upright`, else horizontal.
+    """
     return scores[0].permute(1, 2, 0).flatten(1) if upright else scores[0].permute(2, 1, 0).flatten(1)
 
 
 def _reach(network: Network, length: int, *, upright: bool) -> int | None:
-    """Return the distance in pixels up to which a tile affects scores.
+    """Return how far, in pixels, NaNs in the middle of a strip of `length` pixels spread to its scores.
 
-    Return None if the effect reaches an end of the strip.
+    The distance is rounded up to a multiple of `ALIGNMENT`. Return None if the NaNs reach an end of the strip.
     """
     strip, first = _strip(network, length, upright=upright), length // 2
     strip.narrow(2 if upright else 3, first, ALIGNMENT).fill_(math.nan)
@@ -238,7 +244,7 @@ def _reach(network: Network, length: int, *, upright: bool) -> int | None:
 
 
 def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
-    """Return whether a part of a strip gives the same scores as the whole strip."""
+    """Return whether a part of a strip gets the same scores as in the whole strip, except `reach` pixels at its cut."""
     length, axis = 4 * reach + 8 * ALIGNMENT, 2 if upright else 3
     strip = _strip(network, length, upright=upright)
     whole = _along(network.coarse_scores(strip), upright=upright)
@@ -251,7 +257,7 @@ def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
 
 
 def _bytes_per_pixel(network: Network) -> int:
-    """Return the bytes of the largest layer, its input and its output, per pixel of the image."""
+    """Estimate the peak memory in bytes per pixel of the image from the layer with the largest input and output."""
     pixels, largest = (4 * ALIGNMENT) ** 2, 0
 
     def look(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:

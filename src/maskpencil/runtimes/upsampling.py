@@ -55,11 +55,10 @@ class Upsampling:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """Yield the blocks of pixels in some `rows` of an image.
+        """Yield the blocks of pixels that cover some `rows` of an image.
 
-        `shown` is the size of the image, `working` the size at which the network sees it.
-
-        `grid` is the (height, width) of the coarse scores.
+        All sizes are (height, width): `grid` of the coarse scores, `working` of the image as the network gets it, and
+        `shown` of the image itself.
         """
         top, bottom, _ = rows.indices(shown[0])
         height = max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (4 * self.classes * min(shown[1], LARGEST_BLOCK))))
@@ -72,11 +71,11 @@ class Upsampling:
                 yield Block((slice(first, end), slice(left, right)), down, across)
 
     def _side(self, pixels: tuple[int, int], grid: int, working: int, shown: int, *, cut: bool) -> "Side":
-        """Return how the rows or columns of a block are computed.
+        """Return how the rows of a block, or its columns, are computed.
 
-        `pixels` are its first row or column and the one after its last.
-
-        With `cut`, the output of a learned upsampling is not scaled but only cut to the block.
+        `pixels` is the range of the rows or columns: the first index and the index after the last. The other sizes are
+        those of `blocks`, along one axis. With `cut`, the output of a learned upsampling is cut to the block instead of
+        scaled.
         """
         places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:
@@ -104,10 +103,10 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Side:
-    """The computation of a block's rows or columns: a matrix (pixels, scores), and the `span` of scores that it takes.
+    """How to compute a block along one axis: multiply the scores in `span` by `matrix` (pixels, scores).
 
-    With a learned upsampling, the matrix is applied to the output of the upsampling; without a matrix, the output is
-    cut from `offset` on.
+    With a learned upsampling, the scores in `span` are upsampled first, and the matrix is applied to the result. If the
+    matrix is None, the result is not multiplied but cut, from the index `offset` on.
     """
 
     span: slice
@@ -124,7 +123,7 @@ class Block:
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """Return this block for scores that have `rows` more rows in front."""
+        """Return this block for an array of scores with `rows` more rows at its top, or fewer if negative."""
         span = slice(self.down.span.start + rows, self.down.span.stop + rows)
         return replace(self, down=replace(self.down, span=span))
 
@@ -144,9 +143,10 @@ def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[np
 
 
 def _side(places: npt.NDArray[np.int64], weights: npt.NDArray[np.floating], *, length: int | None = None) -> Side:
-    """Return the matrix of interpolation weights.
+    """Return a `Side` whose matrix interpolates: row i has the `weights` (n, m) at the columns `places` (n, m).
 
-    Its columns are the positions in use, or, with `length`, all positions.
+    Its columns are the positions from the smallest to the largest of `places`, or, with `length`, positions 0 to
+    `length` - 1.
     """
     first = 0 if length else int(places.min())
     end = length or int(places.max()) + 1

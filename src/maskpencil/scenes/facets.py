@@ -52,9 +52,11 @@ class Outlines:
 
 @dataclass(frozen=True)
 class Facets(Outlines):
-    """Colored polygons: `colors` (N, 3) in 0..1, `labels` (classes), `lights` and `depths` (N,).
+    """Colored polygons.
 
-    A polygon is painted over all polygons of greater depth, and over earlier polygons of the same depth.
+    `colors` (N, 3) are in 0..1, `labels` (N,) are class indices, `lights` (N,) are indices of rows of `Weather.light`,
+    and `depths` (N,) are in meters along the street. A polygon is painted over all polygons of greater depth, and over
+    earlier polygons of the same depth.
     """
 
     colors: Floats
@@ -139,7 +141,12 @@ class Sketch:
     ) -> None:
         """Add a polygon (V, 3) with V vertices, or N polygons (N, V, 3) with V vertices each.
 
-        The color is `color` (3,) or (N, 3), plus `takes` times the paint of the `Placement`.
+        Args:
+            points: the vertices, in meters as in `Outlines`.
+            color: the color (3,) or (N, 3), in 0..1, without the paint of the `Placement`.
+            light: the index of the row of `Weather.light`.
+            takes: the weight with which the paint of the `Placement` is added to the color.
+            depth: the depths, one number or (N,), see `Facets`.
         """
         polygons = _stacked(points)
         count, corners, _ = polygons.shape
@@ -168,7 +175,11 @@ class Sketch:
 def rectangles(
     right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, near: npt.ArrayLike, far: npt.ArrayLike
 ) -> Floats:
-    """Return the corners (N, 4, 3) of upright rectangles along the street; the arguments are broadcast to N values."""
+    """Return the corners (N, 4, 3) of upright rectangles parallel to the street, in meters.
+
+    They lie `right` of the center line, from `low` to `high` above the ground and from `near` to `far` along the
+    street. The arguments are broadcast to N values.
+    """
     right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
     corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
     return np.array(corners, dtype=np.float64).transpose(2, 0, 1)
@@ -177,9 +188,10 @@ def rectangles(
 def crosswise(
     left: npt.ArrayLike, right: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, along: npt.ArrayLike
 ) -> Floats:
-    """Return the corners (N, 4, 3) of upright rectangles that face the camera.
+    """Return the corners (N, 4, 3) of upright rectangles across the street, which face the camera, in meters.
 
-    The arguments are broadcast to N values.
+    They lie from `left` to `right` and from `low` to `high` above the ground, at `along` the street. The arguments are
+    broadcast to N values.
     """
     left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
     corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]
@@ -197,7 +209,7 @@ def upright(shapes: npt.ArrayLike) -> Floats:
 
 
 def rgb(code: str) -> Floats:
-    """Return the color (3,) of a code such as "c96f53"."""
+    """Return the color (3,), in 0..1, of a hexadecimal code such as "c96f53"."""
     return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
 
 

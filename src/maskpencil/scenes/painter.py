@@ -17,7 +17,8 @@ NEAR = 0.5  # meters: nothing nearer to the camera is drawn
 class View:
     """A pinhole camera at one moment.
 
-    `focal` is the focal length in pixels; the column `middle` and the row `horizon` are straight ahead of the camera.
+    `focal` is the focal length in pixels; the column `middle` and the row `horizon` are the vanishing point of a street
+    that runs on straight.
     """
 
     moment: Moment
@@ -80,7 +81,7 @@ def noise_tile() -> Canvas:
 
 
 def noise_at(x: Canvas, y: Canvas) -> Canvas:
-    """Return the noise at positions in pixels of the tile, interpolated; both arguments have the same shape."""
+    """Return the noise, interpolated, at positions in pixels of the repeated tile; `x` and `y` have the same shape."""
     tile = noise_tile()
     left, top = np.floor(x), np.floor(y)
     dx, dy = x - left, y - top
@@ -99,7 +100,7 @@ def smooth_step(x: Canvas) -> Canvas:
 
 
 def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-    """Return the R rows above the ground (R, W, 3), and a boolean mask (R, W) of the woods in these rows."""
+    """Paint the R rows above the horizon: their colors (R, W, 3), and a boolean mask (R, W) of distant woods."""
     moment, weather = view.moment, view.moment.look.weather
     rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
     rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
@@ -142,7 +143,10 @@ SHADOW_VIEW = 80.0  # meters
 
 
 class Ground:
-    """The R rows of a view below the horizon; arrays are (R, W), or (R, 1) if they are constant along a row."""
+    """The ground in the R rows of a view below the horizon.
+
+    Its arrays are (R, W), or (R, 1) if they are constant along a row.
+    """
 
     def __init__(self, view: View) -> None:
         self._view, moment = view, view.moment
@@ -192,7 +196,7 @@ class Ground:
         return self._lit(colors), classes.astype(np.uint8)
 
     def _slabs(self, fine: Canvas, coarse: Canvas) -> Canvas:
-        """Return the brightness of the pavement's slabs and seams."""
+        """Return the brightness (R, W) of the pavement: slabs, seams, and `fine` and `coarse` noise (R, W)."""
         across, down = self._right / np.float32(SLAB), self._along / np.float32(SLAB)
         column, row = np.floor(across).astype(np.int32), np.floor(down).astype(np.int32)
         tile = noise_tile()[29 * row % 256, (37 * column + 101 * row) % 256] - 0.5
@@ -202,7 +206,7 @@ class Ground:
         return brightness
 
     def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-        """Return the share of white paint in each pixel, and a boolean mask of the pixels whose center is painted."""
+        """Return the share of each pixel that lane marks cover, and a boolean mask of pixels with a covered center."""
         layout, along, apart = self._view.moment.layout, self._along, self._apart
         dash = (
             np.floor(along / DASHES) * DASHES + DASHES / 2
@@ -259,7 +263,10 @@ class Ground:
 
 
 def _inside(margin: Canvas, pixel: Canvas) -> Canvas:
-    """Return the share of a pixel inside an edge, for a pixel `pixel` meters wide and `margin` meters from the edge."""
+    """Return the share, 0-1, of a pixel that lies inside an edge.
+
+    The pixel is `pixel` meters wide, and its center is `margin` meters inside the edge (negative: outside).
+    """
     share: Canvas = np.clip(margin / pixel + 0.5, 0, 1)
     return share
 

@@ -98,7 +98,7 @@ def garden_wall_model(side: int) -> Model:
 
 
 class _Plans(Sketch):
-    """The sketch of a house whose facade stands on the center line of the street, from 0 to `width` along it."""
+    """A sketch of a house whose facade lies at 0 meters right, from 0 to `width` meters along the street."""
 
     def __init__(self, side: int, width: float) -> None:
         super().__init__(BUILDING)
@@ -113,7 +113,7 @@ class _Plans(Sketch):
     def facing(
         self, points: npt.ArrayLike, color: npt.ArrayLike = 0, *, takes: float = 0.0, light: int | None = None
     ) -> None:
-        """Add polygons with the depth and light of the facade."""
+        """Add polygons with the depth of the facade and, unless `light` is given, its light; see `Sketch.paint`."""
         if np.size(points):
             self.paint(points, color, light=self._light if light is None else light, takes=takes, depth=self.width)
 
@@ -128,12 +128,15 @@ class _Plans(Sketch):
         takes: float = 0.0,
         light: int | None = None,
     ) -> None:
-        """Add rectangles on the facade."""
+        """Add rectangles on the facade, from `low` to `high` above ground and `near` to `far` along it, in meters."""
         self.facing(rectangles(0.0, low, high, near, far), color, takes=takes, light=light)
 
 
 def _walls(sketch: _Plans, trim: Floats, roof: Floats, *, shape: str, eaves: float, rise: float) -> None:
-    """Draw the facade, its bands, and the roof behind a gable."""
+    """Draw the facade, its horizontal bands, and the roof behind a gable.
+
+    `shape` is gable, steps (a stepped gable), mansard or flat; the gable rises `rise` meters above the `eaves`.
+    """
     width = sketch.width
     if shape == "gable":
         outline = [(0.0, 0.0), (0.0, eaves), (0.5, eaves + rise), (1.0, eaves), (1.0, 0.0)]
@@ -192,7 +195,7 @@ def _mansard(
     eaves: float,
     rise: float,
 ) -> None:
-    """Draw a steep roof with a dormer over each column of windows."""
+    """Draw a steep roof, `rise` meters high, with a dormer over each column of windows; `centers` are their centers."""
     inner, back, low, width = sketch.behind(1.1), sketch.behind(HOUSE_DEPTH), eaves + 0.3, sketch.width
     sketch.facing([(0, low, 0), (0, low, width), (inner, low + rise, width), (inner, low + rise, 0)], roof)
     end = [(0, low, 0), (inner, low + rise, 0), (back, low + rise, 0), (back, low, 0)]
@@ -245,7 +248,7 @@ def _door(sketch: _Plans, rng: np.random.Generator, trim: Floats, centers: Float
 def _side_wall(
     sketch: _Plans, rng: np.random.Generator, trim: Floats, *, eaves: float, gabled: bool, rows: int, story: float
 ) -> None:
-    """Draw the wall that faces back along the street, with `rows` stories of windows."""
+    """Draw the side wall that faces the camera, with `rows` rows of windows, one row every `story` meters."""
     back = sketch.behind(HOUSE_DEPTH)
     depth = 0.02  # behind the next house, in front of all objects next to this one
 

@@ -32,7 +32,7 @@ CORNER = 17.0
 
 @dataclass(frozen=True)
 class Layout:
-    """The measures of one street in meters; its left and right sides are equal."""
+    """The widths of the parts of one street in meters; its left and right sides have the same widths."""
 
     lane: float
     parking: float
@@ -239,7 +239,10 @@ class Street:
                     yield Walker(some_person(rng), right, distance, walked, across, away=way > 0)
 
     def _crossing(self, person: Person, begin: float, along: float) -> Walker:
-        """Return a person on the zebra crossing, who leaves the lane before a car in it arrives."""
+        """Return a person on the zebra crossing, who leaves the lane before a car in it arrives.
+
+        `begin` is the beginning of the block and `along` the position of the camera, in meters along the street.
+        """
         place = begin + sum(ZEBRA) / 2
         near = 13.0 if self._ahead is None else self._ahead + 6
         far, pace = near + 45, 0.19  # meters walked for every meter that the camera approaches

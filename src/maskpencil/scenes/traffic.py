@@ -184,11 +184,14 @@ class _Plans(Sketch):
             self.cast([(-half, height, near), (-half, height, far), (half, height, far), (half, height, near)])
 
     def _turned(self, points: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
-        """Return points (along the car, height) from the near end to the far end."""
+        """Return points (along the car, height), given from rear to front, in order from the end near the camera."""
         return [(self._length - s, y) for s, y in reversed(points)] if self._oncoming else list(points)
 
     def _on_cabin(self, along: float, part: float) -> tuple[float, float, float]:
-        """Return a point on the sloping side of the cabin, at `along` and the share `part` of its height."""
+        """Return a point on the sloping side of the cabin, `along` meters from the near end.
+
+        `part` is its height: 0 at the waist, 1 at the roof.
+        """
         (near, near_waist), (_, near_roof), (_, far_roof), (far, far_waist) = self._cabin
         waist = near_waist + (far_waist - near_waist) * (along - near) / (far - near)
         height = waist + part * (max(near_roof, far_roof) - waist)
@@ -196,7 +199,7 @@ class _Plans(Sketch):
 
 
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
-    """Return a strip (4, 3) across the car's width.
+    """Return the corners (4, 3) of a strip across the car's width.
 
     It lies between `low` and `high`, points (along the car, height) of the outline, where the car has half the
     widths `half_low` and `half_high`.
@@ -277,7 +280,7 @@ def people_facets(walkers: Sequence[Walker]) -> tuple[Facets, Outlines]:
 
 
 class _Crowd:
-    """A drawing of P people at once; each person has a height of 1 and the feet at the origin."""
+    """A drawing of P people at once; each is drawn with a height of 1 and the feet at 0, and scaled at the end."""
 
     def __init__(self, walkers: Sequence[Walker]) -> None:
         people = [walker.person for walker in walkers]
@@ -333,7 +336,7 @@ class _Crowd:
         return model.facets, model.casters
 
     def _limb(self, begin: Floats, end: Floats, width: float, taper: float, color: Floats) -> None:
-        """Add a limb from joint to joint (P, 2), `width` thick at its beginning and `taper` at its end."""
+        """Add a limb from the joints `begin` to `end` (P, 2), `width` thick at its beginning and `taper` at its end."""
         normal = (end - begin)[:, ::-1] * (0.5, -0.5)
         normal /= 2 * np.hypot(normal[:, :1], normal[:, 1:])
         wide, narrow = normal * width, normal * taper

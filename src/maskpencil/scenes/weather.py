@@ -14,8 +14,8 @@ Range = tuple[float, float]
 class Weather:
     """The light and weather of one street; colors are in 0..1.
 
-    `light` (8, 3) are the factors of red, green and blue of facets, by the facets' kind of light. An object one meter
-    high casts a shadow of `sun` meters to the right and along the street.
+    The colors of a facet are multiplied by one of the rows of `light` (8, 3), the row that `Facets.lights` names. The
+    shadow of an object one meter high ends `sun` meters to the right and along the street.
     """
 
     zenith: Floats

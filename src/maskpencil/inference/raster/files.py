@@ -39,7 +39,7 @@ class RasterWindows:
 
     Attributes:
         dataset: the open rasterio data set.
-        bands: the meaning of its bands.
+        bands: the meaning of its bands: which are colors, gray values or alpha.
         levels: the conversion of the raster's values to 0-255.
         remarks: remarks on how the file is read; each completes a sentence that begins with the file's name.
         jpeg: the reader that decodes colors in place of GDAL; None if GDAL decodes them.
@@ -57,7 +57,7 @@ class RasterWindows:
         return self.dataset.height, self.dataset.width
 
     def read(self, rows: slice, columns: slice) -> RGBImage:
-        """See `Windows`."""
+        """Read the pixels of some rows and columns as RGB, (rows, columns, 3) uint8."""
         return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
     def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
@@ -101,7 +101,7 @@ class RasterWindows:
             return self.jpeg.read(rows, columns)
 
     def _colors(self, **how: Any) -> npt.NDArray[Any]:
-        """Read the values of the visible bands, (H, W, n)."""
+        """Read the values of the visible bands, (H, W, n); `how` is passed on to rasterio."""
         return self._read([band + 1 for band in self.bands.colors], **how)
 
     def _read(self, bands: list[int], **how: Any) -> npt.NDArray[Any]:
@@ -119,7 +119,7 @@ class RasterWindows:
 
 
 class RasterWriter:
-    """A writer that collects rows from the top down and writes them in whole rows of blocks."""
+    """A writer of a one-band raster from the top down; it collects rows until they fill a row of blocks."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.start = dataset, 0
@@ -247,7 +247,7 @@ def opened_raster(path: Path) -> Iterator[RasterWindows]:
 
 
 def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
-    """Return the page of a TIFF file that is read, and the number of pages.
+    """Return the first page of a TIFF file, and the number of pages; (None, 1) if the file is not a TIFF.
 
     Raises:
         ImageError: the file is a raw photo, or a file beside it that GDAL also reads is not a TIFF.
@@ -268,7 +268,7 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
 
 
 def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
-    """Find the meaning of the bands by the tags of a TIFF file or by GDAL's description of a JPEG 2000 file."""
+    """Find the meaning of the bands from the tags of a TIFF `page`, or without it from GDAL's description."""
     if page is not None:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):

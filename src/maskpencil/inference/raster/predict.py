@@ -42,17 +42,17 @@ Remark = Callable[[Sequence[str], str], None]
 
 
 class RowsDone:
-    """The finished bands of rows of a raster, from the top down, in a file each.
+    """The segmented bands of rows of a raster, from the top down, each stored in its own file.
 
-    Only one object at a time may write to the folder.
+    They allow an interrupted run to resume. Only one object at a time may write to the folder.
 
     Args:
         folder: the folder of the files.
-        facts: everything that determines the result, as plain values; rows of an earlier run with equal facts are
-            reused. None if it is unknown; then no rows are reused.
+        facts: everything that determines the result (model, raster, options), as plain values; rows of an earlier run
+            with equal facts are reused. With None no rows are reused.
 
     Raises:
-        OutputError: the folder cannot be written, or holds something else.
+        OutputError: the folder cannot be written, or holds other files.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, object] | None) -> None:
@@ -70,11 +70,11 @@ class RowsDone:
 
     @property
     def count(self) -> int:
-        """The number of finished rows."""
+        """The number of rows stored so far."""
         return int(self._files[-1].stem) if self._files else 0
 
     def add(self, rows: Rows) -> None:
-        """Store the rows that follow the finished rows.
+        """Store the next rows.
 
         Raises:
             OutputError: the rows cannot be written.
@@ -102,7 +102,7 @@ class RowsDone:
 
 
 def raster_file(out: Path, kind: str, stem: str) -> Path:
-    """Return the path of a result of a raster: masks, confidence, entropy, overlays or regions."""
+    """Return the path of a result of a raster; `kind` is masks, confidence, entropy, overlays or regions."""
     return out / kind / f"{stem}.{_ENDINGS.get(kind, 'tif')}"
 
 
@@ -124,10 +124,11 @@ def predict_raster(
 ) -> None:
     """Segment a raster window by window and write masks/STEM.tif and the other results that the options request.
 
-    Memory is limited to the network and a band of rows, for rasters of any size. Each file is written whole or not at
-    all; finished rows are kept in a hidden folder beside the mask, from which the same call resumes after an
-    interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0 in
-    the confidence and 255 in the entropy. The georeference is kept: coordinate system, transform, ground control
+    Only one band of rows is in memory at a time, so rasters may have any size; if the tiles of the network are blended,
+    the coarse scores of the whole raster are in memory as well, see `tiled_maps`. Each file is written whole or not at
+    all; the rows segmented so far are kept in a hidden folder beside the mask, from which the same call resumes after
+    an interruption. Regions go to regions/STEM.geojson, see `write_raster_regions`. Empty pixels get 255 in the mask, 0
+    in the confidence and 255 in the entropy. The georeference is kept: coordinate system, transform, ground control
     points, RPCs. A georeference in a world file is written into the mask.
 
     Args:
@@ -195,7 +196,7 @@ def predict_raster(
 
 
 def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
-    """Open the finished rows of a raster; `place` is the path of its mask without suffix."""
+    """Open the stored rows of a raster for reading and writing; `place` is the path of its mask without suffix."""
     origin, status = segmenter.origin(), path.stat()
     facts = origin and {
         **origin,
@@ -206,7 +207,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """Return the values to write for some rows; `empty` pixels have no class, confidence 0 and entropy 255."""
+    """Return the values to write for some rows; `empty` pixels get class 255, confidence 0 and entropy 255."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])
@@ -235,7 +236,7 @@ def write_raster_regions(
         mask: the open data set.
         path: the file to write.
         classes: the classes of the mask.
-        min_area: the smallest number of pixels of a region.
+        min_area: leave out regions with fewer pixels.
         wanted: the names of the classes to find, by default all.
 
     Raises:
@@ -290,14 +291,14 @@ def is_placed(mask: Any) -> bool:
 
 
 def _moved(ring: Ring, transformer: Any) -> list[tuple[float, float]]:
-    """Transform a ring of pixel corners (x, y) by ground control points."""
+    """Transform a ring of pixel corners (x, y) to coordinates by ground control points."""
     columns, rows = zip(*ring, strict=True)
     x, y = transformer.xy(rows, columns, offset="ul")
     return list(zip(map(float, x), map(float, y), strict=True))
 
 
 def _area(rings: Sequence[Ring]) -> float:
-    """Return the area inside the first, outer ring and outside the other rings."""
+    """Return the area of a polygon, whose first ring is its outline and whose other rings are holes."""
     outer, *holes = (
         abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))) / 2 for ring in rings
     )

@@ -36,7 +36,7 @@ class Structure:
 
 
 def read_structure(path: str | os.PathLike[str]) -> Structure:
-    """Read the sizes that an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file states.
+    """Compare the size of an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file with its headers.
 
     Files of other kinds, and files with meaningless headers, count as complete.
     """
@@ -58,7 +58,7 @@ def read_structure(path: str | os.PathLike[str]) -> Structure:
 def _mp4(file: BinaryIO, size: int) -> Structure:
     """Walk over the boxes of an MP4 or MOV file, which begin with a size and a type.
 
-    The size has 32 bits; 1 means that a 64-bit size follows the type, 0 that the box extends to the end.
+    The size has 32 bits; 1 means that a 64-bit size follows the type, 0 that the box extends to the end of the file.
     """
     at, starts = 0, 0
     for _ in range(_MAX_HEADERS):
@@ -80,7 +80,7 @@ def _mp4(file: BinaryIO, size: int) -> Structure:
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
     """Return whether a Matroska file is cut short, by walking over its elements.
 
-    The walk enters elements of unknown size, which recordings of unknown length have.
+    An element may have an unknown size, as in live recordings; then the elements inside it are read one by one.
     """
     at = 0
     for _ in range(_MAX_HEADERS):

@@ -119,7 +119,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
-    """Turn stored pixels (H, W, 3) by a display matrix; the result is (W, H, 3) after a quarter turn."""
+    """Rotate or mirror stored pixels (H, W, 3) by a display matrix; the result is (W, H, 3) after a quarter turn."""
     if orientation == UPRIGHT:
         return pixels
     a, b, c, d = orientation
@@ -150,15 +150,15 @@ _BT2020 = 9  # the code of the matrix (without constant luminance) and of the pr
 
 
 class ColorConverter:
-    """A converter of the frames of one video to RGB of one size, by matrix, range and, for HDR, transfer function.
+    """A converter of video frames to RGB, which uses their color matrix, range and, for HDR, transfer function.
 
     A frame that states no matrix is read with the matrix of BT.601, as in FFmpeg. SDR is never tone-mapped. HDR is
-    converted to light by the curves of BT.2100 (with the system gamma of a display of 1000 cd/m² for HLG) and its
-    colors to BT.709. Light up to `WHITE` keeps its value, so that SDR material in an HDR video is unchanged; brighter
-    light is white. The metadata on the mastering display is not used, since FFmpeg would darken the whole image with
-    it.
+    converted to linear light by the transfer functions of BT.2100 (with the system gamma of a display of 1000 cd/m² for
+    HLG), and then to BT.709. Luminance up to `WHITE` is kept, so that SDR material in an HDR video is unchanged;
+    brighter pixels become white. The metadata on the mastering display is not used, since FFmpeg would darken the whole
+    image with it.
 
-    `hdr` is set while converting: the curve of the first HDR frame, "PQ" or "HLG".
+    `hdr` is the transfer function of the first HDR frame so far, "PQ" or "HLG"; None without HDR.
 
     Args:
         name: the name of the video in error messages.
@@ -217,10 +217,11 @@ _SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
 def select(
     items: "Iterable[StoredFrame | av.Packet[Any]]", options: VideoOptions, *, time_base: Fraction, has_sound: bool
 ) -> "Iterator[StoredFrame | av.Packet[Any]]":
-    """Yield every `every`-th frame that starts between `start` and `end`, and the sound of this period.
+    """Yield every `every`-th frame that starts between `start` and `end`, and the sound between these times.
 
-    Times count from `start` and keep their intervals. A frame lasts until the next selected frame, the last frame until
-    the end of the period. `time_base` is the time base of the frames; their times must increase from 0.
+    The times of the result count from `start`; the distances between them do not change. A frame lasts until the next
+    selected frame, the last frame until `end` or the end of the video. `time_base` is the time base of the frames;
+    their times must increase from 0.
     """
     # by their decimals: the nearest binary fraction may lie just behind the frame that is meant
     first = ceil(Fraction(str(options.start)) / time_base)

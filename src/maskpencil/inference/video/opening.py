@@ -23,8 +23,9 @@ STALL_SECONDS = 10.0
 class Opening:
     """Parameters for FFmpeg to open a source.
 
-    `name` is the name in messages. `whitelist` lists the protocols that the source and everything it refers to may use,
-    `demuxers` FFmpeg's readers of containers. Reading fails after `stall` seconds without data.
+    `name` is the name in messages. `whitelist` lists the protocols that the source and everything it refers to may use.
+    `demuxers` are the names of the demuxers (FFmpeg's readers of containers) that may read it. Reading fails after
+    `stall` seconds without data; a file has None.
     """
 
     name: str
@@ -265,7 +266,7 @@ class Camera:
 
 
 def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
-    """Find the camera of a number: v4l2 on Linux, avfoundation on macOS, dshow on Windows.
+    """Find the camera with this number, by v4l2 on Linux, avfoundation on macOS and dshow on Windows.
 
     Raises:
         VideoError: there is no such camera, or FFmpeg does not support cameras on this system.

@@ -71,7 +71,7 @@ class Window:
         """Whether the viewer has closed it, by its button, Escape or q."""
 
     def offer(self, page: RGBImage) -> None:
-        """Set the newest image, (H, W, 3)."""
+        """Set the image (H, W, 3) that the next `refresh` shows."""
         with self._lock:
             self._newest = page
 
@@ -246,7 +246,7 @@ class VideoOutputs:
 
 
 class Sheet:
-    """A painter of pages: the image above, the same legend below."""
+    """A painter of pages: each page is a frame with its classes drawn over it, and the legend below the frame."""
 
     def __init__(self, classes: ClassSet, legend: Sequence[int], size: tuple[int, int]) -> None:
         empty: RGBImage = np.full((*size, 3), PAPER, dtype=np.uint8)
@@ -267,5 +267,5 @@ class Sheet:
         return page
 
     def image(self, page: RGBImage) -> RGBImage:
-        """Return the part of a page that holds the frame, without the legend."""
+        """Return a view of the part of a page that shows the frame, without the legend."""
         return page[self._place]

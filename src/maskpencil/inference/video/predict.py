@@ -37,7 +37,7 @@ WAKE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class VideoReport:
-    """The result of a video: the number of frames, and lines about damage, left-out data and measurements."""
+    """The result of `predict_video`: the number of frames, and lines about damage, lost data and measurements."""
 
     frames: int
     warnings: tuple[str, ...]
@@ -67,7 +67,7 @@ def predict_video(
         segmenter: the predictor that segments the frames.
         source: the path of a video, or a source returned by `find_sources`.
         out: the MP4 to write; None writes none.
-        masks: the .mkv file or the folder for label maps, if `options.video` requests them.
+        masks: the .mkv file or the folder of PNGs to write for the label maps, if `options.video` requests them.
         options: the settings, including `options.video`.
         on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
             or None if it is unknown.
@@ -176,7 +176,7 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_FrameByFrame | 
 
 
 class _FrameByFrame:
-    """Segment each frame separately, without smoothing."""
+    """A predictor with the methods of `Smoother` that segments each frame separately, without smoothing."""
 
     flicker = None
 
@@ -314,7 +314,7 @@ def predict_videos(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Segment videos, and record failures and videos that were not begun before `stop` in the tally.
+    """Segment videos; record in `tally` which failed, and which were not begun because `stop` was set.
 
     Raises:
         KeyboardInterrupt: `stop` was set within a video; its result is discarded.

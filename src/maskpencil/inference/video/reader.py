@@ -111,9 +111,9 @@ class VideoReader:
 
     @property
     def joints(self) -> list[float]:
-        """The times in seconds, among the frames read so far, at which time stamps jumped back.
+        """The times in seconds, as far as the file was read, at which its time stamps jump back.
 
-        They do so where two streams were joined.
+        This happens where two videos were joined into one file.
         """
         return [joint - float(self.start) for joint in self._timeline.joints]
 
@@ -124,7 +124,7 @@ class VideoReader:
 
     @property
     def has_unread_video(self) -> bool:
-        """See `Structure.has_unread_video`; known once the file was read to its end."""
+        """Whether a second video follows in the file, which FFmpeg skips; known once the file was read to its end."""
         return self._structure.has_unread_video
 
     @property
@@ -303,7 +303,7 @@ class VideoReader:
         return True
 
     def _place(self, item: "av.VideoFrame | av.Packet[Any]") -> None:
-        """Shift the times of an item so that they continue after the last joint."""
+        """Shift the time stamps of a frame or packet as `Timeline` says."""
         number = item.stream_index if isinstance(item, av.Packet) else self._video.index
         shift = self._timeline.shift(number, item.pts, item.time_base or self.time_base, end=self._end)
         if shift:
@@ -329,11 +329,11 @@ _BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes b
 
 
 class Timeline:
-    """A time line that continues where joined videos start at 0 again.
+    """A correction of the time stamps of a file of joined videos, in which they jump back to 0.
 
-    `joints` are the times of these joints, in seconds.
-
-    The first stream whose times go back sets the shift for all streams, so that sound and frames stay synchronous.
+    After each jump, all time stamps are shifted so that they continue from the end of the video before. The first
+    stream that jumps sets the shift for all streams, so that sound and frames stay synchronous. `joints` are the times
+    of the jumps in seconds, after the shift.
     """
 
     def __init__(self) -> None:
@@ -343,11 +343,11 @@ class Timeline:
         self._last: dict[int, Fraction] = {}
 
     def shift(self, stream: int, pts: int | None, time_base: Fraction, *, end: float | None) -> int:
-        """Return the shift of a stream's times, in its time base, from `pts` on.
+        """Return the number to add to the time stamps of a frame or packet, in units of `time_base`.
 
         Args:
             stream: the index of the stream.
-            pts: the time in the file; None gets the shift of the item before.
+            pts: the time stamp in the file; with None the shift is the stream's last shift.
             time_base: the unit of `pts`, in seconds.
             end: the end of everything read so far, in seconds after the shift; None if it is unknown.
         """

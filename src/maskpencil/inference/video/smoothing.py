@@ -33,7 +33,10 @@ _PAST_SHARE = 0.8  # the share of the past in what counts as the usual differenc
 
 @dataclass(frozen=True)
 class Flicker:
-    """The average share of pixels, 0..1, that change class from one frame to the next, except at cuts."""
+    """The average share of pixels, 0..1, that change class from one frame to the next, before and after smoothing.
+
+    Cuts are left out.
+    """
 
     before: float
     after: float
@@ -78,7 +81,7 @@ class Smoother:
 
 
 class CutFinder:
-    """A finder of cuts: frames that differ much from the previous frame, and more than recent frames differed."""
+    """A detector of cuts: a frame at a cut differs much more from the frame before than other recent frames did."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None

@@ -26,11 +26,11 @@ _CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, wh
 class StreamReader:
     """A reader of a stream or camera, with the methods of `VideoReader`.
 
-    A video at an address resumes where it was interrupted.
+    After an interruption, a stream that has an end, such as a video file at an address, continues with the next frame.
 
     A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After an
-    interruption its times continue by the clock, so that the gap stays visible in the video. `gave_up` is the reason
-    why reading ended before the end of the stream, if it did.
+    interruption its frame times include the time that passed, so that the gap stays visible in the video. `gave_up` is
+    the reason why reading ended before the end of the stream, if it did.
 
     Args:
         opening: the parameters for opening the stream.
@@ -66,15 +66,15 @@ class StreamReader:
 
     @property
     def decodes_on(self) -> str | None:
-        """See `VideoReader.decodes_on`."""
+        """The decoder of the last frame, see `VideoReader.decodes_on`."""
         return self._reader.decodes_on
 
     def facts(self) -> VideoFacts:
-        """See `VideoReader.facts`."""
+        """Return the properties of the source and its first frame, see `VideoReader.facts`."""
         return self._reader.facts()
 
     def stored(self) -> "Iterator[StoredFrame | av.Packet[Any]]":
-        """See `VideoReader.stored`; continues after interruptions."""
+        """Yield frames as decoded and packets of sound, see `VideoReader.stored`; reconnect after interruptions."""
         shift = 0
         while True:
             broke_at = time.monotonic()

@@ -77,7 +77,8 @@ class VideoWriter(_Encoder):
         time_base: the unit of `pts` and `duration`, in seconds.
         pixel_aspect: the width of a pixel divided by its height.
         sound: the audio streams of an open video that are copied; each codec must be one of `MP4_SOUND`.
-        is_live: whether to write self-contained fragments, since the index of an endless video would fill memory.
+        is_live: whether the source may have no end; then the file is written in self-contained fragments, since an
+            index of all frames would fill memory.
     """
 
     def __init__(
@@ -212,7 +213,8 @@ class MaskVideo(_Encoder):
         size: (height, width) of the label maps.
         frame_rate: frames per second, on average.
         time_base: the unit of `pts` and `duration`, in seconds.
-        is_live: whether to write neither an index, which would grow in memory, nor a duration.
+        is_live: whether the source may have no end; then the file gets no index, which would grow in memory, and no
+            duration.
     """
 
     def __init__(
