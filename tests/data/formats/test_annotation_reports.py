@@ -147,7 +147,9 @@ def test_portraits_of_which_the_outlines_do_not_tell_are_refused_and_the_remedy_
     """cvat#1059: the outlines fit the photograph both ways."""
     root = save_files({"b.jpg": IMAGE, "x.xml": cvat(image_of("a.jpg", POLYGON), image_of("b.jpg", POLYGON))})
     portrait(root)
-    with pytest.raises(DataError, match=r"the image is 32 x 48 as EXIF rotates it, .* exiftool -Orientation= FILE"):
+    with pytest.raises(
+        DataError, match=r"the image is shown as 32 x 48, since EXIF rotates it, .* exiftool -Orientation= FILE"
+    ):
         open_folder(root)
     Image.fromarray(IMAGE).save(root / "a.jpg")  # as exiftool leaves it
     np.testing.assert_array_equal(label_maps(save_files, {})["a"], SQUARE)

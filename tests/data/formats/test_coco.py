@@ -330,7 +330,7 @@ CAR = annotation(1, 3, [BOX])
             instances([image(1)], [CAR], [{"id": 3, "name": "a", "supercategory": [1]}]),
             r"category 3: 'supercategory' is \[1\]",
         ),
-        (instances([image(1)], [CAR], [{"id": 3, "name": n} for n in "ab"]), r"category 3: is 'a' and 'b'"),
+        (instances([image(1)], [CAR], [{"id": 3, "name": n} for n in "ab"]), r"category 3: has the names 'a' and 'b'"),
         *(
             (instances([image(1)], [annotation(1, 3, segmentation)]), f"annotation 1: {message}")
             for segmentation, message in (
@@ -360,7 +360,7 @@ CAR = annotation(1, 3, [BOX])
         ),
         (
             instances([image(1)], [annotation(1, 3, {"size": [48, 32], "counts": [1536]})]),
-            r"the run lengths of 'car' in 1\.png are of the size \[48, 32\], the image's is \[32, 48\]",
+            r"the run lengths of 'car' in 1\.png have the size \[48, 32\], but the image has \[32, 48\]",
         ),
         (instances([], [])[:-1] + ', "extra": ' + "[" * 100_000, "is nested too deeply"),
         (instances([image(1)], [])[:-1], "is not valid JSON"),

@@ -241,7 +241,8 @@ def test_an_image_that_exif_turns_is_read_as_it_is_seen(save_files) -> None:
     assert sorted(sizes) == [SIZE, SIZE[::-1]]
     (root / "x.xml").write_text(content(image("a.jpg", CAR), image("b.jpg", CAR)), encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"is 48 x 32 in the file, but the image is 32 x 48 as EXIF rotates it, and the outlines"
+        DataError,
+        match=r"is 48 x 32 in the file, but the image is shown as 32 x 48, since EXIF rotates it, and the outlines",
     ):
         open_folder(root)
 

@@ -245,7 +245,7 @@ def test_the_size_is_the_images_where_the_file_has_none_and_must_be_it_where_it_
         open_folder(root).check_images()
     (root / "1.json").write_text(file([shape("a", BOX, "rectangle")], imageHeight=SIZE[1], imageWidth=SIZE[0]))
     with pytest.raises(
-        DataError, match=r"1\.json is 32 x 48 in the file, but the image is 48 x 32, and the outlines do not"
+        DataError, match=r"1\.json is 32 x 48 in the file, but the image is shown as 48 x 32, and the outlines do not"
     ):
         open_folder(root)
 

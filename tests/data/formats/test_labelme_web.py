@@ -73,7 +73,7 @@ def test_images_lie_in_the_folders_of_the_tool(save_files) -> None:
     ("bad", "told"),
     [
         (thing("car", "<polygon><pt><x>1</x><y>far</y></pt></polygon>"), "object 1, line"),
-        (thing("car", brushed("lost.png")), "names the mask 'lost.png', which is not there; put it into Masks/"),
+        (thing("car", brushed("lost.png")), "names the mask 'lost.png', which is missing; put it into Masks/"),
         (thing("", polygon(1, 1, 5, 5)), "'name' is ''"),
     ],
 )

@@ -160,7 +160,7 @@ PASCAL_VOC = [
     Report(
         "wkentaro/labelme#479",
         converted(("apple", "pea"), ("pea", "apple")),
-        error="the number 1 is 'pea', but in .* it is 'apple'; convert all JSON files together by labelme2voc",
+        error="the class number 1 is 'pea', but in .* it is 'apple'; convert all JSON files together by labelme2voc",
     ),
     Report(
         "wkentaro/labelme#479 with the same labels in all",

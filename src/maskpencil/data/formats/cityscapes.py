@@ -66,9 +66,9 @@ def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/`, or else in `gtCoarse/`; otherwise return None.
 
     Each of these folders may lie in another folder, as after unpacking each archive into its own folder. With a
-    label_colors.txt the data set is an export of CVAT or Datumaro, and the classes are its lines. Of Cityscapes itself
-    the test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
-    `train_extra` is for training.
+    label_colors.txt the data set is an export of CVAT or Datumaro, and each line of that file is a class. In Cityscapes
+    itself the test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
+    `train_extra` is used for training.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.
@@ -106,9 +106,9 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def recognize_masks(layout: Layout) -> Recognized | None:
-    """Recognize masks in folders of other names by the ends of the names of all masks.
+    """Recognize Cityscapes' masks in any folders, if all their names have the same ending, such as _gtFine_labelIds.
 
-    Return None if a name ends differently.
+    Otherwise return None.
     """
     masks = [pair.mask for pairs in layout.splits.values() for pair in pairs]
     for kind, encoding in BY_KIND.items():
@@ -119,7 +119,16 @@ def recognize_masks(layout: Layout) -> Recognized | None:
 
 
 def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized | None:
-    """Read an export of CVAT or Datumaro, whose subsets may have any names: the number of a class is its line."""
+    """Read an export of CVAT or Datumaro; return None if it holds no masks with the endings labelIds or labelTrainIds.
+
+    Its subsets may have any names. A mask value is a line number of label_colors.txt, see `encoding_by_labels`.
+
+    Args:
+        root: the folder of the data set.
+        images: the folder `leftImg8bit`.
+        folder: the folder of masks.
+        name: the name of the folder of masks, gtFine or gtCoarse.
+    """
     encoding = encoding_by_labels(root)
     files, names = image_files(folder), {split: split for split in SPLIT_ALIASES}
     names |= {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
@@ -137,12 +146,12 @@ def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized |
 
 
 def encoding_by_labels(root: Path) -> MaskEncoding:
-    """Return the encoding of masks whose values are line numbers, from 0, of `LABELS` in `root`.
+    """Return the encoding of masks whose values are line numbers, from 0, of label_colors.txt in `root`.
 
-    Without that file, and if it only lists the labels of Cityscapes, it is `LABEL_IDS`.
+    Without that file, or if it lists the labels of Cityscapes, return Cityscapes' encoding `LABEL_IDS`.
 
     Raises:
-        DataError: the file does not have the form of CamVid's list.
+        DataError: the file is not a list of colors and labels, like CamVid's label_colors.txt.
     """
     path = root / LABELS
     if not path.is_file():
@@ -161,7 +170,7 @@ def _plain(name: str) -> str:
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
-    """Return the folder called `name` among `folders`, or else inside them; None if there is none."""
+    """Return the folder called `name`: one of `folders`, or else a folder inside them; None if it is missing."""
     inside = (path for above in DEEP for folder in folders for path in sorted(folder.glob(f"{above}{name}")))
     return next((path for path in (*(each for each in folders if each.name == name), *inside) if path.is_dir()), None)
 
@@ -171,5 +180,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files whose names have an ending, by the rest of their names, such as aachen/aachen_000000_000019."""
+    """Return the files with an ending by their names without it, such as aachen/aachen_000000_000019."""
     return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}

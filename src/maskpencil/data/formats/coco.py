@@ -66,20 +66,21 @@ STRETCHING_TOOL = "Label Studio"
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
 
-    Else return None. Images are searched for beside the JSON file, and in folders beside it or in `images/` that
-    are named after the JSON file or its split, then anywhere, see `ImageSearch`; or only in the folder `images`, if
-    given. The split follows from the JSON's name, else from its folder's. Images without annotations are
-    background. Where annotations overlap, the smaller one is on top, by the area in the file. A crowd (`iscrowd` 1)
-    is drawn like any other annotation, since some tools mark masks drawn by hand this way. Annotations with only a
-    box are left out. Module `orientation` describes how annotations of photographs with an EXIF orientation are
-    read.
+    Else return None. If the folder `images` is given, images are searched for only there. Otherwise they are
+    searched for in the folder of the JSON file, in folders near it that are named after the JSON file or its split,
+    then anywhere below `root`, see `ImageSearch`. The split is the one that the JSON file, or else a folder above it,
+    is named after. Images without annotations are background. Where annotations overlap, the annotation with the
+    smaller `area` is on top. A crowd (`iscrowd` 1) is drawn like any other annotation, since some tools mark masks
+    drawn by hand this way. Annotations with only a box are left out. Module `orientation` describes how annotations
+    of photographs with an EXIF orientation are read.
 
     Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
     other categories, such as Roboflow's first category, is no class. A class file must name all categories that are
     used.
 
     Raises:
-        DataError: a file is not in COCO's format, names an image twice, or has no outlines, or all images are missing.
+        DataError: a file is not in COCO's format or names an image twice, all annotations are boxes, or all images are
+            missing.
     """
     problems = Problems()
     files = [file for path in candidates(root) if (file := read_coco_file(path, problems))]
@@ -134,7 +135,14 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
-    """Return the JSON files in `root` and two levels of folders below it that are worth parsing."""
+    """Return the JSON files in `root` and two levels of folders below it that have COCO's keys, without parsing them.
+
+    If a folder has files called instances*.json, its other files are left out.
+
+    Args:
+        root: the folder.
+        panoptic: True for only the panoptic files (with the key `segments_info`), False for only the other files.
+    """
     if not root.is_dir():
         return []
     found: list[Path] = []
@@ -149,7 +157,7 @@ def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
 
 
 def _is_single(files: Sequence[CocoFile]) -> bool:
-    """Return whether each image has a file of its own."""
+    """Return whether there is one JSON file per image; False for at most `FEW_FILES` files."""
     return len(files) > FEW_FILES and all(len(file.images) == 1 for file in files)
 
 
@@ -174,7 +182,11 @@ def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
 
 
 class _Reader:
-    """The pairs found so far, and the images in them."""
+    """The pairs of images and masks of COCO files, collected file by file.
+
+    `found` holds the pairs, `used` their images, and `doubtful` images with an EXIF orientation for which the file does
+    not show whether its outlines are rotated as well. `single` is whether there is one JSON file per image.
+    """
 
     def __init__(self, search: ImageSearch, labels: Labels, problems: Problems, *, single: bool) -> None:
         self.found = Found({split: {} for split in ("", *SPLITS)})
@@ -187,7 +199,7 @@ class _Reader:
         self._single = single
 
     def add(self, file: CocoFile) -> None:
-        """Add the pairs of a file."""
+        """Add the pairs of a COCO file to `found`."""
         root = self._search.root
         split = split_of_file(root, file.path, by_name=not self._single)
         folders = self._folders.of(file.path, split)
@@ -216,8 +228,8 @@ class _Reader:
                 if other:
                     what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
                     raise DataError(
-                        f"{file.path}: names {what} ({entry.name!r}), whose masks cannot be distinguished; keep only "
-                        "one of the images, or rename one"
+                        f"{file.path}: names {what} ({entry.name!r}), whose masks would have the same name; keep "
+                        "only one of the images, or rename one"
                     )
                 if image in exchanged and entry.outlines and reading is None:
                     raise undecided(f"{file.path}: image {entry.name!r}", exchanged[image])
@@ -228,7 +240,18 @@ class _Reader:
                     self.found.add(split, Pair(name, image, drawing))
 
     def _drawing(self, file: CocoFile, entry: CocoImage, header: Header | None, reading: Reading | None) -> Drawing:
-        """Return the mask of an image; `reading` is given if the file exchanges its width and height."""
+        """Return the mask of an image.
+
+        Args:
+            file: the COCO file.
+            entry: the image in the file.
+            header: the header of the image; None if it cannot be read.
+            reading: the coordinate system of the outlines if the file exchanges the width and height of the image as
+                shown, else None.
+
+        Raises:
+            DataError: the size of the image is unknown, or run lengths are of another size.
+        """
         size = header.shown_size if header and (reading or not entry.size) else entry.size
         if size is None:
             raise DataError(f"{file.path}: image {entry.name!r} has no size, and cannot be read; replace or remove it")
@@ -238,8 +261,8 @@ class _Reader:
                 shape = as_shown(outlined, reading, header) if header and reading else outlined
                 if isinstance(shape, RunLengths) and shape.size != size:
                     raise DataError(
-                        f"{file.path}: the run lengths of {outline.label!r} in {entry.name} are of the size "
-                        f"{list(shape.size)}, the image's is {list(size)}; export it again"
+                        f"{file.path}: the run lengths of {outline.label!r} in {entry.name} have the size "
+                        f"{list(shape.size)}, but the image has {list(size)} (height, width); export it again"
                     )
                 if isinstance(shape, Polygon) and reaches_out(shape, size):
                     self._problems.clipped.append(f"{file.path}: {outline.label!r} in {entry.name}")
@@ -248,14 +271,18 @@ class _Reader:
 
 
 class ImageFolders:
-    """The folders in which the images of a file may be; each is listed from disk once."""
+    """The folders below `root` in which the images of a JSON file may be; each folder is listed from disk once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._inside: dict[Path, list[Path]] = {}
 
     def of(self, path: Path, split: str) -> list[Path]:
-        """Return the folders where the images of a JSON may be, inner folders first."""
+        """Return the folders where the images of the JSON file `path` may be, inner folders first.
+
+        These are the folders above it up to `root`, and the folders in them that are named after the file, after
+        `split`, or as folders of images.
+        """
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []
         for base in [each for each in path.parents if each.is_relative_to(self._root)]:
@@ -268,7 +295,7 @@ class ImageFolders:
         return list(dict.fromkeys(folders))
 
     def _with_inner(self, folder: Path) -> list[Path]:
-        """Return the folders of images in a folder, then that folder."""
+        """Return the subfolders with usual names of image folders, such as images, then the folder itself."""
         return [*(below for below in self._below(folder) if below.name.lower() in COCO_FOLDERS), folder]
 
     def _below(self, folder: Path) -> list[Path]:
@@ -286,10 +313,11 @@ def _name(image: Path, folders: Sequence[Path]) -> str:
 def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write `OUT/annotations/instances_SPLIT.json`, copies of the images in `OUT/images/[SPLIT/]`, and `classes.yaml`.
 
-    `classes.yaml` stores the order and colors of the classes. Without splits the file of annotations is
-    `instances_default.json`. An annotation is a region of one class as `regions.write_regions` writes it: polygons
-    along the pixels' edges, or run lengths if the region has holes. The class of pixels outside all shapes (see
-    `annotations.undrawn_class`) has no annotations. Ignored pixels have the category `__ignore__`.
+    It is used as a context manager, see `base.Writer`. `classes.yaml` stores the order and colors of the classes.
+    Without splits the file of annotations is `instances_default.json`. An annotation is a region of one class as
+    `regions.write_regions` writes it: polygons along the pixels' edges, or run lengths if the region has holes. The
+    class of pixels outside all shapes (see `annotations.undrawn_class`) has no annotations. Ignored pixels have the
+    category `__ignore__`.
 
     Raises:
         OutputError: a file cannot be written.

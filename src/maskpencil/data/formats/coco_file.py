@@ -43,7 +43,7 @@ class CocoCategory:
 class CocoOutline:
     """An annotation: the name of its category, its area in pixels, and its shapes.
 
-    The `class_index` of the shapes is not yet valid: classes are numbered when all files are read.
+    The `class_index` of the shapes is set later, since classes are numbered after all files are read.
     """
 
     label: str
@@ -66,7 +66,11 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The content of a file; `boxes` are annotations without an outline, `strays` annotations of unlisted images."""
+    """The content of a COCO file that `tool` wrote ("" if unknown).
+
+    `boxes` names the annotations without a segmentation, `strays` the annotations of images that the file does not
+    list, both for messages.
+    """
 
     path: Path
     tool: str
@@ -77,7 +81,7 @@ class CocoFile:
 
     @property
     def outlined(self) -> bool:
-        """Whether any image has an outline."""
+        """Whether any image has an annotation with a segmentation."""
         return any(image.outlines for image in self.images)
 
 
@@ -133,7 +137,7 @@ def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
 
 
 class ImageIds:
-    """The images of a file by the ids that annotations use: the ids of the images, or their names."""
+    """The images of a file by the `image_id` of annotations: the id of an image or, in some tools, its file name."""
 
     def __init__(self, images: Mapping[Id, CocoImage]) -> None:
         self._images = images
@@ -146,7 +150,7 @@ class ImageIds:
                 self._others.setdefault(text, image)
 
     def find(self, image_id: Id) -> CocoImage | None:
-        """Return the image with this id; None if the file lists no such image."""
+        """Return the image with this id or file name; None if the file lists no such image."""
         text = str(image_id)
         return self._images.get(image_id) or self._others.get(_without_zeros(text)) or self._others.get(text)
 
@@ -169,7 +173,9 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
             above = entry.text("supercategory", blank=True) if entry.fields.get("supercategory") else ""
             category = categories.setdefault(category_id, CocoCategory(category_id, name, above))
             if category.name != name:
-                raise DataError(f"{entry}: is {category.name!r} and {name!r}; expected one name per id; correct it")
+                raise DataError(
+                    f"{entry}: has the names {category.name!r} and {name!r}; expected one name per id; correct it"
+                )
     problems.refuse()
     return categories
 
@@ -253,7 +259,7 @@ def _run_lengths(segmentation: Entry) -> RunLengths:
 
 
 def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
-    """Return the area given by the file, else the area of the shapes."""
+    """Return the area in pixels: the value in the file, or the area of the shapes if that is not a positive number."""
     if isinstance(given, int | float) and given > 0:
         return given
     return sum(shape.area if isinstance(shape, RunLengths) else _shoelace(shape.rings[0]) for shape in shapes)

@@ -40,9 +40,9 @@ GRAY = ("L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True, eq=False)
 class PanopticMask(Drawing):
-    """The mask of an image in a PNG of segment ids.
+    """The mask of an image, stored as a PNG of segment ids.
 
-    `class_of` maps ids to classes, and pixels with other ids are ignored.
+    `class_of` maps the segment ids to class indices; pixels with the id 0 belong to no segment and are ignored.
     """
 
     png: Path = Path()
@@ -98,7 +98,7 @@ class _Mask:
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a JSON file; `lost` are missing PNGs, `strays` are annotations of unlisted images."""
+    """The content of a JSON file; `lost` are missing PNGs, `strays` are annotations of images that it does not list."""
 
     path: Path
     categories: Mapping[Id, CocoCategory]
@@ -157,7 +157,7 @@ def recognize(root: Path) -> Recognized | None:
         first = files[0]
         raise DataError(
             f"{first.path}: lists {len(first.masks) + len(first.lost)} masks, {len(first.lost)} of them without their "
-            f"PNG, but no image of a mask is below {root}; put the images there, and the PNGs into "
+            f"PNG, but none of their images is below {root}; put the images there, and the PNGs into "
             f"{first.path.with_suffix('')}"
         )
     search.list_others(found, used)
@@ -213,7 +213,7 @@ def _segments(annotation: Entry, categories: Mapping[Id, CocoCategory]) -> Itera
 
 
 def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
-    """Yield the folders where the PNGs of a JSON may be."""
+    """Yield the folders where the PNGs of the JSON file `path` may be, the most likely first."""
     yield path.with_suffix("")
     for base in dict.fromkeys((path.parent, path.parent.parent if path.parent != root else root)):
         around = [folder for folder in folders_in(base) if MARK in folder.name.lower()]
@@ -224,9 +224,9 @@ def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
 
 
 def _labels(root: Path, files: Sequence[_File]) -> Labels:
-    """Number the categories of all files in the order of their ids.
+    """Number the categories of all files in the order of their ids; categories with the same name become one class.
 
-    They get the colors in the files if all colors differ.
+    The classes get the colors in the files if these are valid colors that all differ.
     """
     categories = sorted(
         (category for file in files for category in file.categories.values()),

@@ -68,9 +68,9 @@ def _images(root: Path) -> dict[str, Path]:
 
 
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
-    """Return the encodings in which masks like `mask` may be, the most likely first.
+    """Return the possible encodings of the masks, the most likely first, by the channels and palette of one `mask`.
 
-    Masks of one channel may hold colors as well, if the colors of the labels are gray or white.
+    The values of masks of one channel may be line numbers, or gray levels that are the colors of labels.
     """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
@@ -92,7 +92,7 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
 
 
 def _has_colors(mask: Path) -> bool:
-    """Return whether the colors of a mask's palette identify its classes; if its palette is gray, its numbers do."""
+    """Return whether a mask has a palette in colors, which identify the classes; with a gray palette the indices do."""
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 
@@ -103,8 +103,9 @@ BACKGROUND = "background"
 
 @contextmanager
 def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write masks as color images; each class of an image is one object, except background and ignored pixels.
+    """Write copies of the images, and RGB masks of classes and objects; used as a context manager, see `base.Writer`.
 
+    All pixels of a class in an image are one object; background and ignored pixels are no object.
     Images without a split become CVAT's subset "default". All images lie in one folder, see `voc.write_voc`. Repeated
     colors are replaced, see `base.with_distinct_colors`.
 

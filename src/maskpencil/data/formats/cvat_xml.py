@@ -1,7 +1,7 @@
 """Read "CVAT for images 1.1": an XML file with the shapes of every image, images beside it or in images/.
 
 Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/ and, in https://github.com/cvat-ai/cvat,
-`cvat/apps/dataset_manager/formats/cvat.py`; for the runs of masks https://github.com/cvat-ai/cvat/issues/6487
+`cvat/apps/dataset_manager/formats/cvat.py`; for the run lengths of masks https://github.com/cvat-ai/cvat/issues/6487
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -49,21 +49,22 @@ class Element:
     children: list["Element"] = field(default_factory=list)
 
     def all(self, tag: str) -> Iterator["Element"]:
-        """Yield the elements with a tag inside this one, at any depth."""
+        """Yield the elements with the given tag inside this element, at any depth."""
         for child in self.children:
             if child.tag == tag:
                 yield child
             yield from child.all(tag)
 
     def text_of(self, tag: str) -> str:
-        """Return the text of the first child with a tag; "" if there is none."""
+        """Return the text of the first child with the given tag; "" if it has no such child."""
         return next((child.text.strip() for child in self.children if child.tag == tag), "")
 
 
 def elements(path: Path, tags: frozenset[str]) -> list[Element]:
     """Read the elements with one of `tags` from an XML file, with everything inside these elements.
 
-    A file with a document type is rejected, since its entities could grow without end or name other files.
+    A file with a document type (`<!DOCTYPE ...>`) is rejected: it may define XML entities, which could fill the memory
+    or read other files.
 
     Raises:
         DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, is not valid XML or has a document type.
@@ -117,8 +118,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if XML files below it hold CVAT's `<annotations>`; otherwise return None.
 
     Polygons, masks, boxes and ellipses are drawn by `z_order`, then in the order of the file. The classes are the
-    task's labels, in its order and colors. Subsets named after splits are the splits. The images are below `root`, or
-    below `images`, if given.
+    task's labels, in its order and colors. A subset named after a split, such as train, is that split. The images are
+    below `root`, or below `images`, if given.
 
     Raises:
         DataError: the annotations are of a video, an entry is not in CVAT's format, or all images are missing.
@@ -188,10 +189,11 @@ def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> Non
 
 
 def _number(entry: Entry, key: str, default: float | None = None) -> float:
-    """Return the number in an attribute.
+    """Return the number in an attribute; `default`, if given, if the attribute is missing.
 
     Raises:
-        DataError: the attribute is missing and there is no default, or its value is not a number.
+        DataError: the attribute is missing and there is no default, or its value is not a number, or the absolute value
+            is above `FARTHEST` (2^24).
     """
     text = entry.fields.get(key)
     if text is None and default is not None:
@@ -238,14 +240,13 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Decode a mask from the lengths of its runs; return None if it is empty.
+    """Decode a mask from its run lengths; return None if it is empty.
 
-    The runs are alternately outside and inside of the mask, along the rows of its box.
-
-    CVAT 2.3 wrote boxes that are one pixel too narrow and too low, see https://github.com/cvat-ai/cvat/pull/5905.
+    The runs are alternately outside and inside of the mask, along the rows of its box. Width and height of the box may
+    be one pixel too small, as CVAT 2.3 wrote them, see https://github.com/cvat-ai/cvat/pull/5905.
 
     Raises:
-        DataError: the runs are not whole numbers, or do not add up to the number of pixels of the box.
+        DataError: the run lengths are not whole numbers, or do not add up to the number of pixels of the box.
     """
     left, top, width, height = (_whole(entry, key) for key in ("left", "top", "width", "height"))
     try:

@@ -89,7 +89,7 @@ def _add(content: Entry, found: DrawnImages) -> None:
 
 
 def _original_names(slots: Sequence[Entry]) -> list[str]:
-    """Return the names that the files of a slot had before they were renamed in Darwin."""
+    """Return the names of the image files before they were renamed in Darwin, from the `source_files` of slots."""
     files = [file for slot in slots if "source_files" in slot for file in slot.entries("source_files", "source file")]
     return [file.text("file_name") for file in files if "file_name" in file]
 
@@ -149,16 +149,24 @@ def _box(entry: Entry) -> Polygon | None:
 
 
 def _masks(layer: Entry, annotations: Sequence[Entry], size: tuple[int, int] | None) -> list[Area]:
-    """Decode the masks of a raster layer: pairs of a value and the length of its run, along the rows of the image.
+    """Decode the masks of a raster layer, in which each value stands for the mask of one annotation.
+
+    The layer is stored as run lengths along the rows of the image: pairs of a value and the length of its run.
+
+    Args:
+        layer: the raster layer.
+        annotations: all annotations of the file, which name the labels of the masks.
+        size: (height, width) of the image, if it is known.
 
     Raises:
-        DataError: the runs do not add up to the number of pixels of the image, or a value belongs to no annotation.
+        DataError: the size is unknown, the runs do not add up to the number of pixels of the image, or a value belongs
+            to no annotation.
     """
     runs = layer.numbers("dense_rle")
     if len(runs) % 2 or (runs < 0).any() or (runs % 1).any():
         raise layer.wrong("dense_rle", "pairs of whole numbers, a value and the length of its run")
     if size is None:
-        raise DataError(f"{layer}: its image is missing, and the file states no size; put the image there")
+        raise DataError(f"{layer}: its image is missing, and the file states no size; add the image")
     pixels = int(runs[1::2].astype(np.int64).sum())
     if pixels != size[0] * size[1]:
         raise DataError(

@@ -39,8 +39,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if its `annotations/` holds files with Datumaro's `categories` and `items`; otherwise return None.
 
     Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the group of another shape is left
-    out, since it only surrounds that shape. Subsets named after splits are the splits. Images are in `images/`, in
-    `root`, or in the folder `images`, if given.
+    out, since it only surrounds that shape. A subset named after a split, such as train, is that split. Images are in
+    `images/`, in `root`, or in the folder `images`, if given.
 
     Raises:
         DataError: an entry is not in Datumaro's format, or all images are missing.
@@ -68,7 +68,7 @@ def _label_names(content: Entry) -> list[str]:
 
 
 class _Reader:
-    """The reader of items and the pairs found so far."""
+    """The pairs of images and masks of Datumaro's items, collected item by item."""
 
     def __init__(self, search: ImageSearch, labels: Labels) -> None:
         self.problems = Problems()
@@ -83,13 +83,22 @@ class _Reader:
         self._boxes = 0
 
     def add(self, item: Entry, split: str, names: Sequence[str]) -> None:
-        """Add an item, with the names of its file's labels."""
+        """Add the pair of an item: its image, and the mask drawn from its annotations.
+
+        Args:
+            item: the item.
+            split: the split of its file, "" if the file is not named after a split.
+            names: the labels of its file; `label_id` is an index of this list.
+
+        Raises:
+            DataError: an annotation is not in Datumaro's format, or another item has the same image or name.
+        """
         image = self._image(item, split)
         if image is None:
             self._found.masks_alone.append(Path(item.text("id")))
             return
         if image in self._used:
-            raise DataError(f"{item}: has the same image as {self._used[image].place}, {image}; remove one of the two")
+            raise DataError(f"{item}: has the same image as {self._used[image].place}, {image}; remove one of them")
         self._used[image] = item
         size = read_header(image).shown_size
         drawing = Drawing(item.path, image.name, size, self._shapes(item, names, size), self._labels.background)
@@ -101,7 +110,11 @@ class _Reader:
         self._found.add(split, Pair(name, image, drawing))
 
     def layout(self) -> Layout:
-        """Assign the pairs to splits, with notes on what was left out."""
+        """Assign the pairs to splits; the notes of the layout name what was left out.
+
+        Raises:
+            DataError: all images are missing, or see `Problems.layout`.
+        """
         own = self._images.values() if self._search.given is None else self._search.files
         self._found.images_alone += [path for path in own if path not in self._used]
         self._search.warn(self._found)
@@ -174,7 +187,10 @@ def _shape(annotation: Entry, kind: str, index: int, size: tuple[int, int]) -> S
 
 
 def _ring(annotation: Entry, kind: str) -> Ring:
-    """Return the outline of a box or an ellipse; CVAT stores a clockwise angle about its center in the attributes."""
+    """Return the outline of an annotation of type `kind`, "bbox" or "ellipse", in pixels.
+
+    It is rotated clockwise about its center by the attribute `rotation`, in degrees, which CVAT writes.
+    """
     key = "bbox" if kind == "bbox" else "points"
     numbers = annotation.numbers(key).tolist()
     if len(numbers) != 4:

@@ -1,4 +1,4 @@
-"""Collect images and the labeled areas in annotation files, and turn them into pairs."""
+"""Collect the images and the labeled areas of annotation files, and pair each image with the mask of its areas."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,9 @@ class Area:
 
 
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
-    """Return the files below `root` that are in a format, examining only some files of large folders.
+    """Return the files below `root` that are in a format.
+
+    Of a folder with more than `FEW` files only the first `PEEKED` are examined, and the rest if one of these fits.
 
     Args:
         root: the folder, which may be missing.
@@ -73,7 +75,7 @@ def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path]
 
 @dataclass(frozen=True)
 class _Drawn:
-    """An image with its areas, the entry that describes it, and the (height, width) that the entry states, if any."""
+    """The areas of an image, the entry that describes it, and the (height, width) that the entry states, if any."""
 
     entry: Entry
     split: str
@@ -82,9 +84,9 @@ class _Drawn:
 
 
 class DrawnImages:
-    """The images of a data set in the format of `tool`, collected by its reader.
+    """The images of a data set with their labeled areas, collected entry by entry and then paired with their masks.
 
-    Entries that cannot be understood are collected as well; images with such entries are not read.
+    Errors of entries that cannot be understood are collected as well; the images of such entries are left out.
 
     Args:
         root: the folder with the annotations.
@@ -122,13 +124,13 @@ class DrawnImages:
         return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
-        """Find the image of an entry by its name; return None if it is missing, which `recognized` reports.
+        """Find the image that an entry calls `name`; return None if it is missing, which `recognized` reports.
 
         The image is searched for in `folders`, then in the folder of the annotation file and the folders above it up to
         the root, each with its folders of images, then anywhere, see `ImageSearch.find`.
 
         Raises:
-            DataError: the name leads out of the root.
+            DataError: the name leads out of the root by "..", and no image below the root has it.
         """
         source = entry.path.parent
         above = [folder for folder in (source, *source.parents) if folder.is_relative_to(self.root)]
@@ -144,8 +146,8 @@ class DrawnImages:
 
         Args:
             entry: the annotation.
-            what: its kind in the singular and in the plural, as `worded` takes it.
-            remedy: what to do.
+            what: the kind of annotation in the singular and in the plural, such as "{line|lines}", see `worded`.
+            remedy: what the user can do, such as "draw them as polygons".
         """
         self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
@@ -155,7 +157,7 @@ class DrawnImages:
         self.problems.without_area.append(self.name_of(entry))
 
     def name_of(self, entry: Entry) -> str:
-        """Return file and place of an entry, for messages."""
+        """Return the file, relative to the root, and the place in it of an entry, for messages."""
         path = entry.path.relative_to(self.root) if entry.path.is_relative_to(self.root) else entry.path
         return f"{path}: {entry.place}" if entry.place else str(path)
 
@@ -169,18 +171,19 @@ class DrawnImages:
         size: tuple[int, int] | None = None,
         same: object = None,
     ) -> None:
-        """Add an image with the areas of its entry, the bottom area first; an entry that is added again is ignored.
+        """Add an image with the areas of its entry; an image that was already added with equal annotations is ignored.
 
         Args:
             image: the image.
-            entry: the entry; if its block of `collecting_errors` has an error, the image is not read.
-            areas: the areas.
+            entry: the entry; if an error was collected in the current block of `collecting_errors`, the image is left
+                out.
+            areas: the labeled areas; later areas lie over earlier areas.
             split: the split, if the format names one.
             size: the (height, width) that the entry states.
-            same: the value that all entries of one image must share, by default all fields.
+            same: the annotations for the comparison with other entries of the image; None compares all fields.
 
         Raises:
-            DataError: another entry has the same image, but differs in `same`.
+            DataError: the image was already added with other annotations.
         """
         left_out, self._any_left_out = self._any_left_out, False
         if len(self.problems.errors) > self._errors_before[-1]:
@@ -194,7 +197,7 @@ class DrawnImages:
             self._broken.add(image)
             raise DataError(
                 f"{entry}: has the image {image.name}, for which {self.name_of(other.entry)} has other annotations; "
-                "remove one of the two"
+                "remove one of the two entries"
             )
 
     def recognized(
@@ -205,11 +208,11 @@ class DrawnImages:
         colors: Mapping[str, Color] | None = None,
         use_lists: bool = True,
     ) -> Recognized:
-        """Turn the images into pairs.
+        """Return the pairs of images and masks, by splits.
 
         Args:
             remedy: where to get the images, for the error message if all are missing.
-            labels: the labels that the format declares, in their order; other labels of areas follow, sorted.
+            labels: the labels that the files declare, in their order; other labels of areas follow, sorted.
             colors: the colors of labels, used if there is no class file and every class has a color.
             use_lists: whether list files such as train.txt assign images to splits.
 
@@ -242,7 +245,7 @@ class DrawnImages:
         return Recognized(self.tool, layout, MaskEncoding("index", known.classes))
 
     def _pairs(self, drawn: Mapping[Path, _Drawn], labels: Labels) -> Iterator[tuple[Path, Pair]]:
-        """Yield the pairs; images whose size contradicts their entry are reported instead."""
+        """Yield each image and its pair; an image whose size is not the size in its entry is reported instead."""
         headers = {image: known_header(image) for image in drawn}
         exchanged = {
             image: Exchanged(own.size, header, [area.shape for area in own.areas])
@@ -297,7 +300,7 @@ def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
 
 
 def polygon_of(*rings: npt.ArrayLike) -> Polygon | None:
-    """Return the polygon of rings, each (n, 2), such as an outer ring and its holes; None if no ring has an area."""
+    """Return the polygon of rings (n, 2), such as an outer ring and its holes; None if no ring has an area."""
     closed = [np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings]
     areas = tuple(ring for ring in closed if not covers_nothing(ring))
     return Polygon(0, areas) if areas else None

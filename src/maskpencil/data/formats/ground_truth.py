@@ -88,7 +88,11 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _job(entry: Entry) -> str:
-    """Return the field with the address of the mask: the field whose metadata names colors."""
+    """Return the name of the field with the address of the mask: the labeling job whose metadata names colors.
+
+    Raises:
+        DataError: no job or several jobs of the line have masks.
+    """
     jobs = [key.removesuffix(METADATA) for key, value in entry.fields.items() if key.endswith(METADATA) and value]
     colored = [job for job in jobs if isinstance(m := entry.fields[job + METADATA], dict) and COLORS in m]
     if len(colored) == 1:
@@ -103,9 +107,9 @@ def _job(entry: Entry) -> str:
 
 
 def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
-    """Find the file of an S3 address; return None if it is missing.
+    """Find the file of an S3 address that the manifest `source` names; return None if it is missing.
 
-    The names of masks contain a time, in which Windows replaces the colons.
+    The names of masks contain a time, such as 21:52:49; Windows allows no colons, so "_" is accepted in their place.
     """
     found = search.find(address, [search.root], source=source)
     return found or search.find(address.replace(":", "_"), [search.root], source=source)

@@ -1,7 +1,7 @@
 """Read Hasty (CloudFactory's Vision AI): one JSON with the polygons, masks and boxes of all images, version 1.0 or 1.1.
 
-Sources: https://docs.cloudfactory.com/export-formats/hasty-json-v1.1 and, for the runs of masks,
-`hasty/label_utils.py` in https://github.com/cloudfactory/hasty-python and https://community.hasty.ai/t/encoding-of-rle/20
+Sources: https://docs.cloudfactory.com/export-formats/hasty-json-v1.1 and, for the runs of masks, `hasty/label_utils.py`
+in https://github.com/cloudfactory/hasty-python and https://community.hasty.ai/t/encoding-of-rle/20
 """
 
 from pathlib import Path
@@ -23,9 +23,9 @@ EXPORT = "download the images from Hasty and put them there, in folders named as
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if JSON files below it are in Hasty's format; otherwise return None.
 
-    Labels are drawn by `z_index`, each as its mask, else its polygon, else its box. The classes have the order and
-    colors of the file. Images that nobody has annotated are left out. Images are below `root`, or below `images`, if
-    given.
+    Labels are drawn in the order of `z_index`; of each label the mask is drawn, or else the polygon, or else the box.
+    The classes have the order and colors of the file. Images that nobody has annotated are left out. Images are below
+    `root`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in Hasty's format, or all images are missing.

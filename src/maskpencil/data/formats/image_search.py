@@ -20,9 +20,11 @@ OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelm
 
 @dataclass
 class ImageSearch:
-    """The images below `root`, or below the folder `given` by the user, except files in folders of masks.
+    """A search for images below `root`, or below the folder `given` by the user.
 
-    `renamed` lists the images that were found under other names.
+    The files `masks` are never found; files in folders that are named as folders of masks are found only if these
+    folders are among the `folders` of `find`. `renamed` lists the images that were found under other names than in the
+    annotations.
     """
 
     root: Path
@@ -39,28 +41,28 @@ class ImageSearch:
 
     @property
     def place(self) -> Path:
-        """The folder below which all images are."""
+        """The folder that is searched: `given`, or else `root`."""
         return self.given or self.root
 
     def find(
         self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
     ) -> Path | None:
-        """Find the image that the file `source` calls `name`; return None if it is missing or ambiguous.
+        """Find the image that the file `source` calls `name`; return None if it is missing or several images match.
 
-        It is searched for in `folders`, then anywhere except in other splits.
-
-        An image outside `folders`, or under a name that differs in case, in its suffix, in quoted characters (%20) or
-        by the prefix of Label Studio's uploads, counts only if no other image matches as well.
+        It is first searched for in `folders`. If it is not there, it may be anywhere except in folders of other splits,
+        and its name may differ in case, in the suffix, in quoted characters (%20) or by the prefix of Label Studio's
+        uploads; then None is returned if several images match equally well.
 
         Args:
-            name: the name in the file; the last parts of a path count.
-            folders: the folders to search first.
-            source: the file.
-            split: the split of the file, if it is known.
-            but: an image that is returned rather than an image with another name.
+            name: the name in the file; of a path, only the last parts that exist in a folder count.
+            folders: the folders to search first; if the user named a folder, that folder is searched instead.
+            source: the annotation file.
+            split: the split of the annotation file, "" if it is unknown.
+            but: the image that the caller uses if the result is None; if given, only images with exactly this name are
+                found, and this image is returned in place of the error.
 
         Raises:
-            DataError: the name leads out of the folder by "..", and no image has it.
+            DataError: the name leads out of `root` by "..", and no image has it; not raised if the user named a folder.
         """
         name = without_query(name)
         where = [self.given] if self.given else folders
@@ -75,10 +77,9 @@ class ImageSearch:
         return found or self.alike(name, split, sure=but is not None)
 
     def list_others(self, found: Found, used: Collection[Path]) -> None:
-        """Add the images that are not `used` to the images without a mask.
+        """Add the images that are not `used` to `found.images_alone`, the images without a mask.
 
-        Images in folders where every file has the name of a used image are not added: these are folders of masks or
-        overlays, which a note names.
+        A folder in which every file has the name of a used image holds masks or overlays: it is left out with a note.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}
@@ -104,9 +105,12 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Find the only image with a name, or, unless `sure`, with a similar name, in any folder.
+        """Find the image in any folder whose path matches `name` best; return None if no or several images do.
 
-        Return None if there is no image or several.
+        Args:
+            name: the name, or a path.
+            split: the split of the image, "" if it is unknown; images of other splits do not match.
+            sure: whether the file name must be equal; otherwise it may be similar, see `KEYS`.
         """
         best = self.candidates(name, split, sure=sure)
         if len(best) != 1:
@@ -116,7 +120,15 @@ class ImageSearch:
         return best[0]
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
-        """Return the images whose paths match a name best; several images if they match equally well."""
+        """Return the images whose paths match `name` best: several images if they match equally well.
+
+        Of the images with the most similar file name, those that share the most folders with `name` are returned.
+
+        Args:
+            name: the name, or a path.
+            split: the split of the image, "" if it is unknown; images of other splits do not match.
+            sure: whether the file name must be equal; otherwise it may be similar, see `KEYS`.
+        """
         parts = PureWindowsPath(unquote(without_query(name))).parts
         if not parts or "\0" in name:
             return []
@@ -144,7 +156,7 @@ def _same(name: str) -> str:
 
 
 def _spaced(name: str) -> str:
-    """Return the name as Label Studio writes it, without the prefix of uploads."""
+    """Return the name with "_" for spaces, as Label Studio writes it, and without the prefix of uploads."""
     return UPLOAD_PREFIX.sub("", name.replace(" ", "_"), count=1)
 
 
@@ -164,6 +176,6 @@ first."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return the number of equal parts at the ends of two paths, ignoring case."""
+    """Return how many parts two paths share, counted from their ends and ignoring case: 2 for a/b/c and x/B/c."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a.lower() != b.lower()), min(len(one), len(other)))

@@ -22,9 +22,9 @@ root."""
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it, or the folder of a split in it, holds `image_2/` and `semantic/`; otherwise return None.
 
-    Masks hold the label ids of Cityscapes, unless `label_colors.txt` names classes by their numbers. The data set has
-    no splits: one in five images is set aside for validation. `semantic_rgb/`, `instance/` and the images of
-    `testing/`, which have no masks, are left out.
+    Masks hold the label ids of Cityscapes, unless a `label_colors.txt` lists other classes, whose line numbers, from
+    0, are then the mask values. The data set has no splits: one in five images is set aside for validation.
+    `semantic_rgb/`, `instance/` and the images of `testing/`, which have no masks, are left out.
 
     Raises:
         DataError: no image has its mask, or label_colors.txt is not in its format.

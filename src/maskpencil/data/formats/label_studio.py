@@ -43,9 +43,12 @@ BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.
 def image_name(task: Entry) -> str | None:
     """Return the path of the image that a task names, with "/" between folders; None if it names no image.
 
-    The image is named by the first text in the task's data that ends like an image file; the field `image` is examined
-    first: the path of `/data/upload/1/1a2b3c4d-photo.jpg` or of a web address, or the part after `d=` of
-    `/data/local-files/?d=photos/photo.jpg`. Each project chooses the name of the field.
+    Each project chooses the name of the field with the image. So the field `image` is examined first, then all other
+    fields, until a text ends with the suffix of an image file. Examples of texts and paths:
+
+        /data/upload/1/1a2b3c4d-photo.jpg           /data/upload/1/1a2b3c4d-photo.jpg
+        https://example.com/photos/photo.jpg?v=2    https:/example.com/photos/photo.jpg
+        /data/local-files/?d=photos/photo.jpg       photos/photo.jpg
     """
     data = task.inside("data").fields if isinstance(task.fields.get("data"), dict) else task.fields
     texts = [value for _, value in sorted(data.items(), key=lambda item: item[0] != "image") if isinstance(value, str)]
@@ -54,7 +57,7 @@ def image_name(task: Entry) -> str | None:
 
 
 class Images:
-    """The images below a folder by their names, except hidden files and masks that Label Studio exported."""
+    """The images below `root`, or below the folder `given` by the user, without masks that Label Studio exported."""
 
     def __init__(self, root: Path, given: Path | None = None) -> None:
         self._search = ImageSearch(root, given)
@@ -65,18 +68,21 @@ class Images:
 
     @property
     def place(self) -> Path:
-        """The folder of the images."""
+        """The folder that is searched for images: the folder named by the user, or else the root."""
         return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """Find the image with a name, either unchanged or as Label Studio changes names.
+        """Find the image with a name, with or without the changes that Label Studio makes to names of uploads.
 
-        Return None if the image is missing.
+        Return None if the image is missing. Of several images with the name, the image whose path shares the most
+        folders with `name` is used.
 
-        Of several images, the one that shares the most folders with the name is used.
+        Args:
+            name: the path of the image in the task.
+            task: the task, which the error message names.
 
         Raises:
-            DataError: two images share the same number of folders with the name.
+            DataError: several images match equally well.
         """
         best = self._search.candidates(name)
         if len(best) > 1:
@@ -85,7 +91,7 @@ class Images:
         return best[0] if best else None
 
     def short_name(self, path: Path) -> str:
-        """Return the path below the folder of images, without suffix.
+        """Return the path of an image below the folder of images, without suffix, as the name of its pair.
 
         Raises:
             DataError: another image has the same path without suffix.
@@ -118,7 +124,8 @@ LIST = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\[")
 class Annotation:
     """The annotation of an image by one person.
 
-    `regions` are labeled areas, `others` counts all other results by type.
+    `when` is the time of its last change. `regions` are the labeled areas; `others` counts all other results, such as
+    choices, by their types.
     """
 
     canceled: bool
@@ -244,7 +251,7 @@ def _notes(
 
 
 def _tasks(path: Path) -> list[Any]:
-    """Return the tasks in a file, or [] if the file is not an export."""
+    """Return the tasks in a JSON file; [] if it is not an export of Label Studio."""
     with path.open("rb") as file:
         if not LIST.match(file.read(64)):
             return []
@@ -263,7 +270,10 @@ def _is_task(task: dict[str, Any]) -> bool:
 
 
 def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """Return the regions of a JSON-MIN task, which are in fields named after the tags of the project."""
+    """Return the regions of a JSON-MIN task, each as (field, number in the field's list from 1, region).
+
+    The fields with regions are named after the tags of the project's labeling interface.
+    """
     return [
         (key, number, value)
         for key, values in task.items()
@@ -345,7 +355,11 @@ def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Probl
 
 
 def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
-    """Refuse a region that was drawn on an image of another aspect ratio; a scaled copy of the image is accepted."""
+    """Check that a region was drawn on the image of `size` (height, width) or on a scaled copy of it.
+
+    Raises:
+        DataError: the image on which it was drawn has another aspect ratio.
+    """
     if any(region.fields.get(key) is None for key in SIZE_KEYS):
         return
     height, width = (region.number(key) for key in SIZE_KEYS)
@@ -353,12 +367,17 @@ def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
     if abs(across - along) > max(SAME_SHAPE * along, height + width, *size):  # a pixel may be rounded
         raise DataError(
             f"{region}: was drawn on {width:g} x {height:g} pixels, but its image is shown as {size[1]} x {size[0]}; "
-            "expected equal sides; export the task again with the image as it is"
+            "expected the same aspect ratio; export the task again with the image as it is"
         )
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:
-    """Return the outline of a region in pixels; the file has percent of width and height, and angles in degrees."""
+    """Return the outline (n, 2) of a region, converted from percent of the width and height to pixels of the image.
+
+    Args:
+        region: a polygon, a rectangle or an ellipse; `rotation` is in degrees, clockwise.
+        size: (height, width) of the image.
+    """
     height, width = size
     scale = np.array((width, height)) / 100
     if "points" in region:
@@ -395,14 +414,16 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Unpack an RGBA image of `size` (height, width).
+    """Decompress the RGBA image of a brush stroke, and return the mask (H, W) of pixels that are not fully transparent.
 
-    Return a boolean mask (H, W) of the pixels that are not fully transparent.
+    Memory is allocated only for `size`, even if the compressed data state another size.
 
-    Memory is allocated only for `size`, whatever the packed numbers claim.
+    Args:
+        packed: the numbers of the field `rle`, Label Studio's run-length encoding of RGBA values, as bytes.
+        size: (height, width) of the image.
 
     Raises:
-        DataError: the image has another size or other values than bytes, or is cut short.
+        DataError: the image has another size, its values do not have 8 bits, or the data are cut short.
     """
     height, width = size
     bits = _Bits(packed)
@@ -431,7 +452,7 @@ def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 class _Bits:
-    """A reader of bytes bit by bit."""
+    """A reader of bytes from which any number of bits is taken at a time."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

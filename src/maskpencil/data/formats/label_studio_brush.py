@@ -28,7 +28,10 @@ from maskpencil.plain_text import worded
 
 @dataclass(frozen=True, eq=False)
 class BrushMasks(Drawing):
-    """The mask of an image in several PNG files with one class each; smaller areas lie over larger areas."""
+    """The mask of an image, stored as several PNG files of one class each; smaller areas lie over larger areas.
+
+    `masks` are the PNG files with their class indices.
+    """
 
     masks: Sequence[tuple[Path, int]] = ()
 
@@ -107,7 +110,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _image_names(root: Path) -> Mapping[int, Entry]:
-    """Map the number of each task in the JSON files in `root` to the task; tasks without an image are left out."""
+    """Return the tasks in the JSON files in `root` by their ids; tasks that name no image are left out."""
     tasks: dict[int, Entry] = {}
     for path in sorted(root.glob("*.json")):
         if not (path.is_file() and LIST.match(path.read_bytes()[:64]) and mentions(path, ("id",))):

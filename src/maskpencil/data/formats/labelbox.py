@@ -69,7 +69,11 @@ def _mentions(path: Path, *alternatives: Sequence[bytes]) -> bool:
 
 
 def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
-    """Yield the data rows: one per line, or the items of a list."""
+    """Yield the data rows of a file: the lines of NDJSON, or the items of a JSON list.
+
+    Raises:
+        DataError: the file cannot be read or is too large.
+    """
     refuse_special(path)
     if path.stat().st_size > MAX_JSON_BYTES:
         raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; export fewer images at once")

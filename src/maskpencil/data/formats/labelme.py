@@ -85,12 +85,12 @@ class _File:
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if JSON files below it have the keys `shapes` and `imagePath`; otherwise return None.
 
-    An image is searched for at `imagePath` relative to the JSON file, then in folders beside the JSON file, then
-    anywhere below `root` by its name, see `ImageSearch`, then by the name of the JSON file; or only in the folder
-    `images`, if given. If no image is found, the copy in the JSON file (`imageData`) is written into the cache. Folders
-    named after splits assign the files below them to these splits. The classes are the labels, sorted; later shapes lie
-    over earlier ones. A pixel belongs to a shape if its center does; lines are `LINE_WIDTH` pixels thick, points are
-    discs of `POINT_RADIUS`.
+    If the folder `images` is given, images are searched for only there. Otherwise an image is searched for at
+    `imagePath` relative to the JSON file, then in folders near the JSON file, then anywhere below `root` by its name,
+    see `ImageSearch`, then by the name of the JSON file. If no image is found, the copy in the JSON file (`imageData`)
+    is written into the cache. Files in folders named after splits, such as train, belong to these splits. The classes
+    are the labels, sorted; later shapes lie over earlier ones. A pixel belongs to a shape if its center does; lines are
+    `LINE_WIDTH` pixels thick, points are discs of `POINT_RADIUS`.
 
     Raises:
         DataError: a file is not in labelme's format, two files name one image, or all images are missing.
@@ -164,7 +164,7 @@ def _read(content: Entry, problems: Problems) -> _File:
 def _with_images(
     root: Path, files: Sequence[_File], images: "_Images", problems: Problems
 ) -> tuple[list[tuple[_File, Path]], tuple[str, ...]]:
-    """Return the labelme files with their images, and notes on images that exist only inside the labelme files."""
+    """Return the labelme files with their images, and a note if images exist only inside labelme files."""
     paired: list[tuple[_File, Path]] = []
     alone: list[_File] = []
     for file in files:
@@ -192,7 +192,7 @@ def _with_images(
 
 
 def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str, ...]:
-    """Write the images inside labelme files into a folder, under the names of the files, and return notes."""
+    """Write the images inside the labelme files into `folder`, named as these files; return a note on their number."""
     count = 0
     for path in files:
         content = _content(path)
@@ -219,7 +219,7 @@ SUFFIX_OF = {
 
 
 class _Images:
-    """The search for the images that labelme files name."""
+    """A search for the images that labelme files name."""
 
     def __init__(self, search: ImageSearch) -> None:
         self._search = search
@@ -237,7 +237,11 @@ class _Images:
         return image or own or (self._search.alike(file.path.stem) if self._search.given else None)
 
     def _folders_for(self, folder: Path) -> list[Path]:
-        """Return the folders to search: the folder itself, the matching folder of images, then folders around it."""
+        """Return the folders in which images of labelme files in `folder` are searched for first.
+
+        These are the folder itself, the same path with a folder of images in place of a folder of labels, such as
+        images/train for labels/train, then the parent folder and the root.
+        """
         folders = [folder]
         parts = folder.relative_to(self._root).parts
         for place, part in enumerate(parts):
@@ -284,7 +288,19 @@ def _add_all(
 def _drawing(
     file: _File, header: Header | None, reading: Reading | None, labels: Labels, problems: Problems
 ) -> Drawing:
-    """Return the mask of a file; `reading` is given if the file exchanges the width and height of the shown image."""
+    """Return the mask of a labelme file.
+
+    Args:
+        file: the labelme file.
+        header: the header of its image; None if it cannot be read.
+        reading: the coordinate system of the shapes if the file exchanges the width and height of the image as shown,
+            else None.
+        labels: the classes of the labels.
+        problems: collects shapes that extend beyond the image.
+
+    Raises:
+        DataError: the size of the image is unknown.
+    """
     size = header.shown_size if header and (reading or not file.size) else file.size
     if size is None:
         raise DataError(f"{file.path}: states no image size, and its image cannot be read; replace the image")
@@ -326,11 +342,13 @@ VERSION = "5.5.0"
 def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
 
-    A shape is the polygon around a 4-connected set of pixels of one class, `INSET` inside the edges of the pixels, so
-    that labelme, which cuts fractions off and draws the outline as well, fills exactly these pixels. It covers its
-    holes; shapes are sorted by area, so that the shapes in its holes come later and lie over it. The class of pixels
-    outside all shapes (see `undrawn_class`) has shapes only in holes. Ignored pixels have the label `__ignore__`.
-    Shapes that meet at corners have the same group_id.
+    It is used as a context manager, see `base.Writer`.
+
+    A shape is the polygon around a 4-connected set of pixels of one class, moved inward from their edges by `INSET`
+    pixels, so that labelme, which truncates coordinates and draws the outline as well, fills exactly these pixels. It
+    covers its holes; shapes are sorted by area, so that the shapes in its holes come later and lie over it. The class
+    of pixels outside all shapes (see `undrawn_class`) has shapes only in holes. Ignored pixels have the label
+    `__ignore__`. Shapes that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
@@ -362,15 +380,15 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
 @dataclass(frozen=True)
 class _Part:
-    """One polygon of a region, as the reader fills it: without its holes."""
+    """One polygon of a region. Its shape is written without its holes, so readers fill the holes as well."""
 
     region: Region
     outer: Ring
     holes: Sequence[Ring]
 
     @property
-    def area(self) -> int:
-        """Twice the area, holes included."""
+    def double_area(self) -> int:
+        """Twice the area of the polygon in pixels, holes included; it is a whole number."""
         x, y = np.array(self.outer).T
         return int(abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)))
 
@@ -394,14 +412,14 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
             "shape_type": "polygon",
             "flags": {},
         }
-        for part in sorted(drawn, key=lambda part: -part.area)
+        for part in sorted(drawn, key=lambda part: -part.double_area)
     ]
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return a boolean mask (H, W) of the pixels in parts with holes, holes included.
+    """Return a boolean mask (H, W): whether a pixel is in a part that has holes, or in these holes.
 
-    Parts without holes cover no pixel of another part.
+    Parts without holes are left out, since they cover no pixel of another part.
     """
     covered = np.zeros(size, dtype=bool)
     for part in parts:
@@ -412,7 +430,7 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
 
 
 def _inset(ring: Ring) -> list[list[float]]:
-    """Return the points of an outer ring, which runs clockwise along the edges of pixels, `INSET` inside of them."""
+    """Return the points of an outer ring, which runs clockwise along pixel edges, moved inward by `INSET` pixels."""
     corners = np.array(ring)
     ahead = np.sign(np.roll(corners, -1, axis=0) - corners)  # (n, 2): the direction of the edge after each corner
     both = np.sign(ahead + np.roll(ahead, 1, axis=0))

@@ -24,7 +24,7 @@ def recognize(root: Path) -> Recognized | None:
     The number of a class is its line in label_names.txt, from 0; 255 is ignored.
 
     Raises:
-        DataError: two folders number their classes differently, or the names cannot be classes.
+        DataError: two folders number their classes differently, or the names are not valid class names.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
     if not any((folder / MASK).is_file() and (folder / NAMES).is_file() for folder in folders[:FEW]):
@@ -42,8 +42,8 @@ def recognize(root: Path) -> Recognized | None:
             known, first = names.setdefault(number, (name, parts[2]))
             if known != name:
                 raise DataError(
-                    f"{parts[2]}: the number {number} is {name!r}, but in {first} it is {known!r}; convert all JSON "
-                    "files together by labelme2voc.py, or open the folder of the JSON files instead"
+                    f"{parts[2]}: the class number {number} is {name!r}, but in {first} it is {known!r}; convert "
+                    "all JSON files together by labelme2voc.py, or open the folder of the JSON files instead"
                 )
     layout = layout_of(root, found)
     try:

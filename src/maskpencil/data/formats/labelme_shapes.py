@@ -64,7 +64,11 @@ def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
 
 
 def _bitmap(entry: Entry, points: Points) -> Bitmap:
-    """Decode a mask: a PNG in base64, and two points with the columns and rows of its first and last pixels."""
+    """Decode a mask: a PNG in base64; `points` (2, 2) are (x, y) of the first and last pixel of its box.
+
+    Raises:
+        DataError: the PNG cannot be read, or the size of the mask is not that of its box.
+    """
     encoded = entry.fields.get("mask")
     if not isinstance(encoded, str):
         raise entry.wrong("mask", "a PNG in base64")
@@ -103,7 +107,7 @@ def _circle(points: Points) -> list[Points]:
 
 
 def _strip(points: Points) -> list[Points]:
-    """Return a rectangle for each segment of a line, and discs that round the corners between them."""
+    """Return the rings of a line of width `LINE_WIDTH`: a rectangle for each segment and a disc at each inner point."""
     corners = points.astype(np.float64)
     rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
     for start, end in pairwise(corners):

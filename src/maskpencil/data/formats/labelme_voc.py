@@ -22,10 +22,11 @@ MASKS = ("SegmentationClassPNG", "SegmentationClass")
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds JPEGImages/, class_names.txt and masks of old or new versions; otherwise return None.
 
-    The number of a class is its line, from 0; 255 is ignored. The overlays, arrays and masks of objects are left out.
+    The number of a class is its line in class_names.txt, from 0; 255 is ignored. The overlays, arrays (.npy) and masks
+    of objects are left out.
 
     Raises:
-        DataError: there are only arrays, the names cannot be classes, or no image has its mask.
+        DataError: there are only arrays (.npy), the names are not valid class names, or no image has its mask.
     """
     folders = [root / name for name in MASKS if (root / name).is_dir()]
     if not (root / IMAGES).is_dir() or not (root / NAMES).is_file() or not folders:

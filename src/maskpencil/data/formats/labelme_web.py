@@ -39,7 +39,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if XML files below it are in LabelMe's format; otherwise return None.
 
     Polygons and brushed masks are drawn in the order of the file; objects that are marked as deleted are left out. The
-    images are below `root`, or below `images`.
+    images are below `root`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in LabelMe's format, or all images are missing.
@@ -113,10 +113,19 @@ def _shapes(one: Entry, element: Element, masks: dict[str, Path]) -> Iterator[Po
 
 
 def _brushed(one: Entry, name: str, masks: dict[str, Path]) -> Bitmap | None:
-    """Return the area in the mask file of an object; None if the area is empty."""
+    """Return the area that an object's mask file shows; None if it is empty.
+
+    Args:
+        one: the object.
+        name: the name of the mask file.
+        masks: all PNG files of the data set by their names.
+
+    Raises:
+        DataError: the mask file is missing or cannot be read.
+    """
     path = masks.get(name)
     if path is None:
-        raise DataError(f"{one}: names the mask {shown(name)}, which is not there; put it into Masks/")
+        raise DataError(f"{one}: names the mask {shown(name)}, which is missing; put it into Masks/")
     try:
         area = area_of(read_mask_pixels(path))
     except ImageError as error:

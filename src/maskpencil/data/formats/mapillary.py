@@ -22,7 +22,7 @@ IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 
 @dataclass(frozen=True)
 class Release:
-    """A release of the data set: its file of labels, and the folder between a split's and `labels/`."""
+    """A release of the data set: its file of label names, and the folder with `labels/` in the folder of each split."""
 
     config: str
     folder: str
@@ -43,7 +43,7 @@ def recognize(root: Path) -> Recognized | None:
         DataError: the file of label names is not in its format, no image has its mask, or there are only masks of
             objects.
     """
-    there = [release for release in RELEASES if _masks(root, release)]
+    there = [release for release in RELEASES if _has_labels(root, release)]
     named = [release for release in there if (root / release.config).is_file()]
     if not named:
         _refuse_without_labels(root)
@@ -72,9 +72,12 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _refuse_without_labels(root: Path) -> None:
-    """Refuse images whose only masks number objects.
+    """Refuse a data set whose only masks are `instances/`, which number objects.
 
-    The masks of `panoptic/` are left to the reader of COCO panoptic.
+    A data set with `panoptic/` is accepted, since the reader of COCO panoptic reads it.
+
+    Raises:
+        DataError: there are only masks of objects.
     """
     if not any((root / folder / IMAGES).is_dir() for folder in FOLDERS):
         return
@@ -84,13 +87,13 @@ def _refuse_without_labels(root: Path) -> None:
         panoptic = any((folder / PANOPTIC).is_dir() for folder in folders)
         if objects and not panoptic and config.is_file() and read_vistas_labels(config):
             raise DataError(
-                f"{objects}: numbers the objects of Mapillary Vistas, and {LABELS}/ with their labels is missing; "
-                f"unpack it from the data set as {objects.parent / LABELS}"
+                f"{objects}: its masks number the objects of Mapillary Vistas, and {LABELS}/ with the masks of labels "
+                f"is missing; unpack it from the data set as {objects.parent / LABELS}"
             )
 
 
-def _masks(root: Path, release: Release) -> bool:
-    """Return whether a split has images and the labels of a release."""
+def _has_labels(root: Path, release: Release) -> bool:
+    """Return whether the folder of any split has images and the masks (`labels/`) of a release."""
     folders = [root / folder for folder in FOLDERS]
     return any((f / IMAGES).is_dir() and (f / release.folder / LABELS).is_dir() for f in folders)
 

@@ -1,4 +1,4 @@
-"""Refuse Open Images by name. Its masks are one file per object with numbers in their names, which look like classes.
+"""Refuse Open Images: its masks are one file per object, and the numbers in their names look like classes.
 
 Source: https://storage.googleapis.com/openimages/web/download_v7.html, "Segmentations"
 """
@@ -14,10 +14,10 @@ PLACES = (".", "annotations", "csv", "labels", "metadata")
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Refuse `root` if it holds Open Images' table of masks; otherwise return None.
+    """Refuse `root` if it holds a CSV file in which Open Images lists its masks; otherwise return None.
 
     Raises:
-        DataError: `root` holds the table of masks.
+        DataError: `root` holds such a file.
     """
     table = next((path for place in PLACES for path in sorted((root / place).glob(TABLE))), None)
     if table is None:

@@ -1,9 +1,9 @@
 """Find out whether an annotation file describes a photograph as it is shown or as it is stored.
 
 Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
-Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If width and height in a file are
-exchanged, its outlines decide: an outline that exceeds the size in the file fits the image as shown, and an outline
-that exceeds the size as shown cannot be an outline in the image as shown.
+Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If an annotation file exchanges
+the width and height of the image as shown, its outlines decide: if an outline extends beyond the size in the file,
+outlines are in pixels of the image as shown; if an outline extends beyond the image as shown, they are not.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ MARGIN = 0.02
 
 
 class Reading(Enum):
-    """The coordinate system of a file.
+    """The coordinate system of the outlines in an annotation file.
 
-    `SHOWN`: pixels of the image as shown. `STORED`: pixels as stored. `STRETCHED`: shares of the width and height as
+    `SHOWN`: pixels of the image as shown. `STORED`: pixels as stored. `STRETCHED`: fractions of the width and height as
     shown, multiplied by the width and height as stored.
     """
 
@@ -38,7 +38,7 @@ class Reading(Enum):
 
 @dataclass(frozen=True)
 class Exchanged:
-    """An image for which the file exchanges width and height, compared with the image as it is shown.
+    """An image whose annotation file states the width of the image as shown as its height, and vice versa.
 
     `given` is the (height, width) in the file.
     """
@@ -54,7 +54,10 @@ class Exchanged:
 
 
 def are_exchanged(given: tuple[int, int] | None, header: Header | None) -> bool:
-    """Return whether a file exchanges the width and height of the image as shown."""
+    """Return whether `given`, the (height, width) in an annotation file, is (width, height) of the image as shown.
+
+    The result is False if the image is square, or `given` or `header` is None.
+    """
     return given is not None and header is not None and given != header.shown_size == given[::-1]
 
 
@@ -67,13 +70,13 @@ def known_header(image: Path) -> Header | None:
 
 
 def undecided(where: str, image: Exchanged) -> DataError:
-    """Return the error for an image for which `find_reading` returns None; `where` begins the message."""
+    """Return the error for an image whose outlines do not show their coordinate system; `where` begins the message."""
     (height, width), (shown_height, shown_width) = image.given, image.header.shown_size
-    what = f"{where} is {width} x {height} in the file, but the image is {shown_width} x {shown_height}"
+    what = f"{where} is {width} x {height} in the file, but the image is shown as {shown_width} x {shown_height}"
     if image.turned:
         return DataError(
-            f"{what} as EXIF rotates it, and the outlines do not show which of the two they fit; export again with "
-            "images that are already rotated, or, if the outlines fit the pixels as stored, remove the EXIF "
+            f"{what}, since EXIF rotates it, and the outlines do not show which of the sizes they fit; export again "
+            "with images that are already rotated, or, if the outlines fit the pixels as stored, remove the EXIF "
             "orientation from the images: exiftool -Orientation= FILE"
         )
     return DataError(
@@ -83,13 +86,12 @@ def undecided(where: str, image: Exchanged) -> DataError:
 
 
 def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Reading | None:
-    """Return the reading that the outlines of a file's images show.
-
-    Return None if the outlines show no reading, or different readings.
+    """Return the coordinate system of the outlines in a file; None if they do not show it, or contradict each other.
 
     Args:
-        images: images whose width and height are exchanged.
-        otherwise: the reading of files by this tool that are not `SHOWN`; None if the tool is unknown.
+        images: the images whose width and height the file exchanges.
+        otherwise: the result if the outlines only show that the coordinate system is not `SHOWN`: the coordinate system
+            that the tool uses then; None if the tool is unknown.
     """
     votes = {vote for image in images for outline in image.outlines if (vote := _vote(image, outline))}
     if votes == {Reading.SHOWN}:
@@ -100,9 +102,9 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
 
 def _vote(image: Exchanged, outline: Outline) -> Reading | None:
-    """Return the reading for which an outline is evidence. `STRETCHED` here means any reading except `SHOWN`.
+    """Return the only coordinate system that an outline fits; None if it fits several, or none of them.
 
-    Without evidence the result is None.
+    For a polygon or bitmap, the result `STRETCHED` means any coordinate system except `SHOWN`.
     """
     shown = image.header.shown_size
     if isinstance(outline, RunLengths):
@@ -119,13 +121,13 @@ def _vote(image: Exchanged, outline: Outline) -> Reading | None:
 
 
 def _reach(polygon: Polygon) -> tuple[float, float]:
-    """Return the largest y and x of a polygon."""
+    """Return the largest y and the largest x of the points of a polygon, in pixels."""
     x, y = zip(*(ring.max(axis=0).tolist() for ring in polygon.rings), strict=True)
     return max(y), max(x)
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Return whether a polygon extends beyond an image of `size` (height, width) by more than `MARGIN`."""
+    """Return whether a polygon extends beyond an image of `size` (height, width) by more than `MARGIN` of a side."""
     x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
     return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
 
@@ -136,7 +138,7 @@ def _within(ends: tuple[float, float], size: tuple[int, int]) -> bool:
 
 
 def as_shown(outline: Outline, reading: Reading, header: Header) -> Outline:
-    """Return an outline in the pixels of the image as shown."""
+    """Convert an outline in the coordinate system `reading` to pixels of the image as shown."""
     if reading is Reading.SHOWN:
         return outline
     if isinstance(outline, Polygon):
@@ -151,7 +153,7 @@ def as_shown(outline: Outline, reading: Reading, header: Header) -> Outline:
 
 
 def turned_points(points: Points, header: Header) -> Points:
-    """Convert points (n, 2) of the image as stored to the image as shown, by its EXIF orientation."""
+    """Convert points (n, 2), x and y in pixels of the image as stored, to pixels of the image as shown."""
     x, y = points.T
     height, width = header.size
     if header.orientation in (2, 3, 7, 8):

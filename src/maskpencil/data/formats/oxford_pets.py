@@ -62,7 +62,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _count_from_one(masks: Sequence[Path]) -> bool:
-    """Return whether the first trimaps hold no 0; in copies for other programs the numbers begin with 0."""
+    """Return whether the values in the first trimaps begin with 1, as published; in some copies they begin with 0."""
     for path in masks[:PEEKED]:
         with suppress(ImageError):  # reported when all masks are read
             if not read_mask_pixels(path).values.all():

@@ -20,12 +20,14 @@ FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
 
 @dataclass
 class Problems:
-    """Lists of entries that were left out, each with file, place and description.
+    """Lists of the entries of annotation files that are not drawn as they are.
 
     Attributes:
-        errors: entries that cannot be understood. Such an entry may be an object, so its image is left out as well.
-            without_area: shapes with too few points or no points. They cover no pixel, so their images are kept.
-        clipped: shapes that leave their image a little, and are cut off at its edge.
+        errors: an error for each entry that cannot be understood. Such an entry may show an object, so its image is
+            left out as well.
+        without_area: a description of each shape without an area, such as a polygon of 2 points, with its file and
+            place. The shape covers no pixel, so its image is kept.
+        clipped: a description of each shape that extends a little beyond its image and is cut off at its edge.
     """
 
     errors: list[DataError] = field(default_factory=list)
@@ -52,10 +54,11 @@ class Problems:
             raise DataError(self._not_understood(Found()).faults[0].line.removeprefix("error: "))
 
     def layout(self, root: Path, found: Found, *, use_lists: bool = True) -> Layout:
-        """Assign the pairs to splits as `layout.layout_of` does, and add the entries that were left out as faults.
+        """Assign the pairs to splits by `layout.layout_of`, and report the collected entries as faults of the layout.
 
         Raises:
-            DataError: see `layout.layout_of`; also if no entry can be understood.
+            DataError: `layout.layout_of` finds no pairs, or a list names a missing file; if entries cannot be
+                understood, the error names these instead.
         """
         self._not_understood(found)
         found.warn(

@@ -35,11 +35,10 @@ def recognize_kitti_road(root: Path) -> Recognized | None:
     https://www.cvlibs.net/datasets/kitti/eval_road.php
 
     The data set has no splits: one in five images is set aside for validation, unless list files assign images to
-    splits, see `layout.layout_of`. The masks of the lane of the camera's car, `um_lane_*`, belong to another task and
-    are left out.
+    splits, see `layout.layout_of`. The masks of the ego lane, `um_lane_*`, belong to another task and are left out.
 
     Raises:
-        DataError: no image has its mask, or `root` is the `testing/` folder, whose masks were never published.
+        DataError: no image has its mask, or `root` is the folder `testing/`, whose masks were never published.
     """
     folder = next(
         (f for f in (root, root / "training") if (f / "image_2").is_dir() and (f / "gt_image_2").is_dir()), None
@@ -117,7 +116,12 @@ def recognize_roboflow(root: Path) -> Recognized | None:
 
 
 def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Return the folders of splits with masks but without `_classes.csv`."""
+    """Return the names of the folders of splits, such as valid, that hold masks but are not in `folders`.
+
+    Args:
+        root: the folder of the data set.
+        folders: the folders with `_classes.csv` by their splits.
+    """
     others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
     return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))
 

@@ -44,8 +44,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root`, or the project folders in it, if datasets hold `ann/` with Supervisely's JSON files.
 
     Otherwise return None. Polygons, masks and rectangles are drawn in the order of the file. The classes are the
-    classes in meta.json, in their order and colors, or else the class titles of the shapes. Datasets named after
-    splits are the splits. The images are in `img/` beside `ann/`, or below `images`, if given.
+    classes in meta.json, in their order and colors, or else the class titles of the shapes. A dataset named
+    after a split, such as train, is that split. The images are in `img/` beside `ann/`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in Supervisely's format, or all images are missing.
@@ -69,13 +69,13 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Return whether the first files of a folder are in Supervisely's format."""
+    """Return whether one of the first `FEW` JSON files of a folder is in Supervisely's format."""
     files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))[:FEW]
     return any(mentions(path, KEYS) for path in files)
 
 
 def _meta_of(folder: Path, root: Path) -> Path | None:
-    """Return the meta.json of a project, the nearest meta.json above `folder`; None if there is no meta.json."""
+    """Return the nearest meta.json in the folders above `folder` up to `root`; None if it is missing."""
     above = [place for place in folder.parents if place.is_relative_to(root)]
     return next((place / META for place in above if (place / META).is_file()), None)
 
@@ -134,9 +134,9 @@ def _multipolygon(entry: Entry, size: tuple[int, int]) -> list[Bitmap | Polygon 
 
 
 def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
-    """Return the pixels inside the outer ring or on it, without the pixels inside holes or on the rings of holes.
+    """Return the mask of the pixels inside or on the outer ring, but not inside or on the ring of a hole.
 
-    Return None if there is no such pixel.
+    Return None if the mask is empty.
     """
     import cv2  # slow to import
 
@@ -187,7 +187,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
 
     Args:
         bitmap: the object with the PNG and `origin`.
-        least: the lowest level of pixels in the shape.
+        least: the smallest alpha (or brightness, if the PNG has no alpha), 0 to 255, of pixels in the mask.
     """
     origin = np.floor(bitmap.numbers("origin"))
     if len(origin) != 2:
@@ -209,7 +209,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
 
 
 def _levels(content: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return the alpha of an image, (H, W), or its brightness if it has no alpha."""
+    """Return the alpha (H, W) of an encoded image, or its brightness if it has no alpha; errors begin with `name`."""
     with opened_image(content, name=name) as image, decoding(name):
         clear = image.has_transparency_data
         return np.asarray(image.convert("RGBA").getchannel("A") if clear else image.convert("L"))

@@ -62,7 +62,7 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image: its name in the file, its size in bytes if known, and its regions, the bottom region first."""
+    """An image: its name in the file, its size in bytes (-1 if unknown), and its regions, the bottom region first."""
 
     entry: Entry
     name: str
@@ -74,8 +74,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if files below it are in VIA's formats; otherwise return None.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class is the
-    region attribute with more than one value; if several attributes have, it is the attribute whose values are all in
-    classes.yaml. The images are below `root`, or below `images`, if given.
+    value of the only region attribute, or of the only attribute with more than one value. If several attributes have
+    more, it is the attribute whose values are all in classes.yaml. The images are below `root`, or below `images`, if
+    given.
 
     Raises:
         DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
@@ -136,9 +137,10 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 
 
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
-    """Return the names of the options of each attribute by their ids.
+    """Return, for each attribute with a list of options, the option names by their ids.
 
-    Regions of version 3 store these ids; regions of earlier versions store them only if all ids are numbers.
+    The regions of projects of version 3 store the ids of options. In earlier versions they store them only if all ids
+    are numbers; attributes with other ids are left out.
     """
     named = {}
     for name, attribute in attributes.items():
@@ -290,7 +292,7 @@ def _shape_of_version_3(region: Entry, values: list[float]) -> dict[str, Any]:
 
 
 def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str | None:
-    """Return the region attribute that is the class; None if regions have no attributes.
+    """Return the name of the region attribute that holds the class; None if regions have no attributes.
 
     Raises:
         DataError: several attributes may be the class.
@@ -326,7 +328,7 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
 
 
 def _numbered(column: Sequence[str | None]) -> tuple[int | None, ...]:
-    """Number the values in the order in which they first appear."""
+    """Replace each value by its number, from 0 in the order of first appearance; None stays None."""
     numbers: dict[str, int] = {}
     return tuple(None if value is None else numbers.setdefault(value, len(numbers)) for value in column)
 

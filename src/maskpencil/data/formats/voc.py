@@ -55,7 +55,7 @@ BY_COLOR = MaskEncoding(
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names, year and number.
+    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names, such as 2007_000032.png.
 
     Otherwise return None. The file names of 2007 are only six digits, which other data sets use too; therefore they
     are accepted only if there is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with
@@ -102,8 +102,9 @@ def pair_by_lists(
 ) -> tuple[Found, list[str]]:
     """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
-    Lists may lie in `folder` instead, and name paths of images, or of images and masks. Returns the pairs, and notes on
-    the lists, since the lists of Pascal VOC and CVAT also name images without masks.
+    The lists may also lie in `folder`. Their lines are names, paths of images, or paths of images and masks. Returns
+    the pairs, and notes, such as on names without a mask: the lists of Pascal VOC and CVAT also name images without
+    masks.
 
     Args:
         folder: the folder of the data set.
@@ -137,7 +138,10 @@ def pair_by_lists(
 
 
 def _lists(folder: Path, train: Sequence[str]) -> dict[str, Path]:
-    """Return the list of each split, in ImageSets/Segmentation/ or else in the folder."""
+    """Return the list file of each split, from ImageSets/Segmentation/ or else from `folder`; {} if there are no lists.
+
+    The first existing list of `train` replaces train.txt.
+    """
     for place in (folder / LISTS, folder):
         if lists := find_lists(place, folders=(".",)):
             named = next((place / name for name in train if (place / name).is_file()), None)
@@ -160,10 +164,11 @@ def _name_in(line: str, images: Mapping[str, Path]) -> str:
 
 @contextmanager
 def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write masks as palette PNG in the colors of the classes; ignored pixels are 255, in the color of VOC's borders.
+    """Write copies of the images, and masks as palette PNG; used as a context manager, see `base.Writer`.
 
-    Images keep their suffix, even if it is not .jpg. All images lie in one folder; if a name occurs in several splits,
-    later images are named SPLIT_NAME. Repeated colors are replaced, see `base.with_distinct_colors`.
+    The palette has the colors of the classes; ignored pixels are 255, in the color of VOC's borders. Images keep their
+    suffix, even if it is not .jpg. All images lie in one folder; if a name occurs in several splits, later images are
+    named SPLIT_NAME. Repeated colors are replaced, see `base.with_distinct_colors`.
 
     Raises:
         DataError: labelmap.txt cannot hold the name of a class.
@@ -199,7 +204,7 @@ class VocForm:
         self._ignored = False
 
     def add(self, image: LabeledImage) -> str:
-        """Copy an image and return its new name, which is made unique by its split or by a number.
+        """Copy an image and return its new name; its split or a number is added if another image has the name.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -217,7 +222,7 @@ class VocForm:
         return name
 
     def finish(self, lists: Mapping[str, Iterable[str]]) -> None:
-        """Write labelmap.txt, and for each entry of `lists` a list file with one name per line.
+        """Write labelmap.txt and the list files: `lists` maps the name of a list, such as "train", to its lines.
 
         Raises:
             OutputError: a file cannot be written.
@@ -228,7 +233,7 @@ class VocForm:
 
 
 def check_label_names(classes: ClassSet) -> None:
-    """Check that a labelmap.txt can hold the names of all classes, and that none means ignored pixels there.
+    """Check that a labelmap.txt can hold the names of all classes, and that no name means ignored pixels there.
 
     Raises:
         DataError: a name cannot be used.
@@ -244,7 +249,9 @@ def check_label_names(classes: ClassSet) -> None:
 
 
 def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
-    """Write one line per class, and, if `ignored`, one for ignored pixels; CVAT creates a label for every line.
+    """Write a labelmap.txt with one line per class, and a line for ignored pixels only if `ignored` is True.
+
+    CVAT creates a label for every line.
 
     Raises:
         OutputError: the file cannot be written.

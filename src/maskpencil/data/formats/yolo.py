@@ -51,9 +51,10 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a label file: its file and line number and its first characters, for messages, and its numbers.
+    """A line of a label file.
 
-    `numbers` is None if an entry of the line is not a number.
+    `where` is its file and line number, and `text` its first characters, both for messages. `numbers` is None if an
+    entry of the line is not a number.
     """
 
     where: str
@@ -62,7 +63,7 @@ class Row:
 
     @property
     def has_confidence(self) -> bool:
-        """Whether the line has one number after the points that may be a confidence, 0..1."""
+        """Whether one more number, which may be a confidence from 0 to 1, follows the points of the line."""
         numbers = self.numbers
         return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
 
@@ -73,7 +74,10 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelLine:
-    """An object: its class number and its corners (n, 2) as fractions of the image's width and height; a box has 4."""
+    """An object: its class number and its corners (n, 2) as fractions of the image's width and height.
+
+    A box has 4 corners.
+    """
 
     class_number: int
     corners: npt.NDArray[np.float64]
@@ -81,7 +85,7 @@ class LabelLine:
 
     @property
     def area(self) -> float:
-        """The area as a share of the image, without holes, by the shoelace formula."""
+        """The area as a fraction of the image, by the shoelace formula."""
         x, y = self.corners.T
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
@@ -105,8 +109,8 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    If only one line, or only some lines of a file, end with a confidence, these lines may be damaged; then no file is
-    returned.
+    If only a single line of all files, or only some lines of a file, end with a confidence, these lines may be damaged:
+    then the result is empty.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -117,6 +121,11 @@ def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | Non
     """Return the object of a line, or None if it has no area; lines with 4 numbers after the class are boxes.
 
     Objects without an area, and objects that extend a little beyond the image, are collected in `problems`.
+
+    Args:
+        row: the line.
+        class_count: the number of classes.
+        problems: collects what is reported later.
 
     Raises:
         DataError: the line is not in its format, its class is not below `class_count`, or it extends far beyond the
@@ -135,8 +144,8 @@ def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | Non
     if ((outside < -OUTSIDE) | (outside > 1 + OUTSIDE)).any():
         strange = outside[(outside < -OUTSIDE) | (outside > 1 + OUTSIDE)][0]
         raise DataError(
-            f"{where} has the coordinate {strange:g}; expected shares of the image's width and height, 0 to 1; divide "
-            "coordinates in pixels by the width and height, or correct the line"
+            f"{where} has the coordinate {strange:g}; expected fractions of the image's width and height, 0 to 1; "
+            "divide coordinates in pixels by the width and height, or correct the line"
         )
     corners = shares.reshape(-1, 2)
     if len(corners) == 2:
@@ -296,10 +305,12 @@ DIGITS = 6
 def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
 
+    It is used as a context manager, see `base.Writer`.
+
     Each line of a label file is a 4-connected part of a region, written as the polygon along the edges of its pixels;
     cuts of zero width lead to its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million
-    columns or rows. Their error is thus less than half a pixel, and reading them at pixel centers restores exactly the
-    same label map.
+    columns or rows. Their rounding error is thus less than half a pixel, so that the reader, which tests pixel centers,
+    restores exactly the same label map.
 
     The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels, so they
     become background. If no class is the background, no polygon covers ignored pixels, and with classes.yaml these
@@ -393,9 +404,12 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the corners of a ring, closed if the ring is a hole.
+        """Yield the corners (x, y) of a ring, and the numbers of the holes where the lines to them begin.
 
-        Where the line to a hole begins, yield the number of the hole.
+        A hole is closed: its first corner is also its last.
+
+        Args:
+            number: the number of the ring: 0 is the outline, the holes follow from 1.
         """
         ring, first = self._rings[number], self._first[number]
         for place in range(first, first + len(ring)):
@@ -411,5 +425,8 @@ class _Bridges:
 
 
 def _upper_left(ring: Sequence[Point]) -> int:
-    """Return the highest corner with the smallest x: an edge goes down from it, with the polygon on its left."""
+    """Return the index of the highest corner among those with the smallest x.
+
+    From this corner an edge goes down, with the polygon on its left.
+    """
     return min(range(len(ring)), key=ring.__getitem__)

@@ -27,10 +27,10 @@ IGNORE_LABEL = "ignore_label"
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """A YOLO data set: its YAML file with its entries, the names of the classes, and its images by split and name.
+    """A YOLO data set: its YAML file `path` with its `entries`, the names of the classes, and its images.
 
-    `splits` has only the key "" if all paths in the YAML file are missing and no folder is named after a split. `notes`
-    lists missing paths of the YAML file.
+    `splits` maps each split to its images by name; it has only the key "" if all paths in the YAML file are missing and
+    no folder is named after a split. `notes` lists missing paths of the YAML file.
     """
 
     root: Path
@@ -42,7 +42,7 @@ class YoloFolder:
 
     @property
     def has_splits(self) -> bool:
-        """Whether the images have splits."""
+        """Whether the YAML file or the names of folders assign the images to splits."""
         return set(self.splits) != {""}
 
     @property
@@ -82,16 +82,22 @@ class YoloFolder:
         return codes
 
     def beside(self, image: Path, name: str) -> Path:
-        """Apply the function `beside` to an image of this data set."""
+        """Return the path of an image with `name` in place of the last folder `images`, see the function `beside`."""
         return beside(self.root, image, name)
 
     def has_labels(self) -> bool:
-        """Return whether an image has a label file."""
+        """Return whether at least one image has a label file."""
         images = (path for split in self.splits.values() for path in split.values())
         return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """Return the files with one of `suffixes` in the folders called `name` that are not in `used`."""
+        """Return the files that belong to no image: the files in the folders `name` except `used`, sorted.
+
+        Args:
+            name: the name of the folders beside the images, such as labels.
+            suffixes: the suffixes of the files, in lower case.
+            used: the files that belong to images.
+        """
         folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
         files = {file for folder in folders if name in folder.relative_to(self.root).parts for file in _files(folder)}
         return sorted(
@@ -100,9 +106,10 @@ class YoloFolder:
 
 
 def beside(root: Path, image: Path, name: str) -> Path:
-    """Return the path of an image with `name` in place of the last folder `images`, by which Ultralytics finds labels.
+    """Return the path of an image with `name` in place of the last folder `images`, as Ultralytics finds labels.
 
-    Without a folder `images`, labels lie beside their images, and masks in a folder of `root`.
+    Thus images/train/1.jpg becomes labels/train/1.jpg; the suffix stays. Without a folder `images`, the path is the
+    image itself if `name` is labels, else the same path in the folder `name` of `root`.
     """
     below = image.relative_to(root).parts
     places = [place for place, part in enumerate(below[:-1]) if part == "images"]
@@ -206,7 +213,7 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def _locate(root: Path, base: str, place: str) -> Path | None:
-    """Find the folder or list file below `root` by as many last parts of the path `base/place` as exist there.
+    """Find the folder or list file `base/place` below `root`, by as many of the last parts of the path as exist there.
 
     Return None if it is missing.
     """
@@ -219,14 +226,18 @@ def _locate(root: Path, base: str, place: str) -> Path | None:
 
 
 def _inside(place: str) -> list[str]:
-    """Return the parts of a path after the last ".."."""
+    """Return the parts of a path after its last "..", without a drive or leading slash."""
     path = PureWindowsPath(place)
     parts = [part for part in path.parts if part != path.anchor]
     return parts[max((number + 1 for number, part in enumerate(parts) if part == ".."), default=0) :]
 
 
 def _listed(root: Path, path: Path) -> dict[str, Path]:
-    """Return the images in a list file, one path per line."""
+    """Return the images that a list file names, one path per line, by their paths below `root` without suffix.
+
+    Raises:
+        DataError: an image is missing.
+    """
     images = {}
     for number, line in read_lines(path, "one image per line"):
         image = find_image(root, [root], line, source=path)
@@ -237,7 +248,7 @@ def _listed(root: Path, path: Path) -> dict[str, Path]:
 
 
 def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
-    """Find images in `images/train` or `train/images`, or all in `images`."""
+    """Return the images by split and name: those in `images/train` or `train/images` and so on, or all in `images`."""
     splits: dict[str, dict[str, Path]] = {}
     for split, aliases in SPLIT_ALIASES.items():
         folders = [folder for alias in aliases for folder in (root / "images" / alias, root / alias / "images")]
