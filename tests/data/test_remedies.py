@@ -269,8 +269,8 @@ REMEDIES = [
     Remedy("writes a copy of the data without them", copies_across, FIX, "fit", "also in train"),
     Remedy("as --fix does", copies_across, FIX, "fit", "in several splits"),
     Remedy("keep one copy of each image, as --fix does", copies_within, FIX, "6 pairs", "more than once"),
-    Remedy("--fix does so for equal shapes", another_size, FIX, "5 pairs"),
-    Remedy("CLEAN writes a copy without such pairs, and with masks", another_size, FIX, "5 pairs"),
+    Remedy("--fix does so for equal aspect ratios", another_size, FIX, "5 pairs"),
+    Remedy("CLEAN writes a copy with masks of equal aspect ratio scaled", another_size, FIX, "5 pairs"),
     Remedy("maskpencil check lists all, with remedies", unreadable, "check DATA", "cannot be read: 2", "nothing"),
     Remedy("run maskpencil check for all faults", from_one, "check DATA", "not fit for training", "nothing"),
 ]

@@ -33,9 +33,7 @@ class ClassFile:
 def find_class_file(root: Path) -> ClassFile | None:
     """Find the class file in a folder: a classes.yaml, or else a file of another tool.
 
-    Return None if the folder has no class file.
-
-    A data.yaml or dataset.yaml without `names` is skipped.
+    Return None if the folder has no class file. A data.yaml or dataset.yaml without `names` is skipped.
 
     Raises:
         DataError: the file does not describe classes.
@@ -113,7 +111,7 @@ def read_codes(path: Path) -> ClassSet:
     """Read fastai's codes.txt, one name per line.
 
     Raises:
-        DataError: the names cannot be classes.
+        DataError: there are no names or too many, or a name is repeated.
     """
     return ClassSet(tuple(line for _, line in numbered_lines(_text(path))))
 
@@ -122,7 +120,7 @@ def read_class_names(path: Path) -> ClassSet:
     """Read labelme2voc's class_names.txt, one name per line; `__ignore__` in the first line is skipped.
 
     Raises:
-        DataError: the names cannot be classes.
+        DataError: there are no names or too many, or a name is repeated.
     """
     lines = [line for _, line in numbered_lines(_text(path))]
     return ClassSet(tuple(lines[1:] if lines[:1] == ["__ignore__"] else lines))
@@ -164,7 +162,7 @@ def vistas_classes(labels: Sequence[VistasLabel]) -> ClassSet:
     """Return the evaluated labels as classes.
 
     Raises:
-        DataError: the labels cannot be classes.
+        DataError: there are no evaluated labels or too many, or a name is repeated.
     """
     kept = [label for label in labels if label.evaluated]
     return ClassSet(tuple(label.name for label in kept), tuple(label.color for label in kept))
@@ -212,7 +210,7 @@ def _labelmap(path: Path) -> ClassSet:
 
 
 def _dataset_meta(path: Path) -> ClassSet:
-    """Read Datumaro's `labels`, or its `label_map` (index to name) with `segmentation_colors` in index order.
+    """Read Datumaro's dataset_meta.json: `labels` or `label_map` (index to name), and `segmentation_colors` by index.
 
     https://github.com/openvinotoolkit/datumaro, util/meta_file_util.py
     """
@@ -227,23 +225,23 @@ def _dataset_meta(path: Path) -> ClassSet:
 
 
 def _roboflow(path: Path) -> ClassSet:
-    """Read the classes of Roboflow's table of pixel values."""
+    """Read the classes of Roboflow's `_classes.csv`, see `read_pixel_values`."""
     return ClassSet.from_dict({"names": names_by_value(read_pixel_values(path))})
 
 
 def _id2label(path: Path) -> ClassSet:
-    """Read Hugging Face's object `{"0": "wall", "1": "building"}`."""
+    """Read Hugging Face's id2label.json, which maps mask values to names: `{"0": "wall", "1": "building"}`."""
     return ClassSet.from_dict({"names": names_by_value(_json(path))})
 
 
 def read_label_colors(path: Path) -> ClassSet:
-    """Read CamVid's lines `64 128 64<tab>Animal`; in files of Datumaro and CVAT, all lines may be names without colors.
+    """Read CamVid's label_colors.txt, with lines such as `64 128 64<tab>Animal`.
 
-    Classes without colors get the colors of Pascal VOC, as in Datumaro.
+    In files of Datumaro and CVAT, all lines may be names without colors; the classes then get the colors of Pascal VOC.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt
 
     Raises:
-        DataError: a line has another form, or the names cannot be classes.
+        DataError: a line has another form, there are no names or too many, or a name is repeated.
     """
     lines = [(number, line) for number, line in numbered_lines(_text(path)) if not line.startswith("#")]
     rows = [(number, line, line.split(maxsplit=3)) for number, line in lines]
@@ -263,7 +261,7 @@ def read_label_colors(path: Path) -> ClassSet:
 def _object_info(path: Path) -> ClassSet:
     """Read ADE20K's table `Idx Ratio Train Val Name`; of several names of a class the first is used.
 
-    0 in masks is "other".
+    The mask value 0, which the table does not list, becomes the class "other".
 
     https://github.com/CSAILVision/sceneparsing, objectInfo150.txt
     """
@@ -277,7 +275,7 @@ def _object_info(path: Path) -> ClassSet:
 
 
 def _data_yaml(path: Path) -> ClassSet | None:
-    """Read Ultralytics' `names`, a list or a mapping of numbers to names; return None if there are no names.
+    """Read `names` in Ultralytics' data.yaml, a list or a mapping of numbers to names; return None without `names`.
 
     https://docs.ultralytics.com/datasets/
     """
@@ -288,7 +286,7 @@ def _data_yaml(path: Path) -> ClassSet | None:
 
 
 def _class_dict(path: Path) -> ClassSet:
-    """Read a table of names and colors with the columns `name`, `r`, `g` and `b`; other columns are skipped.
+    """Read a CSV table of names and colors with the columns `name`, `r`, `g` and `b`; other columns are skipped.
 
     https://github.com/GeorgeSeif/Semantic-Segmentation-Suite
     """
@@ -311,7 +309,9 @@ def _class_dict(path: Path) -> ClassSet:
 
 
 def _hasty(path: Path) -> ClassSet | None:
-    """Read Hasty's list of classes with `png_index`, `class_name` and `color`; 0 is the background.
+    """Read Hasty's label_classes.json, a list of classes with `png_index` (the mask value), `class_name` and `color`.
+
+    The value 0 is the background if no class has it. Return None if the file is no such list.
 
     https://docs.cloudfactory.com/export-formats/semantic-segmentation-png-images
     """
@@ -337,7 +337,7 @@ def _is_hex(text: str) -> bool:
 def _vistas(path: Path) -> ClassSet | None:
     """Read Mapillary Vistas' labels; return None if config.json is the file of another program.
 
-    If only the last label is not evaluated, the number of that label is the ignore index.
+    If only the last label is not evaluated, its number is the ignore index; otherwise all labels are classes.
     """
     try:
         labels = read_vistas_labels(path)
@@ -380,9 +380,9 @@ UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.t
 
 
 def _numbered(entries: Any, first: int = 0) -> list[Any]:
-    """Return the names of a mapping {number: name}.
+    """Return the names of a mapping {number: name}, in the order of the numbers.
 
-    The numbers, which may be text, must count from `first` without gaps.
+    The numbers, which may be text, must be `first`, `first` + 1 and so on, without gaps.
     """
     by_number = _by_number(entries)
     if sorted(by_number) != list(range(first, first + len(entries))):
@@ -391,10 +391,10 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
 
 def names_by_value(entries: Any) -> list[Any]:
-    """Return the names of a mapping {value in the masks: name}. The values, which may be text, may have gaps.
+    """Return the class names of a mapping {value in the masks: name}; the value is the index in the list.
 
-    Values without a name get one, such as class_3. The values 0 and 255 alone, of black-and-white masks, are two
-    classes without a gap.
+    Values may be text. Values that are not in the mapping get names such as class_3. If 0 and 255 are the only values,
+    as in black-and-white masks, the list has only their two names.
 
     Raises:
         DataError: a key is not a number, or 255 is among other values, where it means ignored pixels.

@@ -26,13 +26,13 @@ from maskpencil.plain_text import csv_cell
 
 
 def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[int, int], None] | None = None) -> int:
-    """Write all pairs of a data set to `out` and return their number.
+    """Write all pairs of a data set to `out` in the format of another tool, and return the number of pairs.
 
     Args:
         data: the data set.
         out: the folder to write, which must not exist or must be empty; it is written completely or not at all.
         file_format: a key of `formats.WRITERS`.
-        report: called with (done, total).
+        report: called after each pair with the numbers of pairs (done, total).
 
     Raises:
         ConfigError: `file_format` is unknown.
@@ -71,7 +71,7 @@ SAME_SHAPE = 0.02
 
 @dataclass(frozen=True)
 class Change:
-    """A change to a file in a fixed copy."""
+    """A change that `write_fixed` made, and the file that it concerns."""
 
     file: str
     change: str
@@ -81,22 +81,27 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
 
     `out` must not exist or must be empty, and is written completely or not at all. Images are copied, upright if EXIF
-    rotates them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Left out are files and
-    annotations that cannot be read, images without a mask, masks that are fully ignored or differ from their image in
-    aspect ratio, and repeated images, preferably in train. Masks are rotated or scaled to fit, values without a class
-    are ignored, and class numbers that begin with 1 are changed to begin with 0.
+    rotates them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Masks are rotated or
+    scaled to the size of their image, values without a class become ignored pixels, and class numbers that start at 1
+    are changed to start at 0.
+
+    Left out are files and annotations that cannot be read, images without a mask, masks with only ignored pixels or
+    with another aspect ratio than their image, and copies of an image (in train, if the image is also in another
+    split; see `superfluous_copies`).
 
     Args:
         report: the result of the check.
         out: the folder to write.
-        progress: called with (done, total).
+        progress: called after each pair with the numbers of pairs (done, total).
 
     Raises:
         DataError: the encoding of the masks is unknown, or no pair is left.
         OutputError: the copy cannot be written, `out` is not empty, or another process is writing it.
     """
     if report.encoding is None:
-        raise DataError(f"{report.root}: the masks are not understood, so nothing can be fixed; see the errors above")
+        raise DataError(
+            f"{report.root}: the encoding of the masks is unknown, so no copy is written; correct the errors above"
+        )
     encoding, changes = _renumbered(report, report.encoding)
     copies = superfluous_copies(report.seen)
     names = FreeNames()
@@ -131,9 +136,10 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
 
 
 def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
-    """Return an encoding with one class for similar names and without the numbers that no mask has, and the changes.
+    """Return a corrected encoding, and the changes.
 
-    Numbers are kept if a class file names their classes, unless it is certain that they begin with 1.
+    Names that differ only in case and spaces become one class. From class numbers that certainly start at 1, 1 is
+    subtracted. Other class numbers without a pixel are left out, unless a class file or the format names the classes.
     """
     classes, changes = encoding.classes, list[Change]()
     meaning = list(range(len(classes)))
@@ -169,9 +175,9 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
 
 
 def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, list[str]]:
-    """Read a label map and correct its faults.
+    """Read the label map of a pair and correct its faults.
 
-    Return it, or None if the pair cannot be used, and descriptions of the changes.
+    Return the label map, or None if the pair must be left out, and descriptions of the changes.
     """
     if view.image.error or view.image.header is None:
         return None, [f"left out: the image {view.image.error}"]
@@ -198,7 +204,7 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
 
 
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
-    """Rotate or scale a label map to the size of its image as EXIF rotates the image, and describe the change.
+    """Rotate or scale a label map to the size of its upright image, and describe the change.
 
     `header` is the header of the image, and `drawn` whether the mask was drawn from shapes. Returns None as label
     map if the aspect ratios of mask and image differ, or if it is unknown whether the shapes are rotated.

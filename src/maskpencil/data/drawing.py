@@ -22,16 +22,16 @@ Points = npt.NDArray[np.float32]
 
 
 class Shape(Protocol):
-    """An area of one class in an image."""
+    """A region of one class in an image, such as a polygon."""
 
     @property
     def class_index(self) -> int:
-        """The class, or `IGNORE_INDEX`."""
+        """The index of the class, or `IGNORE_INDEX`."""
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """Return the shape in an image of `size` (height, width).
+        """Return the pixels of the shape in an image of `size` (height, width).
 
-        The result is a window of the image, and a boolean mask (h, w) of the shape in this window.
+        The result is a window (rows, columns) of the image, and a boolean mask (h, w) of the shape in this window.
         """
 
 
@@ -46,7 +46,7 @@ class Polygon:
     rings: tuple[Points, ...]
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; pixels outside the image are cut off."""
+        """Return the pixels of the polygon, see `Shape.fill`; pixels outside the image are cut off."""
         height, width = size
         corners = np.concatenate(self.rings)
         left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
@@ -63,7 +63,7 @@ class Polygon:
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; it is stored packed."""
+    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; its bits are compressed."""
 
     class_index: int
     corner: tuple[int, int]
@@ -72,11 +72,11 @@ class Bitmap:
 
     @classmethod
     def of(cls, class_index: int, mask: npt.NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> Self:
-        """Pack a mask (h, w)."""
+        """Compress a boolean mask (h, w), whose upper left pixel lies at `corner` (row, column) of the image."""
         return cls(class_index, corner, (mask.shape[0], mask.shape[1]), zlib.compress(np.packbits(mask).tobytes(), 1))
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `Shape`; pixels outside the image are cut off."""
+        """Return the pixels of the bitmap, see `Shape.fill`; pixels outside the image are cut off."""
         (top, left), (height, width) = self.corner, self.size
         bits = np.frombuffer(zlib.decompress(self.packed), dtype=np.uint8)
         mask = np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
@@ -104,7 +104,7 @@ class Drawing:
         return str(self.path) if self.path.stem == Path(self.name).stem else f"{self.path} ({self.name})"
 
     def draw(self) -> LabelMap:
-        """Return the label map, (H, W) uint8."""
+        """Draw the shapes, and return the label map, (H, W) uint8."""
         label_map = np.full(self.size, self.background, dtype=np.uint8)
         for shape in self.shapes:
             window, inside = shape.fill(self.size)
@@ -116,8 +116,8 @@ class Drawing:
 class Layers:
     """A mask in several black-and-white files: white pixels have the class of the file, and later files lie on top.
 
-    `name` is the name of the image, and `files` are the files with their classes. Pixels that are white in no file have
-    class 0.
+    `name` is the name of the image, and `files` are the files with their class indices. Pixels that are white in no
+    file have class 0.
     """
 
     name: str
@@ -128,11 +128,11 @@ class Layers:
 
     @property
     def path(self) -> Path:
-        """The folder of the first file."""
+        """The folder of the first file, which messages name."""
         return self.files[0][0].parent
 
     def draw(self) -> LabelMap:
-        """Return the label map, (H, W) uint8.
+        """Join the files, and return the label map, (H, W) uint8.
 
         Raises:
             ImageError: a file is not a readable image, or differs in size from the first file.
@@ -153,7 +153,7 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
     """Return a boolean mask (H, W) of the white pixels of a mask: pixels brighter than half of its brightest pixel.
 
     The brightness of a color is the value of its brightest channel. Transparent pixels are not white. If all opaque
-    pixels are black, the opaque pixels are the area.
+    pixels are black, they count as white.
     """
     values, palette = pixels.values, pixels.palette
     if palette is not None:
@@ -170,8 +170,8 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 class ClassPages:
     """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
 
-    The areas of two pages may not overlap. If the number of a page is neither 1 nor 255, which mean white, the number
-    is the class of its pixels.
+    No pixel may be marked on two pages. The numbers 1 and 255 mean white; any other number is the class of the page's
+    pixels, in place of n.
     """
 
     path: Path
@@ -180,10 +180,10 @@ class ClassPages:
         return str(self.path)
 
     def read(self) -> MaskPixels:
-        """Return the label map; pixels that are white on no page are 0.
+        """Return the label map as `MaskPixels`; pixels that are 0 on all pages have class 0.
 
         Raises:
-            ImageError: a page is not black and white, or two pages are white at the same pixel.
+            ImageError: a page holds several numbers besides 0, or two pages mark the same pixel.
         """
         label_map: LabelMap | None = None
         used: set[int] = set()
@@ -215,7 +215,7 @@ MaskSource = Path | Drawing | Layers | ClassPages
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
-    """Read a mask file, or draw the shapes or layers as class numbers.
+    """Read the values of a mask file, or the class numbers of a mask given as shapes, layers or pages.
 
     Raises:
         ImageError: the file is not a readable image that may hold classes.
@@ -228,9 +228,9 @@ def mask_pixels(mask: MaskSource) -> MaskPixels:
 def _crossings(
     ring: npt.NDArray[np.float64], top: int, bottom: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Find where the edges of a ring cross the center lines of rows `top` to `bottom`.
+    """Find where the edges of a ring cross the center lines of the rows from `top` to before `bottom`.
 
-    Return the rows and the positions x.
+    Return the row and the position x of each crossing.
     """
     start, end = ring, np.roll(ring, -1, axis=0)
     upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
@@ -254,9 +254,9 @@ _LONGEST = 6
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
-    """A mask of a whole image of `size` (height, width) as the lengths of its runs; a `drawing.Shape`.
+    """A mask of a whole image of `size` (height, width) as the lengths of its runs; a `Shape`.
 
-    Pixels are counted down the columns, from the left; the runs alternate between outside and inside of the mask.
+    Runs go down the columns, from the left column on; the first run is outside the mask, the second inside, and so on.
     """
 
     class_index: int
@@ -275,7 +275,7 @@ class RunLengths:
             raise DataError("its run lengths are not whole numbers; export it again")
         pixels = size[0] * size[1]
         if not isinstance(counts, str) and not all(0 <= count <= pixels for count in counts):
-            raise DataError(f"a run is not within the {pixels} pixels of its size; export it again")
+            raise DataError(f"a run length is not between 0 and the {pixels} pixels of its size; export it again")
         runs = counts_of_text(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
         if (runs < 0).any():
             raise DataError("a run length is negative; export it again")
@@ -292,7 +292,7 @@ class RunLengths:
         return int(self.counts[1::2].sum())
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """See `drawing.Shape`; `size` must be the size of the mask."""
+        """Return the pixels of the mask, see `Shape.fill`; `size` must be the size of the mask."""
         if size != self.size:
             raise ValueError(f"size must be that of the mask, {self.size}, but got {size}")
         height, _ = size
@@ -349,13 +349,16 @@ CORNERS = (16, 1024)
 
 
 def box(left: float, top: float, width: float, height: float) -> Ring:
-    """Return the corners of a rectangle, the upper left first, then clockwise."""
+    """Return the four corners of a rectangle as a ring, from the upper left corner clockwise."""
     right, bottom = left + width, top + height
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float64)
 
 
 def ellipse(center: tuple[float, float], radii: tuple[float, float]) -> Ring:
-    """Return an ellipse with its axes along x and y; `center` is (x, y), `radii` (along x, along y), in pixels."""
+    """Return a polygon that approximates an ellipse with axes along x and y.
+
+    `center` is (x, y) and `radii` (along x, along y), in pixels.
+    """
     largest = max(abs(radii[0]), abs(radii[1]), 1.0)
     count = round(min(CORNERS[1], max(CORNERS[0], math.pi / math.acos(1 - SAGITTA / largest))))
     angles = np.linspace(0, 2 * math.pi, count, endpoint=False)
@@ -364,7 +367,7 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float]) -> Ring:
 
 
 def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
-    """Rotate a ring clockwise, as seen on the screen, about the point (x, y)."""
+    """Rotate a ring clockwise, as seen on the screen, about the point `about` (x, y)."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = (ring - about).T
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + about

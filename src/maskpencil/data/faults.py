@@ -43,7 +43,7 @@ class Fault:
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
     """Return a list with one fault of `files`, or [] if `files` is empty.
 
-    `what` is worded for the number of files, see `worded`.
+    In `what`, `{n}` becomes the number of files, and `{mask|masks}` the singular or the plural, see `worded`.
     """
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), worded(what, len(names)), remedy, names)] if names else []

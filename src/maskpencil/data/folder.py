@@ -43,8 +43,9 @@ MAX_NAMED_FILES = 3
 class DataFolder:
     """Pairs of images and masks in splits, and the encoding of the masks.
 
-    `splits` maps the names of the existing splits (train, val, test) to their pairs. `notes` describes how the folder
-    was read. `declared` is whether a class file names the classes.
+    `splits` maps the names of the existing splits (train, val, test) to their pairs. `facts` has the counts of the
+    values of each mask. `notes` describes how the folder was read. `declared` is whether a class file names the
+    classes.
     """
 
     root: Path
@@ -112,9 +113,10 @@ class DataFolder:
         """Decode every image once, to find damaged files before training.
 
         Args:
-            report: called with (done, total).
+            report: called after each image with the numbers of images (done, total).
             tell: called with remarks on how files were read, such as that only the first of several pages was used.
-            use: called in several threads with each image (H, W, 3), after its split and its number in the split.
+            use: called from several threads as `use(split, index, image)` for each image (H, W, 3); `index` counts the
+                pairs of the split from 0.
 
         Raises:
             ImageError: a file is not a readable image.
@@ -155,13 +157,13 @@ class FoundFolder:
 
     @property
     def masks(self) -> list[MaskSource]:
-        """All masks."""
+        """The masks of all pairs, each mask once."""
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
     def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
-        """Recognize masks that number objects.
+        """Recognize masks whose values are numbers of objects instead of classes.
 
-        Return None if the masks number classes, or if a class file names the classes.
+        Return None for all other masks, and if a class file or the format of the data set names the classes.
         """
         if self.recognized or self.layout.classes or (self.class_file and _fits(self.class_file, facts)):
             return None
@@ -172,8 +174,8 @@ class FoundFolder:
     ) -> tuple[MaskEncoding, tuple[str, ...]]:
         """Return the encoding of the masks, inferred from their contents, and notes on how it was found.
 
-        `classes` are used if neither a reader nor a class file names the classes. `encoding.check_values` reports
-        values without a class.
+        `classes` are used if neither the format of the data set nor a class file names the classes. Values without a
+        class are not reported here, but by `encoding.check_values`.
 
         Raises:
             DataError: the masks cannot be understood, or do not fit a class file.
@@ -210,11 +212,11 @@ class FoundFolder:
 def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     """Find pairs, splits and the class file of a folder or an archive.
 
-    Data sets with a reader in `formats` are read as published; a classes.yaml in them changes the names and colors of
+    Data sets in a format of `formats` are read as published; a classes.yaml in them changes the names and colors of
     their classes. Every other folder is read by the rules of `layout.find_layout`.
 
     Raises:
-        DataError: the folder is missing, it has no pairs, or names do not match.
+        DataError: the folder is missing, it has no pairs, or a list names a missing file.
     """
     try:
         packed = unpacked(root)
@@ -246,7 +248,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _recognized(root: Path) -> Recognized | None:
-    """Recognize a data set in a folder, or in the only folder inside it; return None if no reader recognizes it."""
+    """Recognize the format of a folder, or of the only folder inside it; None if it has no format of `formats`."""
     recognized = recognize(root)
     if recognized is None and (inside := without_wrapping(root)) != root:
         recognized = recognize(inside)
@@ -279,9 +281,9 @@ def _find_layout(root: Path, places: Places) -> Layout:
 
 
 def _class_file(layout: Layout) -> ClassFile | None:
-    """Return the class file in the folder, or else in the nearest folder above all images and masks.
+    """Return the class file in the data folder, or else in the nearest folder above all images and masks.
 
-    Return None if there is no class file.
+    If neither has a class file, return the class file of the splits, see `_class_file_of_splits`, or None.
     """
     files = {path for pairs in layout.splits.values() for p in pairs for path in (p.image, p.mask)}
     paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}
@@ -292,10 +294,7 @@ def _class_file(layout: Layout) -> ClassFile | None:
 
 
 def _class_file_of_splits(layout: Layout) -> ClassFile | None:
-    """Return the class file in the folder of a split.
-
-    None unless the class files of all splits name the same classes.
-    """
+    """Return the class file of a split's folder, if the class files of all splits name the same classes; else None."""
     folders = [path for path in sorted(layout.root.iterdir()) if split_in(path.name) in layout.splits and path.is_dir()]
     given = [find_class_file(folder) for folder in folders]
     same = given and all(each and given[0] and each.classes == given[0].classes for each in given)
@@ -309,19 +308,17 @@ def open_folder(
     places: Places = ANYWHERE,
     report: Callable[[int, int], None] | None = None,
 ) -> DataFolder:
-    """Find pairs, splits, classes and mask encoding of a folder, see `find_folder`.
-
-    Every mask file is read once.
+    """Find pairs, splits, classes and mask encoding of a folder, see `find_folder`; every mask file is read once.
 
     Args:
         root: the folder or archive.
-        classes: the classes to use if neither a reader nor a class file names classes.
+        classes: the classes to use if neither the format of the data set nor a class file names the classes.
         places: the locations of images, masks and splits, if they cannot be found automatically.
-        report: called with (done, total).
+        report: called after each mask with the numbers of masks (done, total).
 
     Raises:
-        DataError: the folder is missing, it has no pairs, names do not match, annotations cannot be understood, or mask
-            values have no class.
+        DataError: the folder is missing, it has no pairs, a list names a missing file, annotations cannot be
+            understood, or mask values have no class.
         ImageError: a mask is not a readable image.
     """
     found = find_folder(Path(root), places=places)
@@ -342,10 +339,10 @@ def open_folder(
 
 
 def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
-    """Return the encoding of masks with one file per class, numbered after the background.
+    """Return the encoding of masks with one file per class: 0 is the background, 1 the first of the `names`, and so on.
 
-    A class file may set another order; pixels that are white in no mask file are ignored if the class file names no
-    background.
+    The class file `given` may set another order; if it names no background, pixels that are white in no mask file are
+    ignored.
     """
     own = ClassSet(("background", *names))
     if given is None or (len(names) == 1 and len(given.classes) == len(own)):  # files of objects have no class names
@@ -362,9 +359,9 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
 
 
 def _with_images(root: Path, places: Places) -> Recognized | None:
-    """Read annotations in `root` of images in another folder, if the user named one.
+    """Read annotations in `root` for images in the folder `places.images`, if the user named only this folder.
 
-    Return None if there are no annotations.
+    Return None if the user did not, or if there are no annotations.
     """
     if not places.images or places.masks or places.split_file:
         return None
@@ -380,7 +377,7 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone if this yields the given classes, else from the masks and the classes."""
+    """Infer the encoding from the masks alone if their classes have the names of `classes`, else with `classes`."""
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):
@@ -404,7 +401,7 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
         raise DataError(
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, but its image {pair.image.name} is {image[1]} x "
             f"{image[0]}; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check DATA "
-            "--fix CLEAN writes a copy without such pairs, and with masks of equal shape scaled"
+            "--fix CLEAN writes a copy with masks of equal aspect ratio scaled, and without the other pairs"
         )
 
 
@@ -412,14 +409,14 @@ def _renamed(encoding: MaskEncoding, given: ClassFile) -> MaskEncoding:
     classes = given.classes
     if len(classes) != len(encoding.classes):
         raise DataError(
-            f"{given.path}: names {_count(classes)}, but the masks hold {_count(encoding.classes)}; name as many, in "
-            "that order, or remove the file"
+            f"{given.path}: names {_count(classes)}, but the masks hold {_count(encoding.classes)}; name as many "
+            "classes, in the same order, or remove the file"
         )
     return replace(encoding, classes=classes)
 
 
 def _are_alike(recognized: Recognized) -> bool:
-    """Return whether the classes of a data set are the same in all its encodings."""
+    """Return whether all possible encodings of a recognized data set have the same classes."""
     return all(each.classes == recognized.encoding.classes for each in recognized.others)
 
 

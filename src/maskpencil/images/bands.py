@@ -1,7 +1,7 @@
 """Convert the bands of a raster file to RGB and find its empty pixels, by the same rule for every reader.
 
-The visible bands follow from the marks in the file, see `Bands`. `Levels` maps a range of the numbers in these bands to
-0-255. The range depends on the type of the numbers:
+The visible bands follow from the color interpretation of each band in the file, see `choose_bands`. `Levels` maps a
+range of the numbers in these bands to 0-255. The range depends on the type of the numbers:
 
 - 8 bits or fewer, and 9 to 14 bits if the file declares 9 to 14 bits: 0 to the greatest number of that many bits.
 - Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
@@ -42,7 +42,7 @@ FLOAT_LIMITS = (-1.0, 2.0)
 
 @dataclass(frozen=True)
 class Bands:
-    """The meaning of a file's bands; band numbers start at 0.
+    """The bands of a raster file and how they are shown; band numbers start at 0.
 
     Attributes:
         count: the number of bands.
@@ -51,8 +51,8 @@ class Bands:
         model: the color model of the bands `colors`.
         colors: the visible bands: one band (gray, palette), three bands (red, green, blue) or four bands (CMYK).
         alpha: the band of transparency, if any.
-        marked: whether the file itself marks the visible bands.
-        nodata: the number of an empty pixel, if any; it may be NaN.
+        marked: whether the file itself states which bands are visible, such as by marking a band as red.
+        nodata: the number that marks empty pixels, if any; it may be NaN.
         palette: (n, 3) uint8, for the model "palette".
         scale: factor and offset that convert the numbers to reflectance, if the file has them.
     """
@@ -108,8 +108,9 @@ def choose_bands(
 
     Args:
         count: the number of bands.
-        marks: the mark of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
-        base: the model of the first band if no band has a mark of a color: gray, white-is-zero, palette or cmyk.
+        marks: the color interpretation of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
+        base: the color model by the file's header, unless bands are marked red, green and blue: gray, white-is-zero,
+            palette or cmyk.
         alpha: the band of transparency, if known from elsewhere.
 
     Returns:

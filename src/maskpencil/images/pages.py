@@ -142,7 +142,10 @@ class _Tiff:
         """Return a TIFF file that contains only the page at offset `place`."""
         tags = self._tags(place)
         if self._value(tags, _COMPRESSION) == (_OLD_JPEG,):
-            raise ImageError("holds pages in the old JPEG of TIFF; save them as separate files")
+            raise ImageError(
+                "holds pages in old-style JPEG (TIFF compression 6), which cannot be separated; save the pages as "
+                "separate files"
+            )
         offsets = next((tag for tag in _PLACES if tag in tags), None)
         if offsets is None or _PLACES[offsets] not in tags:
             raise ImageError("is damaged or cut short (a page without pixels); replace it or remove it")

@@ -99,8 +99,8 @@ class Remarks:
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
     """Return the (height, width) to which an image of `size` (height, width) is scaled for an `image_size`.
 
-    `image_size` None keeps the size, a number limits the longer side to this number of pixels, (height, width) sets the
-    size.
+    An `image_size` of None keeps the size; a number limits the longer side to this number of pixels, without enlarging
+    the image; (height, width) sets the size.
     """
     if image_size is None or isinstance(image_size, tuple):
         return image_size or size
@@ -181,7 +181,11 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse an image of floats, and an image in memory of 32-bit integers that are not clearly 16-bit numbers."""
+    """Refuse a Pillow image of floats, or one of 32-bit integers whose range is unclear.
+
+    The range is unclear if the image was not read from a file, and its integers are negative, over 65535 or all at most
+    255; images that are 0 everywhere are read.
+    """
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)
         if image.mode == "F" or array.min() < 0 or array.max() > 65535 or 0 < array.max() <= 255:

@@ -224,7 +224,7 @@ def _tiff_mask(
 ) -> npt.NDArray[np.generic] | None:
     """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it.
 
-    None without a mask.
+    Return None if the page has no mask.
     """
     within = tiff.mask_of(page, pages)
     if within:
@@ -235,7 +235,8 @@ def _tiff_mask(
         first = tiff.read_pages(beside, most=1)[0]
         if first.size != page.size:
             raise ImageError(
-                f"its mask {tiff.mask_file(path).name} has another size; remove the mask, or make it again"
+                f"its mask {tiff.mask_file(path).name} has another size than the image; remove the mask, or create it "
+                "again"
             )
         return first.samples(beside, (0,))[..., 0]
 
@@ -315,7 +316,7 @@ def _seen(
     alpha: npt.NDArray[np.generic] | None = None,
     mask: npt.NDArray[np.generic] | None = None,
 ) -> Pixels:
-    """Make an image from the numbers (H, W, n) of its visible bands."""
+    """Convert the numbers (H, W, n) of the visible bands to an image, and find its empty pixels."""
     empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
     if levels.by_numbers:
         levels.count(colors, empty)

@@ -24,12 +24,12 @@ class Stored:
     """The numbers of an image file, upright.
 
     Attributes:
-        values: (H, W) numbers, or (H, W, 3) red, green and blue; black and white of one bit are 0 and 255.
+        values: (H, W) numbers, or (H, W, 3) red, green and blue; in 1-bit images, black is 0 and white 255.
         alpha: (H, W) uint8 or uint16; None if the file has no alpha channel.
         palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
-        shown_inverted: whether viewers show inverted numbers, as for a TIFF in which 0 is white.
-        bands: the number of bands that are not marked as colors or alpha, if the file has several; else 1.
+        shown_inverted: whether viewers show large numbers dark, as in a TIFF in which 0 is white.
+        bands: the number of bands besides alpha; 1 if the file marks them as colors.
     """
 
     values: npt.NDArray[Any]
@@ -79,9 +79,9 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return by how much Pillow scales the numbers of a file: a number in the file, and the scaled number.
+    """Return how Pillow scales the numbers of a file: (a number in the file, the number that Pillow makes of it).
 
-    Return None if it does not.
+    Return None if Pillow does not scale them.
 
     Raises:
         ImageError: Pillow would drop bits of the numbers.
@@ -94,7 +94,7 @@ def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[
         facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
         if facts.bits > 8 and facts.count > 1:
             raise ImageError(
-                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands; only 8 bits of each would be read;  "
+                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands; only 8 bits of each would be read; "
                 "convert it: gdal_translate IN.jp2 OUT.tif"
             )
         room = 16 if facts.bits > 8 else 8

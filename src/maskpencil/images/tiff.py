@@ -106,17 +106,17 @@ class TiffPage:
 
     @property
     def bits(self) -> int:
-        """The number of bits of a number."""
+        """The number of bits of a number, that is of a pixel in one band."""
         return self._number(_BITS, 1)
 
     @property
     def photometric(self) -> int:
-        """The tag PhotometricInterpretation."""
+        """The color model as the tag PhotometricInterpretation, such as 1 (0 is black), 2 (RGB) or 3 (palette)."""
         return self._number(_PHOTOMETRIC, 1)
 
     @property
     def compression(self) -> int:
-        """The tag Compression."""
+        """The compression method as the tag Compression, such as 1 (none), 5 (LZW) or 7 (JPEG)."""
         return self._number(_COMPRESSION, 1)
 
     @cached_property
@@ -141,7 +141,7 @@ class TiffPage:
 
     @cached_property
     def bands(self) -> Bands:
-        """The meaning of the page's bands.
+        """The bands of the page and how they are shown, see `Bands`.
 
         Raises:
             ImageError: the tags are damaged, or the numbers are of an unsupported type.
@@ -297,7 +297,7 @@ class TiffPage:
         return _by_pillow(io.BytesIO(header + content + bytes(start - position) + directory))
 
     def _missing(self) -> float:
-        """Return the value of pixels in tiles that a sparse file omits, as defined by GDAL."""
+        """Return the value of pixels in tiles that a sparse file omits: nodata, or else 0, as defined by GDAL."""
         nodata = self.bands.nodata
         if nodata is None or (np.isnan(nodata) and self.dtype.kind != "f"):
             return 0
@@ -484,9 +484,9 @@ def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
 
 
 def _scale(metadata: str, colors: tuple[int, ...]) -> tuple[float, float] | None:
-    """Return the factor and offset that convert integers to reflectance.
+    """Return the factor and offset in GDAL's metadata that convert integers to reflectance.
 
-    Return None unless they are the same for all visible bands.
+    Return None if the factor is missing, if one of them is invalid, or if they differ between the bands `colors`.
     """
     factors, offsets = (dict(_ITEMS[role].findall(metadata)) for role in ("scale", "offset"))
     found = {(_number_in(factors.get(str(band), "1")), _number_in(offsets.get(str(band), "0"))) for band in colors}

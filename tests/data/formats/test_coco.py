@@ -353,7 +353,7 @@ CAR = annotation(1, 3, [BOX])
                 ),
                 ({"size": [[], 48], "counts": [1]}, r"segmentation: has the height \[\]"),
                 ({"size": [32, 48], "counts": [1, 2]}, "segmentation: its run lengths add up to 3 pixels"),
-                ({"size": [32, 48], "counts": [1, -2]}, "segmentation: a run is not within"),
+                ({"size": [32, 48], "counts": [1, -2]}, "segmentation: a run length is not between"),
                 ({"size": [32, 48], "counts": [None]}, "segmentation: its run lengths are not whole numbers"),
                 ({"size": [32, 48], "counts": "\0\0"}, "segmentation: its run-length text is damaged"),
             )

@@ -150,7 +150,7 @@ PASCAL_VOC = [
     Report(
         "divamgupta/image-segmentation-keras#117",
         voc(lambda mask: np.array(Image.fromarray(colored(mask)).convert("L"))),
-        error="holds the values 38, 147, 220, and all masks hold such values.* name their classes in a classes.yaml",
+        error="holds the values 38, 147, 220, and all masks hold values that the published .*; name their classes",
     ),
     Report(
         "wkentaro/labelme#749",

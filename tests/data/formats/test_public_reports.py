@@ -452,7 +452,7 @@ DATUMARO = [
         "cvat-ai/cvat#9460",
         datumaro_of(area("mask", rle={"counts": [5, 99999], "size": list(SIZE)})),
         None,
-        "a run is not within the 1536 pixels",
+        "a run length is not between 0 and the 1536 pixels",
     ),
     Report(
         "tier4/tier4_perception_dataset#197",

@@ -176,13 +176,13 @@ ADE = [
     Report(
         "hellochick/PSPNet-tensorflow#50",
         ade(lambda mask: np.where(mask == 0, 254, mask - 1).astype(np.uint8)),
-        error="holds the values 254, and all masks hold such values.*name their classes in a classes.yaml",
+        error="holds the values 254, and all masks hold values that the published .*; name their classes in a classes",
     ),
     Report("ultralytics/ultralytics#25134", ade(split="train"), **OF_ADE),
     Report(
         "microsoft/CoCosNet#15",
         ade(lambda mask: ROOM_COLORS[mask]),
-        error=r"holds the colors \(.*, and all masks hold such colors.*; name their classes and colors in a classes",
+        error=r"holds the colors \(.*, and all masks hold colors that the published .*; name their classes and colors",
     ),
     Report("CSAILVision/placeschallenge#4", ade() | {"annotations_instance/training/x.png": photo()}, **OF_ADE),
     Report("CSAILVision/semantic-segmentation-pytorch#182", full("", 2016), error=TOO_MANY),
@@ -253,7 +253,7 @@ CAMVID = [
     Report(
         "ShengtianSang/AFMA#5",
         camvid(OWN, lambda own: OWN_COLORS[own]),
-        error="and all masks hold such colors, .*; name their classes and colors in a classes.yaml",
+        error="and all masks hold colors that the published .*; name their classes and colors in a classes.yaml",
     ),
     Report(
         "ShengtianSang/AFMA#5 after the remedy",

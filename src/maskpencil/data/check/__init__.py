@@ -44,11 +44,11 @@ def check(
     """Read every image and mask of a data set and list all faults; nothing is changed.
 
     Args:
-        root: the data set.
+        root: the folder or archive of the data set.
         places: the folders of images, masks and splits, if they cannot be found automatically.
         processes: the number of processes that read files; more than one requires a script that can be imported, see
             Python's `multiprocessing`.
-        report: called with (done, total).
+        report: called after each pair with the numbers of pairs (done, total).
 
     Example:
         >>> report = mp.check("street")
@@ -97,7 +97,7 @@ def check(
 
 
 def _with_alpha(view: PairFacts, encoding: MaskEncoding) -> PairFacts:
-    """Return the measurements of a pair after reading the transparency of its mask as `encoding` does."""
+    """Return the measurements of a pair, with the transparent pixels of its mask counted as `encoding` reads them."""
     facts = view.mask.facts and view.mask.facts.seen(encoding.alpha)
     return replace(view, mask=replace(view.mask, facts=facts))
 

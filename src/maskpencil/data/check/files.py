@@ -10,11 +10,11 @@ from maskpencil.data.layout import Layout
 
 
 def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of the files of a data set."""
+    """Return the faults of the files of a data set; `seen` holds the measurements of its pairs."""
     return [
         *no_training_images(layout.splits),
         *_unreadable(seen),
-        *_parts_seen(seen),
+        *_bands_and_levels(seen),
         *_sizes(seen),
         *_turned(seen),
         *_same_names(layout),
@@ -23,7 +23,7 @@ def check_files(layout: Layout, seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def no_training_images(splits: Mapping[str, Sequence[object]]) -> list[Fault]:
-    """Return the fault of a data set without an image in the split train, in a list; [] if train has images."""
+    """Return a list with one fault if the split train has no images, else []."""
     if splits.get("train"):
         return []
     return fault(
@@ -45,8 +45,8 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
     ]
 
 
-def _parts_seen(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of images that are read only in part or in different ways, except images with several pages."""
+def _bands_and_levels(seen: Sequence[PairFacts]) -> list[Fault]:
+    """Return notes on images with unread bands or numbers mapped to 0-255, and a warning if the mappings differ."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -107,7 +107,7 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
             differ,
             "masks that differ in size from their image: {n}",
             "save each mask at the size of its image, without smoothing (nearest neighbor); --fix does so for equal "
-            "shapes",
+            "aspect ratios",
         ),
         *fault(
             "exif-rotation",
@@ -120,7 +120,7 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the fault of pairs where EXIF rotates only the image or only the mask, and both orientations fit."""
+    """Return the fault of pairs whose EXIF orientations differ, although the sizes agree with and without rotation."""
     doubtful = [
         f.pair.image
         for f in seen

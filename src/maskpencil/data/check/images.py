@@ -18,7 +18,7 @@ FIRST_BYTES = 2**16
 
 
 def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
-    """Return a fault for each split with images that are also in train, byte for byte, under any name.
+    """Return a fault for each split with byte-for-byte copies of training images, under any name.
 
     Files are read only if a file of train and a file of another split have the same size.
     """
@@ -37,11 +37,14 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Return whether images that are in train and in another split are removed from train.
+    """Return whether images that train shares with other splits are to be removed from train.
 
-    If not, from the other split.
+    The scored images then stay the same. If more than half of train would be removed, the images are to be removed from
+    the other splits instead.
 
-    The scored images then stay the same, unless this would remove most of train.
+    Args:
+        copies: the number of images of train that are also in another split.
+        train: the number of images of train.
     """
     return 2 * copies <= train
 
@@ -94,7 +97,7 @@ _AT_ONCE = 512
 
 
 def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of the images that could be read."""
+    """Return the faults of the images that could be read: duplicates, near-duplicates, blank images and outliers."""
     views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
     copies = {index for group in groups for index in group[1:]}
@@ -102,10 +105,10 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
-    """Return the `id` of every entry to leave out because another entry of `seen` has the same image, byte for byte.
+    """Return `id(entry)` for each entry of `seen` to leave out, since another entry has the same image, byte for byte.
 
-    One entry of each group stays, if possible one outside train, so that scores stay comparable and training does not
-    include scored images. If this would remove most of train, the copies stay in train.
+    Of the entries with one image, one stays, if possible outside train, so that scores stay comparable and training
+    does not include scored images. If this would remove more than half of train, the entry in train stays.
     """
     leave, groups = set(), _same_bytes(seen)
     from_train = _leave_train(seen, groups)
@@ -124,7 +127,10 @@ def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
 
 
 def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
-    """Return whether to remove the images shared with other splits from train; see `leaves_train`."""
+    """Return whether to remove the images shared with other splits from train, see `leaves_train`.
+
+    Each of the `groups` holds the indices of the `views` with one image.
+    """
     shared = [group for group in groups if len({views[index].split for index in group}) > 1]
     copies = sum(views[index].split == "train" for group in shared for index in group)
     return leaves_train(copies, sum(view.split == "train" for view in views))
@@ -156,9 +162,9 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Name the splits that have many images in common with train.
+    """Return the end of a message: of which splits many images are also in train, such as ", 3 of 5 of val".
 
-    A group has the indices of the `views` of one image.
+    Each of the `groups` holds the indices of the `views` with one image.
     """
     parts = []
     for split in dict.fromkeys(view.split for view in views):
@@ -201,9 +207,10 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 
 
 def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return near-duplicates: each image with the most similar one that is not brighter, preferably of another split.
+    """Return the indices of near-duplicates: of each image, and of the most similar image that is not brighter.
 
-    Only images of almost the same brightness are compared, since images of different brightness are no near-duplicates.
+    Similar images of another split are preferred to images of the same split. Only images of almost the same brightness
+    are compared, since images of different brightness are no near-duplicates.
     """
     if len(views) < 2:
         return []

@@ -46,9 +46,9 @@ Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 class ImageFacts:
     """Measurements of an image, or the `error` if it could not be read.
 
-    `digest` is the hash of the file's bytes, `thumbnail` (256,) the uint8 gray levels of the small copy. `brightness`
-    and `contrast` are the mean and the standard deviation of the gray levels, 0-255. `pages` is the number of images in
-    the file; `bands` and `levels` describe how it was read, see `images.Pixels`.
+    `digest` is the hash of the file's bytes, `thumbnail` (256,) the uint8 gray levels of a copy of 16 x 16 pixels.
+    `brightness` and `contrast` are the mean and the standard deviation of the image's gray levels, 0-255. `pages` is
+    the number of images in the file; `bands` and `levels` describe how the file was read, see `images.Pixels`.
     """
 
     header: Header | None = None
@@ -67,14 +67,14 @@ class MaskView:
     """Measurements of a mask, or the `error` if it could not be read.
 
     Attributes:
-        facts: the values of the mask.
-        header: the header of the mask's file; None for a drawing.
+        facts: the counts of the mask's values.
+        header: the header of the mask's file; None if the mask is not a single file, such as a drawing of polygons.
         specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
-        steps: the share of borders, 0..1, with one or two pixels whose value lies between the values to the left and
-            right of them, as smoothing leaves them.
-        thin_shares: by value, the share, 0..1, of the runs of the value that are thin and lie between two different
-            values; runs are along the rows.
-        error: the reason why it could not be read.
+        steps: the share, 0..1, of borders in the rows that look smoothed: one or two pixels lie on the border, with a
+            value between the values to their left and right.
+        thin_shares: for each value, the share, 0..1, of its runs in the rows that are at most `MAX_THIN_LENGTH` pixels
+            long, with different values on their left and right.
+        error: the reason why the mask could not be read.
     """
 
     facts: MaskFacts | None = None
@@ -103,13 +103,13 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read and measure every image and mask once.
 
-    Memory grows by a few kilobytes per pair, or a few tens if masks are compressed. Up to `MAX_PAIRS_WITHOUT_PROCESSES`
-    pairs are read in the current process.
+    Memory grows by a few kilobytes per pair, or by a few tens of kilobytes if the compression of masks is lossy. Up to
+    `MAX_PAIRS_WITHOUT_PROCESSES` pairs are read in the current process.
 
     Args:
         pairs: the pairs, each as (split, pair).
-        processes: the number of processes that read.
-        report: called with (done, total).
+        processes: the number of processes that read files.
+        report: called after each pair with the numbers of pairs (done, total).
     """
     seen = []
     for facts in _inspected(pairs, processes):

@@ -49,10 +49,10 @@ def check_classes(
 
 
 def refuse_nonsense(folder: DataFolder) -> list[Fault]:
-    """Run the fast part of a check before training, and return the faults that do not prevent training.
+    """Run the fast checks of a data set before training, and return the warnings and notes.
 
     Raises:
-        DataError: the masks have a fault that makes training pointless.
+        DataError: there are no training images, or the masks have a fault that makes training pointless.
     """
     counts = np.concatenate([folder.class_counts(split) for split in folder.splits])
     entries = [(folder.facts[pair.mask], split) for split, pairs in folder.splits.items() for pair in pairs]
@@ -210,7 +210,7 @@ MIN_EQUAL_MASKS = 3
 
 
 def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of equal masks of different images; for masks of a single value there are other faults."""
+    """Return the fault of nearly all masks being equal; masks of a single value are left to other checks."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
@@ -246,7 +246,7 @@ MAX_SPECKS = 5
 
 
 def check_labels(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
-    """Return the faults of the masks that could be read."""
+    """Return the faults of the masks that could be read, such as values without a class, or smoothed borders."""
     facts = [view.mask.facts for view in seen if view.mask.facts]
     return [
         *_strange_values(facts, encoding),

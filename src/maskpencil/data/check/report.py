@@ -1,4 +1,4 @@
-"""Define the result of a check: faults, class frequencies, and a sheet of overlays."""
+"""Define the result of a check (faults and class frequencies), and draw a sheet of example overlays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,8 +33,9 @@ class ClassCount:
 class CheckReport:
     """The result of `check`.
 
-    `encoding` is None if the values of the masks could not be mapped to classes. `declared` is whether a class file or
-    the format of the data set defines the classes; if not, they are inferred from the masks.
+    `notes` describe how the data set was read, `splits` has the number of pairs of each split, and `seen` the
+    measurements of each pair. `encoding` is None if the values of the masks could not be mapped to classes. `declared`
+    is whether a class file or the format of the data set defines the classes; if not, they are inferred from the masks.
 
     Example:
         >>> report = mp.check("street")
@@ -70,7 +71,7 @@ class CheckReport:
         return f"fit for training: {counted(pairs, 'pair')}, {counted(len(self.classes), 'class')}{faults}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, as `maskpencil check --json` writes it."""
+        """Return the report as a dictionary of JSON types, as `maskpencil check --json` writes it."""
         return {
             "data": str(self.root),
             "usable": self.usable,
@@ -99,7 +100,7 @@ ROWS = 6
 
 
 def overlay_sheet(report: CheckReport) -> RGBImage | None:
-    """Draw image, overlay and classes of some pairs from all parts of the data set.
+    """Draw image, overlay and colored label map of up to six pairs, evenly spaced over the data set.
 
     Returns:
         The sheet (H, W, 3), or None if no pair can be drawn.

@@ -76,7 +76,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Places:
-    """Locations given by the user: the folder of images, the folder of masks, and a file of splits.
+    """Locations given by the user: the folder of images, the folder of masks, and the split file.
 
     Folders are given as paths, or as names of folders in the data folder. A line of the split file has the name of an
     image and its split.
@@ -133,12 +133,12 @@ def layout_of(
     use_lists: bool = True,
     masks_in_lists: bool = False,
 ) -> Layout:
-    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if there are none.
+    """Assign the pairs found below `root` to splits by list files, if any, and choose pairs for val if val is empty.
 
     Args:
         root: the data folder.
         found: the pairs.
-        split_file: a file of splits, used instead of list files.
+        split_file: a file that names the split of each image, used instead of list files.
         use_lists: whether list files are read.
         masks_in_lists: whether list files may name masks that were not found, or other masks than the masks in `found`.
 
@@ -189,7 +189,7 @@ class _ImagesAndMasks:
 
 
 def _named_pairs(root: Path) -> Found:
-    """Pair the files in folders with known names."""
+    """Pair the files in folders with known names, such as images/ and masks/."""
     images, masks = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
     arrangements = [
         _of_two_folders(images, masks, _other_mask_folders(images, masks)) if images and masks else None,
@@ -206,10 +206,8 @@ def _named_pairs(root: Path) -> Found:
 def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _ImagesAndMasks:
     """Return the files of a folder of images and of folders of masks, by split if they have splits.
 
-    `others` are further folders of masks.
-
-    A folder may be inside another folder. If only the images or only the masks have splits, the files without splits
-    are used in all splits.
+    `others` are further folders of masks. A folder may be inside another folder. If only the images or only the masks
+    have splits, the files without splits are used in all splits.
     """
     found = _by_split(_outside(images, masks))
     groups = {folder.name: _by_split(_outside(folder, images)) for folder in (masks, *others)}
@@ -226,7 +224,7 @@ def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _
 
 
 def _by_split(files: Mapping[str, Path]) -> Files:
-    """Group files by the split that a folder in their names is named after, and remove this folder from the names."""
+    """Group files by the split that a folder in their path is named after, and remove this folder from the path."""
     split_of = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
     found: Files = {}
     for name, path in files.items():
@@ -404,9 +402,9 @@ def _outside(folder: Path, other: Path) -> dict[str, Path]:
 def _with_validation(
     splits: dict[str, tuple[Pair, ...]], root: Path, notes: list[str]
 ) -> tuple[dict[str, tuple[Pair, ...]], tuple[str, ...]]:
-    """Use pairs without a split for training.
+    """Add the pairs without a split to train; if val is missing, move some pairs of train to val.
 
-    If there is no validation split, use some of these pairs for validation.
+    Return the splits and the notes.
     """
     if "" in splits:
         if "train" in splits:
@@ -461,9 +459,9 @@ def _nothing_found(root: Path, found: Found) -> str:
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the subfolder whose name comes first in `names`, ignoring case as on Windows and macOS.
+    """Return the subfolder of `folder` whose name comes first in `names`, ignoring case as on Windows and macOS.
 
-    Return None if it has no such subfolder.
+    Return None if no subfolder has one of the names.
     """
     found = {p.name.lower(): p for p in sorted(p for p in folder.iterdir() if p.name.lower() in names and p.is_dir())}
     return next((found[name] for name in names if name in found), None)

@@ -57,7 +57,7 @@ Numbers = npt.NDArray[np.int32]
 class Choice:
     """The masks to read, the names of the classes if each file shows one class, and notes on the choice.
 
-    `source` is the name of the chosen view, and `complaint` is the error message if no choice is possible.
+    `source` is the name of the chosen `View`, and `complaint` is the error message if no choice is possible.
     """
 
     masks: Mapping[Image, MaskSource] = field(default_factory=dict)
@@ -69,6 +69,8 @@ class Choice:
 
 def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> Choice:
     """Choose the masks to read by the contents of the files, if images have several masks.
+
+    A view is one set of masks, such as a folder, see `View`.
 
     - Views that look like photographs, or are the same for every image, are left out.
     - Of views that differ only in their numbers or colors, one view is used; views that number the objects of another
@@ -118,7 +120,7 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
 
 
 def _joined_if_disjoint(views: Sequence[View]) -> list[View]:
-    """Join all views if no image is in two of them, as in folders of several sites."""
+    """Join all views into one view if no image is in two of them, as with one folder for each hospital."""
     every = {image: files for view in views for image, files in view.masks.items()}
     if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
         return list(views)
@@ -170,7 +172,7 @@ class _Samples:
         return {image: numbers for image, path in files if (numbers := self.numbers(path)) is not None}
 
     def areas(self, view: View) -> dict[Image, npt.NDArray[np.bool_]]:
-        """Return the areas of a black-and-white view by image; the objects of an image are joined."""
+        """Return the white areas (H, W) of a black-and-white view by image; the files of an image are joined."""
         joined: dict[Image, npt.NDArray[np.bool_]] = {}
         for image in self.images:
             for path in view.masks.get(image, ()):
@@ -180,7 +182,7 @@ class _Samples:
         return joined
 
     def looks_like_masks(self, view: View) -> bool:
-        """Return whether the files of a view look like masks, see `MIN_EVENNESS`."""
+        """Return whether the files of a view look like masks, by few values or even areas, see `MIN_EVENNESS`."""
         masks = list(self.of(view).values())
         if not masks:
             return True
@@ -189,9 +191,9 @@ class _Samples:
         return values <= FEW_VALUES or (values <= SOME_VALUES and even >= MIN_EVENNESS) or even >= MIN_CERTAIN_EVENNESS
 
     def is_binary(self, view: View) -> bool:
-        """Return whether each mask has two values.
+        """Return whether each mask of a view has at most two values.
 
-        If it is compressed, it may have almost only very dark and very light values.
+        A compressed mask may have more values if nearly all its pixels are very dark or very light.
         """
         for path in (path for image in self.images for path in view.masks.get(image, ())):
             numbers = self.numbers(path)
@@ -265,7 +267,7 @@ def _chosen(view: View, notes: Sequence[str]) -> Choice:
 
 
 def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes: list[str]) -> list[View]:
-    """Remove the dropped views, unless none would be left."""
+    """Remove the views in `dropped`, and add a note with the reason for each; remove none if all would be removed."""
     kept = [view for view in views if view not in dropped]
     if not kept or not dropped:
         return list(views)
@@ -274,7 +276,7 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
 
 
 def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether the value of `one` determines the value of `other` at every pixel.
+    """Return whether the pixels of each value of `one` all have the same value in `other`.
 
     Each image is tested separately, or, with `over_all`, all images together.
     """
@@ -353,7 +355,7 @@ def _varies(masks: Mapping[Image, Numbers]) -> bool:
 
 
 def _overlaps(views: Sequence[View], samples: _Samples) -> list[tuple[list[float], list[float], list[float]]]:
-    """Measure how much each two views overlap; return three lists for each two views.
+    """Measure how much each pair of views overlaps; return three lists for each pair.
 
     The lists have an entry for each image: the intersection over union, the share of the first view inside the
     second view, and the share of the second view inside the first view.
@@ -390,7 +392,10 @@ def _are_classes(views: Sequence[View], samples: _Samples) -> bool:
 
 
 def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Return whether, in every image, one area lies inside the other and fills only a part of it."""
+    """Return whether one of two views lies inside the other view in every image, and fills only a part of it.
+
+    `first` and `second` are the shares of the first and the second view inside the other view, see `_overlaps`.
+    """
     inner, outer = (first, second) if min(first) > min(second) else (second, first)
     return min(inner) >= MIN_INSIDE_SHARE and max(outer) < MIN_INSIDE_SHARE
 

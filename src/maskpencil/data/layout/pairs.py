@@ -130,7 +130,7 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
 
 
 def longer_names(names: Collection[str]) -> set[str]:
-    """Return the names that extend another name by the most frequent addition."""
+    """Return the names that extend another name by the most frequent addition, such as `1_mask` if there is `1`."""
     found = additions(names, names)
     return set(max(found.values(), key=len).values()) if found else set()
 
@@ -199,9 +199,9 @@ def _within_number(text: str, place: int) -> bool:
 
 
 def _common_ends(names: Collection[str]) -> tuple[str, str]:
-    """Return the common beginning and the common end of the last parts of all names.
+    """Return the beginning and the end that all names share, without their folders.
 
-    Digits next to the part that differs do not belong to them.
+    Digits next to the part that differs belong to neither.
     """
     lasts = [_split(name)[1] for name in names]
     if len(set(lasts)) < 2:
@@ -272,7 +272,7 @@ class Found:
     complaint: str = ""
 
     def add(self, split: str, pair: Pair) -> None:
-        """Add a pair; if another image has the same name, prepend the folder to the name."""
+        """Add a pair; if another image has the same name, prepend the image's folder to the name."""
         pairs = self.splits.setdefault(split, {})
         for folder in pair.image.parents:
             if pair.name not in pairs or pairs[pair.name].image == pair.image:
@@ -303,7 +303,7 @@ class Found:
         self.complaint = self.complaint or other.complaint
 
     def warn(self, kind: str, entries: Sequence[object], what: str, remedy: str) -> None:
-        """Add a warning about `entries`, if there are any; `worded` puts `what` into the singular or the plural."""
+        """Add a warning about `entries`, if there are any; `faults.fault` describes the arguments."""
         self.faults += fault(kind, "warning", entries, what, remedy)
 
     def __bool__(self) -> bool:

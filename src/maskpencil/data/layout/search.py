@@ -44,8 +44,8 @@ def search_pairs(root: Path) -> Found:
 
     At each level the search tries, in order: files in one folder, where masks have longer names or another suffix;
     folders with the same file names, if the names of some folders suggest masks; each subfolder separately; and the
-    remaining folders with the same file names. Masks are recognized by words in the names, else by their evenness.
-    Folders named after a split assign all files below them to it.
+    remaining folders with the same file names. Masks are recognized by words in the names, else by their larger
+    `evenness`. A folder that is named after a split assigns all files below it to this split.
     """
     search = _Search()
     search.look(root, "", "")
@@ -59,9 +59,9 @@ class _Search:
         self.found = Found()
 
     def look(self, folder: Path, prefix: str, split: str) -> bool:
-        """Pair the files in a folder, and return whether pairs were found.
+        """Pair the files in a folder and its subfolders, and return whether pairs were found.
 
-        `prefix` is put before the names of the pairs.
+        `prefix` is put before the names of the pairs; `split` is the split that a folder above names, or "".
         """
         if self._within(folder, prefix, split):
             return True
@@ -98,9 +98,9 @@ class _Search:
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair the files of sibling folders with the same file names, split by split.
+        """Pair the files of subfolders with the same file names, split by split; return whether pairs were found.
 
-        Return whether pairs were found.
+        `folders` has the files of each subfolder by their names.
         """
         by_split: dict[str, dict[str, Mapping[str, Path]]] = {}
         for name, files in folders.items():
@@ -129,7 +129,7 @@ class _Search:
         return self._add_chosen(choice, folders[images], prefix, split, rule)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair folders with each other, beginning with the most pairs, then with the most similar names.
+        """Pair folders of images with folders of masks: first those with the most pairs, then the most similar names.
 
         Return whether pairs were found.
         """
@@ -198,7 +198,7 @@ class _Search:
         pairings: Mapping[tuple[str, str], Pairing],
         couple: tuple[str, str],
     ) -> list[View]:
-        """Return the files of two folders as views of the same images."""
+        """Return the paired files of the two folders in `couple` as two views of the same images."""
         one, other = couple
         masks = pairings[couple].masks
         return [
@@ -210,7 +210,7 @@ class _Search:
         return evenness(sorted(files.values())) >= MIN_MASK_EVENNESS
 
     def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> bool:
-        """Add the pairs of a choice, or its error message; return whether it has pairs."""
+        """Add the pairs of a choice, or keep its error message; return whether pairs were added."""
         if choice.complaint:
             self.found.complaint = choice.complaint
             return False
@@ -274,9 +274,9 @@ def has_own_pairs(files: Mapping[str, Path]) -> bool:
 
 
 def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split files of equal names by suffix into images and masks, which have the larger evenness.
+    """Split files by suffix into images and masks, which have the larger `evenness`.
 
-    Return None if there are not two suffixes.
+    Return None if no name occurs with two suffixes.
     """
     suffixes: dict[str, list[Path]] = {}
     for path in files:
@@ -292,7 +292,7 @@ def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
 
 
 def _split_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split the files of a folder into images and masks by words for masks, or by names that extend other names.
+    """Split the files of a folder into images and masks, by words such as mask, or by names that extend other names.
 
     Return None if neither works.
     """

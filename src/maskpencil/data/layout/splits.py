@@ -25,15 +25,15 @@ VAL_SHARE = 0.2
 
 
 def split_in(name: str) -> str:
-    """Return the split that a word in a file name names, as in `instances_train2017`; "" if no word names a split."""
+    """Return the split named by a word in a file name, such as train in `instances_train2017`; "" if no word does."""
     words = re.findall("[a-z]+", name.lower())
     return next((split for split, aliases in SPLIT_ALIASES.items() if any(alias in words for alias in aliases)), "")
 
 
 def split_of_file(root: Path, path: Path, *, by_name: bool = True) -> str:
-    """Return the split that the file name, or else the nearest folder below `root`, names.
+    """Return the split named by a file name, or else by the nearest of its folders below `root`; "" if none is named.
 
-    Return "" if neither names a split.
+    Without `by_name` only the folders count.
     """
     folders = [folder.name for folder in path.parents if folder.is_relative_to(root) and folder != root]
     return next(filter(None, map(split_in, [path.stem, *folders] if by_name else folders)), "")
@@ -51,7 +51,7 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write one list file per split, such as `train.txt`, with one name per line; `find_layout` reads it beside images.
+    """Write one list file per split, such as `train.txt`, with one image name per line, as `find_layout` reads it.
 
     Raises:
         OutputError: a file cannot be written.
@@ -85,7 +85,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks
     """Return the pairs that a list names, by the name of a found pair or by the paths of image and mask.
 
     Only the last parts of a path such as `/home/me/data/images/1.png` count, since the list may come from another
-    machine. Unless `with_masks`, a path of an image only chooses a pair among the found pairs, which keeps its mask.
+    machine. With `with_masks`, lines may also pair an image with a mask; without it, they only select pairs in `found`.
 
     Raises:
         DataError: the list cannot be read, or names a missing file.
@@ -116,7 +116,7 @@ def listed_pairs(root: Path, path: Path, split: str, found: Found, *, with_masks
 
 
 def unlisted(names: Collection[str]) -> list[str]:
-    """Return a list with a note on the pairs of these names, which no list file names; [] if there are no names."""
+    """Return a list with one note on the pairs `names` that no list file names, or [] if there are no such pairs."""
     few = ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
     return [worded("{n} {pair|pairs} that no list names {is|are} left out", len(names)) + f" ({few})"] if names else []
 
@@ -139,7 +139,10 @@ def split_by_file(path: Path, found: Found) -> dict[str, tuple[Pair, ...]]:
         if not split:
             raise DataError(f"{path}: line {number} is {line!r}; expected an image's name and train, val or test")
         if _without_suffix(name) not in pairs:
-            raise DataError(f"{path}: line {number} names {name!r}, but no image with a mask has that name")
+            raise DataError(
+                f"{path}: line {number} names {name!r}, but no image with a mask has that name; correct or remove the "
+                "line"
+            )
         splits.setdefault(split, []).append(pairs[_without_suffix(name)])
     return {split: tuple(splits[split]) for split in SPLITS if split in splits}
 

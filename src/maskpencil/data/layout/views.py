@@ -24,9 +24,10 @@ Image = tuple[str, str]
 
 @dataclass(frozen=True)
 class View:
-    """One set of masks of the images; an image has several files if each file shows one object.
+    """One set of masks of the images, such as the files of one folder, of one class or of one annotator.
 
-    `rule` describes the names of the masks, if they differ from the names of the images.
+    An image may have several files in a view, such as one for each object. `rule` describes the names of the masks, if
+    they differ from the names of the images.
     """
 
     name: str
@@ -113,7 +114,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 
 
 def _nearest(images: Sequence[str], folder: str) -> str | None:
-    """Return the only image, or the image whose folder matches best; None if several images match equally well."""
+    """Return the only image, or the only image whose folder is the end of `folder`; else None."""
     if len(images) == 1:
         return images[0]
     fitting = [image for image in images if folder.endswith(image.rpartition("/")[0])]
@@ -121,7 +122,13 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the parts of a mask's folder that occur neither in the image's folder nor in the image's name."""
+    """Return the folders of a mask that are not folders of its image, such as `hair/`.
+
+    Args:
+        folder: the folder of the mask.
+        own: the folder of the image.
+        holder: the last part of `folder` if it is the name of the image, which is left out; else "".
+    """
     rest = [part for part in folder.split("/") if part]
     if holder:
         rest.pop()
@@ -133,7 +140,7 @@ def _difference(folder: str, own: str, holder: str) -> str:
 
 
 def _without_numbers(key: str) -> str:
-    """Return a key with N in place of numbers and of meaningless names such as digests."""
+    """Return a key with N in place of numbers and of meaningless names such as hashes."""
     plain = DIGEST.sub("N", key)
     return re.sub(r"\d+", "N", plain)
 

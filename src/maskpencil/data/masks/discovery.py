@@ -37,7 +37,13 @@ ROUNDING = 3
 
 
 def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> bool:
-    """Return whether all values that fill no area are mixtures of values that fill areas, as after smoothing."""
+    """Return whether all values without a flat pixel are mixtures of two values with flat pixels, as after smoothing.
+
+    Args:
+        values: the number of pixels by value, a color as 0xRRGGBB or a gray level.
+        flat: the number of flat pixels by value, those that equal their eight neighbors.
+        colored: whether the values are colors.
+    """
     solid = [value for value in values if flat[value]]
     thin = [value for value in values if not flat[value]]
     if len(solid) < 2 or len(thin) < 3 or len(thin) < len(solid):
@@ -47,11 +53,10 @@ def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> 
 
 
 def class_values(flat: Counter[int], *, colored: bool) -> list[int]:
-    """Return the values of classes, the most frequent value first.
+    """Return the values that look like classes, the most frequent value first.
 
-    They are the values that fill areas and are not mixtures of other values.
-
-    `flat` counts the pixels of even areas by value: colors as 0xRRGGBB, or gray levels.
+    They are the values with many flat pixels (equal to their eight neighbors) that are not mixtures of other values.
+    `flat` has the number of flat pixels by value: colors as 0xRRGGBB, or gray levels.
     """
     least = MIN_AREA_SHARE * flat.total()
     found: list[int] = []
@@ -86,7 +91,7 @@ def totals(counts: Iterable[dict[int, int]]) -> Counter[int]:
 
 
 def _line_distances(points: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the distance of each point to the nearest straight line between two of the `ends`."""
+    """Return the distance (n,) of each of the `points` (n, d) to the nearest line segment between two of the `ends`."""
     nearest = np.full(len(points), np.inf)
     for one, other in combinations(ends, 2):
         way = other - one
@@ -112,8 +117,8 @@ EVEN_SHARE = 0.2
 """An image with a smaller share of even areas is a photograph, not a mask."""
 
 LIKE_A_PHOTOGRAPH = (
-    "and few even areas, like a photograph; expected a mask, in which every pixel of a class has one value; check that "
-    "images and masks are not exchanged"
+    "and few even areas, like a photograph; expected a mask, in which all pixels of a class have the same value; check "
+    "that images and masks are not exchanged"
 )
 
 MAX_RED_LEVEL = 64
@@ -139,9 +144,7 @@ class Discovery:
 
 
 def discover_encoding(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery:
-    """Infer the encoding of all masks together.
-
-    `encoding.check_values` then checks that every value has a class.
+    """Infer the encoding of all masks together; values without a class are reported later, by `check_values`.
 
     Args:
         facts: the contents of each mask.
@@ -192,9 +195,9 @@ def _with_classes(facts: Sequence[MaskFacts], classes: ClassSet) -> Discovery:
 
 
 def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discovery | None:
-    """Read class numbers in the red channel if green and blue are 0, as simulators write them.
+    """Return the encoding of class numbers in the red channel, with 0 in green and blue, as simulators write them.
 
-    Otherwise return None.
+    Return None if the masks have another encoding.
     """
     values = totals(fact.values_for("color") for fact in facts)
     numbers = sorted({value >> 16 for value in values} - {IGNORE_INDEX})
@@ -210,7 +213,7 @@ def _red_numbers(facts: Sequence[MaskFacts], classes: ClassSet | None) -> Discov
 
 
 def nearest_if_lossy(encoding: MaskEncoding, facts: Sequence[MaskFacts]) -> MaskEncoding:
-    """Return the encoding; set `nearest` if all values without a class come from compression or smoothing."""
+    """Return the encoding, with `nearest` set if all values without a class come from compression or smoothing."""
     values = totals(fact.values_for(encoding.kind) for fact in facts)
     flat = totals(fact.flat_for(encoding.kind) for fact in facts)
     unknown = [value for value in values if value not in encoding.table]
@@ -300,11 +303,10 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
 
 
 def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None = None) -> str | None:
-    """Describe an index that has different colors in the palettes of different files.
+    """Describe a number that has different colors in the palettes of different files.
 
-    Return None if there is no such index.
-
-    With `classes`, also describe an index in the color of another class, if all colors are colors of classes.
+    With `classes`, if all colors are colors of classes, also describe a number that has the color of another class.
+    Return None if there is no such number.
     """
     meant: dict[int, tuple[tuple[int, ...], MaskSource]] = {}
     for fact in facts:
@@ -325,7 +327,7 @@ def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None =
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
     """Return whether a palette index has different colors in different files, so that colors identify the classes.
 
-    Palettes of gray levels, rising or falling, are left out, since microscopy programs add them for display.
+    Return False if all palettes are gray ramps, see `_is_ramp`, since microscopy programs add them for display.
     """
     return palette_contradiction(facts) is not None and not all(map(_is_ramp, facts))
 
@@ -360,7 +362,7 @@ def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
 
 
 def _is_matte(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether the opacities are 0 and 255 with smooth borders in between, and not one opacity for each class."""
+    """Return whether the opacities are 0 and 255 with smooth borders, and not a different opacity for each class."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
     return len(values) > 2 and bool(flat[0] and flat[255]) and between < MIN_OPACITY_SHARE * min(flat[0], flat[255])
@@ -441,9 +443,9 @@ def _not_classes(facts: Sequence[MaskFacts], values: Counter[int]) -> str:
 
 
 def palette_remark(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str | None:
-    """Return a note that says whether numbers or colors are read.
+    """Return a note if the palettes contradict each other or the classes, else None.
 
-    Return None unless the palettes contradict each other or the classes.
+    The note says whether numbers or colors are read.
     """
     differ = palette_contradiction(facts, None if encoding.kind == "color" else encoding.classes)
     counts = "colors are read, not the numbers" if encoding.kind == "color" else "numbers are read, not the colors"

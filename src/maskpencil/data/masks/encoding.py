@@ -28,12 +28,13 @@ MAX_KEPT_BYTES = 2**28
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """The contents of one mask of `size` (height, width): value -> number of pixels; a color is the number 0xRRGGBB.
+    """Counts of the values in one mask of `size` (height, width).
 
-    `flat` counts, by value, the pixels that equal their eight neighbors: values that compression and smoothing add at
-    borders have few such pixels. `others` is the number of pixels whose values are not among the `MAX_VALUES` most
-    frequent values. `kept` holds the pixels if memory allows. `alpha` is set if pixels are transparent, `remark` is as
-    in `MaskPixels`, and `digest` is equal for masks with equal pixels.
+    `values` has the number of pixels by value; a color is the number 0xRRGGBB. `flat` counts, by value, the pixels that
+    equal their eight neighbors: values that compression and smoothing add at borders have few such pixels. `others` is
+    the number of pixels whose values are not among the `MAX_VALUES` most frequent values. `kept` holds the pixels if
+    memory allows. `alpha` is set if pixels are transparent, `remark` is as in `MaskPixels`, and `digest` is equal for
+    masks with equal pixels.
     """
 
     path: MaskSource
@@ -49,7 +50,7 @@ class MaskFacts:
     digest: int = 0
 
     def seen(self, alpha: "Alpha") -> "MaskFacts":
-        """Return the contents after reading the transparency of the file as `alpha`."""
+        """Return the counts if transparency has the meaning `alpha`, see `Alpha`."""
         if alpha == "mask":
             opaque = {255: math.prod(self.size)}
             own = self.alpha.levels if self.alpha else Contents(opaque, opaque)
@@ -68,11 +69,11 @@ class MaskFacts:
         return self.kept.pixels() if self.kept else mask_pixels(self.path)
 
     def values_for(self, kind: str) -> dict[int, int]:
-        """Return the counts by value for an encoding; for `color`, gray and palette masks are converted to colors."""
+        """Return the counts by value as an encoding of this kind reads them; for `color`, all values become colors."""
         return self._for(kind, self.values)
 
     def flat_for(self, kind: str) -> dict[int, int]:
-        """Return the counts of flat pixels by value for an encoding, like `values_for`."""
+        """Return the counts of flat pixels by value, as an encoding of this kind reads them."""
         return self._for(kind, self.flat)
 
     def _for(self, kind: str, values: dict[int, int]) -> dict[int, int]:
@@ -121,7 +122,7 @@ class AlphaFacts:
 
     Attributes:
         levels: the counts of the opacity, 0-255.
-        covered: the counts of the mask, with the number `HIDDEN` for hidden pixels.
+        covered: the counts of the mask's values, with the value `HIDDEN` at hidden pixels, see `hidden_pixels`.
         hidden: the number of hidden pixels by the value that they have in the file.
     """
 
@@ -143,11 +144,10 @@ class AlphaFacts:
 
 
 def hidden_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return a boolean mask (H, W) of transparent pixels.
+    """Return a boolean mask (H, W) of the hidden pixels: those that count as transparent.
 
-    At smooth borders, of pixels that are more than half transparent.
-
-    If whole areas are half transparent, as after painting with low opacity, only fully transparent pixels are hidden.
+    These are fully transparent pixels and, at smooth borders, pixels that are more than half transparent. If whole
+    areas are partly transparent, as after painting with low opacity, only fully transparent pixels are hidden.
     """
     least = min(OPAQUE, (int(alpha.max()) + 1) // 2)
     partly = (alpha > 0) & (alpha < least)
@@ -276,14 +276,16 @@ pixels."""
 class MaskEncoding:
     """The encoding of classes in the pixels of a mask file.
 
-    `index`: the number is the class. `binary`: 0 is the first class and 255 the second class. `color`: the color is the
-    palette's color of the class. `objects`: 0 or black is the first class, every other value the second class. The
-    ignore index of the classes (and 255, unless it is the second class) becomes `IGNORE_INDEX`.
+    The `kind` is one of:
 
-    For public data sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its
-    class or to `IGNORE_INDEX`.
+    - `index`: the number is the class index.
+    - `binary`: 0 is the first class, 255 the second class.
+    - `color`: a pixel has the color of its class in `classes.palette`.
+    - `objects`: 0 or black is the first class, every other value the second class.
 
-    `alpha` is the meaning of transparency.
+    The ignore index of the classes (and 255, unless it is the second class) becomes `IGNORE_INDEX`. For public data
+    sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its class index or
+    to `IGNORE_INDEX`. `alpha` is the meaning of transparency, see `Alpha`.
 
     With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. A value that is
     too far from the values of all classes, see `doubtful`, gets a class that occurs without doubt within a few pixels.
@@ -367,9 +369,10 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """The largest distance to the nearest value of a class at which a value's class is not in doubt.
+        """The largest distance from the nearest value with a class at which the class of a value is not in doubt.
 
-        It is a third of the smallest distance between the values of two classes.
+        The distance is in gray levels, or Euclidean in RGB. It is a third of the smallest distance between the values
+        of two classes.
         """
         points = self._points(np.array(list(self.table)))
         if len(points) < 2:
@@ -417,7 +420,7 @@ class MaskEncoding:
 
     @property
     def _known(self) -> str:
-        """The values with a meaning: a few colors, or numbers as ranges."""
+        """The values that have a class or are ignored, for messages: a few colors, or numbers as ranges."""
         values = sorted(self.table)
         if self.kind == "color":
             return self.shown(list(self.table)[:FEW]) + (f" and {len(values) - FEW} more" if len(values) > FEW else "")

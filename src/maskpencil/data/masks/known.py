@@ -22,20 +22,21 @@ def choose_encoding(
     published: bool = False,
     given: ClassSet | None = None,
 ) -> Discovery:
-    """Return the first of the encodings in which every value of the masks has a meaning.
+    """Return the first of the encodings in which every value of the masks has a class or is ignored.
 
-    If no encoding fits, colors that were compressed or smoothed take the nearest class. If no color was changed, the
-    first encoding of the masks' kind is returned, and its check then names the values without a meaning.
+    If no encoding fits, and compression or smoothing has changed the values, each value takes the nearest class.
+    Otherwise the first encoding of the masks' kind (colors or numbers) is returned, and `check_values` then reports the
+    values without a class.
 
     Args:
         encodings: one or more encodings, the most likely encoding first.
         facts: the contents of each mask.
         published: whether the data set is a public data set, of which users make copies with other classes.
-        given: the classes of a classes.yaml, if there is one; they are read if all masks are of such a copy.
+        given: the classes of a classes.yaml, if there is one; they are used if all masks are of such a copy.
 
     Raises:
         DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public
-            data set hold values without a meaning, and no classes are given.
+            data set hold values without a class, and no classes are given.
     """
     colored = any(fact.colored for fact in facts)
     kind = "color" if colored else encodings[0].kind  # the numbers of a palette count, unless colors come first
@@ -64,12 +65,12 @@ def choose_encoding(
         what = "colors" if colored else "values"
         raise DataError(
             f"{facts[0].path}: holds the {what} {first.shown(strangers[:FEW])}{', ...' * (len(strangers) > FEW)}, and "
-            f"all masks hold such {what}, which this data set does not have as published; name their classes"
+            f"all masks hold {what} that the published data set does not have; name their classes"
             f"{' and colors' if colored else ''} in a classes.yaml"
         )
     return Discovery(first)
 
 
 def _are_close(encoding: MaskEncoding) -> bool:
-    """Return whether compression can turn one number of an encoding into another."""
+    """Return whether class numbers are so close to each other that compression can turn one into another."""
     return encoding.kind == "index" and 3 * encoding.margin < MIN_COLOR_DISTANCE

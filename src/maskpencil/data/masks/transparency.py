@@ -20,8 +20,8 @@ def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[
 
     - If opaque pixels look like a photograph, as in cut-outs, or are black, or if all pixels have one color, the
       opacity itself is the mask.
-    - If transparent pixels have a single value, 0 or a declared color, that no opaque pixel has, transparency has no
-      meaning.
+    - If transparent pixels have a single value, 0 or the color of a class, that no opaque pixel has, transparency has
+      no meaning.
     - Otherwise transparent pixels get the value 0, or are ignored if 0 is a class.
 
     Args:

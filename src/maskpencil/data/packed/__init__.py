@@ -50,9 +50,10 @@ DOCUMENTS = ("readme", "license", "licence", "copying", "citation", "changelog")
 
 
 def without_wrapping(folder: Path) -> Path:
-    """Return the only folder inside, since many archives wrap their files in a folder; but not a folder like images/.
+    """Return the only folder inside `folder`, at any depth, since many archives wrap their files in a folder.
 
-    Files such as README.md beside the only folder do not matter. A path that is no folder is returned unchanged.
+    Files such as README.md beside it do not matter. `folder` is returned if it holds other files or several folders, if
+    its only folder is called images, masks, train or the like, or if it is no folder.
     """
     while folder.is_dir():
         inside = [path for path in folder.iterdir() if not path.name.startswith(HIDDEN)]

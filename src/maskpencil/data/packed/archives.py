@@ -66,10 +66,10 @@ class Budget:
         self._bytes = self._files = 0
 
     def claim(self, size: int, *, files: int = 1) -> None:
-        """Count a file before it is written.
+        """Count `size` bytes and `files` files before they are written.
 
         Raises:
-            DataError: the file would unpack to more than a harmless file of its size.
+            DataError: the archive holds more bytes or files than a harmless archive of its size.
             OutputError: the disk has too little free space.
         """
         self._bytes += size
@@ -141,7 +141,7 @@ class _Contents:
         Return None if it is not written.
         """
         if size < 0:
-            raise DataError(f"{self._path}: gives {_shown(name)} a size below 0; download or pack it again")
+            raise DataError(f"{self._path}: states a negative size of {_shown(name)}; download or pack it again")
         self._budget.claim(size + HEADER_BYTES)
         parts = self._parts(name)
         if kind == "link":
@@ -179,7 +179,8 @@ class _Contents:
         parts = tuple(piece for piece in pieces if piece not in ("", "."))
         if len(parts) > MAX_DEPTH:
             raise DataError(
-                f"{self._path}: nests folders {len(parts)} deep; expected at most {MAX_DEPTH}; pack it flatter"
+                f"{self._path}: nests folders {len(parts)} deep; expected at most {MAX_DEPTH}; pack it with fewer "
+                "nested folders"
             )
         return parts
 

@@ -18,7 +18,11 @@ READ_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table with the names of their types, the columns of images, and Hugging Face's JSON."""
+    """The columns of a table.
+
+    `columns` has the name of each column's type, and `images` the names of the columns of images. `metadata` is Hugging
+    Face's JSON on the columns; b"" if the file has none.
+    """
 
     columns: dict[str, str]
     images: tuple[str, ...]

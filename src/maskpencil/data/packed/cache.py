@@ -22,9 +22,12 @@ CACHE = "unpacked"
 def made_once(
     source: Path, files: Sequence[Path], make: Callable[[Path], tuple[str, ...]]
 ) -> tuple[Path, tuple[str, ...]]:
-    """Return the cache folder of the packed `files` and the notes on it.
+    """Return the cache folder of packed data and the notes on it; create the folder if it does not exist yet.
 
-    `make` fills the folder if it does not exist yet.
+    Args:
+        source: the packed data, whose name the folder and the messages contain.
+        files: the files of the packed data; if their size or date has changed, another folder is created.
+        make: fills the folder that is passed to it, and returns notes.
     """
     place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:

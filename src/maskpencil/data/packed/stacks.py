@@ -1,4 +1,4 @@
-"""Read stacks: split pairs whose image and mask have several pages into one pair per page."""
+"""Read stacks, such as volumes: split pairs whose image and mask have several pages into one pair per page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,7 +109,7 @@ def _written(root: Path, stacks: Sequence[Pair]) -> tuple[Path, tuple[str, ...]]
 
 
 def _write(stacks: Sequence[Pair], target: Path) -> tuple[str, ...]:
-    """Write the pages of some pairs below `target`, in a folder for each pair."""
+    """Write the pages of the pairs in `stacks` below `target`, in a folder for each pair; return no notes."""
     for place, pair in enumerate(stacks):
         for kind, file in (("images", pair.image), ("masks", pair.mask)):
             if isinstance(file, Path):
@@ -120,7 +120,7 @@ def _write(stacks: Sequence[Pair], target: Path) -> tuple[str, ...]:
 
 
 def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
-    """Return the pairs of the pages that were written to a folder."""
+    """Return a pair for each of the `count` pages of `pair`, which were written to `folder`."""
     images, masks = (sorted((folder / kind).iterdir()) for kind in ("images", "masks"))
     if not len(images) == len(masks) == count:
         raise DataError(f"{pair.image}: some of its {count} pages cannot be read; replace it or remove it")
@@ -131,7 +131,7 @@ def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
 
 
 def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
-    """Write each page of a file into its folder; the last folder takes all further pages."""
+    """Write page 1 of a file into the first folder, page 2 into the second, ..., and all others into the last."""
     budget = Budget(file, file.stat().st_size, folders[0].parent)
     for number, (content, suffix) in enumerate(pages_of(file), start=1):
         budget.claim(len(content))
@@ -144,7 +144,7 @@ def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
 class LoneStack:
     """The single labeled volume of a folder: an image file and a mask file, with the same number of pages.
 
-    `others` are the other files.
+    `others` are the other image files of the folder.
     """
 
     image: Path
@@ -181,7 +181,7 @@ def find_lone_stack(folder: Path) -> LoneStack | None:
 
 
 def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]:
-    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning about the scores.
+    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning: scores are too high.
 
     The last fifth of the pages is used for validation.
 
