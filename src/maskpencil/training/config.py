@@ -105,9 +105,10 @@ class TrainConfig:
     """A trained model folder to start from, in place of `weights`, such as an FCN-16s before training an FCN-8s; layers
     with the same name and shape are copied."""
 
-    stride: Literal[2, 4, 8, 16, 32] = RECIPE
+    stride: Literal["auto", 2, 4, 8, 16, 32] = RECIPE
     """The stride of the finest score map in pixels: 8 (FCN-8s), 16 (FCN-16s) or 32 (FCN-32s); a smaller stride gives
-    finer outlines. 4 and 2 are for structures that are only a few pixels wide."""
+    finer outlines. 4 and 2 are for structures that are only a few pixels wide; auto chooses 8, or 4 or 2 if the masks
+    show such structures."""
 
     fully_connected: bool = RECIPE
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""

@@ -45,7 +45,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019
     "modern": {
         "backbone": "resnet18",
-        "stride": 8,
+        "stride": "auto",
         "fully_connected": True,
         "learned_upsampling": "twofold",
         "at_once_scales": False,

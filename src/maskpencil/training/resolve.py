@@ -1,12 +1,13 @@
 """Turn settings into a training plan: fill in missing settings from the recipe and the images, then parse strings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
+from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import parse_time
 from maskpencil.training.config import (
     CROSS_ENTROPY,
@@ -72,7 +73,7 @@ def make_plan(config: TrainConfig) -> TrainPlan:
     )
 
 
-def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPlan:
+def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps: Iterable[LabelMap] = ()) -> TrainPlan:
     """Fill in missing settings from the recipe, and settings that are `auto` from the images and the backbone.
 
     In the plan's config every setting has a value, except optional settings, and `epochs` if there is a time budget.
@@ -81,21 +82,24 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainPl
     Args:
         config: the settings as given.
         sizes: (height, width) of every image of `train` and `val`.
+        label_maps: label maps (H, W) of some training images, from which an automatic stride is chosen.
 
     Raises:
         ConfigError: a setting is invalid, or the backbone is unknown.
     """
-    return make_plan(_fill(config, sizes))
+    return make_plan(_fill(config, sizes, label_maps))
 
 
-def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
+def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps: Iterable[LabelMap]) -> TrainConfig:
     config = filled(config)
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
     if config.optimizer == "lbfgs":
         config = _convex(config)
-    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
     image_size = _image_size(config, sizes["train"])
+    if config.stride == "auto":
+        config = replace(config, stride=_stride(config, label_maps, image_size))
+    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
     crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
     config = replace(
         config,
@@ -133,8 +137,18 @@ def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
 
 
+def _stride(
+    config: TrainConfig, label_maps: Iterable[LabelMap], image_size: int | Size | None
+) -> Literal[2, 4, 8, 16, 32]:
+    if config.as_released or config.at_once_scales:
+        return 8
+    from maskpencil.training.strides import choose_stride  # imports torch, which listing recipes does not need
+
+    return choose_stride(label_maps, backbone=config.backbone, image_size=image_size)
+
+
 def _learning_rate(config: TrainConfig) -> float | str:
-    skips = {32: 0, 16: 1}.get(config.stride, 2)
+    skips = 0 if config.stride == 32 else 1 if config.stride == 16 else 2
     if config.recipe == "heavy":
         return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
     if config.recipe == "cvpr":

@@ -40,6 +40,7 @@ from maskpencil.training.run_folder import (
     write_json,
 )
 from maskpencil.training.schedule import TimeBudgetSchedule
+from maskpencil.training.strides import MAX_MASKS
 from maskpencil.training.trainer import Trainer
 
 
@@ -155,7 +156,9 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
         folder = _open(source, quiet=quiet)
-    plan = resolve(config, folder.sizes)
+    pairs = folder.pairs("train")
+    masks = (folder.read_label_map(pair) for pair in pairs[:: max(1, len(pairs) // MAX_MASKS)][:MAX_MASKS])
+    plan = resolve(config, folder.sizes, masks)
     images = _load(folder, plan, accelerator, quiet=quiet)
     notes: tuple[str, ...] = ()
     if plan.finds_learning_rate:

@@ -63,10 +63,12 @@ class Whitening:
             layer.write()
 
     @torch.no_grad()
-    def take_gradients(self) -> None:
-        """Compute the gradients of the coordinates from the gradients of the network."""
-        for layer in self.layers:
-            layer.take_gradients()
+    def take_gradients(self, l2: float) -> float:
+        """Compute the gradients of the coordinates from the gradients of the network.
+
+        An L2 penalty on the kernels for whitened features, with the factor `l2`, is added; return its value.
+        """
+        return sum(layer.take_gradients(l2) for layer in self.layers)
 
 
 class _WhitenedLayer:
@@ -93,14 +95,15 @@ class _WhitenedLayer:
         self.layer.weight.copy_(kernel[:, :, None, None])
         self._own_bias.copy_(_double(self.bias) - kernel @ self.mean)
 
-    def take_gradients(self) -> None:
+    def take_gradients(self, l2: float) -> float:
         kernel, bias = self.layer.weight.grad, self._own_bias.grad
         if kernel is None or bias is None:
-            return
+            return 0.0
         centered = _double(kernel[:, :, 0, 0]) - torch.outer(_double(bias), self.mean)
         whitened = torch.linalg.solve_triangular(self.factor.T, centered, upper=True, left=False)
-        self.kernel.grad = whitened.to(kernel).contiguous()  # as the optimizer requires
+        self.kernel.grad = whitened.to(kernel).contiguous() + l2 * self.kernel  # contiguous, as the optimizer requires
         self.bias.grad = bias.clone()
+        return l2 / 2 * float(self.kernel.square().sum())
 
     @property
     def _own_bias(self) -> nn.Parameter:
@@ -173,13 +176,13 @@ class LBFGS:
             whitening.write()
             trainer.network.zero_grad()
             total = 0.0
-            for number, (features, labels) in enumerate(inputs):
+            for features, labels in inputs:
                 if trainer.stop.received:
                     raise _StopError
-                loss = trainer.batch_loss(features, labels.to(device), weight=weight, penalty=number == 0)
+                loss = trainer.batch_loss(features, labels.to(device), weight=weight, penalty=False)
                 trainer.accelerator.backward(loss)
                 total += float(loss.detach())
-            whitening.take_gradients()
+            total += whitening.take_gradients(trainer.config.head_l2)
             losses.append(total)
             return total
 
